@@ -1,0 +1,158 @@
+"""The whole plugin contract, on one page.
+
+A plugin is a module (or any object) that an entry point in the group ``vanta`` names. It implements
+any of the hooks below, each marked with ``@vanta.hookimpl``; it uses nothing of vanta but public
+names. Hooks are plain functions that *return objects*: vanta keeps what they return together with
+the plugin that returned it, so that two plugins that claim one name are an error that names both.
+What is asynchronous lives in the returned objects. A hook is called once, when a runtime opens; it
+must be quick, do no I/O, and import heavy libraries only inside the objects that it returns.
+
+A hook may leave out parameters that it does not need, as everywhere in pluggy. A hook that raises
+isolates its plugin: the plugin is listed with the reason, and everything else works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    import typer
+
+    from vanta.diagnosis import Check
+    from vanta.engine import EngineFactory
+    from vanta.models import ModelEntry, ModelSource
+    from vanta.runtime import Observer
+    from vanta.scheduling.gate import Gate
+    from vanta.scheduling.policy import Policy
+    from vanta.scripts.expectations import Expectation
+
+hookspec = pluggy.HookspecMarker("vanta")
+hookimpl = pluggy.HookimplMarker("vanta")
+
+# What answers
+
+
+@hookspec
+def vanta_engines() -> Iterable[EngineFactory]:  # type: ignore[empty-body]
+    """Bring engines: adapters to something that generates text.
+
+    Each is used by its name, as in ``tracks.api.engine = "openai"``. The factory's ``options``
+    model checks ``tracks.NAME.options``; ``create`` is called once for every track that uses it.
+
+    :returns: one :class:`vanta.engine.EngineFactory` for each engine.
+
+    Errors: two engines with one name are a :class:`vanta.errors.PluginError` naming both plugins.
+    """
+
+
+@hookspec
+def vanta_models() -> Iterable[ModelEntry]:  # type: ignore[empty-body]
+    """Bring entries for the model registry.
+
+    They are added to those of ``configs/models.toml`` and listed by ``vanta models list``.
+
+    :returns: one :class:`vanta.models.ModelEntry` for each model.
+
+    Errors: two entries with one id are a :class:`vanta.errors.PluginError` naming both plugins.
+    """
+
+
+@hookspec
+def vanta_model_sources() -> Iterable[ModelSource]:  # type: ignore[empty-body]
+    """Bring ways to get a model's file, each for one scheme of a ``source`` (``file:``...).
+
+    :returns: one :class:`vanta.models.ModelSource` for each scheme.
+
+    Errors: two sources for one scheme are a :class:`vanta.errors.PluginError` naming both plugins.
+    """
+
+
+# What decides
+
+
+@hookspec
+def vanta_policies() -> Iterable[Policy]:  # type: ignore[empty-body]
+    """Bring policies: when each track starts and what commits a turn, as data.
+
+    Each is used by its name, as in ``policy = "race"``, and can be varied under
+    ``[policies.NAME]`` like a built-in one.
+
+    :returns: one :class:`vanta.scheduling.policy.Policy` for each.
+
+    Errors: two policies with one name are a :class:`vanta.errors.PluginError` naming both plugins.
+    """
+
+
+@hookspec
+def vanta_gates() -> Iterable[Gate]:  # type: ignore[empty-body]
+    """Bring gates: judges of a finished answer.
+
+    A policy with a gate names it in ``gate.use``; the built-in one is ``signals``.
+
+    :returns: one :class:`vanta.scheduling.gate.Gate` for each.
+
+    Errors: two gates with one name are a :class:`vanta.errors.PluginError` naming both plugins.
+    """
+
+
+# What shapes
+
+
+@hookspec
+def vanta_templates() -> Iterable[Path]:  # type: ignore[empty-body]
+    """Bring prompt templates: folders that are searched after the user's and before vanta's own.
+
+    :returns: absolute folders; ``FOLDER/system/pirate.j2`` is the template ``system/pirate``.
+
+    Errors: a folder that does not exist isolates the plugin.
+    """
+
+
+# What watches
+
+
+@hookspec
+def vanta_observers(config: Mapping[str, Any]) -> Iterable[Observer]:  # type: ignore[empty-body]
+    """Watch every event of every turn: recorders, metrics, traces.
+
+    An observer can break nothing: what it raises is logged and the turn goes on.
+
+    :param config: the effective configuration as JSON-ready data, without secrets.
+    :returns: one callable for each observer; it takes an event and must not block.
+    """
+
+
+@hookspec
+def vanta_checks() -> Iterable[Check]:  # type: ignore[empty-body]
+    """Bring checks for ``vanta doctor``: what works on this machine, what is missing, how to mend it.
+
+    :returns: one :class:`vanta.diagnosis.Check` for each.
+    """
+
+
+# What people type
+
+
+@hookspec
+def vanta_expectations() -> Iterable[Expectation]:  # type: ignore[empty-body]
+    """Bring expectations for scripts: new keys under a turn's ``expect``.
+
+    :returns: one :class:`vanta.scripts.expectations.Expectation` for each key.
+
+    Errors: two expectations with one key are a :class:`vanta.errors.PluginError` naming both.
+    """
+
+
+@hookspec
+def vanta_commands() -> Mapping[str, typer.Typer]:  # type: ignore[empty-body]
+    """Bring commands for the command line.
+
+    :returns: command name to :class:`typer.Typer`; ``vanta NAME`` runs it.
+
+    Errors: a name that another plugin or vanta itself has is a
+    :class:`vanta.errors.PluginError` naming both.
+    """

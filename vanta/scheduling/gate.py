@@ -1,0 +1,78 @@
+"""Gates: judges of a finished answer.
+
+A gate sees one leg's whole answer and says yes or no, with a score and a reason that a person can
+read in the trace. Invariant: a gate never raises for a bad answer and never changes it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Protocol
+
+from vanta.messages import Completion
+from vanta.scheduling.policy import GateRule
+
+_REFUSAL = re.compile(
+    r"^\W*(i'?m sorry|i am sorry|sorry,|unfortunately,? i|i (can(no|')?t|cannot|am unable|'m unable|"
+    r"do not|don'?t) (help|assist|answer|provide|do that|know|have (access|the ability|information))"
+    r"|as an ai( language model)?,? i)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A gate's word. `score` is what was measured (None: nothing), `why` a short reason."""
+
+    accepted: bool
+    score: float | None
+    why: str
+
+
+class Gate(Protocol):
+    """What a plugin implements to judge answers. `name` is what `gate.use` refers to."""
+
+    name: str
+
+    async def judge(self, answer: Completion, rule: GateRule) -> Verdict:
+        """Accept or reject a finished answer under `rule`."""
+        ...
+
+
+class SignalsGate:
+    """Judges by what the answer itself shows: its end, length, a refusal, its mean logprob.
+
+    The mean logprob of the generated tokens is the length-normalised sequence likelihood of
+    Malinin & Gales, "Uncertainty Estimation in Autoregressive Structured Prediction" (2021).
+    """
+
+    name = "signals"
+
+    async def judge(self, answer: Completion, rule: GateRule) -> Verdict:
+        """Accept or reject a finished answer; cheap, no I/O."""
+        score = mean_logprob(answer)
+        text = answer.text.strip()
+        if answer.tool_calls:
+            return Verdict(True, score, "asks for a tool")
+        if len(text) < rule.min_chars:
+            return Verdict(False, score, f"{len(text)} characters, {rule.min_chars} wanted")
+        if answer.finish_reason == "length":
+            return Verdict(False, score, "cut off by its token limit")
+        if rule.refusals and _REFUSAL.match(text):
+            return Verdict(False, score, "declines to answer")
+        if (
+            rule.min_mean_logprob is not None
+            and score is not None
+            and score < rule.min_mean_logprob
+        ):
+            return Verdict(False, score, f"mean logprob {score:.2f} < {rule.min_mean_logprob:.2f}")
+        shown = "no logprobs" if score is None else f"mean logprob {score:.2f}"
+        return Verdict(True, score, f"good enough ({shown})")
+
+
+def mean_logprob(answer: Completion) -> float | None:
+    """The mean natural-log probability of the answer's tokens, None if the engine gave none."""
+    if not answer.logprobs:
+        return None
+    return sum(token.logprob for token in answer.logprobs) / len(answer.logprobs)
