@@ -1,0 +1,226 @@
+"""How an `Upstream` answers one chat completion: a `Behaviour`, acted out.
+
+Invariant: every wait can be cancelled, and nothing here touches the socket but through
+`Connection`; `Responder.run` returns whether the connection is to be reset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+from typing import Any, Self
+
+import anyio
+
+from vanta.errors import EngineError, ErrorKind
+from vanta.messages import Delta, Fold, Usage
+from vanta.testing._behaviour import Behaviour, Gate, error_body
+from vanta.testing._exchange import Exchange
+from vanta.testing._frames import DONE, MALFORMED, Format, encode, frame
+from vanta.testing._http import Connection
+
+Generate = Callable[[Mapping[str, Any]], AbstractAsyncContextManager[AsyncIterator[Delta]]]
+_STREAM = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-cache",
+    "transfer-encoding": "chunked",
+}
+JSON = {"content-type": "application/json"}
+_STATUS = {
+    ErrorKind.MODEL_NOT_FOUND: 404,
+    ErrorKind.CONTEXT_OVERFLOW: 400,
+    ErrorKind.BAD_REQUEST: 400,
+    ErrorKind.UNSUPPORTED: 400,
+    ErrorKind.AUTH: 401,
+    ErrorKind.RATE_LIMITED: 429,
+    ErrorKind.OVERLOADED: 503,
+    ErrorKind.LOADING: 503,
+}
+
+
+class Responder:
+    """Answers one request as its behaviour says; the deltas are the behaviour's or an engine's."""
+
+    def __init__(
+        self, connection: Connection, exchange: Exchange, behaviour: Behaviour, source: Generate
+    ) -> None:
+        self._connection = connection
+        self._exchange = exchange
+        self._behaviour = behaviour
+        self._source = source
+        self._fold = Fold()
+        self._over = False
+        body = exchange.body
+        self._format = Format(
+            id="chatcmpl-vanta",
+            model=behaviour.model or str(body.get("model", "")),
+            reasoning_field=behaviour.reasoning_field,
+            logprobs=bool(body.get("logprobs")),
+        )
+
+    async def run(self) -> bool:
+        """Answer; True if the connection is to be reset now."""
+        behaviour = self._behaviour
+        await _wait(behaviour.headers_after_s, behaviour.headers_gate)
+        if behaviour.fault == "refuse":
+            return True
+        if behaviour.status != 200:
+            await self._whole(behaviour.status, behaviour.error)
+            return False
+        try:
+            return await self._answer()
+        except EngineError as error:
+            await self._fail(error)
+            return False
+
+    async def _answer(self) -> bool:
+        async with self._source(self._exchange.body) as deltas:
+            if self._exchange.body.get("stream"):
+                return await self._stream(deltas)
+            return await self._collect(deltas)
+
+    async def _stream(self, deltas: AsyncIterator[Delta]) -> bool:
+        self._exchange.status = 200
+        await self._connection.send_head(200, {**_STREAM, **self._behaviour.headers})
+        await self._open()
+        while (delta := await self._next(deltas)) is not None:
+            match self._due():
+                case "cut":
+                    await self._connection.send_half(frame(self._format.delta(delta)))
+                    return True
+                case "error_frame":
+                    await self._connection.send_data(frame(self._behaviour.error))
+                    await self._close()
+                    return False
+                case "malformed":
+                    await self._connection.send_data(MALFORMED)
+                case _:
+                    pass
+            await self._send(delta)
+        await self._finish()
+        await self._close()
+        return False
+
+    async def _open(self) -> None:
+        if self._behaviour.role_delta:
+            await self._connection.send_data(frame(self._format.role()))
+        for _ in range(self._behaviour.empty_deltas):
+            await self._connection.send_data(frame(self._format.empty()))
+
+    async def _next(self, deltas: AsyncIterator[Delta]) -> Delta | None:
+        """The next delta when its time has come; a fault after the last one comes with an empty
+        delta, so that it has a turn of its own."""
+        behaviour, n = self._behaviour, self._exchange.tokens_sent
+        await _wait(behaviour.gap_s if n else behaviour.ttft_s, behaviour.gates.get(n))
+        if self._due() == "stall":
+            await anyio.sleep_forever()
+        delta = await anext(deltas, None)
+        if delta is not None:
+            self._fold.add(delta)
+        elif self._due() and not self._over:
+            self._over = True
+            return Delta()
+        return delta
+
+    def _due(self) -> str | None:
+        behaviour = self._behaviour
+        return behaviour.fault if self._exchange.tokens_sent == behaviour.after else None
+
+    async def _send(self, delta: Delta) -> None:
+        if not (delta.text or delta.reasoning or delta.tool_calls):
+            return
+        self._exchange.note_token(delta)
+        await self._connection.send_data(frame(self._format.delta(delta)))
+        self._exchange.note_sent(delta)
+
+    async def _finish(self) -> None:
+        behaviour, answer = self._behaviour, self._fold.completion()
+        reason = answer.finish_reason or behaviour.finish_reason
+        await self._connection.send_data(frame(self._format.finish(reason)))
+        asked = (self._exchange.body.get("stream_options") or {}).get("include_usage")
+        if behaviour.usage and asked:
+            await self._connection.send_data(frame(self._format.usage(self._usage())))
+        if behaviour.done:
+            await self._connection.send_data(DONE)
+
+    async def _close(self) -> None:
+        await self._connection.end()
+        self._exchange.complete = True
+
+    async def _collect(self, deltas: AsyncIterator[Delta]) -> bool:
+        while (delta := await self._next(deltas)) is not None:
+            match self._due():
+                case "cut":
+                    await self._connection.send_head(200, {**JSON, "content-length": "1000"})
+                    await self._connection.send_data(b'{"id": ')
+                    return True
+                case "error_frame":
+                    await self._whole(200, self._behaviour.error)
+                    return False
+                case "malformed":
+                    await self._raw(b'{"id": "chatcmpl-1", "choices": [{"mess')
+                    return False
+                case _:
+                    self._exchange.note_sent(delta)
+        answer = self._fold.completion()
+        reason = answer.finish_reason or self._behaviour.finish_reason
+        usage = self._usage() if self._behaviour.usage else None
+        await self._whole(
+            200, self._format.whole(replace(answer, finish_reason=reason, usage=usage))
+        )
+        return False
+
+    async def _fail(self, error: EngineError) -> None:
+        status = _STATUS.get(error.kind, 500)
+        body = error_body(str(error), str(error.kind), "object", "engine_error")
+        if self._exchange.status is None:
+            await self._whole(status, body)
+            return
+        await self._connection.send_data(frame(body))
+        await self._close()
+
+    async def _whole(self, status: int, body: Mapping[str, Any]) -> None:
+        self._exchange.status = status
+        await self._raw(encode(body), status)
+
+    async def _raw(self, body: bytes, status: int = 200) -> None:
+        self._exchange.status = status
+        await self._connection.send_whole(status, {**JSON, **self._behaviour.headers}, body)
+        self._exchange.complete = True
+
+    def _usage(self) -> Usage:
+        known = self._fold.completion().usage
+        return known or Usage(self._behaviour.prompt_tokens, self._exchange.tokens_sent)
+
+
+class _Deltas:
+    """An iterator that is no generator: it can be dropped half-way with nothing to close."""
+
+    def __init__(self, deltas: Sequence[Delta]) -> None:
+        self._rest = iter(deltas)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Delta:
+        for delta in self._rest:
+            return delta
+        raise StopAsyncIteration
+
+
+def scripted(behaviour: Behaviour) -> Generate:
+    """The deltas of `behaviour`, as an engine would give them."""
+
+    @asynccontextmanager
+    async def source(_body: Mapping[str, Any]) -> AsyncIterator[AsyncIterator[Delta]]:
+        yield _Deltas(behaviour.deltas)
+
+    return source
+
+
+async def _wait(seconds: float, gate: Gate | None) -> None:
+    if seconds:
+        await anyio.sleep(seconds)
+    if gate is not None:
+        await gate.wait()
