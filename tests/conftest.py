@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
+
+from vanta.models import ModelStore, default_root
 
 
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> str:
     """Every asynchronous test runs on both event loops."""
     return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def smollm2_path() -> Path:
+    """The embedded default model: VANTA_TEST_MODEL, or vanta's own, fetched once if need be."""
+    given = os.environ.get("VANTA_TEST_MODEL")
+    if given:
+        return ModelStore(default_root()).find(given).path
+    return ModelStore(default_root()).pull("smollm2-135m-instruct").path

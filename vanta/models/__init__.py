@@ -1,0 +1,30 @@
+"""Models on disk: the registry that knows them and the store that finds, fetches and checks them.
+
+Invariant: no file is believed to be a model before its size and hash were checked, and only
+`ModelStore.pull` uses the network.
+"""
+
+from vanta.models.entry import ModelEntry, builtin_entries, parse_registry, read_registry
+from vanta.models.files import Progress
+from vanta.models.fit import Fit, free_memory
+from vanta.models.gguf import Header, read_header
+from vanta.models.sources import ModelSource
+from vanta.models.store import ModelStore, builtin_sources, default_root
+from vanta.models.verification import Verification
+
+__all__ = [
+    "Fit",
+    "Header",
+    "ModelEntry",
+    "ModelSource",
+    "ModelStore",
+    "Progress",
+    "Verification",
+    "builtin_entries",
+    "builtin_sources",
+    "default_root",
+    "free_memory",
+    "parse_registry",
+    "read_header",
+    "read_registry",
+]

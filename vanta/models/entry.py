@@ -1,0 +1,158 @@
+"""The model registry as data: what vanta knows of a model before it is on disk.
+
+Invariant: a `ModelEntry` is only ever built from checked values, whoever brought it: the registry
+file (`parse_registry`) and plugins (`ModelEntry(...)`) pass through the same schema.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import pydantic
+
+from vanta.errors import ConfigError, did_you_mean
+from vanta.resources import configs_dir
+
+Capability = Literal["chat", "code", "embeddings", "tools", "vision"]
+
+_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_SOURCE = re.compile(r"(?P<scheme>[a-z][a-z0-9+-]*):(?P<rest>\S.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """One model of the registry.
+
+    id: lower case; the file is kept as `ID.gguf`. source: `SCHEME:...`, see `vanta.models.sources`.
+    size_bytes and sha256 are of the model's file, archive_size_bytes and archive_sha256 of the
+    archive that `source` brings it in, where there is one; None where not known for sure.
+    parameters: their number. window: tokens that the model was trained for. chat_template: the
+    family of its message format. kv_bytes_per_token: KV cache at 16 bits; vocabulary: tokens.
+
+    Raises ConfigError for an id, a digest or a source that is not of the right form.
+    """
+
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = {"extra": "forbid"}
+
+    id: str
+    source: str
+    family: str = ""
+    parameters: int | None = None
+    quantisation: str = ""
+    size_bytes: int | None = None
+    sha256: str | None = None
+    archive_size_bytes: int | None = None
+    archive_sha256: str | None = None
+    licence: str = ""
+    window: int | None = None
+    chat_template: str = ""
+    capabilities: tuple[Capability, ...] = ()
+    aliases: tuple[str, ...] = ()
+    kv_bytes_per_token: int | None = None
+    vocabulary: int | None = None
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        for name in (self.id, *self.aliases):
+            _must(
+                _ID, name, f"model {self.id!r}: a name has to be like 'smollm2-135m', not {name!r}"
+            )
+        for digest in filter(None, (self.sha256, self.archive_sha256)):
+            _must(
+                _SHA256, digest, f"model {self.id!r}: {digest!r} is not 64 hex digits of a sha256"
+            )
+        _must(
+            _SOURCE,
+            self.source,
+            f"model {self.id!r}: source {self.source!r} has no scheme; "
+            "write one such as 'file:PATH', 'package:NAME#FILE' or 'wheel:NAME==VERSION#FILE'",
+        )
+
+    @property
+    def scheme(self) -> str:
+        """What stands before the colon of `source`."""
+        return self.source.partition(":")[0]
+
+    @property
+    def location(self) -> str:
+        """What stands after the colon of `source`."""
+        return self.source.partition(":")[2]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entry as JSON-ready data."""
+        data = dataclasses.asdict(self)
+        return {
+            key: list(value) if isinstance(value, tuple) else value for key, value in data.items()
+        }
+
+
+def builtin_entries() -> dict[str, ModelEntry]:
+    """The models of `configs/models.toml`, by id."""
+    return read_registry(configs_dir() / "models.toml")
+
+
+def read_registry(path: Path) -> dict[str, ModelEntry]:
+    """The models of a registry file, by id. Raises ConfigError naming file, model and key."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"the model registry {str(path)!r} cannot be read: {error}.") from error
+    return parse_registry(data, origin=str(path))
+
+
+def parse_registry(data: Mapping[str, Any], *, origin: str) -> dict[str, ModelEntry]:
+    """The models of a registry, by id; `data` has one key, `models`, a list of tables.
+
+    origin: where `data` is from, for messages. Raises ConfigError, also for a name that two claim.
+    """
+    try:
+        models = _schema().validate_python(data)["models"]
+    except pydantic.ValidationError as error:
+        raise ConfigError(_explain(error, data, origin)) from error
+    except ConfigError as error:
+        raise ConfigError(f"{origin}: {error}") from error
+    _refuse_duplicates(models, origin)
+    return {entry.id: entry for entry in models}
+
+
+@functools.cache
+def _schema() -> pydantic.TypeAdapter[dict[Literal["models"], list[ModelEntry]]]:
+    return pydantic.TypeAdapter(dict[Literal["models"], list[ModelEntry]])
+
+
+def _refuse_duplicates(models: list[ModelEntry], origin: str) -> None:
+    owner: dict[str, str] = {}
+    for entry in models:
+        for name in (entry.id, *entry.aliases):
+            if name in owner:
+                raise ConfigError(
+                    f"{origin}: the name {name!r} belongs to two models, {owner[name]!r} and "
+                    f"{entry.id!r}. Rename one."
+                )
+            owner[name] = entry.id
+
+
+def _explain(error: pydantic.ValidationError, data: Mapping[str, Any], origin: str) -> str:
+    first = error.errors()[0]
+    where = first["loc"]
+    if len(where) < 3:
+        return f"{origin}: the registry is a list of [[models]] tables: {first['msg']}."
+    table, key = data["models"][where[1]], str(where[2])
+    name = table.get("id", f"number {int(where[1]) + 1}")
+    known = [field.name for field in dataclasses.fields(ModelEntry)]
+    unknown = first["type"] in {"extra_forbidden", "unexpected_keyword_argument"}
+    why = f"no such key. {did_you_mean(key, known)}" if unknown else f"{first['msg']}."
+    return f"{origin}: model {name!r}, key {key!r}: {why}"
+
+
+def _must(pattern: re.Pattern[str], value: str, message: str) -> None:
+    if not pattern.fullmatch(value):
+        raise ConfigError(f"{message}.")

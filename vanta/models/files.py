@@ -1,0 +1,183 @@
+"""Files that are whole or not there: locks, hashes, writing in one step, and what a disk may say.
+
+Invariant: a path that `write_whole` was given never holds anything but a complete, checked file,
+whatever kills the process and whenever.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vanta.errors import ModelStoreError
+
+Progress = Callable[[int, int | None, str], None]
+"""Called with (bytes done, bytes in all or None, phase); raising from it stops the work.
+
+Phases: "waiting" (for another process), "download", "check" (hashing), "extract".
+"""
+
+_CHUNK = 1 << 20
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What a system says when nothing more can be written."""
+_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
+_POLL_S = 0.1
+
+
+def quiet(_done: int, _total: int | None, _phase: str) -> None:
+    """Progress for nobody."""
+
+
+def chunks_of(path: Path) -> Iterator[bytes]:
+    """The bytes of a file, a megabyte at a time."""
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            yield chunk
+
+
+def sha256_of(path: Path, progress: Progress = quiet) -> str:
+    """The SHA-256 of a file, as 64 hex digits. Raises OSError."""
+    total, done, digest = path.stat().st_size, 0, hashlib.sha256()
+    for chunk in chunks_of(path):
+        digest.update(chunk)
+        done += len(chunk)
+        progress(done, total, "check")
+    return digest.hexdigest()
+
+
+def write_whole(
+    target: Path,
+    chunks: Iterable[bytes],
+    *,
+    partial: Path,
+    size: int | None = None,
+    sha256: str | None = None,
+    progress: Progress = quiet,
+) -> None:
+    """Write `chunks` to `partial`, check size and hash, and rename it to `target`, durably.
+
+    Both paths have to be on one file system. Raises ModelStoreError (the hash or size is not the
+    expected one) or OSError; `partial` is removed then.
+    """
+    try:
+        written, digest = _write(partial, chunks, size, progress)
+        if size is not None and written != size:
+            raise ModelStoreError(
+                f"{target.name!r} has {written} bytes or more where {size} were expected; nothing "
+                "was kept. Try again; if it stays so, the registry's entry is out of date."
+            )
+        require_hash(target.name, expected=sha256, actual=digest)
+        partial.replace(target)
+        _sync_folder(target.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def require_hash(name: str, *, expected: str | None, actual: str) -> None:
+    """Raise ModelStoreError, naming both, unless `actual` is what was expected (None: anything)."""
+    if expected is not None and actual != expected:
+        raise ModelStoreError(
+            f"{name!r} has the sha256 {actual} where {expected} was expected: it is damaged or not "
+            "the file that the registry means. It was removed; try again, and if it stays so do "
+            "not use it."
+        )
+
+
+def require_space(folder: Path, needed: int) -> None:
+    """Raise ModelStoreError unless `needed` bytes are free where `folder` is."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise ModelStoreError(
+            f"{needed / 1e6:,.1f} MB are needed in {str(folder)!r} and {free / 1e6:,.1f} MB are "
+            "free. Free some space, or set VANTA_DATA_DIR to a folder on another disk."
+        )
+
+
+@contextmanager
+def disk_errors(folder: Path, doing: str) -> Iterator[None]:
+    """Turn what the disk says into a ModelStoreError with the next step."""
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or str(error)
+        mend = "Try again; if it stays so, set VANTA_DATA_DIR to a folder on another disk."
+        if error.errno in FULL:
+            why = "the disk is full (or a limit on file sizes was reached)"
+            mend = "Free some space, or set VANTA_DATA_DIR to a folder on another disk."
+        elif error.errno in _REFUSED:
+            mend = f"Make {str(folder)!r} a folder that you can use, or set VANTA_DATA_DIR."
+        raise ModelStoreError(f"{doing} failed in {str(folder)!r}: {why}. {mend}") from error
+
+
+@contextmanager
+def locked(path: Path, waiting: Callable[[], None]) -> Iterator[int]:
+    """Hold the lock `path` against every other process; yields its file descriptor.
+
+    The system lets go of it when the process (and any child that the descriptor was passed to) is
+    gone, however it went. `waiting` is called now and then meanwhile; raising from it gives up.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        while not _try_lock(descriptor):
+            waiting()
+            time.sleep(_POLL_S)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _write(
+    partial: Path, chunks: Iterable[bytes], size: int | None, progress: Progress
+) -> tuple[int, str]:
+    """Write and sync; stops after the first byte too many, so that nothing can fill the disk."""
+    written, digest = 0, hashlib.sha256()
+    with partial.open("wb") as file:
+        for chunk in chunks:
+            file.write(chunk)
+            digest.update(chunk)
+            written += len(chunk)
+            progress(written, size, "extract")
+            if size is not None and written > size:
+                break
+        file.flush()
+        os.fsync(file.fileno())
+    return written, digest.hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable; Windows does so by itself and cannot open folders."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_lock(descriptor: int) -> bool:
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+else:
+    import fcntl
+
+    def _try_lock(descriptor: int) -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True

@@ -1,0 +1,59 @@
+"""Holding a model's file against the registry: its size, then its hash.
+
+Invariant: "ok" is only said of a file whose every byte was read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from vanta.models.entry import ModelEntry
+from vanta.models.files import Progress, quiet, sha256_of
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What a check of a model's file found.
+
+    status: "ok" (size and hash are as the registry says), "corrupt", "missing", or "unknown" (the
+    registry has no hash to hold the file against). mend: the command that mends it, or "".
+    """
+
+    id: str
+    status: Literal["ok", "corrupt", "missing", "unknown"]
+    detail: str
+    path: Path | None = None
+    size_bytes: int | None = None
+    sha256: str | None = None
+    mend: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as JSON-ready data."""
+        return {
+            "id": self.id,
+            "status": self.status,
+            "detail": self.detail,
+            "path": str(self.path) if self.path else None,
+            "size_bytes": self.size_bytes,
+            "sha256": self.sha256,
+            "mend": self.mend,
+        }
+
+
+def verified(entry: ModelEntry, path: Path, progress: Progress = quiet) -> Verification:
+    """Hold the file at `path` against what the registry says of it. Raises OSError."""
+    size = path.stat().st_size
+    mend = f"vanta models pull {entry.id}"
+    if entry.size_bytes is not None and size != entry.size_bytes:
+        why = f"{str(path)!r} has {size} bytes where {entry.size_bytes} are expected"
+        return Verification(entry.id, "corrupt", why, path, size, None, mend)
+    actual = sha256_of(path, progress)
+    if entry.sha256 is None:
+        why = f"the registry has no sha256 for {entry.id!r}; the file's is {actual}"
+        return Verification(entry.id, "unknown", why, path, size, actual)
+    if actual != entry.sha256:
+        why = f"{str(path)!r} has the sha256 {actual} where {entry.sha256} is expected"
+        return Verification(entry.id, "corrupt", why, path, size, actual, mend)
+    return Verification(entry.id, "ok", "size and sha256 are as expected", path, size, actual)
