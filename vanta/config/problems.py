@@ -31,8 +31,7 @@ _KINDS = {
 def refuse_inline_keys(merged: Merged) -> None:
     """Raise ConfigError if an API key stands in the configuration."""
     for key, origin in merged.origins.items():
-        in_options = key[0::2][:2] == ("tracks", "options") and any(map(is_inline_key, key[3:]))
-        if in_options or key[-1] == "api_key":
+        if key[-1] == "api_key" or _holds_a_key(key, merged.history[key][-1].value):
             raise ConfigError(
                 f"{origin}: {dotted(key)} would put a key into the configuration, where it could "
                 "be read. Put it into the environment variable that the engine reads "
@@ -64,6 +63,11 @@ def _option(one: ErrorDetails, key: Key, engine: str, known: Iterable[str]) -> s
     if one["type"] == "missing":
         return f"engine {engine!r} needs the option {dotted(key)}. Set it."
     return f"{dotted(key)} {_must(one['msg'])}, not {_given(one['input'], key)}."
+
+
+def _holds_a_key(key: Key, value: Any) -> bool:
+    in_options = key[0] == "tracks" and key[2:3] == ("options",)
+    return in_options and any(is_inline_key(part, value) for part in key[3:])
 
 
 def _line(one: ErrorDetails, merged: Merged) -> str:

@@ -11,13 +11,14 @@ _INLINE = re.compile(r"(^|[_-])(key|secret|password|passwd|authorization)$", re.
 _SECRET = re.compile(
     r"(^|[_-])(key|secret|password|passwd|authorization|credentials?|cookie|token)$", re.IGNORECASE
 )
-_KEY_SHAPED = re.compile(r"\b(sk|rk|pk|hf|gsk|xai|ghp)[-_][A-Za-z0-9_-]{8,}|\bBearer\s+\S+")
+_KEY_SHAPED = re.compile(r"\b(sk|gsk|hf|xai|ghp)[-_][A-Za-z0-9_-]{16,}|\bBearer\s+\S+")
 _USERINFO = re.compile(r"(://)[^/@\s]+@")
 
 
-def is_inline_key(name: str) -> bool:
-    """True for the name of an option that would hold a secret itself: `api_key`, `x-secret`."""
-    return bool(_INLINE.search(name))
+def is_inline_key(name: str, value: Any) -> bool:
+    """True for an option that would hold a secret itself: `api_key`, or what looks like a key."""
+    looks_like_one = isinstance(value, str) and _KEY_SHAPED.fullmatch(value)
+    return bool(_INLINE.search(name) or looks_like_one)
 
 
 def shown(value: Any, name: str = "") -> Any:

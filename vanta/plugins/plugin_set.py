@@ -104,7 +104,14 @@ class PluginSet:
 
     def describe(self) -> list[dict[str, Any]]:
         """Every plugin as JSON-ready data; `brings` names what each one brought, by hook."""
-        return [{**dataclasses.asdict(one.plugin), "brings": _names(one)} for one in self._live]
+        return [
+            {
+                **dataclasses.asdict(one.plugin),
+                "hooks": list(one.plugin.hooks),
+                "brings": _names(one),
+            }
+            for one in self._live
+        ]
 
     def _observers_of(self, one: LivePlugin, config: Mapping[str, Any]) -> list[Observer]:
         if "vanta_observers" not in one.plugin.hooks or one.plugin.status != "on":
