@@ -68,8 +68,7 @@ async def test_the_official_client_reads_a_whole_answer_and_a_tool_call() -> Non
     assert first.choices[0].message.content == "one two"
     assert first.usage is not None
     assert first.usage.completion_tokens == 2
-    (asked,) = second.choices[0].message.tool_calls or [None]
-    assert asked is not None
+    (asked,) = list(second.choices[0].message.tool_calls or ())
     assert asked.type == "function"
     assert (asked.function.name, asked.function.arguments) == ("add", '{"a": 1}')
     assert second.choices[0].finish_reason == "tool_calls"

@@ -9,20 +9,47 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vanta.testing.conformance import EngineConformance
+    from vanta.testing.loop_guard import BlockingCall, LoopGuard
+
+    from vanta.testing.scripted import Run, ScriptedEngine, scripted_plugin
+    from vanta.testing.steps import Call, Fail, Finish, Hang, Pause, Say, Step, Think, Wait
     from vanta.testing.upstream import Behaviour, Exchange, Gate, Upstream, nothing_listens
 
 _HOME = {
-    "Behaviour": "upstream",
-    "Exchange": "upstream",
-    "Gate": "upstream",
-    "Upstream": "upstream",
-    "nothing_listens": "upstream",
+    "conformance": ("EngineConformance",),
+    "loop_guard": ("BlockingCall", "LoopGuard"),
+    "scripted": ("Run", "ScriptedEngine", "scripted_plugin"),
+    "steps": ("Call", "Fail", "Finish", "Hang", "Pause", "Say", "Step", "Think", "Wait"),
+    "upstream": ("Behaviour", "Exchange", "Gate", "Upstream", "nothing_listens"),
 }
 
-__all__ = ["Behaviour", "Exchange", "Gate", "Upstream", "nothing_listens"]
+__all__ = [
+    "Behaviour",
+    "BlockingCall",
+    "Call",
+    "EngineConformance",
+    "Exchange",
+    "Fail",
+    "Finish",
+    "Gate",
+    "Hang",
+    "LoopGuard",
+    "Pause",
+    "Run",
+    "Say",
+    "ScriptedEngine",
+    "Step",
+    "Think",
+    "Upstream",
+    "Wait",
+    "nothing_listens",
+    "scripted_plugin",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    for module, names in _HOME.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
