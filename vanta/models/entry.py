@@ -114,7 +114,7 @@ def parse_registry(data: Mapping[str, Any], *, origin: str) -> dict[str, ModelEn
     origin: where `data` is from, for messages. Raises ConfigError, also for a name that two claim.
     """
     try:
-        models = _schema().validate_python(data)["models"]
+        models = _schema().validate_python(data).get("models", [])
     except pydantic.ValidationError as error:
         raise ConfigError(_explain(error, data, origin)) from error
     except ConfigError as error:

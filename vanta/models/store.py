@@ -84,8 +84,9 @@ class ModelStore:
             raise ModelStoreError(
                 f"model {entry.id!r} is not downloaded yet: run `vanta models pull {entry.id}`"
             )
-        self._require_size(entry, path)
-        gguf.check_magic(path)
+        with disk_errors(self.root, f"reading model {entry.id!r}"):
+            self._require_size(entry, path)
+            gguf.check_magic(path)
         return ModelFile(entry.id, path, entry.to_dict())
 
     def pull(self, ref: str, progress: Progress = quiet) -> ModelFile:
