@@ -29,8 +29,8 @@ class Sampling:
     raises `unsupported` rather than ignore it.
 
     max_tokens: output tokens at the most. stop: strings that end the answer and are no part of it.
-    logit_bias: token id -> bias. grammar: GBNF text. json_schema: the answer is JSON valid under it.
-    logprobs: None for none, else how many rivals to report beside each token (0 to 20).
+    logit_bias: token id -> bias. grammar: GBNF text. json_schema: the answer is JSON valid under
+    it. logprobs: None for none, else how many rivals to report beside each token (0 to 20).
     """
 
     max_tokens: int | None = None

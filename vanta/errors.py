@@ -3,6 +3,7 @@
     VantaError
     ├── UsageError              the caller, the configuration or a file has to change
     │   ├── ConfigError         a configuration that does not fit the schema
+    │   ├── NoTrack             a turn that no track is allowed or able to take
     │   ├── UnknownName         a track, policy, engine, template, model... that does not exist
     │   ├── PluginError         a plugin that could not be loaded, or two with one name
     │   ├── TemplateError       a prompt template that is broken or lacks a variable
@@ -19,7 +20,7 @@ Invariant: `str(error)` says what happened, where, and what to do next; identifi
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Self
 
@@ -34,6 +35,16 @@ class UsageError(VantaError):
 
 class ConfigError(UsageError):
     """The configuration does not fit the schema."""
+
+
+class NoTrack(UsageError):  # noqa: N818
+    """No track can take the turn; `skipped` says of each why not."""
+
+    def __init__(self, policy: str, skipped: Mapping[str, str]) -> None:
+        self.policy = policy
+        self.skipped = dict(skipped)
+        reasons = "; ".join(f"{track!r}: {why}" for track, why in self.skipped.items())
+        super().__init__(f"policy {policy!r} has no track that can take this turn. {reasons}")
 
 
 class UnknownName(UsageError):  # noqa: N818 - "unknown name" reads as the error that it is

@@ -121,15 +121,6 @@ class LegCancelled(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToolCalled(Event):
-    """The committed answer asks for a tool."""
-
-    leg: int
-    track: str
-    call: ToolCall
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TurnFinished(Event):
     """The turn is over, its exchange is durable."""
 
@@ -144,8 +135,8 @@ class LegTrace:
     """One leg's record in a trace.
 
     Times are seconds since the turn began, None for what never happened. `state` is one of won,
-    finished, failed, rejected, cancelled, broken (it was committed and broke), unspent (it never
-    got to start). usage and cost_usd are of everything the leg produced, delivered or not;
+    finished (it answered but lost), failed, rejected, cancelled, broken (it was committed and
+    broke). usage and cost_usd are of everything the leg produced, delivered or not;
     `usage.exact` is False where they are estimates.
     """
 

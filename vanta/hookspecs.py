@@ -128,7 +128,7 @@ def vanta_observers(config: Mapping[str, Any]) -> Iterable[Observer]:  # type: i
 
 @hookspec
 def vanta_checks() -> Iterable[Check]:  # type: ignore[empty-body]
-    """Bring checks for ``vanta doctor``: what works on this machine, what is missing, how to mend it.
+    """Bring checks for ``vanta doctor``: what works here, what is missing, how to mend it.
 
     :returns: one :class:`vanta.diagnosis.Check` for each.
     """

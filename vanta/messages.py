@@ -45,7 +45,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """A generated token with its natural-log probability and, if asked for, its rivals' (best first)."""
+    """A generated token, its natural-log probability, and its rivals' if asked for (best first)."""
 
     token: str
     logprob: float

@@ -14,8 +14,10 @@ from vanta.messages import Completion
 from vanta.scheduling.policy import GateRule
 
 _REFUSAL = re.compile(
-    r"^\W*(i'?m sorry|i am sorry|sorry,|unfortunately,? i|i (can(no|')?t|cannot|am unable|'m unable|"
-    r"do not|don'?t) (help|assist|answer|provide|do that|know|have (access|the ability|information))"
+    r"^\W*("
+    r"i'?m sorry|i am sorry|sorry,|unfortunately,? i"
+    r"|i (can(no|')?t|cannot|am unable|'m unable|do not|don'?t)"
+    r" (help|assist|answer|provide|do that|know|have (access|the ability|information))"
     r"|as an ai( language model)?,? i)",
     re.IGNORECASE,
 )

@@ -1,0 +1,92 @@
+"""The preparer: turns a turn's message into the request that one track gets.
+
+Invariant: every request of a turn is prepared here, so that budget and privacy hold for first
+legs, hedges and takeovers alike. What each track's prompt took is kept for the trace.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from vanta.context.assembly import Assembled, Exchange, assemble
+from vanta.engine import GenerationRequest, Sampling
+from vanta.messages import Message
+from vanta.track import Track
+
+
+class ContextPreparer:
+    """Prepares the requests of one turn.
+
+    system: the rendered system prompt. history: past exchanges, oldest first. sampling: what the
+    turn asks for; its set fields go before the track's. session: key of the engine's KV cache.
+    ask_to_continue: the message that asks an engine without prefix continuation to go on from a
+    shown text.
+    """
+
+    def __init__(
+        self,
+        *,
+        system: str,
+        history: Sequence[Exchange],
+        message: Message,
+        sampling: Sampling,
+        session: str,
+        ask_to_continue: Callable[[str], str],
+    ) -> None:
+        self._system = system
+        self._history = history
+        self._message = message
+        self._sampling = sampling
+        self._session = session
+        self._ask_to_continue = ask_to_continue
+        self.report: dict[str, dict[str, Any]] = {}
+
+    async def prepare(self, track: Track, *, shown: str, judged: bool) -> GenerationRequest:
+        """The request for one leg; see `vanta.scheduling.scheduler.Preparer`."""
+        await track.engine.load()
+        continues = bool(shown) and track.engine.capabilities.prefix_continuation
+        tail = self._tail(shown, continues=continues)
+        assembled = await assemble(track, self._system, self._history, tail)
+        self._note(track, assembled)
+        messages = assembled.messages[:-1] if continues else assembled.messages
+        return GenerationRequest(
+            messages=messages,
+            sampling=self._sampling_for(track, judged=judged),
+            prefix=shown if continues else "",
+            session=self._session,
+        )
+
+    def _tail(self, shown: str, *, continues: bool) -> tuple[Message, ...]:
+        if not shown:
+            return (self._message,)
+        said = Message("assistant", shown)
+        if continues:
+            return (self._message, said)
+        return (self._message, said, Message("user", self._ask_to_continue(shown)))
+
+    def _sampling_for(self, track: Track, *, judged: bool) -> Sampling:
+        sampling = merge_sampling(track.sampling, self._sampling)
+        if judged and sampling.logprobs is None and track.engine.capabilities.logprobs:
+            return dataclasses.replace(sampling, logprobs=0)
+        return sampling
+
+    def _note(self, track: Track, assembled: Assembled) -> None:
+        tokens = assembled.tokens
+        self.report[track.name] = {
+            "tokens": tokens.value if tokens else None,
+            "exact": tokens.exact if tokens else None,
+            "dropped_exchanges": assembled.dropped,
+        }
+
+
+def merge_sampling(base: Sampling, over: Sampling) -> Sampling:
+    """`base` with every field that `over` sets."""
+    default = Sampling()
+    changes = {
+        field.name: getattr(over, field.name)
+        for field in dataclasses.fields(Sampling)
+        if getattr(over, field.name) != getattr(default, field.name)
+    }
+    return dataclasses.replace(base, **changes) if changes else base

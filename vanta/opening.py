@@ -1,0 +1,189 @@
+"""Opening: from a configuration to the parts of a runtime.
+
+Invariant: `gather` does all that blocks (files, plugin imports, the database) and starts nothing
+that needs an event loop; what a person has to change is an error here, before any turn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pydantic
+
+from vanta import plugins as plugin_loading
+from vanta.config import Config, Loaded, TrackConfig
+from vanta.config import load as load_config
+from vanta.engine import Engine, EngineContext, EngineFactory
+from vanta.errors import ConfigError, UnknownName
+from vanta.models import ModelStore, builtin_entries, builtin_sources
+from vanta.plugins import PluginSet
+from vanta.prompts import Templates
+from vanta.resources import templates_dir
+from vanta.scheduling.policy import Policy
+from vanta.store import Store, sqlite_url
+from vanta.track import Price, Track
+
+if TYPE_CHECKING:
+    from vanta.runtime import Observer
+
+_log = logging.getLogger("vanta")
+_said: set[tuple[str, str]] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a runtime is made of, before its engines."""
+
+    loaded: Loaded
+    plugins: PluginSet
+    observers: tuple[Observer, ...]
+    policies: Mapping[str, Policy]
+    models: ModelStore
+    templates: Templates
+    store: Store
+
+    @property
+    def config(self) -> Config:
+        """The effective configuration."""
+        return self.loaded.config
+
+
+def gather(source: Any, extra_plugins: Iterable[object], overrides: Mapping[str, Any]) -> Parts:
+    """Read the configuration, load plugins, open the store. Blocking.
+
+    Raises ConfigError, PluginError, UnknownName or StoreError.
+    """
+    loaded = load_config(source, overrides=overrides)
+    config = loaded.config
+    plugins = plugin_loading.load(
+        config.plugins.allow, strict=config.plugins.strict, extra=tuple(extra_plugins)
+    )
+    observers = plugins.observers(loaded.as_dict())
+    policies = _policies(config, plugins)
+    if config.policy not in policies:
+        raise UnknownName("policy", config.policy, policies, hint="See the key `policy`.")
+    return Parts(
+        loaded=loaded,
+        plugins=plugins,
+        observers=observers,
+        policies=policies,
+        models=model_store(config, plugins),
+        templates=prompt_templates(config, plugins),
+        store=Store.open(config.store_url or sqlite_url(config.data_dir)),
+    )
+
+
+def model_store(config: Config, plugins: PluginSet) -> ModelStore:
+    """The model files of a data directory, with what plugins add to the registry."""
+    return ModelStore(
+        config.data_dir / "models",
+        {**builtin_entries(), **plugins.models},
+        {**builtin_sources(), **plugins.sources},
+    )
+
+
+def prompt_templates(config: Config, plugins: PluginSet) -> Templates:
+    """The prompt templates: the user's, the plugins', vanta's own, searched in this order."""
+    own = config.data_dir / "templates"
+    folders = [own] if own.is_dir() else []
+    return Templates([*folders, *plugins.template_dirs, templates_dir()])
+
+
+def make_tracks(parts: Parts) -> tuple[dict[str, Track], dict[str, str]]:
+    """The tracks of the configuration, and those that are off with the reason.
+
+    Raises ConfigError for options that do not fit, UnknownName for an engine that nothing brings.
+    """
+    tracks: dict[str, Track] = {}
+    off: dict[str, str] = {}
+    for name, config in parts.config.tracks.items():
+        made = _make_track(name, config, parts) if config.enabled else "it is not enabled"
+        if isinstance(made, Track):
+            tracks[name] = made
+        else:
+            off[name] = made
+            if config.enabled:
+                _say_once(name, made)
+    return tracks, off
+
+
+def _make_track(name: str, config: TrackConfig, parts: Parts) -> Track | str:
+    """The track, or why it is off."""
+    factory = _factory(config.engine, parts.plugins)
+    if isinstance(factory, str):
+        return factory
+    options = _options(name, config, factory)
+    why = factory.off(options) or _library_missing(factory)
+    if why:
+        return why
+    price = Price(config.input_usd_per_mtok, config.output_usd_per_mtok)
+    return Track(
+        name=name,
+        engine=_engine(name, config, factory, options, parts.models),
+        window=config.window,
+        reply_reserve=config.reply_reserve,
+        private=config.private,
+        price=price,
+        sampling=config.sampling.to_sampling(),
+    )
+
+
+def _engine(
+    name: str, config: TrackConfig, factory: EngineFactory, options: Any, models: ModelStore
+) -> Engine:
+    context = EngineContext(name, config.model, config.window, models.find)
+    return factory.create(options, context)
+
+
+def _factory(engine: str, plugins: PluginSet) -> EngineFactory | str:
+    """The engine's factory, or that it may be missing because a plugin failed."""
+    try:
+        return plugins.engines[engine]
+    except UnknownName as error:
+        if any(plugin.status == "failed" for plugin in plugins.plugins):
+            return str(error)
+        raise
+
+
+def _options(name: str, config: TrackConfig, factory: EngineFactory) -> Any:
+    try:
+        return factory.options.model_validate(config.options)
+    except pydantic.ValidationError as error:
+        known = ", ".join(sorted(factory.options.model_fields)) or "none"
+        faults = "; ".join(
+            f"tracks.{name}.options.{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+            for fault in error.errors(include_input=False)
+        )
+        raise ConfigError(
+            f"engine {config.engine!r} cannot take its options. {faults}. It knows: {known}."
+        ) from None
+
+
+def _library_missing(factory: EngineFactory) -> str | None:
+    with contextlib.suppress(ImportError, ValueError):
+        if factory.requires is None or importlib.util.find_spec(factory.requires):
+            return None
+    install = f" Install it: pip install 'vanta[{factory.extra}]'." if factory.extra else ""
+    return f"engine {factory.name!r} needs the library {factory.requires!r}.{install}"
+
+
+def _policies(config: Config, plugins: PluginSet) -> dict[str, Policy]:
+    variants = {
+        name: variant.to_policy(name, plugins.policies) for name, variant in config.policies.items()
+    }
+    policies = {**plugins.policies, **variants}
+    for policy in policies.values():
+        if policy.gate:
+            plugins.gates[policy.gate.use]
+    return policies
+
+
+def _say_once(track: str, why: str) -> None:
+    if (track, why) not in _said:
+        _said.add((track, why))
+        _log.warning("track %r is off: %s", track, why)

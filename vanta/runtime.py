@@ -1,0 +1,249 @@
+"""The runtime: all that is open in a process, and the way to it, `vanta.open`.
+
+Invariant: what `open` opened, leaving its context closes: engines with their threads and sockets,
+the store, the portal. A track that cannot work as configured is off, with a reason, said once;
+everything else carries on.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+import anyio
+import anyio.to_thread
+from anyio.from_thread import BlockingPortal
+
+from vanta.config import Config, Loaded
+from vanta.engine import Sampling
+from vanta.errors import UnknownName
+from vanta.events import Event
+from vanta.models import ModelStore
+from vanta.opening import Parts, gather, make_tracks
+from vanta.plugins import PluginSet
+from vanta.prompts import Templates
+from vanta.scheduling.policy import LegPlan, Policy
+from vanta.scheduling.takeover import anchor
+from vanta.session import Session
+from vanta.store import Store
+from vanta.track import Track
+from vanta.turn import Conversation, TurnSettings
+
+if TYPE_CHECKING:
+    from vanta.sync import SyncRuntime
+
+Observer = Callable[[Event], None]
+
+_log = logging.getLogger("vanta")
+
+
+class Runtime:
+    """An open runtime; get one from `vanta.open`."""
+
+    def __init__(self, parts: Parts, portal: BlockingPortal) -> None:
+        self._parts = parts
+        self.portal = portal
+        self.tracks: Mapping[str, Track]
+        self.off: Mapping[str, str]
+        self.tracks, self.off = make_tracks(parts)
+        self._conversations: WeakValueDictionary[tuple[str, str], Conversation] = (
+            WeakValueDictionary()
+        )
+        self._system = functools.lru_cache(maxsize=256)(self._render_system)
+
+    @property
+    def config(self) -> Config:
+        """The effective configuration."""
+        return self._parts.config
+
+    @property
+    def loaded(self) -> Loaded:
+        """The configuration with the source of every value."""
+        return self._parts.loaded
+
+    @property
+    def plugins(self) -> PluginSet:
+        """All plugins and what they brought."""
+        return self._parts.plugins
+
+    @property
+    def policies(self) -> Mapping[str, Policy]:
+        """The policies by name, variants of the configuration among them."""
+        return self._parts.policies
+
+    @property
+    def models(self) -> ModelStore:
+        """The model registry and the files on disk."""
+        return self._parts.models
+
+    @property
+    def templates(self) -> Templates:
+        """The prompt templates."""
+        return self._parts.templates
+
+    @property
+    def store(self) -> Store:
+        """The transcript store."""
+        return self._parts.store
+
+    def session(self, id: str, *, user: str = "default", private: bool = False) -> Session:  # noqa: A002
+        """The conversation `id` of `user`, new or gone on with; two calls give the same one.
+
+        private: every turn of it stays on private tracks.
+        """
+        conversation = self._conversations.get((user, id))
+        if conversation is None:
+            conversation = Conversation(user, id)
+            self._conversations[user, id] = conversation
+        return Session(conversation, self, self.store, private=private)
+
+    async def warm_up(self, *tracks: str) -> None:
+        """Load the engines of `tracks` (all if none is named) ahead of the first turn.
+
+        Raises EngineError, UnknownName.
+        """
+        for name in tracks or self.tracks:
+            await self._track(name).engine.load()
+
+    def settings(
+        self,
+        *,
+        user: str,
+        policy: str | Policy | None,
+        track: str | None,
+        deadline_s: float | None,
+        private: bool,
+        sampling: Sampling | None,
+    ) -> TurnSettings:
+        """The settings of one turn; see `vanta.session.TurnRules`."""
+        plan = self._policy(policy, track)
+        rule = plan.gate
+        return TurnSettings(
+            policy=plan,
+            gate=self.plugins.gates[rule.use if rule else "signals"],
+            private=private,
+            deadline_s=self.config.deadline_s if deadline_s is None else deadline_s,
+            stall_timeout_s=self.config.stall_timeout_s,
+            sampling=sampling or Sampling(),
+            tracks=self.tracks,
+            off=self.off,
+            system=self._system(user),
+            ask_to_continue=self._ask_to_continue,
+        )
+
+    def observe(self, event: Event) -> None:
+        """Show an event to the observers; what they raise is logged and goes no further."""
+        for observer in self._parts.observers:
+            try:
+                observer(event)
+            except Exception:  # noqa: BLE001 - watching must not break what is watched
+                _log.exception("observer %r failed on %s", observer, type(event).__name__)
+
+    async def aclose(self) -> None:
+        """Close engines and store; `vanta.open` calls it."""
+        with anyio.CancelScope(shield=True):
+            async with anyio.create_task_group() as tasks:
+                for track in self.tracks.values():
+                    tasks.start_soon(track.engine.aclose)
+            await self.store.aclose()
+
+    def _policy(self, policy: str | Policy | None, track: str | None) -> Policy:
+        if track is not None:
+            name = self._known_track(track)
+            return Policy(f"track {name}", "one track alone", (LegPlan(name),))
+        if isinstance(policy, Policy):
+            return policy
+        name = policy or self.config.policy
+        if name not in self.policies:
+            raise UnknownName("policy", name, self.policies)
+        return self.policies[name]
+
+    def _known_track(self, name: str) -> str:
+        if name not in self.tracks and name not in self.off:
+            raise UnknownName("track", name, [*self.tracks, *self.off])
+        return name
+
+    def _track(self, name: str) -> Track:
+        if name not in self.tracks:
+            raise UnknownName("track", name, self.tracks, hint=self.off.get(name, ""))
+        return self.tracks[name]
+
+    def _render_system(self, user: str) -> str:
+        variables = {"user": user, **self.config.variables}
+        return self.templates.render(f"system/{self.config.system}", variables)
+
+    def _ask_to_continue(self, shown: str) -> str:
+        variables = {"shown": shown, "anchor": anchor(shown)}
+        return self.templates.render("takeover/continue", variables)
+
+
+class Opening:
+    """What `vanta.open` returns: enter it with `async with` for a `Runtime`, or with `with`, where
+    no event loop runs, for a `SyncRuntime`."""
+
+    def __init__(
+        self, source: Any, plugins: Iterable[object], overrides: Mapping[str, Any]
+    ) -> None:
+        self._gather = functools.partial(gather, source, tuple(plugins), dict(overrides))
+        self._stack = AsyncExitStack()
+        self._sync: Any = None
+
+    async def __aenter__(self) -> Runtime:
+        async with AsyncExitStack() as stack:
+            parts = await anyio.to_thread.run_sync(self._gather)
+            stack.callback(parts.store.close)
+            runtime = Runtime(parts, BlockingPortal())
+            stack.push_async_callback(runtime.aclose)
+            await stack.enter_async_context(runtime.portal)
+            self._stack = stack.pop_all()
+        return runtime
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        # The portal's task group would wrap the body's exception in a group: it is not shown it.
+        if isinstance(error, Exception):
+            await self._stack.aclose()
+            return None
+        return await self._stack.__aexit__(kind, error, traceback)
+
+    def __enter__(self) -> SyncRuntime:
+        from vanta.sync import SyncOpening
+
+        self._sync = SyncOpening(self)
+        return self._sync.__enter__()  # type: ignore[no-any-return]
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        return self._sync.__exit__(kind, error, traceback)  # type: ignore[no-any-return]
+
+
+def open(  # noqa: A001 - `vanta.open` is its name
+    config: str | Path | Mapping[str, Any] | None = None,
+    *,
+    plugins: Iterable[object] = (),
+    **overrides: Any,
+) -> Opening:
+    """Open a runtime: `async with vanta.open() as runtime`, or `with` for synchronous programs.
+
+    config: a TOML file, the name of a ready configuration ("offline"), a mapping of the same
+    shape, or None for the default with the user's own files. plugins: plugin objects to use beside
+    the installed ones. overrides: configuration keys that go before everything else, as in
+    `vanta.open(policy="race", deadline_s=10)`.
+
+    Entering raises ConfigError, PluginError, UnknownName, TemplateError or StoreError.
+    """
+    return Opening(config, plugins, overrides)

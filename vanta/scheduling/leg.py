@@ -1,0 +1,201 @@
+"""A leg: one attempt of one track in one turn, and the record of it.
+
+A leg runs its engine and reports to its owner by plain calls, since all of a turn runs on one
+event loop. Invariant: it reports every delta in order and then its end, exactly once, unless the
+whole turn was cancelled; what an engine raises ends up in `error`, never further.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import anyio
+
+from vanta.engine import DeltaStream, GenerationRequest
+from vanta.errors import EngineError, ErrorKind
+from vanta.events import LegTrace
+from vanta.messages import Delta, Fold, Usage
+from vanta.scheduling.gate import Verdict
+from vanta.scheduling.policy import LegPlan
+from vanta.track import Track
+
+Prepare = Callable[[Track], Awaitable[GenerationRequest]]
+
+
+class LegOwner(Protocol):
+    """Who hears of a leg's progress."""
+
+    def now(self) -> float:
+        """Seconds since the turn began."""
+        ...
+
+    def on_delta(self, leg: Leg, delta: Delta) -> None:
+        """The leg has one more delta; it is already folded."""
+        ...
+
+    def on_end(self, leg: Leg) -> None:
+        """The leg stands still; `error`, `verdict` and `stopped` say how it ended."""
+        ...
+
+    async def judge(self, leg: Leg) -> Verdict:
+        """The gate's word on the leg's finished answer."""
+        ...
+
+
+class Leg:
+    """One attempt: its task's body, what it has produced, and how it went."""
+
+    def __init__(
+        self, number: int, plan: LegPlan, track: Track, why: str, owner: LegOwner, *, resumes: bool
+    ) -> None:
+        self.number = number
+        self.plan = plan
+        self.track = track
+        self.why = why
+        self.resumes = resumes
+        self.fold = Fold()
+        self.pending: list[str] = []
+        self.deltas = 0
+        self.has_content = False
+        self.generated = False
+        self.finished = False
+        self.ended = False
+        self.error: EngineError | None = None
+        self.verdict: Verdict | None = None
+        self.state = "running"
+        self.started_s = owner.now()
+        self.first_content_s: float | None = None
+        self.last_delta_s: float | None = None
+        self.committed_s: float | None = None
+        self.stop_asked_s: float | None = None
+        self.ended_s: float | None = None
+        self._owner = owner
+        self._scope = anyio.CancelScope()
+        self._stream: DeltaStream | None = None
+
+    @property
+    def answerable(self) -> bool:
+        """True while the leg may still answer: it runs, or has finished and is held back."""
+        return self.state == "running" and not self.stopped
+
+    @property
+    def stopped(self) -> bool:
+        """True once somebody asked the leg to stop."""
+        return self.stop_asked_s is not None
+
+    def stop(self) -> None:
+        """Ask the leg to stop; its end confirms it. Harmless once it has ended."""
+        if self.ended or self.stopped:
+            return
+        self.stop_asked_s = self._owner.now()
+        self._scope.cancel()
+
+    async def run(self, prepare: Prepare) -> None:
+        """Generate until the end, an error or a stop. Raises only the turn's cancellation."""
+        try:
+            with self._scope:
+                await self._generate(prepare)
+                self.generated = True
+                if self.plan.commit_on == "verdict" and not self.resumes:
+                    self.verdict = await self._owner.judge(self)
+                self.finished = True
+        except EngineError as error:
+            self._fail(error)
+        except Exception as error:  # noqa: BLE001 - an engine's bug must not take the turn down
+            self._fail(self._broke_contract(error))
+        finally:
+            self.ended = True
+            self.ended_s = self._owner.now()
+        self._owner.on_end(self)
+
+    async def _generate(self, prepare: Prepare) -> None:
+        request = await prepare(self.track)
+        async with self.track.engine.stream(request) as stream:
+            self._stream = stream
+            async for delta in stream:
+                self._take(delta)
+        if not (self.has_content or self.resumes or self.fold.completion().tool_calls):
+            raise self._empty_answer()
+
+    def _take(self, delta: Delta) -> None:
+        self.fold.add(delta)
+        self.deltas += 1
+        self.last_delta_s = self._owner.now()
+        if delta.has_content and not self.has_content:
+            self.has_content = True
+            self.first_content_s = self.last_delta_s
+        self._owner.on_delta(self, delta)
+
+    def _fail(self, error: EngineError) -> None:
+        if self.error is None and not self.stopped:
+            error.track = self.track.name
+            self.error = error
+
+    def fail(self, error: EngineError) -> None:
+        """Give the leg up for a reason of the scheduler's (a stall), and stop it."""
+        self._fail(error)
+        self.stop()
+
+    def error_of(self, kind: ErrorKind, message: str, suggestion: str = "") -> EngineError:
+        """An EngineError that names this leg's engine, model and track."""
+        engine = self.track.engine
+        error = EngineError(
+            kind, message, engine=engine.name, model=engine.model, suggestion=suggestion
+        )
+        error.track = self.track.name
+        return error
+
+    def _empty_answer(self) -> EngineError:
+        if self.fold.completion().finish_reason == "length":
+            return self.error_of(
+                ErrorKind.SERVER,
+                "the token limit was reached before any readable text",
+                "Raise max_tokens, or turn the model's reasoning down.",
+            )
+        return self.error_of(ErrorKind.SERVER, "the answer ended without any readable text")
+
+    def _broke_contract(self, cause: Exception) -> EngineError:
+        error = self.error_of(
+            ErrorKind.SERVER,
+            f"the engine raised {type(cause).__name__} instead of an EngineError: {cause}",
+            "This is a bug in the engine's plugin; report it there.",
+        )
+        error.__cause__ = cause
+        return error
+
+    @property
+    def usage(self) -> Usage | None:
+        """Everything the leg produced: the engine's own count, else its receipt's."""
+        reported = self.fold.completion().usage
+        receipt = self._stream.receipt if self._stream else None
+        if reported or receipt is None:
+            return reported
+        return Usage(receipt.input_tokens, receipt.output_tokens, exact=receipt.exact)
+
+    def trace(self) -> LegTrace:
+        """The leg's record, as it stands."""
+        receipt = self._stream.receipt if self._stream else None
+        usage = self.usage
+        after_stop = receipt.tokens_after_stop if receipt else 0
+        price = self.track.price
+        return LegTrace(
+            leg=self.number,
+            track=self.track.name,
+            engine=self.track.engine.name,
+            model=self.fold.completion().model or self.track.engine.model,
+            state=self.state,
+            why=self.why,
+            started_s=self.started_s,
+            first_content_s=self.first_content_s,
+            committed_s=self.committed_s,
+            stop_asked_s=self.stop_asked_s,
+            ended_s=self.ended_s,
+            usage=usage,
+            cost_usd=price.of(usage),
+            tokens_after_stop=after_stop,
+            cpu_after_stop_s=receipt.cpu_after_stop_s if receipt else 0.0,
+            cost_after_stop_usd=price.of_tokens(0, after_stop),
+            verdict=self.verdict.why if self.verdict else None,
+            error=self.error.to_dict() if self.error else None,
+        )

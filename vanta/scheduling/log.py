@@ -1,0 +1,123 @@
+"""The log of a turn: turns what happens to its legs into events, and keeps what was shown.
+
+Invariant: the shown text is the concatenation of the `TextDelta`s that were emitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from vanta.errors import EngineError
+from vanta.events import (
+    Committed,
+    Event,
+    LegCancelled,
+    LegFailed,
+    LegFinished,
+    LegRejected,
+    LegStarted,
+    Takeover,
+    TextDelta,
+)
+from vanta.scheduling.gate import Verdict
+from vanta.scheduling.leg import Leg
+
+
+class TurnLog:
+    """Says what happens. `emit` takes each event, `now` is the turn's clock in seconds."""
+
+    def __init__(self, emit: Callable[[Event], None], now: Callable[[], float]) -> None:
+        self._emit = emit
+        self._now = now
+        self._shown: list[str] = []
+        self.first_content_s: float | None = None
+
+    @property
+    def shown(self) -> str:
+        """All text that the user has seen."""
+        return "".join(self._shown)
+
+    def text(self, leg: Leg, text: str) -> None:
+        """Show text of the committed leg; nothing is said of an empty one."""
+        if not text:
+            return
+        self._shown.append(text)
+        at_s = self._now()
+        if self.first_content_s is None:
+            self.first_content_s = at_s
+        self._emit(TextDelta(at_s=at_s, leg=leg.number, track=leg.track.name, text=text))
+
+    def started(self, leg: Leg) -> None:
+        """A leg begins."""
+        self._emit(
+            LegStarted(
+                at_s=leg.started_s,
+                leg=leg.number,
+                track=leg.track.name,
+                model=leg.track.engine.model,
+                why=leg.why,
+            )
+        )
+
+    def committed(self, leg: Leg, why: str) -> None:
+        """The turn binds itself to a leg."""
+        self._emit(Committed(at_s=self._now(), leg=leg.number, track=leg.track.name, why=why))
+
+    def takeover(self, leg: Leg, broken: Leg) -> None:
+        """`leg` goes on where `broken` stopped."""
+        self._emit(
+            Takeover(
+                at_s=self._now(),
+                leg=leg.number,
+                track=leg.track.name,
+                from_leg=broken.number,
+                from_track=broken.track.name,
+                shown_chars=len(self.shown),
+                why=broken.error.message if broken.error else "it broke",
+            )
+        )
+
+    def finished(self, leg: Leg) -> None:
+        """A leg came to the end of its answer."""
+        answer = leg.fold.completion()
+        self._emit(
+            LegFinished(
+                at_s=self._now(),
+                leg=leg.number,
+                track=leg.track.name,
+                finish_reason=answer.finish_reason,
+                usage=answer.usage,
+            )
+        )
+
+    def failed(self, leg: Leg, error: EngineError) -> None:
+        """A leg broke."""
+        self._emit(
+            LegFailed(at_s=self._now(), leg=leg.number, track=leg.track.name, error=error.to_dict())
+        )
+
+    def rejected(self, leg: Leg, verdict: Verdict) -> None:
+        """The gate turned a finished answer down."""
+        self._emit(
+            LegRejected(
+                at_s=self._now(),
+                leg=leg.number,
+                track=leg.track.name,
+                score=verdict.score,
+                why=verdict.why,
+            )
+        )
+
+    def cancelled(self, leg: Leg) -> None:
+        """A leg that was told to stop stands still."""
+        trace = leg.trace()
+        self._emit(
+            LegCancelled(
+                at_s=self._now(),
+                leg=leg.number,
+                track=leg.track.name,
+                confirmed_s=(leg.ended_s or 0.0) - (leg.stop_asked_s or 0.0),
+                tokens_after_stop=trace.tokens_after_stop,
+                cpu_after_stop_s=trace.cpu_after_stop_s,
+            )
+        )

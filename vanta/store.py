@@ -1,0 +1,241 @@
+"""The transcript store: what was said, and a record of every turn.
+
+SQLite by default, any database by SQLAlchemy URL. SQLite runs in WAL mode with `synchronous =
+NORMAL`: what was committed survives the death of the process (not the loss of power, which would
+cost an fsync a turn). Invariant: an exchange and its turn's record become durable together, or
+not at all; every statement runs on a worker thread, one at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import SQLAlchemyError
+
+from vanta.context.assembly import Exchange
+from vanta.errors import StoreError
+from vanta.messages import Message
+
+SCHEMA_VERSION = 1
+BUSY_TIMEOUT_S = 5.0
+
+T = TypeVar("T")
+
+_tables = sa.MetaData()
+_about = sa.Table("about", _tables, sa.Column("schema_version", sa.Integer, nullable=False))
+_turns = sa.Table(
+    "turns",
+    _tables,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("user", sa.String(200), nullable=False),
+    sa.Column("session", sa.String(200), nullable=False),
+    sa.Column("private", sa.Boolean, nullable=False),
+    sa.Column("status", sa.String(20), nullable=False),
+    sa.Column("track", sa.String(200)),
+    sa.Column("cost_usd", sa.Float, nullable=False),
+    sa.Column("finished_at", sa.Float, nullable=False),
+    sa.Column("trace", sa.JSON, nullable=False),
+)
+_messages = sa.Table(
+    "messages",
+    _tables,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("user", sa.String(200), nullable=False),
+    sa.Column("session", sa.String(200), nullable=False),
+    sa.Column("turn_id", sa.String(32), sa.ForeignKey("turns.id"), nullable=False),
+    sa.Column("private", sa.Boolean, nullable=False),
+    sa.Column("role", sa.String(20), nullable=False),
+    sa.Column("content", sa.Text, nullable=False),
+    sa.Index("messages_of_session", "user", "session", "id"),
+)
+_add_turn = sa.insert(_turns)
+_add_message = sa.insert(_messages)
+
+
+class Store:
+    """One open store. All methods may raise StoreError, which names the store and the next step."""
+
+    def __init__(self, url: str) -> None:
+        self._url = sa.make_url(url)
+        self._one_at_a_time = anyio.CapacityLimiter(1)
+        self._engine = sa.create_engine(
+            self._url,
+            json_serializer=lambda value: json.dumps(value, separators=(",", ":")),
+            **_pooling(self._url),
+        )
+        if self._url.get_backend_name() == "sqlite":
+            event.listen(self._engine, "connect", _tune_sqlite)
+
+    @classmethod
+    def open(cls, url: str) -> Store:
+        """Open or create the store at a SQLAlchemy URL. Blocking. Raises StoreError."""
+        try:
+            store = cls(url)
+        except (SQLAlchemyError, ImportError) as error:
+            raise StoreError(
+                f"the store URL {_shown(url)!r} cannot be used: {error}. Check store_url; "
+                "a database other than SQLite needs its driver installed."
+            ) from error
+        store._guarded(store._create)
+        return store
+
+    async def history(self, user: str, session: str) -> list[Exchange]:
+        """The exchanges of a session, oldest first."""
+        return await self._run(self._read, user, session)
+
+    async def add(
+        self, turn: Mapping[str, Any], trace: Mapping[str, Any], exchange: Exchange | None
+    ) -> None:
+        """Record a turn (the columns of `turns`) and, if it was answered, its exchange."""
+        await self._run(self._write, turn, trace, exchange)
+
+    async def clear(self, user: str, session: str) -> int:
+        """Forget the messages of a session; returns how many there were. Records of turns stay,
+        since they hold no text."""
+        return await self._run(self._clear, user, session)
+
+    async def turns(self, user: str, session: str) -> list[dict[str, Any]]:
+        """The records of a session's turns, oldest first, as JSON-ready data."""
+        return await self._run(self._read_turns, user, session)
+
+    async def aclose(self) -> None:
+        """Close all connections; waits for a statement that is running."""
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self._engine.dispose, limiter=self._one_at_a_time)
+
+    def close(self) -> None:
+        """Close all connections, blocking; for a store that never saw an event loop."""
+        self._engine.dispose()
+
+    async def _run(self, work: Callable[..., T], *args: Any) -> T:
+        # Shielded: a cancelled turn waits for its statement, so that no thread writes behind it.
+        with anyio.CancelScope(shield=True):
+            return await anyio.to_thread.run_sync(
+                self._guarded, work, *args, limiter=self._one_at_a_time
+            )
+
+    def _guarded(self, work: Callable[..., T], *args: Any) -> T:
+        try:
+            return work(*args)
+        except SQLAlchemyError as error:
+            raise _explain(error, self._url) from error
+
+    def _create(self) -> None:
+        with self._engine.begin() as connection:
+            _tables.create_all(connection)
+            found = connection.execute(sa.select(_about.c.schema_version)).scalar()
+            if found is None:
+                connection.execute(sa.insert(_about), {"schema_version": SCHEMA_VERSION})
+        if found is not None and found > SCHEMA_VERSION:
+            raise StoreError(
+                f"the store {_shown(self._url)!r} was written by a newer vanta (schema {found}, "
+                f"this one knows {SCHEMA_VERSION}). Upgrade vanta, or name another store_url."
+            )
+
+    def _read(self, user: str, session: str) -> list[Exchange]:
+        of_session = sa.select(
+            _messages.c.turn_id, _messages.c.private, _messages.c.role, _messages.c.content
+        ).where(_messages.c.user == user, _messages.c.session == session)
+        turns: dict[str, list[Message]] = {}
+        private: dict[str, bool] = {}
+        with self._engine.connect() as connection:
+            for row in connection.execute(of_session.order_by(_messages.c.id)):
+                turns.setdefault(row.turn_id, []).append(Message(row.role, row.content))
+                private[row.turn_id] = row.private
+        return [Exchange(tuple(messages), private[turn]) for turn, messages in turns.items()]
+
+    def _write(
+        self, turn: Mapping[str, Any], trace: Mapping[str, Any], exchange: Exchange | None
+    ) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(_add_turn, {**turn, "finished_at": time.time(), "trace": trace})
+            if exchange:
+                connection.execute(_add_message, [_row(turn, m) for m in exchange.messages])
+
+    def _clear(self, user: str, session: str) -> int:
+        of_session = sa.delete(_messages).where(
+            _messages.c.user == user, _messages.c.session == session
+        )
+        with self._engine.begin() as connection:
+            return connection.execute(of_session).rowcount
+
+    def _read_turns(self, user: str, session: str) -> list[dict[str, Any]]:
+        of_session = sa.select(_turns).where(_turns.c.user == user, _turns.c.session == session)
+        with self._engine.connect() as connection:
+            rows = connection.execute(of_session.order_by(_turns.c.finished_at))
+            return [dict(row._mapping) for row in rows]  # noqa: SLF001 - its documented name
+
+
+def sqlite_url(folder: Path) -> str:
+    """The URL of the default store in a data directory, which is created. Raises StoreError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise StoreError(
+            f"the data directory {str(folder)!r} cannot be written: {error.strerror}. "
+            "Make it writable, or name another with data_dir or VANTA_DATA_DIR."
+        ) from error
+    return f"sqlite:///{folder / 'vanta.db'}"
+
+
+def _row(turn: Mapping[str, Any], message: Message) -> dict[str, Any]:
+    return {
+        "user": turn["user"],
+        "session": turn["session"],
+        "turn_id": turn["id"],
+        "private": turn["private"],
+        "role": message.role,
+        "content": message.content,
+    }
+
+
+def _pooling(url: sa.URL) -> dict[str, Any]:
+    if url.get_backend_name() != "sqlite":
+        return {"pool_pre_ping": True}
+    arguments = {"check_same_thread": False, "timeout": BUSY_TIMEOUT_S}
+    return {"poolclass": sa.StaticPool, "connect_args": arguments}
+
+
+def _tune_sqlite(connection: Any, _record: Any) -> None:
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _shown(url: str | sa.URL) -> str:
+    try:
+        return sa.make_url(url).render_as_string(hide_password=True)
+    except SQLAlchemyError:
+        return "(unreadable)"
+
+
+def _explain(error: SQLAlchemyError, url: sa.URL) -> StoreError:
+    """The error in words that a person can act on."""
+    cause = str(getattr(error, "orig", None) or error)
+    advice = "Check that the database is there and can be written."
+    for sign, words in _ADVICE.items():
+        if sign in cause:
+            advice = words
+            break
+    return StoreError(f"the store {_shown(url)!r} failed: {cause}. {advice}")
+
+
+_ADVICE = {
+    "disk is full": "Free some space, then go on: what was stored before is safe.",
+    "not a database": "The file is damaged or of another program: move it away, or name another "
+    "data_dir.",
+    "malformed": "The file is damaged: move it away and restore a copy.",
+    "readonly": "Make the file and its folder writable, or name another data_dir.",
+    "unable to open": "Make the folder writable, or name another data_dir.",
+    "locked": f"Another process held it for {BUSY_TIMEOUT_S:g} s: close that one, or try again.",
+}

@@ -1,0 +1,243 @@
+"""A turn: one message and its reply, from the session's queue to the stored exchange.
+
+Order: wait for the session, read its history, race the legs, store the exchange, say
+`TurnFinished`. Invariant: the exchange is durable before `TurnFinished`; a turn that fails or is
+cancelled leaves the history as it was, and a record of itself.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from typing import Any
+
+import anyio
+
+from vanta.context.assembly import Exchange
+from vanta.context.preparer import ContextPreparer
+from vanta.engine import Sampling
+from vanta.errors import AllTracksFailed, NoTrack, StoreError
+from vanta.events import Event, Reply, Timings, Trace, TurnFinished, TurnStarted
+from vanta.messages import Message, Usage
+from vanta.scheduling.gate import Gate
+from vanta.scheduling.leg import Leg
+from vanta.scheduling.policy import Policy
+from vanta.scheduling.scheduler import Outcome, Race, RacePlan, too_late
+from vanta.store import Store
+from vanta.track import Track
+
+Emit = Callable[[Event], None]
+
+
+@dataclass(frozen=True, slots=True)
+class TurnSettings:
+    """What a turn runs under; times in seconds."""
+
+    policy: Policy
+    gate: Gate
+    private: bool
+    deadline_s: float
+    stall_timeout_s: float
+    sampling: Sampling
+    tracks: Mapping[str, Track]
+    off: Mapping[str, str]
+    system: str
+    ask_to_continue: Callable[[str], str]
+
+
+@dataclass(slots=True, weakref_slot=True, eq=False)
+class Conversation:
+    """What a session keeps between turns. history is None until it was read from the store."""
+
+    user: str
+    session: str
+    history: list[Exchange] | None = None
+    lock: anyio.Lock = dataclasses.field(default_factory=anyio.Lock)
+
+
+class Turn:
+    """One turn of a conversation. `emit` is called with each event."""
+
+    def __init__(
+        self,
+        conversation: Conversation,
+        text: str,
+        settings: TurnSettings,
+        store: Store,
+        emit: Emit,
+    ) -> None:
+        self.id = uuid.uuid4().hex
+        self._conversation = conversation
+        self._message = Message("user", text)
+        self._settings = settings
+        self._store = store
+        self._emit = emit
+        self._started_at = anyio.current_time()
+        self._preparer: ContextPreparer | None = None
+
+    async def run(self) -> Reply:
+        """Answer the message.
+
+        Raises AllTracksFailed, NoTrack, or StoreError if the transcript cannot be read or written;
+        a StoreError after the text was shown still leaves the caller with all of its deltas.
+        """
+        allowed, skipped = self._eligible()
+        self._say_started(skipped)
+        if not allowed:
+            raise NoTrack(self._settings.policy.name, skipped)
+        await self._take_place(allowed)
+        try:
+            return await self._answer(allowed, skipped)
+        finally:
+            self._conversation.lock.release()
+
+    async def _take_place(self, allowed: Mapping[str, Track]) -> None:
+        """Wait for the session's earlier turns; the wait is part of this turn's time."""
+        deadline_s = self._settings.deadline_s
+        with anyio.move_on_after(deadline_s):
+            await self._conversation.lock.acquire()
+            return
+        raise AllTracksFailed([too_late(track, deadline_s) for track in allowed.values()])
+
+    async def _answer(self, allowed: Mapping[str, Track], skipped: Mapping[str, str]) -> Reply:
+        race = Race(await self._plan(allowed, skipped), self._emit)
+        try:
+            outcome = await race.run()
+        except BaseException:
+            await self._record_abandoned(race.legs, skipped)
+            raise
+        return await self._conclude(outcome, skipped)
+
+    def _eligible(self) -> tuple[dict[str, Track], dict[str, str]]:
+        """The tracks of the policy that may take part, and why the others may not."""
+        allowed: dict[str, Track] = {}
+        skipped: dict[str, str] = {}
+        for name in self._settings.policy.tracks:
+            track = self._settings.tracks.get(name)
+            if track is None:
+                why = self._settings.off.get(name, "no track of this name is configured")
+                skipped[name] = why
+            elif self._settings.private and not track.private:
+                skipped[name] = "the turn is private and this track is not"
+            else:
+                allowed[name] = track
+        return allowed, skipped
+
+    async def _plan(self, allowed: Mapping[str, Track], skipped: Mapping[str, str]) -> RacePlan:
+        settings = self._settings
+        self._preparer = ContextPreparer(
+            system=settings.system,
+            history=await self._history(),
+            message=self._message,
+            sampling=settings.sampling,
+            session=f"{self._conversation.user}/{self._conversation.session}",
+            ask_to_continue=settings.ask_to_continue,
+        )
+        return RacePlan(
+            policy=settings.policy,
+            tracks=allowed,
+            skipped=skipped,
+            preparer=self._preparer,
+            started_at=self._started_at,
+            deadline_s=settings.deadline_s,
+            stall_timeout_s=settings.stall_timeout_s,
+            gate=settings.gate,
+        )
+
+    async def _history(self) -> list[Exchange]:
+        conversation = self._conversation
+        if conversation.history is None:
+            conversation.history = await self._store.history(
+                conversation.user, conversation.session
+            )
+        return conversation.history
+
+    async def _conclude(self, outcome: Outcome, skipped: Mapping[str, str]) -> Reply:
+        status = "failed" if outcome.failure else "answered"
+        trace = self._trace(outcome, skipped, status)
+        if outcome.failure or outcome.leg is None:
+            await self._store.add(self._row(trace, None), trace.to_dict(), None)
+            raise outcome.failure or AssertionError("a race without a failure has a leg")
+        reply = self._reply(outcome, trace)
+        said = Message("assistant", reply.text)
+        exchange = Exchange((self._message, said), self._settings.private)
+        await self._store.add(self._row(trace, reply), trace.to_dict(), exchange)
+        history = await self._history()
+        history.append(exchange)
+        self._emit(TurnFinished(at_s=self._now(), reply=reply))
+        return reply
+
+    async def _record_abandoned(self, legs: tuple[Leg, ...], skipped: Mapping[str, str]) -> None:
+        """The caller cancelled the turn: keep a record, if that can still be done."""
+        outcome = Outcome("", None, None, None, legs)
+        trace = self._trace(outcome, skipped, "cancelled")
+        try:
+            await self._store.add(self._row(trace, None), trace.to_dict(), None)
+        except StoreError:
+            return
+
+    def _trace(self, outcome: Outcome, skipped: Mapping[str, str], status: str) -> Trace:
+        settings = self._settings
+        return Trace(
+            turn_id=self.id,
+            session_id=self._conversation.session,
+            policy=settings.policy.name,
+            private=settings.private,
+            deadline_s=settings.deadline_s,
+            duration_s=self._now(),
+            status=status,
+            skipped=skipped,
+            context=self._preparer.report if self._preparer else {},
+            legs=tuple(leg.trace() for leg in outcome.legs),
+        )
+
+    def _reply(self, outcome: Outcome, trace: Trace) -> Reply:
+        assert outcome.leg is not None  # noqa: S101 - only called for an answered turn
+        answer = outcome.leg.fold.completion()
+        return Reply(
+            text=outcome.text,
+            track=outcome.leg.track.name,
+            model=answer.model or outcome.leg.track.engine.model,
+            finish_reason=outcome.finish_reason,
+            usage=_sum(leg.usage for leg in trace.legs if leg.state in ("won", "broken")),
+            cost_usd=sum(leg.cost_usd for leg in trace.legs),
+            timings=Timings(first_content_s=outcome.first_content_s, duration_s=trace.duration_s),
+            trace=trace,
+            reasoning=answer.reasoning,
+            tool_calls=answer.tool_calls,
+        )
+
+    def _row(self, trace: Trace, reply: Reply | None) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "user": self._conversation.user,
+            "session": self._conversation.session,
+            "private": trace.private,
+            "status": trace.status,
+            "track": reply.track if reply else None,
+            "cost_usd": sum(leg.cost_usd for leg in trace.legs),
+        }
+
+    def _say_started(self, skipped: Mapping[str, str]) -> None:
+        self._emit(
+            TurnStarted(
+                at_s=0.0,
+                turn_id=self.id,
+                session_id=self._conversation.session,
+                policy=self._settings.policy.name,
+                deadline_s=self._settings.deadline_s,
+                skipped=skipped,
+            )
+        )
+
+    def _now(self) -> float:
+        return anyio.current_time() - self._started_at
+
+
+def _sum(usages: Any) -> Usage | None:
+    known = [usage for usage in usages if usage is not None]
+    return reduce(add, known) if known else None
