@@ -22,6 +22,7 @@ from vanta.errors import ConfigError
 
 PREFIX = "VANTA_"
 SOURCE_VARIABLE = "VANTA_CONFIG"
+TESTING_PREFIX = "VANTA_TEST_"  # what vanta's own test fixtures read; no part of the configuration
 # Tables that are one value: half of one schema laid over half of another is neither.
 _WHOLE = frozenset({"json_schema", "logit_bias"})
 
@@ -111,7 +112,7 @@ def from_environment(environ: Mapping[str, str]) -> list[Setting]:
     return [
         Setting(key, value, Origin("environment", variable))
         for variable in sorted(environ)
-        if variable.startswith(PREFIX) and variable != SOURCE_VARIABLE and environ[variable]
+        if _is_setting(variable) and environ[variable]
         for key, value in _from_variable(variable, environ[variable])
     ]
 
@@ -134,6 +135,11 @@ def leaves(data: Mapping[str, Any], prefix: Key = ()) -> Iterator[tuple[Key, Any
             yield from leaves(value, key)
         else:
             yield key, value
+
+
+def _is_setting(variable: str) -> bool:
+    reserved = variable == SOURCE_VARIABLE or variable.startswith(TESTING_PREFIX)
+    return variable.startswith(PREFIX) and not reserved
 
 
 def _from_variable(variable: str, raw: str) -> Iterator[tuple[Key, Any]]:

@@ -1,0 +1,129 @@
+"""The schema is complete, and says the same as the parts of vanta that it configures."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import tomllib
+from collections.abc import Iterator, Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from vanta import config
+from vanta.config import Config, GateConfig, PolicyConfig, SamplingConfig, TrackConfig
+from vanta.config.toml_file import lines_of
+from vanta.engine import Sampling
+from vanta.errors import ConfigError, UnknownName
+from vanta.resources import configs_dir
+from vanta.scheduling.policy import BUILTIN, CASCADE, HEDGE, GateRule, Policy, adapt
+
+KNOWN: Mapping[str, Policy] = {policy.name: policy for policy in BUILTIN}
+MODELS = [
+    model
+    for name in config.__all__
+    if isinstance(model := getattr(config, name), type) and issubclass(model, BaseModel)
+]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_field_is_described_in_a_sentence(model: type[BaseModel]) -> None:
+    for name, info in model.model_fields.items():
+        assert info.description, name
+        assert info.description.endswith("."), name
+
+
+def test_all_six_tables_are_public() -> None:
+    assert {Config, TrackConfig, SamplingConfig, PolicyConfig, GateConfig} < set(MODELS)
+
+
+def test_sampling_has_the_fields_of_what_engines_take() -> None:
+    fields = {field.name for field in dataclasses.fields(Sampling)}
+    assert set(SamplingConfig.model_fields) == fields
+    assert SamplingConfig().to_sampling() == Sampling()
+    chosen = SamplingConfig.model_validate({"stop": ["a"], "logit_bias": {"7": 1.5}, "seed": 3})
+    assert chosen.to_sampling() == Sampling(stop=("a",), logit_bias={7: 1.5}, seed=3)
+
+
+def test_a_policy_takes_what_adapt_takes() -> None:
+    taken = set(inspect.signature(adapt).parameters) - {"base", "name"}
+    assert set(PolicyConfig.model_fields) - {"base"} == taken
+    rule = {field.name for field in dataclasses.fields(GateRule)}
+    assert set(GateConfig.model_fields) == rule
+
+
+def test_a_policy_without_base_varies_the_one_of_its_name() -> None:
+    policy = PolicyConfig(delay_s=2.0).to_policy("hedge", KNOWN)
+    assert policy == adapt(HEDGE, name="hedge", delay_s=2.0)
+
+
+def test_a_policy_with_a_base_has_a_name_of_its_own() -> None:
+    policy = PolicyConfig(base="hedge", tracks=["api", "local"]).to_policy("mine", KNOWN)
+    assert (policy.name, policy.tracks) == ("mine", ("api", "local"))
+
+
+def test_a_gate_keeps_what_is_not_set() -> None:
+    policy = PolicyConfig(gate=GateConfig(min_chars=9)).to_policy("cascade", KNOWN)
+    assert CASCADE.gate is not None
+    assert policy.gate == dataclasses.replace(CASCADE.gate, min_chars=9)
+    off = PolicyConfig(gate=GateConfig(min_mean_logprob="off")).to_policy("cascade", KNOWN)
+    assert off.gate is not None
+    assert off.gate.min_mean_logprob is None
+
+
+def test_a_setting_without_effect_names_its_table() -> None:
+    with pytest.raises(ConfigError, match=r"\[policies\.race\]: .*'delay_s' has no effect"):
+        PolicyConfig(delay_s=1.0).to_policy("race", KNOWN)
+    with pytest.raises(UnknownName, match=r"Did you mean 'hedge'\?"):
+        PolicyConfig(base="hegde").to_policy("mine", KNOWN)
+
+
+def test_the_schemas_own_defaults_need_no_file() -> None:
+    assert Config().policy == "race"
+    assert Config().tracks == {}
+
+
+def _paths(data: object, prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    if isinstance(data, dict):
+        for key, value in data.items():
+            yield (*prefix, key)
+            yield from _paths(value, (*prefix, key))
+
+
+KEYS = st.text(alphabet='ab ."=#[', min_size=1, max_size=4)
+SCALARS = st.integers(0, 9) | st.booleans() | st.text(alphabet='x"\n#[=\u2028', max_size=5)
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+@given(st.dictionaries(KEYS, st.dictionaries(KEYS, SCALARS, max_size=3), max_size=3))
+def test_every_key_of_any_file_has_the_line_that_it_stands_in(
+    tables: dict[str, dict[str, int | bool | str]],
+) -> None:
+    written = ["# begin"]
+    expected: dict[tuple[str, ...], int] = {}
+    for table, values in tables.items():
+        written += ["", f"[{_quoted(table)}]"]
+        expected[(table,)] = len(written)
+        for key, value in values.items():
+            many = isinstance(value, str) and "\n" in value
+            text = _quoted(value) if isinstance(value, str) else str(value).lower()
+            written += [f"{_quoted(key)} = [" + ("\n" if many else "") + text + "]"]
+            expected[(table, key)] = "\n".join(written[:-1]).count("\n") + 2
+            written = "\n".join(written).split("\n")
+    text = "\n".join(written)
+    assert set(lines_of(text)) == set(_paths(tomllib.loads(text)))
+    assert lines_of(text) == expected
+
+
+@pytest.mark.parametrize("name", ["default", "offline", "race", "cloud-first"])
+def test_a_ready_configuration_explains_itself_to_a_newcomer(name: str) -> None:
+    text = configs_dir().joinpath(f"{name}.toml").read_text("utf-8")
+    assert text.startswith("# ")
+    if name != "default":
+        assert f'vanta.open("{name}")' in text
