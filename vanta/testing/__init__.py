@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vanta.testing.conformance import EngineConformance
     from vanta.testing.loop_guard import BlockingCall, LoopGuard
-
     from vanta.testing.scripted import Run, ScriptedEngine, scripted_plugin
     from vanta.testing.steps import Call, Fail, Finish, Hang, Pause, Say, Step, Think, Wait
     from vanta.testing.upstream import Behaviour, Exchange, Gate, Upstream, nothing_listens
