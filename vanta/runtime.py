@@ -7,6 +7,7 @@ everything else carries on.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 from collections.abc import Callable, Iterable, Mapping
@@ -92,16 +93,27 @@ class Runtime:
         """The transcript store."""
         return self._parts.store
 
-    def session(self, id: str, *, user: str = "default", private: bool = False) -> Session:  # noqa: A002
+    def session(
+        self,
+        id: str,  # noqa: A002
+        *,
+        user: str = "default",
+        private: bool = False,
+        system: str | None = None,
+        variables: Mapping[str, Any] | None = None,
+    ) -> Session:
         """The conversation `id` of `user`, new or gone on with; two calls give the same one.
 
-        private: every turn of it stays on private tracks.
+        private: every turn of it stays on private tracks. system: a template under `system/` in
+        the place of the configured one; variables: for it, before the configured ones.
         """
         conversation = self._conversations.get((user, id))
         if conversation is None:
             conversation = Conversation(user, id)
             self._conversations[user, id] = conversation
-        return Session(conversation, self, self.store, private=private)
+        own = system is not None or bool(variables)
+        rules = _OwnSystem(self, user, system, variables or {}) if own else self
+        return Session(conversation, rules, self.store, private=private)
 
     async def warm_up(self, *tracks: str) -> None:
         """Load the engines of `tracks` (all if none is named) ahead of the first turn.
@@ -175,12 +187,39 @@ class Runtime:
         return self.tracks[name]
 
     def _render_system(self, user: str) -> str:
-        variables = {"user": user, **self.config.variables}
-        return self.templates.render(f"system/{self.config.system}", variables)
+        return self.render_system(user)
+
+    def render_system(
+        self, user: str, system: str | None = None, variables: Mapping[str, Any] | None = None
+    ) -> str:
+        """The system prompt for `user`; `system` and `variables` as for `session`.
+
+        Raises TemplateError, UnknownName.
+        """
+        values = {"user": user, **self.config.variables, **(variables or {})}
+        return self.templates.render(f"system/{system or self.config.system}", values)
 
     def _ask_to_continue(self, shown: str) -> str:
         variables = {"shown": shown, "anchor": anchor(shown)}
         return self.templates.render("takeover/continue", variables)
+
+
+class _OwnSystem:
+    """The rules of a session that has a system prompt of its own."""
+
+    def __init__(
+        self, runtime: Runtime, user: str, system: str | None, variables: Mapping[str, Any]
+    ) -> None:
+        self._runtime = runtime
+        self._render = functools.partial(runtime.render_system, user, system, variables)
+
+    def settings(self, **asked: Any) -> TurnSettings:
+        """The runtime's settings, but for the system prompt."""
+        return dataclasses.replace(self._runtime.settings(**asked), system=self._render())
+
+    def observe(self, event: Event) -> None:
+        """As the runtime does."""
+        self._runtime.observe(event)
 
 
 class Opening:

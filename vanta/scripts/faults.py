@@ -1,0 +1,141 @@
+"""What is wrong with a script, in words that name the right thing.
+
+Invariant: a fault says what it is about by its place in the script ("turn 2", `'say'`), what came,
+what is wanted and, for a name, the nearest one that exists.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from vanta.engine import Sampling
+from vanta.errors import did_you_mean
+from vanta.scripts.schema import ScriptForm, TurnForm
+
+Path = tuple[str | int, ...]
+
+_WANTED = {
+    "string_type": "text",
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a number",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "mapping_type": "a mapping",
+    "model_type": "a mapping",
+    "dataclass_type": "a mapping",
+    "int_parsing": "a whole number",
+}
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong: where (`at_key`: at the key that leads there), and what."""
+
+    path: Path
+    problem: str
+    at_key: bool = False
+
+
+def faults_of(
+    error: ValidationError, at: Path, expectations: Iterable[str], value: Any = None
+) -> list[Fault]:
+    """The faults in pydantic's report on the `value` at `at`.
+
+    A single text that stood for a list of one has no entry number in its faults.
+    """
+    unnumbered = value is not None and not isinstance(value, Mapping | list)
+    faults = []
+    for detail in error.errors(include_url=False):
+        steps = [step for step in detail["loc"] if step != "[key]"]
+        path = at if unnumbered else (*at, *steps)
+        faults.append(_fault(path, detail, expectations))
+    return faults
+
+
+def _fault(path: Path, detail: ErrorDetails, expectations: Iterable[str]) -> Fault:
+    kind = detail["type"]
+    if kind in _UNKNOWN:
+        return _unknown(path, expectations)
+    if kind == "missing":
+        return Fault(path[:-1], f"{_where(path[:-1])} has no {path[-1]!r}. Add it.")
+    if kind in _WANTED:
+        return Fault(path, _mistyped(_what(path), _WANTED[kind], detail["input"]))
+    if kind in ("too_short", "string_too_short"):
+        return Fault(path, f"{_what(path)} is empty. Fill it in or leave it out.")
+    return Fault(path, f"{_what(path)}: {_plain(detail)}")
+
+
+def _unknown(path: Path, expectations: Iterable[str]) -> Fault:
+    name = str(path[-1])
+    problem = f"unknown field {name!r} in {_where(path[:-1])}."
+    if len(path) == 3 and name in expectations:
+        return Fault(path, f"{problem} It belongs under 'expect'.", at_key=True)
+    return Fault(path, f"{problem} {did_you_mean(name, _fields(path[:-1]))}", at_key=True)
+
+
+def _fields(path: Path) -> Iterable[str]:
+    match path:
+        case ():
+            return ScriptForm.model_fields
+        case ("turns", _):
+            return TurnForm.model_fields
+        case ("sampling",):
+            return [field.name for field in dataclasses.fields(Sampling)]
+    return ()
+
+
+def _what(path: Path) -> str:
+    """The value at `path`, with where it stands."""
+    named = len(path) > 0 and isinstance(path[-1], str)
+    return f"{path[-1]!r} in {_where(path[:-1])}" if named else _where(path)
+
+
+def _where(path: Path) -> str:
+    match path:
+        case ():
+            return "the script"
+        case ("turns", int(index)):
+            return f"turn {index + 1}"
+        case (*before, int(index)):
+            return f"entry {index + 1} of {_where(tuple(before))}"
+        case ("turns", int(index), *rest):
+            return f"{rest[-1]!r} of turn {index + 1}"
+    return repr(path[-1])
+
+
+def _mistyped(what: str, wanted: str, given: Any) -> str:
+    problem = f"{what} is {_shown(given)}; it has to be {wanted}."
+    scalar = given is not None and not isinstance(given, Mapping | list | tuple)
+    return f"{problem} Put it in quotes." if wanted == "text" and scalar else problem
+
+
+def _shown(given: Any) -> str:
+    if given is None:
+        return "empty"
+    if isinstance(given, Mapping):
+        return "a mapping"
+    if isinstance(given, list | tuple):
+        return "a list"
+    if isinstance(given, bool):
+        return str(given).lower()
+    text = repr(given)
+    sort = "the text" if isinstance(given, str) else "the number"
+    return f"{sort} {text if len(text) <= 40 else text[:39] + '…'}"
+
+
+def _plain(detail: ErrorDetails) -> str:
+    if detail["type"] == "value_error":
+        return str(detail["ctx"]["error"]) + "."
+    message = detail["msg"].removeprefix("Input ")
+    return f"{_shown(detail['input'])} {message}."
