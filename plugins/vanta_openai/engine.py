@@ -1,0 +1,175 @@
+"""The engine itself: the contract of `vanta.engine` over one OpenAI-compatible server.
+
+Invariant: nothing blocks the event loop; the SDK is imported and its client built in a worker
+thread, once, by the first to need it. Nothing is retried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.to_thread
+
+from vanta.context.counting import estimate_tokens
+from vanta.engine import (
+    Capabilities,
+    DeltaStream,
+    Engine,
+    EngineContext,
+    EngineModel,
+    GenerationRequest,
+    Health,
+    TokenCount,
+)
+from vanta.errors import EngineError, ErrorKind
+from vanta.messages import Message
+from vanta_openai.availability import Availability
+from vanta_openai.options import OpenAIOptions
+from vanta_openai.request import MaxTokensField, Unsayable, body_of
+from vanta_openai.server import KeyProblem, Server, find_server
+
+if TYPE_CHECKING:
+    from vanta_openai.stream import OpenAIStream
+    from vanta_openai.transport import Transport
+
+
+class OpenAIEngine(Engine):
+    """One model on one server."""
+
+    name = "openai"
+
+    def __init__(self, options: OpenAIOptions, context: EngineContext) -> None:
+        self.model = context.model
+        self.capabilities = Capabilities(
+            tools=True,
+            grammar=options.extended_sampling,
+            json_schema=True,
+            logprobs=True,
+            prefix_continuation=bool(options.prefix_continuation),
+        )
+        self._options = options
+        self._server: Server | None = None
+        self._transport: Transport | None = None
+        self._loading = anyio.Lock()
+        self._closed = False
+        self._live: set[OpenAIStream] = set()
+        self._availability = Availability(self._check)
+        self._window: int | None = None
+        self._requests = 0
+
+    async def load(self) -> None:
+        """Import the SDK and build its client; later calls do nothing."""
+        await self._ready()
+
+    @asynccontextmanager
+    async def stream(self, request: GenerationRequest) -> AsyncIterator[DeltaStream]:
+        """Send the request; leaving closes the connection unless the answer is complete."""
+        transport, server = await self._ready()
+        body = self._body(request, server)
+        self._requests += 1
+        stream = await transport.open(body, request.messages)
+        self._live.add(stream)
+        try:
+            yield stream
+        finally:
+            self._live.discard(stream)
+            await stream.aclose()
+
+    async def count_tokens(self, messages: Sequence[Message]) -> TokenCount:
+        """An estimate: the protocol has no way to ask."""
+        return estimate_tokens(messages)
+
+    async def models(self) -> Sequence[EngineModel]:
+        """What the server lists; teaches `window` where the server tells it."""
+        transport, _ = await self._ready()
+        listed = await transport.models()
+        self._window = next((m.window for m in listed if m.id == self.model), self._window)
+        return listed
+
+    async def health(self, *, force: bool = False) -> Health:
+        """Whether the server lists its models; see `Availability` for how often it is asked."""
+        return await self._availability.get(force=force)
+
+    def stats(self) -> Mapping[str, Any]:
+        """Requests sent so far, streams open now, and where."""
+        return {
+            "server": self._server.label if self._server else None,
+            "requests": self._requests,
+            "open_streams": len(self._live),
+        }
+
+    @property
+    def window(self) -> int | None:
+        """The model's window, once the server's list of models has told it."""
+        return self._window
+
+    async def aclose(self) -> None:
+        """Cut the streams that run, then close the pool."""
+        self._closed = True
+        for stream in tuple(self._live):
+            await stream.cut()
+        if self._transport is not None:
+            await self._transport.aclose()
+
+    async def _check(self) -> Health:
+        try:
+            listed = [model.id for model in await self.models()]
+        except EngineError as error:
+            return _health_of(error)
+        where = self._server.label if self._server else "the server"
+        if listed and self.model not in listed:
+            return Health(True, f"{where} answers, but does not list the model {self.model!r}")
+        return Health(True, f"{where} answers")
+
+    async def _ready(self) -> tuple[Transport, Server]:
+        async with self._loading:
+            if self._closed:
+                raise self._fault(ErrorKind.MODEL_NOT_LOADED, "the engine is closed", "Open anew.")
+            if self._transport is None or self._server is None:
+                # Abandoned where the caller is cancelled: all that is lost then is an import.
+                built = await anyio.to_thread.run_sync(self._build, abandon_on_cancel=True)
+                self._transport, self._server = built
+            return self._transport, self._server
+
+    def _build(self) -> tuple[Transport, Server]:
+        """Everything that blocks; runs in a worker thread."""
+        try:
+            server = find_server(self._options)
+        except KeyProblem as problem:
+            raise self._fault(ErrorKind.AUTH, str(problem)) from None
+        except ValueError as problem:
+            raise self._fault(ErrorKind.BAD_REQUEST, str(problem)) from None
+        try:
+            from vanta_openai.transport import Transport
+        except ImportError as error:
+            raise self._fault(
+                ErrorKind.MODEL_NOT_LOADED,
+                f"the OpenAI library cannot be imported ({error})",
+                "Install it: pip install 'vanta[openai]'",
+            ) from error
+        return Transport(self._options, self.model, server), server
+
+    def _body(self, request: GenerationRequest, server: Server) -> dict[str, Any]:
+        default: MaxTokensField = "max_completion_tokens" if server.is_openai else "max_tokens"
+        limit_name = self._options.max_tokens_field or default
+        try:
+            return body_of(request, self.model, self._options, limit_name)
+        except Unsayable as unsayable:
+            problem = unsayable
+        raise self._fault(ErrorKind.UNSUPPORTED, problem.what, problem.helps)
+
+    def _fault(self, kind: ErrorKind, message: str, advice: str = "") -> EngineError:
+        server = self._server.label if self._server else None
+        return EngineError(
+            kind, message, engine=self.name, model=self.model, server=server, suggestion=advice
+        )
+
+
+def _health_of(error: EngineError) -> Health:
+    """A server that has no list of models, but answers, is there."""
+    if error.kind is ErrorKind.MODEL_NOT_FOUND:
+        return Health(True, f"{error.server} answers, but lists no models")
+    return Health(False, str(error))

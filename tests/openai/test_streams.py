@@ -1,0 +1,213 @@
+"""An answer, its end, and what becomes of its connection: over a real socket."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from tests.openai.support import answer_of, deltas_of, engine_at, request
+from vanta.engine import Receipt, Sampling, Tool
+from vanta.errors import EngineError, ErrorKind
+from vanta.messages import Message, ToolCall, Usage
+from vanta.testing import Behaviour, Upstream
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_an_answer_has_text_finish_reason_usage_and_model() -> None:
+    behaviour = Behaviour.answer("one two three", model="served-model", prompt_tokens=7)
+    async with (
+        Upstream(behaviour) as upstream,
+        engine_at(upstream.base_url) as engine,
+        engine.stream(request()) as stream,
+    ):
+        deltas = [delta async for delta in stream]
+    assert [delta.text for delta in deltas[:-1]] == ["one", " two", " three"]
+    assert deltas[-1].finish_reason == "stop"
+    assert deltas[-1].usage == Usage(7, 3)
+    assert deltas[-1].model == "served-model"
+    assert deltas[-1].timings is not None
+    assert deltas[-1].timings.first_token_s is not None
+    assert stream.receipt == Receipt(7, 3)
+
+
+async def test_only_the_last_delta_has_a_finish_reason() -> None:
+    async with Upstream() as upstream, engine_at(upstream.base_url) as engine:
+        deltas = await deltas_of(engine)
+    assert [bool(delta.finish_reason) for delta in deltas] == [False] * (len(deltas) - 1) + [True]
+
+
+async def test_tool_calls_come_in_parts_and_tools_and_results_go_out() -> None:
+    tool = Tool("weather", "The weather", {"type": "object", "properties": {}})
+    call = ToolCall("call_0", "weather", "{}")
+    asked = request(tools=(tool,))
+    asked = type(asked)(
+        (
+            *asked.messages,
+            Message("assistant", "", (call,)),
+            Message("tool", "rain", tool_call_id="call_0"),
+        ),
+        tools=asked.tools,
+    )
+    behaviour = Behaviour.calls("weather", '{"city": "Ghent"}')
+    async with Upstream(behaviour) as upstream, engine_at(upstream.base_url) as engine:
+        answer = await answer_of(engine, asked)
+        sent = (await upstream.chat()).body
+    assert answer.tool_calls == (ToolCall("call_1", "weather", '{"city": "Ghent"}'),)
+    assert answer.finish_reason == "tool_calls"
+    assert sent["tools"][0]["function"]["name"] == "weather"
+    assert sent["messages"][1]["tool_calls"][0]["id"] == "call_0"
+    assert sent["messages"][2] == {"role": "tool", "content": "rain", "tool_call_id": "call_0"}
+
+
+async def test_logprobs_are_asked_for_and_passed_on() -> None:
+    behaviour = Behaviour.answer("yes no", logprobs=(-0.5, -1.5))
+    async with Upstream(behaviour) as upstream, engine_at(upstream.base_url) as engine:
+        answer = await answer_of(engine, request(sampling=Sampling(logprobs=1)))
+    assert [entry.logprob for entry in answer.logprobs] == [-0.5, -1.5]
+    assert answer.logprobs[0].top == (("yes", -0.5),)
+
+
+async def test_a_finished_answer_leaves_its_connection_for_the_next() -> None:
+    async with Upstream() as upstream, engine_at(upstream.base_url) as engine:
+        for _ in range(3):
+            await answer_of(engine)
+        assert [e.received.count(b"POST /v1/chat") for e in upstream.chats] == [1, 2, 3]
+        assert not any(e.abandoned for e in upstream.chats)
+
+
+async def test_leaving_at_the_last_delta_leaves_the_connection_for_the_next() -> None:
+    async with Upstream() as upstream, engine_at(upstream.base_url) as engine:
+        for _ in range(2):
+            async with engine.stream(request()) as stream:
+                while not (await anext(stream)).finish_reason:
+                    pass
+        assert [e.received.count(b"POST /v1/chat") for e in upstream.chats] == [1, 2]
+
+
+async def test_leaving_early_closes_the_connection_and_the_next_request_opens_another() -> None:
+    forever = Behaviour.answer(["one"] * 5, gates={2: anyio.Event()})
+    async with (
+        Upstream(forever, Behaviour.answer("next")) as upstream,
+        engine_at(upstream.base_url) as engine,
+    ):
+        async with engine.stream(request()) as stream:
+            assert (await anext(stream)).text == "one"
+        left = await upstream.chat(0)
+        await left.gone.wait()
+        assert left.abandoned
+        assert stream.receipt is not None
+        assert not stream.receipt.exact
+        assert stream.receipt.output_tokens >= 1
+        assert (await answer_of(engine)).text == "next"
+        assert upstream.chats[1].received.count(b"POST /v1/chat") == 1
+
+
+async def test_leaving_by_cancellation_closes_the_connection_too() -> None:
+    forever = Behaviour.answer(["one"] * 5, gates={2: anyio.Event()})
+    async with Upstream(forever) as upstream, engine_at(upstream.base_url) as engine:
+        with anyio.CancelScope() as scope:
+            async with engine.stream(request()) as stream:
+                await anext(stream)
+                await anext(stream)
+                scope.cancel()
+                await anext(stream)
+        left = await upstream.chat(0)
+        await left.gone.wait()
+        assert scope.cancelled_caught
+        assert left.abandoned
+        assert stream.receipt is not None
+
+
+async def test_cancelling_a_reader_that_waits_closes_the_connection() -> None:
+    silent = Behaviour.answer("one two", gates={1: anyio.Event()})
+    async with (
+        Upstream(silent) as upstream,
+        engine_at(upstream.base_url) as engine,
+        anyio.create_task_group() as tasks,
+    ):
+
+        async def read() -> None:
+            await deltas_of(engine)
+
+        tasks.start_soon(read)
+        left = await upstream.chat(0)
+        await left.reached(1)
+        tasks.cancel_scope.cancel()
+        with anyio.CancelScope(shield=True):
+            await left.gone.wait()
+    assert left.abandoned
+
+
+async def test_cancelling_before_the_headers_closes_the_connection() -> None:
+    mute = Behaviour.answer(headers_gate=anyio.Event())
+    async with (
+        Upstream(mute) as upstream,
+        engine_at(upstream.base_url) as engine,
+        anyio.create_task_group() as tasks,
+    ):
+
+        async def read() -> None:
+            await deltas_of(engine)
+
+        tasks.start_soon(read)
+        left = await upstream.chat(0)
+        tasks.cancel_scope.cancel()
+        with anyio.CancelScope(shield=True):
+            await left.gone.wait()
+    assert left.abandoned
+
+
+async def test_two_streams_run_at_once() -> None:
+    both = anyio.Event()
+    first = Behaviour.answer("a b", gates={1: both})
+    second = Behaviour.answer("c d", gates={1: both})
+    async with (
+        Upstream(first, second) as upstream,
+        engine_at(upstream.base_url) as engine,
+        engine.stream(request()) as one,
+        engine.stream(request()) as other,
+    ):
+        assert {(await anext(one)).text, (await anext(other)).text} == {"a", "c"}
+        assert engine.stats()["open_streams"] == 2
+        both.set()
+        assert [delta.text async for delta in one] == [" b", ""]
+        assert [delta.text async for delta in other] == [" d", ""]
+
+
+async def test_closing_the_engine_cuts_the_streams_that_run() -> None:
+    forever = Behaviour.answer("one two", gates={1: anyio.Event()})
+    async with Upstream(forever) as upstream, engine_at(upstream.base_url) as engine:
+        async with engine.stream(request()) as stream:
+            await anext(stream)
+            await engine.aclose()
+            await (await upstream.chat(0)).gone.wait()
+            with pytest.raises(EngineError, match="closed from this side"):
+                await anext(stream)
+        with pytest.raises(EngineError) as caught:
+            await answer_of(engine)
+    assert caught.value.kind is ErrorKind.MODEL_NOT_LOADED
+
+
+async def test_without_usage_the_receipt_is_an_estimate() -> None:
+    behaviour = Behaviour.answer(["one"] * 9, usage=False)
+    async with (
+        Upstream(behaviour) as upstream,
+        engine_at(upstream.base_url) as engine,
+        engine.stream(request()) as stream,
+    ):
+        deltas = [delta async for delta in stream]
+    assert deltas[-1].usage is None
+    assert stream.receipt is not None
+    assert not stream.receipt.exact
+    assert stream.receipt.output_tokens >= 9
+    assert stream.receipt.input_tokens > 0
+
+
+async def test_usage_is_not_asked_for_where_the_server_would_reject_that() -> None:
+    async with Upstream() as upstream:
+        async with engine_at(upstream.base_url, include_usage=False) as engine:
+            assert (await answer_of(engine)).usage is None
+        async with engine_at(upstream.base_url) as engine:
+            assert (await answer_of(engine)).usage is not None
+        assert "stream_options" not in upstream.chats[0].body
