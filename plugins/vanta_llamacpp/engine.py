@@ -1,0 +1,201 @@
+"""The asynchronous face of the engine: the worker does the work, this hands it over.
+
+Invariant: a stream's context is left only after the worker stands still for it, and nothing here
+blocks the event loop: rendering and tokenizing run in threads, generating in the worker's own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+import weakref
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from vanta.engine import (
+    Capabilities,
+    DeltaStream,
+    Engine,
+    EngineContext,
+    EngineModel,
+    GenerationRequest,
+    Health,
+    TokenCount,
+)
+from vanta.errors import EngineError
+from vanta.messages import Delta, Message
+from vanta_llamacpp.faults import ENGINE, Faults
+from vanta_llamacpp.inbox import Inbox, Load, closed
+from vanta_llamacpp.job import Ended, Job
+from vanta_llamacpp.loading import Loader
+from vanta_llamacpp.mailbox import Mailbox
+from vanta_llamacpp.options import LlamaCppOptions
+from vanta_llamacpp.prompt import Prompter
+from vanta_llamacpp.source import locate
+from vanta_llamacpp.worker import Worker
+
+HEALTH_AGE_S = 30.0
+
+
+class LlamaCppEngine(Engine):
+    """llama.cpp in this process. One model, one worker thread, started with the first request."""
+
+    name = ENGINE
+    capabilities = Capabilities(
+        grammar=True,
+        json_schema=True,
+        logprobs=True,
+        prefix_continuation=True,
+        tokenize=True,
+        load=True,
+    )
+
+    def __init__(self, options: LlamaCppOptions, context: EngineContext) -> None:
+        self.model = context.model
+        self._options = options
+        self._context = context
+        self._faults = Faults(context.model)
+        self._inbox = Inbox(options.queue, self._faults)
+        self._loader = Loader(options, context, self._faults)
+        self._worker = Worker(self._loader.load, self._inbox, self._faults)
+        self._prompter: Prompter | None = None
+        self._health: tuple[float, Health] | None = None
+        # An engine that nobody closed must not keep its thread, at exit or when it is collected.
+        weakref.finalize(self, self._worker.close)
+
+    @asynccontextmanager
+    async def stream(self, request: GenerationRequest) -> AsyncIterator[DeltaStream]:
+        """Generate. See `Engine.stream`; an overflow is raised on entering, before any decode."""
+        asked_at = time.perf_counter()
+        prompter = await self._ready()
+        prompt = await anyio.to_thread.run_sync(prompter.prompt, request)
+        job = Job(prompt, model=self.model, asked_at=asked_at, session=request.session)
+        self._inbox.put(job)
+        stream = LlamaCppStream(job)
+        try:
+            yield stream
+        finally:
+            self._worker.stop(job)
+            with anyio.CancelScope(shield=True):  # one decode step at the most
+                await stream.stand_still()
+
+    async def count_tokens(self, messages: Sequence[Message]) -> TokenCount:
+        """Exact: the model's own template and tokenizer; loads the model if need be."""
+        prompter = await self._ready()
+        tokens = await anyio.to_thread.run_sync(prompter.tokens, messages)
+        return TokenCount(len(tokens), exact=True)
+
+    async def load(self) -> None:
+        """Load the model, once; whoever comes meanwhile waits for the same load."""
+        await self._ready()
+
+    async def _ready(self) -> Prompter:
+        self._worker.start()
+        if self._inbox.closed:
+            raise closed(self._faults)
+        if self._prompter is None:
+            mailbox: Mailbox[EngineError | None] = Mailbox()
+            self._inbox.ask_load(Load(mailbox))
+            error = await mailbox.get()
+            if error is not None:
+                raise error
+            self._prompter = await anyio.to_thread.run_sync(self._make_prompter)
+        return self._prompter
+
+    def _make_prompter(self) -> Prompter:
+        model = self._worker.model
+        if model is None:
+            raise closed(self._faults)
+        return Prompter(model)
+
+    async def models(self) -> Sequence[EngineModel]:
+        """The one model of this engine; none while its file cannot be used."""
+        try:
+            _, facts = await anyio.to_thread.run_sync(locate, self._context, self._faults)
+        except EngineError:
+            return ()
+        return (EngineModel(self.model, self.window or facts.window, facts.to_dict()),)
+
+    async def health(self, *, force: bool = False) -> Health:
+        """Loaded, or loadable as far as the file's header shows."""
+        now = time.monotonic()
+        if self._health and not force and now - self._health[0] < HEALTH_AGE_S:
+            checked_at, health = self._health
+            return dataclasses.replace(health, age_s=now - checked_at)
+        health = await self._check()
+        self._health = (now, health)
+        return health
+
+    async def _check(self) -> Health:
+        if self._inbox.closed:
+            return Health(False, str(closed(self._faults)))
+        if self._worker.model is not None:
+            return Health(True, f"{self.model!r} is loaded, {len(self._inbox)} requests wait")
+        try:
+            file, facts = await anyio.to_thread.run_sync(self._loader.inspect)
+        except EngineError as error:
+            return Health(False, str(error))
+        return Health(True, f"{facts.name} ({facts.quantisation}) can be loaded from {file.path}")
+
+    def stats(self) -> Mapping[str, Any]:
+        """Loads, tokens, speed, queue, threads, and how many layers are really on a GPU."""
+        tally, model = self._worker.tally, self._worker.model
+        figures: dict[str, Any] = dataclasses.asdict(tally)
+        figures["tokens_per_s"] = tally.output_tokens / tally.busy_s if tally.busy_s else None
+        figures["queue"] = len(self._inbox)
+        figures["loaded"] = model is not None
+        if model is not None:
+            figures |= {
+                "file": str(model.file.path),
+                "model": model.facts.to_dict(),
+                "window": model.window,
+                "threads": model.threads,
+                "gpu_layers": model.gpu_layers,
+            }
+        return figures
+
+    @property
+    def window(self) -> int | None:
+        """The model's once it is loaded, before that what the configuration asks for."""
+        model = self._worker.model
+        return model.window if model is not None else self._context.window
+
+    async def aclose(self) -> None:
+        """End running streams with an error, release the model, join the thread."""
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self._worker.close)
+
+
+class LlamaCppStream(DeltaStream):
+    """The deltas of one job."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    @property
+    def started(self) -> bool:
+        """True once the worker works on it."""
+        return self._job.started
+
+    async def __anext__(self) -> Delta:
+        """The next delta; see `DeltaStream`."""
+        if self.receipt is not None:
+            raise StopAsyncIteration
+        item = await self._job.mailbox.get()
+        if isinstance(item, Delta):
+            return item
+        if isinstance(item, Ended):
+            self.receipt = item.receipt
+            raise StopAsyncIteration
+        raise item
+
+    async def stand_still(self) -> None:
+        """Wait for the job's end and take its receipt."""
+        while self.receipt is None:
+            item = await self._job.mailbox.get()
+            if isinstance(item, Ended):
+                self.receipt = item.receipt

@@ -1,0 +1,85 @@
+"""One answer in the making: which tokens go into the next step, and what comes out of it.
+
+It knows nothing of threads, batches or other requests: whoever serves it asks for `pending`, decodes
+them at `position`, says how far that `moved` it, and lets it `choose` from the logits once the prompt is read.
+Invariant: every token chosen is counted, and the last delta carries reason, usage and timings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vanta.messages import Delta, FinishReason
+from vanta_llamacpp.job import Job
+from vanta_llamacpp.model import Model
+from vanta_llamacpp.sampling import PENALTY_WINDOW, Sampler
+from vanta_llamacpp.stops import Piece, TextAssembler
+
+
+class Generation:
+    """Made and closed by the worker. `kept` tokens of the prompt are in the KV cache already."""
+
+    def __init__(self, model: Model, job: Job, kept: int) -> None:
+        prompt = job.prompt
+        self.job = job
+        self.position = kept
+        self.done = False
+        self._model = model
+        self._tokens = list(prompt.tokens)
+        self._text = TextAssembler(prompt.sampling.stop)
+        self._sampler = Sampler(
+            model.lib, model.vocabulary, prompt.sampling, prompt.grammar, model.faults
+        )
+        self._sampler.see(prompt.tokens[-PENALTY_WINDOW:])
+        job.cached_tokens = job.read_tokens = kept
+
+    def pending(self, most: int) -> Sequence[int]:
+        """The next tokens to decode, `most` of them at the most."""
+        return self._tokens[self.position : self.position + most]
+
+    def needs_logits(self, count: int) -> bool:
+        """Whether a step of `count` tokens ends where a token is to be chosen."""
+        return self.position + count == len(self._tokens)
+
+    def moved_to(self, position: int) -> None:
+        """So many tokens, of the prompt and of the answer so far, are in the KV cache now."""
+        self.position = position
+        job = self.job
+        job.read_tokens = max(job.read_tokens, min(position, len(job.prompt.tokens)))
+
+    def choose(self, index: int) -> None:
+        """Choose a token from the logits at `index` of the batch, and tell what it says."""
+        model, job = self._model, self.job
+        token = self._sampler.sample(model.context, index)
+        if model.vocabulary.is_end(token):
+            self._finish(Piece(), "stop")
+            return
+        logprob = self._sampler.logprob(model.context, index, token)
+        job.count()
+        piece = self._text.add(model.vocabulary.piece(token), logprob)
+        if self._text.stopped is not None:
+            self._finish(piece, "stop")
+        elif job.output_tokens >= job.prompt.limit:
+            self._finish(piece, "length")
+        else:
+            self._tokens.append(token)
+            if piece:
+                job.mailbox.put(Delta(text=piece.text, logprobs=piece.logprobs))
+
+    def _finish(self, piece: Piece, reason: FinishReason) -> None:
+        rest = self._text.finish()
+        self.done = self.job.finished = True
+        self.job.mailbox.put(
+            Delta(
+                text=piece.text + rest.text,
+                logprobs=piece.logprobs + rest.logprobs,
+                finish_reason=reason,
+                usage=self.job.usage(),
+                timings=self.job.timings(),
+                model=self.job.model,
+            )
+        )
+
+    def close(self) -> None:
+        """Free the sampler."""
+        self._sampler.close()

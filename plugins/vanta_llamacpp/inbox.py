@@ -1,0 +1,108 @@
+"""The worker's inbox: requests to load and jobs that wait, first come first served.
+
+Invariant: every job that was let in is either waiting, active or ended, and only the inbox's lock
+moves it; after `close` nothing gets in, and what waited has ended with an error.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vanta.errors import EngineError, ErrorKind
+from vanta_llamacpp.faults import Faults
+from vanta_llamacpp.job import Job
+from vanta_llamacpp.mailbox import Mailbox
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Somebody waits for the model; the mailbox gets None, or why there is none."""
+
+    mailbox: Mailbox[EngineError | None]
+
+
+class Inbox:
+    """Bounded: `limit` jobs may wait. All methods are safe in any thread."""
+
+    def __init__(self, limit: int, faults: Faults) -> None:
+        self._limit = limit
+        self._faults = faults
+        self._loads: deque[Load] = deque()
+        self._waiting: deque[Job] = deque()
+        self._active: set[Job] = set()
+        self._changed = threading.Condition()
+        self.closed = False
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def ask_load(self, load: Load) -> None:
+        """Want the model. Raises EngineError once closed."""
+        with self._changed:
+            self._refuse_if_closed()
+            self._loads.append(load)
+            self._changed.notify()
+
+    def put(self, job: Job) -> None:
+        """Let a job in. Raises EngineError where the queue is full or closed."""
+        with self._changed:
+            self._refuse_if_closed()
+            if len(self._waiting) >= self._limit:
+                raise self._faults.error(
+                    ErrorKind.OVERLOADED,
+                    f"{len(self._waiting)} requests wait already, as many as may",
+                    "Ask again later, or raise the option 'queue'.",
+                )
+            self._waiting.append(job)
+            self._changed.notify()
+
+    def take(self) -> Load | Job | None:
+        """The next thing to do, waiting for it; None once closed."""
+        with self._changed:
+            while not (self._loads or self._waiting or self.closed):
+                self._changed.wait()
+            if self.closed:
+                return None
+            if self._loads:
+                return self._loads.popleft()
+            job = self._waiting.popleft()
+            self._active.add(job)
+            return job
+
+    def done(self, job: Job) -> None:
+        """The worker has finished with `job`."""
+        with self._changed:
+            self._active.discard(job)
+
+    def stop(self, job: Job) -> bool:
+        """Stop a job. True if the worker is on it and has to be interrupted."""
+        job.ask_stop()
+        with self._changed:
+            if job in self._waiting:
+                self._waiting.remove(job)
+                job.end()
+            return job in self._active
+
+    def close(self, error: Callable[[], EngineError]) -> None:
+        """Let nothing in any more, end what waits, want what is active stopped."""
+        with self._changed:
+            self.closed = True
+            while self._loads:
+                self._loads.popleft().mailbox.put(error())
+            while self._waiting:
+                self._waiting.popleft().end(error())
+            for job in self._active:
+                job.ask_stop(error())
+            self._changed.notify_all()
+
+    def _refuse_if_closed(self) -> None:
+        if self.closed:
+            raise closed(self._faults)
+
+
+def closed(faults: Faults) -> EngineError:
+    """The engine was closed."""
+    return faults.not_loaded("the engine is closed", "Open a new runtime.")

@@ -1,0 +1,155 @@
+"""A model in memory with its context: loaded, decoded on, freed, all by the worker's thread.
+
+Invariant: whatever was allocated is freed exactly once, by `close`, in llama.cpp's order (batch,
+context, model), after the last user of the vocabulary has left.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vanta.engine import ModelFile
+from vanta.errors import ErrorKind
+from vanta_llamacpp.batch import Batch
+from vanta_llamacpp.cache import SequenceCache
+from vanta_llamacpp.facts import ModelFacts
+from vanta_llamacpp.faults import Faults
+from vanta_llamacpp.native import AbortFlag, complaint, cores, overheard
+from vanta_llamacpp.options import LlamaCppOptions
+from vanta_llamacpp.vocabulary import Vocabulary
+
+DEFAULT_WINDOW = 8192
+_OFFLOADED = re.compile(r"offloaded (\d+)/\d+ layers")
+
+
+class Aborted(Exception):  # noqa: N818 - not a fault: somebody asked for it
+    """A decode was ended by the abort flag; what it had read is to be rewound."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loadable:
+    """All that is needed to load: the file, what its header says, and how to run it."""
+
+    file: ModelFile
+    facts: ModelFacts
+    options: LlamaCppOptions
+    window: int | None
+    faults: Faults
+
+
+class Model:
+    """A loaded model. Only `vocabulary`, `window`, `facts` and `file` may be used by others."""
+
+    def __init__(
+        self, lib: Any, plan: Loadable, native: Any, context: Any, abort: AbortFlag
+    ) -> None:
+        self.lib = lib
+        self.file = plan.file
+        self.facts = plan.facts
+        self.faults = plan.faults
+        self.native = native
+        self.context = context
+        self.abort = abort
+        self.window = _window(plan)
+        self.gpu_layers = 0
+        self.vocabulary = Vocabulary(lib, lib.llama_model_get_vocab(native), plan.faults)
+        self.batch = Batch(lib, int(lib.llama_n_batch(context)))
+        self.cache = SequenceCache(lib, context, sequence=0, reuse=plan.options.reuse_prefix)
+
+    @property
+    def threads(self) -> int:
+        """The threads that compute."""
+        return int(self.lib.llama_n_threads(self.context))
+
+    def decode(self) -> None:
+        """Run the batch. Raises Aborted, or EngineError when llama.cpp fails."""
+        code = self.lib.llama_decode(self.context, self.batch.native)
+        if code == 2:
+            raise Aborted
+        if code:
+            raise self.faults.broken(f"llama_decode failed with code {code}")
+
+    def close(self) -> None:
+        """Free everything; called once."""
+        self.vocabulary.close()
+        self.batch.close()
+        self.lib.llama_free(self.context)
+        self.lib.llama_model_free(self.native)
+
+
+def load(lib: Any, plan: Loadable, abort: AbortFlag, go_on: Callable[[], bool]) -> Model:
+    """Load the model; blocking. Gives up soon after `go_on` says False. Raises EngineError."""
+    _check_plan(lib, plan)
+    with overheard() as lines:
+        native = _load_native(lib, plan, go_on)
+        if not native:
+            raise plan.faults.not_loaded(
+                f"llama.cpp refused the file: {complaint(lines)}",
+                "Check it with 'vanta models verify', or fetch it again.",
+            )
+        context = lib.llama_init_from_model(native, _context_params(lib, plan))
+        if not context:
+            lib.llama_model_free(native)
+            raise plan.faults.not_loaded(
+                f"no context of {_window(plan)} tokens could be made: {complaint(lines)}",
+                "Lower the track's 'window', or use a smaller model.",
+            )
+    abort.install(lib, context)
+    model = Model(lib, plan, native, context, abort)
+    model.gpu_layers = _offloaded(lines)
+    return model
+
+
+def _check_plan(lib: Any, plan: Loadable) -> None:
+    if plan.window is not None and plan.window > plan.facts.window:
+        raise plan.faults.not_loaded(
+            f"a window of {plan.window} tokens is asked of a model that was made for "
+            f"{plan.facts.window}",
+            f"Set the track's 'window' to {plan.facts.window} or less.",
+        )
+    if plan.options.gpu_layers and not lib.llama_supports_gpu_offload():
+        raise plan.faults.error(
+            ErrorKind.UNSUPPORTED,
+            f"{plan.options.gpu_layers} layers are to go to a GPU, but this build of "
+            "llama-cpp-python has none",
+            "Leave out 'gpu_layers', or rebuild it with CMAKE_ARGS='-DGGML_CUDA=on'.",
+        )
+
+
+def _load_native(lib: Any, plan: Loadable, go_on: Callable[[], bool]) -> Any:
+    params = lib.llama_model_default_params()
+    params.n_gpu_layers = -1 if plan.options.gpu_layers is None else plan.options.gpu_layers
+    params.load_mode = lib.LLAMA_LOAD_MODE_MMAP
+    progress = lib.llama_progress_callback(lambda _progress, _data: go_on())
+    params.progress_callback = progress
+    return lib.llama_model_load_from_file(_encoded(plan.file.path), params)
+
+
+def _encoded(path: Path) -> bytes:
+    return str(path).encode("utf-8", "surrogateescape")
+
+
+def _window(plan: Loadable) -> int:
+    return plan.window or min(plan.facts.window, DEFAULT_WINDOW)
+
+
+def _context_params(lib: Any, plan: Loadable) -> Any:
+    params = lib.llama_context_default_params()
+    chunk = min(plan.options.prefill_chunk, _window(plan))
+    threads = plan.options.threads or cores()
+    params.n_ctx = _window(plan)
+    params.n_batch = params.n_ubatch = chunk
+    params.n_seq_max = 1
+    params.n_threads = params.n_threads_batch = threads
+    params.no_perf = True
+    return params
+
+
+def _offloaded(lines: list[tuple[int, str]]) -> int:
+    """The layers that really are on a GPU, as llama.cpp reports them (0 on a CPU build)."""
+    found = [match for _, line in lines if (match := _OFFLOADED.search(line))]
+    return int(found[-1][1]) if found else 0

@@ -1,0 +1,102 @@
+"""The one door to the native library: import, set-up once a process, logs, and the abort flag.
+
+Invariant: nothing native is loaded before `library()` is called, and llama.cpp never writes to the
+terminal: its log goes to the logger "vanta.llamacpp" at DEBUG.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_log = logging.getLogger("vanta.llamacpp")
+_ERROR_LEVEL = 3
+_setup = threading.Lock()
+_ready: dict[str, Any] = {}
+
+
+class _Listener(threading.local):
+    """Where the log lines of this thread are also kept, while somebody wants them."""
+
+    lines: list[tuple[int, str]] | None = None
+
+
+_listener = _Listener()
+
+
+def library() -> Any:
+    """The module `llama_cpp.llama_cpp`, set up. Raises ImportError where it is not installed."""
+    with _setup:
+        if "lib" not in _ready:
+            from llama_cpp import llama_cpp as lib
+
+            callback = lib.llama_log_callback(_on_log)
+            lib.llama_log_set(callback, None)
+            lib.llama_backend_init()
+            _ready.update(lib=lib, callback=callback)
+        return _ready["lib"]
+
+
+def _on_log(level: int, text: bytes, _data: object) -> None:
+    if _listener.lines is None and not _log.isEnabledFor(logging.DEBUG):
+        return
+    line = text.decode("utf-8", "replace").rstrip("\n")
+    if _listener.lines is not None:
+        _listener.lines.append((level, line))
+    if line.strip(" ."):
+        _log.debug("%s", line)
+
+
+@contextmanager
+def overheard() -> Iterator[list[tuple[int, str]]]:
+    """What llama.cpp logs in this thread meanwhile, as (level, line)."""
+    _listener.lines = lines = []
+    try:
+        yield lines
+    finally:
+        _listener.lines = None
+
+
+def complaint(lines: list[tuple[int, str]]) -> str:
+    """The first error in what was overheard, as llama.cpp words it."""
+    errors = [line for level, line in lines if level == _ERROR_LEVEL and line.strip()]
+    return errors[0].strip() if errors else "llama.cpp gave no reason"
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0)) or 1
+    return os.cpu_count() or 1
+
+
+class AbortFlag:
+    """A flag that any thread sets and that ends a running `llama_decode` at its next graph node.
+
+    llama.cpp asks its abort callback once a node, some thousand times a token. A Python callback
+    would take the interpreter lock each time, so the callback is C's own `strlen` on a buffer of
+    two bytes: 0 (go on) while the first is zero, 1 (abort) once it is not.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = ctypes.create_string_buffer(2)
+
+    def set(self) -> None:
+        """Abort the running decode, if any."""
+        self._buffer[0] = b"\x01"
+
+    def clear(self) -> None:
+        """Let decodes run again."""
+        self._buffer[0] = b"\x00"
+
+    def install(self, lib: Any, context: Any) -> None:
+        """Make `context` look at this flag; the flag must outlive it."""
+        libc = ctypes.cdll.msvcrt if sys.platform == "win32" else ctypes.CDLL(None)
+        callback = ctypes.cast(libc.strlen, lib.ggml_abort_callback)
+        lib.llama_set_abort_callback(context, callback, ctypes.cast(self._buffer, ctypes.c_void_p))

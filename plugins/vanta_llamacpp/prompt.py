@@ -1,0 +1,95 @@
+"""From a request to the tokens of its prompt; everything wrong with a request is found here.
+
+Runs in any thread, before the request is queued. Invariant: a `Prompt` that comes out of here fits
+the window with room for one token of an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vanta.engine import GenerationRequest
+from vanta.errors import EngineError, ErrorKind
+from vanta.messages import Message
+from vanta_llamacpp.chat import ChatTemplate, TemplateFault
+from vanta_llamacpp.job import Prompt
+from vanta_llamacpp.model import Model
+from vanta_llamacpp.sampling import check, gbnf
+
+
+class Prompter:
+    """Makes prompts for one loaded model. Raises EngineError where it has no usable template."""
+
+    def __init__(self, model: Model) -> None:
+        self._vocabulary = model.vocabulary
+        self._window = model.window
+        self._faults = model.faults
+        self._template = _template(model)
+
+    def prompt(self, request: GenerationRequest) -> Prompt:
+        """The prompt of `request`. Raises EngineError: bad_request, unsupported, context_overflow."""
+        if request.tools:
+            raise self._faults.unsupported(
+                "the engine cannot call tools yet", "Leave the tools to another track."
+            )
+        check(request.sampling, self._vocabulary.size, self._faults)
+        tokens = self.tokens(request.messages)
+        if request.prefix:
+            tokens = self._with_prefix(request, tokens)
+        room = self._window - len(tokens)
+        if room < 1:
+            raise self._overflow(len(tokens), request.messages)
+        return Prompt(
+            tokens=tuple(tokens),
+            limit=min(room, request.sampling.max_tokens or room),
+            sampling=request.sampling,
+            grammar=gbnf(request.sampling, self._faults),
+        )
+
+    def tokens(self, messages: Sequence[Message]) -> list[int]:
+        """The tokens of `messages` as a prompt, up to where the answer begins."""
+        return self._vocabulary.tokenize(self._render(messages))
+
+    def _render(self, messages: Sequence[Message]) -> str:
+        try:
+            return self._template.render(messages, clean=self._vocabulary.defuse)
+        except TemplateFault as error:
+            raise self._faults.bad_request(
+                f"the model's chat template refuses the messages: {error}",
+                "Check their roles and order: many models want user and assistant in turn.",
+            ) from error
+
+    def _with_prefix(self, request: GenerationRequest, opening: list[int]) -> list[int]:
+        """The prompt and the beginning of the answer, tokenized as the model would have written
+        it: parted where the answer begins, so that nothing merges across."""
+        prefix = self._vocabulary.defuse(request.prefix)
+        together = self._vocabulary.tokenize(self._render(request.messages) + prefix)
+        if together[: len(opening)] == opening:
+            return together
+        return opening + self._vocabulary.tokenize(prefix, start=False)
+
+    def _overflow(self, count: int, messages: Sequence[Message]) -> EngineError:
+        excess = count + 1 - self._window
+        last = len(self._vocabulary.tokenize(messages[-1].content)) if messages else 0
+        what = "the last message" if last > excess else "the conversation"
+        return self._faults.error(
+            ErrorKind.CONTEXT_OVERFLOW,
+            f"the prompt has {count} tokens, {excess} more than the window of {self._window} "
+            "holds with one token of an answer",
+            f"Cut {excess} tokens or more from {what}, or widen the track's 'window'.",
+        )
+
+
+def _template(model: Model) -> ChatTemplate:
+    source, faults = model.facts.chat_template, model.faults
+    if source is None:
+        raise faults.unsupported(
+            "the file has no chat template", "Use a file of an instruct model that brings its own."
+        )
+    vocabulary = model.vocabulary
+    try:
+        return ChatTemplate(source, bos=vocabulary.bos, eos=vocabulary.eos)
+    except TemplateFault as error:
+        raise faults.unsupported(
+            f"the file's chat template cannot be used: {error}", "Use another file of the model."
+        ) from error
