@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from vanta.runtime import Runtime
 
 
-def open_scripted(
-    data_dir: Path, given: Mapping[str, Any]
-) -> AbstractAsyncContextManager[Runtime]:
+def open_scripted(data_dir: Path, given: Mapping[str, Any]) -> AbstractAsyncContextManager[Runtime]:
     """A runtime with a track for each engine in `given`; the rest of it is configuration."""
     import vanta
 

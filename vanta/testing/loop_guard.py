@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import sys
 import sysconfig
-import threading
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, ClassVar, Self
@@ -59,9 +58,7 @@ class LoopGuard:
     _active: ClassVar[list[LoopGuard]] = []
     _hooked: ClassVar[bool] = False
 
-    def __init__(
-        self, *, events: frozenset[str] = BLOCKING, ignore: tuple[str, ...] = ()
-    ) -> None:
+    def __init__(self, *, events: frozenset[str] = BLOCKING, ignore: tuple[str, ...] = ()) -> None:
         self.events = events
         self.ignore = ignore
         self.calls: list[BlockingCall] = []
@@ -146,6 +143,4 @@ def _caller(frame: FrameType | None) -> FrameType | None:
 
 
 def _is_ours(filename: str) -> bool:
-    return filename != __file__ and (
-        filename.startswith(_SITE) or not filename.startswith(_STDLIB)
-    )
+    return filename != __file__ and (filename.startswith(_SITE) or not filename.startswith(_STDLIB))

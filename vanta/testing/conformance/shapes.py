@@ -13,6 +13,8 @@ from vanta.engine import Engine
 from vanta.errors import EngineError, ErrorKind
 from vanta.testing.conformance.hints import GRAMMAR, SCHEMA, Hints, answered, sample, unsupported
 
+_ENOUGH = 8  # characters by which a text is known again
+
 
 class ShapeTests(Hints):
     """Capabilities are true, both ways."""
@@ -48,11 +50,11 @@ class ShapeTests(Hints):
         if not engine.capabilities.prefix_continuation:
             pytest.skip("no prefix continuation")
         whole = (await answered(engine, self.long_request)).answer.text
-        prefix = whole[: len(whole) // 2].rstrip()
+        prefix = _first_half(whole)
         request = dataclasses.replace(self.long_request, prefix=prefix)
         rest = (await answered(engine, request)).answer.text
         assert rest.strip(), "nothing came after the prefix"
-        assert not rest.lstrip().startswith(prefix.strip()), "the prefix was said again"
+        assert not rest.lstrip().startswith(prefix[:_ENOUGH]), "the prefix was said again"
 
     async def test_a_grammar_is_kept(self, engine: Engine) -> None:
         """The answer is in the language of the grammar."""
@@ -70,3 +72,13 @@ class ShapeTests(Hints):
         assert isinstance(data, dict)
         assert set(data) == {"ok"}
         assert isinstance(data["ok"], bool)
+
+
+def _first_half(whole: str) -> str:
+    """About half of `whole`, cut where going on does not look like starting again: small models
+    turn in circles."""
+    whole = whole.lstrip()
+    cuts = range(len(whole) // 2, len(whole))
+    start = whole[:_ENOUGH]
+    cut = next((cut for cut in cuts if not whole[cut:].lstrip().startswith(start)), len(whole))
+    return whole[:cut].rstrip()
