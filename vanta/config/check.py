@@ -5,7 +5,7 @@ Invariant: a check reads; it opens no engine, no store and no socket.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from vanta.errors import ConfigError, UnknownName, UsageError, did_you_mean
@@ -19,18 +19,22 @@ if TYPE_CHECKING:
 def check(loaded: Loaded, plugins: PluginSet | None) -> tuple[str, ...]:
     """Every problem, as a sentence that begins with its source."""
     known = dict(plugins.policies) if plugins else {policy.name: policy for policy in BUILTIN}
-    found = [*_variants(loaded, known), *_policy(loaded, known, sure=plugins is not None)]
+    variants, found = _variants(loaded, known)
+    known.update(variants)
+    found += [*_policy(loaded, known, sure=plugins is not None)]
     if plugins is not None:
         found += _engines(loaded, plugins)
     return tuple(dict.fromkeys(found))
 
 
-def _variants(loaded: Loaded, known: dict[str, Policy]) -> Iterator[str]:
+def _variants(loaded: Loaded, known: Mapping[str, Policy]) -> tuple[dict[str, Policy], list[str]]:
+    variants, problems = {}, []
     for name, variant in loaded.config.policies.items():
         try:
-            known[name] = variant.to_policy(name, known)
+            variants[name] = variant.to_policy(name, known)
         except UsageError as problem:
-            yield f"{_at(loaded, f'policies.{name}')}: {problem}"
+            problems.append(f"{_at(loaded, f'policies.{name}')}: {problem}")
+    return variants, problems
 
 
 def _policy(loaded: Loaded, known: dict[str, Policy], *, sure: bool) -> Iterator[str]:
