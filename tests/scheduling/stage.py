@@ -1,0 +1,81 @@
+"""A stage for races: tracks on scripted engines, a race run on them, and what it said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import anyio
+
+from vanta.engine import GenerationRequest, Sampling
+from vanta.events import Event, TextDelta
+from vanta.messages import Message
+from vanta.scheduling.policy import Policy
+from vanta.scheduling.scheduler import Outcome, Race, RacePlan
+from vanta.testing import ScriptedEngine
+from vanta.track import Price, Track
+
+E = TypeVar("E", bound=Event)
+
+
+class PlainPreparer:
+    """Asks every track the same; a takeover gets the shown text as a prefix, or is asked for it."""
+
+    async def prepare(self, track: Track, *, shown: str, judged: bool) -> GenerationRequest:
+        messages: tuple[Message, ...] = (Message("user", "?"),)
+        can_continue = track.engine.capabilities.prefix_continuation
+        if shown and not can_continue:
+            messages += (Message("assistant", shown), Message("user", "go on"))
+        return GenerationRequest(
+            messages,
+            sampling=Sampling(logprobs=0 if judged else None),
+            prefix=shown if can_continue else "",
+        )
+
+
+@dataclass
+class Stage:
+    """One race to be run. Times in seconds."""
+
+    policy: Policy
+    engines: Mapping[str, ScriptedEngine]
+    deadline_s: float = 30.0
+    stall_timeout_s: float = 30.0
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    race: Race | None = None
+
+    async def run(self, *, late_s: float = 0.0) -> Outcome:
+        """Run the race, as if its turn had begun `late_s` seconds ago."""
+        plan = RacePlan(
+            policy=self.policy,
+            tracks={
+                name: Track(name, engine, price=self.prices.get(name, Price()))
+                for name, engine in self.engines.items()
+            },
+            preparer=PlainPreparer(),
+            started_at=anyio.current_time() - late_s,
+            deadline_s=self.deadline_s,
+            stall_timeout_s=self.stall_timeout_s,
+        )
+        self.race = Race(plan, self.events.append)
+        return await self.race.run()
+
+    def of(self, kind: type[E]) -> list[E]:
+        """The events of one type, in order."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def kinds(self) -> list[str]:
+        """The types of all events, in order, text left out."""
+        return [type(event).__name__ for event in self.events if not isinstance(event, TextDelta)]
+
+    @property
+    def text(self) -> str:
+        """What the user saw."""
+        return "".join(event.text for event in self.of(TextDelta))
+
+
+def states(outcome: Outcome) -> Sequence[tuple[str, str]]:
+    """Each leg's track and state."""
+    return [(leg.track.name, leg.state) for leg in outcome.legs]

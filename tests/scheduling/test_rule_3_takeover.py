@@ -1,0 +1,142 @@
+"""Rule 3: a committed leg that breaks is taken over; nothing lost, nothing twice, the seam said."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.scheduling.stage import Stage, states
+from vanta.engine import Capabilities
+from vanta.errors import AllTracksFailed, ErrorKind
+from vanta.events import LegFailed, Takeover
+from vanta.scheduling.policy import API, PREFER, RACE
+from vanta.scheduling.takeover import Seam, anchor
+from vanta.testing import Fail, Hang, Say, ScriptedEngine, Wait
+
+WHOLE = "One two three four five six seven eight nine ten."
+NO_PREFIX = Capabilities()
+
+
+def cut(at: int) -> ScriptedEngine:
+    """An engine that breaks after `at` characters of the whole answer."""
+    return ScriptedEngine(Say(WHOLE[:at]), Fail(ErrorKind.NETWORK))
+
+
+@pytest.mark.anyio
+async def test_a_track_that_can_continue_a_prefix_goes_on_to_the_letter() -> None:
+    stage = Stage(PREFER, {"api": cut(17), "local": ScriptedEngine(WHOLE)})
+    outcome = await stage.run()
+    assert outcome.text == stage.text == WHOLE
+    assert states(outcome)[0] == ("api", "broken")
+    assert outcome.leg is not None
+    assert outcome.leg.track.name == "local"
+
+
+@pytest.mark.anyio
+async def test_the_seam_is_one_event_that_says_where_and_why() -> None:
+    stage = Stage(PREFER, {"api": cut(17), "local": ScriptedEngine(WHOLE)})
+    await stage.run()
+    (seam,) = stage.of(Takeover)
+    assert (seam.from_track, seam.track, seam.shown_chars) == ("api", "local", 17)
+    assert [event.error["kind"] for event in stage.of(LegFailed)] == ["network"]
+
+
+@pytest.mark.anyio
+async def test_a_track_without_prefixes_is_asked_to_go_on_and_its_overlap_is_cut() -> None:
+    shown = WHOLE[:29]
+    continuation = anchor(shown) + WHOLE[29:]
+    local = ScriptedEngine(continuation, capabilities=NO_PREFIX)
+    stage = Stage(PREFER, {"api": cut(29), "local": local})
+    outcome = await stage.run()
+    assert outcome.text == WHOLE
+    assert local.requests[-1].messages[-1].content == "go on"
+
+
+@pytest.mark.anyio
+async def test_a_winner_that_falls_silent_is_taken_over() -> None:
+    api = ScriptedEngine(Say(WHOLE[:17]), Hang())
+    stage = Stage(PREFER, {"api": api, "local": ScriptedEngine(WHOLE)}, stall_timeout_s=0.02)
+    outcome = await stage.run()
+    assert outcome.text == WHOLE
+    assert [event.error["kind"] for event in stage.of(LegFailed)] == ["timeout"]
+    assert api.streaming == 0
+
+
+@pytest.mark.anyio
+async def test_when_the_successor_breaks_too_the_error_keeps_what_was_shown() -> None:
+    stage = Stage(PREFER, {"api": cut(17), "local": ScriptedEngine(Fail(ErrorKind.SERVER))})
+    outcome = await stage.run()
+    assert outcome.failure is not None
+    assert outcome.failure.partial == WHOLE[:17]
+    assert {error.track for error in outcome.failure.exceptions} == {"api", "local"}
+
+
+@pytest.mark.anyio
+async def test_a_second_takeover_goes_on_from_both_parts() -> None:
+    policy = dataclasses.replace(
+        RACE, legs=(*RACE.legs, dataclasses.replace(RACE.legs[1], track="spare"))
+    )
+    gate = anyio.Event()
+    local = ScriptedEngine(Say(WHOLE[:8]), Fail(ErrorKind.NETWORK))
+    api = ScriptedEngine(scripts=[[Wait(gate)], [Say(WHOLE[:20]), Fail(ErrorKind.SERVER)]])
+    spare = ScriptedEngine(scripts=[[Wait(gate)], [WHOLE]])
+    stage = Stage(policy, {"local": local, "api": api, "spare": spare})
+    outcome = await stage.run()
+    assert outcome.text == WHOLE
+    assert [seam.track for seam in stage.of(Takeover)] == ["api", "spare"]
+
+
+@pytest.mark.anyio
+async def test_a_policy_may_want_the_failure_instead() -> None:
+    policy = dataclasses.replace(PREFER, takeover="fail")
+    stage = Stage(policy, {"api": cut(17), "local": ScriptedEngine(WHOLE)})
+    outcome = await stage.run()
+    assert isinstance(outcome.failure, AllTracksFailed)
+    assert not stage.of(Takeover)
+
+
+@pytest.mark.anyio
+async def test_a_policy_with_one_track_has_nobody_to_take_over() -> None:
+    stage = Stage(API, {"api": cut(17), "local": ScriptedEngine(WHOLE)})
+    outcome = await stage.run()
+    assert outcome.failure is not None
+    assert [error.track for error in outcome.failure.exceptions] == ["api"]
+
+
+@pytest.mark.anyio
+async def test_an_answer_that_was_complete_when_it_broke_needs_no_more_text() -> None:
+    api = ScriptedEngine(Say(WHOLE), Fail(ErrorKind.NETWORK))
+    stage = Stage(PREFER, {"api": api, "local": ScriptedEngine(WHOLE)})
+    outcome = await stage.run()
+    assert outcome.failure is None
+    assert outcome.text == WHOLE
+
+
+@given(
+    whole=st.text(alphabet="abc de\n", min_size=20, max_size=80),
+    at=st.integers(min_value=10, max_value=19),
+    size=st.integers(min_value=1, max_value=9),
+)
+def test_a_repeated_anchor_is_cut_however_it_is_chopped_up(whole: str, at: int, size: int) -> None:
+    shown, rest = whole[:at], whole[at:]
+    overlap = shown[-max(6, len(shown) // 2) :].lstrip()
+    if len(overlap) < 6:
+        return
+    continuation = overlap + rest
+    seam = Seam(shown)
+    pieces = [seam.feed(continuation[i : i + size]) for i in range(0, len(continuation), size)]
+    joined = shown + "".join(pieces) + seam.flush()
+    assert joined.startswith(shown)
+    # The longest overlap is cut; where the text repeats itself, more can agree than was meant.
+    assert whole.endswith(joined[len(shown) :])
+
+
+@given(st.text(alphabet="xyz ", min_size=1, max_size=60), st.integers(1, 7))
+def test_a_continuation_without_overlap_is_shown_whole(continuation: str, size: int) -> None:
+    seam = Seam("Once upon a time there was")
+    pieces = [seam.feed(continuation[i : i + size]) for i in range(0, len(continuation), size)]
+    assert "".join(pieces) + seam.flush() == continuation
