@@ -1,7 +1,8 @@
 """One answer in the making: which tokens go into the next step, and what comes out of it.
 
-It knows nothing of threads, batches or other requests: whoever serves it asks for `pending`, decodes
-them at `position`, says how far that `moved` it, and lets it `choose` from the logits once the prompt is read.
+It knows nothing of threads, batches or other requests: whoever serves it asks for `pending`,
+decodes them at `position`, says where it has `moved_to`, and lets it `choose` from the logits
+where it `needs_logits`.
 Invariant: every token chosen is counted, and the last delta carries reason, usage and timings.
 """
 

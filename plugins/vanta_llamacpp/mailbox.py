@@ -51,6 +51,8 @@ class Mailbox(Generic[T]):
 
 def _call_soon() -> Callable[[Callable[[], None]], Any]:
     """How to call something in the running loop from another thread: asyncio's way or trio's."""
-    native: Any = anyio.lowlevel.current_token().native_token
-    soon = getattr(native, "call_soon_threadsafe", None) or native.run_sync_soon
-    return soon  # type: ignore[no-any-return]
+    native = anyio.lowlevel.current_token().native_token
+    soon: Callable[[Callable[[], None]], Any] = (
+        getattr(native, "call_soon_threadsafe", None) or native.run_sync_soon  # type: ignore[attr-defined]
+    )
+    return soon

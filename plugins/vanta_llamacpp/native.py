@@ -56,7 +56,8 @@ def _on_log(level: int, text: bytes, _data: object) -> None:
 @contextmanager
 def overheard() -> Iterator[list[tuple[int, str]]]:
     """What llama.cpp logs in this thread meanwhile, as (level, line)."""
-    _listener.lines = lines = []
+    lines: list[tuple[int, str]] = []
+    _listener.lines = lines
     try:
         yield lines
     finally:

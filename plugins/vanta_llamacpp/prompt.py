@@ -27,7 +27,10 @@ class Prompter:
         self._template = _template(model)
 
     def prompt(self, request: GenerationRequest) -> Prompt:
-        """The prompt of `request`. Raises EngineError: bad_request, unsupported, context_overflow."""
+        """The prompt of `request`.
+
+        Raises EngineError: bad_request, unsupported, context_overflow.
+        """
         if request.tools:
             raise self._faults.unsupported(
                 "the engine cannot call tools yet", "Leave the tools to another track."

@@ -88,7 +88,7 @@ def _check(schema: object, where: str) -> None:
 def _refuse(keywords: set[str], where: str, main: str) -> None:
     if keywords:
         beside = f" beside {main!r}" if main else ""
-        raise SchemaFault(f"{sorted(keywords)[0]!r}{beside} at {where} cannot be kept by a grammar")
+        raise SchemaFault(f"{min(keywords)!r}{beside} at {where} cannot be kept by a grammar")
 
 
 def _check_type(schema: Mapping[str, Any], where: str) -> None:
@@ -100,7 +100,7 @@ def _check_type(schema: Mapping[str, Any], where: str) -> None:
         raise SchemaFault(f"a list of types beside other keywords at {where} cannot be kept")
     missing = set(schema.get("required", ())) - set(schema.get("properties", ()))
     if missing:
-        raise SchemaFault(f"{sorted(missing)[0]!r} at {where} is required but no property")
+        raise SchemaFault(f"{min(missing)!r} at {where} is required but no property")
     pattern = schema.get("pattern")
     if pattern is not None and not _SAFE_PATTERN.fullmatch(pattern):
         raise SchemaFault(f"the pattern {pattern!r} at {where} cannot be kept by a grammar")
@@ -143,15 +143,15 @@ def _prepared(schema: Mapping[str, Any]) -> Any:
         for group in ("$defs", "definitions")
         for number, name in enumerate(schema.get(group, {}))
     }
-    prepared = _rewrite(
-        {k: v for k, v in schema.items() if k not in ("$defs", "definitions")}, names
-    )
-    prepared["$defs"] = {
-        names[f"#/{group}/{name}"]: _rewrite(inner, names)
-        for group in ("$defs", "definitions")
-        for name, inner in schema.get(group, {}).items()
-    }
-    return prepared if names else {k: v for k, v in prepared.items() if k != "$defs"}
+    root = {key: value for key, value in schema.items() if key not in ("$defs", "definitions")}
+    prepared = _rewrite(root, names)
+    if names:
+        prepared["$defs"] = {
+            names[f"#/{group}/{name}"]: _rewrite(inner, names)
+            for group in ("$defs", "definitions")
+            for name, inner in schema.get(group, {}).items()
+        }
+    return prepared
 
 
 def _rewrite(schema: Any, names: Mapping[str, str]) -> Any:

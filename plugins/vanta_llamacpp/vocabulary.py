@@ -2,7 +2,7 @@
 
 llama.cpp's tokenizer only reads the vocabulary, so any thread may use it while the worker decodes.
 Invariant: no call reaches a vocabulary whose model was freed, and text of a user never becomes a
-control token: `defuse` marks where such a token's text would stand, `tokenize` parts the text there.
+control token: `defuse` marks where such a token's text would stand, `tokenize` parts it there.
 """
 
 from __future__ import annotations
