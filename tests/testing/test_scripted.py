@@ -172,8 +172,9 @@ def test_no_part_of_a_stop_string_gets_out(parts: list[str], stops: list[str]) -
     engine = ScriptedEngine(*(Say(part) for part in parts))
     answer = anyio.run(lambda: complete(engine, sampling=Sampling(stop=tuple(stops))))
     whole = "".join(parts)
-    cut = min((at for stop in stops if (at := whole.find(stop)) >= 0), default=len(whole))
-    assert answer.text == whole[:cut]
+    met = [(at + len(stop), at) for stop in stops if (at := whole.find(stop)) >= 0]
+    assert answer.text == whole[: min(met)[1] if met else None]
+    assert answer.finish_reason == "stop"
 
 
 @pytest.mark.anyio

@@ -32,7 +32,7 @@ class Performance(DeltaStream):
     def __init__(self, engine: ScriptedEngine, run: Run, steps: tuple[Step, ...]) -> None:
         sampling = run.request.sampling
         self._engine = engine
-        self._run = run
+        self.run = run
         self._steps: Iterator[Step] = iter(steps)
         self._stops = StopFilter(sampling.stop)
         self._left = sampling.max_tokens
@@ -63,7 +63,7 @@ class Performance(DeltaStream):
 
     def settle(self) -> None:
         """Stand still: the receipt is written."""
-        run = self._run
+        run = self.run
         self.receipt = Receipt(self._input, run.tokens, run.tokens_after_stop)
         run.stopped_at = time.monotonic()
         run.stopped.set()
@@ -73,7 +73,7 @@ class Performance(DeltaStream):
             case Say():
                 self._say(step)
             case Think():
-                self._run.tokens += count_tokens(step.text)
+                self.run.tokens += count_tokens(step.text)
                 self._ready.append(Delta(reasoning=step.text))
             case Wait() | Pause() | Hang():
                 await self._pass_time(step)
@@ -89,7 +89,7 @@ class Performance(DeltaStream):
     def _say(self, step: Say) -> None:
         tokens = split_tokens(step.text)
         fit = tokens if self._left is None else tokens[: self._left]
-        self._run.tokens += len(fit)
+        self.run.tokens += len(fit)
         text = self._stops.feed("".join(fit))
         if self._left is not None:
             self._left -= len(fit)
@@ -114,20 +114,20 @@ class Performance(DeltaStream):
         index, self._calls = self._calls, self._calls + 1
         name = ToolCallPart(index, id=step.id or f"call_{index}", name=step.name)
         arguments = ToolCallPart(index, arguments=step.arguments)
-        self._run.tokens += count_tokens(step.name) + count_tokens(step.arguments)
+        self.run.tokens += count_tokens(step.name) + count_tokens(step.arguments)
         self._ready += [Delta(tool_calls=(name,)), Delta(tool_calls=(arguments,))]
 
     def _finish(self, reason: FinishReason, usage: Usage | None = None) -> None:
         held = "" if self._stops.hit else self._stops.flush()
         if held:
             self._ready.append(Delta(text=held, logprobs=self._likely(held, None)))
-        counted = usage or Usage(self._input, self._run.tokens)
+        counted = usage or Usage(self._input, self.run.tokens)
         self._ready.append(Delta(finish_reason=reason, usage=counted, model=self._engine.model))
         self._done = True
 
     def _give(self, delta: Delta) -> Delta:
         if self._done and not self._ready:
-            self._run.complete = True
+            self.run.complete = True
         return delta
 
     def _failure(self, step: Fail) -> EngineError:

@@ -1,7 +1,8 @@
 """Stop strings on a stream: nothing of a stop string ever gets out.
 
-Invariant: `feed` and `flush` together give the text up to the first stop string; what could be the
-beginning of one is held back until it is known to be none.
+Invariant: `feed` and `flush` together give the text up to the stop string that was complete first,
+however the text was cut into pieces; what could be the beginning of one is held back until it is
+known to be none.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ class StopFilter:
         if not self._stops:
             return text
         held = self._held + text
-        ends = [at for stop in self._stops if (at := held.find(stop)) >= 0]
-        if ends:
+        met = [(at + len(stop), at) for stop in self._stops if (at := held.find(stop)) >= 0]
+        if met:
             self.hit, self._held = True, ""
-            return held[: min(ends)]
+            return held[: min(met)[1]]
         keep = max(_overlap(held, stop) for stop in self._stops)
         cut = len(held) - keep
         self._held = held[cut:]

@@ -1,18 +1,21 @@
 """Catches calls that block the event loop, by what they do and not by how long they take.
 
-Python tells audit hooks of sleeping, connecting, opening and the like before it happens (PEP 578).
-While a guard is active, such a call made by a task of an event loop is written down, with the line
-that made it. SQLite's statements have no audit event, so connections opened under a guard are
-traced. Invariant: it never changes what the program does; it only notes.
+Python tells audit hooks of connecting, opening and the like before it happens (PEP 578). While a
+guard is active, such a call made by a task of an event loop is written down, with the line that
+made it. What has no audit event in every Python (sleeping, SQLite's statements) is watched by
+wrapping it. Invariant: it changes nothing that the program does; it only notes.
 
-What it cannot see: reads and writes on blocking sockets and files that were open before, locks, and
-plain computation.
+What it cannot see: reads and writes on blocking sockets and files that were open before, locks,
+functions taken out of their module before the guard (`from time import sleep`), plain computation.
 """
 
 from __future__ import annotations
 
+import sqlite3
+import sqlite3.dbapi2
 import sys
 import sysconfig
+import time
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, ClassVar, Self
@@ -32,6 +35,8 @@ BLOCKING = frozenset(
         "urllib.Request",
     }
 )
+_real_sleep = time.sleep
+_real_connect = sqlite3.connect
 _STDLIB = (sysconfig.get_path("stdlib"), "<frozen", "<string>")
 _SITE = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
 
@@ -64,14 +69,18 @@ class LoopGuard:
         self.calls: list[BlockingCall] = []
 
     def __enter__(self) -> Self:
-        LoopGuard._active.append(self)
         if not LoopGuard._hooked:
             LoopGuard._hooked = True
             sys.addaudithook(_audit)  # for good: Python has no way to take one off
+        if not LoopGuard._active:
+            _wrap()
+        LoopGuard._active.append(self)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         LoopGuard._active.remove(self)
+        if not LoopGuard._active:
+            _unwrap()
 
     def note(self, event: str, detail: str, caller: FrameType | None) -> None:
         """Write a call down, unless it is not looked for."""
@@ -88,11 +97,7 @@ class LoopGuard:
 
 
 def _audit(event: str, args: tuple[Any, ...]) -> None:
-    if not LoopGuard.active():
-        return
-    if event == "sqlite3.connect/handle":
-        _trace(args[0])
-    elif event in BLOCKING and _on_a_loop() and _blocks(event, args):
+    if event in BLOCKING and LoopGuard.active() and _blocks(event, args) and _on_a_loop():
         _note(event, str(args[1] if event == "socket.connect" else args[0] if args else ""))
 
 
@@ -102,23 +107,38 @@ def _note(event: str, detail: str) -> None:
         guard.note(event, detail, caller)
 
 
-def _trace(connection: Any) -> None:
-    """Watch the statements of a SQLite connection: they block whoever runs them."""
+def _wrap() -> None:
+    sqlite3.connect = sqlite3.dbapi2.connect = _connect  # type: ignore[assignment]
+    if sys.version_info < (3, 13):  # from then on there is an audit event
+        time.sleep = _sleep
+
+
+def _unwrap() -> None:
+    sqlite3.connect = sqlite3.dbapi2.connect = _real_connect
+    time.sleep = _real_sleep
+
+
+def _sleep(seconds: SupportsFloat) -> None:
+    _audit("time.sleep", (seconds,))
+    _real_sleep(seconds)
+
+
+def _connect(*args: Any, **kwargs: Any) -> sqlite3.Connection:
+    """A connection whose statements are watched: they block whoever runs them."""
 
     def on_statement(statement: str) -> None:
         if _on_a_loop():
             _note("sqlite3.connect", statement.partition("\n")[0][:60])
 
-    if hasattr(connection, "set_trace_callback"):
-        connection.set_trace_callback(on_statement)
+    connection: sqlite3.Connection = _real_connect(*args, **kwargs)
+    connection.set_trace_callback(on_statement)
+    return connection
 
 
 def _blocks(event: str, args: tuple[Any, ...]) -> bool:
     if event == "socket.connect":
         return bool(args[0].gettimeout() != 0)
-    if event == "time.sleep":
-        return bool(args[0] > 0)
-    return True
+    return event != "time.sleep" or bool(args[0] > 0)
 
 
 def _on_a_loop() -> bool:

@@ -10,12 +10,14 @@ what the script's gates say. Tokens are those of `vanta.testing.tokens`, counted
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 from pydantic import BaseModel, ConfigDict
 
 from vanta.engine import (
@@ -133,23 +135,9 @@ class ScriptedEngine(Engine):
         self._health: tuple[float, Health] | None = None
         self._closed = False
 
-    @asynccontextmanager
-    async def stream(self, request: GenerationRequest) -> AsyncIterator[DeltaStream]:
+    def stream(self, request: GenerationRequest) -> AbstractAsyncContextManager[DeltaStream]:
         """Perform the script for `request`."""
-        await anyio.lowlevel.checkpoint()
-        self._check(request)
-        run = Run(request)
-        self.runs.append(run)
-        performance = Performance(self, run, self._steps(request, len(self.runs) - 1))
-        self._performances.add(performance)
-        self._opened.set()
-        self._opened = anyio.Event()
-        try:
-            yield performance
-        finally:
-            await self._wind_down(run)
-            performance.settle()
-            self._performances.discard(performance)
+        return _Staged(partial(self._begin, request), self._end)
 
     async def run(self, index: int = 0) -> Run:
         """The run number `index`, as soon as it has begun."""
@@ -217,6 +205,24 @@ class ScriptedEngine(Engine):
         """An error in this engine's name."""
         return EngineError(kind, message, engine=self.name, model=self.model, suggestion=suggestion)
 
+    async def _begin(self, request: GenerationRequest) -> Performance:
+        await anyio.lowlevel.checkpoint()
+        self._check(request)
+        run = Run(request)
+        self.runs.append(run)
+        performance = Performance(self, run, self._steps(request, len(self.runs) - 1))
+        self._performances.add(performance)
+        self._opened.set()
+        self._opened = anyio.Event()
+        return performance
+
+    async def _end(self, performance: Performance) -> None:
+        try:
+            await self._wind_down(performance.run)
+        finally:
+            performance.settle()
+            self._performances.discard(performance)
+
     def _steps(self, request: GenerationRequest, index: int) -> tuple[Step, ...]:
         if self._reply is not None:
             steps = expand(self._reply(request))
@@ -250,6 +256,27 @@ class ScriptedEngine(Engine):
 
     def _closed_error(self) -> EngineError:
         return self.error(ErrorKind.MODEL_NOT_LOADED, "the engine was closed", "Open a new one.")
+
+
+class _Staged:
+    """The context of one stream."""
+
+    __slots__ = ("_begin", "_end", "_performance")
+
+    def __init__(
+        self,
+        begin: Callable[[], Awaitable[Performance]],
+        end: Callable[[Performance], Awaitable[None]],
+    ) -> None:
+        self._begin = begin
+        self._end = end
+
+    async def __aenter__(self) -> DeltaStream:
+        self._performance = await self._begin()
+        return self._performance
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._end(self._performance)
 
 
 def _asked(request: GenerationRequest) -> tuple[tuple[object, str], ...]:
