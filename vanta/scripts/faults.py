@@ -48,17 +48,17 @@ class Fault:
 
 
 def faults_of(
-    error: ValidationError, at: Path, expectations: Iterable[str], value: Any = None
+    error: ValidationError, at: Path, expectations: Iterable[str], *, whole: bool = False
 ) -> list[Fault]:
-    """The faults in pydantic's report on the `value` at `at`.
+    """The faults in pydantic's report on the value at `at`.
 
-    A single text that stood for a list of one has no entry number in its faults.
+    whole: they are faults of the value, which has no parts, even where the report numbers them (a
+    single text is taken for a list of one).
     """
-    unnumbered = value is not None and not isinstance(value, Mapping | list)
     faults = []
     for detail in error.errors(include_url=False):
         steps = [step for step in detail["loc"] if step != "[key]"]
-        path = at if unnumbered else (*at, *steps)
+        path = at if whole else (*at, *steps)
         faults.append(_fault(path, detail, expectations))
     return faults
 

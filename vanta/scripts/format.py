@@ -82,7 +82,8 @@ def _expected(
             try:
                 checked[-1][name] = _check_value(expectations[name], value)
             except ValidationError as error:
-                faults += faults_of(error, path, expectations, value=value)
+                whole = not isinstance(value, list | dict)
+                faults += faults_of(error, path, expectations, whole=whole)
     return checked, faults
 
 

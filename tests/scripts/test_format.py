@@ -1,0 +1,308 @@
+"""Reading scripts: what a good one becomes, and what is said of every fault in a bad one."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vanta.engine import Sampling
+from vanta.errors import ScriptError
+from vanta.scripts import BUILTIN, Expectation, Script, load_script, parse_script
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+FULL = """\
+name: all fields
+description: every field of the format
+policy: race
+system: short
+variables: {user_name: Ada, list: [1, 2]}
+sampling: {temperature: 0, max_tokens: 20, stop: ["\\n"], logit_bias: {7: -1.5}}
+private: true
+session: kept
+user: ada
+turns:
+  - say: Hello
+    expect:
+      contains: Ada
+      not_contains: [error, sorry]
+      regex: "(?i)hello"
+      track: [local, api]
+      max_seconds: 5
+  - say: >
+      And
+      again
+    track: local
+    private: false
+"""
+
+
+def fault(text: str, syntax: str = "yaml") -> str:
+    with pytest.raises(ScriptError) as caught:
+        parse_script(text, source="f.yaml", syntax="json" if syntax == "json" else "yaml")
+    return str(caught.value)
+
+
+def turn(line: str) -> str:
+    return f"name: n\nturns:\n  - say: hi\n    {line}\n"
+
+
+def test_every_field_arrives() -> None:
+    script = parse_script(FULL)
+    assert (script.name, script.description) == ("all fields", "every field of the format")
+    assert (script.policy, script.track, script.system) == ("race", None, "short")
+    assert script.variables == {"user_name": "Ada", "list": [1, 2]}
+    assert (script.private, script.session, script.user) == (True, "kept", "ada")
+    first, second = script.turns
+    assert (first.say, first.line, first.private) == ("Hello", 11, None)
+    assert first.expect == {
+        "contains": ("Ada",),
+        "not_contains": ("error", "sorry"),
+        "regex": ("(?i)hello",),
+        "track": ("local", "api"),
+        "max_seconds": 5.0,
+    }
+    assert (second.say, second.track, second.private) == ("And again\n", "local", False)
+
+
+def test_sampling_is_that_of_the_engines() -> None:
+    sampling = parse_script(FULL).sampling
+    assert isinstance(sampling, Sampling)
+    assert (sampling.temperature, sampling.max_tokens, sampling.stop) == (0.0, 20, ("\n",))
+    assert sampling.logit_bias == {7: -1.5}
+
+
+def test_json_and_yaml_are_one_format(tmp_path: Path) -> None:
+    data = {"name": "x", "turns": [{"say": "a 😀", "expect": {"contains": "b"}}]}
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(data, indent="\t"))
+    script = load_script(path)
+    assert script.turns[0].say == "a 😀"
+    assert script.source == str(path)
+
+
+def test_what_looks_like_another_type_in_old_yaml_is_text() -> None:
+    script = parse_script("name: no\nturns: [{say: yes}, {say: 2026-01-01}, {say: 1:30}]")
+    assert [script.name, *(turn.say for turn in script.turns)] == ["no", "yes", "2026-01-01", "1:30"]
+
+
+def test_an_anchor_may_be_used_again() -> None:
+    text = "name: n\nturns:\n  - {say: a, expect: &e {contains: x}}\n  - {say: b, expect: *e}\n"
+    assert [turn.expect for turn in parse_script(text).turns] == [{"contains": ("x",)}] * 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: n", "1:1: the script has no 'turns'. Add it."),
+        ("turns: [{say: a}]", "1:1: the script has no 'name'. Add it."),
+        ("name: n\nturns: []", "2:8: 'turns' in the script is empty. Fill it in or leave it out."),
+        ("name: n\nturns: hi",
+         "2:8: 'turns' in the script is the text 'hi'; it has to be a list."),
+        ("name: n\nturns: {say: a}", "2:8: 'turns' in the script is a mapping; it has to be a list."),
+        ("name: n\nturns:\n  - hi", "3:5: turn 1 is the text 'hi'; it has to be a mapping."),
+        ("- a", "1:1: the script is a list; it has to be a mapping."),
+        ("~", "1:1: the script is empty; it has to be a mapping."),
+        ("name: n\npolcy: race\nturns: [{say: a}]",
+         "2:1: unknown field 'polcy' in the script. Did you mean 'policy'?"),
+        ("name: 3\nturns: [{say: a}]",
+         "1:7: 'name' in the script is the number 3; it has to be text. Put it in quotes."),
+        ("name: ''\nturns: [{say: a}]",
+         "1:7: 'name' in the script is empty. Fill it in or leave it out."),
+        ("name: n\nprivate: yes\nturns: [{say: a}]",
+         "2:10: 'private' in the script is the text 'yes'; it has to be true or false."),
+        ("name: n\nvariables: [a]\nturns: [{say: a}]",
+         "2:12: 'variables' in the script is a list; it has to be a mapping."),
+        ("name: n\nsampling: {temprature: 0}\nturns: [{say: a}]",
+         "2:12: unknown field 'temprature' in 'sampling'. Did you mean 'temperature'?"),
+        ("name: n\nsampling: {top_k: 1.5}\nturns: [{say: a}]",
+         "2:19: 'top_k' in 'sampling' is the number 1.5; it has to be a whole number."),
+        ("name: n\nsampling: {stop: [1]}\nturns: [{say: a}]",
+         "2:19: entry 1 of 'stop' is the number 1; it has to be text. Put it in quotes."),
+        ("name: n\nsampling: hot\nturns: [{say: a}]",
+         "2:11: 'sampling' in the script is the text 'hot'; it has to be a mapping."),
+        ("name: n\nturns:\n  - expect: {contains: a}", "3:5: turn 1 has no 'say'. Add it."),
+        ("name: n\nturns:\n  - say: 42",
+         "3:10: 'say' in turn 1 is the number 42; it has to be text. Put it in quotes."),
+        ("name: n\nturns:\n  - say: true",
+         "3:10: 'say' in turn 1 is true; it has to be text. Put it in quotes."),
+        ("name: n\nturns:\n  - say:", "3:9: 'say' in turn 1 is empty; it has to be text."),
+        ("name: n\nturns:\n  - say: a\n  - say: b\n    trakc: local",
+         "5:5: unknown field 'trakc' in turn 2. Did you mean 'track'?"),
+        (turn("contains: a"), "4:5: unknown field 'contains' in turn 1. It belongs under 'expect'."),
+        (turn("expect:"), "4:12: 'expect' in turn 1 is empty; it has to be a mapping."),
+        (turn("expect: {}"),
+         "4:13: 'expect' in turn 1 is empty. Fill it in or leave it out."),
+        (turn("expect: [contains]"), "4:13: 'expect' in turn 1 is a list; it has to be a mapping."),
+        (turn("expect: {contians: a}"),
+         "4:14: unknown expectation 'contians' in turn 1. Did you mean 'contains'?"),
+        (turn("expect: {contains: 3}"), "4:24: 'contains' in 'expect' of turn 1 is the number 3; "
+         "it has to be text. Put it in quotes."),
+        (turn("expect: {contains: [a, '']}"),
+         "4:28: entry 2 of 'contains' of turn 1 is empty. Fill it in or leave it out."),
+        (turn("expect: {not_contains: []}"),
+         "4:28: 'not_contains' in 'expect' of turn 1 is empty. Fill it in or leave it out."),
+        (turn("expect: {track: }"), "4:21: 'track' in 'expect' of turn 1 is empty; "
+         "it has to be text."),
+        (turn("expect: {regex: '('}"), "4:21: 'regex' in 'expect' of turn 1: no regular "
+         "expression: missing ), unterminated subpattern at position 0."),
+        (turn("expect: {regex: [a, '*']}"), "4:25: entry 2 of 'regex' of turn 1: no regular "
+         "expression: nothing to repeat at position 0."),
+        (turn("expect: {max_seconds: '5'}"),
+         "4:27: 'max_seconds' in 'expect' of turn 1 is the text '5'; it has to be a number."),
+        (turn("expect: {max_seconds: 0}"),
+         "4:27: 'max_seconds' in 'expect' of turn 1: the number 0 should be greater than 0."),
+        (turn("expect: {contains: a, contains: b}"),
+         "4:27: the key 'contains' is here twice, first on line 4"),
+        ("name: n\nname: m\nturns: [{say: a}]",
+         "2:1: the key 'name' is here twice, first on line 1"),
+        ("", "1:1: the text is empty"),
+        ("# nothing\n", "1:1: the text is empty"),
+        ("name: !!python/object/apply:os.system [ls]",
+         "1:7: tags are not allowed: 'tag:yaml.org,2002:python/object/apply:os.system'"),
+        ("name: !secret x", "1:7: tags are not allowed: '!secret'"),
+        ("a: &a [*a]", "1:8: an alias refers to what it stands in"),
+        ("a: *b", "1:4: no anchor is named 'b'"),
+        ("name: n\n---\nname: m", "2:1: one document is wanted, here a second one begins"),
+        ("? [a]\n: b", "1:3: a mapping's key has to be text"),
+        ("a: \x07", "1:4: the character '\\x07' is not allowed"),
+        ("[" * 40, "1:33: nested more than 32 levels deep"),
+        ("a: 1e999", "1:4: the number is too large"),
+        ("a: " + "9" * 5000, "1:4: the number is too large"),
+    ],
+)  # fmt: skip
+def test_every_fault_is_said_with_its_place(text: str, message: str) -> None:
+    assert fault(text) == f"f.yaml:{message}"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"name": "n",\n "turns": [{"say": 1}]}',
+         "2:20: 'say' in turn 1 is the number 1; it has to be text. Put it in quotes."),
+        ('{"name": "n",\n\t"turnes": []}',
+         "1:1: the script has no 'turns'. Add it.\n"
+         "f.yaml:2:2: unknown field 'turnes' in the script. Did you mean 'turns'?"),
+        ('{"name": "n", "name": "m"}', "1:15: the key 'name' is here twice, first on line 1"),
+        ("{'name': 1}", "1:2: not valid JSON: Expecting property name enclosed in double quotes"),
+        ('{"a": NaN}', "1:1: not valid JSON: NaN is not a JSON number"),
+        ('{"a": "\\ud800"}', "1:7: the text has half a surrogate pair, which is no character"),
+        ("[" * 5000, "1:1: nested more than 32 levels deep"),
+        ("[" * 40 + "]" * 40, "1:33: nested more than 32 levels deep"),
+    ],
+)  # fmt: skip
+def test_json_has_its_places_too(text: str, message: str) -> None:
+    assert fault(text, "json") == f"f.yaml:{message}"
+
+
+def test_yaml_that_does_not_parse_is_said_with_its_place() -> None:
+    assert fault("name: a: b").startswith("f.yaml:1:8: not valid YAML: ")
+
+
+def test_all_faults_are_said_at_once_in_order() -> None:
+    lines = fault("turns:\n  - say: 1\n    expect: {contians: a}\nname: 2").splitlines()
+    assert [line.split(": ")[0] for line in lines] == ["f.yaml:2:10", "f.yaml:3:14", "f.yaml:4:7"]
+
+
+def test_after_ten_faults_the_rest_is_counted() -> None:
+    lines = fault("name: n\nturns:\n" + "  - say: 1\n" * 13).splitlines()
+    assert len(lines) == 11
+    assert lines[-1] == "f.yaml: and 3 more."
+
+
+def test_an_alias_bomb_is_refused() -> None:
+    lines = ["a: &a [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [
+        f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]"
+        for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+    ]
+    assert fault("\n".join(lines)).endswith(": more than 100000 values, aliases included")
+
+
+def test_files_that_cannot_be_read_are_said(tmp_path: Path) -> None:
+    for path, problem in [
+        (tmp_path / "none.yaml", "cannot be read: No such file or directory. Check the path."),
+        (tmp_path, "cannot be read: Is a directory. Check the path."),
+    ]:
+        with pytest.raises(ScriptError) as caught:
+            load_script(path)
+        assert str(caught.value) == f"{path}: {problem}"
+
+
+def test_files_that_are_no_text_or_too_large_are_refused(tmp_path: Path) -> None:
+    latin, large = tmp_path / "latin.yaml", tmp_path / "large.yaml"
+    latin.write_bytes(b"name: n\nturns: caf\xe9")
+    large.write_bytes(b" " * 1_000_001)
+    with pytest.raises(ScriptError) as caught:
+        load_script(latin)
+    assert str(caught.value) == f"{latin}:2:11: is not UTF-8. Save it as UTF-8."
+    with pytest.raises(ScriptError, match="larger than 1000000 bytes. Split it"):
+        load_script(large)
+
+
+def test_a_plugins_expectation_is_checked_when_the_script_is_loaded() -> None:
+    words = Expectation("max_words", "words at the most", int, lambda _value, _seen: None)
+    known = {**BUILTIN, "max_words": words}
+    script = parse_script(turn("expect: {max_words: 3}"), expectations=known)
+    assert script.turns[0].expect == {"max_words": 3}
+    with pytest.raises(ScriptError) as caught:
+        parse_script(turn("expect: {max_words: many}"), source="f", expectations=known)
+    problem = "'max_words' in 'expect' of turn 1 is the text 'many'; it has to be a whole number."
+    assert str(caught.value) == f"f:4:25: {problem}"
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")))
+def test_the_examples_are_scripts(path: Path) -> None:
+    assert load_script(path).turns
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+KEYS = st.sampled_from(["name", "turns", "say", "expect", "contains", "sampling", "stop", "x", ""])
+DATA = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def loads_or_says_why(text: str, syntax: str) -> None:
+    try:
+        parsed = parse_script(text, source="f", syntax="json" if syntax == "json" else "yaml")
+    except ScriptError as error:
+        assert str(error).startswith("f:")
+    else:
+        assert isinstance(parsed, Script)
+
+
+@given(st.text() | st.text(alphabet="nametursay: -\n[]{}&*!'\"#|>?%@`,\t\\"))
+def test_any_text_loads_or_says_why(text: str) -> None:
+    loads_or_says_why(text, "yaml")
+    loads_or_says_why(text, "json")
+
+
+@given(DATA)
+def test_any_data_loads_or_says_why(data: object) -> None:
+    loads_or_says_why(json.dumps(data), "json")
+    loads_or_says_why(json.dumps(data), "yaml")
+
+
+@given(st.text(min_size=1), st.lists(st.text(min_size=1), min_size=1, max_size=3))
+def test_what_is_written_is_what_is_said(name: str, says: list[str]) -> None:
+    data = {"name": name, "turns": [{"say": say} for say in says]}
+    try:
+        script = parse_script(json.dumps(data), syntax="json")
+    except ScriptError as error:
+        assert "surrogate" in str(error)
+    else:
+        assert [script.name, *(turn.say for turn in script.turns)] == [name, *says]
+
+
+def test_no_number_becomes_infinite() -> None:
+    text = "name: n\nvariables: {a: .inf, b: -1e308}\nturns: [{say: a}]"
+    variables = parse_script(text.replace("308", "30")).variables
+    assert variables["a"] == ".inf"
+    assert math.isfinite(variables["b"])
