@@ -39,6 +39,8 @@ class Prompter:
         tokens = self.tokens(request.messages)
         if request.prefix:
             tokens = self._with_prefix(request, tokens)
+        if not tokens:
+            raise self._faults.bad_request("the messages make an empty prompt", "Say something.")
         room = self._window - len(tokens)
         if room < 1:
             raise self._overflow(len(tokens), request.messages)

@@ -1,0 +1,36 @@
+"""Engines on the real small model: one shared by all tests, and fresh ones on demand."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from tests.llamacpp.support import MakeEngine, engine_on
+from vanta_llamacpp.engine import LlamaCppEngine
+
+
+@pytest.fixture(scope="session")
+def shared_engine(smollm2_path: Path) -> Iterator[LlamaCppEngine]:
+    """Loaded once; an engine may be used from one event loop after another."""
+    engine = engine_on(smollm2_path)
+    yield engine
+    anyio.run(engine.aclose)
+
+
+@pytest.fixture
+def make_engine(smollm2_path: Path) -> Iterator[MakeEngine]:
+    """Makes engines that are closed with the test."""
+    made: list[LlamaCppEngine] = []
+
+    def make(*, path: Path = smollm2_path, **options: Any) -> LlamaCppEngine:
+        made.append(engine_on(path, **options))
+        return made[-1]
+
+    yield functools.partial(make)
+    for engine in made:
+        anyio.run(engine.aclose)

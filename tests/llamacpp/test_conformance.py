@@ -1,0 +1,25 @@
+"""The engine keeps the contract that all engines keep."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.llamacpp.support import engine_on
+from vanta.engine import Engine
+from vanta.testing.conformance import EngineConformance
+
+
+class TestLlamaCpp(EngineConformance):
+    """On the real small model."""
+
+    max_tokens_after_stop = 1
+
+    @pytest.fixture
+    async def engine(self, smollm2_path: Path) -> AsyncIterator[Engine]:
+        """A fresh engine, not loaded yet."""
+        engine = engine_on(smollm2_path)
+        yield engine
+        await engine.aclose()
