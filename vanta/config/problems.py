@@ -7,16 +7,17 @@ with its source, and none of them echoes a secret.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
-
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
+from typing import TYPE_CHECKING, Any
 
 from vanta.config import walk
 from vanta.config.layers import PREFIX, Merged
 from vanta.config.origin import Key, dotted
 from vanta.config.secret import is_inline_key, shown
 from vanta.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
 
 _KINDS = {
     bool: "true or false",

@@ -22,13 +22,12 @@ from vanta.scheduling.policy import BUILTIN
 
 if TYPE_CHECKING:
     from vanta.diagnosis import Check
-    from vanta.runtime import Observer
-    from vanta.scripts.expectations import Expectation
-
     from vanta.engine import EngineFactory
     from vanta.models import ModelEntry, ModelSource
+    from vanta.runtime import Observer
     from vanta.scheduling.gate import Gate
     from vanta.scheduling.policy import Policy
+    from vanta.scripts.expectations import Expectation
 
 _log = logging.getLogger("vanta.plugins")
 
@@ -102,6 +101,13 @@ class PluginSet:
         self._gather()
         return tuple(found)
 
+    def advice(self) -> str:
+        """For the message on an unknown name: what is not on could be what brings it; else ""."""
+        idle = [f"{one.name!r} ({one.status})" for one in self.plugins if one.status != "on"]
+        if not idle:
+            return ""
+        return f"Plugins that are not on: {', '.join(idle)}; `vanta plugins list` says why."
+
     def describe(self) -> list[dict[str, Any]]:
         """Every plugin as JSON-ready data; `brings` names what each one brought, by hook."""
         return [
@@ -126,7 +132,7 @@ class PluginSet:
 
     def _gather(self) -> None:
         self._registries: dict[str, Registry[Any]] = {
-            hook: Registry(sort.what, self._advice) for hook, sort in SORTS.items()
+            hook: Registry(sort.what, self.advice) for hook, sort in SORTS.items()
         }
         for policy in BUILTIN:
             self._registries["vanta_policies"].add(policy.name, policy, CORE)
@@ -136,13 +142,6 @@ class PluginSet:
                 if hook != "vanta_observers":
                     for name, item in brought:
                         self._registries[hook].add(name, item, one.plugin)
-
-    def _advice(self) -> str:
-        """What is not on could be what brings an unknown name."""
-        idle = [f"{one.name!r} ({one.status})" for one in self.plugins if one.status != "on"]
-        if not idle:
-            return ""
-        return f"Plugins that are not on: {', '.join(idle)}; `vanta plugins list` says why."
 
 
 def _names(one: LivePlugin) -> dict[str, list[str]]:
