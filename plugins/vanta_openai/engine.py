@@ -27,6 +27,7 @@ from vanta.engine import (
 from vanta.errors import EngineError, ErrorKind
 from vanta.messages import Message
 from vanta_openai.availability import Availability
+from vanta_openai.kinds import ADVICE
 from vanta_openai.options import OpenAIOptions
 from vanta_openai.request import MaxTokensField, Unsayable, body_of
 from vanta_openai.server import KeyProblem, Server, find_server
@@ -164,7 +165,12 @@ class OpenAIEngine(Engine):
     def _fault(self, kind: ErrorKind, message: str, advice: str = "") -> EngineError:
         server = self._server.label if self._server else None
         return EngineError(
-            kind, message, engine=self.name, model=self.model, server=server, suggestion=advice
+            kind,
+            message,
+            engine=self.name,
+            model=self.model,
+            server=server,
+            suggestion=advice or ADVICE[kind],
         )
 
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from vanta_openai.options import OpenAIOptions
 
 DEFAULT_URL = "https://api.openai.com/v1"
@@ -96,19 +98,18 @@ def why_off(options: OpenAIOptions) -> str | None:
 
 def _find_key(options: OpenAIOptions, environ: Mapping[str, str]) -> str | None:
     if options.api_key_file is not None:
-        return _key_of_file(options)
+        return _key_of_file(options.api_key_file)
     key = environ.get(options.api_key_env, "").strip()
     _check_key(key, f"the environment variable {options.api_key_env!r}")
     return key or None
 
 
-def _key_of_file(options: OpenAIOptions) -> str:
-    where = f"the key file {str(options.api_key_file)!r}"
+def _key_of_file(path: Path) -> str:
+    where = f"the key file {str(path)!r}"
     try:
-        assert options.api_key_file is not None  # noqa: S101 - narrows the type
-        key = options.api_key_file.expanduser().read_text(encoding="utf-8").strip()
+        key = path.expanduser().read_text(encoding="utf-8").strip()
     except UnicodeDecodeError:
-        key = "\0"
+        key = "\0"  # which no key is
     except OSError as error:
         raise KeyProblem(
             f"{where} cannot be read ({error.strerror}): write the key into it, or change the "

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -53,7 +53,8 @@ async def answer_of(engine: OpenAIEngine, asked: GenerationRequest | None = None
 class RawServer:
     """Answers every request with the same bytes and then closes the connection.
 
-    For what no proper server sends, and so `Upstream` does not either.
+    For what no proper server sends, and so `Upstream` does not either. holds: it waits for the
+    client to close the connection instead, which `gone` tells.
     """
 
     def __init__(
@@ -62,13 +63,14 @@ class RawServer:
         *,
         status: int = 200,
         content_type: str = "text/event-stream",
-        headers: Mapping[str, str] | None = None,
+        holds: bool = False,
     ) -> None:
         self._body = body.encode() if isinstance(body, str) else body
-        fields = {"content-type": content_type, "connection": "close", **(headers or {})}
+        fields = {"content-type": content_type, "connection": "close"}
         lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
         self._head = f"HTTP/1.1 {status} Answer\r\n{lines}\r\n".encode()
-        self.requests = 0
+        self._holds = holds
+        self.gone = anyio.Event()
 
     async def __aenter__(self) -> Self:
         self._listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
@@ -87,8 +89,11 @@ class RawServer:
     async def _answer(self, client: anyio.abc.SocketStream) -> None:
         async with client:
             await _read_request(client)
-            self.requests += 1
             await client.send(self._head + self._body)
+            if self._holds:
+                with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+                    await client.receive()
+                self.gone.set()
 
 
 async def _read_request(client: anyio.abc.SocketStream) -> None:

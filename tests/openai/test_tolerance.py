@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Literal
 
 import pytest
 
@@ -144,6 +145,15 @@ async def test_comments_keep_alives_and_other_line_ends_are_no_frames() -> None:
     assert (await answer_to(body)).text == "x"
 
 
+async def test_a_body_that_goes_on_after_the_answer_does_not_hold_up_leaving() -> None:
+    async with (
+        RawServer(frames(text_frame("x"), FINISH), holds=True) as server,
+        engine_at(server.base_url) as engine,
+    ):
+        assert (await answer_of(engine)).text == "x"
+        await server.gone.wait()
+
+
 async def test_what_follows_the_end_is_not_read() -> None:
     assert (await answer_to(frames(text_frame("x"), FINISH) + frames("{broken"))).text == "x"
 
@@ -175,7 +185,9 @@ async def test_a_malformed_frame_closes_the_connection() -> None:
 
 @pytest.mark.parametrize("shape", ["object", "string", "wrapped"])
 @pytest.mark.parametrize("code", [500, "500", None, "server_error"])
-async def test_an_error_frame_after_200_is_an_error(shape: str, code: int | str | None) -> None:
+async def test_an_error_frame_after_200_is_an_error(
+    shape: Literal["object", "string", "wrapped"], code: int | str | None
+) -> None:
     behaviour = Behaviour.error_frame(1, message="it burns", code=code, shape=shape)
     async with Upstream(behaviour) as upstream, engine_at(upstream.base_url) as engine:
         text, error = await read_to_error(engine)

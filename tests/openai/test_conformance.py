@@ -1,0 +1,81 @@
+"""The conformance suite over a real socket: behind the server stands an engine with a script."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from tests.openai.support import engine_at
+from vanta.engine import Capabilities, Engine, GenerationRequest, Sampling
+from vanta.messages import Delta, Message
+from vanta.testing import EngineConformance, ScriptedEngine, Upstream
+from vanta.testing.conformance import Hints
+
+EVERYTHING = Capabilities(
+    tools=True, grammar=True, json_schema=True, logprobs=True, prefix_continuation=True
+)
+NUMBERS = "one two three four five six seven eight nine ten eleven twelve " * 12
+
+
+def script(request: GenerationRequest) -> Iterable[str]:
+    if request.sampling.grammar is not None:
+        return ["yes"]
+    if request.sampling.json_schema is not None:
+        return ['{"ok": true}']
+    texts = {
+        Hints.long_request.messages: NUMBERS,
+        Hints.unicode_request.messages: "🙂🙃 naïve 日本語",
+    }
+    return [texts.get(request.messages, "Hello to you all.")]
+
+
+def request_of(body: Mapping[str, Any]) -> GenerationRequest:
+    """What a server makes of a request."""
+    messages = [Message(m["role"], m.get("content") or "") for m in body["messages"]]
+    prefix = messages.pop().content if messages and messages[-1].role == "assistant" else ""
+    schema = body.get("response_format", {}).get("json_schema", {}).get("schema")
+    sampling = Sampling(
+        max_tokens=body.get("max_tokens"),
+        stop=tuple(body.get("stop", ())),
+        grammar=body.get("grammar"),
+        json_schema=schema,
+        logprobs=body.get("top_logprobs"),
+    )
+    return GenerationRequest(tuple(messages), sampling, prefix=prefix)
+
+
+@asynccontextmanager
+async def answers(body: Mapping[str, Any]) -> AsyncIterator[AsyncIterator[Delta]]:
+    engine = ScriptedEngine(reply=script, capabilities=EVERYTHING)
+    async with engine.stream(request_of(body)) as stream:
+        yield aiter(stream)
+
+
+class TestAPlainServer(EngineConformance):
+    """What every OpenAI-compatible server can do."""
+
+    expects_exact_counts = False
+
+    @pytest.fixture
+    async def engine(self) -> AsyncIterator[Engine]:
+        async with Upstream(generate=answers) as upstream, engine_at(upstream.base_url) as engine:
+            yield engine
+
+
+class TestAServerThatCanDoMore(EngineConformance):
+    """llama-server and its like, with all options on."""
+
+    expects_exact_counts = False
+
+    @pytest.fixture
+    async def engine(self) -> AsyncIterator[Engine]:
+        async with (
+            Upstream(generate=answers) as upstream,
+            engine_at(
+                upstream.base_url, extended_sampling=True, prefix_continuation=True
+            ) as engine,
+        ):
+            yield engine

@@ -1,0 +1,78 @@
+"""The SDK is heavy: it comes late, in a worker thread, and its absence is explained."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from tests.openai.support import answer_of, engine_at
+from vanta.errors import EngineError, ErrorKind
+
+
+def run_python(code: str) -> str:
+    """What `code` prints in a fresh interpreter."""
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_asking_the_plugin_for_its_engines_does_not_import_the_sdk() -> None:
+    loaded = run_python(
+        """
+        import sys, vanta_openai
+        [factory] = vanta_openai.vanta_engines()
+        factory.off(factory.options())
+        print(factory.name, [n for n in ("openai", "httpx2", "httpcore2") if n in sys.modules])
+        """
+    )
+    assert loaded == "openai []"
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_the_sdk_is_imported_in_another_thread_than_the_event_loops(backend: str) -> None:
+    imported = run_python(
+        f"""
+        import sys, threading
+        import anyio
+        from tests.openai.support import answer_of, engine_at
+        from vanta.testing import Upstream
+
+        threads = {{}}
+
+        class Watch:
+            def find_spec(self, name, path=None, target=None):
+                if name.partition(".")[0] in ("openai", "httpx2", "httpcore2", "truststore"):
+                    threads.setdefault(threading.current_thread(), []).append(name)
+
+        sys.meta_path.insert(0, Watch())
+
+        async def main():
+            async with Upstream() as upstream, engine_at(upstream.base_url) as engine:
+                await answer_of(engine)
+
+        anyio.run(main, backend={backend!r})
+        on_the_loop = threads.pop(threading.main_thread(), [])
+        print(on_the_loop, sum("openai" in names for names in threads.values()))
+        """
+    )
+    assert imported == "[] 1"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("missing", ["openai", "httpx2"])
+async def test_a_missing_library_is_an_error_with_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("vanta_openai.")]:
+        if name.rpartition(".")[2] in ("transport", "stream", "faults"):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, missing, None)
+    async with engine_at("http://127.0.0.1:1/v1") as engine:
+        with pytest.raises(EngineError, match=r"pip install 'vanta\[openai\]'") as caught:
+            await answer_of(engine)
+    assert caught.value.kind is ErrorKind.MODEL_NOT_LOADED
+    assert isinstance(caught.value.__cause__, ImportError)
