@@ -27,6 +27,16 @@ async def test_cancelling_the_turn_stops_every_leg(script: list[Say | Hang]) -> 
     assert all(leg.ended for leg in stage.race.legs)
 
 
+async def test_a_race_in_which_nothing_happens_sleeps() -> None:
+    engine = ScriptedEngine(Hang())
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(Stage(RACE, {"local": engine, "api": engine}).run)
+        await engine.run(1)
+        with anyio.fail_after(5):
+            await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+
+
 async def test_a_thousand_races_leave_no_task_behind(anyio_backend: str) -> None:
     policy: Policy = RACE
     before = len(_tasks(anyio_backend))

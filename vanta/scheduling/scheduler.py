@@ -114,9 +114,10 @@ class Race:
         async with anyio.create_task_group() as self._tasks:
             self._advance()
             while self._outcome is None:
+                # No await lies between the step and this line: no call for a new look is lost.
+                self._wake = anyio.Event()
                 with anyio.move_on_after(self._next_timer_s() - self.now()):
                     await self._wake.wait()
-                self._wake = anyio.Event()
                 self._advance()
         return self._outcome
 

@@ -1,0 +1,30 @@
+"""A home for runtimes in tests: a data directory and tracks on scripted engines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import vanta
+from vanta.runtime import Opening
+from vanta.testing import ScriptedEngine, scripted_plugin
+
+
+def open_scripted(
+    data_dir: Path, *, private: tuple[str, ...] = ("local",), **given: Any
+) -> Opening:
+    """`vanta.open` on scripted engines: keyword arguments that are engines become tracks."""
+    engines = {name: one for name, one in given.items() if isinstance(one, ScriptedEngine)}
+    rest = {name: value for name, value in given.items() if name not in engines}
+    tracks: dict[str, Any] = {
+        name: {"engine": "scripted", "model": "scripted-1", "private": name in private}
+        for name in engines
+    }
+    for name in {"local", "api"} - set(engines):
+        tracks[name] = {"enabled": False}
+    tables = rest.pop("config", {})
+    for name, table in tables.pop("tracks", {}).items():
+        tracks[name].update(table)
+    config = {"tracks": tracks, "data_dir": str(data_dir), **tables}
+    plugins = [scripted_plugin(**engines), *rest.pop("plugins", ())]
+    return vanta.open(config, plugins=plugins, **rest)

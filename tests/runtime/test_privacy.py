@@ -1,0 +1,64 @@
+"""Rule 6: a private turn never reaches a track that is not private, now or later."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.runtime.home import open_scripted
+from vanta.errors import AllTracksFailed, ErrorKind, NoTrack
+from vanta.testing import Fail, Say, ScriptedEngine
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize("policy", ["race", "hedge", "cascade", "prefer"])
+async def test_no_policy_takes_a_private_turn_to_the_api(tmp_path: Path, policy: str) -> None:
+    api = ScriptedEngine("seen")
+    local = ScriptedEngine("I'm sorry, I cannot help")
+    async with open_scripted(tmp_path, local=local, api=api) as runtime:
+        reply = await runtime.session("ada").ask("secret", private=True, policy=policy)
+    assert reply.track == "local"
+    assert api.runs == []
+    assert "private" in reply.trace.skipped["api"]
+
+
+async def test_a_private_turn_that_breaks_is_not_taken_over_by_the_api(tmp_path: Path) -> None:
+    local = ScriptedEngine(Say("half"), Fail(ErrorKind.SERVER))
+    api = ScriptedEngine("seen")
+    async with open_scripted(tmp_path, local=local, api=api) as runtime:
+        with pytest.raises(AllTracksFailed):
+            await runtime.session("ada", private=True).ask("secret")
+    assert api.runs == []
+
+
+async def test_a_private_turn_without_a_private_track_is_refused(tmp_path: Path) -> None:
+    async with open_scripted(tmp_path, api=ScriptedEngine("seen")) as runtime:
+        with pytest.raises(NoTrack, match="private"):
+            await runtime.session("ada").ask("secret", private=True)
+
+
+async def test_what_was_said_in_private_is_not_in_a_later_request_to_the_api(
+    tmp_path: Path,
+) -> None:
+    local, api = ScriptedEngine("between us"), ScriptedEngine("hello")
+    async with open_scripted(tmp_path, local=local, api=api) as runtime:
+        session = runtime.session("ada")
+        await session.ask("the code is 1234", private=True)
+        await session.ask("and now?", policy="api")
+        await session.ask("and here?", policy="local")
+    to_api = " ".join(message.content for message in api.requests[0].messages)
+    to_local = " ".join(message.content for message in local.requests[-1].messages)
+    assert "1234" not in to_api
+    assert "between us" not in to_api
+    assert "1234" in to_local
+
+
+async def test_what_was_said_in_private_stays_so_after_a_restart(tmp_path: Path) -> None:
+    async with open_scripted(tmp_path, local=ScriptedEngine("ok")) as runtime:
+        await runtime.session("ada").ask("the code is 1234", private=True)
+    api = ScriptedEngine("hello")
+    async with open_scripted(tmp_path, api=api) as runtime:
+        await runtime.session("ada").ask("and now?")
+    assert all("1234" not in message.content for message in api.requests[0].messages)
