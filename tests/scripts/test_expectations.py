@@ -8,9 +8,9 @@ import pytest
 
 from vanta.errors import PluginError
 from vanta.events import Reply, Timings, Trace
+from vanta.hookspecs import hookimpl
 from vanta.plugins import load
 from vanta.scripts import BUILTIN, Expectation, Failure, Seen, known_expectations, parse_script
-from vanta.hookspecs import hookimpl
 
 
 def seen(text: str = "", *, track: str = "local", duration_s: float = 1.0) -> Seen:
