@@ -97,6 +97,26 @@ def test_no_blocking_fails_a_test_that_blocks_the_loop(pytester: pytest.Pytester
     result.stdout.fnmatch_lines(["*time.sleep*library.py:4 in doze*"])
 
 
+def test_the_runtime_fixture_opens_a_runtime_whose_tracks_are_scripted(
+    pytester: pytest.Pytester,
+) -> None:
+    result = run(
+        pytester,
+        """
+        import pytest
+
+        @pytest.mark.anyio
+        async def test_it(vanta_runtime, scripted, tmp_path):
+            runtime = await vanta_runtime(local=scripted("yes"), policy="local", deadline_s=5)
+            reply = await runtime.session("s").ask("hi")
+            assert (reply.text, reply.track) == ("yes", "local")
+            assert runtime.config.deadline_s == 5
+            assert list(tmp_path.iterdir())
+        """,
+    )
+    result.assert_outcomes(passed=2)
+
+
 def test_a_subclass_of_the_suite_is_collected_on_both_loops(pytester: pytest.Pytester) -> None:
     result = run(
         pytester,

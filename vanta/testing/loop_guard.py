@@ -18,7 +18,7 @@ import sysconfig
 import time
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, SupportsIndex
 
 import anyio
 
@@ -118,7 +118,7 @@ def _unwrap() -> None:
     time.sleep = _real_sleep
 
 
-def _sleep(seconds: SupportsFloat) -> None:
+def _sleep(seconds: float | SupportsIndex) -> None:
     _audit("time.sleep", (seconds,))
     _real_sleep(seconds)
 

@@ -19,7 +19,9 @@ from typing import Self
 import anyio
 import anyio.abc
 
+from vanta.engine import Engine
 from vanta.testing._behaviour import Behaviour, Gate, error_body
+from vanta.testing._behind import behind
 from vanta.testing._exchange import Exchange, blot, record
 from vanta.testing._frames import encode
 from vanta.testing._http import ClientGone, Connection
@@ -35,7 +37,8 @@ class Upstream:
 
     script: what to do with the chat completions. default: what to do where nothing is scripted.
     models: what `GET /v1/models` lists; listing: a behaviour with a fault for that page.
-    generate: where real deltas come from; a behaviour's pauses, gates and faults still apply.
+    engine: a real engine that answers; generate: the same, as a function from the request's body to
+    a context with deltas. A behaviour's pauses, gates and faults still apply to what they say.
     `exchanges` has every request in order of arrival, `chats` the chat completions among them.
     """
 
@@ -46,6 +49,7 @@ class Upstream:
         models: Sequence[str] = ("test-model",),
         listing: Behaviour | None = None,
         generate: Generate | None = None,
+        engine: Engine | None = None,
         port: int = 0,
     ) -> None:
         self._script = list(script)
@@ -53,7 +57,7 @@ class Upstream:
         self._default = default or Behaviour.answer()
         self._models = tuple(models)
         self._listing = listing
-        self._generate = generate
+        self._generate = behind(engine) if engine else generate
         self._port = port
         self._raw: list[bytearray] = []
         self._arrived = anyio.Event()
