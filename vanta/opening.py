@@ -91,7 +91,9 @@ def prompt_templates(config: Config, plugins: PluginSet) -> Templates:
     """The prompt templates: the user's, the plugins', vanta's own, searched in this order."""
     own = config.data_dir / "templates"
     folders = [own] if own.is_dir() else []
-    return Templates([*folders, *plugins.template_dirs, templates_dir()])
+    templates = Templates([*folders, *plugins.template_dirs, templates_dir()])
+    templates.preload()
+    return templates
 
 
 def make_tracks(parts: Parts) -> tuple[dict[str, Track], dict[str, str]]:

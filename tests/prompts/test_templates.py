@@ -79,6 +79,20 @@ def test_an_unchanged_template_is_not_read_again(write: Write, tmp_path: Path) -
     assert templates.get("a") is templates.get("a")
 
 
+def test_after_preloading_an_unchanged_template_opens_no_file(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("_part.j2", "part")
+    write("a.j2", "{% include '_part' %}")
+    write("broken.j2", "---\nnmae: x\n---\n{% if %}")
+    templates = Templates([tmp_path])
+    templates.preload()
+    monkeypatch.delattr(Path, "open")
+    assert templates.render("a") == "part"
+    with pytest.raises(AttributeError, match="open"):
+        templates.get("broken")
+
+
 def test_an_unknown_template_names_the_nearest_and_where_it_looked(
     write: Write, tmp_path: Path
 ) -> None:

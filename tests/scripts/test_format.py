@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -209,6 +210,21 @@ def test_json_has_its_places_too(text: str, message: str) -> None:
 
 def test_yaml_that_does_not_parse_is_said_with_its_place() -> None:
     assert fault("name: a: b").startswith("f.yaml:1:8: not valid YAML: ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name: n\nturns:\n  - say: 1\n",
+        turn("expect: {contains: é, x: [1, ~]}"),
+        "a: !t b",
+        "a: 1\na: 2",
+    ],
+)
+def test_without_libyaml_the_same_is_said(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_libyaml = fault(text)
+    monkeypatch.delattr(yaml, "CBaseLoader", raising=False)
+    assert fault(text) == with_libyaml
 
 
 def test_all_faults_are_said_at_once_in_order() -> None:

@@ -196,6 +196,13 @@ async def test_progress_is_told_after_each_turn(vanta_runtime: Open, scripted: M
     assert told == [("test", 1, False), ("test", 2, True)]
 
 
+@pytest.mark.usefixtures("no_blocking")
+async def test_running_a_script_blocks_nothing(vanta_runtime: Open, scripted: Make) -> None:
+    runtime = await vanta_runtime(local=scripted("x"), policy="local")
+    result = await run_script(runtime, script("- say: a\n- say: b", "system: short"))
+    assert result.passed
+
+
 async def test_a_result_is_json_ready(vanta_runtime: Open, scripted: Make) -> None:
     engine = scripted(scripts=[["x"], [failing(ErrorKind.AUTH)]])
     runtime = await vanta_runtime(local=engine, policy="local")

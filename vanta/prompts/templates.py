@@ -10,6 +10,7 @@ what is unchanged is neither read nor compiled again. No file outside the folder
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -37,6 +38,14 @@ class Templates:
         self.folders = tuple(Path(folder) for folder in folders)
         self.limits = limits
         self._read: dict[Path, tuple[tuple[int, int], Template]] = {}
+
+    def preload(self) -> None:
+        """Read every template and load what renders them, so that later, on an event loop, an
+        unchanged template opens no file. Blocking; a broken template is an error when it is used.
+        """
+        for name in _files(self.folders):
+            with contextlib.suppress(TemplateError, UnknownName):
+                self._renderer.variables(self.get(name))
 
     def list(self) -> tuple[str, ...]:
         """The names of all templates but partials, sorted."""
