@@ -176,6 +176,11 @@ def test_a_check_with_plugins_looks_at_engines_and_their_options(
     assert "'many'" in wrong
 
 
+def test_a_check_with_plugins_looks_at_gates(read: Load, plugins: PluginSet) -> None:
+    (problem,) = read('[policies.cascade.gate]\nuse = "signal"').check(plugins)
+    assert "mine.toml:2: no gate is named 'signal'. Did you mean 'signals'?" in problem
+
+
 def test_a_policy_of_an_allowed_plugin_is_not_called_unknown_before_it_is_loaded(
     read: Load, plugins: PluginSet
 ) -> None:

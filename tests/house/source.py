@@ -50,7 +50,12 @@ def tree(module: str) -> ast.Module:
 
 def imports(module: str) -> list[Import]:
     """All that the module imports when it runs; what stands under TYPE_CHECKING does not."""
-    return list(_imports(tree(module), lazy=False))
+    return imports_of(tree(module))
+
+
+def imports_of(parsed: ast.Module) -> list[Import]:
+    """The same of any syntax tree."""
+    return list(_imports(parsed, lazy=False))
 
 
 def _imports(node: ast.AST, *, lazy: bool) -> Iterator[Import]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import re
 import site
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.house.conftest import ROOT, build_wheel, run
+from tests.house.source import imports_of
 
 ECHO = ROOT / "examples" / "vanta-echo"
 
@@ -86,7 +89,7 @@ def use(python: Path, home: Path, **config: Any) -> dict[str, Any]:
         capture_output=True,
         text=True,
         cwd=home,
-        env={"HOME": str(home), "PATH": os.environ["PATH"]},
+        env=_at_home(home),
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -127,6 +130,32 @@ def test_its_options_are_checked_by_its_own_model(python: Path, tmp_path: Path) 
     told = use(python, tmp_path / "home", tracks={"echo": track}, plugins={"allow": ["echo"]})
     assert "tracks.echo.options" in told["error"]
     assert "shuot" in told["error"]
+
+
+def test_what_its_page_shows_works(python: Path, tmp_path: Path) -> None:
+    page = ECHO.joinpath("README.md").read_text("utf-8")
+    (settings,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    program += "\nimport anyio\nanyio.run(main)\n"
+    assert _last_line(python, program, tmp_path) == "hello there"
+    tmp_path.joinpath("vanta.toml").write_text(settings, "utf-8")
+    program = program.replace("vanta.open(config)", "vanta.open()")
+    assert _last_line(python, program, tmp_path) == "HELLO THERE"
+
+
+@pytest.mark.parametrize("path", sorted(ECHO.rglob("*.py")), ids=lambda path: path.name)
+def test_it_uses_nothing_of_vanta_but_public_names(path: Path) -> None:
+    for found in imports_of(ast.parse(path.read_text("utf-8"))):
+        inner = [*found.module.split("."), found.name]
+        assert inner[0] != "vanta" or not [part for part in inner if part.startswith("_")], found
+
+
+def _last_line(python: Path, program: str, home: Path) -> str:
+    return run(python, "-I", "-c", program, cwd=home, env=_at_home(home)).splitlines()[-1]
+
+
+def _at_home(home: Path) -> dict[str, str]:
+    return {"HOME": str(home), "PATH": os.environ["PATH"]}
 
 
 def test_the_strangers_own_tests_hold_its_engine_to_the_public_contract(python: Path) -> None:

@@ -23,7 +23,7 @@ def check(loaded: Loaded, plugins: PluginSet | None) -> tuple[str, ...]:
     known.update(variants)
     found += [*_policy(loaded, known, sure=plugins is not None)]
     if plugins is not None:
-        found += _engines(loaded, plugins)
+        found += [*_gates(loaded, known, plugins), *_engines(loaded, plugins)]
     return tuple(dict.fromkeys(found))
 
 
@@ -58,6 +58,15 @@ def _policy(loaded: Loaded, known: dict[str, Policy], *, sure: bool) -> Iterator
             f"{_at(loaded, 'policy')}: policy {policy.name!r} has no track that is enabled. "
             f"Enable one of {', '.join(policy.tracks)}."
         )
+
+
+def _gates(loaded: Loaded, known: Mapping[str, Policy], plugins: PluginSet) -> Iterator[str]:
+    for policy in known.values():
+        if policy.gate and policy.gate.use not in plugins.gates:
+            yield (
+                f"{_at(loaded, f'policies.{policy.name}.gate.use')}: no gate is named "
+                f"{policy.gate.use!r}. {did_you_mean(policy.gate.use, plugins.gates)}"
+            )
 
 
 def _engines(loaded: Loaded, plugins: PluginSet) -> Iterator[str]:
