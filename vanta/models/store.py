@@ -30,8 +30,9 @@ from vanta.models.wheel import WheelSource
 def default_root(environ: Mapping[str, str] = os.environ) -> Path:
     """Where models are kept: `models` in VANTA_DATA_DIR, or in the user's data folder."""
     data = environ.get("VANTA_DATA_DIR")
-    folder = Path(data).expanduser() if data else platformdirs.user_data_path("vanta", appauthor=False)
-    return folder / "models"
+    if data:
+        return Path(data).expanduser() / "models"
+    return platformdirs.user_data_path("vanta", appauthor=False) / "models"
 
 
 def builtin_sources() -> dict[str, ModelSource]:
