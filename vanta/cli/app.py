@@ -1,8 +1,8 @@
 """The root command: what commands there are, and how each is found when it is used.
 
-Every command of vanta's own lives in a module `vanta.cli.NAME` that exposes `app: typer.Typer`: with
-one command and no callback it is `vanta NAME`, otherwise (a group with a single command needs an
-empty callback) it is `vanta NAME COMMAND`. The module is imported when its command runs; the help
+Every command of vanta's own lives in a module `vanta.cli.NAME` that exposes `app: typer.Typer`:
+with one command and no callback it is `vanta NAME`, otherwise (a group with a single command needs
+an empty callback) it is `vanta NAME COMMAND`. The module is imported when its command runs; the help
 page is made of `COMMANDS` alone, so that it costs no import. A command imports what is heavy
 (`vanta.open` and all behind it) inside its function.
 
@@ -131,7 +131,7 @@ def _plugin_commands() -> dict[str, typer.Typer]:
     found = plugins.load(allowed.allow, strict=allowed.strict).commands
     for name in sorted(set(found) & set(COMMANDS)):
         raise PluginError(
-            f"plugin {found.origin(name).name!r} brings the command {name!r}, which vanta itself "
+            f"plugin {found.origin(name)!r} brings the command {name!r}, which vanta itself "
             "has. Take the plugin out of plugins.allow, or ask its author for another name."
         )
     return dict(found)
