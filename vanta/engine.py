@@ -136,7 +136,7 @@ class DeltaStream(abc.ABC):
     """The deltas of one generation, and its receipt once the context was left.
 
     An engine derives from it, implements `__anext__`, and sets `receipt` when its context is left,
-    however it is left. `started` is True once the engine works on the request (not merely queued).
+    however it is left.
     """
 
     receipt: Receipt | None = None
@@ -232,8 +232,8 @@ class EngineFactory:
     `Engine.load`, which the first request calls where nobody did. summary: one line for
     `vanta engines list`. off: given the options, why the engine cannot be used as configured
     (no key and no server...), or None; a track that is off is skipped, and said so once.
-    requires: the import name of the heavy library, looked for by `vanta doctor`; extra: what
-    to install for it.
+    requires: the import name of the heavy library; a track is off where it is missing. extra:
+    what pip installs to bring it, as in "vanta[openai]".
     """
 
     name: str

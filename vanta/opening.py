@@ -170,7 +170,7 @@ def _library_missing(factory: EngineFactory) -> str | None:
     with contextlib.suppress(ImportError, ValueError):
         if factory.requires is None or importlib.util.find_spec(factory.requires):
             return None
-    install = f" Install it: pip install 'vanta[{factory.extra}]'." if factory.extra else ""
+    install = f" Install it: pip install '{factory.extra}'." if factory.extra else ""
     return f"engine {factory.name!r} needs the library {factory.requires!r}.{install}"
 
 

@@ -116,11 +116,10 @@ class Store:
         self._engine.dispose()
 
     async def _run(self, work: Callable[..., T], *args: Any) -> T:
-        # Shielded: a cancelled turn waits for its statement, so that no thread writes behind it.
-        with anyio.CancelScope(shield=True):
-            return await anyio.to_thread.run_sync(
-                self._guarded, work, *args, limiter=self._one_at_a_time
-            )
+        # A statement that has begun is waited for, cancelled or not: no thread writes behind us.
+        return await anyio.to_thread.run_sync(
+            self._guarded, work, *args, limiter=self._one_at_a_time
+        )
 
     def _guarded(self, work: Callable[..., T], *args: Any) -> T:
         try:

@@ -7,6 +7,7 @@ cancelled leaves the history as it was, and a record of itself.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import uuid
 from collections.abc import Callable, Mapping
@@ -175,10 +176,8 @@ class Turn:
         """The caller cancelled the turn: keep a record, if that can still be done."""
         outcome = Outcome("", None, None, None, legs)
         trace = self._trace(outcome, skipped, "cancelled")
-        try:
+        with anyio.CancelScope(shield=True), contextlib.suppress(StoreError):
             await self._store.add(self._row(trace, None), trace.to_dict(), None)
-        except StoreError:
-            return
 
     def _trace(self, outcome: Outcome, skipped: Mapping[str, str], status: str) -> Trace:
         settings = self._settings

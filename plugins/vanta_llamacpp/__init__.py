@@ -27,7 +27,7 @@ def vanta_engines() -> Iterable[EngineFactory]:
             options=LlamaCppOptions,
             create=_create,
             requires="llama_cpp",
-            extra="llamacpp",
+            extra="vanta[llamacpp]",
         ),
     )
 

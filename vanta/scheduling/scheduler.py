@@ -119,6 +119,7 @@ class Race:
                 with anyio.move_on_after(self._next_timer_s() - self.now()):
                     await self._wake.wait()
                 self._advance()
+        assert self._outcome is not None  # noqa: S101 - the loop above ends only with one
         return self._outcome
 
     def now(self) -> float:

@@ -1,0 +1,1 @@
+"""Context: what a track sees in a turn, within its token budget."""
