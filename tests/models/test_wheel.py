@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import resource
 import signal
@@ -212,9 +213,10 @@ class _Index(BaseHTTPRequestHandler):
         if kind == "text/html" or not self.halted.is_set():
             self.wfile.write(body)
             return
-        self.wfile.write(body[: len(body) // 2])
-        self.wfile.flush()
-        self.connection.recv(1)  # returns when pip is gone
+        with contextlib.suppress(ConnectionError):
+            self.wfile.write(body[: len(body) // 2])
+            self.wfile.flush()
+            self.connection.recv(1)  # ends when pip is gone
         self.gone.set()
 
     def log_message(self, *_: object) -> None:
