@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
@@ -101,6 +101,7 @@ def _quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
+@settings(deadline=None)
 @given(st.dictionaries(KEYS, st.dictionaries(KEYS, SCALARS, max_size=3), max_size=3))
 def test_every_key_of_any_file_has_the_line_that_it_stands_in(
     tables: dict[str, dict[str, int | bool | str]],

@@ -126,7 +126,7 @@ def _chosen(source: Source | None, environ: Mapping[str, str]) -> list[list[laye
 
 def _path_of(source: str | Path) -> Path:
     """A path as it is; a bare word is the name of a ready configuration."""
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))  # noqa: PTH111 - leaves an unknown user as it is
     if isinstance(source, Path) or path.suffix or len(path.parts) != 1:
         return path
     known = ready()

@@ -261,4 +261,7 @@ class Config(_Table):
     @field_validator("data_dir")
     @classmethod
     def _stands_alone(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+        try:
+            return value.expanduser().absolute()
+        except RuntimeError:
+            raise ValueError(f"{str(value)!r} begins with a user that has no home folder") from None

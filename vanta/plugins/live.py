@@ -65,7 +65,7 @@ class LivePlugin:
             self._isolate(_what_does_not_fit(module), None)
         except Exception as error:  # noqa: BLE001 - whatever a strange object does is its own failure
             self._isolate(f"it cannot be registered: {_in_words(error)}", error)
-        hooks = tuple(sorted(_implemented(module)))
+        hooks = tuple(sorted(self._guarded("reading it", lambda: _implemented(module))))
         if not hooks:
             self._isolate("it implements no hook: mark its functions with @vanta.hookimpl", None)
         if strange := [hook for hook in hooks if hook not in HOOKS]:
