@@ -211,7 +211,8 @@ class _OwnSystem:
         self, runtime: Runtime, user: str, system: str | None, variables: Mapping[str, Any]
     ) -> None:
         self._runtime = runtime
-        self._render = functools.partial(runtime.render_system, user, system, variables)
+        render = functools.partial(runtime.render_system, user, system, variables)
+        self._render = functools.lru_cache(maxsize=1)(render)
 
     def settings(self, **asked: Any) -> TurnSettings:
         """The runtime's settings, but for the system prompt."""
