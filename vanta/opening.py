@@ -13,13 +13,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import pydantic
-
 from vanta import plugins as plugin_loading
 from vanta.config import Config, Loaded, TrackConfig
 from vanta.config import load as load_config
 from vanta.engine import Engine, EngineContext, EngineFactory
-from vanta.errors import ConfigError, UnknownName
+from vanta.errors import UnknownName
 from vanta.models import ModelStore, builtin_entries, builtin_sources
 from vanta.plugins import PluginSet
 from vanta.prompts import Templates
@@ -66,24 +64,32 @@ def gather(source: Any, extra_plugins: Iterable[object], overrides: Mapping[str,
     observers = plugins.observers(loaded.as_dict())
     policies = _policies(config, plugins)
     if config.policy not in policies:
-        raise UnknownName("policy", config.policy, policies, hint="See the key `policy`.")
+        raise UnknownName("policy", config.policy, policies, hint=plugins.advice())
+    templates = prompt_templates(config, plugins)
+    templates.get(f"system/{config.system}")
     return Parts(
         loaded=loaded,
         plugins=plugins,
         observers=observers,
         policies=policies,
         models=model_store(config, plugins),
-        templates=prompt_templates(config, plugins),
+        templates=templates,
         store=Store.open(config.store_url or sqlite_url(config.data_dir)),
     )
 
 
 def model_store(config: Config, plugins: PluginSet) -> ModelStore:
-    """The model files of a data directory, with what plugins add to the registry."""
+    """The model files of a data directory, with what plugins add to the registry.
+
+    Raises PluginError if a plugin claims a model or a scheme that vanta itself has.
+    """
+    entries, sources = builtin_entries(), builtin_sources()
+    plugins.models.refuse(
+        {name for entry in entries.values() for name in (entry.id, *entry.aliases)}
+    )
+    plugins.sources.refuse(sources)
     return ModelStore(
-        config.data_dir / "models",
-        {**builtin_entries(), **plugins.models},
-        {**builtin_sources(), **plugins.sources},
+        config.data_dir / "models", {**entries, **plugins.models}, {**sources, **plugins.sources}
     )
 
 
@@ -119,7 +125,7 @@ def _make_track(name: str, config: TrackConfig, parts: Parts) -> Track | str:
     factory = _factory(config.engine, parts.plugins)
     if isinstance(factory, str):
         return factory
-    options = _options(name, config, factory)
+    options = parts.loaded.options(name, factory.options)
     why = factory.off(options) or _library_missing(factory)
     if why:
         return why
@@ -150,20 +156,6 @@ def _factory(engine: str, plugins: PluginSet) -> EngineFactory | str:
         if any(plugin.status == "failed" for plugin in plugins.plugins):
             return str(error)
         raise
-
-
-def _options(name: str, config: TrackConfig, factory: EngineFactory) -> Any:
-    try:
-        return factory.options.model_validate(config.options)
-    except pydantic.ValidationError as error:
-        known = ", ".join(sorted(factory.options.model_fields)) or "none"
-        faults = "; ".join(
-            f"tracks.{name}.options.{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
-            for fault in error.errors(include_input=False)
-        )
-        raise ConfigError(
-            f"engine {config.engine!r} cannot take its options. {faults}. It knows: {known}."
-        ) from None
 
 
 def _library_missing(factory: EngineFactory) -> str | None:

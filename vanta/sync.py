@@ -78,11 +78,17 @@ class SyncSession:
 
 class SyncRuntime:
     """A runtime whose calls wait for their result. `runtime` is the asynchronous one, `portal` the
-    way to call anything on its event loop."""
+    way to call anything on its event loop; config, tracks, off, policies and plugins are its own.
+    """
 
     def __init__(self, runtime: Runtime, portal: BlockingPortal) -> None:
         self.runtime = runtime
         self.portal = portal
+        self.config = runtime.config
+        self.tracks = runtime.tracks
+        self.off = runtime.off
+        self.policies = runtime.policies
+        self.plugins = runtime.plugins
 
     def session(self, id: str, *, user: str = "default", private: bool = False) -> SyncSession:  # noqa: A002
         """The conversation `id` of `user`; see `Runtime.session`."""

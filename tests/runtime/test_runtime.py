@@ -15,7 +15,7 @@ import pytest
 import vanta
 from tests.runtime.home import open_scripted
 from vanta.engine import Sampling
-from vanta.errors import ConfigError, EngineError, NoTrack, StoreError, UnknownName
+from vanta.errors import ConfigError, EngineError, NoTrack, PluginError, StoreError, UnknownName
 from vanta.events import Event
 from vanta.runtime import Observer
 from vanta.testing import Hang, Say, ScriptedEngine, Wait
@@ -130,6 +130,25 @@ async def test_options_that_an_engine_does_not_know_are_an_error_naming_the_key(
 async def test_the_configured_policy_must_exist(tmp_path: Path) -> None:
     with pytest.raises(UnknownName, match="'race'"):
         async with open_scripted(tmp_path, local=ScriptedEngine("x"), policy="rce"):
+            pass
+
+
+async def test_the_configured_system_template_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match="'system/short'"):
+        async with open_scripted(tmp_path, local=ScriptedEngine("x"), system="shrt"):
+            pass
+
+
+async def test_a_plugin_may_not_replace_a_model_that_vanta_has(tmp_path: Path) -> None:
+    from vanta.models import ModelEntry
+
+    class Usurper:
+        @vanta.hookimpl
+        def vanta_models(self) -> list[ModelEntry]:
+            return [ModelEntry("smollm2-135m-instruct", "file:/elsewhere.gguf")]
+
+    with pytest.raises(PluginError, match="'smollm2-135m-instruct'"):
+        async with open_scripted(tmp_path, local=ScriptedEngine("x"), plugins=[Usurper()]):
             pass
 
 
