@@ -84,7 +84,6 @@ def test_a_request_keeps_its_meaning() -> None:
                 {"role": "tool", "content": [{"type": "text", "text": "4"}], "tool_call_id": "c"},
                 {"role": "assistant", "content": "So "},
             ],
-            "continue_final_message": True,
             "stop": "x",
             "seed": 3,
             "logit_bias": {"5": -1},

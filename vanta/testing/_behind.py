@@ -42,10 +42,10 @@ def behind(engine: Engine) -> Generate:
 def parse_request(body: Mapping[str, Any]) -> GenerationRequest:
     """The generation that a chat completion's body asks for.
 
-    With `continue_final_message` (vLLM's name for it) the last message is a prefix to go on from.
+    A last message of the assistant's is a prefix to go on from, as with llama-server.
     """
     messages = [_message(message) for message in body.get("messages", ())]
-    continues = body.get("continue_final_message") and messages
+    continues = messages and messages[-1].role == "assistant" and not messages[-1].tool_calls
     prefix = messages.pop().content if continues else ""
     tools = tuple(_tool(tool["function"]) for tool in body.get("tools") or ())
     return GenerationRequest(tuple(messages), _sampling(body), tools, prefix)

@@ -40,9 +40,9 @@ class Hints:
     a stop was asked for. patience_s: what no step of the suite may take.
     """
 
-    request: ClassVar[GenerationRequest] = ask("Say hello in one short sentence.", 24)
+    request: ClassVar[GenerationRequest] = ask("Say hello in one short sentence.", 12)
     long_request: ClassVar[GenerationRequest] = ask("Count from one to one hundred in words.", 120)
-    unicode_request: ClassVar[GenerationRequest] = ask("Repeat exactly: 🙂🙃 naïve 日本語 🙂", 32)
+    unicode_request: ClassVar[GenerationRequest] = ask("Repeat exactly: 🙂🙃 naïve 日本語 🙂", 24)
     reports_usage: ClassVar[bool] = True
     expects_exact_counts: ClassVar[bool] = True
     lists_models: ClassVar[bool] = True
