@@ -278,3 +278,22 @@ async def test_everything_received_is_kept_but_the_key() -> None:
     for kept in (upstream.received, repr(upstream.chats[0]).encode()):
         assert b"sk-1234" not in kept
     assert upstream.chats[0].authorized
+
+
+async def test_cancelling_the_body_closes_the_server() -> None:
+    async def talk() -> None:
+        async with Upstream(Behaviour.stall(0)) as upstream:
+            servers.append(upstream)
+            await post(upstream)
+
+    servers: list[Upstream] = []
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(talk)
+        while not servers:
+            await anyio.wait_all_tasks_blocked()
+        await servers[0].chat(0)
+        tasks.cancel_scope.cancel()
+    assert servers[0].connections == 0
+    async with httpx2.AsyncClient(trust_env=False) as client:
+        with pytest.raises(httpx2.ConnectError):
+            await client.get(servers[0].base_url)
