@@ -139,6 +139,8 @@ class LlamaCppEngine(Engine):
             file, facts = await anyio.to_thread.run_sync(self._loader.inspect)
         except EngineError as error:
             return Health(False, str(error))
+        if self._worker.failure is not None:
+            return Health(False, f"the last try to load failed: {self._worker.failure}")
         return Health(True, f"{facts.name} ({facts.quantisation}) can be loaded from {file.path}")
 
     def stats(self) -> Mapping[str, Any]:

@@ -52,6 +52,7 @@ class Generation:
         """Choose a token from the logits at `index` of the batch, and tell what it says."""
         model, job = self._model, self.job
         token = self._sampler.sample(model.context, index)
+        job.chose()
         if model.vocabulary.is_end(token):
             self._finish(Piece(), "stop")
             return

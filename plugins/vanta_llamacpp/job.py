@@ -48,7 +48,8 @@ class Job:
         self._tokens_after_stop = 0
         self._asked_at = asked_at
         self._queued_at = time.perf_counter()
-        self._started_at = self._first_at = self._last_at = self._queued_at
+        self._started_at = self._last_at = self._queued_at
+        self._first_at: float | None = None
         self._stop_cpu_s: float | None = None
         self._stop_error: EngineError | None = None
 
@@ -68,11 +69,14 @@ class Job:
         self._started_at = time.perf_counter()
         self.started = True
 
-    def count(self) -> None:
-        """A token was produced."""
+    def chose(self) -> None:
+        """A token was chosen, be it the one that ends the answer."""
         self._last_at = time.perf_counter()
-        if not self.output_tokens:
+        if self._first_at is None:
             self._first_at = self._last_at
+
+    def count(self) -> None:
+        """A token of the answer was produced."""
         self.output_tokens += 1
         self._tokens_after_stop += self.stop_asked
 
@@ -97,13 +101,13 @@ class Job:
         return Usage(len(self.prompt.tokens), self.output_tokens, self.cached_tokens)
 
     def timings(self) -> EngineTimings:
-        """The times so far; meaningful once a token was produced."""
-        rest = self.output_tokens - 1
+        """The times so far; meaningful once a token was chosen."""
+        first_at, rest = self._first_at or self._last_at, self.output_tokens - 1
         return EngineTimings(
             queue_s=self._started_at - self._queued_at,
-            prefill_s=self._first_at - self._started_at,
-            first_token_s=self._first_at - self._asked_at,
-            per_token_s=(self._last_at - self._first_at) / rest if rest > 0 else None,
+            prefill_s=first_at - self._started_at,
+            first_token_s=first_at - self._asked_at,
+            per_token_s=(self._last_at - first_at) / rest if rest > 0 else None,
         )
 
 

@@ -58,7 +58,13 @@ class Model:
         self.gpu_layers = 0
         self.vocabulary = Vocabulary(lib, lib.llama_model_get_vocab(native), plan.faults)
         self.batch = Batch(lib, int(lib.llama_n_batch(context)))
-        self.cache = SequenceCache(lib, context, sequence=0, reuse=plan.options.reuse_prefix)
+        self.cache = SequenceCache(
+            lib,
+            context,
+            sequence=0,
+            step=self.batch.capacity,
+            reuse=plan.options.reuse_prefix,
+        )
 
     @property
     def threads(self) -> int:

@@ -14,7 +14,10 @@ class LlamaCppOptions(BaseModel):
         default=None, ge=1, le=512, description="threads for the computation; None: all cores"
     )
     prefill_chunk: int = Field(
-        default=256, ge=8, le=4096, description="prompt tokens read in one step"
+        default=256,
+        ge=8,
+        le=4096,
+        description="prompt tokens read in one step, and kept in such steps",
     )
     queue: int = Field(
         default=32, ge=1, le=10_000, description="requests that may wait; one more is overloaded"

@@ -50,6 +50,7 @@ class Worker:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self.model: Model | None = None
+        self.failure: EngineError | None = None
         self.tally = Tally()
 
     def start(self) -> None:
@@ -103,9 +104,12 @@ class Worker:
         try:
             self.model = self._load(self._abort, lambda: not self._inbox.closed)
         except EngineError as error:
-            return closed(self._faults) if self._inbox.closed else error
+            self.failure = closed(self._faults) if self._inbox.closed else error
+            return self.failure
         except Exception as error:  # noqa: BLE001 - whatever it was, whoever waits is told
-            return _wrapped(self._faults, error)
+            self.failure = _wrapped(self._faults, error)
+            return self.failure
+        self.failure = None
         self.tally.loads += 1
         self.tally.load_s = time.perf_counter() - start
         return None

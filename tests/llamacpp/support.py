@@ -12,10 +12,10 @@ from vanta_llamacpp.engine import LlamaCppEngine
 from vanta_llamacpp.options import LlamaCppOptions
 
 MakeEngine = Callable[..., LlamaCppEngine]
-COUNT = "Count from one to one hundred in words."
+STORY = "Tell me a story about a dragon."
 
 
-def request(text: str = COUNT, *, prefix: str = "", **sampling: Any) -> GenerationRequest:
+def request(text: str = STORY, *, prefix: str = "", **sampling: Any) -> GenerationRequest:
     """A greedy request of one message; `sampling` overrides."""
     chosen = {"temperature": 0.0, "max_tokens": 24} | sampling
     return GenerationRequest((Message("user", text),), Sampling(**chosen), prefix=prefix)

@@ -1,0 +1,225 @@
+"""Each sampling parameter does what it says, on the real model."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from typing import Any
+
+import pytest
+
+from tests.llamacpp.support import STORY, answer, request
+from vanta.errors import EngineError, ErrorKind
+from vanta_llamacpp.engine import LlamaCppEngine
+
+pytestmark = pytest.mark.anyio
+PERSON = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "maxLength": 12},
+        "age": {"type": "integer"},
+        "mood": {"enum": ["calm", "cross"]},
+        "friends": {"type": "array", "items": {"$ref": "#/$defs/friend"}, "maxItems": 2},
+    },
+    "required": ["name", "age", "mood", "friends"],
+    "$defs": {
+        "friend": {
+            "type": "object",
+            "properties": {"nick": {"type": "string", "maxLength": 6}},
+            "required": ["nick"],
+        }
+    },
+}
+
+
+async def say(engine: LlamaCppEngine, text: str = STORY, **sampling: Any) -> str:
+    """The text of an answer."""
+    return (await answer(engine, request(text, **sampling))).text
+
+
+async def test_a_seed_repeats_an_answer_and_another_varies_it(
+    shared_engine: LlamaCppEngine,
+) -> None:
+    """At a temperature."""
+    texts = [await say(shared_engine, temperature=1.0, seed=seed) for seed in (3, 3, 4)]
+    assert texts[0] == texts[1] != texts[2]
+
+
+async def test_without_a_seed_answers_vary(shared_engine: LlamaCppEngine) -> None:
+    """The seed is drawn anew."""
+    texts = {await say(shared_engine, temperature=1.5, top_p=1.0, min_p=0.0) for _ in range(3)}
+    assert len(texts) > 1
+
+
+@pytest.mark.parametrize("narrow", [{"top_k": 1}, {"top_p": 0.0}, {"min_p": 1.0}])
+async def test_the_narrowest_choice_is_greedy(
+    shared_engine: LlamaCppEngine, narrow: dict[str, Any]
+) -> None:
+    """Each cut alone leaves the best token only, at any temperature."""
+    wide: dict[str, Any] = {"top_k": 0, "top_p": 1.0, "min_p": 0.0}
+    greedy = await say(shared_engine)
+    assert await say(shared_engine, temperature=1.5, seed=1, **(wide | narrow)) == greedy
+    assert await say(shared_engine, temperature=1.5, seed=1, **wide) != greedy
+
+
+@pytest.mark.parametrize(
+    "penalty", [{"repeat_penalty": 1.8}, {"frequency_penalty": 1.5}, {"presence_penalty": 1.5}]
+)
+async def test_penalties_lessen_repetition(
+    shared_engine: LlamaCppEngine, penalty: dict[str, Any]
+) -> None:
+    """The answer that turned in circles does so less."""
+    circling = "What is the capital of France?"
+    plain = (await say(shared_engine, circling, max_tokens=40)).split()
+    varied = (await say(shared_engine, circling, max_tokens=40, **penalty)).split()
+    assert len(set(varied)) / len(varied) > len(set(plain)) / len(plain)
+
+
+async def test_a_logit_bias_forces_or_bans_a_token(shared_engine: LlamaCppEngine) -> None:
+    """By token id."""
+    model = shared_engine._worker.model
+    assert model is not None
+    token = model.vocabulary.tokenize(" dragon", start=False)[0]
+    forced = await say(shared_engine, logit_bias={token: 100.0}, max_tokens=4)
+    assert forced == " dragon" * 4
+    plain = await answer(shared_engine, request(logprobs=0))
+    banned = await answer(shared_engine, request(logprobs=0, logit_bias={token: -100.0}))
+    assert " dragon" in [said.token for said in plain.logprobs]
+    assert " dragon" not in [said.token for said in banned.logprobs]
+
+
+async def test_logprobs_are_a_distribution_and_greedy_takes_the_top(
+    shared_engine: LlamaCppEngine,
+) -> None:
+    """At most 0, best first, together at most 1, and one entry a token."""
+    told = await answer(shared_engine, request(STORY, logprobs=5))
+    assert told.usage is not None
+    assert len(told.logprobs) == told.usage.output_tokens
+    assert "".join(token.token for token in told.logprobs) == told.text
+    for token in told.logprobs:
+        values = [logprob for _, logprob in token.top]
+        assert token.top[0] == (token.token, token.logprob)
+        assert values == sorted(values, reverse=True)
+        assert sum(math.exp(value) for value in values) <= 1 + 1e-6
+        assert token.logprob <= 0
+
+
+async def test_logprobs_without_rivals(shared_engine: LlamaCppEngine) -> None:
+    """Zero rivals is not none asked for."""
+    told = await answer(shared_engine, request(STORY, logprobs=0))
+    assert told.logprobs
+    assert all(token.top == () for token in told.logprobs)
+
+
+async def test_stop_strings_end_answers_wherever_they_fall(shared_engine: LlamaCppEngine) -> None:
+    """Inside tokens and across their borders: the text before them, and nothing of them."""
+    whole = await say(shared_engine)
+    for at, length in itertools.product((3, 10, 17, 30), (1, 3, 9)):
+        stop = whole[at : at + length]
+        told = await answer(shared_engine, request(STORY, stop=(stop, "never said")))
+        assert told.text == whole.partition(stop)[0]
+        assert told.finish_reason == "stop"
+
+
+async def test_a_grammar_is_followed_to_its_end(shared_engine: LlamaCppEngine) -> None:
+    """The answer ends where the grammar ends, at any temperature."""
+    grammar = 'root ::= ("red" | "green") ", " [0-9] [0-9] "!"'
+    for seed in range(3):
+        told = await answer(
+            shared_engine, request(STORY, grammar=grammar, temperature=1.2, seed=seed)
+        )
+        colour, _, number = told.text.partition(", ")
+        assert colour in {"red", "green"}
+        assert number[:2].isdigit()
+        assert number[2:] == "!"
+        assert told.finish_reason == "stop"
+
+
+async def test_a_json_schema_is_kept(shared_engine: LlamaCppEngine) -> None:
+    """Valid by construction, whatever the temperature."""
+    for seed in range(3):
+        text = await say(
+            shared_engine, json_schema=PERSON, temperature=1.3, seed=seed, max_tokens=200
+        )
+        person = json.loads(text)
+        assert list(person) == ["name", "age", "mood", "friends"]
+        assert len(person["name"]) <= 12
+        assert isinstance(person["age"], int)
+        assert person["mood"] in {"calm", "cross"}
+        assert all(len(friend["nick"]) <= 6 for friend in person["friends"])
+
+
+@pytest.mark.parametrize(
+    ("grammar", "named"),
+    [
+        ("root ::= missing", "GBNF"),
+        ("answer ::= [a-z]", "root"),
+        ("root ::= root [a-z] | [a-z]", "left-recursive"),
+        ("", "GBNF"),
+        ("root ::= " + "(" * 5000 + '"a"' + ")" * 5000, "levels deep"),
+        ("root ::= " + '"a" ' * 20_000, "characters"),
+    ],
+)
+async def test_a_bad_grammar_is_refused(
+    shared_engine: LlamaCppEngine, grammar: str, named: str
+) -> None:
+    """It neither ends the process nor is ignored."""
+    with pytest.raises(EngineError, match=named) as raised:
+        await say(shared_engine, grammar=grammar)
+    assert raised.value.kind is ErrorKind.BAD_REQUEST
+    assert raised.value.suggestion
+
+
+async def test_a_grammar_that_leaves_no_token_is_an_error(shared_engine: LlamaCppEngine) -> None:
+    """llama.cpp itself would end the process: here all that is allowed is banned."""
+    model = shared_engine._worker.model
+    assert model is not None
+    eos = [token for token in range(20) if model.vocabulary.is_end(token)]
+    bias = dict.fromkeys(eos, -math.inf)
+    with pytest.raises(EngineError, match="leaves no token") as raised:
+        await say(shared_engine, grammar='root ::= "a"', logit_bias=bias)
+    assert raised.value.kind is ErrorKind.BAD_REQUEST
+    assert await say(shared_engine), "it does not answer any more"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"temperature": -1.0},
+        {"temperature": math.nan},
+        {"top_p": 1.1},
+        {"top_k": -1},
+        {"min_p": 2.0},
+        {"max_tokens": 0},
+        {"repeat_penalty": 0.0},
+        {"logprobs": 21},
+        {"stop": ("",)},
+        {"logit_bias": {10**6: 1.0}},
+        {"grammar": 'root ::= "a"', "json_schema": {}},
+    ],
+)
+async def test_values_that_make_no_sense_are_refused(
+    shared_engine: LlamaCppEngine, wrong: dict[str, Any]
+) -> None:
+    """Before anything is decoded."""
+    with pytest.raises(EngineError) as raised:
+        await say(shared_engine, **wrong)
+    assert raised.value.kind is ErrorKind.BAD_REQUEST
+
+
+async def test_a_schema_that_cannot_be_kept_is_refused(shared_engine: LlamaCppEngine) -> None:
+    """Rather than half kept."""
+    with pytest.raises(EngineError, match="minimum") as raised:
+        await say(shared_engine, json_schema={"type": "integer", "minimum": 5})
+    assert raised.value.kind is ErrorKind.UNSUPPORTED
+
+
+async def test_characters_of_several_tokens_come_whole(shared_engine: LlamaCppEngine) -> None:
+    """Forced by a grammar, so that they really come."""
+    grammar = 'root ::= "日本語 🙂🙃 naïve"'
+    deltas = []
+    async with shared_engine.stream(request("Say it.", grammar=grammar, max_tokens=40)) as stream:
+        deltas = [delta.text async for delta in stream]
+    assert "".join(deltas) == "日本語 🙂🙃 naïve"
+    assert not any("\ufffd" in text for text in deltas)

@@ -1,0 +1,193 @@
+"""Stopping: within a step, also in a prompt; nothing left behind, nothing harmed."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from functools import partial
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from tests.llamacpp.support import MakeEngine, answer, request
+from vanta.errors import EngineError, ErrorKind
+from vanta_llamacpp.engine import LlamaCppEngine, LlamaCppStream
+
+pytestmark = pytest.mark.anyio
+LONG = "word " * 900
+
+
+def workers() -> list[str]:
+    """The worker threads that are alive."""
+    return [one.name for one in threading.enumerate() if one.name.startswith("vanta-llamacpp")]
+
+
+async def read_until_cancelled(engine: LlamaCppEngine, text: str, seen: anyio.Event) -> None:
+    """Read a long answer; `seen` is set at its first delta."""
+    async with engine.stream(request(text, max_tokens=400)) as stream:
+        async for _ in stream:
+            seen.set()
+
+
+async def test_leaving_stops_within_one_step(shared_engine: LlamaCppEngine) -> None:
+    """The receipt says what it had cost, and that nothing was produced afterwards."""
+    async with shared_engine.stream(request(max_tokens=400)) as stream:
+        for _ in range(3):
+            await anext(stream)
+    receipt = stream.receipt
+    assert receipt is not None
+    assert 3 <= receipt.output_tokens < 400
+    assert receipt.tokens_after_stop <= 1
+    assert receipt.cpu_after_stop_s < 5
+    with pytest.raises(StopAsyncIteration):
+        await anext(stream)
+
+
+async def test_a_stop_in_the_middle_of_a_prompt_ends_it(make_engine: MakeEngine) -> None:
+    """The prompt is not read to its end, though it was one step of the library."""
+    engine = make_engine(prefill_chunk=1024, threads=1)
+    await engine.load()
+    async with engine.stream(request(LONG)) as stream:
+        assert isinstance(stream, LlamaCppStream)
+        while not stream.started:
+            await anyio.lowlevel.checkpoint()
+    assert stream.receipt is not None
+    assert stream.receipt.input_tokens < 900
+    assert stream.receipt.output_tokens == 0
+    alone = await answer(make_engine(), request())
+    assert (await answer(engine, request())).text == alone.text
+
+
+async def test_after_a_storm_of_cancellations_answers_are_the_same(
+    make_engine: MakeEngine,
+) -> None:
+    """Each next greedy answer is the one that it gives alone."""
+    engine = make_engine(prefill_chunk=64)
+    topics = ("What is rain?", "Name three colours.")
+    alone = {topic: (await answer(make_engine(), request(topic))).text for topic in topics}
+    for number in range(6):
+        async with anyio.create_task_group() as tasks:
+            seen = anyio.Event()
+            text = LONG[: 5 * (20 + number * 60)] if number % 2 else topics[number % 4 // 2]
+            tasks.start_soon(read_until_cancelled, engine, text, seen)
+            if number % 4 < 2:
+                await seen.wait()
+            else:
+                await anyio.lowlevel.checkpoint()
+            tasks.cancel_scope.cancel()
+        topic = topics[number % 2]
+        assert (await answer(engine, request(topic))).text == alone[topic]
+
+
+async def test_those_who_wait_are_served_in_order_and_may_leave(
+    make_engine: MakeEngine,
+) -> None:
+    """One who leaves the queue costs nothing; the others get their turn."""
+    engine = make_engine()
+    order: list[str] = []
+
+    async def one(name: str) -> None:
+        await answer(engine, request(f"Say {name}.", max_tokens=4))
+        order.append(name)
+
+    async with anyio.create_task_group() as tasks, engine.stream(request(max_tokens=400)) as first:
+        await anext(first)
+        async with engine.stream(request("Never mind.")) as waiting:
+            assert isinstance(waiting, LlamaCppStream)
+            assert not waiting.started
+        assert waiting.receipt is not None
+        assert (waiting.receipt.input_tokens, waiting.receipt.cpu_after_stop_s) == (0, 0.0)
+        for name in ("a", "b", "c"):
+            tasks.start_soon(one, name)
+            while engine.stats()["queue"] < "abc".index(name) + 1:
+                await anyio.lowlevel.checkpoint()
+    assert order == ["a", "b", "c"]
+
+
+async def test_a_full_queue_is_overloaded(make_engine: MakeEngine) -> None:
+    """With its length, and room again once somebody leaves."""
+    engine = make_engine(queue=1)
+    async with engine.stream(request(max_tokens=400)) as first:
+        await anext(first)
+        async with engine.stream(request()):
+            with pytest.raises(EngineError, match="1 requests wait") as raised:
+                await answer(engine, request())
+            assert raised.value.kind is ErrorKind.OVERLOADED
+        async with engine.stream(request()):
+            assert engine.stats()["queue"] == 1
+
+
+async def test_closing_ends_running_and_waiting_streams(make_engine: MakeEngine) -> None:
+    """Each with an error that says so; the thread is gone afterwards."""
+    engine = make_engine()
+    before = len(workers())
+    errors: list[EngineError] = []
+
+    async def read(seen: anyio.Event) -> None:
+        try:
+            await read_until_cancelled(engine, "Tell me a story.", seen)
+        except EngineError as error:
+            errors.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        seen = anyio.Event()
+        tasks.start_soon(read, seen)
+        await seen.wait()
+        assert len(workers()) == before + 1
+        tasks.start_soon(read, anyio.Event())
+        while engine.stats()["queue"] < 1:
+            await anyio.lowlevel.checkpoint()
+        await engine.aclose()
+    assert [error.kind for error in errors] == [ErrorKind.MODEL_NOT_LOADED] * 2
+    assert "closed" in str(errors[0])
+    assert len(workers()) == before
+
+
+async def test_closing_while_loading_is_fine(make_engine: MakeEngine) -> None:
+    """Whoever waits for the model is told."""
+    engine = make_engine()
+    failed: list[ErrorKind] = []
+
+    async def load() -> None:
+        try:
+            await engine.load()
+        except EngineError as error:
+            failed.append(error.kind)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(load)
+        await anyio.lowlevel.checkpoint()
+        await engine.aclose()
+    assert failed in ([], [ErrorKind.MODEL_NOT_LOADED])
+    with pytest.raises(EngineError, match="closed"):
+        await engine.load()
+
+
+async def test_a_forgotten_engine_takes_its_thread_along(make_engine: MakeEngine) -> None:
+    """Nobody closed it; it was collected."""
+    from tests.llamacpp.support import engine_on
+
+    path = make_engine()._context.find_model("small").path
+    before = len(workers())
+    engine = engine_on(path)
+    await answer(engine, request(max_tokens=2))
+    assert len(workers()) == before + 1
+    del engine
+    await anyio.to_thread.run_sync(gc.collect)
+    assert len(workers()) == before
+
+
+async def test_two_engines_in_one_process(make_engine: MakeEngine) -> None:
+    """At once, and each gives the answer that it gives alone."""
+    one, other = make_engine(), make_engine()
+    alone = (await answer(one, request())).text
+    texts: list[str] = []
+
+    async def read(engine: LlamaCppEngine) -> None:
+        texts.append((await answer(engine, request())).text)
+
+    async with anyio.create_task_group() as tasks:
+        for engine in (one, other):
+            tasks.start_soon(partial(read, engine))
+    assert texts == [alone, alone]
