@@ -1,0 +1,204 @@
+"""What vanta costs: a turn over its bare engine, `import vanta`, `vanta --help`.
+
+A turn is `Session.ask` under policy `local` on a ScriptedEngine that answers at once, with the
+default SQLite store on disk, in conversations of ten turns; what is subtracted is iterating the
+same engine's answer to the same request. Invariant: turn and bare engine alternate, so that a busy
+moment hits both.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+import vanta
+from vanta.engine import GenerationRequest
+from vanta.runtime import Opening, Runtime
+from vanta.testing import ScriptedEngine, scripted_plugin
+
+from . import peer as peers
+from .report import Figure, median, percentile
+from .settings import Settings
+
+SUMMARY = "what a turn costs over the bare engine, and what starting costs"
+
+TURN_GOAL_MS = 0.7
+IMPORT_GOAL_MS = 150.0
+HELP_GOAL_MS = 400.0
+ANSWER = "Hello there, how can I help you today?"
+_TURNS_A_SESSION = 10
+_WARM_UP = 20
+_MOST_PROCESSES = 20
+_PROGRAMS = {
+    "python": "pass",
+    "import": "import vanta",
+    "help": "import sys; from vanta.cli import main; sys.argv = ['vanta', '--help']; main()",
+}
+
+
+@dataclass(slots=True)
+class Samples:
+    """Durations in seconds, one of each sort a round."""
+
+    bare: list[float] = field(default_factory=list)
+    turn: list[float] = field(default_factory=list)
+    in_memory: list[float] = field(default_factory=list)
+
+
+def run(settings: Settings) -> list[Figure]:
+    """Measure turns, then fresh processes."""
+    samples = anyio.run(_turns, settings.times(2000, 500), settings)
+    return [*_turn_figures(samples, settings), *_start_figures(settings)]
+
+
+async def _turns(rounds: int, settings: Settings) -> Samples:
+    with tempfile.TemporaryDirectory() as folder:
+        engine = ScriptedEngine(ANSWER)
+        async with (
+            _open(Path(folder), ScriptedEngine(ANSWER)) as in_memory,
+            _open(Path(folder), engine, on_disk=True) as on_disk,
+        ):
+            return await _alternate(rounds, on_disk, in_memory, engine, settings)
+
+
+def _open(folder: Path, engine: ScriptedEngine, *, on_disk: bool = False) -> Opening:
+    track = {"engine": "scripted", "model": engine.model, "window": None, "options": {}}
+    config: dict[str, Any] = {
+        "data_dir": str(folder),
+        "tracks": {"local": track, "api": {"enabled": False}},
+    }
+    if not on_disk:
+        config["store_url"] = "sqlite://"
+    return vanta.open({}, plugins=[scripted_plugin(local=engine)], policy="local", **config)
+
+
+async def _alternate(
+    rounds: int, on_disk: Runtime, in_memory: Runtime, engine: ScriptedEngine, settings: Settings
+) -> Samples:
+    samples = Samples()
+    bare = ScriptedEngine(ANSWER)
+    session, other = on_disk.session("warm-up"), in_memory.session("warm-up")
+    for number in range(-_WARM_UP, rounds):
+        if number == 0:
+            samples = Samples()
+        if number >= 0 and number % _TURNS_A_SESSION == 0:
+            name = f"session {number // _TURNS_A_SESSION}"
+            session, other = on_disk.session(name), in_memory.session(name)
+        samples.turn.append(await _timed(session.ask("Hello?")))
+        samples.bare.append(await _timed(_iterate(bare, engine.requests[-1])))
+        samples.in_memory.append(await _timed(other.ask("Hello?")))
+        settings.progress("turns", max(0, number + 1), rounds)
+    return samples
+
+
+async def _timed(work: Awaitable[object]) -> float:
+    begun = time.perf_counter()
+    await work
+    return time.perf_counter() - begun
+
+
+async def _iterate(engine: ScriptedEngine, request: GenerationRequest) -> None:
+    async with engine.stream(request) as stream:
+        async for _delta in stream:
+            pass
+
+
+def _turn_figures(samples: Samples, settings: Settings) -> Iterator[Figure]:
+    peer, note = _peer(len(samples.bare), settings)
+    over = _over(samples.turn, samples.bare)
+    yield Figure(
+        name="turn over the bare engine, median",
+        value=median(over),
+        unit="ms",
+        goal=TURN_GOAL_MS,
+        peer=peer and f"litellm {peer['version']} Router.acompletion, mocked answer",
+        peer_value=median([1000 * each for each in peer["seconds"]]) if peer else None,
+        note=f"policy local, SQLite on disk, {len(over)} turns. {note}".strip(),
+    )
+    yield Figure(
+        name="turn over the bare engine, p99",
+        value=percentile(over, 0.99),
+        unit="ms",
+        peer=peer and f"litellm {peer['version']} Router.acompletion, mocked answer",
+        peer_value=percentile([1000 * each for each in peer["seconds"]], 0.99) if peer else None,
+        note=note,
+    )
+    yield Figure(
+        name="the same with a store in memory, median",
+        value=median(_over(samples.in_memory, samples.bare)),
+        unit="ms",
+        note="what is missing to the first figure is the disk's share",
+    )
+    yield Figure(
+        name="the bare engine, median",
+        value=median([1000 * each for each in samples.bare]),
+        unit="ms",
+        note="what was subtracted",
+    )
+
+
+def _over(turns: list[float], bare: list[float]) -> list[float]:
+    """Milliseconds that each turn took longer than the bare engine beside it."""
+    return [1000 * (turn - alone) for turn, alone in zip(turns, bare, strict=True)]
+
+
+def _peer(rounds: int, settings: Settings) -> tuple[dict[str, Any] | None, str]:
+    """What litellm took, or None and why."""
+    settings.progress("litellm", 0, 1)
+    try:
+        return peers.measure("litellm_overhead", str(min(rounds, 500)), settings=settings), ""
+    except peers.NoPeer as why:
+        return None, str(why)
+
+
+def _start_figures(settings: Settings) -> list[Figure]:
+    rounds = min(_MOST_PROCESSES, settings.times(_MOST_PROCESSES, 7))
+    seconds: dict[str, list[float]] = {name: [] for name in _PROGRAMS}
+    failures: dict[str, str] = {}
+    for number in range(rounds):
+        for name, program in _PROGRAMS.items():
+            try:
+                seconds[name].append(_process(program))
+            except subprocess.CalledProcessError as error:
+                failures[name] = _last_line(error.stderr)
+        settings.progress("fresh processes", number + 1, rounds)
+    return [
+        _start_figure("import vanta", seconds["import"], IMPORT_GOAL_MS, failures.get("import")),
+        _start_figure("vanta --help", seconds["help"], HELP_GOAL_MS, failures.get("help")),
+        _start_figure("python -c pass", seconds["python"], None, failures.get("python")),
+    ]
+
+
+def _start_figure(
+    name: str, seconds: list[float], goal: float | None, failure: str | None
+) -> Figure:
+    value = None if failure else median([1000 * each for each in seconds])
+    note = f"a fresh process each, wall clock, {len(seconds)} times; Python's own start is in it"
+    if goal is None:
+        note = "for reference: what any Python program takes here"
+    return Figure(
+        name=f"{name}, median",
+        value=value,
+        unit="ms",
+        goal=goal,
+        note=f"it failed: {failure}" if failure else note,
+    )
+
+
+def _process(program: str) -> float:
+    begun = time.perf_counter()
+    command = [sys.executable, "-c", program]
+    subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    return time.perf_counter() - begun
+
+
+def _last_line(text: str | None) -> str:
+    return ((text or "").strip().splitlines() or ["it said nothing"])[-1]

@@ -1,0 +1,36 @@
+"""A program: what a call through litellm's router costs when the answer is there at once.
+
+Run by `benchmarks.peer` with an interpreter that has litellm: `litellm_overhead.py N`. Prints
+one JSON object with all durations in seconds. The answer is litellm's own mock: no socket is used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import json
+import sys
+import time
+from typing import Any
+
+ANSWER = "Hello there, how can I help you today?"
+
+
+async def main(repetitions: int) -> dict[str, Any]:
+    """Time `repetitions` calls after a few to warm up."""
+    from litellm import Router
+
+    model = {"model": "openai/mock", "api_key": "none", "mock_response": ANSWER}
+    router = Router(model_list=[{"model_name": "mock", "litellm_params": model}])
+    messages = [{"role": "user", "content": "Hello?"}]
+    seconds = []
+    for round_ in range(repetitions + 10):
+        begun = time.perf_counter()
+        await router.acompletion(model="mock", messages=messages)
+        if round_ >= 10:
+            seconds.append(time.perf_counter() - begun)
+    return {"version": importlib.metadata.version("litellm"), "seconds": seconds}
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(main(int(sys.argv[1])))))

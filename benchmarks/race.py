@@ -1,0 +1,178 @@
+"""Races over real sockets that a naive router loses: three traps, and what a thousand races leave.
+
+Every question goes to two upstreams in another process. The same question is asked, in turn, by
+vanta, by a plain client of the fast server alone, and by a race over the same SDK that decides by
+the first response. What is measured exactly is said in `benchmarks/races.py`. The loser's
+connection is closed when its server sees that, on the same monotonic clock as the `Committed`
+event. Invariant: leaks are counted in a run of vanta alone, so that nobody else's are blamed on it.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterator, Sequence
+
+import anyio
+
+from . import leaks
+from .contestants import Contestant, HeadersRace, PlainClient, open_clients, open_vanta
+from .races import PLAIN, Races
+from .report import Figure, median, percentile
+from .servers import serve
+from .settings import Settings
+from .traps import SPRINT, TRAPS, Trap
+
+SUMMARY = "first content, losers and leaks of races with traps, over real sockets"
+
+FIRST_CONTENT_GOAL_MS = 10.0
+CLOSED_GOAL_MS = 50.0
+PEER = "a race by response headers over the same SDK"
+VANTA, HEADERS = "vanta", "by headers"
+_WARM_UP = 3
+
+
+def run(settings: Settings) -> list[Figure]:
+    """Race in each trap, then count what is left."""
+    figures: list[Figure] = []
+    for trap in TRAPS:
+        figures += _figures(_races(trap, settings))
+    return [*figures, *_leak_figures(settings)]
+
+
+def _races(trap: Trap, settings: Settings) -> Races:
+    races = Races(trap)
+    with tempfile.TemporaryDirectory() as folder, serve(trap) as servers:
+        anyio.run(_take_turns, races, servers.urls, folder, settings)
+        races.served = servers.collect()
+    return races
+
+
+async def _take_turns(races: Races, urls: tuple[str, str], folder: str, settings: Settings) -> None:
+    """Race; who goes first changes from round to round."""
+    rounds = settings.times(300, 30)
+    async with open_clients(urls) as clients, open_vanta(races.trap, urls, folder) as vanta:
+        contestants: list[tuple[str, Contestant]] = [
+            (VANTA, vanta),
+            (PLAIN, PlainClient(clients[1])),
+            (HEADERS, HeadersRace(clients)),
+        ]
+        races.samples = {name: [] for name, _ in contestants}
+        for number in range(-_WARM_UP, rounds):
+            for name, contestant in contestants:
+                sample = await contestant.race(f"race {number} of {name}")
+                if number >= 0:
+                    races.samples[name].append(sample)
+            contestants.append(contestants.pop(0))
+            settings.progress(races.trap.name, max(0, number + 1), rounds)
+
+
+def _figures(races: Races) -> Iterator[Figure]:
+    name, count = races.trap.name, len(races.samples[VANTA])
+    yield _first_content(
+        f"{name}: first content over the ideal, p99",
+        races.over_ideal(VANTA),
+        races.over_ideal(HEADERS),
+        f"{races.trap.summary}. Ideal: first token sent + {races.latency_ms:.1f} ms, which the "
+        "plain client takes.",
+    )
+    yield _first_content(
+        f"{name}: first content from the ask, over the plain client, p99",
+        races.over_plain(VANTA),
+        races.over_plain(HEADERS),
+        f"The plain client itself at p99: {percentile(races.over_plain(PLAIN), 0.99):.1f} ms over "
+        "its median.",
+    )
+    if races.trap.loser:
+        yield _closed(races)
+    yield Figure(
+        name=f"{name}: races answered by the right leg",
+        value=races.right(VANTA),
+        unit="races",
+        better="higher",
+        goal=count,
+        peer=PEER,
+        peer_value=races.right(HEADERS),
+        note=_said("vanta", races.failures(VANTA)) + _said("peer", races.failures(HEADERS)),
+    )
+
+
+def _first_content(
+    name: str, values: Sequence[float], peer_values: Sequence[float], note: str
+) -> Figure:
+    told = f"{len(values)} races, median {median(values):.1f} ms. {note}"
+    return Figure(
+        name=name,
+        value=_finite(percentile(values, 0.99)),
+        unit="ms",
+        goal=FIRST_CONTENT_GOAL_MS,
+        peer=PEER,
+        peer_value=_finite(percentile(peer_values, 0.99)),
+        note=told + _unanswered("vanta", values) + _unanswered("peer", peer_values),
+    )
+
+
+def _closed(races: Races) -> Figure:
+    values, peer_values = races.closed_after(VANTA), races.closed_after(HEADERS)
+    note = f"{len(values)} losers"
+    if values:
+        note += f", median {median(values):.1f} ms, p99 {percentile(values, 0.99):.1f} ms"
+    return Figure(
+        name=f"{races.trap.name}: loser's connection closed after the commit, slowest",
+        value=_finite(max(values, default=None)),
+        unit="ms",
+        goal=CLOSED_GOAL_MS,
+        peer=PEER,
+        peer_value=_finite(max(peer_values, default=None)),
+        note=note + _unanswered("vanta", values, "were never closed"),
+    )
+
+
+def _leak_figures(settings: Settings) -> Iterator[Figure]:
+    rounds = settings.times(1000, 200)
+    threads = leaks.threads()
+    left = leaks.Left()
+    with tempfile.TemporaryDirectory() as folder, serve(SPRINT) as servers:
+        anyio.run(_sprint, left, servers.urls, folder, rounds, settings)
+    left.threads = leaks.threads() - threads
+    note = f"after {rounds} races of vanta alone, once the runtime is closed"
+    for what, value in (
+        ("tasks", left.tasks),
+        ("threads", left.threads),
+        ("sockets", left.sockets),
+    ):
+        untold = "this system does not tell which sockets a process has"
+        yield Figure(
+            name=f"{what} left",
+            value=value,
+            unit=what,
+            goal=0,
+            note=note if value is not None else untold,
+        )
+
+
+async def _sprint(
+    left: leaks.Left, urls: tuple[str, str], folder: str, rounds: int, settings: Settings
+) -> None:
+    tasks, sockets = leaks.tasks(), leaks.sockets()
+    async with open_vanta(SPRINT, urls, folder) as vanta:
+        for number in range(rounds):
+            await vanta.race(f"race {number}")
+            settings.progress(SPRINT.name, number + 1, rounds)
+    await anyio.sleep(0.1)  # closed transports let go of their sockets in the loop's next rounds
+    left.tasks = leaks.tasks() - tasks
+    now = leaks.sockets()
+    left.sockets = None if sockets is None or now is None else now - sockets
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or math.isinf(value) else value
+
+
+def _unanswered(who: str, values: Sequence[float], what: str = "had no answer") -> str:
+    count = sum(map(math.isinf, values))
+    return f" {who}: {count} of {len(values)} {what}." if count else ""
+
+
+def _said(who: str, failures: Sequence[str]) -> str:
+    return f"{who}: {len(failures)} failed, the first with: {failures[0]}. " if failures else ""
