@@ -127,7 +127,7 @@ class HeadersRace:
         self._clients = clients
 
     async def race(self, tag: str) -> Sample:
-        """Whatever comes first, be it headers or an error, is the answer; the other is cancelled."""
+        """What comes first, headers or an error, is the answer; the other is cancelled."""
         import openai
 
         sample = Sample(tag=tag, asked_at=time.monotonic())

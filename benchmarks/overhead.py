@@ -37,6 +37,7 @@ ANSWER = "Hello there, how can I help you today?"
 _TURNS_A_SESSION = 10
 _WARM_UP = 20
 _MOST_PROCESSES = 20
+_MOST_PEER_CALLS = 500
 _PROGRAMS = {
     "python": "pass",
     "import": "import vanta",
@@ -70,7 +71,7 @@ async def _turns(rounds: int, settings: Settings) -> Samples:
 
 
 def _open(folder: Path, engine: ScriptedEngine, *, on_disk: bool = False) -> Opening:
-    track = {"engine": "scripted", "model": engine.model, "window": None, "options": {}}
+    track: dict[str, Any] = {"engine": "scripted", "model": engine.model}
     config: dict[str, Any] = {
         "data_dir": str(folder),
         "tracks": {"local": track, "api": {"enabled": False}},
@@ -112,51 +113,62 @@ async def _iterate(engine: ScriptedEngine, request: GenerationRequest) -> None:
 
 
 def _turn_figures(samples: Samples, settings: Settings) -> Iterator[Figure]:
-    peer, note = _peer(len(samples.bare), settings)
+    peer = _peer(len(samples.bare), settings)
     over = _over(samples.turn, samples.bare)
     yield Figure(
         name="turn over the bare engine, median",
         value=median(over),
         unit="ms",
         goal=TURN_GOAL_MS,
-        peer=peer and f"litellm {peer['version']} Router.acompletion, mocked answer",
-        peer_value=median([1000 * each for each in peer["seconds"]]) if peer else None,
-        note=f"policy local, SQLite on disk, {len(over)} turns. {note}".strip(),
+        peer=peer.name,
+        peer_value=median(peer.milliseconds),
+        note=f"policy local, SQLite on disk, {len(over)} turns. {peer.note}".strip(),
     )
     yield Figure(
         name="turn over the bare engine, p99",
         value=percentile(over, 0.99),
         unit="ms",
-        peer=peer and f"litellm {peer['version']} Router.acompletion, mocked answer",
-        peer_value=percentile([1000 * each for each in peer["seconds"]], 0.99) if peer else None,
-        note=note,
+        peer=peer.name,
+        peer_value=percentile(peer.milliseconds, 0.99),
+        note="for reference: one turn in a hundred is slower",
     )
     yield Figure(
         name="the same with a store in memory, median",
         value=median(_over(samples.in_memory, samples.bare)),
         unit="ms",
-        note="what is missing to the first figure is the disk's share",
+        note="for reference: what is missing to the first figure is the disk's share",
     )
     yield Figure(
         name="the bare engine, median",
         value=median([1000 * each for each in samples.bare]),
         unit="ms",
-        note="what was subtracted",
+        note="for reference: what was subtracted",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Peer:
+    """What litellm took, or why there is no number."""
+
+    name: str | None = None
+    milliseconds: list[float] = field(default_factory=list)
+    note: str = ""
+
+
+def _peer(rounds: int, settings: Settings) -> _Peer:
+    settings.progress("litellm", 0, 1)
+    rounds = min(rounds, _MOST_PEER_CALLS)
+    try:
+        found = peers.measure("litellm_overhead", str(rounds), settings=settings)
+    except peers.NoPeer as why:
+        return _Peer(note=str(why))
+    name = f"litellm {found['version']}, Router.acompletion with a mocked answer"
+    return _Peer(name, [1000 * each for each in found["seconds"]])
 
 
 def _over(turns: list[float], bare: list[float]) -> list[float]:
     """Milliseconds that each turn took longer than the bare engine beside it."""
     return [1000 * (turn - alone) for turn, alone in zip(turns, bare, strict=True)]
-
-
-def _peer(rounds: int, settings: Settings) -> tuple[dict[str, Any] | None, str]:
-    """What litellm took, or None and why."""
-    settings.progress("litellm", 0, 1)
-    try:
-        return peers.measure("litellm_overhead", str(min(rounds, 500)), settings=settings), ""
-    except peers.NoPeer as why:
-        return None, str(why)
 
 
 def _start_figures(settings: Settings) -> list[Figure]:

@@ -1,4 +1,4 @@
-"""The peer litellm: a well-known router, in an environment of its own, since vanta needs none of it.
+"""The peer litellm: a well-known router, in an environment of its own since vanta needs none.
 
 Invariant: it runs in another process, and a peer that is not there or breaks is a reason to be
 told (`NoPeer`), never a failure of the benchmark.
