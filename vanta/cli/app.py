@@ -2,8 +2,8 @@
 
 Every command of vanta's own lives in a module `vanta.cli.NAME` that exposes `app: typer.Typer`:
 with one command and no callback it is `vanta NAME`, otherwise (a group with a single command needs
-an empty callback) it is `vanta NAME COMMAND`. The module is imported when its command runs; the help
-page is made of `COMMANDS` alone, so that it costs no import. A command imports what is heavy
+an empty callback) it is `vanta NAME COMMAND`. The module is imported when its command runs; the
+help page is made of `COMMANDS` alone, so that it costs no import. A command imports what is heavy
 (`vanta.open` and all behind it) inside its function.
 
 A plugin's commands are looked for when a name is none of vanta's own, and for the help page or a

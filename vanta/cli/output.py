@@ -36,6 +36,7 @@ ConfigOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 
+_CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 _config: ContextVar[str | None] = ContextVar("config", default=None)
 
 
@@ -95,6 +96,11 @@ def say(message: str, style: str = "dim") -> None:
     stderr().print(message, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
+def harmless(text: str) -> str:
+    """`text` without what would steer a terminal; for text that a model or a server wrote."""
+    return text.translate(_CONTROLS)
+
+
 def print_error(error: VantaError) -> None:
     """An error as a person should see it; where several tracks failed, a line for each."""
     from vanta.errors import AllTracksFailed
@@ -103,7 +109,7 @@ def print_error(error: VantaError) -> None:
         return _print_failure(str(error))
     _print_failure("no track could answer:")
     for cause in error.exceptions:
-        say(f"  {cause}", style="")
+        say(f"  {cause}", style="none")
     return None
 
 

@@ -1,0 +1,163 @@
+"""`vanta chat`: a conversation at the terminal.
+
+Invariant: Ctrl-C ends the reply and never the chat, Ctrl-D ends the chat; whatever a turn raises
+is said and the chat goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import typer
+
+from vanta.cli import output
+from vanta.cli.turn_options import (
+    DeadlineOption,
+    PolicyOption,
+    PrivateOption,
+    SessionOption,
+    TrackOption,
+    UserOption,
+    check_choice,
+    check_deadline,
+    fresh_session,
+)
+
+if TYPE_CHECKING:
+    from vanta.cli.chat_commands import Talk
+    from vanta.events import Event
+    from vanta.sync import SyncRuntime
+
+app = typer.Typer()
+
+
+@app.command()
+def chat(
+    track: TrackOption = None,
+    policy: PolicyOption = None,
+    session: SessionOption = None,
+    user: UserOption = "default",
+    private: PrivateOption = False,
+    deadline: DeadlineOption = None,
+    config: output.ConfigOption = None,
+) -> None:
+    """Talk, with the reply as it is written.
+
+    /help lists the commands of the chat, Ctrl-C stops a reply, Ctrl-D leaves.
+    """
+    check_choice(track, policy)
+    check_deadline(deadline)
+    from vanta.cli.chat_commands import Talk
+
+    with output.open_runtime(config, policy=policy, deadline_s=deadline) as runtime:
+        conversation = runtime.runtime.session(
+            session or fresh_session(), user=user, private=private
+        )
+        talk = Talk(runtime, conversation, policy)
+        if track:
+            talk.obey(f"/track {track}")
+        load(runtime, talk.track)
+        _greet(talk)
+        _converse(talk)
+
+
+def _converse(talk: Talk) -> None:
+    from vanta.cli.chat_commands import COMMANDS
+    from vanta.cli.prompt import Prompt
+
+    data_dir = talk.runtime.runtime.config.data_dir
+    history = None if talk.session.private else data_dir / "chat_history"
+    prompt = Prompt(history, [f"/{name}" for name in COMMANDS])
+    try:
+        while not talk.over:
+            _exchange(talk, prompt.read)
+    except EOFError:
+        print()
+    finally:
+        prompt.close()
+
+
+def _exchange(talk: Talk, read: Callable[[], str]) -> None:
+    """One message and what comes of it."""
+    from vanta.errors import VantaError
+
+    try:
+        message = read()
+    except KeyboardInterrupt:
+        print()
+        output.say("Ctrl-D or /exit leaves.")
+        return
+    try:
+        if message.startswith("/") and not message.startswith("//"):
+            answer = talk.obey(message)
+            if answer:
+                output.stdout().print(answer, style="dim", markup=False, soft_wrap=True)
+        elif message:
+            reply_to(talk, message.removeprefix("/") if message[:2] == "//" else message)
+    except VantaError as error:
+        output.print_error(error)
+
+
+def reply_to(talk: Talk, message: str) -> None:
+    """Say `message` and show the turn; Ctrl-C stops it. Raises what the turn raises."""
+    from vanta.cli.interruptible import Interruptible
+    from vanta.cli.screen import Screen
+    from vanta.events import TurnFinished
+
+    choice = {"track": talk.track} if talk.track else {"policy": talk.policy}
+
+    async def turn(tell: Callable[[Event], None]) -> None:
+        async with talk.session.stream(message, **choice) as events:
+            async for event in events:
+                tell(event)
+
+    with Screen() as screen:
+
+        def show(event: Event) -> None:
+            screen.show(event)
+            if isinstance(event, TurnFinished):
+                talk.replies.append(event.reply)
+
+        watched: Interruptible[Event] = Interruptible(talk.runtime.portal)
+        if not watched.watch(turn, show):
+            screen.interrupted()
+
+
+def load(runtime: SyncRuntime, only: str | None) -> None:
+    """Load the engines that have something to load, with a sign of life; Ctrl-C leaves the chat.
+
+    An engine that cannot be loaded is said and not fatal: other tracks may answer.
+    """
+    from rich.status import Status
+
+    from vanta.cli.interruptible import Interruptible
+    from vanta.errors import EngineError
+
+    for name, track in runtime.runtime.tracks.items():
+        if not track.engine.capabilities.load or only not in (None, name):
+            continue
+
+        async def work(_tell: Callable[[None], None], name: str = name) -> None:
+            await runtime.runtime.warm_up(name)
+
+        try:
+            with Status(f"[dim]loading {track.engine.model}", console=output.stderr()):
+                finished = Interruptible[None](runtime.portal).watch(work, lambda _: None)
+        except EngineError as error:
+            output.print_error(error)
+        else:
+            if not finished:
+                raise KeyboardInterrupt
+
+
+def _greet(talk: Talk) -> None:
+    from vanta.cli.chat_commands import policy_of
+
+    runtime = talk.runtime.runtime
+    tracks = [f"{name} ({track.engine.model})" for name, track in runtime.tracks.items()]
+    known = len(talk.runtime.portal.call(talk.session.history))
+    going_on = f", going on after {known} messages" if known else ""
+    who = f"track {talk.track}" if talk.track else f"policy {policy_of(talk)}"
+    output.say(f"session {talk.session.id}{going_on} · {who} · {', '.join(tracks) or 'no track'}")
+    output.say("/help for commands, Ctrl-C stops a reply, Ctrl-D leaves")
