@@ -11,7 +11,7 @@ import importlib.util
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from vanta import plugins as plugin_loading
 from vanta.config import Config, Loaded, TrackConfig
@@ -102,9 +102,21 @@ def prompt_templates(config: Config, plugins: PluginSet) -> Templates:
     return templates
 
 
-def make_tracks(parts: Parts) -> tuple[dict[str, Track], dict[str, str]]:
+class TrackParts(Protocol):
+    """What tracks are made of; `Parts` has it, and so has whoever only wants to list them."""
+
+    @property
+    def config(self) -> Config: ...
+    @property
+    def plugins(self) -> PluginSet: ...
+    @property
+    def models(self) -> ModelStore: ...
+
+
+def make_tracks(parts: TrackParts, *, warn: bool = True) -> tuple[dict[str, Track], dict[str, str]]:
     """The tracks of the configuration, and those that are off with the reason.
 
+    warn: log why a track is off, once a process; no for callers that show the reasons themselves.
     Raises ConfigError for options that do not fit, UnknownName for an engine that nothing brings.
     """
     tracks: dict[str, Track] = {}
@@ -115,12 +127,12 @@ def make_tracks(parts: Parts) -> tuple[dict[str, Track], dict[str, str]]:
             tracks[name] = made
         else:
             off[name] = made
-            if config.enabled:
+            if config.enabled and warn:
                 _say_once(name, made)
     return tracks, off
 
 
-def _make_track(name: str, config: TrackConfig, parts: Parts) -> Track | str:
+def _make_track(name: str, config: TrackConfig, parts: TrackParts) -> Track | str:
     """The track, or why it is off."""
     factory = _factory(config.engine, parts.plugins)
     if isinstance(factory, str):
