@@ -1,0 +1,64 @@
+"""`vanta policies list`: when each track starts under which policy."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from vanta.cli import output, tables
+from vanta.cli.ground import Ground, ground
+
+if TYPE_CHECKING:
+    from vanta.scheduling.policy import LegPlan, Policy
+
+app = typer.Typer(help="List policies and their legs.", no_args_is_help=True)
+
+
+@app.callback()
+def group() -> None:
+    """List policies and their legs."""
+
+
+@app.command("list")
+def list_policies(json: output.JsonOption = False, config: output.ConfigOption = None) -> None:
+    """List the policies: vanta's own, those of plugins, and the variants of the configuration.
+
+    --json: a list of objects with name, summary, legs, gate, takeover, last_resort, plugin (null
+    for a variant of the configuration) and default.
+    """
+    here = ground(config)
+    policies = here.policies()
+    if json:
+        output.print_json([_described(policy, here) for policy in policies.values()])
+        return
+    tables.show(
+        ("policy", "what it does", "legs"),
+        [
+            (
+                f"{name} (default)" if name == here.config.policy else name,
+                policy.summary,
+                ", ".join(map(_leg, policy.legs)),
+            )
+            for name, policy in policies.items()
+        ],
+    )
+
+
+def _described(policy: Policy, here: Ground) -> dict[str, Any]:
+    variant = policy.name in here.config.policies
+    return {
+        **dataclasses.asdict(policy),
+        "plugin": None if variant else here.plugins.policies.origin(policy.name),
+        "default": policy.name == here.config.policy,
+    }
+
+
+def _leg(leg: LegPlan) -> str:
+    if leg.start_after_s is None:
+        return f"{leg.track} if needed"
+    when = f" after {leg.start_after_s:g} s" if leg.start_after_s else ""
+    held = f", held for {leg.hold_s:g} s" if leg.hold_s else ""
+    judged = ", judged" if leg.commit_on == "verdict" else ""
+    return f"{leg.track}{when}{held}{judged}"
