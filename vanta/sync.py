@@ -119,7 +119,9 @@ class SyncOpening(AbstractContextManager[SyncRuntime]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
-        return self._stack.__exit__(kind, error, traceback)
+        # Not told of the body's exception: KeyboardInterrupt is for this thread, not for the loop's.
+        self._stack.close()
+        return None
 
 
 def ask(
