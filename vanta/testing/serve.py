@@ -4,8 +4,8 @@
 
 It prints one line of JSON when it listens (`{"base_url": ..., "model": ..., "delay_s": ...}`), or
 one line with an `error`. The delay is simulated and is said to be: it comes before each answer's
-first token. Invariant: it ends when its standard input is closed or on SIGTERM, so that it never
-outlives the program that started it.
+first token; so is the cut that `--cut-after` asks for. Invariant: it ends when its standard input
+is closed or on SIGTERM, so that it never outlives the program that started it.
 """
 
 from __future__ import annotations
@@ -48,12 +48,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", required=True, help="a model's id or path, as in a track")
     parser.add_argument("--window", type=int, help="tokens of context")
     parser.add_argument("--delay-s", type=float, default=0.0, help="before the first token")
+    parser.add_argument(
+        "--cut-after", type=int, help="break every answer off after this many tokens"
+    )
+    parser.add_argument("--threads", type=int, help="threads of the llamacpp engine")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     return parser
 
 
 async def _serve(options: argparse.Namespace) -> None:
     track = {"engine": options.engine, "model": options.model, "window": options.window}
+    if options.threads:
+        track["options"] = {"threads": options.threads}
     unused = {"engine": "scripted", "model": "none", "enabled": False}
     asked = {key: value for key, value in track.items() if value is not None}
     tracks = {"local": unused, "api": unused, TRACK: asked}
@@ -61,6 +67,8 @@ async def _serve(options: argparse.Namespace) -> None:
     async with vanta.open(tracks=tracks, plugins=[scripted_plugin(**{TRACK: echo})]) as runtime:
         await runtime.warm_up(TRACK)
         slow = Behaviour(ttft_s=options.delay_s)
+        if options.cut_after is not None:
+            slow = slow.but(fault="cut", after=options.cut_after)
         generate = behind(runtime.tracks[TRACK].engine)
         async with Upstream(
             default=slow, generate=generate, models=(options.model,), port=options.port
