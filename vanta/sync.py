@@ -119,7 +119,7 @@ class SyncOpening(AbstractContextManager[SyncRuntime]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
-        # Not told of the body's exception: KeyboardInterrupt is for this thread, not for the loop's.
+        # Not told of the body's exception: Ctrl-C is for this thread, not for the loop's.
         self._stack.close()
         return None
 
