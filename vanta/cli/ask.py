@@ -7,7 +7,7 @@ else), so that it can be piped; who speaks and what broke is said on stderr, to 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -27,7 +27,8 @@ from vanta.cli.turn_options import (
 
 if TYPE_CHECKING:
     from vanta.events import Event, Reply
-    from vanta.runtime import Opening
+    from vanta.session import Session
+    from vanta.sync import SyncRuntime
 
 app = typer.Typer()
 
@@ -58,37 +59,40 @@ def ask(
     check_choice(track, policy)
     check_deadline(deadline)
     text = _question(words or [])
-    opening = output.open_runtime(config)
     choice = {"track": track, "policy": policy, "deadline_s": deadline, "private": private}
-    listener = _Listener(text=not json, status=verbose or (not json and _watched()))
-
-    async def answer() -> Reply:
-        return await _answer(opening, session or fresh_session(), user, text, choice, listener)
-
-    import anyio
-
-    reply = anyio.run(answer)
+    listener = _Listener(text=not json, status=verbose or (not json and sys.stderr.isatty()))
+    with output.open_runtime(config) as runtime:
+        conversation = runtime.runtime.session(session or fresh_session(), user=user)
+        reply = _answer(runtime, conversation, text, choice, listener)
     if json:
         output.print_json(reply.to_dict())
 
 
-async def _answer(
-    opening: Opening,
-    session: str,
-    user: str,
+def _answer(
+    runtime: SyncRuntime,
+    conversation: Session,
     text: str,
     choice: dict[str, Any],
     listener: _Listener,
 ) -> Reply:
-    async with opening as runtime:
-        conversation = runtime.session(session, user=user)
+    """The reply, shown as it comes. Raises what the turn raises; KeyboardInterrupt for Ctrl-C."""
+    from vanta.cli.interruptible import Interruptible
+
+    replies: list[Reply] = []
+
+    async def work(tell: Callable[[Event], None]) -> None:
         async with conversation.stream(text, **choice) as turn:
-            try:
-                async for event in turn:
-                    listener.hear(event)
-            finally:
-                listener.end()
-            return turn.reply
+            async for event in turn:
+                tell(event)
+            replies.append(turn.reply)
+
+    watched: Interruptible[Event] = Interruptible(runtime.portal)
+    try:
+        if not watched.watch(work, listener.hear):
+            raise KeyboardInterrupt
+    finally:
+        listener.end()
+    return replies[0]
 
 
 class _Listener:
@@ -120,7 +124,7 @@ class _Listener:
     def _write(self, text: str) -> None:
         if self._text and text:
             self._column = "" if text.endswith("\n") else text[-1]
-            sys.stdout.write(text)
+            sys.stdout.write(output.harmless(text) if sys.stdout.isatty() else text)
             sys.stdout.flush()
 
     def _break_line(self) -> None:
@@ -138,7 +142,3 @@ def _question(words: Sequence[str]) -> str:
     if not text.strip():
         raise typer.BadParameter("the question is empty.")
     return text
-
-
-def _watched() -> bool:
-    return sys.stderr.isatty()

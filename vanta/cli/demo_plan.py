@@ -28,23 +28,23 @@ class DemoTurn:
 TURNS = (
     DemoTurn(
         "race",
-        "What is the capital of France?",
+        "Tell me about Paris in one sentence.",
         "Both tracks start at once. The first text to read wins, the other is stopped.",
     ),
     DemoTurn(
         "prefer",
-        "Name three primary colors.",
+        "What is this city famous for?",
         "The api is wanted, local runs beside it as the net. The api speaks in time and wins.",
     ),
     DemoTurn(
         "cascade",
-        "Why do leaves change their color in autumn?",
+        "Which museum should I visit there?",
         "Local answers first; its answer has to pass a gate before anyone sees it. A strict one "
         "turns it down, and the api answers.",
     ),
     DemoTurn(
         "takeover",
-        "Tell me in two sentences what a fox eats.",
+        "Describe the city in two sentences.",
         f"The api speaks, and its connection is cut after {CUT_AFTER} tokens, in the middle of the "
         "sentence. Local goes on from there: nothing is lost, nothing is said twice.",
     ),

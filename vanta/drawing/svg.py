@@ -6,6 +6,7 @@ in it that comes from a trace is escaped.
 
 from __future__ import annotations
 
+import textwrap
 from html import escape
 
 from vanta.drawing.colours import colour_of
@@ -14,7 +15,7 @@ from vanta.events import Trace
 
 _WIDTH, _LEFT, _RIGHT = 880, 84, 24
 _TOP, _LANE, _BAR = 66, 58, 20
-_FOOT = 74
+_FOOT, _NOTE_LINE, _NOTE_CHARS = 62, 18, 118
 _OPACITY = {"waiting": 0.22, "unheard": 0.5, "speaking": 1.0}
 _STYLE = """\
 text { font: 13px system-ui, "Segoe UI", Helvetica, Arial, sans-serif; fill: #1f2328 }
@@ -37,18 +38,22 @@ def svg(trace: Trace, *, title: str = "", note: str = "") -> str:
     """The picture of a turn. title: above it, the policy's name if none is given; note: below it,
     in small print (what is real, what is simulated)."""
     turn = lanes(trace, ticks=9)
-    height = _TOP + _LANE * len(turn.lanes) + _FOOT
+    notes = textwrap.wrap(note, _NOTE_CHARS)
+    bottom = _TOP + _LANE * len(turn.lanes)
+    height = bottom + _FOOT + _NOTE_LINE * len(notes)
     body = [
         f"<style>{_STYLE}</style>",
         f'<rect class="ground" x="0.5" y="0.5" width="{_WIDTH - 1}" height="{height - 1}" rx="8"/>',
         _text(_RIGHT, 30, title or f"policy {trace.policy}", "title"),
-        *_axis(turn, height - _FOOT),
+        *_axis(turn, bottom),
     ]
     for row, lane in enumerate(turn.lanes):
         body += _lane(lane, turn, _TOP + row * _LANE)
-    body += _legend(height - 30)
-    if note:
-        body.append(_text(_RIGHT, height - 12, note, "quiet"))
+    body += _legend(bottom + 44)
+    body += [
+        _text(_RIGHT, bottom + 50 + _NOTE_LINE * number, line, "quiet")
+        for number, line in enumerate(notes, start=1)
+    ]
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" '
         f'width="{_WIDTH}" height="{height}" role="img" aria-label="{escape(_spoken(turn))}">'
