@@ -30,9 +30,10 @@ COMMANDS: Mapping[str, str] = {
     "models": "List, inspect, fetch and verify models.",
     "engines": "List engines and what they can do.",
     "plugins": "List plugins and what they bring.",
+    "policies": "List policies and their legs.",
     "config": "Show, check and explain the configuration.",
-    "doctor": "See what works on this machine and what mends the rest.",
-    "bench": "Measure what vanta costs and does.",
+    "doctor": "See what works on this machine, what is missing, and the command that mends it.",
+    "bench": "Measure what vanta costs and does, beside what else there is.",
 }
 
 

@@ -111,10 +111,11 @@ def show_report(report: Mapping[str, Any]) -> None:
         ],
     )
     for number, figure in enumerate(figures, 1):
-        peer = f"Peer: {figure['peer']}." if figure["peer"] else ""
-        said = " ".join(filter(None, (figure["note"], peer)))
-        if said:
-            tables.line(f"{number}: {said}")
+        if figure["note"]:
+            tables.line(f"{number}: {figure['note']}")
+    peers = dict.fromkeys(figure["peer"] for figure in figures if figure["peer"])
+    for peer in peers:
+        tables.line(f"peer: {peer}")
 
 
 def _show_names(benchmarks: ModuleType) -> None:
@@ -123,7 +124,7 @@ def _show_names(benchmarks: ModuleType) -> None:
 
 
 def _amount(value: float | None, unit: str) -> str:
-    return "not taken" if value is None else f"{value:,.4g} {unit}"
+    return "none" if value is None else f"{value:,.4g} {unit}"
 
 
 def _goal(figure: Mapping[str, Any]) -> str:
