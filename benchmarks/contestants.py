@@ -140,9 +140,9 @@ class HeadersRace:
             await _read(done.pop().result(), sample)
         except openai.APIError as error:
             sample.failure = str(error)
-        await asyncio.gather(*pending, return_exceptions=True)
-        for late in done:  # both had headers at the same moment
-            await late.result().close()
+        for late in await asyncio.gather(*asked, return_exceptions=True):
+            if not isinstance(late, BaseException):
+                await late.close()
         return sample
 
 

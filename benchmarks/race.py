@@ -9,11 +9,15 @@ event. Invariant: leaks are counted in a run of vanta alone, so that nobody else
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import math
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import anyio
+
+from vanta.errors import UsageError, VantaError
 
 from . import leaks
 from .contestants import Contestant, HeadersRace, PlainClient, open_clients, open_vanta
@@ -30,14 +34,35 @@ CLOSED_GOAL_MS = 50.0
 PEER = "a race by response headers over the same SDK"
 VANTA, HEADERS = "vanta", "by headers"
 _WARM_UP = 3
+_COUNTED = ("tasks", "threads", "sockets")
+_OVER_IDEAL = "first content over the ideal, p99"
+_OVER_PLAIN = "first content from the ask, over the plain client, p99"
+_CLOSED = "loser's connection closed after the commit, slowest"
+_RIGHT = "races answered by the right leg"
 
 
 def run(settings: Settings) -> list[Figure]:
     """Race in each trap, then count what is left."""
     figures: list[Figure] = []
     for trap in TRAPS:
-        figures += _figures(_races(trap, settings))
-    return [*figures, *_leak_figures(settings)]
+        figures += _taken(_names(trap), functools.partial(_trap_figures, trap, settings))
+    names = [f"{what} left" for what in _COUNTED]
+    return [*figures, *_taken(names, functools.partial(_leak_figures, settings))]
+
+
+def _taken(names: list[str], measure: Callable[[], Iterable[Figure]]) -> list[Figure]:
+    """The figures; where they cannot be taken, their names and why."""
+    try:
+        _require("openai", "h11")
+        return list(measure())
+    except VantaError as error:
+        return [Figure(name=name, value=None, unit="", note=f"{error}") for name in names]
+
+
+def _require(*libraries: str) -> None:
+    for name in libraries:
+        if importlib.util.find_spec(name) is None:
+            raise UsageError(f"{name!r} is not installed: pip install 'vanta[openai,testing]'")
 
 
 def _races(trap: Trap, settings: Settings) -> Races:
@@ -67,27 +92,35 @@ async def _take_turns(races: Races, urls: tuple[str, str], folder: str, settings
             settings.progress(races.trap.name, max(0, number + 1), rounds)
 
 
-def _figures(races: Races) -> Iterator[Figure]:
-    name, count = races.trap.name, len(races.samples[VANTA])
+def _names(trap: Trap) -> list[str]:
+    """What the figures of a trap are called."""
+    measured = [_OVER_IDEAL, _OVER_PLAIN, *([_CLOSED] if trap.loser else []), _RIGHT]
+    return [f"{trap.name}: {each}" for each in measured]
+
+
+def _trap_figures(trap: Trap, settings: Settings) -> Iterator[Figure]:
+    races = _races(trap, settings)
+    name, count = trap.name, len(races.samples[VANTA])
     yield _first_content(
-        f"{name}: first content over the ideal, p99",
+        f"{name}: {_OVER_IDEAL}",
         (races.over_ideal(VANTA), races.over_ideal(HEADERS)),
         FIRST_CONTENT_GOAL_MS,
-        f"{races.trap.summary}. Ideal: first token sent + {races.latency_ms:.1f} ms, which the "
-        "plain client takes.",
+        f"{trap.summary}. Ideal: first token sent + {races.latency_ms:.1f} ms, which the "
+        "plain client takes; it is itself "
+        f"{percentile(races.over_ideal(PLAIN), 0.99):.1f} ms over that at p99.",
     )
     yield _first_content(
-        f"{name}: first content from the ask, over the plain client, p99",
+        f"{name}: {_OVER_PLAIN}",
         (races.over_plain(VANTA), races.over_plain(HEADERS)),
         None,
         "For reference: all that comes before the requests is in it. "
         f"The plain client itself at p99: {percentile(races.over_plain(PLAIN), 0.99):.1f} ms over "
         "its median.",
     )
-    if races.trap.loser:
+    if trap.loser:
         yield _closed(races)
     yield Figure(
-        name=f"{name}: races answered by the right leg",
+        name=f"{name}: {_RIGHT}",
         value=races.right(VANTA),
         unit="races",
         better="higher",
@@ -119,10 +152,12 @@ def _first_content(
 def _closed(races: Races) -> Figure:
     values, peer_values = races.closed_after(VANTA), races.closed_after(HEADERS)
     note = f"{len(values)} losers"
+    if not peer_values:
+        note += "; the peer has none: it keeps the slow leg"
     if values:
         note += f", median {median(values):.1f} ms, p99 {percentile(values, 0.99):.1f} ms"
     return Figure(
-        name=f"{races.trap.name}: loser's connection closed after the commit, slowest",
+        name=f"{races.trap.name}: {_CLOSED}",
         value=_finite(max(values, default=None)),
         unit="ms",
         goal=CLOSED_GOAL_MS,
@@ -140,8 +175,8 @@ def _leak_figures(settings: Settings) -> Iterator[Figure]:
         anyio.run(_sprint, left, servers.urls, folder, rounds, settings)
     left.threads = leaks.threads() - threads
     note = f"after {rounds} races of vanta alone, once the runtime is closed"
-    counts = {"tasks": left.tasks, "threads": left.threads, "sockets": left.sockets}
-    for what, value in counts.items():
+    for what in _COUNTED:
+        value = getattr(left, what)
         untold = "this system does not tell which sockets a process has"
         yield Figure(
             name=f"{what} left",
@@ -176,4 +211,8 @@ def _unanswered(who: str, values: Sequence[float], what: str = "had no answer") 
 
 
 def _said(who: str, failures: Sequence[str]) -> str:
-    return f"{who}: {len(failures)} failed, the first with: {failures[0]}. " if failures else ""
+    return (
+        f"{who}: {len(failures)} failed, the first with: {failures[0].rstrip('.')}. "
+        if failures
+        else ""
+    )

@@ -1,0 +1,91 @@
+"""What the moments of a race come to, on moments that the test made up, in seconds."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from typing import Any
+
+import pytest
+
+from vanta.cli.bench import PACKAGE, load_benchmarks
+
+load_benchmarks()
+races_of = importlib.import_module(f"{PACKAGE}.races")
+contestants = importlib.import_module(f"{PACKAGE}.contestants")
+servers = importlib.import_module(f"{PACKAGE}.servers")
+traps = importlib.import_module(f"{PACKAGE}.traps")
+race = load_benchmarks().load("race")
+
+RIGHT = "".join(traps.WORDS).format("fast")
+
+
+def sample(tag: str, asked: float, first: float | None, **rest: Any) -> Any:
+    return contestants.Sample(tag=tag, asked_at=asked, first_content_at=first, **rest)
+
+
+def record(tag: str, first_token: float | None, gone: float | None = None, **rest: Any) -> Any:
+    told = {"started_at": 10.0, "complete": gone is None, **rest}
+    return servers.Record(tag=tag, first_token_at=first_token, client_gone_at=gone, **told)
+
+
+@pytest.fixture
+def races() -> Any:
+    """The plain client has a token 2 ms after it was sent, 32 ms after it asked; a race of vanta
+    takes 5 ms more, a race by headers cuts the fast server off, and another has no answer."""
+    found = races_of.Races(traps.HEADERS_FIRST)
+    found.samples = {
+        "plain": [sample("p", 10.0, 10.032)],
+        "vanta": [sample("v", 10.0, 10.037, committed_at=10.036, text=RIGHT)],
+        "by headers": [
+            sample("h", 10.0, 10.152, committed_at=10.001, text="The answer of the slow server."),
+            sample("n", 10.0, None, failure="it broke"),
+        ],
+    }
+    found.served = {
+        "p": servers.Served(None, record("p", 10.030)),
+        "v": servers.Served(record("v", None, gone=10.040), record("v", 10.030)),
+        "h": servers.Served(record("h", 10.150), record("h", None, gone=10.002)),
+        "n": servers.Served(record("n", None), None),
+    }
+    return found
+
+
+def test_the_ideal_is_the_first_token_sent_and_the_plain_clients_latency(races: Any) -> None:
+    assert races.latency_ms == pytest.approx(2.0)
+    assert races.over_ideal("vanta") == pytest.approx([5.0])
+
+
+def test_a_server_that_was_cut_off_counts_with_the_token_it_would_have_sent(races: Any) -> None:
+    assert races.over_ideal("by headers")[0] == pytest.approx(120.0)
+
+
+def test_a_race_without_an_answer_takes_infinitely_long_and_is_told(races: Any) -> None:
+    values = races.over_ideal("by headers")
+    assert values[1] == math.inf
+    taken = race._first_content("x", (values, []), 10.0, "")
+    assert (taken.value, taken.holds) == (None, False)
+    assert "1 of 2 had no answer" in taken.note
+
+
+def test_the_loser_is_closed_when_its_server_saw_it(races: Any) -> None:
+    assert races.closed_after("vanta") == pytest.approx([4.0])
+    assert race._closed(races).holds is True
+
+
+def test_a_loser_that_was_never_closed_fails(races: Any) -> None:
+    races.served["v"] = servers.Served(record("v", None, complete=False), record("v", 10.030))
+    taken = race._closed(races)
+    assert (taken.value, taken.holds) == (None, False)
+    assert "1 of 1 were never closed" in taken.note
+
+
+def test_only_the_whole_answer_of_the_fast_server_is_right(races: Any) -> None:
+    assert (races.right("vanta"), races.right("by headers")) == (1, 0)
+    races.samples["vanta"][0].text = RIGHT[:-1]
+    assert races.right("vanta") == 0
+
+
+def test_from_the_ask_is_measured_against_the_plain_client(races: Any) -> None:
+    assert races.over_plain("vanta") == pytest.approx([5.0])
+    assert races.over_plain("by headers")[0] == pytest.approx(120.0)

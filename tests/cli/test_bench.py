@@ -1,0 +1,71 @@
+"""`vanta bench`, as a user meets it; what the figures are is tested in `tests/benchmarks`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.as_user import Run, user
+from vanta.cli.bench import load_benchmarks
+
+
+@pytest.fixture
+def vanta(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Run]:
+    with user(tmp_path, monkeypatch, capfd) as run:
+        yield run
+
+
+@pytest.fixture
+def overhead() -> Any:
+    return load_benchmarks().load("overhead")
+
+
+def allow(overhead: Any, monkeypatch: pytest.MonkeyPatch, goal_ms: float) -> None:
+    for name in ("TURN_GOAL_MS", "IMPORT_GOAL_MS", "HELP_GOAL_MS"):
+        monkeypatch.setattr(overhead, name, goal_ms)
+
+
+def test_without_a_name_the_benchmarks_are_listed(vanta: Run) -> None:
+    done = vanta("bench")
+    assert done.code == 0
+    for name in load_benchmarks().BENCHMARKS:
+        assert name in done.out
+
+
+def test_an_unknown_name_is_told_with_the_nearest(vanta: Run) -> None:
+    done = vanta("bench", "overheat")
+    assert (done.code, done.out) == (2, "")
+    assert "no benchmark is named 'overheat'. Did you mean 'overhead'?" in done.err
+
+
+def test_a_peers_python_that_is_not_there_is_a_usage_error(vanta: Run) -> None:
+    done = vanta("bench", "overhead", "--peer-python", "no/such/python")
+    assert (done.code, done.out) == (2, "")
+    assert "no/such/python" in done.said
+
+
+def test_a_goal_that_holds_ends_in_0_and_prints_one_object(
+    vanta: Run, overhead: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allow(overhead, monkeypatch, 1e9)
+    done = vanta("bench", "overhead", "--repetitions", "2", "--json")
+    assert done.code == 0, done.said
+    assert set(done.json) == {"bench", "quick", "machine", "versions", "figures"}
+    assert done.json["bench"] == "overhead"
+    assert all(figure["holds"] is not False for figure in done.json["figures"])
+    assert "measuring: turns" in done.err
+
+
+def test_a_goal_that_is_missed_ends_in_1_and_is_in_the_table(
+    vanta: Run, overhead: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allow(overhead, monkeypatch, 0.0)
+    done = vanta("bench", "overhead", "--repetitions", "2")
+    assert done.code == 1
+    assert "<= 0 misses" in done.said
+    assert "litellm is not installed" in done.said

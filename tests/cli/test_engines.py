@@ -1,0 +1,114 @@
+"""`vanta engines list`, as a user meets it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio.from_thread
+import pytest
+
+from tests.cli.as_user import Run, install, user
+from vanta.testing import Upstream, nothing_listens
+
+NEEDY = """
+import vanta
+from pydantic import BaseModel
+from vanta.engine import EngineFactory
+
+class Options(BaseModel):
+    pass
+
+@vanta.hookimpl
+def vanta_engines():
+    return [EngineFactory("needy", "needs a lot", Options, None, requires="no_such_library",
+                          extra="vanta-needy")]
+"""
+
+
+@pytest.fixture
+def vanta(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Run]:
+    with user(tmp_path, monkeypatch, capfd) as run:
+        yield run
+
+
+def engines(done: Any) -> dict[str, Any]:
+    return {engine["name"]: engine for engine in done.json}
+
+
+def test_every_engine_is_listed_with_its_plugin_library_and_tracks(vanta: Run) -> None:
+    done = vanta("engines", "list", "--json")
+    assert (done.code, done.err) == (0, "")
+    openai = engines(done)["openai"]
+    assert set(openai) == {"name", "summary", "plugin", "requires", "present", "extra", "tracks"}
+    assert (openai["plugin"], openai["requires"], openai["present"]) == ("openai", "openai", True)
+    [track] = engines(done)["llamacpp"]["tracks"]
+    assert (track["track"], track["on"], track["health"]) == ("local", True, None)
+    assert track["capabilities"]["grammar"] is True
+
+
+def test_a_track_that_is_off_says_why(vanta: Run) -> None:
+    [track] = engines(vanta("engines", "list", "--json"))["openai"]["tracks"]
+    assert (track["track"], track["on"], track["capabilities"]) == ("api", False, None)
+    assert "OPENAI_API_KEY" in track["reason"]
+    assert "api off gpt-4o-mini no OPENAI_API_KEY" in vanta("engines", "list").said
+
+
+def test_a_key_turns_the_track_on_and_is_not_shown(
+    vanta: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-verysecretverysecret")
+    done = vanta("engines", "list", "--json")
+    assert engines(done)["openai"]["tracks"][0]["on"] is True
+    assert "verysecret" not in done.said
+
+
+def test_a_missing_library_is_told_with_the_track_that_needs_it(
+    vanta: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, "needy", NEEDY, monkeypatch)
+    monkeypatch.setenv("VANTA_PLUGINS__ALLOW", '["needy"]')
+    monkeypatch.setenv("VANTA_TRACKS__API__ENGINE", "needy")
+    monkeypatch.setenv("VANTA_TRACKS__API__MODEL", "any")
+    needy = engines(vanta("engines", "list", "--json"))["needy"]
+    assert needy["present"] is False
+    assert "pip install 'vanta-needy'" in needy["tracks"][0]["reason"]
+    assert "needs 'no_such_library'" in vanta("engines", "list").said
+    assert "pip install 'vanta-needy'" in vanta("engines", "list").said
+
+
+def test_a_check_asks_the_server_of_a_track(vanta: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VANTA_TRACKS__LOCAL__ENABLED", "false")
+    with (
+        anyio.from_thread.start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(Upstream(models=["gpt-4o-mini"])) as upstream,
+    ):
+        monkeypatch.setenv("OPENAI_BASE_URL", upstream.base_url)
+        done = vanta("engines", "list", "--check", "--json")
+        assert "well: " in vanta("engines", "list", "--check").out
+    assert done.code == 0, done.err
+    assert engines(done)["openai"]["tracks"][0]["health"]["ok"] is True
+
+
+def test_a_check_of_a_server_that_is_not_there_ends_in_1(
+    vanta: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VANTA_TRACKS__LOCAL__ENABLED", "false")
+    with nothing_listens() as url:
+        monkeypatch.setenv("OPENAI_BASE_URL", url)
+        done = vanta("engines", "list", "--check", "--json")
+    assert done.code == 1
+    assert engines(done)["openai"]["tracks"][0]["health"]["ok"] is False
+
+
+def test_an_engine_that_nothing_brings_is_told_with_the_nearest_name(
+    vanta: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VANTA_TRACKS__API__ENGINE", "openia")
+    monkeypatch.setenv("VANTA_TRACKS__API__MODEL", "any")
+    done = vanta("engines", "list")
+    assert (done.code, done.out) == (2, "")
+    assert "no engine is named 'openia'. Did you mean 'openai'?" in done.err
