@@ -43,10 +43,10 @@ def library() -> Any:
         return _ready["lib"]
 
 
-def _on_log(level: int, text: bytes, _data: object) -> None:
+def _on_log(level: int, text: bytes | None, _data: object) -> None:
     if _listener.lines is None and not _log.isEnabledFor(logging.DEBUG):
         return
-    line = text.decode("utf-8", "replace").rstrip("\n")
+    line = (text or b"").decode("utf-8", "replace").rstrip("\n")
     if _listener.lines is not None:
         _listener.lines.append((level, line))
     if line.strip(" ."):

@@ -12,9 +12,9 @@ from vanta.engine import GenerationRequest
 from vanta.errors import EngineError, ErrorKind
 from vanta.messages import Message
 from vanta_llamacpp.chat import ChatTemplate, TemplateFault
+from vanta_llamacpp.demands import check, gbnf
 from vanta_llamacpp.job import Prompt
 from vanta_llamacpp.model import Model
-from vanta_llamacpp.sampling import check, gbnf
 
 
 class Prompter:

@@ -7,69 +7,21 @@ library would end the process.
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from vanta.engine import Sampling
 from vanta.messages import TokenLogprob
+from vanta_llamacpp.candidates import Candidates
+from vanta_llamacpp.demands import MOST_RIVALS
 from vanta_llamacpp.faults import Faults
-from vanta_llamacpp.schema import SchemaFault, grammar_of
 from vanta_llamacpp.vocabulary import Vocabulary
 
 DEFAULTS = {"temperature": 0.8, "top_k": 40, "top_p": 0.95, "min_p": 0.05}
 PENALTY_WINDOW = 64
-LONGEST_GRAMMAR = 64 * 1024
-DEEPEST_GRAMMAR = 1000
-_MOST_RIVALS = 20
 _RANDOM_SEED = 0xFFFFFFFF
-
-
-def check(sampling: Sampling, vocabulary_size: int, faults: Faults) -> None:
-    """Raise `bad_request` for values that make no sense; cheap, needs no library."""
-    ranges: dict[str, tuple[float, float]] = {
-        "max_tokens": (1, 1 << 30),
-        "temperature": (0, 100),
-        "top_p": (0, 1),
-        "top_k": (0, 1 << 30),
-        "min_p": (0, 1),
-        "repeat_penalty": (0.01, 100),
-        "presence_penalty": (-100, 100),
-        "frequency_penalty": (-100, 100),
-        "logprobs": (0, _MOST_RIVALS),
-    }
-    for name, (least, most) in ranges.items():
-        value = getattr(sampling, name)
-        if value is not None and not least <= value <= most:
-            raise faults.bad_request(f"{name!r} is {value}; {least:g} to {most:g} make sense")
-    if "" in sampling.stop:
-        raise faults.bad_request("a stop string is empty", "Remove it.")
-    for token in sampling.logit_bias:
-        if not 0 <= token < vocabulary_size:
-            raise faults.bad_request(f"'logit_bias' names {token}, no token of {vocabulary_size}")
-    if sampling.grammar is not None and sampling.json_schema is not None:
-        raise faults.bad_request("both 'grammar' and 'json_schema' are set", "Leave one out.")
-
-
-def gbnf(sampling: Sampling, faults: Faults) -> str | None:
-    """The grammar that the answer must follow, None for none. Raises EngineError."""
-    grammar = sampling.grammar
-    if sampling.json_schema is not None:
-        try:
-            grammar = grammar_of(sampling.json_schema)
-        except SchemaFault as error:
-            raise faults.unsupported(f"the JSON schema cannot be kept: {error}") from error
-    if grammar is not None and (
-        len(grammar) > LONGEST_GRAMMAR or _depth(grammar) > DEEPEST_GRAMMAR
-    ):
-        raise faults.bad_request(
-            f"the grammar has {len(grammar)} characters, {_depth(grammar)} levels deep; "
-            f"{LONGEST_GRAMMAR} and {DEEPEST_GRAMMAR} are allowed",
-            "Simplify it; in a schema, lower 'maxLength' and 'maxItems'.",
-        )
-    return grammar
 
 
 class Sampler:
@@ -88,7 +40,7 @@ class Sampler:
         self._faults = faults
         self._rivals = sampling.logprobs
         self._grammar = self._compiled(grammar) if grammar is not None else None
-        self._candidates = _Candidates(lib, vocabulary.size) if self._grammar else None
+        self._candidates = Candidates(lib, vocabulary.size) if self._grammar else None
         self._chain = _chain(lib, vocabulary.size, sampling)
 
     def _compiled(self, grammar: str) -> Any:
@@ -117,7 +69,7 @@ class Sampler:
     def _size(self) -> int:
         return self._vocabulary.size
 
-    def _constrained(self, candidates: _Candidates, logits: Any) -> int:
+    def _constrained(self, candidates: Candidates, logits: Any) -> int:
         """Draw freely first and ask the grammar about that one token; only if it says no, let it
         go through the whole vocabulary (as llama.cpp does: far cheaper)."""
         token, _ = candidates.draw(logits, self._chain)
@@ -138,7 +90,7 @@ class Sampler:
         logits = _logits(self._lib, context, index, self._size).astype(np.float64)
         highest = logits.max()
         logits -= highest + np.log(np.exp(logits - highest).sum())
-        best = np.argpartition(logits, -_MOST_RIVALS)[-_MOST_RIVALS:] if self._rivals else ()
+        best = np.argpartition(logits, -MOST_RIVALS)[-MOST_RIVALS:] if self._rivals else ()
         top = sorted(best, key=lambda rival: -logits[rival])[: self._rivals]
         return TokenLogprob(
             self._text(token),
@@ -154,36 +106,6 @@ class Sampler:
         self._lib.llama_sampler_free(self._chain)
         if self._grammar is not None:
             self._lib.llama_sampler_free(self._grammar)
-
-
-class _Candidates:
-    """The whole vocabulary as the array that samplers sort, cut and choose from."""
-
-    def __init__(self, lib: Any, size: int) -> None:
-        self._lib = lib
-        self._rows = np.zeros(size, dtype=[("id", "i4"), ("logit", "f4"), ("p", "f4")])
-        self._ids = np.arange(size, dtype="i4")
-
-    def draw(self, logits: Any, *samplers: Any) -> tuple[int, float]:
-        """Apply `samplers` in turn; returns the chosen token and its logit then."""
-        self._rows["id"] = self._ids
-        self._rows["logit"] = logits
-        array = self._array(self._rows)
-        for sampler in samplers:
-            self._lib.llama_sampler_apply(sampler, ctypes.byref(array))
-        chosen = array.data[array.selected]
-        return int(chosen.id), float(chosen.logit)
-
-    def allowed(self, token: int, grammar: Any) -> bool:
-        """Whether `grammar` lets `token` follow."""
-        row = np.array([(token, 1.0, 0.0)], dtype=self._rows.dtype)
-        array = self._array(row)
-        self._lib.llama_sampler_apply(grammar, ctypes.byref(array))
-        return bool(np.isfinite(array.data[0].logit))
-
-    def _array(self, rows: Any) -> Any:
-        data = rows.ctypes.data_as(self._lib.llama_token_data_p)
-        return self._lib.llama_token_data_array(data, len(rows), -1, False)
 
 
 def _chain(lib: Any, size: int, sampling: Sampling) -> Any:
@@ -226,11 +148,3 @@ def _seed(seed: int | None) -> int:
 
 def _logits(lib: Any, context: Any, index: int, size: int) -> Any:
     return np.ctypeslib.as_array(lib.llama_get_logits_ith(context, index), shape=(size,))
-
-
-def _depth(grammar: Sequence[str] | str) -> int:
-    depth = deepest = 0
-    for character in grammar:
-        depth += (character == "(") - (character == ")")
-        deepest = max(deepest, depth)
-    return deepest

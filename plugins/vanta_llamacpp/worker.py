@@ -134,7 +134,7 @@ class Worker:
     def _count(self, job: Job, failure: EngineError | None, seconds: float) -> None:
         tally = self.tally
         tally.requests += 1
-        tally.stopped += job.stop_asked
+        tally.stopped += job.stop_asked and not job.finished
         tally.failed += failure is not None
         tally.input_tokens += job.read_tokens
         tally.cached_input_tokens += job.cached_tokens
