@@ -3,7 +3,8 @@
 The command line, scripts, servers and recorders all read this one stream. Invariant: events are
 frozen, JSON-ready (`to_dict`), and ordered: `TurnStarted` first, `TurnFinished` last and only if
 the turn has a reply, every text delta after the `Committed` or `Takeover` that it belongs to.
-The text of a reply is the concatenation of its `TextDelta`s. `at_s` is seconds on the monotonic
+The text of a reply is the concatenation of its `TextDelta`s since the last `Takeover` that
+restarts, unless an `Amended` replaces it. `at_s` is seconds on the monotonic
 clock since the turn began.
 """
 
@@ -70,13 +71,25 @@ class TextDelta(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Takeover(Event):
-    """The committed leg broke after `shown_chars` characters; another goes on from there."""
+    """The committed leg broke after `shown_chars` characters; another goes on from there, or, if
+    it `restarts`, answers anew: what was shown before is then void."""
 
     leg: int
     track: str
     from_leg: int
     from_track: str
     shown_chars: int
+    why: str
+    restarts: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amended(Event):
+    """A leg that finished later disagrees materially: `text` stands in place of what was shown."""
+
+    leg: int
+    track: str
+    text: str
     why: str
 
 
@@ -136,8 +149,9 @@ class LegTrace:
 
     Times are seconds since the turn began, None for what never happened. `state` is one of won,
     finished (it answered but lost), failed, rejected, cancelled, broken (it was committed and
-    broke). usage and cost_usd are of everything the leg produced, delivered or not;
-    `usage.exact` is False where they are estimates.
+    broke), amended (it won, and another's text replaced its own), verified (it judged). usage and
+    cost_usd are of everything the leg produced, delivered or not; `usage.exact` is False where
+    they are estimates.
     """
 
     leg: int

@@ -29,6 +29,8 @@ from vanta.models import ModelStore
 from vanta.opening import Parts, gather, make_tracks
 from vanta.plugins import PluginSet
 from vanta.prompts import Templates
+from vanta.scheduling.experience import Experience
+from vanta.scheduling.health import HealthRule
 from vanta.scheduling.policy import LegPlan, Policy
 from vanta.scheduling.takeover import anchor
 from vanta.session import Session
@@ -56,6 +58,8 @@ class Runtime:
         self._conversations: WeakValueDictionary[tuple[str, str], Conversation] = (
             WeakValueDictionary()
         )
+        breaker = parts.config.breaker
+        self._experience = Experience(HealthRule(breaker.failures, breaker.cooldown_s))
         self._system = functools.lru_cache(maxsize=256)(self._render_system)
 
     @property
@@ -126,6 +130,7 @@ class Runtime:
     def settings(
         self,
         *,
+        text: str,
         user: str,
         policy: str | Policy | None,
         track: str | None,
@@ -134,7 +139,7 @@ class Runtime:
         sampling: Sampling | None,
     ) -> TurnSettings:
         """The settings of one turn; see `vanta.session.TurnRules`."""
-        plan = self._policy(policy, track)
+        plan = self._experience.resolve(self._policy(policy, track))
         rule = plan.gate
         return TurnSettings(
             policy=plan,
@@ -147,6 +152,10 @@ class Runtime:
             off=self.off,
             system=self._system(user),
             ask_to_continue=self._ask_to_continue,
+            ask_to_verify=self._ask_to_verify,
+            experience=self._experience,
+            hard=self._is_hard(text, plan),
+            retries=self.config.retries,
         )
 
     def observe(self, event: Event) -> None:
@@ -198,6 +207,14 @@ class Runtime:
         """
         values = {"user": user, **self.config.variables, **(variables or {})}
         return self.templates.render(f"system/{system or self.config.system}", values)
+
+    def _is_hard(self, text: str, policy: Policy) -> bool | None:
+        """The router's word on a message, None if the policy does not ask it."""
+        return None
+
+    def _ask_to_verify(self, question: str, answer: str) -> str:
+        variables = {"question": question, "answer": answer}
+        return self.templates.render("verify/answer", variables)
 
     def _ask_to_continue(self, shown: str) -> str:
         variables = {"shown": shown, "anchor": anchor(shown)}

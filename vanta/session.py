@@ -28,6 +28,7 @@ class TurnRules(Protocol):
     def settings(
         self,
         *,
+        text: str,
         user: str,
         policy: str | Policy | None,
         track: str | None,
@@ -178,6 +179,7 @@ class Session:
         sampling: Sampling | None,
     ) -> Turn:
         settings = self._rules.settings(
+            text=text,
             user=self.user,
             policy=policy,
             track=track,

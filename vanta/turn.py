@@ -24,6 +24,7 @@ from vanta.engine import Sampling
 from vanta.errors import AllTracksFailed, NoTrack, StoreError
 from vanta.events import Event, Reply, Timings, Trace, TurnFinished, TurnStarted
 from vanta.messages import Message, Usage
+from vanta.scheduling.experience import Experience
 from vanta.scheduling.gate import Gate
 from vanta.scheduling.leg import Leg
 from vanta.scheduling.policy import Policy
@@ -48,6 +49,10 @@ class TurnSettings:
     off: Mapping[str, str]
     system: str
     ask_to_continue: Callable[[str], str]
+    ask_to_verify: Callable[[str, str], str]
+    experience: Experience
+    hard: bool | None
+    retries: int
 
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
@@ -126,7 +131,15 @@ class Turn:
                 skipped[name] = "the turn is private and this track is not"
             else:
                 allowed[name] = track
-        return allowed, skipped
+        return self._healthy(allowed, skipped), skipped
+
+    def _healthy(self, allowed: dict[str, Track], skipped: dict[str, str]) -> dict[str, Track]:
+        """`allowed` without the tracks that had better rest, unless none would be left."""
+        resting = self._settings.experience.refusals(allowed, anyio.current_time())
+        if len(resting) == len(allowed):
+            return allowed
+        skipped.update(resting)
+        return {name: track for name, track in allowed.items() if name not in resting}
 
     async def _plan(self, allowed: Mapping[str, Track], skipped: Mapping[str, str]) -> RacePlan:
         settings = self._settings
@@ -137,7 +150,10 @@ class Turn:
             sampling=settings.sampling,
             session=f"{self._conversation.user}/{self._conversation.session}",
             ask_to_continue=settings.ask_to_continue,
+            ask_to_verify=settings.ask_to_verify,
         )
+        now = anyio.current_time()
+        waits = settings.experience.waits_s(allowed, now)
         return RacePlan(
             policy=settings.policy,
             tracks=allowed,
@@ -147,6 +163,11 @@ class Turn:
             deadline_s=settings.deadline_s,
             stall_timeout_s=settings.stall_timeout_s,
             gate=settings.gate,
+            hard=settings.hard,
+            may_hedge=settings.experience.may_hedge(settings.policy),
+            retries=settings.retries,
+            earliest_s={name: self._now() + wait_s for name, wait_s in waits.items()},
+            experience=settings.experience,
         )
 
     async def _history(self) -> list[Exchange]:

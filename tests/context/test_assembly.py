@@ -120,6 +120,7 @@ def preparer(**changes: object) -> ContextPreparer:
         "sampling": Sampling(),
         "session": "ada/s",
         "ask_to_continue": lambda shown: f"go on after {shown}",
+        "ask_to_verify": lambda question, answer: f"is {answer} right for {question}?",
         **changes,
     }
     return ContextPreparer(**given)  # type: ignore[arg-type]

@@ -148,7 +148,7 @@ async def test_waiting_for_the_session_counts_towards_the_deadline(tmp_path: Pat
 
 
 async def test_a_turn_that_fails_leaves_the_history_as_it_was_and_a_record(tmp_path: Path) -> None:
-    engine = ScriptedEngine(scripts=[[Fail(ErrorKind.SERVER)], ["fine"]])
+    engine = ScriptedEngine(scripts=[[Fail(ErrorKind.AUTH)], ["fine"]])
     async with open_scripted(tmp_path, local=engine) as runtime:
         session = runtime.session("ada")
         with pytest.raises(AllTracksFailed):

@@ -11,6 +11,7 @@ import anyio
 from vanta.engine import GenerationRequest, Sampling
 from vanta.events import Event, TextDelta
 from vanta.messages import Message
+from vanta.scheduling.experience import Experience
 from vanta.scheduling.policy import Policy
 from vanta.scheduling.scheduler import Outcome, Race, RacePlan
 from vanta.testing import ScriptedEngine
@@ -33,6 +34,10 @@ class PlainPreparer:
             prefix=shown if can_continue else "",
         )
 
+    async def verification(self, track: Track, answer: str) -> GenerationRequest:
+        sampling = Sampling(max_tokens=1, logprobs=5)
+        return GenerationRequest((Message("user", f"is {answer} right?"),), sampling)
+
 
 @dataclass
 class Stage:
@@ -43,6 +48,9 @@ class Stage:
     deadline_s: float = 30.0
     stall_timeout_s: float = 30.0
     prices: Mapping[str, Price] = field(default_factory=dict)
+    hard: bool | None = None
+    retries: int = 0
+    experience: Experience = field(default_factory=Experience)
     events: list[Event] = field(default_factory=list)
     race: Race | None = None
 
@@ -58,6 +66,10 @@ class Stage:
             started_at=anyio.current_time() - late_s,
             deadline_s=self.deadline_s,
             stall_timeout_s=self.stall_timeout_s,
+            hard=self.hard,
+            may_hedge=self.experience.may_hedge(self.policy),
+            retries=self.retries,
+            experience=self.experience,
         )
         self.race = Race(plan, self.events.append)
         return await self.race.run()

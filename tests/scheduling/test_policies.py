@@ -169,7 +169,10 @@ def test_a_variant_keeps_what_it_does_not_change() -> None:
     assert variant == dataclasses.replace(
         HEDGE,
         name="mine",
-        legs=(HEDGE.legs[0], dataclasses.replace(HEDGE.legs[1], start_after_s=0.2)),
+        legs=(
+            HEDGE.legs[0],
+            dataclasses.replace(HEDGE.legs[1], start_after_s=0.2, delay_quantile=None),
+        ),
     )
 
 

@@ -8,6 +8,8 @@ from vanta.config.explain import Explanation
 from vanta.config.load import Loaded, load, ready, user_file
 from vanta.config.origin import Origin
 from vanta.config.schema import (
+    BreakerConfig,
+    BudgetConfig,
     Config,
     GateConfig,
     PluginsConfig,
@@ -17,6 +19,8 @@ from vanta.config.schema import (
 )
 
 __all__ = [
+    "BreakerConfig",
+    "BudgetConfig",
     "Config",
     "Explanation",
     "GateConfig",

@@ -111,11 +111,13 @@ class TrackConfig(_Table):
         default=False,
         description="True: what is said here stays on this machine; private turns need it.",
     )
-    input_usd_per_mtok: Price = Field(
-        default=0.0, description="The price of a million tokens read, in US dollars."
+    input_usd_per_mtok: Price | None = Field(
+        default=None,
+        description="US dollars for a million tokens read; unset: what vanta's price list says.",
     )
-    output_usd_per_mtok: Price = Field(
-        default=0.0, description="The price of a million tokens written, in US dollars."
+    output_usd_per_mtok: Price | None = Field(
+        default=None,
+        description="US dollars for a million tokens written; unset: what the price list says.",
     )
     sampling: SamplingConfig = Field(
         default=SamplingConfig(), description="How to sample where a call does not say."
@@ -151,6 +153,16 @@ class GateConfig(_Table):
         default=None, description="True turns down answers that decline to answer."
     )
 
+    early_exit: bool | None = Field(
+        None, description="True stops an answer that is already sure to be turned down."
+    )
+    verify_with: Text | None = Field(
+        None, description="A track that is asked for one token on an answer that is in doubt."
+    )
+    verify_margin: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="How near to its limit a mean logprob puts the answer in doubt."
+    )
+
     def to_rule(self, base: GateRule) -> GateRule:
         """`base` with what is set here."""
         told = {key: value for key, value in self if value is not None}
@@ -175,8 +187,19 @@ class PolicyConfig(_Table):
     hold_s: Seconds | None = Field(
         default=None, description="Seconds before which held-back legs may not win the turn."
     )
+    delay_quantile: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None,
+        description="Learn the delay: this quantile of how long the first track is silent.",
+    )
+    max_extra_share: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None, description="The share of turns in which delayed legs may start by the clock."
+    )
+    route_share: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None, description="The share of messages that the router shall call hard."
+    )
     takeover: TakeoverMode | None = Field(
-        default=None, description="When the winner breaks: `continue` on another track, or `fail`."
+        None,
+        description="When the winner breaks: another track may `continue` or `restart`, or `fail`.",
     )
     last_resort: bool | None = Field(
         default=None, description="True serves a turned-down answer if nothing else answered."
@@ -202,6 +225,9 @@ class PolicyConfig(_Table):
                 name=name,
                 tracks=self.tracks,
                 delay_s=self.delay_s,
+                delay_quantile=self.delay_quantile,
+                max_extra_share=self.max_extra_share,
+                route_share=self.route_share,
                 hold_s=self.hold_s,
                 takeover=self.takeover,
                 last_resort=self.last_resort,
@@ -224,6 +250,35 @@ class PluginsConfig(_Table):
     )
 
 
+class BreakerConfig(_Table):
+    """When a failing track is left alone."""
+
+    failures: Annotated[int, Field(ge=1)] = Field(
+        5, description="Failures in a row after which a track is left alone."
+    )
+    cooldown_s: Seconds = Field(
+        10.0, description="Seconds before one turn tries it again; doubled at each failure."
+    )
+
+
+class BudgetConfig(_Table):
+    """Caps on what may be spent; under any of them a paid reply without max_tokens has at most
+    reply_reserve tokens, so that its cost has an upper end."""
+
+    turn_usd: Price | None = Field(
+        default=None, description="US dollars that one turn may cost, all its legs together."
+    )
+    session_usd: Price | None = Field(
+        default=None, description="US dollars that one session may cost in all."
+    )
+    user_usd: Price | None = Field(
+        default=None, description="US dollars that one user may cost in all sessions and days."
+    )
+    day_usd: Price | None = Field(
+        default=None, description="US dollars that all users together may cost in a day (UTC)."
+    )
+
+
 class Config(_Table):
     """All that vanta can be told."""
 
@@ -234,6 +289,12 @@ class Config(_Table):
     stall_timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         default=15.0,
         description="Seconds without a word after which another track goes on with a reply.",
+    )
+    retries: Annotated[int, Field(ge=0)] = Field(
+        1, description="How often a track is asked again in a turn that has no other way."
+    )
+    breaker: BreakerConfig = Field(
+        default_factory=BreakerConfig, description="When a failing track is left alone."
     )
     system: Text = Field(
         default="default", description="The system prompt: a template of the folder `system/`."
@@ -251,6 +312,9 @@ class Config(_Table):
         description="The SQLAlchemy URL that conversations are kept at; unset: SQLite in data_dir.",
     )
     plugins: PluginsConfig = Field(default=PluginsConfig(), description="Which plugins are on.")
+    budget: BudgetConfig = Field(
+        default=BudgetConfig(), description="Caps on what may be spent; none is set by default."
+    )
     tracks: dict[Name, TrackConfig] = Field(
         default_factory=dict, description="The places in the race, by name."
     )

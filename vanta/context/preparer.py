@@ -15,6 +15,9 @@ from vanta.engine import GenerationRequest, Sampling
 from vanta.messages import Message
 from vanta.track import Track
 
+VERIFY_RIVALS = 5
+"""Rivals of a verifier's one token whose logprobs are asked for, to find yes and no among them."""
+
 
 class ContextPreparer:
     """Prepares the requests of one turn.
@@ -22,7 +25,7 @@ class ContextPreparer:
     system: the rendered system prompt. history: past exchanges, oldest first. sampling: what the
     turn asks for; its set fields go before the track's. session: key of the engine's KV cache.
     ask_to_continue: the message that asks an engine without prefix continuation to go on from a
-    shown text.
+    shown text. ask_to_verify: the message that asks whether an answer to a question is right.
     """
 
     def __init__(
@@ -34,6 +37,7 @@ class ContextPreparer:
         sampling: Sampling,
         session: str,
         ask_to_continue: Callable[[str], str],
+        ask_to_verify: Callable[[str, str], str],
     ) -> None:
         self._system = system
         self._history = history
@@ -41,10 +45,11 @@ class ContextPreparer:
         self._sampling = sampling
         self._session = session
         self._ask_to_continue = ask_to_continue
+        self._ask_to_verify = ask_to_verify
         self.report: dict[str, dict[str, Any]] = {}
 
     async def prepare(self, track: Track, *, shown: str, judged: bool) -> GenerationRequest:
-        """The request for one leg; see `vanta.scheduling.scheduler.Preparer`."""
+        """The request for one leg; see `vanta.scheduling.plan.Preparer`."""
         await track.engine.load()
         continues = bool(shown) and track.engine.capabilities.prefix_continuation
         tail = self._tail(shown, continues=continues)
@@ -57,6 +62,15 @@ class ContextPreparer:
             prefix=shown if continues else "",
             session=self._session,
         )
+
+    async def verification(self, track: Track, answer: str) -> GenerationRequest:
+        """The request for one token on `answer`; see `vanta.scheduling.plan.Preparer`."""
+        await track.engine.load()
+        question = Message("user", self._ask_to_verify(self._message.content, answer))
+        assembled = await assemble(track, "", (), (question,))
+        logprobs = VERIFY_RIVALS if track.engine.capabilities.logprobs else None
+        sampling = Sampling(max_tokens=1, temperature=0.0, logprobs=logprobs)
+        return GenerationRequest(assembled.messages, sampling)
 
     def _tail(self, shown: str, *, continues: bool) -> tuple[Message, ...]:
         if not shown:

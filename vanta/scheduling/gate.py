@@ -23,17 +23,28 @@ _REFUSAL = re.compile(
 )
 
 
+_REFUSAL_CHARS = 40
+_ENOUGH_TOKENS = 24
+_SURE_MARGIN = 0.7
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A gate's word. `score` is what was measured (None: nothing), `why` a short reason."""
+    """A gate's word. `score` is what was measured (None: nothing), `why` a short reason. An unsure
+    verdict is one that a verifier may overrule."""
 
     accepted: bool
     score: float | None
     why: str
+    unsure: bool = False
 
 
 class Gate(Protocol):
-    """What a plugin implements to judge answers. `name` is what `gate.use` refers to."""
+    """What a plugin implements to judge answers. `name` is what `gate.use` refers to.
+
+    A gate may also have `give_up(answer, rule) -> str | None`, asked now and then about an
+    unfinished answer: a reason stops it there and then (see `SignalsGate.give_up`).
+    """
 
     name: str
 
@@ -63,14 +74,27 @@ class SignalsGate:
             return Verdict(False, score, "cut off by its token limit")
         if rule.refusals and _REFUSAL.match(text):
             return Verdict(False, score, "declines to answer")
-        if (
-            rule.min_mean_logprob is not None
-            and score is not None
-            and score < rule.min_mean_logprob
-        ):
-            return Verdict(False, score, f"mean logprob {score:.2f} < {rule.min_mean_logprob:.2f}")
-        shown = "no logprobs" if score is None else f"mean logprob {score:.2f}"
-        return Verdict(True, score, f"good enough ({shown})")
+        return self._by_likelihood(score, rule)
+
+    def give_up(self, answer: Completion, rule: GateRule) -> str | None:
+        """Why an unfinished answer is sure enough to be turned down, None if it is not."""
+        if rule.refusals and len(answer.text) > _REFUSAL_CHARS and _REFUSAL.match(answer.text):
+            return "declines to answer"
+        score = mean_logprob(answer)
+        if rule.min_mean_logprob is None or score is None:
+            return None
+        if len(answer.logprobs) >= _ENOUGH_TOKENS and score < rule.min_mean_logprob - _SURE_MARGIN:
+            return f"mean logprob {score:.2f} after {len(answer.logprobs)} tokens"
+        return None
+
+    def _by_likelihood(self, score: float | None, rule: GateRule) -> Verdict:
+        least = rule.min_mean_logprob
+        if least is None or score is None:
+            return Verdict(True, score, "good enough (no logprobs)")
+        unsure = abs(score - least) <= rule.verify_margin
+        if score < least:
+            return Verdict(False, score, f"mean logprob {score:.2f} < {least:.2f}", unsure)
+        return Verdict(True, score, f"good enough (mean logprob {score:.2f})", unsure)
 
 
 def mean_logprob(answer: Completion) -> float | None:

@@ -84,6 +84,13 @@ class Leg:
         """True once somebody asked the leg to stop."""
         return self.stop_asked_s is not None
 
+    @property
+    def silent_s(self) -> float | None:
+        """Seconds before the first content, or until the leg was stopped without any; None for a
+        leg that failed."""
+        until = self.first_content_s or self.stop_asked_s
+        return None if until is None or self.error else until - self.started_s
+
     def stop(self) -> None:
         """Ask the leg to stop; its end confirms it. Harmless once it has ended."""
         if self.ended or self.stopped:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from vanta.errors import EngineError
 from vanta.events import (
+    Amended,
     Committed,
     Event,
     LegCancelled,
@@ -63,8 +64,11 @@ class TurnLog:
         """The turn binds itself to a leg."""
         self._emit(Committed(at_s=self._now(), leg=leg.number, track=leg.track.name, why=why))
 
-    def takeover(self, leg: Leg, broken: Leg) -> None:
-        """`leg` goes on where `broken` stopped."""
+    def takeover(self, leg: Leg, broken: Leg, *, restarts: bool) -> None:
+        """`leg` goes on where `broken` stopped, or answers anew in place of what was shown."""
+        shown_chars = len(self.shown)
+        if restarts:
+            self._shown.clear()
         self._emit(
             Takeover(
                 at_s=self._now(),
@@ -72,9 +76,17 @@ class TurnLog:
                 track=leg.track.name,
                 from_leg=broken.number,
                 from_track=broken.track.name,
-                shown_chars=len(self.shown),
+                shown_chars=shown_chars,
                 why=broken.error.message if broken.error else "it broke",
+                restarts=restarts,
             )
+        )
+
+    def amended(self, leg: Leg, text: str, why: str) -> None:
+        """The text of `leg` stands in place of what was shown."""
+        self._shown[:] = [text]
+        self._emit(
+            Amended(at_s=self._now(), leg=leg.number, track=leg.track.name, text=text, why=why)
         )
 
     def finished(self, leg: Leg) -> None:

@@ -6,13 +6,17 @@ The rules, each pinned by a test in `tests/scheduling`:
 2. At commit every losing leg is stopped, and its standing still is confirmed before the turn is
    over; what it produced after the stop (tokens, money, CPU seconds) is in the trace.
 3. A committed leg that breaks (cut, silent beyond the stall timeout, malformed) is taken over by
-   another track of the policy that continues the shown text; the seam is a `Takeover` event.
+   another track of the policy that continues the shown text, or answers anew if the policy says
+   so; the seam is a `Takeover` event.
 4. No leg fails silently and no error text becomes an answer. If all fail: one `AllTracksFailed`.
-5. The bill has every leg, losers and broken ones too, each at its track's price.
+5. The bill has every leg, losers, broken ones and verifications too, each at its track's price.
 6. A private turn never reaches a track that is not private, nor does it as a takeover: such a
    track is not among the turn's tracks.
 7. The deadline is one clock, started before the turn waited for its session.
 8. Cancelling the caller cancels every leg, at once, and waits until all stand still.
+
+(Rule 9, on side effects, comes with tools.) A track is asked again only if nothing else may answer,
+no text was shown, the error may pass and the deadline allows the wait; Retry-After is obeyed.
 
 How it works: `Race` is a state machine without awaits. Legs call it with deltas and ends, `run`
 calls it when a timer is due; each call moves the state as far as it goes. All on one event loop,
@@ -21,67 +25,34 @@ so nothing is locked. Time is the event loop's clock, so a virtual clock replays
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
 
 import anyio
 from anyio.abc import TaskGroup
 
 from vanta.engine import GenerationRequest
-from vanta.errors import AllTracksFailed, EngineError, ErrorKind, NoTrack
+from vanta.errors import AllTracksFailed, EngineError, NoTrack
 from vanta.events import Event
 from vanta.messages import Delta, FinishReason
-from vanta.scheduling.gate import Gate, SignalsGate, Verdict
+from vanta.scheduling.agreement import disagreement
+from vanta.scheduling.failures import backoff_s, stalled, too_late, turned_down
+from vanta.scheduling.gate import Verdict
+from vanta.scheduling.health import RETRYABLE
 from vanta.scheduling.leg import Leg
 from vanta.scheduling.log import TurnLog
-from vanta.scheduling.policy import LegPlan, Policy
+from vanta.scheduling.plan import Outcome, Preparer, RacePlan
+from vanta.scheduling.policy import LegPlan
+from vanta.scheduling.starts import Starts
 from vanta.scheduling.takeover import Seam
+from vanta.scheduling.verification import probability_of_yes
 from vanta.track import Track
 
+__all__ = ["Outcome", "Preparer", "Race", "RacePlan", "too_late"]
 
-class Preparer(Protocol):
-    """Builds what a track is asked; the session implements it."""
-
-    async def prepare(self, track: Track, *, shown: str, judged: bool) -> GenerationRequest:
-        """The request for one leg.
-
-        shown: the text already shown, which a takeover has to continue, else "". judged: whether
-        a gate will look at the answer, so that it wants logprobs. Raises EngineError
-        (context_overflow...), which fails this leg alone.
-        """
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class RacePlan:
-    """All that a race needs to know.
-
-    tracks: those that may take part, by name; skipped: why the others may not. started_at: when
-    the turn's clock began, on the event loop's clock. deadline_s, stall_timeout_s: seconds.
-    """
-
-    policy: Policy
-    tracks: Mapping[str, Track]
-    preparer: Preparer
-    started_at: float
-    deadline_s: float
-    stall_timeout_s: float
-    gate: Gate = field(default_factory=SignalsGate)
-    skipped: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a race ended: the serving leg and the whole text, or the failure."""
-
-    text: str
-    leg: Leg | None
-    finish_reason: FinishReason | None
-    first_content_s: float | None
-    legs: tuple[Leg, ...]
-    failure: AllTracksFailed | None = None
+EARLY_EXIT_EVERY = 8
+"""Deltas between two looks of the gate at an unfinished answer."""
 
 
 class Race:
@@ -92,9 +63,11 @@ class Race:
 
     def __init__(self, plan: RacePlan, emit: Callable[[Event], None]) -> None:
         self._plan = plan
-        self._waiting = [leg for leg in plan.policy.legs if leg.track in plan.tracks]
-        if not self._waiting:
+        able = [_not_before(leg, plan.earliest_s) for leg in plan.policy.legs]
+        able = [leg for leg in able if leg.track in plan.tracks]
+        if not able:
             raise NoTrack(plan.policy.name, plan.skipped)
+        self._starts = Starts(able, hard=plan.hard, may_hedge=plan.may_hedge)
         self._log = TurnLog(emit, self.now)
         self._legs: list[Leg] = []
         self._committed: Leg | None = None
@@ -137,14 +110,19 @@ class Race:
             return
         if text:
             leg.pending.append(text)
+        if leg.plan.commit_on == "verdict" and leg.deltas % EARLY_EXIT_EVERY == 0:
+            self._give_up_early(leg)
         if leg.deltas == 1 or leg.resumes or leg.first_content_s == leg.last_delta_s:
             self._advance()
 
     def on_end(self, leg: Leg) -> None:
         """Note how a leg ended and move on."""
+        self._plan.experience.ended(leg, anyio.current_time())
         if leg.stopped:
             if leg.state == "cancelled":
                 self._log.cancelled(leg)
+        elif leg.state == "verified":
+            self._tell_verified(leg)
         elif leg.error:
             self._lose(leg, leg.error)
         else:
@@ -156,7 +134,12 @@ class Race:
         rule = self._plan.policy.gate
         if rule is None:
             return Verdict(True, None, "the policy has no gate")
-        return await self._plan.gate.judge(leg.fold.completion(), rule)
+        answer = leg.fold.completion()
+        verdict = await self._plan.gate.judge(answer, rule)
+        verifier = self._plan.tracks.get(rule.verify_with or "")
+        if not verdict.unsure or verifier is None:
+            return verdict
+        return await self._verify(verifier, leg, verdict)
 
     def _advance(self) -> None:
         """Do all that is due now, and let the timer loop look at its timers again."""
@@ -171,8 +154,8 @@ class Race:
         if self._committed is None:
             self._try_commit()
         if self._committed and self._committed.finished:
-            self._end(self._committed, self._committed.fold.completion().finish_reason)
-        elif self._committed is None and not self._alive():
+            self._settle(self._committed)
+        elif self._committed is None and not self._alive() and not self._starts.timed:
             self._nothing_left()
 
     def _alive(self) -> list[Leg]:
@@ -184,24 +167,14 @@ class Race:
     # Starting legs
 
     def _start_due(self) -> None:
-        for plan in list(self._waiting):
-            if plan.start_after_s is not None and self.now() >= plan.start_after_s:
-                self._start_waiting(plan, _clock_reason(plan))
-        if not self._legs and not self._timed():
-            self._start_waiting(self._waiting[0], "no track before it can take part")
-
-    def _timed(self) -> list[LegPlan]:
-        """Legs that the clock alone will start."""
-        return [plan for plan in self._waiting if plan.start_after_s is not None]
-
-    def _start_waiting(self, plan: LegPlan, why: str) -> None:
-        self._waiting.remove(plan)
-        self._start(plan, why)
+        for plan, why in self._starts.due(self.now()):
+            self._start(plan, why)
 
     def _start(self, plan: LegPlan, why: str, *, resumes: bool = False) -> None:
         track = self._plan.tracks[plan.track]
         leg = Leg(len(self._legs), plan, track, why, self, resumes=resumes)
         self._legs.append(leg)
+        self._plan.experience.asked(leg, anyio.current_time())
         self._log.started(leg)
         shown = self._log.shown if resumes else ""
         if resumes and not track.engine.capabilities.prefix_continuation:
@@ -215,17 +188,19 @@ class Race:
 
     def _call_reserve(self, why: str) -> None:
         """Start the next leg that is still waiting: what it waited for will not come."""
-        if self._waiting:
-            self._start_waiting(self._waiting[0], why)
+        plan = self._starts.call()
+        if plan:
+            self._start(plan, why)
 
     def _call_successor(self, why: str) -> None:
-        """Start the next track that can go on from the shown text."""
-        if self._plan.policy.takeover == "fail":
+        """Start the next track that can go on from the shown text, or answer anew."""
+        mode = self._plan.policy.takeover
+        if mode == "fail" or self._alive():
             return
         failed = {leg.track.name for leg in self._legs if leg.error}
         for name in self._plan.policy.tracks:
             if name in self._plan.tracks and name not in failed:
-                self._start(LegPlan(name), why, resumes=True)
+                self._start(LegPlan(name), why, resumes=mode == "continue")
                 return
 
     # Committing
@@ -245,26 +220,26 @@ class Race:
             return leg.verdict.why if leg.verdict and leg.verdict.accepted else None
         if not (leg.has_content or leg.finished):
             return None
-        if self.now() >= leg.plan.hold_s:
-            held = leg.plan.hold_s
-            return f"no rival spoke within {held:g} s" if held else "first content"
+        held_s = _hold(leg.plan)
+        if self.now() >= held_s:
+            return f"no rival spoke within {held_s:g} s" if held_s else "first content"
         return None if self._rivals_before(leg) else "no rival is left"
 
     def _rivals_before(self, held: Leg) -> bool:
         """Whether a leg with a shorter hold than `held` may still speak."""
-        rivals = [leg.plan for leg in self._alive()] + self._timed()
-        return any(plan.hold_s < held.plan.hold_s for plan in rivals)
+        rivals = [*(leg.plan for leg in self._alive()), *self._starts.timed]
+        return any(_hold(plan) < _hold(held.plan) for plan in rivals)
 
     def _commit(self, leg: Leg, why: str) -> None:
         """Bind the turn to `leg`: stop the others, show what it has."""
         self._committed = leg
         leg.committed_s = self.now()
         for rival in self._alive():
-            if rival is not leg:
+            if rival is not leg and not rival.plan.amends:
                 self._dismiss(rival)
-        self._waiting.clear()
+        self._starts.clear()
         if self._broken:
-            self._log.takeover(leg, self._broken)
+            self._log.takeover(leg, self._broken, restarts=not leg.resumes)
         else:
             self._log.committed(leg, why)
         self._log.text(leg, "".join(leg.pending))
@@ -282,9 +257,7 @@ class Race:
             leg.pending.append(rest)
         self._log.finished(leg)
         if leg.verdict and not leg.verdict.accepted:
-            leg.state = "rejected"
-            self._log.rejected(leg, leg.verdict)
-            self._call_reserve(f"{leg.track.name} was rejected: {leg.verdict.why}")
+            self._turn_down(leg, leg.verdict)
 
     def _lose(self, leg: Leg, error: EngineError) -> None:
         """A leg broke: say so, and let another answer or go on."""
@@ -308,11 +281,11 @@ class Race:
     def _next_timer_s(self) -> float:
         """When, in seconds of the turn, time alone will change something next."""
         timers = [self._plan.deadline_s]
-        timers += [plan.start_after_s or 0.0 for plan in self._timed()]
-        for leg in self._alive():
-            timers.append(self._stalls_at(leg))
-            if self._committed is None and leg.plan.hold_s > self.now():
-                timers.append(leg.plan.hold_s)
+        timers += self._starts.next_s()
+        timers += [self._stalls_at(leg) for leg in self._alive()]
+        if self._committed is None:
+            holds = [_hold(leg.plan) for leg in self._alive()]
+            timers += [held_s for held_s in holds if held_s > self.now()]
         return min(timers)
 
     def _stalls_at(self, leg: Leg) -> float:
@@ -323,11 +296,7 @@ class Race:
     def _break_stalled(self) -> None:
         for leg in self._alive():
             if self._stalls_at(leg) <= self.now():
-                error = leg.error_of(
-                    ErrorKind.TIMEOUT,
-                    f"silent for {self._plan.stall_timeout_s:g} s in the middle of its answer",
-                    "Raise stall_timeout_s if the server is only slow.",
-                )
+                error = stalled(leg, self._plan.stall_timeout_s)
                 leg.fail(error)
                 self._lose(leg, error)
 
@@ -342,11 +311,14 @@ class Race:
         for leg in self._alive():
             if leg is not serving:
                 self._time_out(leg)
-        if serving:
+        if serving is None:
+            self._starts.clear()
+            self._nothing_left()
+        elif serving.finished:
+            self._end(serving, serving.fold.completion().finish_reason)
+        else:
             serving.stop()
             self._end(serving, "deadline")
-        else:
-            self._nothing_left()
 
     def _time_out(self, leg: Leg) -> None:
         error = too_late(leg.track, self._plan.deadline_s)
@@ -354,11 +326,72 @@ class Race:
         leg.state = "failed"
         self._log.failed(leg, error)
 
+    # Judging and amending
+
+    def _give_up_early(self, leg: Leg) -> None:
+        """Stop an answer that the gate is already sure to turn down."""
+        rule = self._plan.policy.gate
+        give_up = getattr(self._plan.gate, "give_up", None)
+        if rule is None or not rule.early_exit or give_up is None:
+            return
+        why = give_up(leg.fold.completion(), rule)
+        if why:
+            leg.stop()
+            self._turn_down(leg, Verdict(False, None, f"stopped early: {why}"))
+
+    def _turn_down(self, leg: Leg, verdict: Verdict) -> None:
+        leg.verdict = verdict
+        leg.state = "rejected"
+        self._log.rejected(leg, verdict)
+        self._call_reserve(f"{leg.track.name} was rejected: {verdict.why}")
+
+    async def _verify(self, track: Track, judged: Leg, verdict: Verdict) -> Verdict:
+        """Ask another track for one token on an answer that the gate is unsure of."""
+        plan = LegPlan(track.name)
+        leg = Leg(len(self._legs), plan, track, f"verifies leg {judged.number}", self, resumes=True)
+        leg.state = "verified"
+        self._legs.append(leg)
+        self._plan.experience.asked(leg, anyio.current_time())
+        self._log.started(leg)
+        answer = judged.fold.completion().text
+
+        async def prepare(track: Track) -> GenerationRequest:
+            return await self._plan.preparer.verification(track, answer)
+
+        await leg.run(prepare)
+        yes = probability_of_yes(leg.fold.completion())
+        if leg.error or yes is None:
+            return verdict
+        return Verdict(yes >= 0.5, yes, f"{track.name} finds it right with probability {yes:.2f}")
+
+    def _tell_verified(self, leg: Leg) -> None:
+        if leg.error:
+            self._log.failed(leg, leg.error)
+        else:
+            self._log.finished(leg)
+
+    def _settle(self, winner: Leg) -> None:
+        """The committed leg has finished: wait for a leg that may amend it, then end."""
+        rest = [leg for leg in self._alive() if leg is not winner]
+        for leg in rest:
+            if not leg.finished:
+                return
+            text = "".join(leg.pending)
+            why = disagreement(self._log.shown, text)
+            if why:
+                winner.state = "amended"
+                self._log.amended(leg, text, why)
+                self._end(leg, leg.fold.completion().finish_reason)
+                return
+        self._end(winner, winner.fold.completion().finish_reason)
+
     # Ends of the turn
 
     def _nothing_left(self) -> None:
-        """No leg may still answer: a rejected answer is better than none, an error is the last."""
-        rejected = [leg for leg in self._legs if leg.state == "rejected"]
+        """No leg may still answer: ask again; else a rejected answer is better than none."""
+        if self._ask_again():
+            return
+        rejected = [leg for leg in self._legs if leg.state == "rejected" and leg.finished]
         if rejected and self._plan.policy.last_resort and self._broken is None:
             best = min(rejected, key=self._preference)
             best.state = "running"
@@ -367,10 +400,22 @@ class Race:
             return
         self._end(None, None, AllTracksFailed(self._causes(), partial=self._log.shown))
 
+    def _ask_again(self) -> bool:
+        """Have the failed tracks that may recover in time begin once more; False if none may."""
+        if self._broken:
+            return False
+        for leg in {leg.track.name: leg for leg in self._legs if leg.error}.values():
+            attempt = sum(other.track is leg.track for other in self._legs)
+            at_s = self.now() + backoff_s(leg.error, attempt)
+            passing = leg.error is not None and leg.error.kind in RETRYABLE
+            if passing and attempt <= self._plan.retries and at_s < self._plan.deadline_s:
+                self._starts.add(leg.plan, at_s)
+        return bool(self._starts.timed)
+
     def _causes(self) -> list[EngineError]:
         """Why each leg of the turn gave no answer; of those that never began, the deadline."""
-        causes = [leg.error or _turned_down(leg) for leg in self._legs if leg.error or leg.verdict]
-        late = [self._plan.tracks[leg.track] for leg in self._waiting]
+        causes = [leg.error or turned_down(leg) for leg in self._legs if leg.error or leg.verdict]
+        late = list(self._plan.tracks.values())
         return causes or [too_late(track, self._plan.deadline_s) for track in late]
 
     def _end(
@@ -385,23 +430,13 @@ class Race:
         self._outcome = Outcome(self._log.shown, leg, reason, first, self.legs, failure)
 
 
-def too_late(track: Track, deadline_s: float) -> EngineError:
-    """The error of a track that had no chance to answer before the turn's deadline."""
-    error = EngineError(
-        ErrorKind.TIMEOUT,
-        f"the turn's deadline of {deadline_s:g} s passed before it could answer",
-        engine=track.engine.name,
-        model=track.engine.model,
-        suggestion="Raise deadline_s, or choose a policy with a faster track.",
-    )
-    error.track = track.name
-    return error
+def _hold(plan: LegPlan) -> float:
+    return math.inf if plan.hold_s is None else plan.hold_s
 
 
-def _turned_down(leg: Leg) -> EngineError:
-    why = leg.verdict.why if leg.verdict else "no verdict"
-    return leg.error_of(ErrorKind.SERVER, f"the gate turned its answer down: {why}")
-
-
-def _clock_reason(plan: LegPlan) -> str:
-    return f"after {plan.start_after_s:g} s of silence" if plan.start_after_s else "at once"
+def _not_before(plan: LegPlan, earliest_s: Mapping[str, float]) -> LegPlan:
+    """`plan`, but not by the clock before its track may be asked."""
+    earliest = earliest_s.get(plan.track, 0.0)
+    if plan.start_after_s is None or plan.start_after_s >= earliest:
+        return plan
+    return dataclasses.replace(plan, start_after_s=earliest)

@@ -1,0 +1,76 @@
+"""What a race needs to know before it begins, and what it leaves behind.
+
+Invariant: a plan is frozen; everything that a race may ask of the rest of vanta is named here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from vanta.engine import GenerationRequest
+from vanta.errors import AllTracksFailed
+from vanta.messages import FinishReason
+from vanta.scheduling.experience import Experience
+from vanta.scheduling.gate import Gate, SignalsGate
+from vanta.scheduling.leg import Leg
+from vanta.scheduling.policy import Policy
+from vanta.scheduling.starts import MayHedge
+from vanta.track import Track
+
+
+class Preparer(Protocol):
+    """Builds what a track is asked; the session implements it."""
+
+    async def prepare(self, track: Track, *, shown: str, judged: bool) -> GenerationRequest:
+        """The request for one leg.
+
+        shown: the text already shown, which a takeover has to continue, else "". judged: whether
+        a gate will look at the answer, so that it wants logprobs. Raises EngineError
+        (context_overflow...), which fails this leg alone.
+        """
+        ...
+
+    async def verification(self, track: Track, answer: str) -> GenerationRequest:
+        """The request that asks a track for one token: is `answer` right? Raises EngineError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RacePlan:
+    """All that a race needs to know.
+
+    tracks: those that may take part, by name; skipped: why the others may not. started_at: when
+    the turn's clock began, on the event loop's clock. deadline_s, stall_timeout_s: seconds.
+    hard: what the router says of the message, None if it was not asked. may_hedge: whether a
+    delayed leg may start by its clock, asked once for each. retries: how often one track is asked
+    again. earliest_s: tracks that must not be asked before that second of the turn. experience is
+    told of every leg.
+    """
+
+    policy: Policy
+    tracks: Mapping[str, Track]
+    preparer: Preparer
+    started_at: float
+    deadline_s: float
+    stall_timeout_s: float
+    gate: Gate = field(default_factory=SignalsGate)
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    hard: bool | None = None
+    may_hedge: MayHedge = lambda _track: True
+    retries: int = 1
+    earliest_s: Mapping[str, float] = field(default_factory=dict)
+    experience: Experience = field(default_factory=Experience)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a race ended: the serving leg and the whole text, or the failure."""
+
+    text: str
+    leg: Leg | None
+    finish_reason: FinishReason | None
+    first_content_s: float | None
+    legs: tuple[Leg, ...]
+    failure: AllTracksFailed | None = None
