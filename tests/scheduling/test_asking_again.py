@@ -11,7 +11,7 @@ from vanta.events import LegStarted
 from vanta.scheduling.experience import Experience
 from vanta.scheduling.failures import BACKOFF_S, backoff_s
 from vanta.scheduling.health import HealthRule, TrackHealth
-from vanta.scheduling.policy import LOCAL, PREFER, RACE
+from vanta.scheduling.policy import HEDGE, LOCAL, PREFER
 from vanta.testing import Fail, Say, ScriptedEngine
 
 
@@ -61,7 +61,7 @@ async def test_a_wait_beyond_the_deadline_is_not_begun() -> None:
 @pytest.mark.anyio
 async def test_nothing_is_retried_while_another_track_may_answer() -> None:
     local = ScriptedEngine(Fail(busy()))
-    stage = Stage(RACE, {"local": local, "api": ScriptedEngine(Say("ok"))}, retries=3)
+    stage = Stage(HEDGE, {"local": local, "api": ScriptedEngine(Say("ok"))}, retries=3)
     assert (await stage.run()).text == "ok"
     assert len(local.runs) == 1
 

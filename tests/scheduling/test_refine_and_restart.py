@@ -57,7 +57,7 @@ async def test_an_api_that_agrees_changes_nothing() -> None:
 @pytest.mark.parametrize("then", [Fail(ErrorKind.SERVER), Hang()])
 async def test_an_api_that_fails_or_is_late_leaves_the_local_answer(then: Fail | Hang) -> None:
     gate = anyio.Event()
-    stage = await refined(ScriptedEngine(Wait(gate), then), "The answer.", gate, deadline_s=0.1)
+    stage = await refined(ScriptedEngine(Wait(gate), then), "The answer.", gate, deadline_s=0.4)
     outcome = stage.outcome  # type: ignore[attr-defined]
     assert (outcome.text, outcome.finish_reason) == ("The answer.", "stop")
 

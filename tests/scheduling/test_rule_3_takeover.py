@@ -64,7 +64,7 @@ async def test_a_track_without_prefixes_is_asked_to_go_on_and_its_overlap_is_cut
 @pytest.mark.anyio
 async def test_a_winner_that_falls_silent_is_taken_over() -> None:
     api = ScriptedEngine(Say(WHOLE[:17]), Hang())
-    stage = Stage(PREFER, {"api": api, "local": ScriptedEngine(WHOLE)}, stall_timeout_s=0.02)
+    stage = Stage(PREFER, {"api": api, "local": ScriptedEngine(WHOLE)}, stall_timeout_s=0.15)
     outcome = await stage.run()
     assert outcome.text == WHOLE
     assert [event.error["kind"] for event in stage.of(LegFailed)] == ["timeout"]

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 async def test_a_reply_that_is_still_being_written_is_cut_and_says_so() -> None:
     engine = ScriptedEngine(Say("so far"), Hang())
-    stage = Stage(LOCAL, {"local": engine}, deadline_s=0.03)
+    stage = Stage(LOCAL, {"local": engine}, deadline_s=0.2)
     outcome = await stage.run()
     assert (outcome.text, outcome.finish_reason) == ("so far", "deadline")
     assert engine.streaming == 0
@@ -22,7 +22,7 @@ async def test_a_reply_that_is_still_being_written_is_cut_and_says_so() -> None:
 
 async def test_silence_until_the_deadline_is_a_timeout_of_each_track() -> None:
     stage = Stage(
-        RACE, {"local": ScriptedEngine(Hang()), "api": ScriptedEngine(Hang())}, deadline_s=0.03
+        RACE, {"local": ScriptedEngine(Hang()), "api": ScriptedEngine(Hang())}, deadline_s=0.2
     )
     failure = (await stage.run()).failure
     assert failure is not None
@@ -39,14 +39,14 @@ async def test_a_turn_whose_time_is_already_up_asks_no_engine() -> None:
 
 async def test_the_text_of_a_leg_that_is_held_back_is_served_at_the_deadline() -> None:
     api, local = ScriptedEngine(Hang()), ScriptedEngine(Say("a net"), Hang())
-    stage = Stage(PREFER, {"api": api, "local": local}, deadline_s=0.05)
+    stage = Stage(PREFER, {"api": api, "local": local}, deadline_s=0.25)
     outcome = await stage.run()
     assert (outcome.text, outcome.finish_reason) == ("a net", "deadline")
 
 
 async def test_a_turned_down_answer_is_served_at_the_deadline_rather_than_none() -> None:
     local = ScriptedEngine(Say("I cannot help with that"))
-    stage = Stage(CASCADE, {"local": local, "api": ScriptedEngine(Hang())}, deadline_s=0.05)
+    stage = Stage(CASCADE, {"local": local, "api": ScriptedEngine(Hang())}, deadline_s=0.25)
     outcome = await stage.run()
     assert outcome.text == "I cannot help with that"
     assert ("api", "failed") in states(outcome)
@@ -54,7 +54,7 @@ async def test_a_turned_down_answer_is_served_at_the_deadline_rather_than_none()
 
 async def test_a_hedge_whose_delay_lies_beyond_the_deadline_never_starts() -> None:
     api = ScriptedEngine(Say("never"))
-    stage = Stage(HEDGE, {"local": ScriptedEngine(Hang()), "api": api}, deadline_s=0.03)
+    stage = Stage(HEDGE, {"local": ScriptedEngine(Hang()), "api": api}, deadline_s=0.2)
     assert (await stage.run()).failure is not None
     assert api.runs == []
 
@@ -62,7 +62,7 @@ async def test_a_hedge_whose_delay_lies_beyond_the_deadline_never_starts() -> No
 async def test_the_deadline_in_the_middle_of_a_takeover_keeps_what_was_shown() -> None:
     api = ScriptedEngine(Say("half an"), Fail(ErrorKind.NETWORK))
     local = ScriptedEngine(scripts=[[Hang()]])
-    stage = Stage(PREFER, {"api": api, "local": local}, deadline_s=0.05)
+    stage = Stage(PREFER, {"api": api, "local": local}, deadline_s=0.25)
     outcome = await stage.run()
     assert (outcome.text, outcome.finish_reason) == ("half an", "deadline")
     assert states(outcome)[0] == ("api", "broken")
