@@ -26,7 +26,7 @@ COMMANDS: Mapping[str, str] = {
     "ask": "Ask one question and print the reply.",
     "chat": "Talk, with the reply as it is written.",
     "run": "Run scripted conversations and judge the replies.",
-    "demo": "See both tracks race, hedge, cascade and take over.",
+    "demo": "See both tracks race, cascade and take over.",
     "models": "List, inspect, fetch and verify models.",
     "engines": "List engines and what they can do.",
     "plugins": "List plugins and what they bring.",

@@ -41,7 +41,7 @@ def demo(
         str | None, typer.Option("--model", metavar="NAME", help="The local model to use.")
     ] = None,
 ) -> None:
-    """See both tracks race, hedge, cascade and take over.
+    """See both tracks race, cascade and take over.
 
     The api track is the one that OPENAI_API_KEY or OPENAI_BASE_URL name; without them it is a
     server on this machine, with a delay that is stated.

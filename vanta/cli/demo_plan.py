@@ -14,6 +14,7 @@ from vanta.cli.loopback import Loopback
 
 MODEL = "smollm2-135m-instruct"
 CUT_AFTER = 9
+NET_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,8 @@ TURNS = (
     DemoTurn(
         "prefer",
         "What is this city famous for?",
-        "The api is wanted, local runs beside it as the net. The api speaks in time and wins.",
+        "The api is wanted, and local runs beside it as the net: if the api speaks within "
+        f"{NET_S:g} s, it wins, else local does.",
     ),
     DemoTurn(
         "cascade",
@@ -75,8 +77,10 @@ class Stage:
             "store_url": store_url,
             "tracks": {"local": local, "api": api, "api-cut": _served(self.cut, sampling)},
             "policies": {
+                "prefer": {"hold_s": NET_S},
                 "cascade": {"gate": {"min_mean_logprob": -0.05}},
-                "takeover": {"base": "prefer", "tracks": ["api-cut", "local"]},
+                # Held so long that the track which breaks is sure to speak first.
+                "takeover": {"base": "prefer", "tracks": ["api-cut", "local"], "hold_s": 30.0},
             },
         }
 

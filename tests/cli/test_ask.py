@@ -1,0 +1,203 @@
+"""`vanta ask`, run as a user runs it: what goes where, and what every mistake says."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from functools import partial
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from tests.cli.stage import COMMAND, Stage
+from vanta.testing.upstream import Behaviour, Upstream, nothing_listens
+
+
+def test_stdout_has_the_text_of_the_reply_and_nothing_else(stage: Stage) -> None:
+    told = stage.vanta("ask", "echo", "good", "day")
+    assert (told.returncode, told.stdout, told.stderr) == (0, "good day\n", "")
+
+
+def test_the_question_may_be_piped_in(stage: Stage) -> None:
+    assert stage.vanta("ask", stdin="echo from a pipe\n").stdout == "from a pipe\n"
+
+
+def test_a_dash_stands_for_what_is_piped_in(stage: Stage) -> None:
+    told = stage.vanta("ask", "echo summarise:", "-", stdin="a long text\n")
+    assert told.stdout == "summarise:\n\na long text\n"
+
+
+@pytest.mark.parametrize("stdin", ["", " \n"])
+def test_an_empty_question_is_a_usage_error(stage: Stage, stdin: str) -> None:
+    told = stage.vanta("ask", stdin=stdin)
+    assert told.returncode == 2
+    assert "the question is empty" in told.stderr
+
+
+def test_json_is_the_reply_as_one_object(stage: Stage) -> None:
+    reply = json.loads(stage.vanta("ask", "--json", "--track", "api", "x").stdout)
+    assert (reply["text"], reply["track"], reply["model"]) == ("the api answers", "api", "stage-2")
+    assert reply["usage"]["output_tokens"] == 3
+    assert reply["cost_usd"] == pytest.approx(3e-6)
+    assert reply["timings"]["duration_s"] > 0
+    assert [leg["state"] for leg in reply["trace"]["legs"]] == ["won"]
+
+
+def test_verbose_says_on_stderr_who_speaks(stage: Stage) -> None:
+    told = stage.vanta("ask", "-v", "echo hello")
+    assert told.stdout == "hello\n"
+    assert "local speaks" in told.stderr
+    assert "local (stage-1)" in told.stderr
+
+
+def test_a_takeover_keeps_stdout_whole_and_is_said_on_stderr(stage: Stage) -> None:
+    told = stage.vanta("ask", "-v", "--policy", "cascade", "fail network")
+    assert told.stdout == "the api answers\n"
+    assert "local failed: network" in told.stderr
+
+
+def test_a_session_goes_on_where_it_was(stage: Stage) -> None:
+    first = json.loads(stage.vanta("ask", "--json", "-s", "ada", "echo one").stdout)
+    second = json.loads(stage.vanta("ask", "--json", "-s", "ada", "echo two").stdout)
+    fresh = json.loads(stage.vanta("ask", "--json", "echo two").stdout)
+    assert second["usage"]["input_tokens"] > first["usage"]["input_tokens"]
+    assert fresh["usage"]["input_tokens"] == first["usage"]["input_tokens"]
+
+
+def test_a_private_question_stays_off_tracks_that_are_not_private(stage: Stage) -> None:
+    told = stage.vanta("ask", "--private", "echo x")
+    assert told.returncode == 2
+    assert "private" in told.stderr
+    assert stage.happened() == []
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (["--track", "locl"], "Did you mean 'local'?"),
+        (["--policy", "rcae"], "Did you mean 'race'?"),
+        (["--track", "local", "--policy", "race"], "exclude each other"),
+        (["--deadline", "0"], "more than 0 seconds"),
+        (["--nosuch"], "No such option"),
+        (["--config", "nowhere.toml"], "nowhere.toml"),
+    ],
+)
+def test_a_mistake_is_named_with_the_way_out(stage: Stage, argv: list[str], told: str) -> None:
+    done = stage.vanta("ask", *argv, "echo x")
+    assert done.returncode == 2
+    assert told in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('deadline_s = "soon"', "deadline_s"),
+        ("deadlin_s = 3", "Did you mean 'deadline_s'?"),
+        ("deadline_s = ", "stage.toml"),
+    ],
+)
+def test_a_wrong_configuration_names_file_and_key(stage: Stage, line: str, told: str) -> None:
+    stage.config.write_text(f"{line}\n")
+    done = stage.vanta("ask", "echo x")
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "stage.toml" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_when_every_track_fails_each_one_has_a_line(stage: Stage) -> None:
+    stage.config.write_text(
+        stage.config.read_text().replace("options = {says", "# options = {says")
+    )
+    done = stage.vanta("ask", "--policy", "race", "fail auth")
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    assert lines[0] == "error: no track could answer:"
+    assert sorted(line.split("'")[1] for line in lines[1:]) == ["api", "local"]
+
+
+def test_a_server_that_is_not_there_is_named_with_what_to_check(stage: Stage) -> None:
+    with nothing_listens() as url:
+        done = _ask_openai(stage, url)
+    assert done.returncode == 1
+    assert url in done.stderr
+    assert "Check that the server runs" in done.stderr
+
+
+@pytest.mark.anyio
+async def test_a_wrong_key_is_named_and_never_printed(stage: Stage) -> None:
+    async with Upstream(Behaviour.unauthorized()) as upstream:
+        done = await anyio.to_thread.run_sync(
+            partial(_ask_openai, stage, upstream.base_url, OPENAI_API_KEY="sk-my-secret")
+        )
+    assert done.returncode == 1
+    assert "auth" in done.stderr
+    assert "OPENAI_API_KEY" in done.stderr
+    assert "sk-my-secret" not in done.stderr + done.stdout
+
+
+def test_a_model_that_is_not_downloaded_is_named_with_the_command_that_brings_it(
+    stage: Stage,
+) -> None:
+    done = stage.vanta("ask", "echo x", VANTA_CONFIG="offline")
+    assert done.returncode == 1
+    assert "vanta models pull smollm2-135m-instruct" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_message_longer_than_the_window_says_by_how_much(stage: Stage) -> None:
+    environ = {"VANTA_TRACKS__LOCAL__WINDOW": "700"}
+    done = stage.vanta("ask", stdin="echo " + "word " * 2000, **environ)
+    assert done.returncode == 1
+    assert "context_overflow" in done.stderr
+    assert "token" in done.stderr
+
+
+def test_a_data_directory_that_cannot_be_written_is_named(stage: Stage) -> None:
+    taken = stage.folder / "taken"
+    taken.write_text("a file where a folder should be")
+    done = stage.vanta("ask", "echo x", VANTA_DATA_DIR=str(taken))
+    assert done.returncode == 3
+    assert str(taken) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_goes_away_is_no_error_to_look_at(stage: Stage) -> None:
+    line = f"'{COMMAND[0]}' -c '{COMMAND[2]}' ask echo {'word ' * 20000} | head -c 10"
+    done = subprocess.run(
+        ["bash", "-c", line],
+        capture_output=True,
+        text=True,
+        env=stage.environ,
+        timeout=60,
+        check=False,
+    )
+    assert done.stderr == ""
+
+
+def test_ctrl_c_stops_the_turn_and_is_130(stage: Stage) -> None:
+    running = subprocess.Popen(
+        [*COMMAND, "ask", f"hold {stage.folder / 'never'}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=stage.environ,
+    )
+    with running:
+        stage.wait_for("holding")
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert (out, err) == ("begun \n", "")
+    assert stage.happened() == ["holding", "cancelled"]
+
+
+def _ask_openai(stage: Stage, url: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    config = Path(stage.folder / "openai.toml")
+    config.write_text('policy = "api"\n[tracks.local]\nenabled = false\n')
+    return stage.vanta("ask", "hello", VANTA_CONFIG=str(config), OPENAI_BASE_URL=url, **environ)

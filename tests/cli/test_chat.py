@@ -1,0 +1,193 @@
+"""`vanta chat` on a terminal, key by key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cli.stage import COMMAND, Stage
+from tests.cli.terminal import Terminal
+
+
+@pytest.fixture
+def chat(stage: Stage) -> Iterator[Terminal]:
+    with Terminal([*COMMAND, "chat", "--session", "ada"], stage.environ) as terminal:
+        terminal.expect("you> ")
+        yield terminal
+
+
+def test_it_says_which_session_policy_and_tracks_it_has(stage: Stage) -> None:
+    with Terminal([*COMMAND, "chat"], stage.environ) as terminal:
+        shown = terminal.expect("you> ")
+    assert "session 2" in shown
+    assert "policy local" in shown
+    assert "local (stage-1), api (stage-2)" in shown
+
+
+def test_the_reply_is_labelled_with_the_track_that_speaks(chat: Terminal) -> None:
+    chat.type("echo hello there\n")
+    chat.expect("local> hello there\n")
+    assert "to first text" in chat.expect("you> ")
+
+
+def test_ctrl_c_stops_the_reply_and_not_the_chat(chat: Terminal, stage: Stage) -> None:
+    chat.type(f"hold {stage.folder / 'never'}\n")
+    chat.expect("local> begun ")
+    stage.wait_for("holding")
+    chat.press_ctrl("c")
+    chat.expect("stopped")
+    chat.expect("you> ")
+    assert stage.happened() == ["holding", "cancelled"]
+    chat.type("echo still here\n")
+    chat.expect("local> still here\n")
+
+
+def test_the_reply_goes_on_while_nobody_presses_a_key(chat: Terminal, stage: Stage) -> None:
+    chat.type(f"hold {stage.folder / 'go'}\n")
+    chat.expect("local> begun ")
+    (stage.folder / "go").touch()
+    chat.expect("done\n")
+    assert stage.happened() == ["holding", "released"]
+
+
+def test_ctrl_c_at_the_prompt_says_how_to_leave(chat: Terminal) -> None:
+    chat.type("half a mess")
+    chat.expect("half a mess")
+    chat.press_ctrl("c")
+    chat.expect("Ctrl-D or /exit leaves.")
+    chat.expect("you> ")
+
+
+@pytest.mark.parametrize("keys", ["\x04", "/exit\n"])
+def test_ctrl_d_and_exit_leave(chat: Terminal, keys: str) -> None:
+    chat.type(keys)
+    assert chat.end() == 0
+    assert "Traceback" not in chat.text
+
+
+def test_a_backslash_at_the_end_goes_on_in_the_next_line(chat: Terminal) -> None:
+    chat.type("echo one\\\n")
+    chat.expect("...> ")
+    chat.type("two\n")
+    chat.expect("local> one\ntwo\n")
+
+
+def test_pasted_lines_are_one_message(chat: Terminal) -> None:
+    chat.type("\x1b[200~echo one\ntwo\x1b[201~")
+    chat.type("\n")
+    chat.expect("local> one\ntwo\n")
+
+
+def test_a_reply_that_breaks_with_nobody_to_go_on_is_an_error_of_its_own(chat: Terminal) -> None:
+    chat.type("cut half of it\n")
+    chat.expect("local> half of it\n")
+    chat.expect("error: no track could answer")
+    chat.expect("you> ")
+
+
+def test_the_seam_names_who_broke_and_who_goes_on(stage: Stage) -> None:
+    with Terminal([*COMMAND, "chat", "--policy", "race"], stage.environ) as terminal:
+        terminal.expect("you> ")
+        terminal.type("cut half of it\n")
+        terminal.expect("local> half of it⟪local broke: api goes on⟫")
+        terminal.expect("local failed: network")
+        terminal.expect("you> ")
+
+
+def test_track_pins_a_track_and_auto_lets_the_policy_decide(chat: Terminal) -> None:
+    chat.type("/track api\n")
+    chat.expect("api answers alone")
+    chat.type("anything\n")
+    chat.expect("api> the api answers\n")
+    chat.type("/track auto\n")
+    chat.expect("policy local decides")
+    chat.type("echo back\n")
+    chat.expect("local> back\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("/trak", "Did you mean 'track'?"),
+        ("/track locl", "Did you mean 'local'?"),
+        ("/track", "auto: policy local"),
+        ("/help", "Ctrl-C stops a reply."),
+        ("/info", "track api: scripted, stage-2"),
+        ("/stats", "no turn has been answered yet"),
+        ("//info", "local> /info"),
+    ],
+)
+def test_commands_say_what_they_did(chat: Terminal, line: str, told: str) -> None:
+    chat.type(f"{line}\n")
+    chat.expect(told)
+    chat.expect("you> ")
+
+
+def test_stats_count_turns_tokens_and_money(chat: Terminal) -> None:
+    for line in ("echo one two", "/track api", "x"):
+        chat.type(f"{line}\n")
+        chat.expect("you> ")
+    chat.type("/stats\n")
+    shown = chat.expect("you> ")
+    assert "local answered 1" in shown
+    assert "api answered 1" in shown
+    assert "2 turns, $0.000003 in all" in shown
+
+
+def test_a_conversation_goes_on_in_a_later_chat_until_it_is_cleared(
+    chat: Terminal, stage: Stage
+) -> None:
+    chat.type("echo remember me\n")
+    chat.expect("you> ")
+    chat.type("/exit\n")
+    assert chat.end() == 0
+    argv = [*COMMAND, "chat", "--session", "ada"]
+    with Terminal(argv, stage.environ) as again:
+        again.expect("going on after 2 messages")
+        again.expect("you> ")
+        again.type("/clear\n")
+        again.expect("forgotten: 2 messages")
+
+
+def test_what_was_typed_comes_back_with_the_arrow_key_in_a_later_chat(
+    chat: Terminal, stage: Stage
+) -> None:
+    chat.type("echo from before\n")
+    chat.expect("you> ")
+    chat.press_ctrl("d")
+    assert chat.end() == 0
+    with Terminal([*COMMAND, "chat"], stage.environ) as again:
+        again.expect("you> ")
+        again.type("\x1b[A\n")
+        again.expect("local> from before\n")
+
+
+def test_a_private_chat_leaves_no_history(stage: Stage) -> None:
+    with Terminal([*COMMAND, "chat", "--private"], stage.environ) as terminal:
+        terminal.expect("you> ")
+        terminal.type("my secret\n")
+        terminal.expect("you> ")
+        terminal.press_ctrl("d")
+        assert terminal.end() == 0
+    assert not (stage.folder / "data" / "chat_history").exists()
+
+
+def test_a_failed_turn_is_said_and_the_chat_goes_on(chat: Terminal) -> None:
+    chat.type("fail rate_limited\n")
+    chat.expect("rate_limited")
+    chat.expect("you> ")
+    chat.type("echo next\n")
+    chat.expect("local> next\n")
+
+
+def test_a_model_cannot_steer_the_terminal(chat: Terminal) -> None:
+    chat.type("echo a\x16\x1b[2Jb\n")  # Ctrl-V types the escape as it is
+    chat.expect("local> a\ufffd[2Jb\n")
+
+
+def test_lines_that_are_piped_in_are_messages(stage: Stage) -> None:
+    told = stage.vanta("chat", stdin="echo one\necho two\n")
+    assert told.returncode == 0
+    assert "local> one\n" in told.stdout
+    assert "local> two\n" in told.stdout

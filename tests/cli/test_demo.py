@@ -1,0 +1,102 @@
+"""`vanta demo` on the real model: the four turns happen, and nothing of it is left over."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.stage import COMMAND, Stage
+from vanta.cli.demo_plan import CUT_AFTER, TURNS
+
+
+@pytest.fixture
+def ready(stage: Stage, smollm2_path: Path) -> Stage:
+    """The stage with the model in its store."""
+    models = stage.folder / "data" / "models"
+    models.mkdir(parents=True)
+    (models / "smollm2-135m-instruct.gguf").symlink_to(smollm2_path)
+    return stage
+
+
+@pytest.mark.timeout(300)
+def test_the_demo_shows_what_it_says(ready: Stage) -> None:
+    done = subprocess.run(
+        [*COMMAND, "demo", "--json", "--svg", "race.svg"],
+        capture_output=True,
+        text=True,
+        cwd=ready.folder,
+        env=ready.environ,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    race, prefer, cascade, takeover = [turn["reply"] for turn in told["turns"]]
+    assert [turn["policy"] for turn in told["turns"]] == [turn.policy for turn in TURNS]
+    assert set(told["simulated"]) == {"api", "prices", "takeover"}
+    assert _states(race)["won"] in (["local"], ["api"])
+    assert prefer["text"]
+    assert _states(cascade) == {"rejected": ["local"], "won": ["api"]}
+    assert _states(takeover)["broken"] == ["api-cut"]
+    assert takeover["track"] == "local"
+    assert _broken_leg(takeover)["usage"]["output_tokens"] >= CUT_AFTER
+    assert (ready.folder / "race.svg").read_text().startswith("<svg ")
+    assert _servers_of(ready) == []
+
+
+@pytest.mark.timeout(300)
+def test_ctrl_c_stops_the_demo_and_all_that_it_started(ready: Stage) -> None:
+    running = subprocess.Popen(
+        [*COMMAND, "demo"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ready.folder,
+        env=ready.environ,
+    )
+    with running:
+        assert running.stdout is not None
+        while "you>" not in running.stdout.readline():
+            assert running.poll() is None
+        assert _servers_of(ready)
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "Traceback" not in err
+    assert _servers_of(ready) == []
+
+
+def test_without_the_model_and_without_a_network_it_says_what_is_missing(stage: Stage) -> None:
+    done = stage.vanta("demo", "--model", "llama-3.2-1b-instruct")
+    assert done.returncode == 1
+    assert "llama-3.2-1b-instruct" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def _states(reply: dict[str, Any]) -> dict[str, list[str]]:
+    states: dict[str, list[str]] = {}
+    for leg in reply["trace"]["legs"]:
+        states.setdefault(leg["state"], []).append(leg["track"])
+    return states
+
+
+def _broken_leg(reply: dict[str, Any]) -> dict[str, Any]:
+    return next(leg for leg in reply["trace"]["legs"] if leg["state"] == "broken")
+
+
+def _servers_of(stage: Stage) -> list[int]:
+    """Processes that serve out of this stage's data directory."""
+    mark = f"VANTA_DATA_DIR={stage.folder / 'data'}".encode()
+    return [int(proc.name) for proc in Path("/proc").glob("[0-9]*") if _serves(proc, mark)]
+
+
+def _serves(proc: Path, mark: bytes) -> bool:
+    try:
+        line, environ = (proc / "cmdline").read_bytes(), (proc / "environ").read_bytes()
+    except OSError:
+        return False
+    return b"vanta.testing.serve" in line and mark in environ

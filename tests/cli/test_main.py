@@ -1,0 +1,77 @@
+"""The root command: help that costs nothing, names that are near, plugins' commands, exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+import typer
+
+from tests.cli.stage import Stage
+from vanta.cli.app import COMMANDS
+
+HEAVY = ("pydantic", "sqlalchemy", "jinja2", "yaml", "numpy", "llama_cpp", "openai", "anyio")
+
+
+def test_the_help_page_lists_every_command(stage: Stage) -> None:
+    told = stage.vanta("--help")
+    assert told.returncode == 0
+    assert all(f" {name} " in told.stdout for name in COMMANDS)
+
+
+def test_the_help_page_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; from vanta.cli import main; main(['--help']);"
+        f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_page_says_what_the_command_says_of_itself(name: str) -> None:
+    found: typer.Typer = importlib.import_module(f"vanta.cli.{name}").app
+    command = typer.main.get_command(found)
+    told = (command.help or "").splitlines()[0]
+    assert told == COMMANDS[name]
+
+
+def test_an_unknown_command_names_the_nearest_and_is_a_usage_error(stage: Stage) -> None:
+    told = stage.vanta("chatt")
+    assert told.returncode == 2
+    assert "chat" in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def test_a_plugin_brings_a_command_that_help_lists_and_its_name_runs(stage: Stage) -> None:
+    assert "wave" in stage.vanta("--help").stdout
+    told = stage.vanta("wave")
+    assert (told.returncode, told.stdout) == (0, "the stage waves\n")
+
+
+def test_a_plugin_that_is_not_allowed_brings_no_command(stage: Stage) -> None:
+    told = stage.vanta("wave", VANTA_PLUGINS__ALLOW="[]")
+    assert told.returncode == 2
+    assert "wave" in told.stderr
+
+
+def test_a_plugin_cannot_take_a_command_of_vantas_own(stage: Stage) -> None:
+    told = stage.vanta("wave", STAGE_COMMAND="ask")
+    assert told.returncode == 2
+    assert "'ask'" in told.stderr
+    assert "stage" in told.stderr
+
+
+def test_the_configuration_may_be_named_before_the_command(stage: Stage) -> None:
+    other = stage.folder / "other.toml"
+    other.write_text(stage.config.read_text().replace("stage-1", "stage-9"))
+    told = stage.vanta("--config", str(other), "ask", "--json", "echo x")
+    assert '"model": "stage-9"' in told.stdout
+
+
+def test_the_version_is_the_packages_own(stage: Stage) -> None:
+    import vanta
+
+    assert stage.vanta("--version").stdout == f"vanta {vanta.__version__}\n"
