@@ -20,7 +20,8 @@ import anyio
 from vanta.errors import UsageError, VantaError
 
 from . import leaks
-from .contestants import Contestant, HeadersRace, PlainClient, open_clients, open_vanta
+from . import peer as peers
+from .contestants import Contestant, HeadersRace, PlainClient, Sample, open_clients, open_vanta
 from .races import PLAIN, Races
 from .report import Figure, median, percentile
 from .servers import serve
@@ -32,7 +33,7 @@ SUMMARY = "first content, losers and leaks of races with traps, over real socket
 FIRST_CONTENT_GOAL_MS = 10.0
 CLOSED_GOAL_MS = 50.0
 PEER = "a race by response headers over the same SDK"
-VANTA, HEADERS = "vanta", "by headers"
+VANTA, HEADERS, LITELLM = "vanta", "by headers", "litellm"
 _WARM_UP = 3
 _COUNTED = ("tasks", "threads", "sockets")
 _OVER_IDEAL = "first content over the ideal, p99"
@@ -69,8 +70,31 @@ def _races(trap: Trap, settings: Settings) -> Races:
     races = Races(trap)
     with tempfile.TemporaryDirectory() as folder, serve(trap) as servers:
         anyio.run(_take_turns, races, servers.urls, folder, settings)
+        _ask_litellm(races, servers.urls, settings)
         races.served = servers.collect()
     return races
+
+
+def _ask_litellm(races: Races, urls: tuple[str, str], settings: Settings) -> None:
+    """The same number of races in the router's own process."""
+    rounds = len(races.samples[VANTA])
+    try:
+        found = peers.measure("litellm_race", *urls, str(rounds), settings=settings)
+    except peers.NoPeer as why:
+        races.litellm = str(why)
+        return
+    races.litellm = f"litellm {found['version']}, fastest response"
+    races.samples[LITELLM] = [Sample(**sample) for sample in found["samples"]]
+
+
+def _beside(races: Races) -> str:
+    """What litellm came to, or why there is no number."""
+    if LITELLM not in races.samples:
+        return races.litellm
+    over = _finite(percentile(races.over_ideal(LITELLM), 0.99))
+    late = "no answer" if over is None else f"{over:.1f} ms over the ideal"
+    count = len(races.samples[LITELLM])
+    return f"{races.litellm}: {late} at p99, {races.right(LITELLM)} of {count} right."
 
 
 async def _take_turns(races: Races, urls: tuple[str, str], folder: str, settings: Settings) -> None:
@@ -127,7 +151,9 @@ def _trap_figures(trap: Trap, settings: Settings) -> Iterator[Figure]:
         goal=count,
         peer=PEER,
         peer_value=races.right(HEADERS),
-        note=_said("vanta", races.failures(VANTA)) + _said("peer", races.failures(HEADERS)),
+        note=_said("vanta", races.failures(VANTA))
+        + _said("peer", races.failures(HEADERS))
+        + _beside(races),
     )
 
 

@@ -22,11 +22,15 @@ _NOTHING = Served(None, None)
 
 @dataclass(slots=True)
 class Races:
-    """samples: by contestant, in order. served: what the servers recorded, by the race's tag."""
+    """samples: by contestant, in order. served: what the servers recorded, by the race's tag.
+
+    litellm: its version, or why it took no part.
+    """
 
     trap: Trap
     samples: dict[str, list[Sample]] = field(default_factory=dict)
     served: dict[str, Served] = field(default_factory=dict)
+    litellm: str = ""
 
     def over_ideal(self, who: str) -> list[float]:
         """How long after the ideal moment each race had its first content."""

@@ -19,6 +19,10 @@ from vanta.errors import RunError
 
 from .traps import WORDS, Trap
 
+_ENDED = (
+    "the servers of the benchmark ended on their own: what they said is above. Is vanta[testing] "
+    "installed?"
+)
 _PROGRAM = Path(__file__).parent / "peers" / "upstreams.py"
 
 
@@ -49,12 +53,15 @@ class Servers:
 
     def collect(self) -> dict[str, Served]:
         """What was recorded since the last time, by tag. Blocking."""
-        assert self._process.stdin is not None
-        print("records", file=self._process.stdin, flush=True)
         slow, fast = ({each["tag"]: Record(**each) for each in told} for told in self._told())
         return {tag: Served(slow.get(tag), fast.get(tag)) for tag in slow | fast}
 
     def _told(self) -> list[list[dict[str, Any]]]:
+        assert self._process.stdin is not None
+        try:
+            print("records", file=self._process.stdin, flush=True)
+        except OSError as error:
+            raise RunError(_ENDED) from error
         records: list[list[dict[str, Any]]] = self._read()["records"]
         return records
 
@@ -62,10 +69,7 @@ class Servers:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RunError(
-                "the servers of the benchmark ended on their own: what they said is above. "
-                "Is vanta[testing] installed?"
-            )
+            raise RunError(_ENDED)
         return json.loads(line)
 
 
@@ -75,7 +79,11 @@ def serve(trap: Trap) -> Iterator[Servers]:
     specs = [{**spec, "text": _words(name)} for name, spec in _specs(trap)]
     command = [sys.executable, "-P", str(_PROGRAM), json.dumps(specs)]
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # Ctrl-C is for this process, which then ends that one
     ) as process:
         try:
             yield Servers(process)

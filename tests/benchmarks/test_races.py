@@ -89,3 +89,16 @@ def test_only_the_whole_answer_of_the_fast_server_is_right(races: Any) -> None:
 def test_from_the_ask_is_measured_against_the_plain_client(races: Any) -> None:
     assert races.over_plain("vanta") == pytest.approx([5.0])
     assert races.over_plain("by headers")[0] == pytest.approx(120.0)
+
+
+def test_litellm_is_told_beside_the_peer(races: Any) -> None:
+    races.litellm = "litellm 9.9, fastest response"
+    races.samples["litellm"] = races.samples["by headers"][:1]
+    assert race._beside(races).endswith("120.0 ms over the ideal at p99, 0 of 1 right.")
+    races.samples["litellm"] = races.samples["by headers"]
+    assert race._beside(races).endswith("no answer at p99, 0 of 2 right.")
+
+
+def test_where_litellm_took_no_part_the_reason_is_told(races: Any) -> None:
+    races.litellm = "no peer: it is ill"
+    assert race._beside(races) == "no peer: it is ill"
