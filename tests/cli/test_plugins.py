@@ -90,4 +90,5 @@ def test_policies_are_listed_with_their_legs_and_who_brought_them(
     said = vanta("policies", "list").said
     assert "race (default)" in said
     assert "local, api after 2.5 s" in said
-    assert "api if needed" in said
+    assert "api, local held for 2 s" in said
+    assert "local judged, api if needed" in said

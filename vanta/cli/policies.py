@@ -56,9 +56,14 @@ def _described(policy: Policy, here: Ground) -> dict[str, Any]:
 
 
 def _leg(leg: LegPlan) -> str:
-    if leg.start_after_s is None:
-        return f"{leg.track} if needed"
-    when = f" after {leg.start_after_s:g} s" if leg.start_after_s else ""
-    held = f", held for {leg.hold_s:g} s" if leg.hold_s else ""
-    judged = ", judged" if leg.commit_on == "verdict" else ""
-    return f"{leg.track}{when}{held}{judged}"
+    """A leg in a few words: `api after 0.5 s or as learned`."""
+    start = leg.start_after_s
+    learned = " or as learned" if leg.delay_quantile is not None else ""
+    words = (
+        "if needed" if start is None else f"after {start:g} s{learned}" if start else "",
+        "" if leg.when == "always" else f"for {leg.when} messages",
+        "held back" if leg.hold_s is None else f"held for {leg.hold_s:g} s" if leg.hold_s else "",
+        "judged" if leg.commit_on == "verdict" else "",
+        "amends" if leg.amends else "",
+    )
+    return " ".join([leg.track, ", ".join(filter(None, words))]).strip()
