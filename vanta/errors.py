@@ -10,6 +10,7 @@
     │   └── ScriptError         a script that does not fit the format
     └── RunError                what was asked was right; running it failed
         ├── EngineError         one engine failed, normalised to an `ErrorKind`
+        ├── BudgetExceeded      money that a cap does not allow to be spent
         ├── ModelStoreError     a model file could not be fetched, found or verified
         ├── StoreError          the transcript could not be read or written
         └── AllTracksFailed     an ExceptionGroup: every leg of a turn failed, one EngineError each
@@ -90,8 +91,40 @@ class StoreError(RunError):
     """The transcript store could not be read or written."""
 
 
+class BudgetExceeded(RunError):  # noqa: N818 - the budget is exceeded, which is the error
+    """A cap does not allow a leg; nothing was reserved.
+
+    scope: turn, session, user or day. Amounts in US dollars: limit is the cap, spent and reserved
+    what is gone of it already, asked what the leg could cost at the most. message: what happened,
+    suggestion: what a person can do about it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        suggestion: str,
+        scope: str,
+        limit_usd: float,
+        spent_usd: float,
+        reserved_usd: float,
+        asked_usd: float,
+    ) -> None:
+        super().__init__(f"{message}. {suggestion}")
+        self.message = message
+        self.suggestion = suggestion
+        self.scope = scope
+        self.limit_usd = limit_usd
+        self.spent_usd = spent_usd
+        self.reserved_usd = reserved_usd
+        self.asked_usd = asked_usd
+
+
 class ErrorKind(StrEnum):
-    """What went wrong in an engine, in the terms that a scheduler can act on."""
+    """What went wrong in an engine, in the terms that a scheduler can act on.
+
+    BUDGET is none of the engine's: a cap did not let the leg start, see `BudgetExceeded`.
+    """
 
     MODEL_NOT_FOUND = "model_not_found"
     MODEL_NOT_LOADED = "model_not_loaded"
@@ -105,6 +138,7 @@ class ErrorKind(StrEnum):
     SERVER = "server"
     NETWORK = "network"
     TIMEOUT = "timeout"
+    BUDGET = "budget"
 
 
 class EngineError(RunError):

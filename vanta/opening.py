@@ -19,6 +19,7 @@ from vanta.config import load as load_config
 from vanta.engine import Engine, EngineContext, EngineFactory
 from vanta.errors import UnknownName
 from vanta.models import ModelStore, builtin_entries, builtin_sources
+from vanta.money import Caps, price_of
 from vanta.plugins import PluginSet
 from vanta.prompts import Templates
 from vanta.resources import templates_dir
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from vanta.runtime import Observer
 
 _log = logging.getLogger("vanta")
-_said: set[tuple[str, str]] = set()
+_said: set[str] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ def make_tracks(parts: TrackParts, *, warn: bool = True) -> tuple[dict[str, Trac
         else:
             off[name] = made
             if config.enabled and warn:
-                _say_once(name, made)
+                _say_once(f"track {name!r} is off: {made}")
     return tracks, off
 
 
@@ -143,16 +144,31 @@ def _make_track(name: str, config: TrackConfig, parts: TrackParts) -> Track | st
     why = factory.off(options) or _library_missing(factory)
     if why:
         return why
-    price = Price(config.input_usd_per_mtok, config.output_usd_per_mtok)
     return Track(
         name=name,
         engine=_engine(name, config, factory, options, parts.models),
         window=config.window,
         reply_reserve=config.reply_reserve,
         private=config.private,
-        price=price,
+        price=_price(name, config, capped=bool(caps_of(parts.loaded.config))),
         sampling=config.sampling.to_sampling(),
     )
+
+
+def caps_of(config: Config) -> Caps:
+    """The caps of a configuration."""
+    return Caps(**dict(config.budget))
+
+
+def _price(name: str, config: TrackConfig, *, capped: bool) -> Price:
+    """The track's price; where nobody knows it, none, which is said once under a cap."""
+    price = price_of(config)
+    if price is None and capped:
+        _say_once(
+            f"track {name!r}: the price of model {config.model!r} is not known, so it counts as "
+            f"free. Set input_usd_per_mtok and output_usd_per_mtok under [tracks.{name}]."
+        )
+    return price or Price()
 
 
 def _engine(
@@ -191,7 +207,7 @@ def _policies(config: Config, plugins: PluginSet) -> dict[str, Policy]:
     return policies
 
 
-def _say_once(track: str, why: str) -> None:
-    if (track, why) not in _said:
-        _said.add((track, why))
-        _log.warning("track %r is off: %s", track, why)
+def _say_once(message: str) -> None:
+    if message not in _said:
+        _said.add(message)
+        _log.warning("%s", message)

@@ -9,6 +9,7 @@ not at all; every statement runs on a worker thread, one at a time.
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -66,6 +67,7 @@ class Store:
     def __init__(self, url: str) -> None:
         self._url = sa.make_url(url)
         self._one_at_a_time = anyio.CapacityLimiter(1)
+        self._lock = threading.Lock()
         self._engine = sa.create_engine(
             self._url,
             json_serializer=lambda value: json.dumps(value, separators=(",", ":")),
@@ -106,6 +108,15 @@ class Store:
         """The records of a session's turns, oldest first, as JSON-ready data."""
         return await self._run(self._read_turns, user, session)
 
+    async def transact(self, work: Callable[[sa.Connection], T]) -> T:
+        """Run `work` in one transaction, for a room that keeps tables of its own here: what it
+        raises takes back what it wrote. Cancelled before it began, it does not begin."""
+        return await self._run(self._transact, work)
+
+    def transact_now(self, work: Callable[[sa.Connection], T]) -> T:
+        """The same, blocking; for what opens a store."""
+        return self._guarded(self._transact, work)
+
     async def aclose(self) -> None:
         """Close all connections; waits for a statement that is running."""
         with anyio.CancelScope(shield=True):
@@ -122,10 +133,16 @@ class Store:
         )
 
     def _guarded(self, work: Callable[..., T], *args: Any) -> T:
+        # The lock, since asyncio's own cancellation frees the limiter while the thread still works.
         try:
-            return work(*args)
+            with self._lock:
+                return work(*args)
         except SQLAlchemyError as error:
             raise _explain(error, self._url) from error
+
+    def _transact(self, work: Callable[[sa.Connection], T]) -> T:
+        with self._engine.begin() as connection:
+            return work(connection)
 
     def _create(self) -> None:
         with self._engine.begin() as connection:

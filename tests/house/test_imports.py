@@ -23,7 +23,7 @@ LAYERS = (
     {"documents", "engine", "events", "hookspecs", "resources"},
     {"memory", "models", "prompts", "scheduling", "track"},
     {"config", "context", "plugins"},
-    {"store"},
+    {"money", "store"},
     {"opening", "runtime", "session", "sync", "turn", "vanta"},
     {"diagnosis", "scripts", "server", "telemetry", "testing"},
     {"cli"},

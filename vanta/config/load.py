@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Source = str | Path | Mapping[str, Any]
 Options = TypeVar("Options", bound=BaseModel)
 PROJECT_FILE = Path("vanta.toml")
-_NO_CONFIGURATION = frozenset({"models"})  # the model registry lies in the same folder
+_NO_CONFIGURATION = frozenset({"models", "prices"})  # other data that lies in the same folder
 
 
 @dataclass(frozen=True, slots=True)
