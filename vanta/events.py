@@ -176,7 +176,8 @@ class LegTrace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
-    """What happened in a turn, leg by leg; stored with it."""
+    """What happened in a turn, leg by leg; stored with it. private_because: what a detector found
+    that made the turn private."""
 
     turn_id: str
     session_id: str
@@ -188,6 +189,7 @@ class Trace:
     skipped: Mapping[str, str]
     context: Mapping[str, Any]
     legs: tuple[LegTrace, ...]
+    private_because: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready data."""

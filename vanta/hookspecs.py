@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from vanta.diagnosis import Check
     from vanta.engine import EngineFactory
     from vanta.models import ModelEntry, ModelSource
+    from vanta.privacy import Detector
     from vanta.runtime import Observer
     from vanta.scheduling.gate import Gate
     from vanta.scheduling.policy import Policy
@@ -96,6 +97,18 @@ def vanta_gates() -> Iterable[Gate]:  # type: ignore[empty-body]
     :returns: one :class:`vanta.scheduling.gate.Gate` for each.
 
     Errors: two gates with one name are a :class:`vanta.errors.PluginError` naming both plugins.
+    """
+
+
+@hookspec
+def vanta_detectors() -> Iterable[Detector]:  # type: ignore[empty-body]
+    """Bring detectors: they make a turn private by what its message says.
+
+    Each is off until ``privacy.detect`` names it.
+
+    :returns: one :class:`vanta.privacy.Detector` for each.
+
+    Errors: two detectors with one name are a :class:`vanta.errors.PluginError` naming both plugins.
     """
 
 

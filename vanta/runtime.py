@@ -28,6 +28,7 @@ from vanta.events import Event
 from vanta.models import ModelStore
 from vanta.opening import Parts, gather, make_tracks
 from vanta.plugins import PluginSet
+from vanta.privacy import reason_to_be_private
 from vanta.prompts import Templates
 from vanta.scheduling.experience import Experience
 from vanta.scheduling.health import HealthRule
@@ -58,6 +59,7 @@ class Runtime:
         self._conversations: WeakValueDictionary[tuple[str, str], Conversation] = (
             WeakValueDictionary()
         )
+        self._detectors = [parts.plugins.detectors[name] for name in parts.config.privacy.detect]
         breaker = parts.config.breaker
         self._experience = Experience(HealthRule(breaker.failures, breaker.cooldown_s))
         self._system = functools.lru_cache(maxsize=256)(self._render_system)
@@ -141,10 +143,12 @@ class Runtime:
         """The settings of one turn; see `vanta.session.TurnRules`."""
         plan = self._experience.resolve(self._policy(policy, track))
         rule = plan.gate
+        because = None if private else reason_to_be_private(text, self._detectors)
         return TurnSettings(
             policy=plan,
             gate=self.plugins.gates[rule.use if rule else "signals"],
-            private=private,
+            private=private or bool(because),
+            private_because=because,
             deadline_s=self.config.deadline_s if deadline_s is None else deadline_s,
             stall_timeout_s=self.config.stall_timeout_s,
             sampling=sampling or Sampling(),

@@ -42,6 +42,7 @@ class TurnSettings:
     policy: Policy
     gate: Gate
     private: bool
+    private_because: str | None
     deadline_s: float
     stall_timeout_s: float
     sampling: Sampling
@@ -207,6 +208,7 @@ class Turn:
             session_id=self._conversation.session,
             policy=settings.policy.name,
             private=settings.private,
+            private_because=settings.private_because,
             deadline_s=settings.deadline_s,
             duration_s=self._now(),
             status=status,

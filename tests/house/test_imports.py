@@ -20,12 +20,12 @@ OF_PLUGINS = [module for module in MODULES if module.split(".")[0] in PLUGINS]
 # Each room may import from the rooms below it and, without cycles, from its neighbours.
 LAYERS = (
     {"errors", "messages"},
-    {"documents", "engine", "events", "hookspecs", "resources"},
-    {"memory", "models", "prompts", "scheduling", "track"},
+    {"documents", "engine", "events", "hookspecs", "privacy", "resources"},
+    {"memory", "models", "prompts", "routing", "scheduling", "track"},
     {"config", "context", "plugins"},
     {"money", "store"},
     {"opening", "runtime", "session", "sync", "turn", "vanta"},
-    {"diagnosis", "scripts", "server", "telemetry", "testing"},
+    {"diagnosis", "drawing", "replay", "scripts", "server", "telemetry", "testing"},
     {"cli"},
 )
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

@@ -41,7 +41,7 @@ def test_it_has_the_data_of_the_checkout(unpacked: Path, name: str) -> None:
 
 def test_it_has_no_tests_and_no_stray_folders(unpacked: Path) -> None:
     top = {path.name for path in unpacked.iterdir() if not path.name.endswith(".dist-info")}
-    assert top == {"vanta", "vanta_llamacpp", "vanta_openai"}
+    assert top == {"vanta", "vanta_llamacpp", "vanta_openai", "vanta_privacy"}
 
 
 def test_it_brings_the_command_and_the_built_in_plugins(unpacked: Path) -> None:
@@ -49,7 +49,11 @@ def test_it_brings_the_command_and_the_built_in_plugins(unpacked: Path) -> None:
     points = configparser.ConfigParser(delimiters="=")
     points.read(path)
     assert points["console_scripts"]["vanta"] == "vanta.cli:main"
-    assert dict(points["vanta"]) == {"llamacpp": "vanta_llamacpp", "openai": "vanta_openai"}
+    assert dict(points["vanta"]) == {
+        "llamacpp": "vanta_llamacpp",
+        "openai": "vanta_openai",
+        "privacy": "vanta_privacy",
+    }
     assert points["pytest11"]["vanta"] == "vanta.testing.pytest_plugin"
 
 

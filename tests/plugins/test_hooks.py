@@ -19,6 +19,7 @@ from vanta.messages import Completion
 from vanta.models import ModelEntry, ModelStore, builtin_sources
 from vanta.plugins import PluginSet, load
 from vanta.plugins.contract import HOOKS, SORTS
+from vanta.privacy import reason_to_be_private
 from vanta.prompts import Templates
 from vanta.resources import templates_dir
 from vanta.scheduling.policy import GateRule, LegPlan, adapt
@@ -122,6 +123,14 @@ async def test_vanta_gates_judge_beside_vantas_own(tmp_path: Path) -> None:
     verdict = await gates["polite"].judge(Completion(text="Please do."), GateRule(use="polite"))
     assert verdict.accepted
     assert set(gates) == {"signals", "polite"}
+
+
+def test_vanta_detectors_name_what_they_find(tmp_path: Path) -> None:
+    detectors = example("vanta_detectors", tmp_path).detectors
+    assert reason_to_be_private("I am B-123456", [detectors["badges"]]) == (
+        "the message has a badge number (detector 'badges')"
+    )
+    assert detectors["badges"].find("I am nobody") is None
 
 
 def test_vanta_templates_are_rendered_by_name(tmp_path: Path) -> None:

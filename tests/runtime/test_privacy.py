@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.runtime.home import open_scripted
-from vanta.errors import AllTracksFailed, ErrorKind, NoTrack
+from vanta.errors import AllTracksFailed, ErrorKind, NoTrack, UnknownName
 from vanta.testing import Fail, Say, ScriptedEngine
 
 pytestmark = pytest.mark.anyio
@@ -62,3 +62,30 @@ async def test_what_was_said_in_private_stays_so_after_a_restart(tmp_path: Path)
     async with open_scripted(tmp_path, api=api) as runtime:
         await runtime.session("ada").ask("and now?")
     assert all("1234" not in message.content for message in api.requests[0].messages)
+
+
+async def test_a_detector_that_the_configuration_names_makes_a_turn_private(tmp_path: Path) -> None:
+    local, api = ScriptedEngine("safe"), ScriptedEngine("seen")
+    config = {"privacy": {"detect": ["email", "card"]}}
+    async with open_scripted(tmp_path, local=local, api=api, config=config) as runtime:
+        session = runtime.session("ada")
+        reply = await session.ask("write to ada@example.org", policy="prefer")
+        plain = await session.ask("write to Ada", policy="api")
+    assert (reply.track, reply.trace.private) == ("local", True)
+    assert reply.trace.private_because == "the message has an e-mail address (detector 'email')"
+    assert (plain.track, plain.trace.private) == ("api", False)
+    assert all("example.org" not in m.content for r in api.requests for m in r.messages)
+
+
+async def test_without_a_word_in_the_configuration_no_detector_looks(tmp_path: Path) -> None:
+    api = ScriptedEngine("seen")
+    async with open_scripted(tmp_path, api=api) as runtime:
+        assert (await runtime.session("ada").ask("write to ada@example.org")).track == "api"
+
+
+async def test_a_detector_that_does_not_exist_is_told_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match="'email'"):
+        async with open_scripted(
+            tmp_path, local=ScriptedEngine("x"), config={"privacy": {"detect": ["emial"]}}
+        ):
+            pass

@@ -14,6 +14,7 @@ from vanta.config.schema import (
     GateConfig,
     PluginsConfig,
     PolicyConfig,
+    PrivacyConfig,
     SamplingConfig,
     TrackConfig,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "Origin",
     "PluginsConfig",
     "PolicyConfig",
+    "PrivacyConfig",
     "SamplingConfig",
     "TrackConfig",
     "load",

@@ -250,6 +250,15 @@ class PluginsConfig(_Table):
     )
 
 
+class PrivacyConfig(_Table):
+    """What makes a turn private without being told."""
+
+    detect: list[Text] = Field(
+        default_factory=list,
+        description="Detectors that make a turn private by its message; see `vanta plugins list`.",
+    )
+
+
 class BreakerConfig(_Table):
     """When a failing track is left alone."""
 
@@ -295,6 +304,9 @@ class Config(_Table):
     )
     breaker: BreakerConfig = Field(
         default_factory=BreakerConfig, description="When a failing track is left alone."
+    )
+    privacy: PrivacyConfig = Field(
+        default_factory=PrivacyConfig, description="What makes a turn private without being told."
     )
     system: Text = Field(
         default="default", description="The system prompt: a template of the folder `system/`."

@@ -113,6 +113,7 @@ SORTS: Mapping[str, Sort] = {
         Sort("vanta_model_sources", "model source", by_attribute("scheme")),
         Sort("vanta_policies", "policy", _policy),
         Sort("vanta_gates", "gate", by_attribute("name")),
+        Sort("vanta_detectors", "detector", by_attribute("name")),
         Sort("vanta_templates", "template folder", _folder),
         Sort("vanta_observers", "observer", _observer),
         Sort("vanta_checks", "check", by_attribute("name")),

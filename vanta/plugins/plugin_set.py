@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from vanta.diagnosis import Check
     from vanta.engine import EngineFactory
     from vanta.models import ModelEntry, ModelSource
+    from vanta.privacy import Detector
     from vanta.runtime import Observer
     from vanta.scheduling.gate import Gate
     from vanta.scheduling.policy import Policy
@@ -70,6 +71,11 @@ class PluginSet:
     def gates(self) -> Registry[Gate]:
         """Gates, vanta's own among them, by name."""
         return self._registries["vanta_gates"]
+
+    @property
+    def detectors(self) -> Registry[Detector]:
+        """Detectors of what makes a turn private, by name."""
+        return self._registries["vanta_detectors"]
 
     @property
     def expectations(self) -> Registry[Expectation]:
