@@ -17,9 +17,9 @@ from vanta import plugins as plugin_loading
 from vanta.config import Config, Loaded, TrackConfig
 from vanta.config import load as load_config
 from vanta.engine import Engine, EngineContext, EngineFactory
-from vanta.errors import UnknownName
+from vanta.errors import StoreError, UnknownName
 from vanta.models import ModelStore, builtin_entries, builtin_sources
-from vanta.money import Caps, price_of
+from vanta.money import Caps, Ledger, price_of
 from vanta.plugins import PluginSet
 from vanta.prompts import Templates
 from vanta.resources import templates_dir
@@ -45,6 +45,7 @@ class Parts:
     models: ModelStore
     templates: Templates
     store: Store
+    ledger: Ledger
 
     @property
     def config(self) -> Config:
@@ -68,15 +69,28 @@ def gather(source: Any, extra_plugins: Iterable[object], overrides: Mapping[str,
         raise UnknownName("policy", config.policy, policies, hint=plugins.advice())
     templates = prompt_templates(config, plugins)
     templates.get(f"system/{config.system}")
+    models = model_store(config, plugins)
+    store, ledger = open_store(config)
     return Parts(
         loaded=loaded,
         plugins=plugins,
         observers=observers,
         policies=policies,
-        models=model_store(config, plugins),
+        models=models,
         templates=templates,
-        store=Store.open(config.store_url or sqlite_url(config.data_dir)),
+        store=store,
+        ledger=ledger,
     )
+
+
+def open_store(config: Config) -> tuple[Store, Ledger]:
+    """The transcripts and the money, in one database. Blocking. Raises StoreError."""
+    store = Store.open(config.store_url or sqlite_url(config.data_dir))
+    try:
+        return store, Ledger.open(store, caps_of(config))
+    except StoreError:
+        store.close()
+        raise
 
 
 def model_store(config: Config, plugins: PluginSet) -> ModelStore:

@@ -26,6 +26,7 @@ from vanta.engine import Sampling
 from vanta.errors import UnknownName
 from vanta.events import Event
 from vanta.models import ModelStore
+from vanta.money import Ledger
 from vanta.opening import Parts, gather, make_tracks
 from vanta.plugins import PluginSet
 from vanta.privacy import reason_to_be_private
@@ -99,6 +100,11 @@ class Runtime:
         """The transcript store."""
         return self._parts.store
 
+    @property
+    def ledger(self) -> Ledger:
+        """What was spent, and what is reserved."""
+        return self._parts.ledger
+
     def session(
         self,
         id: str,  # noqa: A002
@@ -160,6 +166,7 @@ class Runtime:
             experience=self._experience,
             hard=self._is_hard(text, plan),
             retries=self.config.retries,
+            ledger=self.ledger,
         )
 
     def observe(self, event: Event) -> None:
@@ -176,6 +183,7 @@ class Runtime:
             async with anyio.create_task_group() as tasks:
                 for track in self.tracks.values():
                     tasks.start_soon(track.engine.aclose)
+            await self.ledger.aclose()
             await self.store.aclose()
 
     def _policy(self, policy: str | Policy | None, track: str | None) -> Policy:

@@ -24,6 +24,7 @@ from vanta.engine import Sampling
 from vanta.errors import AllTracksFailed, NoTrack, StoreError
 from vanta.events import Event, Reply, Timings, Trace, TurnFinished, TurnStarted
 from vanta.messages import Message, Usage
+from vanta.money import Ledger, TurnPurse
 from vanta.scheduling.experience import Experience
 from vanta.scheduling.gate import Gate
 from vanta.scheduling.leg import Leg
@@ -54,6 +55,7 @@ class TurnSettings:
     experience: Experience
     hard: bool | None
     retries: int
+    ledger: Ledger
 
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
@@ -169,6 +171,17 @@ class Turn:
             retries=settings.retries,
             earliest_s={name: self._now() + wait_s for name, wait_s in waits.items()},
             experience=settings.experience,
+            purse=self._purse(),
+        )
+
+    def _purse(self) -> TurnPurse:
+        conversation, settings = self._conversation, self._settings
+        return TurnPurse(
+            ledger=settings.ledger,
+            user=conversation.user,
+            session=conversation.session,
+            turn=self.id,
+            deadline_s=settings.deadline_s,
         )
 
     async def _history(self) -> list[Exchange]:

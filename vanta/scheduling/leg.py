@@ -18,13 +18,16 @@ from vanta.events import LegTrace
 from vanta.messages import Delta, Fold, Usage
 from vanta.scheduling.gate import Verdict
 from vanta.scheduling.policy import LegPlan
+from vanta.scheduling.purse import PaidLeg, Purse
 from vanta.track import Track
 
 Prepare = Callable[[Track], Awaitable[GenerationRequest]]
 
 
 class LegOwner(Protocol):
-    """Who hears of a leg's progress."""
+    """Who hears of a leg's progress, and who pays for it (nobody where `purse` is None)."""
+
+    purse: Purse | None
 
     def now(self) -> float:
         """Seconds since the turn began."""
@@ -73,6 +76,7 @@ class Leg:
         self._owner = owner
         self._scope = anyio.CancelScope()
         self._stream: DeltaStream | None = None
+        self._billed: Usage | None = None
 
     @property
     def answerable(self) -> bool:
@@ -118,12 +122,31 @@ class Leg:
 
     async def _generate(self, prepare: Prepare) -> None:
         request = await prepare(self.track)
+        purse = self._owner.purse
+        paid = await purse.open_leg(self.track, request) if purse else None
+        if paid is None:
+            await self._listen(request)
+        else:
+            await self._listen_for_money(paid)
+        if not (self.has_content or self.resumes or self.fold.completion().tool_calls):
+            raise self._empty_answer()
+
+    async def _listen(self, request: GenerationRequest) -> None:
         async with self.track.engine.stream(request) as stream:
             self._stream = stream
             async for delta in stream:
                 self._take(delta)
-        if not (self.has_content or self.resumes or self.fold.completion().tool_calls):
-            raise self._empty_answer()
+
+    async def _listen_for_money(self, paid: PaidLeg) -> None:
+        failure: EngineError | None = None
+        try:
+            await self._listen(paid.request)
+        except EngineError as error:
+            failure = error
+            raise
+        finally:
+            with anyio.CancelScope(shield=True):
+                self._billed = await paid.close(self.usage, self.fold.completion(), failure)
 
     def _take(self, delta: Delta) -> None:
         self.fold.add(delta)
@@ -173,8 +196,9 @@ class Leg:
 
     @property
     def usage(self) -> Usage | None:
-        """Everything the leg produced: the engine's own count, else its receipt's."""
-        reported = self.fold.completion().usage
+        """Everything the leg produced: what was billed, else the engine's own count, else its
+        receipt's."""
+        reported = self._billed or self.fold.completion().usage
         receipt = self._stream.receipt if self._stream else None
         if reported or receipt is None:
             return reported

@@ -16,6 +16,7 @@ from vanta.scheduling.experience import Experience
 from vanta.scheduling.gate import Gate, SignalsGate
 from vanta.scheduling.leg import Leg
 from vanta.scheduling.policy import Policy
+from vanta.scheduling.purse import Purse
 from vanta.scheduling.starts import MayHedge
 from vanta.track import Track
 
@@ -46,7 +47,7 @@ class RacePlan:
     hard: what the router says of the message, None if it was not asked. may_hedge: whether a
     delayed leg may start by its clock, asked once for each. retries: how often one track is asked
     again. earliest_s: tracks that must not be asked before that second of the turn. experience is
-    told of every leg.
+    told of every leg. purse: who pays for legs on tracks that have a price, None for nobody.
     """
 
     policy: Policy
@@ -62,6 +63,7 @@ class RacePlan:
     retries: int = 1
     earliest_s: Mapping[str, float] = field(default_factory=dict)
     experience: Experience = field(default_factory=Experience)
+    purse: Purse | None = None
 
 
 @dataclass(frozen=True, slots=True)

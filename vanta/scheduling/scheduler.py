@@ -9,7 +9,8 @@ The rules, each pinned by a test in `tests/scheduling`:
    another track of the policy that continues the shown text, or answers anew if the policy says
    so; the seam is a `Takeover` event.
 4. No leg fails silently and no error text becomes an answer. If all fail: one `AllTracksFailed`.
-5. The bill has every leg, losers, broken ones and verifications too, each at its track's price.
+5. Money is set aside before a leg is sent and settled once it stands still; a leg that a cap does
+   not allow fails alone. The bill has every leg, losers, broken ones and verifications too.
 6. A private turn never reaches a track that is not private, nor does it as a takeover: such a
    track is not among the turn's tracks.
 7. The deadline is one clock, started before the turn waited for its session.
@@ -63,6 +64,7 @@ class Race:
 
     def __init__(self, plan: RacePlan, emit: Callable[[Event], None]) -> None:
         self._plan = plan
+        self.purse = plan.purse
         able = [_not_before(leg, plan.earliest_s) for leg in plan.policy.legs]
         able = [leg for leg in able if leg.track in plan.tracks]
         if not able:
