@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, str] = {
     "policies": "List policies and their legs.",
     "config": "Show, check and explain the configuration.",
     "doctor": "See what works on this machine, what is missing, and the command that mends it.",
+    "replay": "Try policies on recorded turns, on a clock that jumps.",
     "bench": "Measure what vanta costs and does, beside what else there is.",
 }
 
