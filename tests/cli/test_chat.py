@@ -191,3 +191,16 @@ def test_lines_that_are_piped_in_are_messages(stage: Stage) -> None:
     assert told.returncode == 0
     assert "local> one\n" in told.stdout
     assert "local> two\n" in told.stdout
+
+
+def test_without_a_model_and_without_an_api_it_says_how_to_get_one_and_ends(stage: Stage) -> None:
+    told = stage.vanta("chat", stdin="hello\n", VANTA_CONFIG="offline")
+    assert told.returncode == 1
+    assert "vanta models pull smollm2-135m-instruct" in told.stderr
+    assert told.stdout == ""
+
+
+def test_a_track_that_is_off_cannot_be_asked_for(stage: Stage) -> None:
+    told = stage.vanta("chat", "--track", "api", VANTA_TRACKS__API__ENABLED="false")
+    assert told.returncode == 2
+    assert "not enabled" in told.stderr

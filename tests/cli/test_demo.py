@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 
 from tests.cli.stage import COMMAND, Stage
+from vanta.cli import demo_plan
 from vanta.cli.demo_plan import CUT_AFTER, TURNS
+from vanta.cli.loopback import Loopback
+from vanta.config import load
 
 
 @pytest.fixture
@@ -21,6 +24,31 @@ def ready(stage: Stage, smollm2_path: Path) -> Stage:
     models.mkdir(parents=True)
     (models / "smollm2-135m-instruct.gguf").symlink_to(smollm2_path)
     return stage
+
+
+SERVER = Loopback("http://127.0.0.1:1/v1", "small", 0.4, CUT_AFTER)
+
+
+def test_with_a_key_the_api_is_the_users_own_and_only_the_cut_is_simulated() -> None:
+    stage = demo_plan.Stage("small", 1, None, SERVER)
+    assert set(stage.described()["real"]) == {"local", "api"}
+    assert set(stage.described()["simulated"]) == {"takeover"}
+    tracks = load(stage.config("sqlite://"), environ={}).config.tracks
+    assert tracks["api"].options == {}
+
+
+def test_the_users_key_is_never_sent_to_a_server_of_the_demo() -> None:
+    stage = demo_plan.Stage("small", 1, SERVER, SERVER)
+    tracks = load(stage.config("sqlite://"), environ={}).config.tracks
+    for name in ("api", "api-cut"):
+        assert tracks[name].options["base_url"] == SERVER.base_url
+        assert tracks[name].options["api_key_env"] not in ("", "OPENAI_API_KEY")
+
+
+def test_a_picture_that_cannot_be_written_is_said_before_anything_is_started(stage: Stage) -> None:
+    done = stage.vanta("demo", "--svg", "no/such/folder/race.svg")
+    assert done.returncode == 2
+    assert "no/such/folder" in done.stderr
 
 
 @pytest.mark.timeout(300)

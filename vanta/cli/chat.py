@@ -56,10 +56,19 @@ def chat(
         )
         talk = Talk(runtime, conversation, policy)
         if track:
-            talk.obey(f"/track {track}")
+            _pin(talk, track)
         load(runtime, talk.track)
         _greet(talk)
         _converse(talk)
+
+
+def _pin(talk: Talk, track: str) -> None:
+    """Answer with `track` alone. Raises UnknownName, or NoTrack for one that is off."""
+    from vanta.errors import NoTrack
+
+    said = talk.obey(f"/track {track}")
+    if talk.track is None:
+        raise NoTrack(f"track {track}", {track: said})
 
 
 def _converse(talk: Talk) -> None:
@@ -127,28 +136,40 @@ def reply_to(talk: Talk, message: str) -> None:
 def load(runtime: SyncRuntime, only: str | None) -> None:
     """Load the engines that have something to load, with a sign of life; Ctrl-C leaves the chat.
 
-    An engine that cannot be loaded is said and not fatal: other tracks may answer.
+    An engine that cannot be loaded is said, and not fatal as long as another track may answer;
+    raises its EngineError where none is left.
     """
+    from vanta.errors import EngineError
+
+    names = [only] if only else list(runtime.runtime.tracks)
+    failures: list[EngineError] = []
+    for name in names:
+        try:
+            _load_one(runtime, name)
+        except EngineError as error:
+            failures.append(error)
+    if failures and len(failures) == len(names):
+        raise failures[0]
+    for failure in failures:
+        output.print_error(failure)
+
+
+def _load_one(runtime: SyncRuntime, name: str) -> None:
     from rich.status import Status
 
     from vanta.cli.interruptible import Interruptible
-    from vanta.errors import EngineError
 
-    for name, track in runtime.runtime.tracks.items():
-        if not track.engine.capabilities.load or only not in (None, name):
-            continue
+    engine = runtime.runtime.tracks[name].engine
 
-        async def work(_tell: Callable[[None], None], name: str = name) -> None:
-            await runtime.runtime.warm_up(name)
+    async def work(_tell: Callable[[None], None]) -> None:
+        await runtime.runtime.warm_up(name)
 
-        try:
-            with Status(f"[dim]loading {track.engine.model}", console=output.stderr()):
-                finished = Interruptible[None](runtime.portal).watch(work, lambda _: None)
-        except EngineError as error:
-            output.print_error(error)
-        else:
-            if not finished:
-                raise KeyboardInterrupt
+    if engine.capabilities.load:
+        watched: Interruptible[None] = Interruptible(runtime.portal)
+        with Status(f"[dim]loading {engine.model}", console=output.stderr()):
+            finished = watched.watch(work, lambda _: None)
+        if not finished:
+            raise KeyboardInterrupt
 
 
 def _greet(talk: Talk) -> None:

@@ -46,6 +46,8 @@ def demo(
     The api track is the one that OPENAI_API_KEY or OPENAI_BASE_URL name; without them it is a
     server on this machine, with a delay that is stated.
     """
+    if svg:
+        _check_writable(svg)
     with _stage(model, delay) as stage, _opened(stage) as runtime:
         if not json:
             _introduce(stage)
@@ -177,21 +179,26 @@ def _take(runtime: SyncRuntime, session: Session, turn: DemoTurn, *, quiet: bool
     return replies[0]
 
 
-def _draw(path: Path, reply: Reply, stage: Stage) -> None:
-    """Write the picture of a race. Raises UsageError where it cannot be written."""
-    from vanta.drawing import svg
+def _check_writable(path: Path) -> None:
+    """Raises UsageError now rather than after the demo."""
+    import os
+
     from vanta.errors import UsageError
+
+    target = path if path.exists() else path.absolute().parent
+    if path.is_dir() or not os.access(target, os.W_OK):
+        raise UsageError(f"the picture cannot be written to {str(path)!r}. Name another file.")
+
+
+def _draw(path: Path, reply: Reply, stage: Stage) -> None:
+    """Write the picture of a race."""
+    from vanta.drawing import svg
 
     note = "Measured by `vanta demo`."
     if stage.api is not None:
         note += (
-            f" Both tracks run the same small model on one machine; the api's is behind HTTP, its "
-            f"first token {stage.api.delay_s * 1000:.0f} ms late."
+            f" Both tracks run the same small model on one machine; the api's is behind HTTP and "
+            f"begins {stage.api.delay_s * 1000:.0f} ms late."
         )
-    try:
-        path.write_text(svg(reply.trace, title="One turn, two tracks", note=note), encoding="utf-8")
-    except OSError as error:
-        raise UsageError(
-            f"the picture cannot be written to {str(path)!r}: {error.strerror}. Name another file."
-        ) from error
+    path.write_text(svg(reply.trace, title="One turn, two tracks", note=note), encoding="utf-8")
     output.say(f"the race as a picture: {path}")

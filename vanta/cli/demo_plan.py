@@ -29,7 +29,7 @@ class DemoTurn:
 TURNS = (
     DemoTurn(
         "race",
-        "Tell me about Paris in one sentence.",
+        "What is the capital of France?",
         "Both tracks start at once. The first text to read wins, the other is stopped.",
     ),
     DemoTurn(

@@ -33,7 +33,7 @@ class Loopback:
 def loopback(
     model: str, *, delay_s: float, threads: int, cut_after: int | None = None
 ) -> Iterator[Loopback]:
-    """Serve `model`, each answer's first token `delay_s` late. Raises RunError if it cannot."""
+    """Serve `model`, each answer begun `delay_s` late. Raises RunError if it cannot."""
     command = [sys.executable, "-m", "vanta.testing.serve", "--model", model]
     command += ["--delay-s", str(delay_s), "--threads", str(threads)]
     command += [] if cut_after is None else ["--cut-after", str(cut_after)]

@@ -136,6 +136,10 @@ def guarded(command: Callable[[], None]) -> int:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         return _hush()
+    except OSError as error:
+        # What the system refuses where nothing of ours stands between: a full disk, above all.
+        _print_failure(f"{error}. Make room or choose another place, then try again.")
+        return ExitCode.COULD_NOT_RUN
     except SystemExit as end:
         return _flushed(_as_code(end.code))
     return _flushed(ExitCode.FINE)

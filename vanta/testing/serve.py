@@ -3,9 +3,9 @@
     python -m vanta.testing.serve --engine llamacpp --model smollm2-135m --delay-s 0.4
 
 It prints one line of JSON when it listens (`{"base_url": ..., "model": ..., "delay_s": ...}`), or
-one line with an `error`. The delay is simulated and is said to be: it comes before each answer's
-first token; so is the cut that `--cut-after` asks for. Invariant: it ends when its standard input
-is closed or on SIGTERM, so that it never outlives the program that started it.
+one line with an `error`. The delay is simulated and is said to be: it comes before the server
+begins with an answer; so is the cut that `--cut-after` asks for. Invariant: it ends when its
+standard input is closed or on SIGTERM, so that it never outlives the program that started it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--engine", default="llamacpp", help="'scripted' repeats what it is told")
     parser.add_argument("--model", required=True, help="a model's id or path, as in a track")
     parser.add_argument("--window", type=int, help="tokens of context")
-    parser.add_argument("--delay-s", type=float, default=0.0, help="before the first token")
+    parser.add_argument("--delay-s", type=float, default=0.0, help="before each answer")
     parser.add_argument(
         "--cut-after", type=int, help="break every answer off after this many tokens"
     )
@@ -66,7 +66,8 @@ async def _serve(options: argparse.Namespace) -> None:
     echo = ScriptedEngine(reply=lambda request: [request.messages[-1].content])
     async with vanta.open(tracks=tracks, plugins=[scripted_plugin(**{TRACK: echo})]) as runtime:
         await runtime.warm_up(TRACK)
-        slow = Behaviour(ttft_s=options.delay_s)
+        # Before the headers, so that the engine rests meanwhile: it may share the client's cores.
+        slow = Behaviour(headers_after_s=options.delay_s)
         if options.cut_after is not None:
             slow = slow.but(fault="cut", after=options.cut_after)
         generate = behind(runtime.tracks[TRACK].engine)
