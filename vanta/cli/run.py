@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from vanta.runtime import Opening, Runtime
     from vanta.scripts import Script, ScriptResult, TurnResult
 
+    Verdict = tuple[Script, TurnResult]
+
 app = typer.Typer()
 
 
@@ -62,26 +64,36 @@ def _run_all(
     opening: Opening, paths: Sequence[Path], recast: Callable[[Script], Script], *, quiet: bool
 ) -> list[ScriptResult]:
     from vanta.cli.interruptible import Interruptible
-    from vanta.scripts import known_expectations, load_script, run_script
+    from vanta.scripts import run_script
 
     results: list[ScriptResult] = []
     with opening as runtime:
-        known = known_expectations(runtime.runtime.plugins)
-        scripts = [recast(load_script(path, known)) for path in paths]
-        for script in scripts:
-            _check_names(script, runtime.runtime)
+        scripts = _read(paths, runtime.runtime, recast)
 
-        async def work(tell: Callable[[tuple[Script, TurnResult]], None]) -> None:
-            def progress(script: Script, turn: TurnResult) -> None:
-                tell((script, turn))
-
+        async def work(tell: Callable[[Verdict], None]) -> None:
             for script in scripts:
-                results.append(await run_script(runtime.runtime, script, progress=progress))  # noqa: PERF401 - one by one
+                result = await run_script(
+                    runtime.runtime, script, progress=lambda script, turn: tell((script, turn))
+                )
+                results.append(result)
 
-        watched: Interruptible[tuple[Script, TurnResult]] = Interruptible(runtime.portal)
+        watched: Interruptible[Verdict] = Interruptible(runtime.portal)
         if not watched.watch(work, lambda told: None if quiet else _say_verdict(*told)):
             raise KeyboardInterrupt
     return results
+
+
+def _read(
+    paths: Sequence[Path], runtime: Runtime, recast: Callable[[Script], Script]
+) -> list[Script]:
+    """All scripts, recast and checked. Raises ScriptError, UnknownName."""
+    from vanta.scripts import known_expectations, load_script
+
+    known = known_expectations(runtime.plugins)
+    scripts = [recast(load_script(path, known)) for path in paths]
+    for script in scripts:
+        _check_names(script, runtime)
+    return scripts
 
 
 def _recast(script: Script, track: str | None, policy: str | None) -> Script:
