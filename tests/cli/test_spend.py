@@ -1,0 +1,92 @@
+"""`vanta spend`, as a user meets it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from tests.cli.as_user import Run, user
+from tests.money.till import open_ledger, reserve
+
+
+@pytest.fixture
+def vanta(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Run]:
+    with user(tmp_path, monkeypatch, capfd) as run:
+        yield run
+
+
+async def _spend(folder: Path) -> None:
+    async with open_ledger(folder, day_usd=1) as ledger:
+        await ledger.settle(await reserve(ledger, 0.25), 0.25)
+        guessed = await reserve(ledger, 0.25, user="bob", track="big")
+        await ledger.settle(guessed, 0.05, exact=False)
+        await reserve(ledger, 0.125, session="open")
+
+
+def test_json_has_every_sum_and_every_cap(
+    vanta: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anyio.run(_spend, tmp_path / "data")
+    monkeypatch.setenv("VANTA_BUDGET__DAY_USD", "0.5")
+    done = vanta("spend", "--json")
+    assert done.code == 0, done.said
+    told = done.json
+    assert set(told) == {
+        *("day", "today", "total", "users", "sessions", "tracks"),
+        *("overruns", "returned", "caps"),
+    }
+    line = {"legs": 3, "spent_usd": 0.3, "reserved_usd": 0.125, "estimated_usd": 0.05}
+    assert told["total"] == {"name": "all", **line}
+    assert told["today"] == {"name": told["day"], **line}
+    assert [(user["name"], user["spent_usd"]) for user in told["users"]] == [
+        ("ada", 0.25),
+        ("bob", 0.05),
+    ]
+    assert {track["name"] for track in told["tracks"]} == {"api", "big"}
+    caps = {"turn_usd": None, "session_usd": None, "user_usd": None, "day_usd": 0.5}
+    assert told["caps"] == caps
+
+
+def test_the_table_names_users_sessions_tracks_and_the_cap(
+    vanta: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anyio.run(_spend, tmp_path / "data")
+    monkeypatch.setenv("VANTA_BUDGET__USER_USD", "2")
+    done = vanta("spend")
+    assert done.code == 0
+    for words in ("user ada", "session bob/s", "track big", "$0.30", "$0.125"):
+        assert words in done.said
+    assert "cap of each user: $2 (budget.user_usd)" in done.said
+
+
+def test_without_any_spending_or_cap_it_says_so(vanta: Run) -> None:
+    done = vanta("spend")
+    assert done.code == 0
+    assert "(UTC) $0 $0 $0 0" in done.said
+    assert "No cap is set" in done.said
+
+
+def test_what_a_dead_process_had_reserved_is_returned_and_told(vanta: Run, tmp_path: Path) -> None:
+    async def die() -> None:
+        async with open_ledger(tmp_path / "data", day_usd=1) as ledger:
+            await reserve(ledger, 0.5, lease_s=-1)
+
+    anyio.run(die)
+    done = vanta("spend", "--json")
+    assert (done.json["returned"], done.json["total"]["reserved_usd"]) == (1, 0)
+    assert "their reservation returned: 1" in vanta("spend").said
+
+
+def test_a_store_that_cannot_be_opened_ends_in_3(
+    vanta: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bad.db").write_text("no database", encoding="utf-8")
+    monkeypatch.setenv("VANTA_STORE_URL", f"sqlite:///{tmp_path / 'bad.db'}")
+    done = vanta("spend")
+    assert (done.code, done.out) == (3, "")
+    assert "not a database" in done.err
