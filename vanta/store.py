@@ -8,6 +8,7 @@ not at all; every statement runs on a worker thread, one at a time.
 
 from __future__ import annotations
 
+import functools
 import json
 import threading
 import time
@@ -128,9 +129,8 @@ class Store:
 
     async def _run(self, work: Callable[..., T], *args: Any) -> T:
         # A statement that has begun is waited for, cancelled or not: no thread writes behind us.
-        return await anyio.to_thread.run_sync(
-            self._guarded, work, *args, limiter=self._one_at_a_time
-        )
+        call: Callable[[], T] = functools.partial(self._guarded, work, *args)
+        return await anyio.to_thread.run_sync(call, limiter=self._one_at_a_time)
 
     def _guarded(self, work: Callable[..., T], *args: Any) -> T:
         # The lock, since asyncio's own cancellation frees the limiter while the thread still works.

@@ -154,13 +154,14 @@ class GateConfig(_Table):
     )
 
     early_exit: bool | None = Field(
-        None, description="True stops an answer that is already sure to be turned down."
+        default=None, description="True stops an answer that is already sure to be turned down."
     )
     verify_with: Text | None = Field(
-        None, description="A track that is asked for one token on an answer that is in doubt."
+        default=None,
+        description="A track that is asked for one token on an answer that is in doubt.",
     )
     verify_margin: Annotated[float, Field(ge=0)] | None = Field(
-        None, description="How near to its limit a mean logprob puts the answer in doubt."
+        default=None, description="How near to its limit a mean logprob puts the answer in doubt."
     )
 
     def to_rule(self, base: GateRule) -> GateRule:
@@ -188,17 +189,17 @@ class PolicyConfig(_Table):
         default=None, description="Seconds before which held-back legs may not win the turn."
     )
     delay_quantile: Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        None,
+        default=None,
         description="Learn the delay: this quantile of how long the first track is silent.",
     )
     max_extra_share: Annotated[float, Field(ge=0, le=1)] | None = Field(
-        None, description="The share of turns in which delayed legs may start by the clock."
+        default=None, description="The share of turns in which delayed legs may start by the clock."
     )
     route_share: Annotated[float, Field(ge=0, le=1)] | None = Field(
-        None, description="The share of messages that the router shall call hard."
+        default=None, description="The share of messages that the router shall call hard."
     )
     takeover: TakeoverMode | None = Field(
-        None,
+        default=None,
         description="When the winner breaks: another track may `continue` or `restart`, or `fail`.",
     )
     last_resort: bool | None = Field(
@@ -263,10 +264,10 @@ class BreakerConfig(_Table):
     """When a failing track is left alone."""
 
     failures: Annotated[int, Field(ge=1)] = Field(
-        5, description="Failures in a row after which a track is left alone."
+        default=5, description="Failures in a row after which a track is left alone."
     )
     cooldown_s: Seconds = Field(
-        10.0, description="Seconds before one turn tries it again; doubled at each failure."
+        default=10.0, description="Seconds before one turn tries it again; doubled at each failure."
     )
 
 
@@ -300,7 +301,7 @@ class Config(_Table):
         description="Seconds without a word after which another track goes on with a reply.",
     )
     retries: Annotated[int, Field(ge=0)] = Field(
-        1, description="How often a track is asked again in a turn that has no other way."
+        default=1, description="How often a track is asked again in a turn that has no other way."
     )
     breaker: BreakerConfig = Field(
         default_factory=BreakerConfig, description="When a failing track is left alone."
