@@ -31,7 +31,7 @@ COMMANDS: Mapping[str, str] = {
     "engines": "List engines and what they can do.",
     "plugins": "List plugins and what they bring.",
     "policies": "List policies and their legs.",
-    "spend": "Show what was spent, by user, session and track, and the caps.",
+    "spend": "Show what was spent: today, and by user, session and track.",
     "config": "Show, check and explain the configuration.",
     "doctor": "See what works on this machine, what is missing, and the command that mends it.",
     "replay": "Try policies on recorded turns, on a clock that jumps.",
