@@ -204,3 +204,12 @@ def test_a_track_that_is_off_cannot_be_asked_for(stage: Stage) -> None:
     told = stage.vanta("chat", "--track", "api", VANTA_TRACKS__API__ENABLED="false")
     assert told.returncode == 2
     assert "not enabled" in told.stderr
+
+
+def test_an_amended_answer_stands_below_the_one_that_it_replaces(stage: Stage) -> None:
+    with Terminal([*COMMAND, "chat", "--policy", "refine"], stage.environ) as terminal:
+        terminal.expect("you> ")
+        terminal.type("echo something else\n")
+        terminal.expect("local> something else\n")
+        terminal.expect("api amends")
+        terminal.expect("api> the api answers\n")

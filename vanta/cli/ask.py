@@ -106,7 +106,7 @@ class _Listener:
     def hear(self, event: Event) -> None:
         """Show one event."""
         from vanta.cli.narration import narrate, summary
-        from vanta.events import TextDelta, TurnFinished
+        from vanta.events import Amended, TextDelta, TurnFinished
 
         if isinstance(event, TextDelta):
             self._write(event.text)
@@ -115,6 +115,9 @@ class _Listener:
         if line and self._status:
             self._break_line()
             output.say(line)
+        if isinstance(event, Amended):
+            self.end()
+            self._write(event.text)
 
     def end(self) -> None:
         """End the last line of text."""

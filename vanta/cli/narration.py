@@ -6,6 +6,7 @@ Invariant: pure, and the same words in `ask`, `chat`, `run` and `demo`.
 from __future__ import annotations
 
 from vanta.events import (
+    Amended,
     Committed,
     Event,
     LegCancelled,
@@ -31,6 +32,8 @@ def narrate(event: Event) -> str | None:
             line = f"{event.track} speaks ({event.why}, {seconds(event.at_s)})"
         case Takeover():
             line = f"{event.from_track} broke, {event.track} goes on ({event.why})"
+        case Amended():
+            line = f"{event.track} amends: {event.why}"
         case LegFailed():
             line = f"{event.track} failed: {failure(event)}"
         case LegRejected():

@@ -16,6 +16,7 @@ from vanta.cli import output
 from vanta.cli.narration import failure, loss, summary
 from vanta.drawing.colours import colour_of
 from vanta.events import (
+    Amended,
     Committed,
     Event,
     LegFailed,
@@ -60,6 +61,8 @@ class Screen:
                 self._write(event.text)
             case Takeover():
                 self._seam(event)
+            case Amended():
+                self._amend(event)
             case LegFailed():
                 self._notes.append(f"{event.track} failed: {failure(event)}")
             case LegRejected():
@@ -98,6 +101,13 @@ class Screen:
         seam = Text(f"⟪{event.from_track} broke: ", "dim")
         seam.append(event.track, colour_of(event.track).terminal)
         self._console.print(seam.append(" goes on⟫", "dim"), end="")
+
+    def _amend(self, event: Amended) -> None:
+        """What was shown stays on the terminal; the better answer stands below it."""
+        self._end_line()
+        self._say(f"⟪{event.track} amends: {event.why}⟫")
+        self._label(event.track)
+        self._write(event.text)
 
     def _write(self, text: str) -> None:
         sys.stdout.write(output.harmless(text))

@@ -95,6 +95,8 @@ _FATES = {
     "rejected": "turned down",
     "cancelled": "stopped",
     "broken": "broke off",
+    "amended": "answered, then amended",
+    "verified": "judged",
 }
 
 
