@@ -130,7 +130,8 @@ class Store:
     async def _run(self, work: Callable[..., T], *args: Any) -> T:
         # A statement that has begun is waited for, cancelled or not: no thread writes behind us.
         call: Callable[[], T] = functools.partial(self._guarded, work, *args)
-        return await anyio.to_thread.run_sync(call, limiter=self._one_at_a_time)
+        done: T = await anyio.to_thread.run_sync(call, limiter=self._one_at_a_time)
+        return done
 
     def _guarded(self, work: Callable[..., T], *args: Any) -> T:
         # The lock, since asyncio's own cancellation frees the limiter while the thread still works.
