@@ -116,7 +116,8 @@ class Store:
 
     def transact_now(self, work: Callable[[sa.Connection], T]) -> T:
         """The same, blocking; for what opens a store."""
-        return self._guarded(self._transact, work)
+        done: T = self._guarded(self._transact, work)
+        return done
 
     async def aclose(self) -> None:
         """Close all connections; waits for a statement that is running."""
@@ -130,8 +131,7 @@ class Store:
     async def _run(self, work: Callable[..., T], *args: Any) -> T:
         # A statement that has begun is waited for, cancelled or not: no thread writes behind us.
         call: Callable[[], T] = functools.partial(self._guarded, work, *args)
-        done: T = await anyio.to_thread.run_sync(call, limiter=self._one_at_a_time)
-        return done
+        return await anyio.to_thread.run_sync(call, limiter=self._one_at_a_time)
 
     def _guarded(self, work: Callable[..., T], *args: Any) -> T:
         # The lock, since asyncio's own cancellation frees the limiter while the thread still works.
