@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from .report import Figure, report
 from .settings import Settings
 
-BENCHMARKS = ("overhead", "race")
+BENCHMARKS = ("cost", "faults", "overhead", "race")
 
 __all__ = ["BENCHMARKS", "Benchmark", "Figure", "Settings", "load", "report"]
 
