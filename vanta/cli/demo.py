@@ -151,6 +151,7 @@ def _announce(turn: DemoTurn) -> None:
 
 def _take(runtime: SyncRuntime, session: Session, turn: DemoTurn, *, quiet: bool) -> Reply:
     """One turn, shown unless `quiet`. Raises KeyboardInterrupt if Ctrl-C stopped it."""
+    from vanta.cli.demo_plan import TURNS
     from vanta.cli.interruptible import Interruptible
     from vanta.cli.screen import Screen
     from vanta.drawing import timeline
@@ -175,7 +176,7 @@ def _take(runtime: SyncRuntime, session: Session, turn: DemoTurn, *, quiet: bool
         if not watched.watch(work, show):
             raise KeyboardInterrupt
     if not quiet:
-        output.stdout().print(timeline(replies[0].trace))
+        output.stdout().print(timeline(replies[0].trace, legend=turn is TURNS[0]))
     return replies[0]
 
 

@@ -87,11 +87,8 @@ class Stage:
     def described(self) -> dict[str, Any]:
         """What is real and what is simulated, as JSON-ready data."""
         served = f"{self.model} again, in another process on this machine, over real HTTP"
-        simulated = {
-            "takeover": f"the track api-cut is {served}, and is told to cut the connection after "
-            f"{self.cut.cut_after} tokens"
-        }
         real = {"local": f"{self.model} with llama.cpp, in this process"}
+        simulated = {}
         if self.api is None:
             real["api"] = "the server and the model that OPENAI_* name; its tokens are billed"
         else:
@@ -100,6 +97,10 @@ class Stage:
                 "of delay before each answer"
             )
             simulated["prices"] = "those of gpt-4o-mini; nobody is billed"
+        simulated["takeover"] = (
+            f"the track api-cut is {served}, and is told to cut the connection after "
+            f"{self.cut.cut_after} tokens"
+        )
         return {"real": real, "simulated": simulated}
 
 
