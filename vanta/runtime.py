@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
 
 Observer = Callable[[Event], None]
 
+RECENT = 128
+"""Conversations that are kept in memory though nobody holds their session."""
+
 _log = logging.getLogger("vanta")
 
 
@@ -60,6 +64,7 @@ class Runtime:
         self._conversations: WeakValueDictionary[tuple[str, str], Conversation] = (
             WeakValueDictionary()
         )
+        self._recent: OrderedDict[tuple[str, str], Conversation] = OrderedDict()
         self._detectors = [parts.plugins.detectors[name] for name in parts.config.privacy.detect]
         breaker = parts.config.breaker
         self._experience = Experience(HealthRule(breaker.failures, breaker.cooldown_s))
@@ -119,13 +124,22 @@ class Runtime:
         private: every turn of it stays on private tracks. system: a template under `system/` in
         the place of the configured one; variables: for it, before the configured ones.
         """
-        conversation = self._conversations.get((user, id))
-        if conversation is None:
-            conversation = Conversation(user, id)
-            self._conversations[user, id] = conversation
+        conversation = self._conversation(user, id)
         own = system is not None or bool(variables)
         rules = _OwnSystem(self, user, system, variables or {}) if own else self
         return Session(conversation, rules, self.store, private=private)
+
+    def _conversation(self, user: str, session: str) -> Conversation:
+        """The one conversation of that name; the last few are kept with their history."""
+        conversation = self._conversations.get((user, session))
+        if conversation is None:
+            conversation = Conversation(user, session)
+            self._conversations[user, session] = conversation
+        self._recent[user, session] = conversation
+        self._recent.move_to_end((user, session))
+        if len(self._recent) > RECENT:
+            self._recent.popitem(last=False)
+        return conversation
 
     async def warm_up(self, *tracks: str) -> None:
         """Load the engines of `tracks` (all if none is named) ahead of the first turn.

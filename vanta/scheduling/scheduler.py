@@ -236,9 +236,6 @@ class Race:
         """Bind the turn to `leg`: stop the others, show what it has."""
         self._committed = leg
         leg.committed_s = self.now()
-        for rival in self._alive():
-            if rival is not leg and not rival.plan.amends:
-                self._dismiss(rival)
         self._starts.clear()
         if self._broken:
             self._log.takeover(leg, self._broken, restarts=not leg.resumes)
@@ -246,6 +243,11 @@ class Race:
             self._log.committed(leg, why)
         self._log.text(leg, "".join(leg.pending))
         leg.pending.clear()
+        # Last, though at the same moment: whoever waits for the text then runs before the losers
+        # do, whose winding up (closing a connection) takes a millisecond of the loop.
+        for rival in self._alive():
+            if rival is not leg and not rival.plan.amends:
+                self._dismiss(rival)
 
     # Legs that end
 
