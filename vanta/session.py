@@ -144,9 +144,9 @@ class Session:
             self._rules.observe(event)
             send.send_nowait(event)
 
-        turn = self._turn(text, emit, policy, track, deadline_s, private, sampling)
         failure: Exception | None = None
         with send, receive:
+            turn = self._turn(text, emit, policy, track, deadline_s, private, sampling)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_deliver, turn, send)
                 try:

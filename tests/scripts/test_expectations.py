@@ -2,35 +2,83 @@
 
 from __future__ import annotations
 
+import inspect
+import math
+import sys
+from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
-from vanta.errors import PluginError
-from vanta.events import Reply, Timings, Trace
+from vanta.engine import Capabilities
+from vanta.errors import PluginError, ScriptError, UnknownName
+from vanta.events import (
+    Committed,
+    Event,
+    LegStarted,
+    Reply,
+    Takeover,
+    TextDelta,
+    Timings,
+    Trace,
+)
 from vanta.hookspecs import hookimpl
+from vanta.messages import TokenLogprob, Usage
 from vanta.plugins import load
 from vanta.scripts import BUILTIN, Expectation, Failure, Seen, known_expectations, parse_script
+from vanta.scripts.checks.judges import _probability
+from vanta.scripts.expectations import excerpt
+from vanta.testing import ScriptedEngine, Step
+from vanta.track import Price, Track
 
 
-def seen(text: str = "", *, track: str = "local", duration_s: float = 1.0) -> Seen:
+def seen(
+    text: str = "",
+    *,
+    track: str = "local",
+    duration_s: float = 1.0,
+    first_content_s: float | None = 0.1,
+    cost_usd: float = 0.0,
+    tokens: int | None = 3,
+    private: bool = False,
+    **more: Any,
+) -> Seen:
     trace = Trace(
-        turn_id="t", session_id="s", policy="local", private=False, deadline_s=60.0,
+        turn_id="t", session_id="s", policy="local", private=private, deadline_s=60.0,
         duration_s=duration_s, status="finished", skipped={}, context={}, legs=(),
     )  # fmt: skip
     reply = Reply(
-        text=text, track=track, model="m", finish_reason="stop", usage=None, cost_usd=0.0,
-        timings=Timings(first_content_s=0.1, duration_s=duration_s), trace=trace,
+        text=text, track=track, model="m", finish_reason="stop",
+        usage=None if tokens is None else Usage(5, tokens), cost_usd=cost_usd,
+        timings=Timings(first_content_s=first_content_s, duration_s=duration_s), trace=trace,
     )  # fmt: skip
-    return Seen("said", reply)
+    return Seen("said", reply, **more)
 
 
 def check(name: str, value: str, what: Seen) -> Failure | None:
     """The verdict on `value`, given as it stands in a script."""
     text = f"name: n\nturns:\n  - say: a\n    expect: {{{name}: {value}}}"
-    verdict: Any = BUILTIN[name].check(parse_script(text).turns[0].expect[name], what)
-    assert verdict is None or isinstance(verdict, Failure)
-    return verdict
+
+    async def verdict() -> Any:
+        came = BUILTIN[name].check(parse_script(text).turns[0].expect[name], what)
+        return await came if inspect.isawaitable(came) else came
+
+    failure = anyio.run(verdict)
+    assert failure is None or isinstance(failure, Failure)
+    return failure
+
+
+RACE: tuple[Event, ...] = (
+    LegStarted(at_s=0.0, leg=0, track="api", model="m", why="race"),
+    Committed(at_s=0.1, leg=0, track="api", why="first content"),
+    TextDelta(at_s=0.1, leg=0, track="api", text="a"),
+    TextDelta(at_s=0.2, leg=0, track="api", text="b"),
+    Takeover(
+        at_s=0.3, leg=1, track="local", from_leg=0, from_track="api", shown_chars=2, why="cut"
+    ),
+)
+SCHEMA = "{type: object, required: [age], properties: {age: {type: integer}}}"
 
 
 @pytest.mark.parametrize(
@@ -45,6 +93,18 @@ def check(name: str, value: str, what: Seen) -> Failure | None:
         ("track", "local", seen(track="local")),
         ("track", "[api, local]", seen(track="local")),
         ("max_seconds", "2", seen(duration_s=2.0)),
+        ("equals", "Hello Ada!", seen(" Hello Ada!\n")),
+        ("regex", "'^(a+)+$'", seen("a" * 40)),
+        ("json_schema", SCHEMA, seen('{"age": 7}')),
+        ("policy", "[race, local]", seen()),
+        ("events", "[LegStarted, Committed api, Takeover]", seen(events=RACE)),
+        ("events", "Takeover local", seen(events=RACE)),
+        ("max_first_content_ms", "100", seen(first_content_s=0.1)),
+        ("max_cost_usd", "0", seen(cost_usd=0.0)),
+        ("max_tokens", "3", seen(tokens=3)),
+        ("python", "tests.scripts.functions:says_ada", seen("Hello Ada!")),
+        ("python", "tests.scripts.functions:waits", seen("Hello Ada!")),
+        ("python", "tests.scripts.functions:says_true", seen("")),
     ],
 )
 def test_what_holds_passes(name: str, value: str, what: Seen) -> None:
@@ -70,6 +130,32 @@ def test_what_holds_passes(name: str, value: str, what: Seen) -> None:
         ("track", "[a, b, c]", seen(track="d"), "the reply of track 'a', 'b' or 'c'",
          "that of track 'd'"),
         ("max_seconds", "1.5", seen(duration_s=1.51), "a reply within 1.5 s", "one after 1.51 s"),
+        ("equals", "Hello Bob!", seen("Hello Ada!"), "the reply 'Hello Bob!'", "'Hello Ada!'"),
+        ("json_schema", SCHEMA, seen("age 7"), "a reply that is JSON",
+         "'age 7' (Expecting value: line 1 column 1 (char 0))"),
+        ("json_schema", SCHEMA, seen('{"age": "7"}'), "a reply that is valid under the schema",
+         "'7' is not of type 'integer' at 'age'"),
+        ("json_schema", SCHEMA, seen("{}"), "a reply that is valid under the schema",
+         "'age' is a required property"),
+        ("policy", "race", seen(), "a turn under policy 'race'", "one under 'local'"),
+        ("events", "[Takeover, Committed]", seen(events=RACE),
+         "the event 'Committed' after 'Takeover'",
+         "LegStarted api → Committed api → TextDelta api → Takeover local"),
+        ("events", "Takeover api", seen(events=RACE), "the event 'Takeover api'",
+         "LegStarted api → Committed api → TextDelta api → Takeover local"),
+        ("events", "LegFailed", seen(), "the event 'LegFailed'", "no event"),
+        ("error", "auth", seen("fine"), "an error that contains 'auth'", "the reply 'fine'"),
+        ("max_first_content_ms", "99", seen(first_content_s=0.1), "text to read within 99 ms",
+         "it after 100 ms"),
+        ("max_first_content_ms", "99", seen(first_content_s=None), "text to read within 99 ms",
+         "none at all"),
+        ("max_cost_usd", "0.01", seen(cost_usd=0.02), "a turn for $0.01 at most", "one for $0.02"),
+        ("max_tokens", "2", seen(tokens=3), "at most 2 tokens", "3"),
+        ("max_tokens", "2", seen(tokens=None), "at most 2 tokens", "no count of them"),
+        ("python", "tests.scripts.functions:says_ada", seen("x"),
+         "a reply that tests.scripts.functions:says_ada accepts", "there is no Ada in it"),
+        ("python", "tests.scripts.functions:says_false", seen("x"),
+         "a reply that tests.scripts.functions:says_false accepts", "False for 'x'"),
     ],
 )  # fmt: skip
 def test_what_does_not_hold_is_told_with_what_came(
@@ -88,8 +174,133 @@ def test_a_long_reply_is_shortened_around_what_matters() -> None:
 
 
 def test_every_expectation_has_a_summary_and_its_own_name() -> None:
-    assert list(BUILTIN) == ["contains", "not_contains", "regex", "track", "max_seconds"]
+    assert list(BUILTIN) == [
+        "contains", "not_contains", "equals", "regex", "json_schema", "judge",
+        "track", "policy", "events", "error",
+        "max_seconds", "max_first_content_ms", "max_cost_usd", "max_tokens", "python",
+    ]  # fmt: skip
     assert all(name == known.name and known.summary for name, known in BUILTIN.items())
+
+
+def test_a_long_text_that_differs_is_shown_line_by_line() -> None:
+    failure = check("equals", '"one\\ntwo\\nthree"', seen("one\n2\nthree"))
+    assert failure is not None
+    assert failure.diff == ("  one", "- two", "+ 2", "  three")
+    assert failure.describe().splitlines()[2:] == [f"    {line}" for line in failure.diff]
+
+
+def test_a_pattern_that_backtracks_without_end_hangs_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("vanta.scripts.checks.patterns.TIME_LIMIT_S", 0.5)
+    beats = 0
+
+    async def main() -> Failure | None:
+        async def beat() -> None:
+            nonlocal beats
+            while True:
+                beats += 1
+                await anyio.sleep(0.01)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(beat)
+            verdict: Any = BUILTIN["regex"].check(("^(a+)+$",), seen("a" * 60 + "!"))
+            failure: Failure | None = await verdict
+            tasks.cancel_scope.cancel()
+            return failure
+        raise AssertionError
+
+    failure = anyio.run(main)
+    assert failure is not None
+    assert "backtracks too much" in failure.came
+    assert beats > 5
+
+
+def test_a_long_text_is_matched_as_a_short_one_is() -> None:
+    assert check("regex", "'needle$'", seen("hay " * 1000 + "needle")) is None
+    assert check("regex", "[needle, pin]", seen("hay " * 1000)) == Failure(
+        "regex", "a reply that matches 'needle' and 'pin'", excerpt("hay " * 1000)
+    )
+
+
+def judged(question: str = "Is it polite?", track: str = "judge", more: str = "") -> str:
+    return f"{{question: '{question}', track: {track}{more}}}"
+
+
+def judging(*script: Step | str, private: bool = False, **options: Any) -> dict[str, Track]:
+    engine = ScriptedEngine(*script, **options)
+    return {"judge": Track("judge", engine, private=private, price=Price(0, 1_000_000))}
+
+
+def test_a_judge_says_yes_with_a_probability() -> None:
+    bill: list[float] = []
+    tracks = judging("Yes")
+    what = seen("Good day.", tracks=tracks, spend=bill.append)
+    assert check("judge", judged(more=", min_probability: 0.9"), what) is None
+    assert bill == [1.0]
+    engine = tracks["judge"].engine
+    assert isinstance(engine, ScriptedEngine)
+    (request,) = engine.requests
+    assert (request.sampling.max_tokens, request.sampling.logprobs) == (1, 20)
+    asked = request.messages[-1].content
+    assert all(part in asked for part in ("said", "Good day.", "Is it polite?"))
+
+
+@pytest.mark.parametrize(
+    ("tracks", "came"),
+    [
+        (judging("no"), "0.00"),
+        (judging("perhaps"), "neither yes nor no, but 'perhaps'"),
+        (judging(capabilities=Capabilities()), "its engine 'scripted' gives no logprobs"),
+    ],
+)
+def test_a_judge_that_does_not_say_yes_fails_the_turn(tracks: dict[str, Track], came: str) -> None:
+    failure = check("judge", judged(), seen("Good day.", tracks=tracks))
+    assert failure is not None
+    assert failure.expected.startswith("yes to 'Is it polite?' from track 'judge'")
+    assert failure.came == came
+
+
+def test_yes_and_no_are_weighed_against_each_other() -> None:
+    top = ((" Yes", 0.3), ("no", 0.1), ("YES", 0.3), ("or", 0.2))
+    rivals = tuple((token, math.log(likely)) for token, likely in top)
+    assert _probability((TokenLogprob(*rivals[0], rivals),)) == pytest.approx(0.6 / 0.7)
+
+
+def test_a_private_turn_is_judged_by_private_tracks_alone() -> None:
+    open_track, private_track = judging("yes"), judging("yes", private=True)
+    failure = check("judge", judged(), seen("secret", private=True, tracks=open_track))
+    assert failure is not None
+    assert failure.came == "nothing asked: the turn is private, that track is not"
+    assert check("judge", judged(), seen("secret", private=True, tracks=private_track)) is None
+
+
+def test_a_judge_that_does_not_exist_is_told_with_the_nearest_name() -> None:
+    with pytest.raises(UnknownName, match=r"no track is named 'jugde'\. Did you mean 'judge'"):
+        check("judge", judged(track="jugde"), seen("x", tracks=judging("yes")))
+
+
+@pytest.mark.parametrize(
+    ("reference", "why"),
+    [
+        ("no_such_module:f", "No module named 'no_such_module'"),
+        ("tests.scripts.functions:nothing", "has no attribute 'nothing'"),
+        ("tests.scripts.functions:NUMBER", "is no function"),
+    ],
+)
+def test_a_function_that_is_not_there_is_told(reference: str, why: str) -> None:
+    with pytest.raises(ScriptError, match=why):
+        check("python", reference, seen("x"))
+
+
+def test_functions_are_found_beside_the_script(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "beside_the_script.py").write_text("def fine(seen): return seen.say == 'said'\n")
+    script = tmp_path / "s.yaml"
+    script.write_text("")
+    assert check("python", "beside_the_script:fine", seen("x", source=str(script))) is None
 
 
 class Brings:

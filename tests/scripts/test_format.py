@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from vanta.engine import Sampling
 from vanta.errors import ScriptError
 from vanta.scripts import BUILTIN, Expectation, Script, load_script, parse_script
+from vanta.scripts.model import Matrix, UpstreamPlan
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FULL = """\
@@ -27,6 +28,12 @@ sampling: {temperature: 0, max_tokens: 20, stop: ["\\n"], logit_bias: {7: -1.5}}
 private: true
 session: kept
 user: ada
+tags: [smoke, slow]
+models: {local: other}
+seed: 7
+deadline_s: 3
+upstream: {fault: stall, after: 2, text: one two three, first_after_s: 0.1, gap_s: 0.2}
+pass_rate: 0.5
 turns:
   - say: Hello
     expect:
@@ -40,6 +47,11 @@ turns:
       again
     track: local
     private: false
+    user: bob
+    session: kitchen
+    restart: true
+    deadline_s: 2
+    upstream: {fault: rate_limited, retry_after: "3"}
 """
 
 
@@ -60,7 +72,11 @@ def test_every_field_arrives() -> None:
     assert script.variables == {"user_name": "Ada", "list": [1, 2]}
     assert (script.private, script.session, script.user) == (True, "kept", "ada")
     first, second = script.turns
-    assert (first.say, first.line, first.private) == ("Hello", 11, None)
+    assert (script.tags, script.deadline_s) == (("smoke", "slow"), 3.0)
+    assert (script.models, script.seed) == ({"local": "other"}, 7)
+    assert (script.repeat, script.pass_rate, script.matrix) == (1, 0.5, Matrix())
+    assert script.upstream == UpstreamPlan("stall", 2, "one two three", 0.1, 0.2)
+    assert (first.say, first.line, first.private) == ("Hello", 17, None)
     assert first.expect == {
         "contains": ("Ada",),
         "not_contains": ("error", "sorry"),
@@ -69,12 +85,16 @@ def test_every_field_arrives() -> None:
         "max_seconds": 5.0,
     }
     assert (second.say, second.track, second.private) == ("And again\n", "local", False)
+    assert (second.user, second.session, second.restart) == ("bob", "kitchen", True)
+    assert second.upstream == UpstreamPlan("rate_limited", retry_after="3")
+    assert (first.restart, first.deadline_s, second.deadline_s) == (False, None, 2.0)
 
 
 def test_sampling_is_that_of_the_engines() -> None:
     sampling = parse_script(FULL).sampling
     assert isinstance(sampling, Sampling)
     assert (sampling.temperature, sampling.max_tokens, sampling.stop) == (0.0, 20, ("\n",))
+    assert sampling.seed == 7
     assert sampling.logit_bias == {7: -1.5}
 
 
@@ -165,6 +185,45 @@ def test_an_anchor_may_be_used_again() -> None:
          "4:27: 'max_seconds' in 'expect' of turn 1 is the text '5'; it has to be a number."),
         (turn("expect: {max_seconds: 0}"),
          "4:27: 'max_seconds' in 'expect' of turn 1: the number 0 should be greater than 0."),
+        (turn("expect: {json_schema: {type: objekt}}"), ("4:27: 'json_schema' in 'expect' of turn "
+         "1: no JSON Schema: 'objekt' is not valid under any of the given schemas.")),
+        (turn("expect: {json_schema: {$ref: 'https://x.y/z'}}"), ("4:27: 'json_schema' in 'expect' "
+         "of turn 1: '$ref' 'https://x.y/z' leads out of the schema: copy it in, under '$defs'.")),
+        (turn("expect: {events: [Comitted]}"), ("4:23: entry 1 of 'events' of turn 1: no event is "
+         "named 'Comitted'. Did you mean 'Committed'?")),
+        (turn("expect: {judge: {question: q}}"), "4:21: 'judge' of turn 1 has no 'track'. Add it."),
+        (turn("expect: {python: os.system}"), ("4:22: 'python' in 'expect' of turn 1: 'os.system' "
+         "is no function. Write `module:function`.")),
+        (turn("expect: {max_tokens: 0}"), ("4:26: 'max_tokens' in 'expect' of turn 1: the number 0 "
+         "should be greater than or equal to 1.")),
+        (turn("upstream: refuze"), ("4:15: 'fault' in 'upstream' of turn 1 is the text 'refuze'; "
+         "it has to be one of none, refuse, unauthorized, not_found, rate_limited, server_error, "
+         "overloaded, context_overflow, stall, cut, malformed, error_frame. "
+         "Did you mean 'refuse'?")),
+        (turn("upstream: {falt: cut}"),
+         "4:16: unknown field 'falt' in 'upstream' of turn 1. Did you mean 'fault'?"),
+        (turn("upstream: {fault: refuse, after: 2}"), ("4:31: 'after' has an effect only with the "
+         "fault stall, cut, malformed, error_frame. Take it out.")),
+        (turn("upstream: {fault: cut, retry_after: '2'}"), ("4:28: 'retry_after' has an effect "
+         "only with the fault rate_limited. Take it out.")),
+        (turn("restart: true"), ("4:5: turn 1 has nothing before it that a restart could lose. "
+         "Take out 'restart'.")),
+        ("name: n\nseed: 1\nsampling: {seed: 2}\nturns: [{say: a}]",
+         "2:1: 'seed' stands in the script and in 'sampling'. Take out one of them."),
+        ("name: n\nmatrix: {policies: [race]}\nturns: [{say: a}]",
+         "2:10: unknown field 'policies' in 'matrix'. Did you mean 'policy'?"),
+        ("name: n\nmatrix: {policy: []}\nturns: [{say: a}]",
+         "2:18: 'policy' in 'matrix' is empty. Fill it in or leave it out."),
+        ("name: n\nmatrix: {policy: [race], track: [local]}\nturns: [{say: a}]",
+         "2:26: 'track' in 'matrix' leaves nothing to 'policy'. Take out one of them."),
+        ("name: n\nmatrix: {sampling: [{temprature: 1}]}\nturns: [{say: a}]",
+         "2:22: unknown field 'temprature' in entry 1 of 'sampling'. Did you mean 'temperature'?"),
+        ("name: n\nsession: s\nrepeat: 2\nturns: [{say: a}]",
+         "2:1: a conversation that goes on is run once. Take out 'session', or 'repeat'."),
+        ("name: n\nsession: s\nmatrix: {policy: [a]}\nturns: [{say: a}]",
+         "2:1: a conversation that goes on is run once. Take out 'session', or 'matrix'."),
+        ("name: n\npass_rate: 1.5\nturns: [{say: a}]",
+         "2:12: 'pass_rate' in the script: the number 1.5 should be less than or equal to 1."),
         (turn("expect: {contains: a, contains: b}"),
          "4:27: the key 'contains' is here twice, first on line 4"),
         ("name: n\nname: m\nturns: [{say: a}]",

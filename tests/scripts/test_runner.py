@@ -95,7 +95,7 @@ async def test_what_fails_is_told_and_the_script_goes_on(
 async def test_a_turn_that_cannot_be_answered_fails_and_the_script_goes_on(
     vanta_runtime: Open, scripted: Make
 ) -> None:
-    engine = scripted(scripts=[[failing(ErrorKind.SERVER)], ["fine"]])
+    engine = scripted(scripts=[[failing(ErrorKind.AUTH)], ["fine"]])
     runtime = await vanta_runtime(local=engine, policy="local")
     result = await run_script(runtime, script("- say: one\n- {say: two, expect: {contains: fine}}"))
     first, second = result.turns
@@ -215,6 +215,7 @@ async def test_a_result_is_json_ready(vanta_runtime: Open, scripted: Make) -> No
         "expectation": "contains",
         "expected": "a reply that contains 'y'",
         "came": "'x'",
+        "diff": [],
     }
     assert second["reply"] is None
     assert result.cost_usd == 0

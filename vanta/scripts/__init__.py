@@ -4,11 +4,13 @@ Invariant: loading a script touches no runtime, and running one touches no file;
 imports YAML before a script is read.
 """
 
-from vanta.scripts.expectations import BUILTIN, Expectation, Failure, Seen, known_expectations
+from vanta.scripts.checks import BUILTIN, known_expectations
+from vanta.scripts.expectations import Expectation, Failure, Seen
 from vanta.scripts.format import load_script, parse_script
 from vanta.scripts.model import Script, ScriptTurn
 from vanta.scripts.results import ExitCode, ScriptResult, TurnResult, exit_code, exit_code_of
-from vanta.scripts.runner import run_script
+from vanta.scripts.runner import ScriptRun, run_script
+from vanta.scripts.variants import variants
 
 __all__ = [
     "BUILTIN",
@@ -17,6 +19,7 @@ __all__ = [
     "Failure",
     "Script",
     "ScriptResult",
+    "ScriptRun",
     "ScriptTurn",
     "Seen",
     "TurnResult",
@@ -26,4 +29,5 @@ __all__ = [
     "load_script",
     "parse_script",
     "run_script",
+    "variants",
 ]

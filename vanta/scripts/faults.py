@@ -7,6 +7,7 @@ what is wanted and, for a name, the nearest one that exists.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from pydantic_core import ErrorDetails
 
 from vanta.engine import Sampling
 from vanta.errors import did_you_mean
-from vanta.scripts.schema import ScriptForm, TurnForm
+from vanta.scripts.schema import MatrixForm, ScriptForm, TurnForm, UpstreamForm
 
 Path = tuple[str | int, ...]
 
@@ -73,7 +74,16 @@ def _fault(path: Path, detail: ErrorDetails, expectations: Iterable[str]) -> Fau
         return Fault(path, _mistyped(_what(path), _WANTED[kind], detail["input"]))
     if kind in ("too_short", "string_too_short"):
         return Fault(path, f"{_what(path)} is empty. Fill it in or leave it out.")
+    if kind == "literal_error":
+        return Fault(path, _no_such_word(_what(path), detail))
     return Fault(path, f"{_what(path)}: {_plain(detail)}")
+
+
+def _no_such_word(what: str, detail: ErrorDetails) -> str:
+    words = re.findall(r"'([^']*)'", str(detail.get("ctx", {}).get("expected", "")))
+    given = detail["input"]
+    near = did_you_mean(given, words) if isinstance(given, str) else ""
+    return f"{what} is {_shown(given)}; it has to be one of {', '.join(words)}. {near}".rstrip()
 
 
 def _unknown(path: Path, expectations: Iterable[str]) -> Fault:
@@ -90,8 +100,12 @@ def _fields(path: Path) -> Iterable[str]:
             return ScriptForm.model_fields
         case ("turns", _):
             return TurnForm.model_fields
-        case ("sampling",):
+        case ("sampling",) | ("matrix", "sampling", _):
             return [field.name for field in dataclasses.fields(Sampling)]
+        case ("upstream",) | ("turns", _, "upstream"):
+            return UpstreamForm.model_fields
+        case ("matrix",):
+            return MatrixForm.model_fields
     return ()
 
 
@@ -136,6 +150,7 @@ def _shown(given: Any) -> str:
 
 def _plain(detail: ErrorDetails) -> str:
     if detail["type"] == "value_error":
-        return str(detail["ctx"]["error"]) + "."
+        told = str(detail["ctx"]["error"])
+        return told if told.endswith((".", "?")) else f"{told}."
     message = detail["msg"].removeprefix("Input ")
     return f"{_shown(detail['input'])} {message}."

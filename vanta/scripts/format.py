@@ -12,14 +12,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from vanta.documents import DocumentError, Node, Place, read
 from vanta.errors import ScriptError, did_you_mean
-from vanta.scripts.expectations import BUILTIN, Expectation
+from vanta.scripts.checks import BUILTIN
+from vanta.scripts.contradictions import contradictions
+from vanta.scripts.expectations import Expectation
 from vanta.scripts.faults import Fault, faults_of
-from vanta.scripts.model import Script, ScriptTurn
-from vanta.scripts.schema import ScriptForm, TurnForm
+from vanta.scripts.model import Matrix, Script, ScriptTurn, UpstreamPlan
+from vanta.scripts.schema import MatrixForm, ScriptForm, TurnForm, UpstreamForm
 
 _MAX_BYTES = 1_000_000
 _MAX_FAULTS = 10
@@ -49,7 +51,7 @@ def parse_script(
         raise ScriptError(_located(source, error.place, error.reason)) from error
     form, faults = _validated(node, expectations)
     expected, more = _expected(node, expectations)
-    faults += more
+    faults += more + (contradictions(form) if form else [])
     if faults or form is None:
         raise ScriptError(_told(source, node, faults))
     return _script(form, expected, node, source)
@@ -103,13 +105,33 @@ def _script(form: ScriptForm, expected: list[dict[str, Any]], node: Node, source
         _turn(turn, expect, node.place_of(("turns", index)).line)
         for index, (turn, expect) in enumerate(zip(form.turns, expected, strict=True))
     )
-    fields = {name: getattr(form, name) for name in ScriptForm.model_fields}
-    return Script(**{**fields, "turns": turns, "source": source})
+    fields = _fields(form) | {
+        "turns": turns,
+        "tags": tuple(form.tags),
+        "upstream": _upstream(form.upstream),
+        "matrix": _matrix(form.matrix),
+        "source": source,
+    }
+    if form.seed is not None:
+        fields["sampling"] = dataclasses.replace(form.sampling, seed=form.seed)
+    return Script(**fields)
 
 
 def _turn(form: TurnForm, expect: Mapping[str, Any], line: int) -> ScriptTurn:
-    fields = {name: getattr(form, name) for name in TurnForm.model_fields}
-    return ScriptTurn(**{**fields, "expect": expect, "line": line})
+    own = {"expect": expect, "upstream": _upstream(form.upstream), "line": line}
+    return ScriptTurn(**_fields(form) | own)
+
+
+def _upstream(form: UpstreamForm | None) -> UpstreamPlan | None:
+    return None if form is None else UpstreamPlan(**_fields(form))
+
+
+def _matrix(form: MatrixForm) -> Matrix:
+    return Matrix(**{axis: tuple(values) for axis, values in form if values is not None})
+
+
+def _fields(form: BaseModel) -> dict[str, Any]:
+    return {name: getattr(form, name) for name in type(form).model_fields}
 
 
 def _told(source: str, node: Node, faults: list[Fault]) -> str:

@@ -5,14 +5,16 @@ Invariant: results are frozen, JSON-ready by `to_dict`, and readable by `describ
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
 from vanta.errors import UsageError, VantaError
-from vanta.events import Reply
+from vanta.events import Event, Reply
 from vanta.scripts.expectations import Failure, excerpt
+from vanta.scripts.model import titled
 
 
 class ExitCode(IntEnum):
@@ -30,6 +32,7 @@ class TurnResult:
 
     number: from 1. failures: the expectations that did not hold. error: why there is no verdict on
     the reply, or no reply: what the turn, or a check, raised. line: where it stands in the script.
+    events: what happened, without the text. judged_usd: what judging the reply cost.
     """
 
     number: int
@@ -38,16 +41,23 @@ class TurnResult:
     error: str | None = None
     reply: Reply | None = None
     line: int = 1
+    events: tuple[Event, ...] = ()
+    judged_usd: float = 0.0
+
+    @property
+    def cost_usd(self) -> float:
+        """What the turn cost: all its legs, where there was a reply, and its judges."""
+        return (self.reply.cost_usd if self.reply else 0.0) + self.judged_usd
 
     @property
     def passed(self) -> bool:
-        """True if there was a reply and every expectation held."""
+        """True if there was a reply (or the error that was expected) and every expectation held."""
         return self.error is None and not self.failures
 
     def describe(self) -> str:
         """The turn for a person: one line if it passed, what was said, expected and came if not."""
         head = f"turn {self.number} {'passed' if self.passed else 'FAILED'}: {excerpt(self.say)}"
-        lines = [f"  expected {f.expected}\n  came     {f.came}" for f in self.failures]
+        lines = [failure.describe() for failure in self.failures]
         if self.error is not None:
             lines.append(f"  error    {self.error}")
         return "\n".join([head, *lines])
@@ -59,40 +69,52 @@ class TurnResult:
             "line": self.line,
             "say": self.say,
             "passed": self.passed,
-            "failures": [
-                {"expectation": f.expectation, "expected": f.expected, "came": f.came}
-                for f in self.failures
-            ],
+            "failures": [dataclasses.asdict(failure) for failure in self.failures],
             "error": self.error,
+            "cost_usd": self.cost_usd,
             "reply": self.reply.to_dict() if self.reply else None,
         }
 
 
 @dataclass(frozen=True, slots=True)
 class ScriptResult:
-    """A script's verdict. session: where the conversation is stored; duration_s: of all turns."""
+    """The verdict on one run of a script.
+
+    session: where the conversation is stored. duration_s: of all turns. variant: what the script's
+    matrix chose. number: which of its runs, from 1. stopped: why it was not run to its end.
+    """
 
     name: str
     source: str
     session: str
     duration_s: float
     turns: tuple[TurnResult, ...]
+    variant: Mapping[str, str] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    number: int = 1
+    stopped: str = ""
+
+    @property
+    def title(self) -> str:
+        """The name, with the variant's values where there are any."""
+        return titled(self.name, self.variant)
 
     @property
     def passed(self) -> bool:
-        """True if every turn passed."""
-        return all(turn.passed for turn in self.turns)
+        """True if every turn was run and passed."""
+        return not self.stopped and all(turn.passed for turn in self.turns)
 
     @property
     def cost_usd(self) -> float:
-        """What the replies cost, losing legs included."""
-        return sum(turn.reply.cost_usd for turn in self.turns if turn.reply)
+        """What the replies cost, losing legs included, and judging them."""
+        return sum(turn.cost_usd for turn in self.turns)
 
     def describe(self) -> str:
         """The script for a person: its verdict, and every turn that failed."""
         passed = sum(turn.passed for turn in self.turns)
         verdict = "passed" if self.passed else "FAILED"
-        head = f"{self.name} {verdict}: {passed} of {len(self.turns)} turns ({self.source})"
+        why = f"; stopped: {self.stopped}" if self.stopped else ""
+        head = f"{self.title} {verdict}: {passed} of {len(self.turns)} turns ({self.source}){why}"
         failed = [
             f"{self.source}:{turn.line}: {turn.describe()}"
             for turn in self.turns
@@ -104,6 +126,11 @@ class ScriptResult:
         """JSON-ready data."""
         return {
             "name": self.name,
+            "title": self.title,
+            "variant": dict(self.variant),
+            "tags": list(self.tags),
+            "number": self.number,
+            "stopped": self.stopped,
             "source": self.source,
             "session": self.session,
             "passed": self.passed,

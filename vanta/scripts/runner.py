@@ -7,14 +7,18 @@ that a turn raises, cancellation above all, ends the run. A check that raises fa
 
 from __future__ import annotations
 
-import inspect
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import TYPE_CHECKING
 
-from vanta.errors import VantaError
-from vanta.scripts.expectations import Expectation, Failure, Seen, known_expectations
+from vanta.errors import ScriptError, VantaError
+from vanta.events import Event, Reply, TextDelta
+from vanta.scripts.cast import Cast, Wrap
+from vanta.scripts.checks import known_expectations
+from vanta.scripts.expectations import Seen
+from vanta.scripts.judgement import judge, judge_error
 from vanta.scripts.model import Script, ScriptTurn
 from vanta.scripts.results import ScriptResult, TurnResult
 
@@ -23,74 +27,158 @@ if TYPE_CHECKING:
     from vanta.session import Session
 
 Progress = Callable[[Script, TurnResult], None]
+Reopen = Callable[[], AbstractAsyncContextManager["Runtime"]]
 
 
 async def run_script(
-    runtime: Runtime, script: Script, *, progress: Progress | None = None
+    runtime: Runtime,
+    script: Script,
+    *,
+    progress: Progress | None = None,
+    reopen: Reopen | None = None,
 ) -> ScriptResult:
-    """Run `script` and judge every reply by what its turn expects.
+    """Run `script` once and judge every reply by what its turn expects.
 
     The session is a fresh one unless the script names one, which then goes on where it was.
-    progress: called after each turn with its result. Raises PluginError if a plugin's expectation
-    has the name of a built-in one; what a turn raises is in its result.
+    progress: called after each turn with its result. reopen: opens a runtime like this one, for a
+    script that restarts. Raises PluginError if a plugin's expectation has the name of a built-in
+    one, ScriptError or UnknownName if the script asks for what the runtime does not have; what a
+    turn raises is in its result.
     """
-    expectations = known_expectations(runtime.plugins)
-    session = _session(runtime, script)
-    started = time.monotonic()
-    results = []
-    for number, turn in enumerate(script.turns, start=1):
-        result = await _run_turn(session, script, turn, number, expectations)
-        results.append(result)
-        if progress is not None:
-            progress(script, result)
-    duration_s = time.monotonic() - started
-    return ScriptResult(script.name, script.source, session.id, duration_s, tuple(results))
+    async with ScriptRun(runtime, script, reopen=reopen) as run:
+        while not run.over:
+            result = await run.next()
+            if progress is not None:
+                progress(script, result)
+        return run.result()
 
 
-def _session(runtime: Runtime, script: Script) -> Session:
-    return runtime.session(
-        script.session or f"script-{uuid.uuid4().hex}",
-        user=script.user,
-        private=script.private,
-        system=script.system,
-        variables=script.variables,
-    )
+class ScriptRun:
+    """One run of a script, turn by turn: a context; call `next` until `over`.
 
+    A script that restarts runs in runtimes of its own, which `reopen` opens; it must be able to do
+    so more than once, on one store. number: which of the script's runs this is, from 1.
+    """
 
-async def _run_turn(
-    session: Session,
-    script: Script,
-    turn: ScriptTurn,
-    number: int,
-    expectations: Mapping[str, Expectation],
-) -> TurnResult:
-    own = turn.policy is not None or turn.track is not None
-    try:
-        reply = await session.ask(
+    def __init__(
+        self,
+        runtime: Runtime,
+        script: Script,
+        *,
+        reopen: Reopen | None = None,
+        wrap: Wrap | None = None,
+        number: int = 1,
+    ) -> None:
+        if script.restarts and reopen is None:
+            raise ScriptError(
+                f"{script.source}: a turn wants a restart, and this runtime cannot be opened "
+                "anew. Run the script with `vanta run`, or give `reopen`."
+            )
+        self.script = script
+        self._runtime = runtime
+        self._reopen = reopen if script.restarts else None
+        self._wrap = wrap
+        self._number = number
+        self._session = script.session or f"script-{uuid.uuid4().hex}"
+        self._expectations = known_expectations(runtime.plugins)
+        self._results: list[TurnResult] = []
+        self._started = time.monotonic()
+        self._stage = AsyncExitStack()
+        self._cast: Cast
+        self._sessions: dict[tuple[str, str], Session] = {}
+
+    async def __aenter__(self) -> ScriptRun:
+        await self._set_up()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stage.aclose()
+
+    @property
+    def over(self) -> bool:
+        """Whether every turn was run."""
+        return len(self._results) == len(self.script.turns)
+
+    async def next(self) -> TurnResult:
+        """Run the next turn."""
+        turn = self.script.turns[len(self._results)]
+        if turn.restart:
+            await self._stage.aclose()
+            await self._set_up()
+        self._cast.direct(turn.upstream)
+        result = await self._run(turn, len(self._results) + 1)
+        self._results.append(result)
+        return result
+
+    def result(self, stopped: str = "") -> ScriptResult:
+        """The verdict on what was run so far; stopped: why it was not run to its end."""
+        return ScriptResult(
+            self.script.name,
+            self.script.source,
+            self._session,
+            time.monotonic() - self._started,
+            tuple(self._results),
+            variant=self.script.variant,
+            tags=self.script.tags,
+            number=self._number,
+            stopped=stopped,
+        )
+
+    async def _set_up(self) -> None:
+        async with AsyncExitStack() as stack:
+            if self._reopen:
+                self._runtime = await stack.enter_async_context(self._reopen())
+            cast = Cast(self._runtime, self.script, self._wrap)
+            self._cast = await stack.enter_async_context(cast)
+            self._sessions = {}
+            self._stage = stack.pop_all()
+
+    async def _run(self, turn: ScriptTurn, number: int) -> TurnResult:
+        events: list[Event] = []
+        try:
+            reply = await self._say(turn, events)
+        except VantaError as error:
+            failures, told = judge_error(turn.expect, error)
+            return TurnResult(
+                number, turn.say, failures, told, line=turn.line, events=_without_text(events)
+            )
+        spent: list[float] = []
+        seen = Seen(
+            turn.say,
+            reply,
+            events=tuple(events),
+            tracks=self._cast.tracks,
+            source=self.script.source,
+            spend=spent.append,
+        )
+        failures = await judge(turn.expect, seen, self._expectations)
+        return TurnResult(
+            number, turn.say, failures, None, reply, turn.line, _without_text(events), sum(spent)
+        )
+
+    async def _say(self, turn: ScriptTurn, events: list[Event]) -> Reply:
+        script = self.script
+        own = turn.policy is not None or turn.track is not None
+        deadline_s = script.deadline_s if turn.deadline_s is None else turn.deadline_s
+        async with self._session_of(turn).stream(
             turn.say,
             policy=turn.policy if own else script.policy,
             track=turn.track if own else script.track,
+            deadline_s=deadline_s,
             private=turn.private,
             sampling=script.sampling,
-        )
-    except VantaError as error:
-        return TurnResult(number, turn.say, error=_told(error), line=turn.line)
-    seen = Seen(turn.say, reply)
-    failures: list[Failure] = []
-    for name, value in turn.expect.items():
-        failure = await _judge(expectations[name], value, seen)
-        failures += [failure] if failure else []
-    return TurnResult(number, turn.say, tuple(failures), None, reply, turn.line)
+        ) as stream:
+            async for event in stream:
+                events.append(event)  # noqa: PERF401 - those before a failure are kept
+            return stream.reply
+
+    def _session_of(self, turn: ScriptTurn) -> Session:
+        user = turn.user or self.script.user
+        name = f"{self._session}/{turn.session}" if turn.session else self._session
+        if (user, name) not in self._sessions:
+            self._sessions[user, name] = self._cast.session(user, name)
+        return self._sessions[user, name]
 
 
-async def _judge(expectation: Expectation, value: Any, seen: Seen) -> Failure | None:
-    try:
-        verdict = expectation.check(value, seen)
-        return await verdict if inspect.isawaitable(verdict) else verdict
-    except Exception as error:  # noqa: BLE001 - a check may be a plugin's, and others go on
-        expected = f"a verdict from expectation {expectation.name!r}"
-        return Failure(expectation.name, expected, f"an error in it: {_told(error)}")
-
-
-def _told(error: Exception) -> str:
-    return str(error) if isinstance(error, VantaError) else f"{type(error).__name__}: {error}"
+def _without_text(events: list[Event]) -> tuple[Event, ...]:
+    return tuple(event for event in events if not isinstance(event, TextDelta))

@@ -70,6 +70,10 @@ class Upstream:
         self._script.extend(behaviours)
         return self
 
+    def always(self, behaviour: Behaviour) -> None:
+        """Forget the script: from the next request on, this for every one."""
+        self._script, self._next = [behaviour], 0
+
     @property
     def base_url(self) -> str:
         """Where it listens, with `/v1`: what an OpenAI client wants."""
