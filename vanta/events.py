@@ -1,11 +1,11 @@
 """What a turn tells its caller, in order.
 
 The command line, scripts, servers and recorders all read this one stream. Invariant: events are
-frozen, JSON-ready (`to_dict`), and ordered: `TurnStarted` first, `TurnFinished` last and only if
-the turn has a reply, every text delta after the `Committed` or `Takeover` that it belongs to.
-The text of a reply is the concatenation of its `TextDelta`s since the last `Takeover` that
-restarts, unless an `Amended` replaces it. `at_s` is seconds on the monotonic
-clock since the turn began.
+frozen, JSON-ready (`to_dict`), and ordered: `TurnStarted` first, `TurnFinished` last if the turn
+has a reply, else `TurnFailed`, every text delta after the `Committed` or `Takeover` that it belongs
+to. The text of a reply is the concatenation of its `TextDelta`s since the last `Takeover` that
+restarts, unless an `Amended` replaces it. `at_s` is seconds on the monotonic clock since the turn
+began.
 """
 
 from __future__ import annotations
@@ -144,6 +144,14 @@ class TurnFinished(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TurnFailed(Event):
+    """The turn is over without a reply: it failed, or its caller cancelled it; what it raises
+    follows. Not sent where the store failed."""
+
+    trace: Trace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LegTrace:
     """One leg's record in a trace.
 
@@ -151,7 +159,7 @@ class LegTrace:
     finished (it answered but lost), failed, rejected, cancelled, broken (it was committed and
     broke), amended (it won, and another's text replaced its own), verified (it judged). usage and
     cost_usd are of everything the leg produced, delivered or not; `usage.exact` is False where
-    they are estimates.
+    they are estimates. verdict, accepted and score: the gate's reason, word and measure.
     """
 
     leg: int
@@ -171,6 +179,8 @@ class LegTrace:
     cpu_after_stop_s: float = 0.0
     cost_after_stop_usd: float = 0.0
     verdict: str | None = None
+    accepted: bool | None = None
+    score: float | None = None
     error: Mapping[str, Any] | None = None
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vanta import plugins as plugin_loading
+from vanta import telemetry
 from vanta.config import Config, Loaded, TrackConfig
 from vanta.config import load as load_config
 from vanta.engine import Engine, EngineContext, EngineFactory
@@ -63,7 +64,7 @@ def gather(source: Any, extra_plugins: Iterable[object], overrides: Mapping[str,
     plugins = plugin_loading.load(
         config.plugins.allow, strict=config.plugins.strict, extra=tuple(extra_plugins)
     )
-    observers = plugins.observers(loaded.as_dict())
+    observers = plugins.observers(loaded.as_dict()) + telemetry.observers(enabled=config.telemetry)
     policies = _policies(config, plugins)
     if config.policy not in policies:
         raise UnknownName("policy", config.policy, policies, hint=plugins.advice())

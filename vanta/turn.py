@@ -22,7 +22,7 @@ from vanta.context.assembly import Exchange
 from vanta.context.preparer import ContextPreparer
 from vanta.engine import Sampling
 from vanta.errors import AllTracksFailed, NoTrack, StoreError
-from vanta.events import Event, Reply, Timings, Trace, TurnFinished, TurnStarted
+from vanta.events import Event, Reply, Timings, Trace, TurnFailed, TurnFinished, TurnStarted
 from vanta.messages import Message, Usage
 from vanta.money import Ledger, TurnPurse
 from vanta.scheduling.experience import Experience
@@ -97,19 +97,21 @@ class Turn:
         allowed, skipped = self._eligible()
         self._say_started(skipped)
         if not allowed:
+            self._say_failed(self._trace(_NOTHING, skipped, "failed"))
             raise NoTrack(self._settings.policy.name, skipped)
-        await self._take_place(allowed)
+        await self._take_place(allowed, skipped)
         try:
             return await self._answer(allowed, skipped)
         finally:
             self._conversation.lock.release()
 
-    async def _take_place(self, allowed: Mapping[str, Track]) -> None:
+    async def _take_place(self, allowed: Mapping[str, Track], skipped: Mapping[str, str]) -> None:
         """Wait for the session's earlier turns; the wait is part of this turn's time."""
         deadline_s = self._settings.deadline_s
         with anyio.move_on_after(deadline_s):
             await self._conversation.lock.acquire()
             return
+        self._say_failed(self._trace(_NOTHING, skipped, "failed"))
         raise AllTracksFailed([too_late(track, deadline_s) for track in allowed.values()])
 
     async def _answer(self, allowed: Mapping[str, Track], skipped: Mapping[str, str]) -> Reply:
@@ -197,6 +199,7 @@ class Turn:
         trace = self._trace(outcome, skipped, status)
         if outcome.failure or outcome.leg is None:
             await self._store.add(self._row(trace, None), trace.to_dict(), None)
+            self._say_failed(trace)
             raise outcome.failure or AssertionError("a race without a failure has a leg")
         reply = self._reply(outcome, trace)
         said = Message("assistant", reply.text)
@@ -209,10 +212,13 @@ class Turn:
 
     async def _record_abandoned(self, legs: tuple[Leg, ...], skipped: Mapping[str, str]) -> None:
         """The caller cancelled the turn: keep a record, if that can still be done."""
+        for leg in legs:
+            leg.state = "cancelled" if leg.state == "running" else leg.state
         outcome = Outcome("", None, None, None, legs)
         trace = self._trace(outcome, skipped, "cancelled")
         with anyio.CancelScope(shield=True), contextlib.suppress(StoreError):
             await self._store.add(self._row(trace, None), trace.to_dict(), None)
+        self._say_failed(trace)
 
     def _trace(self, outcome: Outcome, skipped: Mapping[str, str], status: str) -> Trace:
         settings = self._settings
@@ -269,8 +275,14 @@ class Turn:
             )
         )
 
+    def _say_failed(self, trace: Trace) -> None:
+        self._emit(TurnFailed(at_s=self._now(), trace=trace))
+
     def _now(self) -> float:
         return anyio.current_time() - self._started_at
+
+
+_NOTHING = Outcome("", None, None, None, ())
 
 
 def _sum(usages: Any) -> Usage | None:

@@ -21,11 +21,11 @@ OF_PLUGINS = [module for module in MODULES if module.split(".")[0] in PLUGINS]
 LAYERS = (
     {"errors", "messages"},
     {"documents", "engine", "events", "hookspecs", "privacy", "resources"},
-    {"memory", "models", "prompts", "routing", "scheduling", "track"},
+    {"memory", "models", "prompts", "routing", "scheduling", "telemetry", "track"},
     {"config", "context", "plugins"},
     {"money", "store"},
     {"opening", "runtime", "session", "sync", "turn", "vanta"},
-    {"diagnosis", "drawing", "replay", "scripts", "server", "telemetry", "testing"},
+    {"diagnosis", "drawing", "replay", "scripts", "server", "testing"},
     {"cli"},
 )
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
@@ -120,7 +120,7 @@ def test_what_a_module_declares_public_is_sorted_and_there(module: str) -> None:
 def test_the_project_asks_for_what_vanta_imports() -> None:
     """Third-party modules that vanta imports unconditionally are dependencies of its own."""
     asked = (ROOT / "pyproject.toml").read_text("utf-8")
-    known = {"yaml": "pyyaml", "pydantic_core": "pydantic"}
+    known = {"yaml": "pyyaml", "opentelemetry": "opentelemetry-api", "pydantic_core": "pydantic"}
     for module in VANTA:
         if room(module) == "testing":
             continue  # the extra `testing`

@@ -76,7 +76,7 @@ def test_a_failed_leg_fails_again(tmp_path: Path) -> None:
 
 def test_a_gate_repeats_its_verdict(tmp_path: Path) -> None:
     rejected = leg(
-        0, "local", "rejected", first_content_s=0.5, ended_s=1.0, verdict="too short", score=-2.0
+        0, "local", "rejected", first_content_s=0.5, ended_s=1.0, accepted=False, score=-2.0
     )
     (sketch,) = read_traces(write(tmp_path / "t.jsonl", [rejected]))
     assert sketch.tracks["local"].accepted is False

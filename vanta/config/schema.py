@@ -324,6 +324,10 @@ class Config(_Table):
         default=None,
         description="The SQLAlchemy URL that conversations are kept at; unset: SQLite in data_dir.",
     )
+    telemetry: bool = Field(
+        default=True,
+        description="True tells OpenTelemetry of every turn, never its text, where installed.",
+    )
     plugins: PluginsConfig = Field(default=PluginsConfig(), description="Which plugins are on.")
     budget: BudgetConfig = Field(
         default=BudgetConfig(), description="Caps on what may be spent; none is set by default."

@@ -112,5 +112,4 @@ def _judged(leg: Mapping[str, Any]) -> dict[str, Any]:
     """The gate's word. A score below zero is a mean logprob: no probability is."""
     score = leg.get("score")
     logprob = float(score) if score is not None and float(score) <= 0 else None
-    accepted = None if leg["verdict"] is None else leg["state"] != "rejected"
-    return {"accepted": accepted, "mean_logprob": logprob}
+    return {"accepted": leg.get("accepted"), "mean_logprob": logprob}

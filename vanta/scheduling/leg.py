@@ -228,5 +228,7 @@ class Leg:
             cpu_after_stop_s=receipt.cpu_after_stop_s if receipt else 0.0,
             cost_after_stop_usd=price.of_tokens(0, after_stop),
             verdict=self.verdict.why if self.verdict else None,
+            accepted=self.verdict.accepted if self.verdict else None,
+            score=self.verdict.score if self.verdict else None,
             error=self.error.to_dict() if self.error else None,
         )
