@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ from tests.runtime.home import open_scripted
 from vanta.errors import AllTracksFailed, EngineError, ErrorKind
 from vanta.events import LegFailed, Reply
 from vanta.runtime import Runtime
-from vanta.testing import Fail, Hang, Pause, ScriptedEngine, Wait
+from vanta.scheduling.policy import LegPlan, Policy
+from vanta.testing import Fail, Hang, Pause, ScriptedEngine, Step, Wait
 
 pytestmark = pytest.mark.anyio
 
@@ -138,6 +141,46 @@ async def test_a_cancelled_turn_leaves_nothing_reserved(tmp_path: Path) -> None:
             await engine.run(0)
             tasks.cancel_scope.cancel()
         assert (await totals(runtime.ledger))[1] == 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_whatever_is_raced_hedged_and_cancelled_the_cap_holds_and_the_bill_is_the_ledger(
+    tmp_path: Path, seed: int
+) -> None:
+    chance = random.Random(seed)  # noqa: S311 - a seed, no secret
+    gates = [anyio.Event() for _ in range(8)]
+
+    def script(_request: object) -> list[Step | str]:
+        return ["one", Wait(chance.choice(gates)), " two", Wait(chance.choice(gates)), " three"]
+
+    async def turn(runtime: Runtime, number: int, scope: anyio.CancelScope) -> None:
+        legs = (LegPlan("api"), LegPlan("local", start_after_s=chance.choice([0.0, 0.002, None])))
+        with scope, contextlib.suppress(AllTracksFailed):
+            await runtime.session(f"s{number % 3}").ask("hi", policy=Policy("mixed", "", legs))
+
+    price = {"output_usd_per_mtok": 10_000.0, "sampling": {"max_tokens": 3}}
+    async with open_scripted(
+        tmp_path,
+        local=ScriptedEngine(reply=script),
+        api=ScriptedEngine(reply=script),
+        tracks={"local": price, "api": price},
+        budget={"day_usd": 0.2, "session_usd": 0.1},
+    ) as runtime:
+        scopes = [anyio.CancelScope() for _ in range(8)]
+        async with anyio.create_task_group() as tasks:
+            for number, scope in enumerate(scopes):
+                tasks.start_soon(turn, runtime, number, scope)
+            for gate, scope in zip(gates, scopes, strict=True):
+                await anyio.wait_all_tasks_blocked()
+                gate.set()
+                if chance.random() < 0.3:
+                    scope.cancel()
+        spent = await runtime.ledger.spending()
+        turns = [row for n in range(3) for row in await runtime.store.turns("default", f"s{n}")]
+    assert 0 < spent.total.spent_usd <= 0.2
+    assert spent.total.reserved_usd == 0
+    assert max(session.spent_usd for session in spent.sessions) <= 0.1
+    assert sum(turn["cost_usd"] for turn in turns) == pytest.approx(spent.total.spent_usd)
 
 
 async def test_a_leg_that_fails_is_settled_too(tmp_path: Path) -> None:
