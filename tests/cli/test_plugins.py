@@ -92,3 +92,17 @@ def test_policies_are_listed_with_their_legs_and_who_brought_them(
     assert "local, api after 2.5 s" in said
     assert "api, local held for 2 s" in said
     assert "local judged, api if needed" in said
+
+
+def test_a_policy_is_explained_as_a_timeline_and_in_words(vanta: Run) -> None:
+    told = vanta("policies", "explain", "cascade").said
+    assert "▶" in told
+    assert "if the gate accepts it" in told
+    rules = vanta("policies", "explain", "cascade", "--json").json["rules"]
+    assert any("gate" in rule for rule in rules)
+
+
+def test_a_policy_that_does_not_exist_is_told_with_the_nearest(vanta: Run) -> None:
+    done = vanta("policies", "explain", "cascad")
+    assert done.code == 2
+    assert "Did you mean 'cascade'?" in done.said

@@ -1,9 +1,9 @@
-"""`vanta policies list`: when each track starts under which policy."""
+"""`vanta policies list|explain`: when each track starts under which policy."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,12 +13,12 @@ from vanta.cli.ground import Ground, ground
 if TYPE_CHECKING:
     from vanta.scheduling.policy import LegPlan, Policy
 
-app = typer.Typer(help="List policies and their legs.", no_args_is_help=True)
+app = typer.Typer(help="List and explain policies.", no_args_is_help=True)
 
 
 @app.callback()
 def group() -> None:
-    """List policies and their legs."""
+    """List and explain policies."""
 
 
 @app.command("list")
@@ -44,6 +44,31 @@ def list_policies(json: output.JsonOption = False, config: output.ConfigOption =
             for name, policy in policies.items()
         ],
     )
+
+
+@app.command("explain")
+def explain_policy(
+    name: Annotated[str, typer.Argument(help="The policy.")],
+    json: output.JsonOption = False,
+    config: output.ConfigOption = None,
+) -> None:
+    """Draw a policy as a timeline, and say its rules.
+
+    --json: what `list` has of it, and rules: a list of sentences.
+    """
+    from vanta.drawing.plan import draw, explain
+    from vanta.errors import UnknownName
+
+    here = ground(config)
+    policies = here.policies()
+    if name not in policies:
+        raise UnknownName("policy", name, policies, hint=here.plugins.advice())
+    policy = policies[name]
+    if json:
+        output.print_json({**_described(policy, here), "rules": explain(policy)})
+        return
+    for line in (f"{name}: {policy.summary}", "", *draw(policy), "", *explain(policy)):
+        tables.line(line)
 
 
 def _described(policy: Policy, here: Ground) -> dict[str, Any]:
