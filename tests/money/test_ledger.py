@@ -167,6 +167,13 @@ async def test_a_reserve_that_is_cancelled_leaves_nothing_reserved(tmp_path: Pat
             assert await totals(ledger) == (0, 0)
 
 
+async def test_a_leg_that_never_began_is_no_leg_and_no_death(tmp_path: Path) -> None:
+    async with open_ledger(tmp_path, day_usd=1) as ledger:
+        await ledger.give_back(await reserve(ledger, 0.5))
+        spent = await ledger.spending()
+    assert (spent.total.legs, spent.total.reserved_usd, spent.returned) == (0, 0, 0)
+
+
 async def test_a_cancelled_settle_is_written_all_the_same(tmp_path: Path) -> None:
     async with open_ledger(tmp_path, day_usd=1) as ledger:
         held = await reserve(ledger, 0.5)

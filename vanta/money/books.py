@@ -91,9 +91,12 @@ def record(
     return ""
 
 
-def give_back(connection: sa.Connection, reservation: Reservation) -> bool:
-    """Return the money of a leg that never settled; False if it was settled or returned before."""
-    closed = _close(connection, reservation, "reserved", "returned", 0, exact=True, said="returned")
+def give_back(connection: sa.Connection, reservation: Reservation, *, said: str) -> bool:
+    """Return the money of a leg that never settled; False if it was settled or returned before.
+
+    said: the leg's label, `returned` where its process is gone.
+    """
+    closed = _close(connection, reservation, "reserved", "returned", 0, exact=True, said=said)
     if closed:
         changes = _changes(_keys(reservation), spend=0, reserve=-reservation.amount)
         connection.execute(_book, changes)

@@ -132,7 +132,8 @@ class Ledger:
     async def give_back(self, reservation: Reservation) -> None:
         """Free a reservation whose leg never began, if there is one. Raises StoreError."""
         with anyio.CancelScope(shield=True):
-            await self._store.transact(partial(books.give_back, reservation=reservation))
+            free = partial(books.give_back, reservation=reservation, said="")
+            await self._store.transact(free)
 
     async def sweep(self) -> int:
         """Return what dead processes had reserved; the number of their legs. Raises StoreError."""
@@ -189,7 +190,7 @@ class Ledger:
         # One transaction each: accounts are locked in one order only inside one reservation.
         returned = 0
         for reservation in found:
-            give_back = partial(books.give_back, reservation=reservation)
+            give_back = partial(books.give_back, reservation=reservation, said="returned")
             returned += await self._store.transact(give_back)
         return returned
 

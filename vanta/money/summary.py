@@ -17,8 +17,8 @@ from vanta.money.tables import legs
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One row of a breakdown, in US dollars. estimated_usd: the part of spent_usd that no provider
-    has confirmed."""
+    """One row of a breakdown, in US dollars. legs: those that run or were settled. estimated_usd:
+    the part of spent_usd that no provider has confirmed."""
 
     name: str
     legs: int
@@ -50,8 +50,9 @@ class Spending:
 
 
 _open = legs.c.state == "reserved"
+_began = sa.case((legs.c.state == "returned", 0), else_=1)
 _sums = (
-    sa.func.count(),
+    sa.func.coalesce(sa.func.sum(_began), 0),
     sa.func.coalesce(sa.func.sum(legs.c.spent), 0),
     sa.func.coalesce(sa.func.sum(sa.case((_open, legs.c.reserved), else_=0)), 0),
     sa.func.coalesce(sa.func.sum(sa.case((legs.c.exact, 0), else_=legs.c.spent)), 0),
@@ -68,7 +69,7 @@ def spending(connection: sa.Connection, day: str) -> Spending:
         sessions=_by(connection, legs.c.user, legs.c.session),
         tracks=_by(connection, legs.c.track),
         overruns=_count(connection, legs.c.label.in_(["overrun", "late"])),
-        returned=_count(connection, legs.c.state == "returned"),
+        returned=_count(connection, legs.c.label == "returned"),
     )
 
 
@@ -90,4 +91,4 @@ def _count(connection: sa.Connection, where: sa.ColumnElement[bool]) -> int:
 
 def _line(name: str, sums: Any) -> Line:
     count, spent, reserved, estimated = sums
-    return Line(name, count, usd(int(spent)), usd(int(reserved)), usd(int(estimated)))
+    return Line(name, int(count), usd(int(spent)), usd(int(reserved)), usd(int(estimated)))
