@@ -7,6 +7,7 @@ import pytest
 from vanta.errors import ErrorKind, UsageError
 from vanta.replay.plays import Play, Recording
 from vanta.replay.stage import Result, Rules, replay
+from vanta.scheduling.health import HealthRule
 from vanta.scheduling.policy import (
     API,
     BUILTIN,
@@ -15,6 +16,8 @@ from vanta.scheduling.policy import (
     LOCAL,
     PREFER,
     RACE,
+    REFINE,
+    ROUTE,
     GateRule,
     LegPlan,
     Policy,
@@ -94,6 +97,42 @@ def test_the_preferred_track_wins_in_time_and_the_other_where_it_is_late() -> No
     assert only(QUICK, PREFER, api=late) == ("local", ("api", "local"), 2.0, 2.0, 7.0, 0.0)
     slow = adapt(PREFER, name="p", hold_s=0.5)
     assert only(QUICK, slow, api=late) == ("local", ("api", "local"), 0.5, 1.0, 7.0, 0.0)
+
+
+def test_a_hedge_learns_how_long_its_first_track_is_usually_silent() -> None:
+    usual, late = Play(0.125, 1.0), Play(9.0, 10.0)
+    recordings = [
+        Recording(str(n), {"local": late if n in (5, 60) else usual, "api": API_PLAY})
+        for n in range(61)
+    ]
+    results = replay(recordings, HEDGE)
+    assert results[5].first_content_s == 0.5 + 0.5, "nothing is known yet: the fixed delay"
+    assert results[60].first_content_s == pytest.approx(0.125 + 0.5, rel=0.02)
+
+
+def test_a_track_that_keeps_failing_is_given_a_rest() -> None:
+    results = replay(
+        [Recording(str(n), {"local": DEAD, "api": API_PLAY}) for n in range(12)],
+        HEDGE,
+        Rules(health=HealthRule(failures=3, cooldown_s=1000)),
+    )
+    asked = [result.asked.count("local") for result in results]
+    assert asked[0] == 1
+    assert asked[-1] == 0
+    assert {result.track for result in results} == {"api"}
+
+
+def test_an_answer_that_the_other_track_contradicts_is_amended() -> None:
+    assert only(QUICK, REFINE)[:4] == ("api", ("local", "api"), 0.25, 2.5)
+    right = Play(0.25, 1.0, score=1.0)
+    assert only(right, REFINE)[:4] == ("local", ("local", "api"), 0.25, 2.5)
+
+
+def test_the_router_is_asked_where_there_is_one() -> None:
+    rules = Rules(is_hard=lambda text, policy: policy.routes and text == "hard")
+    hard = Recording("h", {"local": QUICK, "api": API_PLAY}, text="hard")
+    easy = Recording("e", {"local": QUICK, "api": API_PLAY}, text="easy")
+    assert [one.track for one in replay([hard, easy], ROUTE, rules)] == ["api", "local"]
 
 
 def test_a_leg_that_fails_calls_the_one_that_waits() -> None:

@@ -171,6 +171,7 @@ def rules_of(here: Ground, prices: Sequence[str] | None) -> Rules:
         prices={**known, **{track: _price(text) for track, text in told.items()}},
         deadline_s=here.config.deadline_s,
         stall_timeout_s=here.config.stall_timeout_s,
+        retries=here.config.retries,
         gates=here.plugins.gates,
     )
 

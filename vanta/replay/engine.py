@@ -137,12 +137,17 @@ class _Playing(DeltaStream):
         play = self._play
         known = play.mean_logprob
         return Delta(
-            text=WORD * words,
+            text=WORD * words + self._verdict(),
             finish_reason="stop",
             model=self._engine.model,
             usage=Usage(play.input_tokens, play.output_tokens),
             logprobs=() if known is None else (TokenLogprob(WORD, known),),
         )
+
+    def _verdict(self) -> str:
+        """A word for how good the answer is, so that a right and a wrong one read differently."""
+        score = self._play.score
+        return "" if score is None else f" {score:g}"
 
     async def _until(self, at_s: float) -> None:
         await anyio.sleep(max(0.0, self._started_at + at_s - anyio.current_time()))

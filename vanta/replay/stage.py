@@ -1,14 +1,15 @@
 """The stage: recorded turns through the scheduler that runs live ones, on a clock that jumps.
 
 Nothing of a policy is imitated here: `Race` interprets it as it does in a session, gates judge as
-they do there, and only the engines are recordings. Invariant: the same recordings, policy and
+they do there, delays are learned and breakers open as in a runtime, and only the engines are
+recordings; a policy that learns begins knowing nothing. Invariant: the same recordings, policy and
 rules give the same results, to the last digit.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -21,7 +22,9 @@ from vanta.messages import Completion
 from vanta.replay import clock
 from vanta.replay.engine import ReplayEngine
 from vanta.replay.plays import Play, Recording
+from vanta.scheduling.experience import Experience
 from vanta.scheduling.gate import Gate, SignalsGate, Verdict
+from vanta.scheduling.health import HealthRule
 from vanta.scheduling.policy import GateRule, Policy
 from vanta.scheduling.scheduler import Outcome, Race, RacePlan
 from vanta.track import Price, Track
@@ -32,11 +35,15 @@ DIGITS = 9
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What turns are replayed under. Times in seconds; prices by track; gates by name."""
+    """What turns are replayed under. Times in seconds; prices by track; gates by name. is_hard:
+    what the router says of a message under a policy, None where it is not asked."""
 
     prices: Mapping[str, Price] = field(default_factory=dict)
     deadline_s: float = 60.0
     stall_timeout_s: float = 15.0
+    retries: int = 1
+    health: HealthRule = field(default_factory=HealthRule)
+    is_hard: Callable[[str, Policy], bool | None] = lambda _text, _policy: None
     gates: Mapping[str, Gate] = field(default_factory=lambda: {"signals": SignalsGate()})
 
 
@@ -86,6 +93,7 @@ class _Stage:
             )
             for name in policy.tracks
         }
+        self._experience = Experience(rules.health)
         self._results: dict[str, Result] = {}
 
     async def run(self) -> list[Result]:
@@ -100,18 +108,32 @@ class _Stage:
         return [self._results[recording.id] for recording in self._recordings]
 
     async def _turn(self, recording: Recording) -> None:
+        rules, now = self._rules, anyio.current_time()
+        policy = self._experience.resolve(self._policy)
         plan = RacePlan(
-            policy=self._policy,
-            tracks=self._tracks,
+            policy=policy,
+            tracks=self._healthy(now),
             preparer=_Script(recording.id),
-            started_at=anyio.current_time(),
-            deadline_s=self._rules.deadline_s,
-            stall_timeout_s=self._rules.stall_timeout_s,
+            started_at=now,
+            deadline_s=rules.deadline_s,
+            stall_timeout_s=rules.stall_timeout_s,
             gate=_RecordedGate(recording.plays, self._gate()),
+            hard=rules.is_hard(recording.text, policy),
+            may_hedge=self._experience.may_hedge(policy),
+            retries=rules.retries,
+            earliest_s=self._experience.waits_s(self._tracks, now),
+            experience=self._experience,
         )
         race = Race(plan, _nobody)
         outcome = await race.run()
         self._results[recording.id] = _result(recording, outcome, race.now())
+
+    def _healthy(self, now: float) -> dict[str, Track]:
+        """The tracks that may be asked, as a live turn chooses them."""
+        resting = self._experience.refusals(self._tracks, now)
+        if len(resting) == len(self._tracks):
+            return self._tracks
+        return {name: track for name, track in self._tracks.items() if name not in resting}
 
     def _gate(self) -> Gate:
         rule = self._policy.gate or GateRule()
