@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from functools import partial
 from pathlib import Path
 
@@ -164,6 +166,21 @@ async def test_a_reserve_that_is_cancelled_leaves_nothing_reserved(tmp_path: Pat
                 tasks.cancel_scope.cancel()
             for reservation in kept:
                 await ledger.give_back(reservation)
+            assert await totals(ledger) == (0, 0)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_reserve_that_asyncio_itself_cancels_leaves_nothing_reserved(
+    tmp_path: Path,
+) -> None:
+    async with open_ledger(tmp_path, day_usd=1) as ledger:
+        for steps in range(12):
+            task = asyncio.ensure_future(reserve(ledger, 0.01, turn=f"t{steps}"))
+            for _ in range(steps):
+                await anyio.lowlevel.checkpoint()
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await ledger.give_back(await task)
             assert await totals(ledger) == (0, 0)
 
 

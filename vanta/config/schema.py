@@ -272,8 +272,11 @@ class BreakerConfig(_Table):
 
 
 class BudgetConfig(_Table):
-    """Caps on what may be spent; under any of them a paid reply without max_tokens has at most
-    reply_reserve tokens, so that its cost has an upper end."""
+    """Caps on what may be spent.
+
+    Under any of them a paid reply without max_tokens has at most reply_reserve tokens, so that its
+    cost has an upper end.
+    """
 
     turn_usd: Price | None = Field(
         default=None, description="US dollars that one turn may cost, all its legs together."
@@ -330,7 +333,8 @@ class Config(_Table):
     )
     plugins: PluginsConfig = Field(default=PluginsConfig(), description="Which plugins are on.")
     budget: BudgetConfig = Field(
-        default=BudgetConfig(), description="Caps on what may be spent; none is set by default."
+        default=BudgetConfig(),
+        description="Caps on spending; under one, max_tokens or reply_reserve bounds paid replies.",
     )
     tracks: dict[Name, TrackConfig] = Field(
         default_factory=dict, description="The places in the race, by name."

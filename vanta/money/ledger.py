@@ -7,6 +7,7 @@ if the store fails; what a dead process had reserved goes back with the next res
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -165,7 +166,8 @@ class Ledger:
             raise
         except BaseException:
             # Cancelled: the transaction may have been under way, and nobody else knows its id.
-            await self.give_back(reservation)
+            with contextlib.suppress(StoreError):
+                await self.give_back(reservation)
             raise
 
     def _reserve(
