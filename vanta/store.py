@@ -119,6 +119,13 @@ class Store:
         done: T = self._guarded(self._transact, work)
         return done
 
+    async def records(
+        self, *, user: str | None = None, session: str | None = None, turn: str = "", limit: int = 0
+    ) -> list[dict[str, Any]]:
+        """The records of turns as JSON-ready data, oldest first: of a user, of a session, with an
+        id that begins with `turn`; the last `limit` of them, 0 for all."""
+        return await self._run(self._read_records, user, session, turn, limit)
+
     async def aclose(self) -> None:
         """Close all connections; waits for a statement that is running."""
         with anyio.CancelScope(shield=True):
@@ -189,6 +196,20 @@ class Store:
         with self._engine.connect() as connection:
             rows = connection.execute(of_session.order_by(_turns.c.finished_at))
             return [dict(row._mapping) for row in rows]  # noqa: SLF001 - its documented name
+
+    def _read_records(
+        self, user: str | None, session: str | None, turn: str, limit: int
+    ) -> list[dict[str, Any]]:
+        wanted = sa.select(_turns).where(_turns.c.id.startswith(turn, autoescape=True))
+        if user is not None:
+            wanted = wanted.where(_turns.c.user == user)
+        if session is not None:
+            wanted = wanted.where(_turns.c.session == session)
+        newest = wanted.order_by(_turns.c.finished_at.desc(), _turns.c.id)
+        with self._engine.connect() as connection:
+            rows = connection.execute(newest.limit(limit) if limit else newest)
+            found = [dict(row._mapping) for row in rows]  # noqa: SLF001 - its documented name
+        return found[::-1]
 
 
 def sqlite_url(folder: Path) -> str:

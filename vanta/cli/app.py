@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, str] = {
     "spend": "Show what was spent: today, and by user, session and track.",
     "config": "Show, check and explain the configuration.",
     "doctor": "See what works on this machine, what is missing, and the command that mends it.",
+    "trace": "See what happened in a turn, leg by leg.",
     "replay": "Try policies on recorded turns, on a clock that jumps.",
     "bench": "Measure what vanta costs and does, beside what else there is.",
 }

@@ -1,0 +1,83 @@
+"""`vanta trace` as a person uses it: turns are listed, drawn, and exported for a replay."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.as_user import Run, install, user
+from tests.cli.stage import CONFIG, PLUGIN
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> Iterator[Run]:
+    """A user who has asked three questions, one of them in vain."""
+    (tmp_path / "vanta.toml").write_text(CONFIG)
+    monkeypatch.setenv("STAGE_JOURNAL", str(tmp_path / "journal"))
+    install(tmp_path, "stage", PLUGIN, monkeypatch)
+    with user(tmp_path, monkeypatch, capfd) as run:
+        assert run("ask", "echo hello", "--session", "one").code == 0
+        assert run("ask", "fail auth", "--session", "two", "--user", "bob").code == 1
+        assert run("ask", "cut begun ", "--session", "one", "--policy", "race").code == 0
+        yield run
+
+
+def test_turns_are_listed_with_what_became_of_them(run: Run) -> None:
+    done = run("trace", "list")
+    assert done.code == 0
+    lines = done.out.splitlines()
+    assert [line.split()[-6:-3] for line in lines[1:]] == [
+        ["local", "answered", "local"],
+        ["local", "failed", "-"],
+        ["race", "answered", "api"],
+    ]
+    assert "bob/two" in lines[2]
+
+
+def test_the_list_can_be_narrowed(run: Run) -> None:
+    of_bob = run("trace", "list", "--user", "bob", "--json").json
+    assert [(one["user"], one["status"]) for one in of_bob] == [("bob", "failed")]
+    of_one = run("trace", "list", "--session", "one", "--json").json
+    assert [one["trace"]["policy"] for one in of_one] == ["local", "race"]
+    last = run("trace", "list", "--limit", "1", "--json").json
+    assert last == of_one[-1:]
+
+
+def test_a_turn_is_drawn_by_the_beginning_of_its_id(run: Run) -> None:
+    first = run("trace", "list", "--json").json[0]
+    done = run("trace", "show", first["id"][:8])
+    assert done.code == 0
+    assert f"{first['id']}: answered by local in" in done.out
+    assert "█" in done.out
+    assert run("trace", "show", first["id"], "--json").json == first
+
+
+def test_without_an_id_the_last_turn_is_drawn_with_what_broke_in_it(run: Run) -> None:
+    done = run("trace", "show")
+    assert "answered by api" in done.out
+    assert "✂" in done.out
+    assert "0 local: at once; " in done.err
+
+
+def test_an_export_is_a_line_a_turn_and_can_be_replayed(run: Run, tmp_path: Path) -> None:
+    done = run("trace", "export", "--session", "one")
+    assert done.code == 0
+    records = [json.loads(line) for line in done.out.splitlines()]
+    assert [record["track"] for record in records] == ["local", "api"]
+    assert "hello" not in done.out
+    (tmp_path / "mine.jsonl").write_text(done.out)
+    replayed = run("replay", "mine.jsonl", "-p", "local", "--turns", "1", "--json")
+    assert replayed.code == 0, replayed.err
+
+
+def test_a_turn_that_is_not_there_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = run("trace", "show", "zzz")
+    assert done.code == 2
+    assert "no turn's id begins with 'zzz'. `vanta trace list` lists them" in done.said
+    monkeypatch.setenv("VANTA_DATA_DIR", str(Path.cwd() / "other"))
+    assert "There is no turn yet" in run("trace", "list").err
+    assert "there is no turn yet. " in run("trace", "show").said
