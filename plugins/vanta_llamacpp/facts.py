@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from vanta_llamacpp.gguf import Array, GgufFault, Header
-from vanta_llamacpp.quantisation import FILE_TYPES
+from vanta.models.gguf import Array, Gguf, GgufFault
+from vanta.models.header import kv_bytes
+from vanta.models.quantisation import FILE_TYPES
 
 _STRINGS, _INT32S, _FLOATS = 8, 5, 6
 _MOST = {"block_count": 4096, "context_length": 1 << 31, "embedding_length": 1 << 20}
@@ -20,7 +21,8 @@ _TOKEN_IDS = ("bos", "eos", "eot", "eom", "unknown", "separator", "padding")
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """A model as its file describes it. window in tokens, size in bytes."""
+    """A model as its file describes it. window in tokens, size in bytes. kv_bytes_per_token: at
+    16 bits."""
 
     name: str
     architecture: str
@@ -30,6 +32,7 @@ class ModelFacts:
     quantisation: str
     size: int
     chat_template: str | None
+    kv_bytes_per_token: int = 0
 
     def to_dict(self) -> dict[str, object]:
         """JSON-ready, without the template's text."""
@@ -45,7 +48,7 @@ class ModelFacts:
         }
 
 
-def facts_of(header: Header) -> ModelFacts:
+def facts_of(header: Gguf) -> ModelFacts:
     """The model that `header` describes. Raises GgufFault."""
     architecture = _text(header, "general.architecture")
     if architecture is None:
@@ -67,24 +70,25 @@ def facts_of(header: Header) -> ModelFacts:
         quantisation=FILE_TYPES.get(kind, f"type {kind}"),
         size=header.file_size,
         chat_template=_text(header, "tokenizer.chat_template"),
+        kv_bytes_per_token=kv_bytes(header.metadata) or 0,
     )
 
 
-def _text(header: Header, key: str) -> str | None:
+def _text(header: Gguf, key: str) -> str | None:
     value = header.metadata.get(key)
     if value is not None and not isinstance(value, str):
         raise GgufFault(f"{key!r} is {value!r}, not a string")
     return value
 
 
-def _number(header: Header, key: str, default: int) -> int:
+def _number(header: Gguf, key: str, default: int) -> int:
     value = header.metadata.get(key, default)
     if isinstance(value, bool) or not isinstance(value, int):
         raise GgufFault(f"{key!r} is {value!r}, not a whole number")
     return value
 
 
-def _between(header: Header, key: str, least: int, most: int) -> int:
+def _between(header: Gguf, key: str, least: int, most: int) -> int:
     value = _number(header, key, least - 1)
     if key not in header.metadata:
         raise GgufFault(f"{key!r} is missing")
@@ -93,7 +97,7 @@ def _between(header: Header, key: str, least: int, most: int) -> int:
     return value
 
 
-def _check_heads(header: Header, architecture: str, embedding: int) -> None:
+def _check_heads(header: Gguf, architecture: str, embedding: int) -> None:
     """Heads may be given once or layer by layer (0 for a layer without attention)."""
     for key in ("attention.head_count", "attention.head_count_kv"):
         full = f"{architecture}.{key}"
@@ -108,7 +112,7 @@ def _check_heads(header: Header, architecture: str, embedding: int) -> None:
             raise GgufFault(f"{full!r} is 0")
 
 
-def _check_vocabulary(header: Header, embedding: int) -> None:
+def _check_vocabulary(header: Gguf, embedding: int) -> None:
     tokens = header.metadata.get("tokenizer.ggml.tokens")
     if not isinstance(tokens, Array) or tokens.type != _STRINGS or not tokens.count:
         raise GgufFault("'tokenizer.ggml.tokens' is no list of strings: the vocabulary is missing")

@@ -9,7 +9,7 @@ import dataclasses
 
 from vanta.engine import EngineContext, ModelFile
 from vanta.errors import ErrorKind, ModelStoreError, UsageError
-from vanta_llamacpp import gguf
+from vanta.models import GgufFault, read_gguf
 from vanta_llamacpp.facts import ModelFacts, facts_of
 from vanta_llamacpp.faults import Faults
 
@@ -30,8 +30,8 @@ def locate(context: EngineContext, faults: Faults) -> tuple[ModelFile, ModelFact
             f"Correct the path, or fetch the model; tracks.{context.track}.model names it.",
         )
     try:
-        return file, facts_of(gguf.read(file.path))
-    except gguf.GgufFault as error:
+        return file, facts_of(read_gguf(file.path))
+    except GgufFault as error:
         raise faults.not_loaded(
             f"the model file is not usable: {error}",
             "Check it with 'vanta models verify', or fetch it again.",

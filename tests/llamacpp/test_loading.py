@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.llamacpp.ggufs import gguf, write
 from tests.llamacpp.support import MakeEngine, answer, request
+from tests.models.ggufs import gguf, write
 from vanta.engine import EngineContext, ModelFile
 from vanta.errors import EngineError, ErrorKind, ModelStoreError, UnknownName
 from vanta_llamacpp import vanta_engines

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.models.ggufs import gguf
 from tests.models.wheels import Wheel, gguf_like
 from vanta.errors import ConfigError, ModelStoreError, UnknownName
 from vanta.models import ModelEntry, ModelStore, Progress, builtin_entries, default_root
@@ -72,7 +73,7 @@ def test_a_file_source_is_used_where_it_is(tmp_path: Path, monkeypatch: pytest.M
     store = store_with(tmp_path / "models", entry)
     with pytest.raises(ModelStoreError, match=r"'mine': there is no file .*mine\.gguf"):
         store.find("mine")
-    (tmp_path / "mine.gguf").write_bytes(gguf_like(100))
+    (tmp_path / "mine.gguf").write_bytes(gguf())
     assert store.find("mine").path == tmp_path / "mine.gguf"
     assert store.pull("mine").path == tmp_path / "mine.gguf"
 
@@ -181,6 +182,7 @@ def test_verify_tells_ok_corrupt_missing_and_unknown(store: ModelStore, wheel: W
     short = store.verify("tiny")
     assert (short.status, short.size_bytes) == ("corrupt", 4)
     assert json.loads(json.dumps(short.to_dict()))["mend"] == "vanta models pull tiny"
+    path.write_bytes(gguf())
     anonymous = store.verify(str(path))
     assert (anonymous.status, anonymous.id) == ("unknown", str(path))
 
@@ -216,3 +218,13 @@ def test_info_of_an_absent_model_is_the_registrys_word(store: ModelStore) -> Non
     assert (info["present"], info["window"], info["size_bytes"]) == (False, 2048, 300_000)
     assert "vanta models pull tiny" in info["hint"]
     json.dumps(info)
+
+
+def test_a_broken_file_that_the_registry_has_no_hash_for_is_corrupt(
+    store: ModelStore, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.gguf"
+    path.write_bytes(gguf_like(100))
+    found = store.verify(str(path))
+    assert found.status == "corrupt"
+    assert "no sound GGUF file" in found.detail

@@ -7,13 +7,17 @@ Invariant: no file is believed to be a model before its size and hash were check
 from vanta.models.entry import ModelEntry, builtin_entries, parse_registry, read_registry
 from vanta.models.files import Progress
 from vanta.models.fit import Fit, free_memory
-from vanta.models.gguf import Header, read_header
+from vanta.models.gguf import Gguf, GgufFault
+from vanta.models.gguf import read as read_gguf
+from vanta.models.header import Header, read_header
 from vanta.models.sources import ModelSource
 from vanta.models.store import ModelStore, builtin_sources, default_root
 from vanta.models.verification import Verification
 
 __all__ = [
     "Fit",
+    "Gguf",
+    "GgufFault",
     "Header",
     "ModelEntry",
     "ModelSource",
@@ -25,6 +29,7 @@ __all__ = [
     "default_root",
     "free_memory",
     "parse_registry",
+    "read_gguf",
     "read_header",
     "read_registry",
 ]

@@ -1,192 +1,247 @@
-"""The header of a GGUF file: enough to know a model without loading it.
+"""The one reader of GGUF files: strict, and run before llama.cpp sees a file.
 
-Layout: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (little-endian, versions 2 and 3).
-Invariant: nothing that the file claims is believed beyond the file's own size, so a header that
-lies costs neither memory nor time; it raises ModelStoreError.
+A model file is not trusted: llama.cpp aborts the process on some broken ones. Invariant: `read`
+either returns a header in which every count, string, array and tensor lies inside the file, or
+raises `GgufFault` naming what is wrong; it never reads past the end and never allocates by a count
+that the file itself claims. Large arrays are walked, checked and not kept.
+
+Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, versions 2 and 3, little-endian.
 """
 
 from __future__ import annotations
 
+import math
+import mmap
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
 
-from vanta.errors import ModelStoreError
+from vanta.models.quantisation import BLOCKS
 
-_SCALARS = {
-    0: "B",
-    1: "b",
-    2: "H",
-    3: "h",
-    4: "I",
-    5: "i",
-    6: "f",
-    7: "?",
-    10: "Q",
-    11: "q",
-    12: "d",
-}
+MAGIC = b"GGUF"
+VERSIONS = (2, 3)
+KEPT_ITEMS = 4096
+"""Arrays with an item a layer are kept, vocabularies are not."""
+MAX_NAME = 64
+MAX_DIMENSIONS = 4
+_MAX_KEY = 65_535
 _STRING, _ARRAY = 8, 9
-_TOKENS = "tokenizer.ggml.tokens"
-_KEPT_ITEMS = 4096  # arrays with an item a layer are kept, vocabularies are only counted
-_MAX_KEYS = 100_000
-_MAX_STRING = 1 << 24
+_SCALARS = dict(enumerate("BbHhIif?")) | {10: "Q", 11: "q", 12: "d"}
+_SMALLEST_PAIR = 8 + 1 + 4 + 1
+_SMALLEST_TENSOR = 8 + 1 + 4 + 8 + 4 + 8
+
+
+class GgufFault(Exception):  # noqa: N818 - the word that the messages use
+    """What is wrong with a file, in words that name the place."""
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
-    """What a GGUF file says of its model; None where it does not say.
+class Array:
+    """An array of the metadata, its `type` GGUF's; `items` is () where there were too many."""
 
-    window: tokens that the model was trained for. kv_bytes_per_token: the KV cache's growth with
-    every token, at 16 bits. vocabulary: tokens.
-    """
-
-    architecture: str
-    name: str | None
-    window: int | None
-    layers: int | None
-    kv_bytes_per_token: int | None
-    vocabulary: int | None
+    type: int
+    count: int
+    items: tuple[Value, ...] = ()
 
 
-def check_magic(path: Path) -> None:
-    """Raise ModelStoreError unless `path` begins as a GGUF file does. Reads four bytes."""
-    with _errors(path), path.open("rb") as file:
-        magic = file.read(4)
-    if not magic:
-        raise ModelStoreError(f"the model file {str(path)!r} is empty. Fetch or copy it again.")
-    if magic != b"GGUF":
-        raise ModelStoreError(
-            f"{str(path)!r} is not a GGUF file (it begins with {magic!r}). llama.cpp reads GGUF "
-            "only: take a file whose name ends in .gguf, or convert the model with "
-            "llama.cpp's own tools."
+Value = int | float | bool | str | Array
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A tensor's place: `offset` in bytes from the start of the data, `size` in bytes."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: int
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gguf:
+    """All that stands before the weights of a file."""
+
+    version: int
+    metadata: Mapping[str, Value]
+    tensors: Mapping[str, Tensor]
+    file_size: int
+
+
+def read(path: Path) -> Gguf:
+    """The header of the file at `path`. Raises GgufFault; blocking."""
+    try:
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            if not size:
+                raise GgufFault("the file is empty")
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                return _header(_Cursor(data, size))
+    except OSError as error:
+        raise GgufFault(f"the file cannot be read: {error.strerror or error}") from error
+
+
+class _Cursor:
+    """Reads forward through the file; whatever would pass its end is a fault that says where."""
+
+    def __init__(self, data: mmap.mmap, size: int) -> None:
+        self.data = data
+        self.size = size
+        self.at = 0
+
+    def skip(self, count: int, what: str) -> int:
+        start = self.at
+        if count > self.size - start:
+            raise GgufFault(
+                f"{what} needs {count} bytes at offset {start}, "
+                f"but the file ends at {self.size} (cut short, or its header lies)"
+            )
+        self.at = start + count
+        return start
+
+    def scalar(self, code: str, what: str) -> int | float | bool:
+        """One little-endian number; a float that is not finite passes, llama.cpp bears it."""
+        layout = "<" + code
+        start = self.skip(struct.calcsize(layout), what)
+        value: int | float | bool = struct.unpack_from(layout, self.data, start)[0]
+        return value
+
+    def count(self, code: str, what: str) -> int:
+        return int(self.scalar(code, what))
+
+    def text(self, what: str, *, longest: int | None = None) -> str:
+        length = self.count("Q", f"the length of {what}")
+        if longest is not None and not 0 < length <= longest:
+            raise GgufFault(f"{what} has a length of {length}; 1 to {longest} bytes are allowed")
+        start = self.skip(length, what)
+        return self.data[start : start + length].decode("utf-8", "replace")
+
+
+def _header(cursor: _Cursor) -> Gguf:
+    magic = cursor.data[:4]
+    if magic != MAGIC:
+        raise GgufFault(f"the file begins with {magic!r}, not with {MAGIC!r}: it is not GGUF")
+    cursor.skip(4, "the magic")
+    version = cursor.count("I", "the version")
+    if version not in VERSIONS:
+        raise GgufFault(f"GGUF version {version} is not one of {VERSIONS}")
+    tensor_count = cursor.count("Q", "the tensor count")
+    pair_count = cursor.count("Q", "the metadata count")
+    _must_fit(cursor, pair_count, _SMALLEST_PAIR, "metadata pairs")
+    metadata = _metadata(cursor, pair_count)
+    _must_fit(cursor, tensor_count, _SMALLEST_TENSOR, "tensors")
+    alignment = _alignment(metadata)
+    tensors = _tensors(cursor, tensor_count, alignment)
+    _check_places(tensors, -(-cursor.at // alignment) * alignment, cursor.size)
+    return Gguf(version, metadata, tensors, cursor.size)
+
+
+def _must_fit(cursor: _Cursor, count: int, smallest: int, what: str) -> None:
+    if count * smallest > cursor.size - cursor.at:
+        raise GgufFault(
+            f"the header claims {count} {what}, more than a file of {cursor.size} bytes can hold"
         )
 
 
-def read_header(path: Path) -> Header:
-    """What the file says of its model. Raises ModelStoreError for a file that is no sound GGUF."""
-    check_magic(path)
-    with _errors(path), path.open("rb") as file:
-        return _header(_Reader(file, path.stat().st_size).keys())
+def _metadata(cursor: _Cursor, count: int) -> dict[str, Value]:
+    metadata: dict[str, Value] = {}
+    for number in range(count):
+        key = cursor.text(f"the key of metadata pair {number}", longest=_MAX_KEY)
+        if key in metadata:
+            raise GgufFault(f"the metadata key {key!r} stands there twice")
+        metadata[key] = _value(cursor, f"the value of {key!r}")
+    return metadata
 
 
-class _errors:  # noqa: N801 - reads as the `with` that it is
-    """Turns what goes wrong while reading `path` into a ModelStoreError."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = str(path)
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, OSError):
-            raise ModelStoreError(
-                f"the model file {self.path!r} cannot be read: {error.strerror}. Check the path "
-                "and its permissions."
-            ) from error
-        if isinstance(error, (struct.error, ValueError, EOFError)):
-            raise ModelStoreError(
-                f"the header of {self.path!r} is broken: {error}. The file is damaged or cut off; "
-                "fetch or copy it again."
-            ) from error
+def _value(cursor: _Cursor, what: str) -> Value:
+    kind = cursor.count("I", f"the type of {what}")
+    if kind == _STRING:
+        return cursor.text(what)
+    if kind == _ARRAY:
+        return _array(cursor, what)
+    if kind not in _SCALARS:
+        raise GgufFault(f"{what} has the type {kind}, which GGUF does not know")
+    return cursor.scalar(_SCALARS[kind], what)
 
 
-class _Reader:
-    """Reads the metadata of an open GGUF file, never past its end."""
-
-    def __init__(self, file: BinaryIO, size: int) -> None:
-        self._file = file
-        self._size = size
-        self._file.seek(4)
-
-    def keys(self) -> dict[str, Any]:
-        """Every key up to the vocabulary (only counted), or all where the model comes later."""
-        version, _tensors, count = self._unpack("IQQ")
-        if version not in {2, 3}:
-            raise ValueError(f"GGUF version {version} is unknown")
-        if count > _MAX_KEYS:
-            raise ValueError(f"it claims {count} keys")
-        found: dict[str, Any] = {}
-        for _ in range(count):
-            key = self._string()
-            found[key] = self._value(self._unpack("I")[0], count_only=key == _TOKENS)
-            if key == _TOKENS and any(name.endswith(".block_count") for name in found):
-                break
-        return found
-
-    def _value(self, kind: int, *, count_only: bool = False) -> Any:
-        if kind == _STRING:
-            return self._string()
-        if kind == _ARRAY:
-            return self._array(count_only=count_only)
-        if kind not in _SCALARS:
-            raise ValueError(f"value type {kind} is unknown")
-        return self._unpack(_SCALARS[kind])[0]
-
-    def _array(self, *, count_only: bool) -> Any:
-        kind, count = self._unpack("IQ")
-        if kind == _ARRAY:
-            raise ValueError("an array of arrays")
-        if count > self._left():
-            raise ValueError(f"an array claims {count} items")
-        keep = count <= _KEPT_ITEMS and not count_only
-        items = [item for item in (self._value(kind) for _ in range(count)) if keep]
-        return items if keep else count
-
-    def _string(self) -> str:
-        (length,) = self._unpack("Q")
-        if length > _MAX_STRING:
-            raise ValueError(f"a text claims {length} bytes")
-        return self._read(length).decode(errors="replace")
-
-    def _unpack(self, layout: str) -> tuple[Any, ...]:
-        return struct.unpack(f"<{layout}", self._read(struct.calcsize(f"<{layout}")))
-
-    def _read(self, length: int) -> bytes:
-        if length > self._left():
-            raise EOFError("it ends in the middle")
-        return self._file.read(length)
-
-    def _left(self) -> int:
-        return self._size - self._file.tell()
+def _array(cursor: _Cursor, what: str) -> Array:
+    kind = cursor.count("I", f"the item type of {what}")
+    count = cursor.count("Q", f"the length of {what}")
+    if kind != _STRING and kind not in _SCALARS:
+        raise GgufFault(f"{what} is an array of the type {kind}, which GGUF does not allow")
+    _must_fit(cursor, count, 8 if kind == _STRING else 1, f"items in {what}")
+    if count <= KEPT_ITEMS:
+        items = tuple(
+            cursor.text(what) if kind == _STRING else cursor.scalar(_SCALARS[kind], what)
+            for _ in range(count)
+        )
+        return Array(kind, count, items)
+    if kind == _STRING:
+        _skip_strings(cursor, count, what)
+    else:
+        cursor.skip(count * struct.calcsize("<" + _SCALARS[kind]), what)
+    return Array(kind, count)
 
 
-def _header(keys: dict[str, Any]) -> Header:
-    architecture = str(keys.get("general.architecture", ""))
-
-    def number(key: str) -> int | None:
-        value = keys.get(f"{architecture}.{key}")
-        return value if isinstance(value, int) else None
-
-    tokens = keys.get(_TOKENS)
-    return Header(
-        architecture=architecture,
-        name=keys.get("general.name"),
-        window=number("context_length"),
-        layers=number("block_count"),
-        kv_bytes_per_token=_kv_bytes(keys, architecture),
-        vocabulary=tokens if isinstance(tokens, int) else number("vocab_size"),
-    )
+def _skip_strings(cursor: _Cursor, count: int, what: str) -> None:
+    """Walk a long array of strings; a vocabulary has very many, so this loop is bare."""
+    length_at = struct.Struct("<Q").unpack_from
+    data, end, at = cursor.data, cursor.size - 8, cursor.at
+    for number in range(count):
+        if at > end:
+            raise GgufFault(f"item {number} of {what} lies beyond the end of the file")
+        at += 8 + length_at(data, at)[0]
+    cursor.skip(at - cursor.at, what)
 
 
-def _kv_bytes(keys: dict[str, Any], architecture: str) -> int | None:
-    """Two bytes for every key and value of every KV head of every layer; None where not said."""
+def _alignment(metadata: Mapping[str, Value]) -> int:
+    alignment = metadata.get("general.alignment", 32)
+    if not isinstance(alignment, int) or not 0 < alignment <= 1 << 20 or alignment.bit_count() != 1:
+        raise GgufFault(f"general.alignment is {alignment!r}, not a power of two")
+    return alignment
 
-    def number(key: str, default: int = 0) -> int:
-        value = keys.get(f"{architecture}.{key}")
-        return value if isinstance(value, int) else default
 
-    layers, heads, width = (
-        number("block_count"),
-        number("attention.head_count"),
-        number("embedding_length"),
-    )
-    if not layers or not heads or not width:
-        return None
-    per_head = width // heads
-    both = number("attention.key_length", per_head) + number("attention.value_length", per_head)
-    each_layer = keys.get(f"{architecture}.attention.head_count_kv")
-    if isinstance(each_layer, list) and all(isinstance(item, int) for item in each_layer):
-        return 2 * both * sum(each_layer)
-    return 2 * both * layers * number("attention.head_count_kv", heads)
+def _tensors(cursor: _Cursor, count: int, alignment: int) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for number in range(count):
+        tensor = _tensor(cursor, number)
+        if tensor.name in tensors:
+            raise GgufFault(f"the tensor {tensor.name!r} stands there twice")
+        if tensor.offset % alignment:
+            raise GgufFault(
+                f"the tensor {tensor.name!r} begins at {tensor.offset}, "
+                f"off the alignment of {alignment}"
+            )
+        tensors[tensor.name] = tensor
+    return tensors
+
+
+def _tensor(cursor: _Cursor, number: int) -> Tensor:
+    name = cursor.text(f"the name of tensor {number}", longest=MAX_NAME - 1)
+    rank = cursor.count("I", f"the rank of tensor {name!r}")
+    if not 1 <= rank <= MAX_DIMENSIONS:
+        raise GgufFault(f"the tensor {name!r} has {rank} dimensions; 1 to {MAX_DIMENSIONS} exist")
+    shape = tuple(cursor.count("Q", f"the shape of {name!r}") for _ in range(rank))
+    kind = cursor.count("I", f"the type of tensor {name!r}")
+    offset = cursor.count("Q", f"the offset of tensor {name!r}")
+    if kind not in BLOCKS:
+        raise GgufFault(f"the tensor {name!r} has the type {kind}, which is not known")
+    values, size = BLOCKS[kind]
+    if min(shape) < 1 or shape[0] % values:
+        raise GgufFault(f"the tensor {name!r} has the shape {shape}, impossible for type {kind}")
+    return Tensor(name, shape, kind, offset, math.prod(shape) // values * size)
+
+
+def _check_places(tensors: Mapping[str, Tensor], start: int, file_size: int) -> None:
+    """Every tensor inside the file, none upon another."""
+    end, before = 0, ""
+    for tensor in sorted(tensors.values(), key=lambda tensor: tensor.offset):
+        if tensor.offset < end:
+            raise GgufFault(f"the tensors {before!r} and {tensor.name!r} overlap")
+        end, before = tensor.offset + tensor.size, tensor.name
+        if start + end > file_size:
+            raise GgufFault(
+                f"the tensor {tensor.name!r} ends at {start + end}, but the file at {file_size}: "
+                "cut short, or its header lies"
+            )

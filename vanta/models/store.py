@@ -19,9 +19,10 @@ import platformdirs
 
 from vanta.engine import ModelFile
 from vanta.errors import ModelStoreError, UnknownName
-from vanta.models import fit, gguf
+from vanta.models import fit
 from vanta.models.entry import ModelEntry, builtin_entries
 from vanta.models.files import Progress, disk_errors, locked, quiet, write_whole
+from vanta.models.header import Header, check_magic, read_header
 from vanta.models.sources import FileSource, HubSource, ModelSource, PackageSource
 from vanta.models.verification import Verification, verified
 from vanta.models.wheel import WheelSource
@@ -87,7 +88,7 @@ class ModelStore:
             )
         with disk_errors(self.root, f"reading model {entry.id!r}"):
             self._require_size(entry, path)
-            gguf.check_magic(path)
+            check_magic(path)
         return ModelFile(entry.id, path, entry.to_dict())
 
     def pull(self, ref: str, progress: Progress = quiet) -> ModelFile:
@@ -242,7 +243,7 @@ class ModelStore:
         }
 
     def _facts(self, entry: ModelEntry, path: Path | None, window: int | None) -> dict[str, Any]:
-        header = gguf.read_header(path) if path else None
+        header = read_header(path) if path else None
         size = path.stat().st_size if path else entry.size_bytes
         verdict = fit.judge(_shape(entry, size, header, window), fit.free_memory())
         return {
@@ -255,7 +256,7 @@ class ModelStore:
 
 
 def _shape(
-    entry: ModelEntry, size: int | None, header: gguf.Header | None, window: int | None
+    entry: ModelEntry, size: int | None, header: Header | None, window: int | None
 ) -> fit.Shape:
     limit = (header and header.window) or entry.window or fit.DEFAULT_WINDOW
     return fit.Shape(
@@ -284,5 +285,5 @@ def _file_at(path: Path) -> ModelFile:
             f"there is no model file {str(path)!r}. Check the path, or take a model of the "
             "registry: `vanta models list`"
         )
-    gguf.check_magic(path)
+    check_magic(path)
     return ModelFile(str(path), path)

@@ -1,6 +1,6 @@
 """Holding a model's file against the registry: its size, then its hash.
 
-Invariant: "ok" is only said of a file whose every byte was read.
+Invariant: "ok" is only said of a file whose every byte was read and held against a known hash.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from vanta.models.entry import ModelEntry
 from vanta.models.files import Progress, quiet, sha256_of
+from vanta.models.gguf import GgufFault, read
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +52,21 @@ def verified(entry: ModelEntry, path: Path, progress: Progress = quiet) -> Verif
         return Verification(entry.id, "corrupt", why, path, size, None, mend)
     actual = sha256_of(path, progress)
     if entry.sha256 is None:
+        fault = _fault(path)
+        if fault:
+            return Verification(entry.id, "corrupt", fault, path, size, actual)
         why = f"the registry has no sha256 for {entry.id!r}; the file's is {actual}"
         return Verification(entry.id, "unknown", why, path, size, actual)
     if actual != entry.sha256:
         why = f"{str(path)!r} has the sha256 {actual} where {entry.sha256} is expected"
         return Verification(entry.id, "corrupt", why, path, size, actual, mend)
     return Verification(entry.id, "ok", "size and sha256 are as expected", path, size, actual)
+
+
+def _fault(path: Path) -> str | None:
+    """What our reader finds wrong with a file that has no hash to be held against."""
+    try:
+        read(path)
+    except GgufFault as error:
+        return f"{str(path)!r} is no sound GGUF file: {error}"
+    return None
