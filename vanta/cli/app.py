@@ -36,6 +36,7 @@ COMMANDS: Mapping[str, str] = {
     "doctor": "See what works on this machine, what is missing, and the command that mends it.",
     "trace": "See what happened in a turn, leg by leg.",
     "replay": "Try policies on recorded turns, on a clock that jumps.",
+    "tune": "Find the policy and its knobs for limits on money and time.",
     "bench": "Measure what vanta costs and does, beside what else there is.",
 }
 

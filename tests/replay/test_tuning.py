@@ -1,0 +1,104 @@
+"""Tuning keeps limits, promises what it measured elsewhere, and writes what can be pasted."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from vanta.config import load
+from vanta.errors import UsageError
+from vanta.replay.plays import Play, Recording
+from vanta.replay.stage import Rules
+from vanta.replay.tuning import Limits, Tuned, tune
+from vanta.scheduling.policy import API, CASCADE, HEDGE, LOCAL, PREFER, Policy
+from vanta.track import Price
+
+RULES = Rules(prices={"api": Price(output_usd_per_mtok=1000)})
+"""The api's ten tokens cost 0.01 USD."""
+
+
+def recordings(turns: int = 80) -> list[Recording]:
+    """Local is right three times in four and shows it; the api is always right, slow and dear."""
+    made = []
+    for number in range(turns):
+        right = number % 4 != 0
+        local = Play(
+            0.1,
+            0.4,
+            1,
+            10,
+            score=float(right),
+            mean_logprob=(-0.2 if right else -0.7) - number / 1e4,
+        )
+        api = Play(0.8, 2.0, 1, 10, score=1.0)
+        made.append(Recording(str(number), {"local": local, "api": api}))
+    return made
+
+
+def found(limits: Limits, *policies: Policy) -> Tuned:
+    return tune(recordings(), policies, limits, RULES, seed=3)
+
+
+def test_without_limits_the_most_accurate_wins_and_of_those_the_soonest() -> None:
+    tuned = found(Limits(), LOCAL, API)
+    assert tuned.best is not None
+    assert (tuned.best.base, tuned.held_out.accuracy) == ("api", 1.0)
+    assert tuned.best.snippet == 'policy = "api"\n'
+
+
+def test_a_limit_on_time_and_one_on_money_are_kept() -> None:
+    soon = found(Limits(max_p95_s=0.5), LOCAL, API, PREFER).best
+    cheap = found(Limits(max_cost_usd=0.009), LOCAL, API).best
+    assert soon is not None
+    assert cheap is not None
+    assert soon.base == "local"
+    assert cheap.base == "local"
+
+
+def test_the_gate_is_set_where_it_parts_right_from_wrong() -> None:
+    tuned = found(Limits(max_cost_usd=0.005), LOCAL, API, CASCADE)
+    assert tuned.best is not None
+    assert tuned.best.base == "cascade"
+    assert -0.71 < tuned.best.knobs["gate"]["min_mean_logprob"] < -0.19
+    assert tuned.held_out.accuracy == 1.0
+    assert tuned.held_out.cost_usd < 0.005
+
+
+def test_what_is_promised_was_measured_on_other_turns() -> None:
+    tuned = found(Limits(), LOCAL)
+    assert tuned.held_out.turns + tuned.nearest.chosen_by.turns == 80
+    assert tuned.held_out.accuracy != tuned.nearest.chosen_by.accuracy
+
+
+def test_if_nothing_keeps_the_limits_the_nearest_is_said() -> None:
+    tuned = found(Limits(max_p95_s=0.05), LOCAL, API)
+    assert tuned.best is None
+    assert tuned.nearest.base == "local"
+    strict = found(Limits(min_accuracy=0.9, max_cost_usd=0.0), LOCAL, API)
+    assert strict.best is None
+
+
+def test_every_snippet_is_a_configuration_that_loads(tmp_path: Path) -> None:
+    tuned = found(Limits(), LOCAL, HEDGE, CASCADE, PREFER)
+    assert len(tuned.tried) > 8
+    for candidate in tuned.tried:
+        path = tmp_path / "vanta.toml"
+        path.write_text(candidate.snippet)
+        config = load(str(path), environ={}).config
+        assert config.policy == tomllib.loads(candidate.snippet)["policy"]
+        if candidate.knobs:
+            base = next(one for one in (HEDGE, CASCADE, PREFER) if one.name == candidate.base)
+            made = config.policies["tuned"].to_policy("tuned", {candidate.base: base})
+            assert made == candidate.policy
+
+
+def test_the_same_seed_finds_the_same() -> None:
+    first, again = found(Limits(), LOCAL, CASCADE), found(Limits(), LOCAL, CASCADE)
+    assert first == again
+
+
+def test_too_few_turns_are_refused() -> None:
+    with pytest.raises(UsageError, match="19 turns are too few to tune by"):
+        tune(recordings(19), [LOCAL], Limits())
