@@ -9,6 +9,9 @@ import pytest
 
 from vanta.models import ModelStore, default_root
 
+GUARDED = {"context", "openai", "privacy", "prompts", "runtime", "scheduling", "store"}
+"""Folders of tests in which the guard against blocking calls watches."""
+
 
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> str:
@@ -23,3 +26,10 @@ def smollm2_path() -> Path:
     if given:
         return ModelStore(default_root()).find(given).path
     return ModelStore(default_root()).pull("smollm2-135m-instruct").path
+
+
+@pytest.fixture(autouse=True)
+def nothing_blocks(request: pytest.FixtureRequest) -> None:
+    """What a test awaits may not block the event loop, in the rooms that a turn goes through."""
+    if GUARDED & set(request.path.parts) and request.node.get_closest_marker("anyio"):
+        request.getfixturevalue("no_blocking")

@@ -20,7 +20,7 @@ from vanta.config import load as load_config
 from vanta.engine import Engine, EngineContext, EngineFactory
 from vanta.errors import StoreError, UnknownName
 from vanta.models import ModelStore, builtin_entries, builtin_sources
-from vanta.money import Caps, Ledger, price_of
+from vanta.money import Caps, Ledger, listed_prices, price_of, this_process
 from vanta.plugins import PluginSet
 from vanta.prompts import Templates
 from vanta.resources import templates_dir
@@ -68,7 +68,7 @@ def gather(source: Any, extra_plugins: Iterable[object], overrides: Mapping[str,
     policies = _policies(config, plugins)
     if config.policy not in policies:
         raise UnknownName("policy", config.policy, policies, hint=plugins.advice())
-    templates = prompt_templates(config, plugins)
+    templates = prompt_templates(loaded, plugins)
     templates.get(f"system/{config.system}")
     models = model_store(config, plugins)
     store, ledger = open_store(config)
@@ -86,6 +86,9 @@ def gather(source: Any, extra_plugins: Iterable[object], overrides: Mapping[str,
 
 def open_store(config: Config) -> tuple[Store, Ledger]:
     """The transcripts and the money, in one database. Blocking. Raises StoreError."""
+    # Both are kept once read; read here, they are not read on the event loop.
+    listed_prices()
+    this_process()
     store = Store.open(config.store_url or sqlite_url(config.data_dir))
     try:
         return store, Ledger.open(store, caps_of(config))
@@ -109,13 +112,26 @@ def model_store(config: Config, plugins: PluginSet) -> ModelStore:
     )
 
 
-def prompt_templates(config: Config, plugins: PluginSet) -> Templates:
-    """The prompt templates: the user's, the plugins', vanta's own, searched in this order."""
-    own = config.data_dir / "templates"
-    folders = [own] if own.is_dir() else []
-    templates = Templates([*folders, *plugins.template_dirs, templates_dir()])
+def prompt_templates(loaded: Loaded, plugins: PluginSet) -> Templates:
+    """The prompt templates: the user's, the project's, the plugins', vanta's own, searched in this
+    order. One that hides another is logged."""
+    folders = template_folders(loaded)
+    templates = Templates([*folders.values(), *plugins.template_dirs, templates_dir()])
     templates.preload()
+    for name, hidden in templates.shadowed.items():
+        _say_once(
+            f"template {name!r} of {templates.path(name)} hides {', '.join(map(str, hidden))}",
+            logging.INFO,
+        )
     return templates
+
+
+def template_folders(loaded: Loaded) -> dict[str, Path]:
+    """The folders for templates of one's own, the first before the others; they need not exist."""
+    folders = {"user": loaded.config.data_dir / "templates"}
+    if loaded.project:
+        folders["project"] = loaded.project / ".vanta" / "templates"
+    return folders
 
 
 class TrackParts(Protocol):

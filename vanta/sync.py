@@ -64,7 +64,11 @@ class SyncSession:
     def stream(self, text: str, **options: Any) -> Iterator[SyncTurn]:
         """Say `text` and watch the turn: `with session.stream(...) as turn`."""
         streaming = self._session.stream(text, **options)
-        with self._portal.wrap_async_context_manager(streaming) as turn:
+        with ExitStack() as stack:
+            # Left without the body's exception: Ctrl-C is for this thread, not for the loop's.
+            turning = self._portal.wrap_async_context_manager(streaming)
+            turn = turning.__enter__()
+            stack.callback(turning.__exit__, None, None, None)
             yield SyncTurn(turn, self._portal)
 
     def history(self) -> list[Message]:

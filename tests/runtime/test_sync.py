@@ -41,6 +41,16 @@ def test_leaving_a_stream_early_stops_the_engine(tmp_path: Path) -> None:
         assert engine.streaming == 0
 
 
+def test_ctrl_c_in_the_body_of_a_stream_comes_out_as_itself(tmp_path: Path) -> None:
+    engine = ScriptedEngine(Say("half"), Hang())
+    with open_scripted(tmp_path, local=engine) as runtime:
+        streaming = runtime.session("ada").stream("hi")
+        next(iter(streaming.__enter__()))
+        interrupt = KeyboardInterrupt()
+        assert not streaming.__exit__(KeyboardInterrupt, interrupt, None)
+        assert engine.streaming == 0
+
+
 def test_errors_come_out_as_themselves(tmp_path: Path) -> None:
     with (
         open_scripted(tmp_path, local=ScriptedEngine(Fail(ErrorKind.AUTH))) as runtime,

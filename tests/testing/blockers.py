@@ -24,7 +24,7 @@ def opens_a_database() -> None:
 
 
 def looks_a_name_up() -> None:
-    socket.getaddrinfo("127.0.0.1", 80)
+    socket.getaddrinfo("localhost", 80)
 
 
 def connects() -> None:

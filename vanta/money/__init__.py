@@ -8,6 +8,7 @@ processes share the store; amounts are whole nano-USD, so that no sum drifts.
 from vanta.money.caps import Caps
 from vanta.money.costs import estimate_loser, max_cost_usd, output_limit
 from vanta.money.ledger import Ledger, Settlement
+from vanta.money.owner import this_process
 from vanta.money.prices import ListedPrice, listed_prices, price_of
 from vanta.money.purse import TurnPurse
 from vanta.money.reservation import Reservation
@@ -24,4 +25,5 @@ __all__ = [
     "max_cost_usd",
     "output_limit",
     "price_of",
+    "this_process",
 ]

@@ -11,6 +11,7 @@ functions taken out of their module before the guard (`from time import sleep`),
 
 from __future__ import annotations
 
+import ipaddress
 import sqlite3
 import sqlite3.dbapi2
 import sys
@@ -138,7 +139,18 @@ def _connect(*args: Any, **kwargs: Any) -> sqlite3.Connection:
 def _blocks(event: str, args: tuple[Any, ...]) -> bool:
     if event == "socket.connect":
         return bool(args[0].gettimeout() != 0)
+    if event == "socket.getaddrinfo":
+        return not _is_address(args[0])
     return event != "time.sleep" or bool(args[0] > 0)
+
+
+def _is_address(host: Any) -> bool:
+    """Whether looking up `host` asks no server: it is an address, or none at all."""
+    try:
+        ipaddress.ip_address(host.decode() if isinstance(host, bytes) else host or "::")
+    except ValueError:
+        return False
+    return True
 
 
 def _on_a_loop() -> bool:
