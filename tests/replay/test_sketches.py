@@ -51,6 +51,19 @@ def test_the_times_of_one_turn_are_tied_as_told(correlation: float) -> None:
     assert _correlation(pairs) == pytest.approx(wanted, abs=0.06)
 
 
+def test_what_is_drawn_is_tied_to_what_was_recorded_in_its_turn() -> None:
+    sketches = [
+        Sketch(str(n), {"local": Known(play.ttft_s, 9.0)}) for n, play in enumerate(ANSWERS)
+    ]
+    pools = {"local": Pool("local", ANSWERS), "api": Pool("api", ANSWERS)}
+    pairs = [
+        (one.plays["local"].ttft_s, one.plays["api"].ttft_s)
+        for seed in range(20)
+        for one in fill(sketches, pools, seed=seed).recordings
+    ]
+    assert _correlation(pairs) == pytest.approx(0.55, abs=0.06)
+
+
 def test_a_track_that_was_stopped_in_silence_was_silent_for_longer() -> None:
     stopped = [Sketch(str(n), {"local": Known(silent_s=0.9)}) for n in range(50)]
     pool = Pool("local", [*ANSWERS, FAILURE])

@@ -94,6 +94,13 @@ class Pool:
             return self._slower_than_all(place, known)
         return self._answers[first + int(place * (len(self._answers) - first))]
 
+    def deviate(self, ttft_s: float) -> float:
+        """Where `ttft_s` stands among the answers, as a standard normal deviate."""
+        below = bisect.bisect_left(self._times, ttft_s)
+        upto = bisect.bisect_right(self._times, ttft_s)
+        place = (below + upto) / 2 / len(self._times)
+        return _NORMAL.inv_cdf(min(max(place, 0.5 / len(self._times)), 1 - 0.5 / len(self._times)))
+
     def _continued(self, place: float, known: Known, ttft_s: float) -> Play:
         """An answer that began as recorded: the rest is drawn."""
         rests = sorted(play.total_s - play.ttft_s for play in self._answers)
@@ -139,7 +146,7 @@ def fill(
     filled = Filled()
     for number, sketch in enumerate(sketches):
         rng = random.Random(f"{seed}/{number}")  # noqa: S311 - a simulation, no secret
-        common = rng.gauss(0, 1)
+        common = _common(_places(sketch, pools), correlation, rng)
         plays = {}
         for track in sorted({*sketch.tracks, *pools}):
             own = math.sqrt(correlation) * common + math.sqrt(1 - correlation) * rng.gauss(0, 1)
@@ -150,6 +157,26 @@ def fill(
         filled.plays += len(plays)
         filled.recordings.append(Recording(sketch.id, plays, sketch.arrives_s, sketch.text))
     return filled
+
+
+def _places(sketch: Sketch, pools: Mapping[str, Pool]) -> list[float]:
+    """How slow the recorded answers of a turn were for their tracks, as normal deviates."""
+    return [
+        pools[track].deviate(known.ttft_s)
+        for track, known in sketch.tracks.items()
+        if known.ttft_s is not None and known.error is None and track in pools
+    ]
+
+
+def _common(known: Sequence[float], correlation: float, rng: random.Random) -> float:
+    """What the calls of one turn have in common: drawn, given the deviates that are known.
+
+    One factor: each deviate is sqrt(r) x common + sqrt(1 - r) x its own; normal given normal.
+    """
+    own = max(1e-9, 1 - correlation)
+    precision = 1 + len(known) * correlation / own
+    mean = math.sqrt(correlation) / own * sum(known) / precision
+    return mean + rng.gauss(0, 1) / math.sqrt(precision)
 
 
 def _play(track: str, known: Known, pools: Mapping[str, Pool], place: float, fate: float) -> Play:
