@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 from pathlib import Path
 
-from tests.cli.stage import Stage
+from tests.cli.stage import COMMAND, Stage
 
 GOOD = """
 name: good
@@ -97,3 +99,78 @@ def test_a_store_that_cannot_be_opened_is_three_for_nothing_could_be_run(stage: 
     done = stage.vanta("run", _script(stage, "good.yaml", GOOD), VANTA_DATA_DIR=str(taken))
     assert done.returncode == 3
     assert "Traceback" not in done.stderr
+
+
+def test_a_folder_of_scripts_is_narrowed_by_words_and_tags(stage: Stage) -> None:
+    folder = stage.folder / "scripts"
+    folder.mkdir()
+    _script(stage, "scripts/good.yaml", GOOD)
+    _script(stage, "scripts/bad.yaml", BAD.replace("name: bad", "name: bad\ntags: [smoke]"))
+    told = json.loads(stage.vanta("run", "--json", str(folder), "-k", "not bad").stdout)
+    assert [one["title"] for one in told["outcomes"]] == ["good"]
+    told = json.loads(stage.vanta("run", "--json", str(folder), "--tag", "smoke").stdout)
+    assert [one["title"] for one in told["outcomes"]] == ["bad"]
+    assert stage.vanta("run", str(folder), "-k", "neither").returncode == 2
+    assert stage.vanta("run", str(folder), "-k", "a or").returncode == 2
+
+
+def test_what_failed_is_run_again_alone(stage: Stage) -> None:
+    good, bad = _script(stage, "good.yaml", GOOD), _script(stage, "bad.yaml", BAD)
+    assert stage.vanta("run", good, bad, "-n", "2").returncode == 1
+    told = json.loads(stage.vanta("run", "--json", "--last-failed", good, bad).stdout)
+    assert [one["title"] for one in told["outcomes"]] == ["bad"]
+
+
+def test_a_restart_keeps_the_conversation(stage: Stage) -> None:
+    text = "name: kept\nturns:\n- say: echo one\n- {say: echo two, restart: true}\n"
+    done = stage.vanta("run", _script(stage, "kept.yaml", text))
+    assert done.returncode == 0, done.stderr
+    assert "kept: 2 of 2 turns passed" in done.stdout
+
+
+def test_a_failed_turn_is_shown_with_how_it_went(stage: Stage) -> None:
+    done = stage.vanta("run", _script(stage, "bad.yaml", BAD), COLUMNS="100")
+    assert "▶" in done.stdout
+
+
+def test_files_of_a_report_are_written(stage: Stage) -> None:
+    xml = stage.folder / "out.xml"
+    done = stage.vanta("run", _script(stage, "bad.yaml", BAD), "--junit", str(xml))
+    assert done.returncode == 1
+    assert '<testsuites name="vanta run"' in xml.read_text()
+    assert stage.vanta("run", str(stage.folder / "bad.yaml"), "--junit", "/no/x").returncode == 2
+
+
+def test_update_rewrites_what_is_not_equal(stage: Stage) -> None:
+    text = "name: snap\nturns:\n- say: echo new\n  expect: {equals: old}\n"
+    path = _script(stage, "snap.yaml", text)
+    done = stage.vanta("run", path, "--update")
+    assert "updated" in done.stderr
+    assert Path(path).read_text() == text.replace("old", '"new"')
+    assert stage.vanta("run", path).returncode == 0
+
+
+def test_money_that_is_spent_ends_the_run_with_three(stage: Stage) -> None:
+    path = _script(stage, "dear.yaml", "name: dear\nturns:\n- say: a\n- say: b\n")
+    done = stage.vanta("run", "--track", "api", "--max-cost", "0.000001", path)
+    assert done.returncode == 3
+    assert "was spent" in done.stderr
+    assert "dear: 1 of 1 turns passed" in done.stdout
+
+
+def test_ctrl_c_leaves_a_report_of_what_was_run(stage: Stage) -> None:
+    text = f"name: long\nturns:\n- say: echo one\n- say: hold {stage.folder}/never\n"
+    path = _script(stage, "long.yaml", text)
+    with subprocess.Popen(
+        [*COMMAND, "run", "--json", path],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=stage.folder,
+        env=stage.environ,
+    ) as process:
+        stage.wait_for("holding")
+        process.send_signal(signal.SIGINT)
+        told = json.loads(process.communicate(timeout=60)[0])
+    assert process.returncode == 130
+    assert told["stopped"] == "interrupted"
+    assert [turn["reply"]["text"] for turn in told["scripts"][0]["turns"]] == ["one"]

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
     from vanta.errors import VantaError
@@ -89,6 +91,14 @@ def stderr() -> Console:
 def print_json(data: Any) -> None:
     """One JSON document on stdout, indented for a person, the same for a pipe."""
     print(json.dumps(data, ensure_ascii=False, indent=2, default=str))
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a file that was asked for. Raises typer's usage error where that cannot be done."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise typer.BadParameter(f"{path} cannot be written: {error.strerror}.") from error
 
 
 def say(message: str, style: str = "dim") -> None:

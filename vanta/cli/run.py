@@ -1,15 +1,15 @@
 """`vanta run`: scripted conversations, judged turn by turn.
 
 Invariant: every script is read and checked before the first turn of any runs; the exit code is 0
-only if every turn of every script passed.
+only if every turn of every script passed; Ctrl-C leaves a report of what was run until then.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,7 +18,8 @@ from vanta.cli.turn_options import PolicyOption, TrackOption, check_choice
 
 if TYPE_CHECKING:
     from vanta.runtime import Opening, Runtime
-    from vanta.scripts import Script, ScriptResult, TurnResult
+    from vanta.scripts import RunOptions, RunReport, Script, Suite, TurnResult
+    from vanta.sync import SyncRuntime
 
     Verdict = tuple[Script, TurnResult]
 
@@ -28,10 +29,36 @@ app = typer.Typer()
 @app.command()
 def run(
     scripts: Annotated[
-        list[Path], typer.Argument(metavar="SCRIPT...", help="YAML (or JSON) files.")
+        list[Path], typer.Argument(metavar="PATH...", help="YAML (or JSON) files, or folders.")
     ],
     track: TrackOption = None,
     policy: PolicyOption = None,
+    words: Annotated[
+        str, typer.Option("-k", metavar="EXPR", help='By name: "greets and not (slow or api)".')
+    ] = "",
+    tag: Annotated[
+        list[str] | None, typer.Option("--tag", metavar="NAME", help="Only scripts with this tag.")
+    ] = None,
+    last_failed: Annotated[
+        bool, typer.Option("--last-failed", help="Only what failed the last time, if anything did.")
+    ] = False,
+    parallel: Annotated[
+        int, typer.Option("--parallel", "-n", min=1, metavar="N", help="Scripts at a time.")
+    ] = 1,
+    repeat: Annotated[
+        int | None, typer.Option("--repeat", min=1, max=1000, metavar="N", help="Runs of each.")
+    ] = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option("--max-cost", min=0, metavar="USD", help="Begin no turn beyond this."),
+    ] = None,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at a failure.")] = False,
+    update: Annotated[
+        bool, typer.Option("--update", help="Rewrite `equals` that do not hold to what was said.")
+    ] = False,
+    junit: Annotated[
+        Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML.")
+    ] = None,
     json: output.JsonOption = False,
     config: output.ConfigOption = None,
 ) -> None:
@@ -39,105 +66,110 @@ def run(
 
     --track and --policy go before the scripts' own; a turn that names its own keeps it.
     Exit code: 0 if every turn passed, 1 if one did not, 2 if a script or an option has to be
-    changed, 3 if nothing could be run.
+    changed, 3 if not everything could be run.
     """
     check_choice(track, policy)
-    from vanta.errors import VantaError
-    from vanta.scripts import exit_code, exit_code_of
+    from vanta.scripts import RunOptions
 
-    opening = output.open_runtime(config)
+    choice = _Choice(scripts, words, tuple(tag or ()), last_failed, track, policy)
+    options = RunOptions(
+        parallel=parallel, repeat=repeat, max_cost_usd=max_cost, fail_fast=fail_fast
+    )
+    report, interrupted = _run(choice, options, config, quiet=json)
+    _write(report.to_dict(), junit=junit)
+    if update:
+        _update(report)
+    if json:
+        output.print_json(report.to_dict())
+    else:
+        from vanta.cli.run_display import conclude
+
+        conclude(report)
+    raise typer.Exit(output.ExitCode.INTERRUPTED if interrupted else report.exit_code)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Choice:
+    """Which scripts, and what the command line puts in the place of their own."""
+
+    paths: Sequence[Path]
+    words: str
+    tags: tuple[str, ...]
+    last_failed: bool
+    track: str | None
+    policy: str | None
+
+    def read(self, runtime: Runtime) -> list[Script]:
+        """All scripts, recast and checked. Raises ScriptError, UnknownName."""
+        from vanta.errors import ScriptError
+        from vanta.scripts import find_scripts, known_expectations, load_script, select
+        from vanta.scripts.last_failed import only_failed
+
+        known = known_expectations(runtime.plugins)
+        found = [load_script(path, known) for path in find_scripts(self.paths)]
+        scripts = select(found, words=self.words, tags=self.tags)
+        if not scripts:
+            raise ScriptError(f"none of {len(found)} scripts is meant by -k and --tag.")
+        if self.last_failed:
+            scripts = only_failed(scripts, runtime.config.data_dir)
+        return [self._recast(script) for script in scripts]
+
+    def _recast(self, script: Script) -> Script:
+        if self.track is None and self.policy is None:
+            return script
+        return dataclasses.replace(script, track=self.track, policy=self.policy)
+
+
+def _run(
+    choice: _Choice, options: RunOptions, config: str | None, *, quiet: bool
+) -> tuple[RunReport, bool]:
+    """The report, and whether Ctrl-C ended the run. What keeps it from running ends the command."""
+    from vanta.errors import VantaError
+    from vanta.scripts import Suite, check_names, exit_code_of
+    from vanta.scripts.last_failed import remember
+
+    def opening() -> Opening:
+        return output.open_runtime(config)
+
     try:
-        results = _run_all(opening, scripts, lambda s: _recast(s, track, policy), quiet=json)
+        with opening() as runtime:
+            suite = Suite(runtime.runtime, choice.read(runtime.runtime), options, reopen=opening)
+            for script in suite.scripts:
+                check_names(script, runtime.runtime)
+            finished = _watch(suite, runtime, quiet=quiet)
+            report = suite.report("" if finished else "interrupted")
+            remember(report, runtime.config.data_dir)
+            return report, not finished
     except VantaError as error:
         output.print_error(error)
         raise typer.Exit(exit_code_of(error)) from None
-    code = exit_code(results)
-    if json:
-        told = [result.to_dict() for result in results]
-        output.print_json({"passed": code == 0, "scripts": told})
-    else:
-        _conclude(results)
-    raise typer.Exit(code)
 
 
-def _run_all(
-    opening: Opening, paths: Sequence[Path], recast: Callable[[Script], Script], *, quiet: bool
-) -> list[ScriptResult]:
+def _watch(suite: Suite, runtime: SyncRuntime, *, quiet: bool) -> bool:
+    """Run the suite and show how it goes; False if Ctrl-C ended it."""
     from vanta.cli.interruptible import Interruptible
-    from vanta.scripts import run_script
+    from vanta.cli.run_display import Display
 
-    results: list[ScriptResult] = []
-    with opening as runtime:
-        scripts = _read(paths, runtime.runtime, recast)
+    async def work(tell: Callable[[Verdict], None]) -> None:
+        await suite.run(lambda script, turn: tell((script, turn)))
 
-        async def work(tell: Callable[[Verdict], None]) -> None:
-            for script in scripts:
-                result = await run_script(
-                    runtime.runtime, script, progress=lambda script, turn: tell((script, turn))
-                )
-                results.append(result)
-
-        watched: Interruptible[Verdict] = Interruptible(runtime.portal)
-        if not watched.watch(work, lambda told: None if quiet else _say_verdict(*told)):
-            raise KeyboardInterrupt
-    return results
+    watched: Interruptible[Verdict] = Interruptible(runtime.portal)
+    if quiet:
+        return watched.watch(work, lambda _: None)
+    with Display(suite.turns) as display:
+        return watched.watch(work, lambda verdict: display.show(*verdict))
 
 
-def _read(
-    paths: Sequence[Path], runtime: Runtime, recast: Callable[[Script], Script]
-) -> list[Script]:
-    """All scripts, recast and checked. Raises ScriptError, UnknownName."""
-    from vanta.scripts import known_expectations, load_script
+def _write(report: Mapping[str, Any], *, junit: Path | None) -> None:
+    """Write the files that were asked for."""
+    from vanta.scripts.junit import junit as as_junit
 
-    known = known_expectations(runtime.plugins)
-    scripts = [recast(load_script(path, known)) for path in paths]
-    for script in scripts:
-        _check_names(script, runtime)
-    return scripts
+    if junit:
+        output.write_file(junit, as_junit(report))
 
 
-def _recast(script: Script, track: str | None, policy: str | None) -> Script:
-    """`script` with the track or the policy of the command line in the place of its own."""
-    if track is None and policy is None:
-        return script
-    return dataclasses.replace(script, track=track, policy=policy)
+def _update(report: RunReport) -> None:
+    from vanta.scripts.update import update_equals
 
-
-def _check_names(script: Script, runtime: Runtime) -> None:
-    """Raises UnknownName for a track or a policy that does not exist, before any turn runs."""
-    from vanta.errors import UnknownName
-
-    for policy in (script.policy, *(turn.policy for turn in script.turns)):
-        if policy is not None and policy not in runtime.policies:
-            raise UnknownName("policy", policy, runtime.policies)
-    tracks = {*runtime.tracks, *runtime.off}
-    for track in (script.track, *(turn.track for turn in script.turns)):
-        if track is not None and track not in tracks:
-            raise UnknownName("track", track, tracks)
-
-
-def _say_verdict(script: Script, turn: TurnResult) -> None:
-    """A line for a turn that passed, what was expected and what came for one that did not."""
-    from rich.text import Text
-
-    from vanta.cli.narration import seconds
-
-    sign = Text("✓ ", "green") if turn.passed else Text("✗ ", "bold red")
-    line = sign.append(f"{script.name} ", "bold").append(
-        output.harmless(turn.describe()), "not bold default"
-    )
-    if turn.reply:
-        duration = seconds(turn.reply.timings.duration_s)
-        line.append(f"  ({turn.reply.track}, {duration})", "not bold dim")
-    output.stdout().print(line, soft_wrap=True)
-
-
-def _conclude(results: Sequence[ScriptResult]) -> None:
-    from vanta.cli.narration import money, seconds
-
-    for result in results:
-        passed = sum(turn.passed for turn in result.turns)
-        style = "green" if result.passed else "bold red"
-        duration = seconds(result.duration_s)
-        line = f"{result.name}: {passed} of {len(result.turns)} turns passed in {duration}"
-        output.stdout().print(f"{line}, {money(result.cost_usd)}", style=style, markup=False)
+    for place in update_equals(report.results):
+        output.say(f"updated {place}")
