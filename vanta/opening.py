@@ -11,6 +11,7 @@ import importlib.util
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vanta import plugins as plugin_loading
@@ -118,11 +119,10 @@ def prompt_templates(loaded: Loaded, plugins: PluginSet) -> Templates:
     folders = template_folders(loaded)
     templates = Templates([*folders.values(), *plugins.template_dirs, templates_dir()])
     templates.preload()
-    for name, hidden in templates.shadowed.items():
-        _say_once(
-            f"template {name!r} of {templates.path(name)} hides {', '.join(map(str, hidden))}",
-            logging.INFO,
-        )
+    for name, (path, *hidden) in templates.files.items():
+        if hidden:
+            others = ", ".join(map(str, hidden))
+            _say_once(f"template {name!r} of {path} hides {others}", logging.INFO)
     return templates
 
 
@@ -238,7 +238,7 @@ def _policies(config: Config, plugins: PluginSet) -> dict[str, Policy]:
     return policies
 
 
-def _say_once(message: str) -> None:
+def _say_once(message: str, level: int = logging.WARNING) -> None:
     if message not in _said:
         _said.add(message)
-        _log.warning("%s", message)
+        _log.log(level, "%s", message)

@@ -7,7 +7,6 @@ everything else carries on.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import logging
 from collections import OrderedDict
@@ -23,15 +22,16 @@ import anyio.to_thread
 from anyio.from_thread import BlockingPortal
 
 from vanta.config import Config, Loaded
+from vanta.context.preparer import merge_sampling
 from vanta.engine import Sampling
-from vanta.errors import UnknownName
+from vanta.errors import TemplateError, UnknownName
 from vanta.events import Event
 from vanta.models import ModelStore
 from vanta.money import Ledger
 from vanta.opening import Parts, gather, make_tracks
 from vanta.plugins import PluginSet
 from vanta.privacy import reason_to_be_private
-from vanta.prompts import Templates
+from vanta.prompts import LivePrompts, Rendered, SystemPrompt, Templates
 from vanta.scheduling.experience import Experience
 from vanta.scheduling.health import HealthRule
 from vanta.scheduling.policy import LegPlan, Policy
@@ -68,7 +68,8 @@ class Runtime:
         self._detectors = [parts.plugins.detectors[name] for name in parts.config.privacy.detect]
         breaker = parts.config.breaker
         self._experience = Experience(HealthRule(breaker.failures, breaker.cooldown_s))
-        self._system = functools.lru_cache(maxsize=256)(self._render_system)
+        self._prompts = LivePrompts(parts.templates)
+        self._prompt_of = functools.lru_cache(maxsize=256)(self.prompt)
 
     @property
     def config(self) -> Config:
@@ -126,7 +127,7 @@ class Runtime:
         """
         conversation = self._conversation(user, id)
         own = system is not None or bool(variables)
-        rules = _OwnSystem(self, user, system, variables or {}) if own else self
+        rules = _OwnSystem(self, self.prompt(user, system, variables)) if own else self
         return Session(conversation, rules, self.store, private=private)
 
     def _conversation(self, user: str, session: str) -> Conversation:
@@ -149,6 +150,10 @@ class Runtime:
         for name in tracks or self.tracks:
             await self._track(name).engine.load()
 
+    async def refresh(self) -> None:
+        """Have templates that were edited take effect; see `vanta.session.TurnRules`."""
+        await self._prompts.refresh()
+
     def settings(
         self,
         *,
@@ -159,9 +164,16 @@ class Runtime:
         deadline_s: float | None,
         private: bool,
         sampling: Sampling | None,
+        prompt: SystemPrompt | None = None,
     ) -> TurnSettings:
-        """The settings of one turn; see `vanta.session.TurnRules`."""
-        plan = self._experience.resolve(self._policy(policy, track))
+        """The settings of one turn; see `vanta.session.TurnRules`.
+
+        prompt: the system prompt, if it is not the configured one. Raises TemplateError, too.
+        """
+        system = (prompt or self._prompt_of(user)).now()
+        own = policy is None and track is None
+        chosen = self._told_by(system) if own else self._policy(policy, track)
+        plan = self._experience.resolve(chosen)
         rule = plan.gate
         because = None if private else reason_to_be_private(text, self._detectors)
         return TurnSettings(
@@ -171,10 +183,10 @@ class Runtime:
             private_because=because,
             deadline_s=self.config.deadline_s if deadline_s is None else deadline_s,
             stall_timeout_s=self.config.stall_timeout_s,
-            sampling=sampling or Sampling(),
+            sampling=merge_sampling(system.defaults.sampling, sampling or Sampling()),
             tracks=self.tracks,
             off=self.off,
-            system=self._system(user),
+            system=system.text,
             ask_to_continue=self._ask_to_continue,
             ask_to_verify=self._ask_to_verify,
             experience=self._experience,
@@ -200,6 +212,20 @@ class Runtime:
             await self.ledger.aclose()
             await self.store.aclose()
 
+    def usual_policy(self, user: str = "default") -> Policy:
+        """The policy of turns whose call names none. Raises TemplateError, UnknownName."""
+        return self._told_by(self._prompt_of(user).now())
+
+    def _told_by(self, system: Rendered) -> Policy:
+        """The policy that a system prompt's template asks for, else the configured one."""
+        told = system.defaults
+        try:
+            return self._policy(told.policy, told.track)
+        except UnknownName as error:
+            if told.policy or told.track:
+                raise TemplateError(f"{system.where}: {error}") from error
+            raise
+
     def _policy(self, policy: str | Policy | None, track: str | None) -> Policy:
         if track is not None:
             name = self._known_track(track)
@@ -221,18 +247,12 @@ class Runtime:
             raise UnknownName("track", name, self.tracks, hint=self.off.get(name, ""))
         return self.tracks[name]
 
-    def _render_system(self, user: str) -> str:
-        return self.render_system(user)
-
-    def render_system(
+    def prompt(
         self, user: str, system: str | None = None, variables: Mapping[str, Any] | None = None
-    ) -> str:
-        """The system prompt for `user`; `system` and `variables` as for `session`.
-
-        Raises TemplateError, UnknownName.
-        """
+    ) -> SystemPrompt:
+        """The system prompt for `user`; `system` and `variables` as for `session`."""
         values = {"user": user, **self.config.variables, **(variables or {})}
-        return self.templates.render(f"system/{system or self.config.system}", values)
+        return self._prompts.prompt(f"system/{system or self.config.system}", values)
 
     def _is_hard(self, text: str, policy: Policy) -> bool | None:
         """The router's word on a message, None if the policy does not ask it."""
@@ -250,16 +270,17 @@ class Runtime:
 class _OwnSystem:
     """The rules of a session that has a system prompt of its own."""
 
-    def __init__(
-        self, runtime: Runtime, user: str, system: str | None, variables: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, runtime: Runtime, prompt: SystemPrompt) -> None:
         self._runtime = runtime
-        render = functools.partial(runtime.render_system, user, system, variables)
-        self._render = functools.lru_cache(maxsize=1)(render)
+        self._prompt = prompt
+
+    async def refresh(self) -> None:
+        """As the runtime does."""
+        await self._runtime.refresh()
 
     def settings(self, **asked: Any) -> TurnSettings:
         """The runtime's settings, but for the system prompt."""
-        return dataclasses.replace(self._runtime.settings(**asked), system=self._render())
+        return self._runtime.settings(**asked, prompt=self._prompt)
 
     def observe(self, event: Event) -> None:
         """As the runtime does."""

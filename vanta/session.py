@@ -25,6 +25,10 @@ from vanta.turn import Conversation, Emit, Turn, TurnSettings
 class TurnRules(Protocol):
     """What a runtime gives its sessions: the rules of a turn, and who watches it."""
 
+    async def refresh(self) -> None:
+        """Bring the rules up to date before a turn. Callers go on in the order they came in."""
+        ...
+
     def settings(
         self,
         *,
@@ -36,7 +40,7 @@ class TurnRules(Protocol):
         private: bool,
         sampling: Sampling | None,
     ) -> TurnSettings:
-        """The settings of one turn. Raises UnknownName, ConfigError."""
+        """The settings of one turn. Raises UnknownName, ConfigError, TemplateError."""
         ...
 
     def observe(self, event: Event) -> None:
@@ -110,15 +114,16 @@ class Session:
     ) -> Reply:
         """Say `text` and return the whole reply.
 
-        policy: a policy's name or the policy itself; None for the configured one. track: one
-        track alone, instead of a policy. deadline_s: seconds for the whole turn. private: keep
-        this turn on private tracks; None for the session's own rule. sampling: goes before the
-        tracks' own.
+        policy: a policy's name or the policy itself. track: one track alone, instead of a policy.
+        With neither, the system prompt's template decides, else the configuration. deadline_s:
+        seconds for the whole turn. private: keep this turn on private tracks; None for the
+        session's own rule. sampling: goes before the template's, which goes before the tracks'.
 
         Raises AllTracksFailed if no track could answer, NoTrack if none was allowed to,
         UnknownName for a policy or track that does not exist, StoreError if the exchange could
         not be stored.
         """
+        await self._rules.refresh()
         turn = self._turn(text, self._rules.observe, policy, track, deadline_s, private, sampling)
         return await turn.run()
 
@@ -145,6 +150,7 @@ class Session:
             send.send_nowait(event)
 
         failure: Exception | None = None
+        await self._rules.refresh()
         with send, receive:
             turn = self._turn(text, emit, policy, track, deadline_s, private, sampling)
             async with anyio.create_task_group() as tasks:

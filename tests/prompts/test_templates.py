@@ -89,7 +89,7 @@ def test_after_preloading_an_unchanged_template_opens_no_file(
     templates.preload()
     monkeypatch.delattr(Path, "open")
     assert templates.render("a") == "part"
-    with pytest.raises(AttributeError, match="open"):
+    with pytest.raises(TemplateError, match="unknown field 'nmae'"):
         templates.get("broken")
 
 
@@ -196,7 +196,7 @@ def test_only_plain_data_is_given_to_a_template(
     [
         ("---\nvariables:\n", "1:1", "the front matter has no closing '---' line"),
         ("---\n- a\n---\n", "2:1", ("front matter has to be a mapping, with 'name', "
-         "'description', 'variables'")),
+         "'description', 'tags', 'variables', 'track', 'policy', 'sampling'")),
         ("---\ndescripton: x\n---\n", "2:1",
          "unknown field 'descripton' in front matter. Did you mean 'description'?"),
         ("---\ndescription: 3\n---\n", "2:14", "'description' has to be a string"),
@@ -215,6 +215,16 @@ def test_only_plain_data_is_given_to_a_template(
          "'a-b' cannot name a variable. Use letters, digits and '_'."),
         ("---\nvariables:\n  x: {type: list, default: 1}\n---\n", "3:28",
          "the default 1 is no list"),
+        ("---\ntags: [a, 1]\n---\n", "2:11", "'tags' has to be a list of strings"),
+        ("---\ntrack: a\npolicy: b\n---\n", "3:1",
+         "'track' and 'policy' exclude each other: keep one"),
+        ("---\nsampling: {temprature: 1}\n---\n", "2:12",
+         "unknown field 'temprature' in sampling. Did you mean 'temperature'?"),
+        ("---\nsampling: {temperature: hot}\n---\n", "2:25", "'temperature' has to be a number"),
+        ("---\nsampling: {temperature: -1}\n---\n", "2:25",
+         "'temperature' has to be at least 0, not -1"),
+        ("---\nsampling: {top_p: 0}\n---\n", "2:19", "'top_p' has to be more than 0, not 0"),
+        ("---\nsampling: {stop: [[]]}\n---\n", "2:19", "'stop' has to be a list of strings"),
         ("---\nname: a\nname: a\n---\n", "3:1", "the key 'name' is here twice, first on line 2"),
     ],
 )  # fmt: skip

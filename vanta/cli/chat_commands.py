@@ -133,7 +133,7 @@ def _exit(talk: Talk, _rest: str) -> str:
 
 def policy_of(talk: Talk) -> str:
     """The name of the policy in force."""
-    return talk.policy or talk.runtime.runtime.config.policy
+    return talk.policy or talk.runtime.runtime.usual_policy(talk.session.user).name
 
 
 COMMANDS: Mapping[str, Command] = {

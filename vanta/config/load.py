@@ -39,11 +39,13 @@ _NO_CONFIGURATION = frozenset({"models", "prices"})  # other data that lies in t
 class Loaded:
     """A configuration and where each of its values came from.
 
-    origins: dotted key -> origin, for every key that some layer set.
+    origins: dotted key -> origin, for every key that some layer set. project: the folder that the
+    configuration speaks for, None where a program handed all of it over as data.
     """
 
     config: Config
     origins: Mapping[str, Origin]
+    project: Path | None
     _merged: Merged = field(repr=False)
 
     def as_dict(self, *, redacted: bool = True) -> dict[str, Any]:
@@ -90,7 +92,9 @@ def load(
     environ = os.environ if environ is None else environ
     merged = Merged()
     merged.lay(layers.from_file(configs_dir() / "default.toml"))
-    for layer in _chosen(source, environ):
+    if source is None:
+        source = environ.get(SOURCE_VARIABLE) or None
+    for layer in _chosen(source):
         merged.lay(layer)
     merged.lay(layers.from_environment(environ))
     merged.lay(layers.from_arguments(overrides or {}))
@@ -99,7 +103,8 @@ def load(
         config = Config.model_validate(merged.tree)
     except ValidationError as error:
         raise problems.as_config_error(error, merged) from None
-    return Loaded(config, {dotted(key): at for key, at in merged.origins.items()}, merged)
+    origins = {dotted(key): at for key, at in merged.origins.items()}
+    return Loaded(config, origins, _project(source), merged)
 
 
 def user_file() -> Path:
@@ -113,9 +118,20 @@ def ready() -> dict[str, Path]:
     return {path.stem: path for path in found if path.stem not in _NO_CONFIGURATION}
 
 
-def _chosen(source: Source | None, environ: Mapping[str, str]) -> list[list[layers.Setting]]:
-    if source is None:
-        source = environ.get(SOURCE_VARIABLE) or None
+def _project(source: Source | None) -> Path | None:
+    """Where a file of one's own lies, else the working directory."""
+    if isinstance(source, Mapping):
+        return None
+    path = PROJECT_FILE if source is None else _path_of(source)
+    if path.parent == configs_dir():
+        path = PROJECT_FILE
+    try:
+        return path.absolute().parent
+    except OSError:  # the working directory is gone
+        return None
+
+
+def _chosen(source: Source | None) -> list[list[layers.Setting]]:
     if source is None:
         files = [path for path in (user_file(), PROJECT_FILE) if path.exists()]
         return [layers.from_file(path) for path in files]

@@ -4,8 +4,19 @@ Invariant: nothing here imports Jinja or YAML before a template is used, and ren
 reads no file outside the template folders, changes nothing, and ends.
 """
 
+from vanta.prompts.defaults import TurnDefaults
 from vanta.prompts.front_matter import Template, Variable
 from vanta.prompts.limits import RenderLimits
+from vanta.prompts.live import LivePrompts, Rendered, SystemPrompt
 from vanta.prompts.templates import Templates
 
-__all__ = ["RenderLimits", "Template", "Templates", "Variable"]
+__all__ = [
+    "LivePrompts",
+    "RenderLimits",
+    "Rendered",
+    "SystemPrompt",
+    "Template",
+    "Templates",
+    "TurnDefaults",
+    "Variable",
+]

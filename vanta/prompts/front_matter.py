@@ -6,13 +6,15 @@ only fail for what it was given or for what its body does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
 from vanta.documents import DocumentError, Node, Place, read
+from vanta.engine import Sampling
 from vanta.errors import TemplateError, did_you_mean
+from vanta.prompts.defaults import SAMPLING, TurnDefaults
 
 _MARK = "---"
 _KINDS: Mapping[str, tuple[type, ...]] = {
@@ -23,7 +25,15 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
     "list": (list, tuple),
     "mapping": (Mapping,),
 }
-_FIELDS: Mapping[str, str] = {"name": "string", "description": "string", "variables": "mapping"}
+_FIELDS: Mapping[str, str] = {
+    "name": "string",
+    "description": "string",
+    "tags": "list",
+    "variables": "mapping",
+    "track": "string",
+    "policy": "string",
+    "sampling": "mapping",
+}
 _VARIABLE_FIELDS = ("type", "default", "description")
 
 
@@ -45,7 +55,11 @@ class Variable:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A template file, read. `body` is what follows the front matter, from line `first_line` on."""
+    """A template file, read. `body` is what follows the front matter, from line `first_line` on.
+
+    defaults: what it says of the turns that it is the system prompt of. lines: the line of each
+    field of the front matter, by its dotted name.
+    """
 
     name: str
     path: Path
@@ -53,6 +67,9 @@ class Template:
     first_line: int = 1
     description: str = ""
     variables: Mapping[str, Variable] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    defaults: TurnDefaults = field(default_factory=TurnDefaults)
+    lines: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def source(self) -> str:
@@ -84,8 +101,17 @@ def parse_template(name: str, path: Path, text: str) -> Template:
     if node.value.get("name", name) != name:
         problem = f"'name' is {node.value['name']!r}, but the file's place makes it {name!r}"
         form.fail(("name",), problem + ". Remove the line or move the file.")
-    variables = {key: _variable(form, key) for key in node.value.get("variables", {})}
-    return Template(name, path, body, first_line, node.value.get("description", ""), variables)
+    return Template(
+        name,
+        path,
+        body,
+        first_line,
+        node.value.get("description", ""),
+        {key: _variable(form, key) for key in node.value.get("variables", {})},
+        _texts(form, ("tags",)),
+        _defaults(form),
+        {".".join(path): line for path, line in _lines(node)},
+    )
 
 
 def _split(text: str, path: Path) -> tuple[str, str, int]:
@@ -117,12 +143,48 @@ def _variable(form: _Form, name: str) -> Variable:
     return variable
 
 
+def _defaults(form: _Form) -> TurnDefaults:
+    told = form.node.value
+    if "track" in told and "policy" in told:
+        form.fail(("policy",), "'track' and 'policy' exclude each other: keep one", key=True)
+    return TurnDefaults(told.get("track"), told.get("policy"), _sampling(form))
+
+
+def _sampling(form: _Form) -> Sampling:
+    given = form.node.value.get("sampling", {})
+    if given:
+        form.check(("sampling",), {name: each.type for name, each in SAMPLING.items()}, "sampling")
+    for name, value in given.items():
+        problem = SAMPLING[name].refusal(value)
+        if problem:
+            form.fail(("sampling", name), f"{name!r} {problem}, not {value!r}")
+    stop = _texts(form, ("sampling", "stop"))
+    return Sampling(**{**given, "stop": stop})
+
+
+def _texts(form: _Form, at: tuple[str, ...]) -> tuple[str, ...]:
+    """The list of strings at `at`, empty where there is none."""
+    value = form.node.value
+    for step in at:
+        value = value.get(step, {})
+    for number, text in enumerate(value):
+        if not isinstance(text, str) or not text:
+            form.fail((*at, number), f"{at[-1]!r} has to be a list of strings")
+    return tuple(value)
+
+
+def _lines(node: Node, at: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], int]]:
+    for key, place in node.keys.items():
+        yield (*at, key), place.line
+        yield from _lines(node.children[key], (*at, key))
+
+
 @dataclass(frozen=True, slots=True)
 class _Form:
     path: Path
     node: Node
 
-    def fail(self, at: tuple[str, ...], reason: str, *, key: bool = False) -> NoReturn:
+    def fail(self, at: tuple[str | int, ...], reason: str, *, key: bool = False) -> NoReturn:
         raise _error(self.path, self.node.place_of(at, key=key), reason)
 
     def check(

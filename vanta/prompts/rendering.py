@@ -42,6 +42,17 @@ class Renderer:
             waiting += [self._part(template, name) for name in names]
         return found
 
+    def compile(self, template: Template) -> None:
+        """Compile `template` ahead of its first render. Raises TemplateError."""
+        self.variables(template)
+        token = current.set(Meter(self._limits))
+        try:
+            self._environment.get_template(template.name)
+        except Exception as error:
+            raise _explained(template, error) from error
+        finally:
+            current.reset(token)
+
     def render(self, template: Template, values: Mapping[str, Any]) -> str:
         """The text of `template` under `values`, without empty lines around it."""
         token = current.set(Meter(self._limits))
@@ -115,9 +126,9 @@ def _place(template: Template, error: Exception) -> str:
     """File and line of the template's code that raised `error`, as far as it is known."""
     if isinstance(error, jinja2.TemplateSyntaxError):
         return f"{error.filename or template.path}:{error.lineno}"
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename.endswith(template.path.suffix)
+    places = [
+        f"{frame.f_code.co_filename}:{line}"
+        for frame, line in traceback.walk_tb(error.__traceback__)  # opens no file
+        if frame.f_code.co_filename.endswith(template.path.suffix)
     ]
-    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else str(template.path)
+    return places[-1] if places else str(template.path)

@@ -5,14 +5,16 @@ the first that has a name wins, and `shadowed` says what it hides. A name whose 
 with `_` is a partial: it can be included and extended, and is not listed.
 
 Invariant: files are looked up anew at every use, so that an edited template takes effect at once;
-what is unchanged is neither read nor compiled again. No file outside the folders is ever read.
+what is unchanged is neither read nor compiled again, broken files included. No file outside the
+folders is ever read.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,8 @@ from vanta.prompts.limits import RenderLimits
 
 if TYPE_CHECKING:
     from vanta.prompts.rendering import Renderer
+
+Stamp = tuple[int, int, int]
 
 _SUFFIX = ".j2"
 _LIMITS = RenderLimits()
@@ -37,26 +41,38 @@ class Templates:
     def __init__(self, folders: Sequence[Path], *, limits: RenderLimits = _LIMITS) -> None:
         self.folders = tuple(Path(folder) for folder in folders)
         self.limits = limits
-        self._read: dict[Path, tuple[tuple[int, int], Template]] = {}
+        self._read: dict[Path, tuple[Stamp, Template | TemplateError]] = {}
+        self._watched: dict[Path, Stamp | None] = {}
 
     def preload(self) -> None:
-        """Read every template and load what renders them, so that later, on an event loop, an
-        unchanged template opens no file. Blocking; a broken template is an error when it is used.
-        """
+        """Read and compile every template, so that later, on an event loop, an unchanged one opens
+        no file. Blocking; a broken template is an error when it is used."""
+        self._watched = {path: _stamp(path) for path in self._places()}
         for name in _files(self.folders):
             with contextlib.suppress(TemplateError, UnknownName):
-                self._renderer.variables(self.get(name))
+                self._renderer.compile(self.get(name))
+
+    def reload(self) -> bool:
+        """Preload again if a file was edited, added or removed since; whether that was so.
+        Blocking, though short: where nothing changed, one `stat` for each file and folder."""
+        if all(_stamp(path) == stamp for path, stamp in self._watched.items()):
+            return False
+        self.preload()
+        return True
 
     def list(self) -> tuple[str, ...]:
         """The names of all templates but partials, sorted."""
-        return tuple(sorted(name for name in _files(self.folders) if not _is_partial(name)))
+        return tuple(sorted(name for name in _files(self.folders) if not is_partial(name)))
+
+    @property
+    def files(self) -> Mapping[str, tuple[Path, ...]]:
+        """The files that have each name, partials too, the one that counts first."""
+        return {name: tuple(paths) for name, paths in _files(self.folders).items()}
 
     @property
     def shadowed(self) -> Mapping[str, tuple[Path, ...]]:
         """For each name found twice, the files that an earlier folder hides."""
-        return {
-            name: tuple(paths[1:]) for name, paths in _files(self.folders).items() if len(paths) > 1
-        }
+        return {name: paths[1:] for name, paths in self.files.items() if len(paths) > 1}
 
     def get(self, name: str) -> Template:
         """The template `name`, read but not rendered.
@@ -65,7 +81,7 @@ class Templates:
         """
         path = self._find(name)
         if path is None:
-            raise UnknownName("template", name, self.list(), hint=f"Looked in {self._places()}.")
+            raise UnknownName("template", name, self.list(), hint=f"Looked in {self._where()}.")
         return self._load(name, path)
 
     def variables(self, name: str) -> Mapping[str, Variable]:
@@ -114,13 +130,21 @@ class Templates:
 
     def _load(self, name: str, path: Path) -> Template:
         try:
-            stat = path.stat()
-            stamp = (stat.st_mtime_ns, stat.st_size)
+            stamp = _stamp_of(path.stat())
             if path not in self._read or self._read[path][0] != stamp:
-                self._read[path] = (stamp, parse_template(name, path, self._text(path)))
+                self._read[path] = (stamp, self._parse(name, path))
         except OSError as error:
             raise TemplateError(f"{path}: cannot be read: {error.strerror}.") from error
-        return self._read[path][1]
+        found = self._read[path][1]
+        if isinstance(found, TemplateError):
+            raise TemplateError(str(found))
+        return found
+
+    def _parse(self, name: str, path: Path) -> Template | TemplateError:
+        try:
+            return parse_template(name, path, self._text(path))
+        except TemplateError as error:
+            return error
 
     def _text(self, path: Path) -> str:
         with path.open("rb") as file:
@@ -133,7 +157,15 @@ class Templates:
             line = data[: error.start].count(b"\n") + 1
             raise TemplateError(f"{path}:{line}: is not UTF-8 text.") from error
 
-    def _places(self) -> str:
+    def _places(self) -> Iterator[Path]:
+        """All whose change is a change of the templates: the folders, theirs, and the files."""
+        yield from self.folders
+        for folder in self.folders:
+            for path in folder.rglob("*"):
+                if path.suffix == _SUFFIX or path.is_dir():
+                    yield path
+
+    def _where(self) -> str:
         return ", ".join(map(str, self.folders)) or "no folder"
 
 
@@ -148,7 +180,19 @@ def _files(folders: Sequence[Path]) -> Mapping[str, list[Path]]:
     return found
 
 
-def _is_partial(name: str) -> bool:
+def _stamp(path: Path) -> Stamp | None:
+    """What tells one state of a file or folder from another; None where there is nothing."""
+    try:
+        return _stamp_of(path.stat())
+    except OSError:
+        return None
+
+
+def _stamp_of(stat: os.stat_result) -> Stamp:
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+def is_partial(name: str) -> bool:
     return name.rpartition("/")[2].startswith("_")
 
 

@@ -93,9 +93,11 @@ class _CastRules:
     ) -> None:
         self._runtime = runtime
         self._tracks = tracks
-        self._script = script
-        self._user = user
-        self._system: str | None = None
+        self._prompt = runtime.prompt(user, script.system, script.variables)
+
+    async def refresh(self) -> None:
+        """As the runtime does."""
+        await self._runtime.refresh()
 
     def settings(self, **asked: Any) -> TurnSettings:
         """The settings of one turn; see `vanta.session.TurnRules`."""
@@ -103,19 +105,13 @@ class _CastRules:
         if track in self._tracks:
             alone = Policy(f"track {track}", "one track alone", (LegPlan(track),))
             asked = {**asked, "track": None, "policy": alone}
-        settings = self._runtime.settings(**asked)
+        settings = self._runtime.settings(**asked, prompt=self._prompt)
         tracks = {**settings.tracks, **self._tracks}
-        return dataclasses.replace(settings, tracks=tracks, system=self._rendered())
+        return dataclasses.replace(settings, tracks=tracks)
 
     def observe(self, event: Event) -> None:
         """As the runtime does."""
         self._runtime.observe(event)
-
-    def _rendered(self) -> str:
-        if self._system is None:
-            script = self._script
-            self._system = self._runtime.render_system(self._user, script.system, script.variables)
-        return self._system
 
 
 def _with_model(runtime: Runtime, name: str, model: str) -> Track:
