@@ -130,9 +130,10 @@ def _every_leg_has_its_end(stage: Stage, outcome: Outcome) -> None:
     """Rule 4: no leg disappears; each that began has one end that the caller hears of."""
     started = [event.leg for event in stage.of(LegStarted)]
     assert started == list(range(len(outcome.legs)))
-    told = [*stage.of(LegFinished), *stage.of(LegFailed)]
-    stopped = [*stage.of(LegCancelled), *stage.of(LegRejected)]
-    heard = {event.leg for event in told} | {event.leg for event in stopped}
+    heard = {event.leg for event in stage.of(LegFinished)}
+    heard |= {event.leg for event in stage.of(LegFailed)}
+    heard |= {event.leg for event in stage.of(LegCancelled)}
+    heard |= {event.leg for event in stage.of(LegRejected)}
     for leg in outcome.legs:
         cut = leg is outcome.leg and outcome.finish_reason == "deadline"
         assert leg.number in heard or cut, (
