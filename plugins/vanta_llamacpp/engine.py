@@ -149,12 +149,17 @@ class LlamaCppEngine(Engine):
         figures: dict[str, Any] = dataclasses.asdict(tally)
         figures["tokens_per_s"] = tally.output_tokens / tally.busy_s if tally.busy_s else None
         figures["queue"] = len(self._inbox)
+        figures["active"] = self._worker.active
         figures["loaded"] = model is not None
+        if self._worker.pace is not None:
+            figures["pace"] = self._worker.pace.to_dict()
         if model is not None:
             figures |= {
                 "file": str(model.file.path),
                 "model": model.facts.to_dict(),
                 "window": model.window,
+                "parallel": len(model.slots.all),
+                "evictions": model.slots.evictions,
                 "threads": model.threads,
                 "gpu_layers": model.gpu_layers,
             }

@@ -2,7 +2,7 @@
 
 It knows nothing of threads, batches or other requests: whoever serves it asks for `pending`,
 decodes them at `position`, says where it has `moved_to`, and lets it `choose` from the logits
-where it `needs_logits`.
+of the last when none is `left`.
 Invariant: every token chosen is counted, and the last delta carries reason, usage and timings.
 """
 
@@ -14,15 +14,17 @@ from vanta.messages import Delta, FinishReason
 from vanta_llamacpp.job import Job
 from vanta_llamacpp.model import Model
 from vanta_llamacpp.sampling import PENALTY_WINDOW, Sampler
+from vanta_llamacpp.slots import Slot
 from vanta_llamacpp.stops import Piece, TextAssembler
 
 
 class Generation:
-    """Made and closed by the worker. `kept` tokens of the prompt are in the KV cache already."""
+    """Made and closed by the worker. `kept` tokens of the prompt are in `slot` already."""
 
-    def __init__(self, model: Model, job: Job, kept: int) -> None:
+    def __init__(self, model: Model, job: Job, slot: Slot, kept: int) -> None:
         prompt = job.prompt
         self.job = job
+        self.slot = slot
         self.position = kept
         self.done = False
         self._model = model
@@ -38,9 +40,10 @@ class Generation:
         """The next tokens to decode, `most` of them at the most."""
         return self._tokens[self.position : self.position + most]
 
-    def needs_logits(self, count: int) -> bool:
-        """Whether a step of `count` tokens ends where a token is to be chosen."""
-        return self.position + count == len(self._tokens)
+    @property
+    def left(self) -> int:
+        """Tokens to decode before one can be chosen: 1 while the answer is being written."""
+        return len(self._tokens) - self.position
 
     def moved_to(self, position: int) -> None:
         """So many tokens, of the prompt and of the answer so far, are in the KV cache now."""

@@ -1,4 +1,4 @@
-"""The worker's inbox: requests to load and jobs that wait, first come first served.
+"""The worker's inbox: requests to load and jobs that wait, sessions taking turns.
 
 Invariant: every job that was let in is either waiting, active or ended, and only the inbox's lock
 moves it; after `close` nothing gets in, and what waited has ended with an error.
@@ -6,6 +6,7 @@ moves it; after `close` nothing gets in, and what waited has ended with an error
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from vanta.errors import EngineError, ErrorKind
 from vanta_llamacpp.faults import Faults
 from vanta_llamacpp.job import Job
 from vanta_llamacpp.mailbox import Mailbox
+
+_REMEMBERED = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,8 @@ class Inbox:
         self._loads: deque[Load] = deque()
         self._waiting: deque[Job] = deque()
         self._active: set[Job] = set()
+        self._served: dict[str, int] = {}
+        self._turns = itertools.count()
         self._changed = threading.Condition()
         self.closed = False
 
@@ -59,18 +64,28 @@ class Inbox:
             self._waiting.append(job)
             self._changed.notify()
 
-    def take(self) -> Load | Job | None:
-        """The next thing to do, waiting for it; None once closed."""
+    def take(self, *, room: bool, wait: bool) -> Load | Job | None:
+        """The next thing to do; None for none. room: whether it may be a job. wait: until there
+        is one, or the inbox is closed."""
         with self._changed:
-            while not (self._loads or self._waiting or self.closed):
+            while wait and not (self._loads or (room and self._waiting) or self.closed):
                 self._changed.wait()
             if self.closed:
                 return None
             if self._loads:
                 return self._loads.popleft()
-            job = self._waiting.popleft()
-            self._active.add(job)
-            return job
+            return self._next_job() if room and self._waiting else None
+
+    def _next_job(self) -> Job:
+        """Of the session that was served longest ago, the oldest."""
+        job = min(self._waiting, key=lambda job: self._served.get(job.session, -1))
+        self._waiting.remove(job)
+        self._active.add(job)
+        self._served.pop(job.session, None)
+        self._served[job.session] = next(self._turns)
+        if len(self._served) > _REMEMBERED:
+            del self._served[next(iter(self._served))]
+        return job
 
     def done(self, job: Job) -> None:
         """The worker has finished with `job`."""

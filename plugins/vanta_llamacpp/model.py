@@ -15,14 +15,16 @@ from typing import Any
 from vanta.engine import ModelFile
 from vanta.errors import ErrorKind
 from vanta_llamacpp.batch import Batch
-from vanta_llamacpp.cache import SequenceCache
 from vanta_llamacpp.facts import ModelFacts
 from vanta_llamacpp.faults import Faults
 from vanta_llamacpp.native import AbortFlag, complaint, cores, overheard
 from vanta_llamacpp.options import LlamaCppOptions
+from vanta_llamacpp.slots import Slots
 from vanta_llamacpp.vocabulary import Vocabulary
 
 DEFAULT_WINDOW = 8192
+CACHE_BUDGET = 1 << 30
+MOST_PARALLEL = 16
 _OFFLOADED = re.compile(r"offloaded (\d+)/\d+ layers")
 
 
@@ -56,20 +58,21 @@ class Model:
         self.abort = abort
         self.window = _window(plan)
         self.gpu_layers = 0
+        self.adapts = plan.options.threads is None
         self.vocabulary = Vocabulary(lib, lib.llama_model_get_vocab(native), plan.faults)
+        self.chunk = _chunk(plan)
         self.batch = Batch(lib, int(lib.llama_n_batch(context)))
-        self.cache = SequenceCache(
-            lib,
-            context,
-            sequence=0,
-            step=self.batch.capacity,
-            reuse=plan.options.reuse_prefix,
-        )
+        self.slots = Slots(lib, context, count=parallel(plan), reuse=plan.options.reuse_prefix)
 
     @property
     def threads(self) -> int:
         """The threads that compute."""
         return int(self.lib.llama_n_threads(self.context))
+
+    def use_threads(self, count: int) -> None:
+        """Compute with `count` threads from the next step on."""
+        if count != self.threads:
+            self.lib.llama_set_n_threads(self.context, count, count)
 
     def decode(self) -> None:
         """Run the batch. Raises Aborted, or EngineError when llama.cpp fails."""
@@ -143,13 +146,31 @@ def _window(plan: Loadable) -> int:
     return plan.window or min(plan.facts.window, DEFAULT_WINDOW)
 
 
+def parallel(plan: Loadable) -> int:
+    """How many sequences the KV cache has room for, a whole window each.
+
+    Asked for, or as many as CACHE_BUDGET holds: budget // (window x bytes per token), 1 to 16.
+    Each has cells of its own (not llama.cpp's unified cache), so that nobody's attention walks
+    over the others' cells and their order is always that of the tokens.
+    """
+    if plan.options.parallel is not None:
+        return plan.options.parallel
+    each = _window(plan) * plan.facts.kv_bytes_per_token
+    return max(1, min(MOST_PARALLEL, CACHE_BUDGET // each)) if each else 4
+
+
+def _chunk(plan: Loadable) -> int:
+    return min(plan.options.prefill_chunk, _window(plan))
+
+
 def _context_params(lib: Any, plan: Loadable) -> Any:
     params = lib.llama_context_default_params()
-    chunk = min(plan.options.prefill_chunk, _window(plan))
+    sequences = parallel(plan)
     threads = plan.options.threads or cores()
-    params.n_ctx = _window(plan)
-    params.n_batch = params.n_ubatch = chunk
-    params.n_seq_max = 1
+    params.n_ctx = _window(plan) * sequences
+    params.n_batch = params.n_ubatch = max(_chunk(plan), sequences)
+    params.n_seq_max = sequences
+    params.kv_unified = False
     params.n_threads = params.n_threads_batch = threads
     params.no_perf = True
     return params

@@ -1,49 +1,205 @@
-"""Requests are served one after another, first come first served, in steps.
+"""Continuous batching: what goes into each step, for all requests that are being served.
 
-This is the one module that decides what goes into a step; continuous batching replaces it and
-nothing else. Invariant: before every step the job is asked whether it should stop, and a step that
-was aborted or failed leaves the KV cache cut back to what is known to be in it.
+A round is one step for all who write (a token each), then one chunk of one prompt. The two are
+steps of their own, so that no answer depends on who else is served (see `slots`), and the chunk is
+kept as short as the step of the writers beside it, so that a long prompt at most doubles their
+pause. Prompts take turns by the chunk.
+
+Invariant: between steps every slot holds exactly what its generation has moved to; a step that was
+aborted is rewound and taken again, one that failed ends the request that made it fail and no other.
 """
 
 from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
 
 from vanta.errors import EngineError
 from vanta_llamacpp.generation import Generation
 from vanta_llamacpp.job import Job
 from vanta_llamacpp.model import Aborted, Model
+from vanta_llamacpp.pace import Pace
+from vanta_llamacpp.slots import common_prefix, is_exact
+
+SMALLEST_CHUNK = 8
+WORTH_WAITING = 32
+"""Tokens of a prompt that another request is just reading: rather copy them than read them too."""
+
+End = Callable[[Job, EngineError | None], None]
+Part = tuple[Generation, Sequence[int]]
+"""Tokens of one generation in a step."""
 
 
-def serve(model: Model, job: Job) -> None:
-    """Generate the answer of `job`, or as much of it as is wanted. Raises EngineError."""
-    cache = model.cache
-    generation = Generation(model, job, cache.claim(job.prompt.tokens))
-    try:
-        while not generation.done:
-            # Cleared before the question, so that no stop falls between the two.
-            model.abort.clear()
+class Batcher:
+    """Serves many jobs on one model; `end` is told of each when nothing works on it any more."""
+
+    def __init__(self, model: Model, pace: Pace, end: End) -> None:
+        self._model = model
+        self._slots = model.slots
+        self._pace = pace
+        self._end = end
+        self._held: list[Job] = []
+        self._running: list[Generation] = []
+        self._apart = False
+        self.reading: Job | None = None
+        self.prefilled_tokens = 0
+        self.steps = 0
+
+    def __len__(self) -> int:
+        return len(self._held) + len(self._running)
+
+    @property
+    def room(self) -> int:
+        """How many more jobs can be served."""
+        return len(self._slots.all) - len(self)
+
+    def admit(self, job: Job) -> None:
+        """Serve `job` from now on; there has to be room."""
+        job.begin()
+        self._held.append(job)
+
+    def round(self) -> None:
+        """One step of each kind, at the most."""
+        self._let_go()
+        self._begin_held()
+        writers = [each for each in self._running if each.left == 1]
+        groups = [[each] for each in writers] if self._apart else [writers]
+        self._apart = False
+        for group in groups:
+            if group:
+                self._write(group)
+        readers = [each for each in self._running if each.left > 1]
+        if readers:
+            self._read(readers[0], beside=bool(writers))
+
+    def fail(self, error: Callable[[], EngineError]) -> None:
+        """Something broke that concerns everyone."""
+        for job in [*self._held, *(each.job for each in self._running)]:
+            self._drop(job, error())
+
+    def _let_go(self) -> None:
+        for job in [*self._held, *(each.job for each in self._running)]:
             if job.stop_asked:
-                return
-            _step(model, generation)
-    finally:
-        generation.close()
+                self._drop(job, None)
 
+    def _drop(self, job: Job, error: EngineError | None) -> None:
+        if job in self._held:
+            self._held.remove(job)
+        for each in [each for each in self._running if each.job is job]:
+            self._running.remove(each)
+            if error is not None:
+                self._slots.rewind(each.slot, 0)
+            self._slots.release(each.slot)
+            each.close()
+        self._end(job, error)
 
-def _step(model: Model, generation: Generation) -> None:
-    """Decode what is pending. An abort may have been meant for another job that is over by now:
-    then nothing was gained, and the same step is taken again."""
-    tokens = generation.pending(model.batch.capacity)
-    wanted = generation.needs_logits(len(tokens))
-    model.batch.clear()
-    index = model.batch.add(tokens, generation.position, model.cache.sequence, logits=wanted)
-    try:
-        model.decode()
-    except Aborted:
-        generation.moved_to(model.cache.rewind(generation.position))
-        return
-    except EngineError:
-        model.cache.rewind(0)
-        raise
-    model.cache.grew(tokens)
-    generation.moved_to(generation.position + len(tokens))
-    if wanted:
-        generation.choose(index)
+    def _begin_held(self) -> None:
+        for job in list(self._held):
+            if not self._being_read_for(job):
+                self._held.remove(job)
+                self._begin(job)
+
+    def _being_read_for(self, job: Job) -> bool:
+        """Whether somebody is just reading what `job` begins with, too."""
+        prompt = job.prompt.tokens
+        shared = (
+            common_prefix(
+                each.job.prompt.tokens, prompt, min(len(each.job.prompt.tokens), len(prompt)) - 2
+            )
+            for each in self._running
+            if each.left > 1
+        )
+        longest = max(shared, default=0)
+        return longest > WORTH_WAITING and longest - self._slots.cached(prompt) > WORTH_WAITING
+
+    def _begin(self, job: Job) -> None:
+        slot, kept = self._slots.claim(job.prompt.tokens, job.session)
+        try:
+            self._running.append(Generation(self._model, job, slot, kept))
+        except EngineError as error:
+            self._slots.release(slot)
+            self._end(job, error)
+
+    def _write(self, writers: list[Generation]) -> None:
+        self._model.abort.clear()
+        rows, took_s = self._decode([(each, each.pending(1)) for each in writers])
+        if took_s is None:
+            return
+        self._pace.wrote(len(rows), took_s)
+        for each, row in zip(writers, rows, strict=True):
+            self._choose(each, row)
+        self._model.use_threads(self._pace.threads)
+
+    def _read(self, reader: Generation, *, beside: bool) -> None:
+        """One chunk; the others who read come next."""
+        self._running.remove(reader)
+        self._running.append(reader)
+        self.reading = reader.job
+        # Cleared before the question, so that no stop falls between the two.
+        self._model.abort.clear()
+        if reader.job.stop_asked:
+            return
+        tokens = reader.pending(self._chunk(reader.left, beside=beside))
+        rows, took_s = self._decode([(reader, tokens)])
+        self.reading = None
+        if took_s is None:
+            return
+        self._pace.read(len(tokens), took_s)
+        self.prefilled_tokens += len(tokens)
+        if not reader.left:
+            self._choose(reader, rows[0])
+
+    def _chunk(self, left: int, *, beside: bool) -> int:
+        """Tokens of a prompt to read now; never so that one alone is left for the end."""
+        most = self._model.chunk
+        if beside:
+            most = max(SMALLEST_CHUNK, min(most, self._pace.tokens_beside()))
+        return most - 1 if left - most == 1 else most
+
+    def _decode(self, parts: list[Part]) -> tuple[list[int], float | None]:
+        """Take one step; the rows of its last tokens and the seconds, None where it came to
+        nothing."""
+        batch, start = self._model.batch, time.perf_counter()
+        batch.clear()
+        rows = [
+            batch.add(tokens, each.position, each.slot.sequence, logits=each.left == len(tokens))
+            for each, tokens in parts
+        ]
+        self.steps += 1
+        try:
+            self._model.decode()
+        except Aborted:
+            for each, _ in parts:
+                each.moved_to(self._slots.rewind(each.slot, each.position))
+            return rows, None
+        except EngineError as error:
+            self._failed(parts, error)
+            return rows, None
+        self._grew(parts)
+        return rows, time.perf_counter() - start
+
+    def _failed(self, parts: list[Part], error: EngineError) -> None:
+        """A step of several is taken again one by one: whose fault it was is not known."""
+        if len(parts) == 1:
+            self._drop(parts[0][0].job, error)
+            return
+        self._apart = True
+        for each, _ in parts:
+            each.moved_to(self._slots.rewind(each.slot, each.position))
+
+    def _grew(self, parts: list[Part]) -> None:
+        tokens_in_all = sum(len(tokens) for _, tokens in parts)
+        longest = max(each.position + len(tokens) for each, tokens in parts)
+        exact = is_exact(tokens_in_all, longest, self._model.threads)
+        for each, tokens in parts:
+            self._slots.grew(each.slot, tokens, exact=exact)
+            each.moved_to(each.position + len(tokens))
+
+    def _choose(self, generation: Generation, row: int) -> None:
+        try:
+            generation.choose(row)
+        except EngineError as error:
+            self._drop(generation.job, error)
+            return
+        if generation.done:
+            self._drop(generation.job, None)

@@ -18,12 +18,14 @@ from vanta_llamacpp.inbox import Inbox, Load, closed
 from vanta_llamacpp.job import Job
 from vanta_llamacpp.model import Model
 from vanta_llamacpp.native import AbortFlag
-from vanta_llamacpp.serving import serve
+from vanta_llamacpp.pace import Pace
+from vanta_llamacpp.serving import Batcher
 
 
 @dataclass(slots=True)
 class Tally:
-    """What the worker has done so far; seconds and tokens."""
+    """What the worker has done so far; seconds and tokens. prefilled_tokens: of prompts, really
+    computed and not found in the cache."""
 
     loads: int = 0
     load_s: float = 0.0
@@ -33,6 +35,8 @@ class Tally:
     input_tokens: int = 0
     cached_input_tokens: int = 0
     output_tokens: int = 0
+    prefilled_tokens: int = 0
+    steps: int = 0
     busy_s: float = 0.0
 
 
@@ -49,7 +53,9 @@ class Worker:
         self._process = os.getpid()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
+        self._batcher: Batcher | None = None
         self.model: Model | None = None
+        self.pace: Pace | None = None
         self.failure: EngineError | None = None
         self.tally = Tally()
 
@@ -68,8 +74,10 @@ class Worker:
                 self._thread.start()
 
     def stop(self, job: Job) -> None:
-        """Stop a job: at once if it waits, within one step if it is being worked on."""
-        if self._inbox.stop(job):
+        """Stop a job: at once if it waits, within one step if it is being worked on; a step that
+        reads its prompt is cut short."""
+        active, batcher = self._inbox.stop(job), self._batcher
+        if active and batcher is not None and batcher.reading is job:
             self._abort.set()
 
     def close(self) -> None:
@@ -83,18 +91,51 @@ class Worker:
         if thread is not None:
             thread.join()
 
+    @property
+    def active(self) -> int:
+        """How many requests are being served."""
+        return len(self._batcher) if self._batcher is not None else 0
+
     def _run(self) -> None:
         try:
-            while (task := self._inbox.take()) is not None:
-                if isinstance(task, Load):
-                    task.mailbox.put(self._loaded())
-                else:
-                    self._serve(task)
+            while not self._inbox.closed:
+                self._turn()
         finally:
             self._inbox.close(lambda: closed(self._faults))
+            if self._batcher is not None:
+                self._batcher.fail(lambda: closed(self._faults))
             if self.model is not None:
                 self.model.close()
                 self.model = None
+
+    def _turn(self) -> None:
+        """Take in what has come, then go one round on."""
+        batcher = self._batcher
+        busy = batcher is not None and len(batcher) > 0
+        room = batcher is None or batcher.room > 0
+        task = self._inbox.take(room=room, wait=not busy)
+        if isinstance(task, Load):
+            task.mailbox.put(self._loaded())
+        elif task is not None:
+            self._admit(task)
+        elif batcher is not None and busy:
+            self._round(batcher)
+
+    def _admit(self, job: Job) -> None:
+        if self._batcher is None:
+            self._ended(job, closed(self._faults))
+        else:
+            self._batcher.admit(job)
+
+    def _round(self, batcher: Batcher) -> None:
+        start = time.perf_counter()
+        try:
+            batcher.round()
+        except Exception as error:  # noqa: BLE001 - whatever it was, the readers are told
+            cause = error
+            batcher.fail(lambda: _wrapped(self._faults, cause))
+        self.tally.busy_s += time.perf_counter() - start
+        self.tally.prefilled_tokens, self.tally.steps = batcher.prefilled_tokens, batcher.steps
 
     def _loaded(self) -> EngineError | None:
         """Load the model if it is not there. Returns why it could not be."""
@@ -110,28 +151,19 @@ class Worker:
             self.failure = _wrapped(self._faults, error)
             return self.failure
         self.failure = None
+        self.pace = Pace(self.model.threads, adapt=self.model.adapts)
+        self._batcher = Batcher(self.model, self.pace, self._ended)
         self.tally.loads += 1
         self.tally.load_s = time.perf_counter() - start
         return None
 
-    def _serve(self, job: Job) -> None:
-        """Serve one job to its end; no error of one touches the next."""
-        start = time.perf_counter()
-        failure: EngineError | None = None
-        job.begin()
-        try:
-            if self.model is None:
-                raise closed(self._faults)
-            serve(self.model, job)
-        except EngineError as error:
-            failure = error
-        except Exception as error:  # noqa: BLE001 - whatever it was, the reader is told
-            failure = _wrapped(self._faults, error)
-        self._count(job, failure, time.perf_counter() - start)
+    def _ended(self, job: Job, error: EngineError | None) -> None:
+        """Nothing works on `job` any more."""
+        self._count(job, error)
         self._inbox.done(job)
-        job.end(failure)
+        job.end(error)
 
-    def _count(self, job: Job, failure: EngineError | None, seconds: float) -> None:
+    def _count(self, job: Job, failure: EngineError | None) -> None:
         tally = self.tally
         tally.requests += 1
         tally.stopped += job.stop_asked and not job.finished
@@ -139,7 +171,6 @@ class Worker:
         tally.input_tokens += job.read_tokens
         tally.cached_input_tokens += job.cached_tokens
         tally.output_tokens += job.output_tokens
-        tally.busy_s += seconds
 
 
 def _wrapped(faults: Faults, cause: Exception) -> EngineError:

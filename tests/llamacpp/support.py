@@ -41,4 +41,5 @@ async def answer_and_receipt(
 def engine_on(path: Path, *, window: int | None = 1024, **options: Any) -> LlamaCppEngine:
     """An engine on the file at `path`."""
     context = EngineContext("local", "small", window, lambda name: ModelFile(name, path))
-    return LlamaCppEngine(LlamaCppOptions(**options), context)
+    chosen = {"parallel": 4} | options
+    return LlamaCppEngine(LlamaCppOptions(**chosen), context)

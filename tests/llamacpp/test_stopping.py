@@ -84,7 +84,7 @@ async def test_those_who_wait_are_served_in_order_and_may_leave(
     make_engine: MakeEngine,
 ) -> None:
     """One who leaves the queue costs nothing; the others get their turn."""
-    engine = make_engine()
+    engine = make_engine(parallel=1)
     order: list[str] = []
 
     async def one(name: str) -> None:
@@ -107,7 +107,7 @@ async def test_those_who_wait_are_served_in_order_and_may_leave(
 
 async def test_a_full_queue_is_overloaded(make_engine: MakeEngine) -> None:
     """With its length, and room again once somebody leaves."""
-    engine = make_engine(queue=1)
+    engine = make_engine(queue=1, parallel=1)
     async with engine.stream(request(max_tokens=400)) as first:
         await anext(first)
         async with engine.stream(request()):
@@ -120,7 +120,7 @@ async def test_a_full_queue_is_overloaded(make_engine: MakeEngine) -> None:
 
 async def test_closing_ends_running_and_waiting_streams(make_engine: MakeEngine) -> None:
     """Each with an error that says so; the thread is gone afterwards."""
-    engine = make_engine()
+    engine = make_engine(parallel=1)
     before = len(workers())
     errors: list[EngineError] = []
 

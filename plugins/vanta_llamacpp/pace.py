@@ -1,0 +1,135 @@
+"""How fast steps go, and with how many threads they should be taken.
+
+With as many threads as cores, llama.cpp's threads wait for each other at every node of the graph;
+once another process takes a core, each wait lasts a time slice and decoding collapses. So steps are
+held against the best of their kind: where they have become slow, fewer threads are tried, and from
+time to time one more; what proves faster is kept, and a try that failed is repeated ever later.
+
+Invariant: `threads` is between 1 and `most`, and changes by what was measured alone: the same
+times give the same threads.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from statistics import median
+from typing import Any
+
+WINDOW = 8
+"""Steps that a judgement is made on."""
+TRIAL = 4
+SLOW = 1.5
+"""Times the best: slower is contention."""
+BETTER = 0.95
+FIRST_WAIT, LONGEST_WAIT = 32, 1024
+_FORGET = 1.0005
+_SHARE = 0.8
+
+
+class Pace:
+    """Fed with the times of steps by the worker."""
+
+    def __init__(self, most: int, *, adapt: bool = True) -> None:
+        self.threads = most
+        self.trials = 0
+        self.changes = 0
+        self._most = most
+        self._adapt = adapt
+        self._best: dict[int, float] = {}
+        self._recent: deque[float] = deque(maxlen=WINDOW)
+        self._before: tuple[int, float] | None = None
+        self._since, self._wait = 0, FIRST_WAIT
+        self._usual = 1.0
+        self._write_s = self._token_s = 0.0
+
+    def read(self, tokens: int, seconds: float) -> None:
+        """A chunk of a prompt was read."""
+        self._token_s = _smooth(self._token_s, seconds / tokens)
+
+    def tokens_beside(self) -> int:
+        """Tokens of a prompt that take no longer than a step of the writers beside it."""
+        return int(_SHARE * self._write_s / self._token_s) if self._token_s else 0
+
+    def wrote(self, rows: int, seconds: float) -> None:
+        """A step of `rows` tokens, one for each who writes, was taken."""
+        self._write_s = _smooth(self._write_s, seconds)
+        best = self._best.get(rows, seconds)
+        if self._before is None:  # a trial is held against what was before it
+            best = self._best[rows] = min(best * _FORGET, seconds)
+        self._recent.append(seconds / best)
+        if self._adapt and self._most > 1:
+            self._judge()
+
+    @property
+    def slowness(self) -> float | None:
+        """The last steps against the best of their kind; 1 is as fast as ever."""
+        return median(self._recent) if self._recent else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready, for statistics."""
+        slowness = self.slowness
+        return {
+            "threads": self.threads,
+            "most_threads": self._most,
+            "slowness": None if slowness is None else round(slowness, 3),
+            "contended": slowness is not None and slowness > SLOW,
+            "trials": self.trials,
+            "changes": self.changes,
+        }
+
+    def _judge(self) -> None:
+        self._since += 1
+        if self._before is not None:
+            self._judge_trial(self._before)
+        elif len(self._recent) == WINDOW:
+            level = median(self._recent)
+            if level > SLOW * self._usual and self.threads > 1:
+                self._wait = FIRST_WAIT
+                self._try(_fewer(self.threads))
+            elif self._since >= self._wait:
+                self._try_in_turn(level)
+            self._usual = min(self._usual, level)
+
+    def _try_in_turn(self, level: float) -> None:
+        """One more where there is one; one fewer, every other time, while steps are slow."""
+        down = self.threads > 1 and level > SLOW
+        up = self.threads < self._most
+        if down and (not up or self.trials % 2):
+            self._try(_fewer(self.threads))
+        elif up:
+            self._try(self.threads + 1)
+
+    def _try(self, threads: int) -> None:
+        self._before = (self.threads, median(self._recent))
+        self.trials += 1
+        self._change(threads)
+
+    def _judge_trial(self, before: tuple[int, float]) -> None:
+        """As soon as it is clear: a collapse shows at the second step."""
+        threads, level = before
+        hopeless = len(self._recent) >= 2 and min(self._recent) > 2 * level
+        if len(self._recent) < TRIAL and not hopeless:
+            return
+        self._before = None
+        self._since = 0
+        now = median(self._recent)
+        if now < BETTER * level:
+            self.changes += 1
+            self._wait = FIRST_WAIT
+            self._usual = now
+        else:
+            self._wait = min(LONGEST_WAIT, self._wait * 2)
+            self._usual = level
+            self._change(threads)
+
+    def _change(self, threads: int) -> None:
+        self.threads = threads
+        self._recent.clear()
+
+
+def _fewer(threads: int) -> int:
+    return threads - 1 if threads <= 4 else threads // 2
+
+
+def _smooth(before: float, now: float) -> float:
+    return now if not before else 0.8 * before + 0.2 * now

@@ -1,0 +1,134 @@
+"""The sequences of the KV cache: which tokens each holds, who had it last, what can be kept.
+
+What a cached entry is, to the last bit, can depend on the shape of the step that computed it. A
+step that `is_exact` computes every row as it would be computed in any other such step, so entries
+from exact steps are kept for the next prompt, of the same session or, copied, of any other; what
+came after an inexact step is read anew. With and without the cache the same answer comes out.
+
+Invariant: what a slot is said to hold is what llama.cpp holds for it, and a busy slot is neither
+given away nor cut by anyone but its owner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+TILE = 64
+"""Rows from which ggml's flash attention works in tiles, whose sums depend on their borders."""
+SPLIT = 256
+"""Cached tokens from which it parts the sum for a lone row among threads (ggml-cpu/ops.cpp)."""
+
+
+def is_exact(rows: int, cached: int, threads: int) -> bool:
+    """Whether a step of `rows` tokens, on `cached` tokens at the most, depends on nothing else."""
+    return rows < TILE and (rows > 1 or threads == 1 or cached < SPLIT)
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """One sequence. exact: how many of `tokens` came from exact steps. used_at: a counter."""
+
+    sequence: int
+    tokens: list[int] = field(default_factory=list)
+    exact: int = 0
+    session: str = ""
+    used_at: int = 0
+    busy: bool = False
+
+
+class Slots:
+    """All sequences of one context. reuse: False forgets everything before each prompt."""
+
+    def __init__(self, lib: Any, context: Any, *, count: int, reuse: bool) -> None:
+        self._lib = lib
+        self._memory = lib.llama_get_memory(context)
+        self._reuse = reuse
+        self._clock = 0
+        self.evictions = 0
+        self.all = tuple(Slot(number) for number in range(count))
+
+    @property
+    def idle(self) -> list[Slot]:
+        """Those that nobody works on."""
+        return [slot for slot in self.all if not slot.busy]
+
+    def cached(self, prompt: Sequence[int]) -> int:
+        """How many tokens at the beginning of `prompt` need not be read."""
+        return self._longest(prompt)[1]
+
+    def claim(self, prompt: Sequence[int], session: str) -> tuple[Slot, int]:
+        """A slot for `prompt`, and how many tokens of it are in there already.
+
+        The session's own slot if there is one, else the least recently used; what another slot
+        shares with the prompt is copied. Two tokens at least are left to read: a lone one would
+        make an inexact step. There has to be an idle slot.
+        """
+        source, shared = self._longest(prompt)
+        slot = self._place(session, source)
+        own = self._shared(slot, prompt)
+        if source is not None and source is not slot and shared > own:
+            self._copy(source, slot)
+        self.evictions += bool(slot.session) and slot.session != session
+        slot.session, slot.busy = session, True
+        return slot, self.rewind(slot, max(own, shared))
+
+    def release(self, slot: Slot) -> None:
+        """Its owner has left; what it holds stays until the slot is wanted."""
+        self._clock += 1
+        slot.used_at, slot.busy = self._clock, False
+
+    def rewind(self, slot: Slot, length: int) -> int:
+        """Cut to `length` tokens, or to none where the model's memory cannot be cut (recurrent
+        ones cannot); returns what is left."""
+        kept = length
+        if not self._lib.llama_memory_seq_rm(self._memory, slot.sequence, length, -1):
+            self._lib.llama_memory_seq_rm(self._memory, slot.sequence, -1, -1)
+            kept = 0
+        del slot.tokens[kept:]
+        slot.exact = min(slot.exact, kept)
+        return kept
+
+    def grew(self, slot: Slot, tokens: Sequence[int], *, exact: bool) -> None:
+        """`tokens` were decoded in one step at the end of the slot."""
+        if exact and slot.exact == len(slot.tokens):
+            slot.exact += len(tokens)
+        slot.tokens.extend(tokens)
+
+    def _longest(self, prompt: Sequence[int]) -> tuple[Slot | None, int]:
+        best: tuple[Slot | None, int] = (None, 0)
+        for slot in self.all if self._reuse else ():
+            shared = self._shared(slot, prompt)
+            if shared > best[1]:
+                best = (slot, shared)
+        return best
+
+    def _shared(self, slot: Slot, prompt: Sequence[int]) -> int:
+        if not self._reuse:
+            return 0
+        most = min(slot.exact, len(prompt) - 2)
+        return common_prefix(slot.tokens, prompt, most)
+
+    def _place(self, session: str, source: Slot | None) -> Slot:
+        idle = self.idle
+        own = [slot for slot in idle if session and slot.session == session]
+        if own:
+            return own[0]
+        if source is not None and not (source.busy or source.session or session):
+            return source
+        return min(idle, key=lambda slot: (bool(slot.tokens), slot.used_at, slot.sequence))
+
+    def _copy(self, source: Slot, slot: Slot) -> None:
+        """All of it: llama.cpp copies between sequences whole, and before its next step."""
+        self._lib.llama_memory_seq_rm(self._memory, slot.sequence, -1, -1)
+        self._lib.llama_memory_seq_cp(self._memory, source.sequence, slot.sequence, -1, -1)
+        slot.tokens, slot.exact = list(source.tokens), source.exact
+
+
+def common_prefix(first: Sequence[int], second: Sequence[int], most: int) -> int:
+    """How many tokens two prompts share at their beginning, `most` at the most."""
+    for length in range(most):
+        if first[length] != second[length]:
+            return length
+    return max(0, most)

@@ -1,0 +1,115 @@
+"""How many threads steps are taken with, decided on recorded and on modelled step times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from vanta_llamacpp.pace import LONGEST_WAIT, Pace
+
+# Milliseconds of a step by threads, as measured on two cores.
+QUIET = {1: 10.4, 2: 5.0}
+ONE_CORE_TAKEN = {1: 10.6, 2: 17.0}
+BOTH_TAKEN = {1: 21.0, 2: 270.0}
+TWO_OF_EIGHT = {8: 40.0, 7: 30.0, 6: 9.0, 5: 10.0, 4: 11.0, 3: 14.0, 2: 20.0, 1: 40.0}
+QUIET_EIGHT = {threads: 40.0 / threads for threads in range(1, 9)}
+
+
+def run(pace: Pace, times: dict[int, float], steps: int) -> float:
+    """Take so many steps; returns the mean milliseconds of one."""
+    spent = 0.0
+    for _ in range(steps):
+        spent += times[pace.threads]
+        pace.wrote(1, times[pace.threads] / 1000)
+    return spent / steps
+
+
+def test_a_quiet_machine_keeps_all_threads() -> None:
+    """And tries nothing."""
+    pace = Pace(2)
+    run(pace, QUIET, 500)
+    assert (pace.threads, pace.trials) == (2, 0)
+    assert pace.slowness == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize("times", [ONE_CORE_TAKEN, BOTH_TAKEN])
+def test_contention_is_noticed_and_fewer_threads_are_kept(times: dict[int, float]) -> None:
+    """Over a while it costs little more than the best fixed number would."""
+    pace = Pace(2)
+    run(pace, QUIET, 100)
+    run(pace, times, 60)
+    assert pace.threads == 1
+    assert pace.changes == 1
+    assert pace.to_dict()["contended"]
+    mean = run(pace, times, 2000)
+    assert min(times.values()) / mean > 0.85
+
+
+def test_it_recovers_when_the_machine_is_quiet() -> None:
+    """However long the contention was: at the latest after the longest wait."""
+    pace = Pace(2)
+    run(pace, QUIET, 100)
+    run(pace, BOTH_TAKEN, 5000)
+    assert pace.threads == 1
+    run(pace, QUIET, LONGEST_WAIT + 20)
+    assert pace.threads == 2
+    run(pace, QUIET, 20)
+    assert not pace.to_dict()["contended"]
+
+
+def test_many_cores_are_given_up_as_far_as_it_helps() -> None:
+    """And no further; all are back once they are free."""
+    pace = Pace(8)
+    run(pace, QUIET_EIGHT, 100)
+    run(pace, TWO_OF_EIGHT, 2000)
+    assert pace.threads in {4, 5, 6}
+    assert min(TWO_OF_EIGHT.values()) / run(pace, TWO_OF_EIGHT, 2000) > 0.85
+    run(pace, QUIET_EIGHT, 10 * LONGEST_WAIT)
+    assert pace.threads == 8
+
+
+def test_larger_steps_are_no_contention() -> None:
+    """A step for eight takes longer than one for one: each is held against its kind."""
+    pace = Pace(2)
+    for _ in range(100):
+        pace.wrote(1, 0.005)
+        pace.wrote(8, 0.030)
+    assert pace.trials == 0
+
+
+def test_fixed_threads_stay() -> None:
+    """Whoever sets them knows why."""
+    pace = Pace(2, adapt=False)
+    run(pace, QUIET, 50)
+    run(pace, BOTH_TAKEN, 200)
+    assert pace.threads == 2
+    assert pace.to_dict()["contended"]
+
+
+@pytest.mark.parametrize(
+    ("write_s", "chunk", "expected"), [(0.02, (100, 0.5), 3), (0.2, (60, 0.3), 32)]
+)
+def test_a_chunk_beside_writers_takes_no_longer_than_their_step(
+    write_s: float, chunk: tuple[int, float], expected: int
+) -> None:
+    """As far as it was measured."""
+    pace = Pace(2)
+    assert pace.tokens_beside() == 0
+    pace.wrote(4, write_s)
+    pace.read(*chunk)
+    assert pace.tokens_beside() == expected
+
+
+def test_the_same_times_give_the_same_threads() -> None:
+    """It is a function of what was measured."""
+    runs: list[Callable[[Pace], float]] = [
+        lambda pace: run(pace, QUIET, 200),
+        lambda pace: run(pace, ONE_CORE_TAKEN, 300),
+        lambda pace: run(pace, QUIET, 300),
+    ]
+    one, other = Pace(2), Pace(2)
+    for each in runs:
+        each(one)
+        each(other)
+    assert one.to_dict() == other.to_dict()
