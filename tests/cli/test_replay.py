@@ -88,6 +88,16 @@ def test_turns_can_arrive_as_somebody_elses_did(run: Run) -> None:
     assert done.json["turns"] == 20
 
 
+def test_a_policy_that_routes_says_that_it_has_no_router_here(run: Run) -> None:
+    assert "route" not in {
+        one["policy"] for one in run("replay", "wide.csv", "--json").json["policies"]
+    }
+    done = run("replay", "wide.csv", "-p", "route", "--json")
+    assert done.json["notes"] == [
+        "No router is asked in a replay: to `route` and `speculate` every message is easy."
+    ]
+
+
 def test_the_plot_is_a_picture_of_all_policies(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "pareto.svg"
     done = run("replay", "wide.csv", "-p", "local", "-p", "api", "-p", "race", "--plot", str(path))

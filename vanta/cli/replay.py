@@ -6,6 +6,7 @@ Invariant: whatever was modelled and not measured is said beside the figures, in
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -124,6 +125,7 @@ def replay(
 
     recorded = load(source)
     policies = choose(here, policy, recorded)
+    recorded = said_of(recorded, policies)
     summaries, turns_per_s = run(recorded, policies, rules_of(here, price), seed)
     if plot:
         draw(plot, summaries, recorded.notes)
@@ -177,7 +179,10 @@ def rules_of(here: Ground, prices: Sequence[str] | None) -> Rules:
 
 
 def choose(here: Ground, names: Sequence[str] | None, recorded: Data) -> list[Policy]:
-    """The policies by name, or all whose tracks are recorded. Raises UnknownName, UsageError."""
+    """The policies by name, or all whose tracks are recorded and that need no router.
+
+    Raises UnknownName, UsageError.
+    """
     from vanta.errors import UnknownName, UsageError
 
     known = here.policies()
@@ -186,13 +191,23 @@ def choose(here: Ground, names: Sequence[str] | None, recorded: Data) -> list[Po
             raise UnknownName("policy", name, known)
     if names:
         return [known[name] for name in dict.fromkeys(names)]
-    able = [one for one in known.values() if set(one.tracks) <= set(recorded.tracks)]
+    able = [
+        one for one in known.values() if set(one.tracks) <= set(recorded.tracks) and not one.routes
+    ]
     if not able:
         raise UsageError(
             f"no policy does with the tracks {', '.join(map(repr, recorded.tracks))} alone. Name "
             "the tracks `local` and `api`, or add a policy to the configuration."
         )
     return able
+
+
+def said_of(recorded: Data, policies: Sequence[Policy]) -> Data:
+    """`recorded`, with what has to be said of replaying `policies`."""
+    if not any(one.routes for one in policies):
+        return recorded
+    note = "No router is asked in a replay: to `route` and `speculate` every message is easy."
+    return dataclasses.replace(recorded, notes=[*recorded.notes, note])
 
 
 def run(
@@ -233,8 +248,8 @@ def show_summaries(summaries: Sequence[Summary]) -> None:
         (
             "policy",
             ">accuracy",
-            ">first content p50/p95/p99",
-            ">whole p50/p95/p99",
+            ">first content, s: p50 p95 p99",
+            ">whole, s: p50 p95 p99",
             ">USD/1000",
             ">failed",
             "served by (asked)",
@@ -279,7 +294,7 @@ def _print_json(summaries: Sequence[Summary], recorded: Data, turns_per_s: float
 
 def _times(percentiles: Percentiles) -> str:
     known = (percentiles.p50, percentiles.p95, percentiles.p99)
-    return " ".join("never" if value is None else f"{value:.2f}" for value in known) + " s"
+    return " ".join("never" if value is None else f"{value:.2f}" for value in known)
 
 
 def _shares(summary: Summary) -> str:

@@ -25,6 +25,7 @@ from vanta.cli.replay import (
     TurnsOption,
     choose,
     rules_of,
+    said_of,
     show_summaries,
     source_of,
 )
@@ -80,9 +81,11 @@ def tune(
 
     recorded = load(source)
     limits = Limits(max_cost, max_p95, min_accuracy)
+    policies = choose(here, policy, recorded)
+    recorded = said_of(recorded, policies)
     tuned = search(
         recorded.recordings,
-        choose(here, policy, recorded),
+        policies,
         limits,
         rules_of(here, price),
         seed=seed,
