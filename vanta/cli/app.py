@@ -31,6 +31,8 @@ COMMANDS: Mapping[str, str] = {
     "engines": "List engines and what they can do.",
     "plugins": "List plugins and what they bring.",
     "policies": "List policies and their legs.",
+    "route": "Fit the router and ask it why.",
+    "gate": "Fit the gate that judges finished answers.",
     "spend": "Show what was spent: today, and by user, session and track.",
     "config": "Show, check and explain the configuration.",
     "doctor": "See what works on this machine, what is missing, and the command that mends it.",

@@ -146,6 +146,10 @@ class GateConfig(_Table):
         default=None,
         description='The least mean logprob of an answer\'s tokens; "off": not looked at.',
     )
+    min_probability: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None,
+        description="The least probability of being right, for the gate `calibrated`.",
+    )
     min_chars: Annotated[int, Field(ge=0)] | None = Field(
         default=None, description="Answers with fewer characters are turned down."
     )

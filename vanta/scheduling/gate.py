@@ -72,13 +72,13 @@ class SignalsGate:
             return Verdict(False, score, f"{len(text)} characters, {rule.min_chars} wanted")
         if answer.finish_reason == "length":
             return Verdict(False, score, "cut off by its token limit")
-        if rule.refusals and _REFUSAL.match(text):
+        if rule.refusals and declines(text):
             return Verdict(False, score, "declines to answer")
         return self._by_likelihood(score, rule)
 
     def give_up(self, answer: Completion, rule: GateRule) -> str | None:
         """Why an unfinished answer is sure enough to be turned down, None if it is not."""
-        if rule.refusals and len(answer.text) > _REFUSAL_CHARS and _REFUSAL.match(answer.text):
+        if rule.refusals and len(answer.text) > _REFUSAL_CHARS and declines(answer.text):
             return "declines to answer"
         score = mean_logprob(answer)
         if rule.min_mean_logprob is None or score is None:
@@ -95,6 +95,11 @@ class SignalsGate:
         if score < least:
             return Verdict(False, score, f"mean logprob {score:.2f} < {least:.2f}", unsure)
         return Verdict(True, score, f"good enough (mean logprob {score:.2f})", unsure)
+
+
+def declines(text: str) -> bool:
+    """Whether an answer begins as refusals do."""
+    return _REFUSAL.match(text) is not None
 
 
 def mean_logprob(answer: Completion) -> float | None:

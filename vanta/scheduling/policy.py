@@ -50,11 +50,13 @@ class GateRule:
     is judged by the rest). min_chars: shorter answers are turned down. refusals: turn down answers
     that decline to answer. early_exit: stop an answer that is already sure to be turned down.
     verify_with: a track that is asked for one token, "is this right?", where the mean logprob is
-    within verify_margin of its limit.
+    within verify_margin of its limit. min_probability: of being right, 0 to 1; the `calibrated`
+    gate's limit, which has verify_margin in log-odds.
     """
 
     use: str = "signals"
     min_mean_logprob: float | None = -0.9
+    min_probability: float = 0.5
     min_chars: int = 1
     refusals: bool = True
     early_exit: bool = True

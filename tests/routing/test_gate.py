@@ -1,0 +1,274 @@
+"""The calibrated gate: its threshold is a probability."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.routing import worlds
+from vanta.config import GateConfig
+from vanta.errors import UsageError
+from vanta.messages import Completion, ToolCall
+from vanta.routing import CalibratedGate, FittedGate, JudgedAnswer, fit_gate, signals
+from vanta.routing.judgement import load, save
+from vanta.routing.judgement_fitting import auroc
+from vanta.scheduling.gate import Verdict
+from vanta.scheduling.policy import GateRule
+
+pytestmark = pytest.mark.anyio
+
+RULE = GateRule(use="calibrated", min_probability=0.7, verify_margin=0.0)
+LOGPROBS = st.lists(st.floats(-30, 0), min_size=1, max_size=40)
+
+
+def probability(gate: FittedGate, tokens: list[float], text: str = "The answer.") -> float:
+    told = CalibratedGate(gate.model).probability(signals(worlds.answer(tokens, text)))
+    assert told is not None
+    return told
+
+
+def test_signals_are_what_the_tokens_say() -> None:
+    found = signals(worlds.answer([-4.0, -1.0, -2.0, -3.0, 0.0], " I can't help with that. "))
+    assert (found.mean, found.middle, found.least, found.tokens) == (-2.0, -2.0, -4.0, 5)
+    assert found.low == pytest.approx(-3.6)
+    assert (found.refusal, found.cut_off, found.chars) == (True, False, 23)
+    nothing = signals(Completion(text="Four.", finish_reason="length"))
+    assert (nothing.mean, nothing.least, nothing.tokens, nothing.cut_off) == (None, None, 0, True)
+
+
+@given(st.lists(st.floats(max_value=0) | st.just(math.nan), min_size=1, max_size=20))
+def test_signals_are_finite_whatever_an_engine_reports(tokens: list[float]) -> None:
+    found = signals(worlds.answer(tokens))
+    for value in (found.mean, found.low, found.middle, found.least):
+        assert value is not None
+        assert -20 <= value <= 0
+
+
+def test_its_probabilities_come_true_on_answers_that_it_has_not_seen(gate: FittedGate) -> None:
+    fresh = worlds.answers(2000, seed=77)
+    error = 0.0
+    for one in fresh:
+        tokens = [token.logprob for token in one.answer.logprobs]
+        error += abs(probability(gate, tokens) - worlds.truth(math.fsum(tokens) / 30))
+    assert error / len(fresh) < 0.05
+    assert gate.reliability.ece < 0.05
+    assert gate.curve == "isotonic"
+
+
+def test_a_threshold_of_seventy_percent_means_seventy_percent(gate: FittedGate) -> None:
+    near = [
+        one
+        for one in worlds.answers(6000, seed=5)
+        if abs(probability(gate, [t.logprob for t in one.answer.logprobs]) - 0.7) < 0.08
+    ]
+    assert len(near) > 100
+    assert sum(one.right for one in near) / len(near) == pytest.approx(0.7, abs=0.1)
+
+
+def test_few_outcomes_get_platts_curve() -> None:
+    small = fit_gate(worlds.answers(200))
+    assert small.curve == "Platt"
+    assert small.reliability.ece < 0.12
+
+
+@given(LOGPROBS, st.floats(0, 5))
+def test_likelier_tokens_never_make_an_answer_look_worse(
+    gate: FittedGate, tokens: list[float], lift: float
+) -> None:
+    lifted = [min(0.0, value + lift) for value in tokens]
+    assert probability(gate, lifted) >= probability(gate, tokens) - 1e-9
+    judge = CalibratedGate(gate.model)
+    before, after = (judge.doubt(signals(worlds.answer(one))) for one in (tokens, lifted))
+    assert before is not None
+    assert after is not None
+    assert after <= before + 1e-9
+
+
+def test_a_refusal_never_looks_better_than_an_answer(gate: FittedGate) -> None:
+    tokens = [-0.3] * 20
+    refusal = "I'm sorry, I can't help with that."
+    plain = "x" * len(refusal)
+    assert probability(gate, tokens, refusal) <= probability(gate, tokens, plain)
+
+
+async def test_it_accepts_above_the_wanted_probability_and_turns_down_below(
+    gate: FittedGate,
+) -> None:
+    judge = CalibratedGate(gate.model)
+    good = await judge.judge(worlds.answer([-0.05] * 30), RULE)
+    bad = await judge.judge(worlds.answer([-2.0] * 30), RULE)
+    assert good.accepted
+    assert not bad.accepted
+    assert good.score is not None
+    assert bad.score is not None
+    assert good.score > 0.7 > bad.score
+    assert "70% wanted" in bad.why
+
+
+async def test_the_wanted_probability_changes_the_verdict(gate: FittedGate) -> None:
+    judge, answer = CalibratedGate(gate.model), worlds.answer([-0.7] * 30)
+    lax = await judge.judge(answer, GateRule(min_probability=0.1))
+    strict = await judge.judge(answer, GateRule(min_probability=0.95))
+    assert (lax.accepted, strict.accepted) == (True, False)
+
+
+async def test_near_the_limit_in_log_odds_it_is_unsure(gate: FittedGate) -> None:
+    judge, answer = CalibratedGate(gate.model), worlds.answer([-0.7] * 30)
+    told = (await judge.judge(answer, RULE)).score
+    assert told is not None
+    here = GateRule(min_probability=told, verify_margin=0.1)
+    assert (await judge.judge(answer, here)).unsure
+    far = GateRule(min_probability=told / 10, verify_margin=0.1)
+    assert not (await judge.judge(answer, far)).unsure
+
+
+async def test_tools_shortness_and_refusals_are_judged_by_the_rule(gate: FittedGate) -> None:
+    judge = CalibratedGate(gate.model)
+    tool = Completion(tool_calls=(ToolCall("1", "clock", "{}"),))
+    assert (await judge.judge(tool, RULE)).accepted
+    short = await judge.judge(worlds.answer([-0.01] * 30, "Four"), GateRule(min_chars=9))
+    assert (short.accepted, short.why) == (False, "4 characters, 9 wanted")
+    refusal = worlds.answer([-0.01] * 30, "I cannot help with that, I fear.")
+    for minded in (True, False):
+        rule = GateRule(min_probability=0.01, refusals=minded)
+        assert (await judge.judge(refusal, rule)).accepted is not minded
+
+
+async def test_without_a_model_it_judges_by_signals_and_says_so() -> None:
+    judge = CalibratedGate()
+    assert not judge.fitted
+    verdict = await judge.judge(worlds.answer([-5.0] * 30), GateRule())
+    assert not verdict.accepted
+    assert "not fitted: `vanta gate fit`" in verdict.why
+    assert judge.doubt(signals(worlds.answer([-1.0]))) is None
+    assert judge.give_up(worlds.answer([-5.0] * 30), GateRule()) is not None
+
+
+def test_a_bad_beginning_is_given_up_and_a_good_one_is_not(gate: FittedGate) -> None:
+    judge = CalibratedGate(gate.model)
+    why = judge.give_up(worlds.answer([-3.0] * 20), RULE)
+    assert why is not None
+    assert "after 20 tokens" in why
+    assert judge.give_up(worlds.answer([-0.1] * 20), RULE) is None
+    assert judge.give_up(worlds.answer([-3.0] * 5), RULE) is None
+
+
+def test_doubt_about_beginnings_comes_true(gate: FittedGate) -> None:
+    judge, fresh = CalibratedGate(gate.model), worlds.answers(1500, seed=21)
+    doubts, wrong = 0.0, 0
+    for one in fresh:
+        begun = worlds.answer([token.logprob for token in one.answer.logprobs][:15])
+        doubts += judge.doubt(signals(begun)) or 0.0
+        wrong += not one.right
+    assert doubts / len(fresh) == pytest.approx(wrong / len(fresh), abs=0.05)
+
+
+def test_answers_without_logprobs_are_judged_by_the_rest() -> None:
+    mixed = [
+        JudgedAnswer(Completion(text="Yes, four." if right else "I'm sorry, I cannot help."), right)
+        for right in (True, False) * 100
+    ]
+    judge = CalibratedGate(fit_gate(mixed).model)
+    told = [judge.probability(signals(one.answer)) for one in mixed[:2]]
+    assert told[0] is not None
+    assert told[1] is not None
+    assert told[0] > 0.8 > 0.2 > told[1]  # noqa: PLR0133
+
+
+def test_a_saved_gate_says_the_same_and_the_same_answers_the_same_file(
+    gate: FittedGate, tmp_path: Path
+) -> None:
+    path, again = tmp_path / "gate.json", tmp_path / "again.json"
+    save(gate.model, path)
+    save(fit_gate(worlds.answers(1200)).model, again)
+    assert path.read_bytes() == again.read_bytes()
+    tokens = [-0.4, -0.9, -0.1] * 10
+    loaded = CalibratedGate(path).probability(signals(worlds.answer(tokens)))
+    assert loaded == pytest.approx(probability(gate, tokens))
+    save(fit_gate(worlds.answers(200)).model, path)
+    assert CalibratedGate(path).fitted
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"vanta": "router"}, "is no gate's model file"),
+        ({"version": 0}, "version 0"),
+        ({"whole": None}, "does not judge by"),
+        ({"about": 1}, "has no 'about'"),
+        ({"part": {"signals": []}}, "does not judge by"),
+    ],
+)
+def test_a_broken_file_is_refused(
+    gate: FittedGate, tmp_path: Path, change: dict[str, Any], why: str
+) -> None:
+    path = tmp_path / "gate.json"
+    save(gate.model, path)
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(UsageError, match=f"{why}.*`vanta gate fit`"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "why"),
+    [
+        ("weights", [-1.0] * 8, "wrong sign"),
+        ("weights", [0.0], "has not 8"),
+        ("spreads", [0.0] * 8, "not between"),
+        ("intercept", "x", "is no number"),
+        ("curve", None, "has no 'curve'"),
+        ("curve", {"scores": [0, 1], "probabilities": [0.9, 0.1]}, "curve falls"),
+        ("curve", {"scores": [0], "probabilities": []}, "as many probabilities"),
+    ],
+)
+def test_broken_numbers_are_refused(
+    gate: FittedGate, tmp_path: Path, key: str, value: object, why: str
+) -> None:
+    path = tmp_path / "gate.json"
+    save(gate.model, path)
+    data = json.loads(path.read_text())
+    data["whole"][key] = value
+    path.write_text(json.dumps(data))
+    with pytest.raises(UsageError, match=f"gate\\.json.*{why}"):
+        load(path)
+
+
+def test_too_few_answers_are_refused() -> None:
+    right = [JudgedAnswer(Completion(text="x"), True)]
+    with pytest.raises(UsageError, match="200 of them right"):
+        fit_gate(right * 200)
+    with pytest.raises(UsageError, match="at least 40"):
+        fit_gate(worlds.answers(10))
+
+
+def test_auroc_counts_pairs_and_ties() -> None:
+    assert auroc([0.1, 0.2, 0.3, 0.4], [False, True, False, True]) == 0.75
+    assert auroc([0.5, 0.5], [True, False]) == 0.5
+    assert auroc([0.5], [True]) == 0.5
+
+
+async def test_it_is_a_gate_for_any_number_of_turns_at_once(gate: FittedGate) -> None:
+    judge, verdicts = CalibratedGate(gate.model), list[Verdict]()
+
+    async def ask() -> None:
+        verdicts.append(await judge.judge(worlds.answer([-0.3] * 30), RULE))
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(5):
+            tasks.start_soon(ask)
+    assert len(set(verdicts)) == 1
+
+
+async def test_the_configuration_says_what_probability_is_wanted(gate: FittedGate) -> None:
+    judge, answer = CalibratedGate(gate.model), worlds.answer([-0.7] * 30)
+    lax = GateConfig(min_probability=0.1).to_rule(RULE)
+    strict = GateConfig(min_probability=0.95).to_rule(RULE)
+    told = [(await judge.judge(answer, rule)).accepted for rule in (lax, strict)]
+    assert told == [True, False]

@@ -1,0 +1,100 @@
+"""What the router sees of a text: hashed words, pairs, beginnings of words and lines, its shape.
+
+Invariant: the features of a text depend on the text alone (never on the process, the machine or a
+model), finding them takes bounded time however long the text is, and `features` and `named` speak
+of the same ones. What changes here changes `VERSION`, so that an older model file is refused.
+
+Features are CRC-32 values (hashing: Weinberger et al., "Feature Hashing for Large Scale Multitask
+Learning", 2009), so that a model file holds no text; who has one can test it for a word.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable
+from math import log2
+from zlib import crc32
+
+VERSION = 1
+HEAD_CHARS = 500
+TAIL_CHARS = 200
+
+# Scripts without spaces (CJK, kana) are read character by character, so pairs are their words.
+_TOKEN = re.compile(r"[^\W\d_\u2e80-\u9fff]+|\d+|\S")
+_STARTS, _LINES, _SHAPE = 1, 2, 3
+"""Seeds that keep families apart: a word's beginning is another feature than the word."""
+
+
+def features(text: str) -> set[int]:
+    """The features of `text`."""
+    seen = _seen(text)
+    tokens = _tokens(seen)
+    words = list(map(crc32, tokens))
+    found = set(words)
+    found.update(map(crc32, tokens[1:], words))
+    found.update([crc32(token[:5], _STARTS) for token in tokens if len(token) > 5])
+    found.update([crc32(start, _LINES) for start in _line_starts(seen)])
+    found.update([crc32(label, _SHAPE) for label in _shape(len(text), seen, tokens)])
+    return found
+
+
+def named(text: str) -> dict[int, str]:
+    """The same features, each with what a person calls it."""
+    seen = _seen(text)
+    tokens = _tokens(seen)
+    names = {crc32(label, _SHAPE): label.decode() for label in _shape(len(text), seen, tokens)}
+    for token in tokens:
+        names.setdefault(crc32(token), f"word {_shown(token)}")
+        if len(token) > 5:
+            names.setdefault(crc32(token[:5], _STARTS), f"word begins {_shown(token[:5])}")
+    for first, second in itertools.pairwise(tokens):
+        names.setdefault(crc32(second, crc32(first)), f"words {_shown(first + b' ' + second)}")
+    for start in _line_starts(seen):
+        names.setdefault(crc32(start, _LINES), f"line begins {_shown(start)}")
+    return names
+
+
+def _seen(text: str) -> str:
+    """The part that is looked at: the beginning, and of a long text also the end."""
+    if len(text) > HEAD_CHARS + TAIL_CHARS:
+        text = f"{text[:HEAD_CHARS]}\n{text[-TAIL_CHARS:]}"
+    return text.lower()
+
+
+def _tokens(seen: str) -> list[bytes]:
+    return " ".join(_TOKEN.findall(seen)).encode(errors="replace").split()
+
+
+def _line_starts(seen: str) -> set[bytes]:
+    """The first two words of every line."""
+    return {
+        " ".join(line[:40].split(None, 2)[:2]).encode(errors="replace")
+        for line in seen.split("\n")
+        if line
+    }
+
+
+def _shape(size: int, seen: str, tokens: list[bytes]) -> Iterable[bytes]:
+    """Length, lines, numbers and punctuation, each in bins of its logarithm."""
+    count = tokens.count
+    numbers = len([token for token in tokens if token.isdigit()])
+    first_line = seen.find("\n")
+    length = log2(1 + size)
+    some = b"no" if not numbers else b"few" if numbers < 6 else b"many"
+    return (
+        b"length 2^%.1f" % (round(2 * length) / 2),
+        b"length 2^%d, %s numbers" % (round(length), some),
+        b"lines %d" % min(seen.count("\n"), 12),
+        b"first line 2^%d" % round(log2(2 + first_line)),
+        b"numbers 2^%d" % round(log2(1 + numbers)),
+        b"commas 2^%d" % round(log2(1 + count(b","))),
+        b"full stops 2^%d" % round(log2(1 + count(b"."))),
+        b"question marks %d" % min(count(b"?"), 3),
+        b"characters a token %.1f" % (round(4 * len(seen) / (1 + len(tokens))) / 4),
+        b"different tokens %d0%%" % (10 * len(set(tokens)) // (1 + len(tokens))),
+    )
+
+
+def _shown(token: bytes) -> str:
+    return repr(token.decode(errors="replace"))

@@ -1,0 +1,140 @@
+"""Model files: small versioned JSON, written whole or not at all, and refused if broken.
+
+Invariant: `read` gives data of the kind and version that was asked for, or raises UsageError with
+the file's name and what to do.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+import os
+import sys
+import zlib
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vanta.errors import UsageError
+
+_LARGEST = 1 << 25
+_STEPS = 32767
+
+
+def write(path: Path, kind: str, version: int, data: Mapping[str, Any]) -> None:
+    """Write a model file in one step. Raises UsageError if it cannot be written."""
+    text = json.dumps({"vanta": kind, "version": version, **data}, indent=1, allow_nan=False)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            part.write_text(text + "\n", encoding="utf-8")
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"{str(path)!r} cannot be written: {error.strerror}. Name another file with --out."
+        ) from error
+
+
+def read(path: Path, kind: str, version: int) -> dict[str, Any]:
+    """The data of a model file. Raises UsageError."""
+    again = f"Fit it again with `vanta {'route' if kind == 'router' else kind} fit`."
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_LARGEST + 1)
+    except OSError as error:
+        raise UsageError(f"{str(path)!r} cannot be read: {error.strerror}. {again}") from error
+    try:
+        data = json.loads(raw) if len(raw) <= _LARGEST else None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{str(path)!r} is no {kind}'s model file: {error}. {again}") from error
+    if not isinstance(data, dict) or data.get("vanta") != kind:
+        raise UsageError(f"{str(path)!r} is no {kind}'s model file. {again}")
+    if data.get("version") != version:
+        raise UsageError(
+            f"{str(path)!r} has version {data.get('version')!r} of a {kind}'s model, this vanta "
+            f"reads version {version}. {again}"
+        )
+    return data
+
+
+def broken(path: Path, kind: str, why: object) -> UsageError:
+    """The error for a model file whose contents do not fit."""
+    name = "route" if kind == "router" else kind
+    return UsageError(
+        f"{str(path)!r} is a broken {kind}'s model file: {why}. Fit it again with "
+        f"`vanta {name} fit`."
+    )
+
+
+def number(value: object, low: float = -1e12, high: float = 1e12) -> float:
+    """A finite number in bounds; raises ValueError."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"{value!r} is no number")  # noqa: TRY004 - one error for broken files
+    if not math.isfinite(value) or not low <= value <= high:
+        raise ValueError(f"{value!r} is not between {low:g} and {high:g}")
+    return float(value)
+
+
+def numbers(value: object, low: float = -1e12, high: float = 1e12) -> tuple[float, ...]:
+    """A list of such numbers; raises ValueError."""
+    if not isinstance(value, list):
+        raise ValueError(f"{value!r} is no list")  # noqa: TRY004 - one error for broken files
+    return tuple(number(one, low, high) for one in value)
+
+
+def pack_keys(keys: Iterable[int]) -> str:
+    """Unsigned 32-bit numbers as text."""
+    return _packed(array("I", keys))
+
+
+def unpack_keys(text: object) -> list[int]:
+    """The numbers again; raises ValueError."""
+    return list(_unpacked("I", text))
+
+
+def pack_weights(weights: Sequence[float]) -> dict[str, Any]:
+    """Weights as JSON-ready data, in 16 bits each."""
+    largest = max(map(abs, weights), default=0.0) or 1.0
+    steps = array("h", [round(value / largest * _STEPS) for value in weights])
+    return {"scale": largest / _STEPS, "weights": _packed(steps)}
+
+
+def unpack_weights(data: Mapping[str, Any]) -> list[float]:
+    """The weights again; raises ValueError."""
+    scale = number(data.get("scale"), 0)
+    return [step * scale for step in _unpacked("h", data.get("weights"))]
+
+
+def _packed(values: array[int]) -> str:
+    return base64.b85encode(zlib.compress(_little(values).tobytes(), 9)).decode()
+
+
+def _unpacked(code: str, value: object) -> array[int]:
+    if not isinstance(value, str):
+        raise ValueError("there are no weights")  # noqa: TRY004 - one error for broken files
+    try:
+        unzip = zlib.decompressobj()
+        raw = unzip.decompress(base64.b85decode(value), _LARGEST)
+    except (zlib.error, binascii.Error) as error:
+        raise ValueError(f"the weights cannot be unpacked ({error})") from error
+    if not unzip.eof:
+        raise ValueError("the weights are cut off or too many")
+    values: array[int] = array(code)
+    if len(raw) % values.itemsize:
+        raise ValueError("the weights are cut off")
+    values.frombytes(raw)
+    return _little(values)
+
+
+def _little(values: array[int]) -> array[int]:
+    """To and from little-endian, on any machine."""
+    if sys.byteorder == "big":
+        values = values[:]
+        values.byteswap()
+    return values

@@ -1,0 +1,182 @@
+"""Reads recorded outcomes: CSV, gzipped CSV or JSON lines.
+
+For the router, a row has a prompt and whether each track got it right (columns by option, `prompt`,
+`weak_correct` and `strong_correct` by default; without a column for the strong track, it is taken
+to be right always). For the gate, a row is one finished answer of the local track:
+
+    {"text": "...", "logprobs": [-0.1, -2.3], "finish_reason": "stop", "right": true}
+
+`logprobs` are the natural-log probabilities of its tokens ([] or left out: the engine gave none),
+`finish_reason` may be left out. Invariant: a row is read whole or the file is refused with the
+number of its line.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO, cast, get_args
+
+from vanta.errors import UsageError
+from vanta.messages import Completion, FinishReason, TokenLogprob
+
+_TRUE = {"1", "1.0", "true", "yes", "right"}
+_FALSE = {"0", "0.0", "false", "no", "wrong"}
+_LONGEST_FIELD = 1 << 27
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A prompt, and how right each track was about it: 0 to 1."""
+
+    prompt: str
+    weak: float
+    strong: float
+
+    @property
+    def gain(self) -> float:
+        """What the strong track gains over the weak one."""
+        return self.strong - self.weak
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedAnswer:
+    """A finished answer of the local track, and whether it was right."""
+
+    answer: Completion
+    right: bool
+
+
+def read_outcomes(
+    path: Path,
+    *,
+    prompt: str = "prompt",
+    weak: str = "weak_correct",
+    strong: str | None = "strong_correct",
+    where: Mapping[str, str] | None = None,
+) -> list[Outcome]:
+    """The outcomes in a file; `where` keeps only rows that have these values.
+
+    Raises UsageError that names file, line and what is wrong.
+    """
+    found = []
+    for line, row in _rows(path):
+        if all(str(row.get(column)) == value for column, value in (where or {}).items()):
+            at = _Row(path, line, row)
+            text, local = at.text(prompt), at.share(weak)
+            found.append(Outcome(text, local, 1.0 if strong is None else at.share(strong)))
+    return found
+
+
+def read_answers(path: Path) -> list[JudgedAnswer]:
+    """The judged answers in a file of JSON lines. Raises UsageError likewise."""
+    return [_judged(_Row(path, line, row)) for line, row in _rows(path)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One row and where it stood."""
+
+    path: Path
+    line: int
+    values: Mapping[str, Any]
+
+    def text(self, column: str) -> str:
+        """A text."""
+        value = self._get(column)
+        if not isinstance(value, str):
+            raise self.error(f"{column!r} has to be text, not {value!r}")
+        return value
+
+    def share(self, column: str) -> float:
+        """A correctness from 0 to 1; words like `true` and `no` too."""
+        value = self._get(column)
+        word = str(value).strip().lower()
+        if word in _TRUE or word in _FALSE:
+            return float(word in _TRUE)
+        try:
+            number = float(word)
+        except ValueError:
+            number = math.nan
+        if not 0 <= number <= 1:
+            raise self.error(f"{column!r} has to be a number from 0 to 1, not {value!r}")
+        return number
+
+    def error(self, what: str) -> UsageError:
+        """What is wrong with this row."""
+        return UsageError(f"{self.path.name!r}, line {self.line}: {what}.")
+
+    def _get(self, column: str) -> Any:
+        if column not in self.values:
+            known = ", ".join(map(repr, self.values))
+            raise self.error(f"there is no {column!r}, only {known or 'nothing'}")
+        return self.values[column]
+
+
+def _judged(row: _Row) -> JudgedAnswer:
+    right = row.values.get("right")
+    if not isinstance(right, bool):
+        raise row.error(f"'right' has to be true or false, not {right!r}")
+    logprobs = row.values.get("logprobs") or []
+    if not isinstance(logprobs, list) or not all(map(_is_logprob, logprobs)):
+        raise row.error("'logprobs' has to be a list of numbers, none above 0")
+    reason = row.values.get("finish_reason")
+    if reason is not None and reason not in get_args(FinishReason):
+        raise row.error(f"'finish_reason' is {reason!r}, none of {get_args(FinishReason)}")
+    answer = Completion(
+        text=row.text("text"),
+        logprobs=tuple(TokenLogprob("", float(value)) for value in logprobs),
+        finish_reason=cast("FinishReason | None", reason),
+    )
+    return JudgedAnswer(answer, right)
+
+
+def _is_logprob(value: object) -> bool:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and -math.inf < cast("float", value) <= 1e-6
+
+
+def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    try:
+        with _opened(path) as file:
+            names = [suffix.lower() for suffix in path.suffixes]
+            yield from _csv_rows(file) if ".csv" in names else _json_rows(path, file)
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{str(path)!r} cannot be read: {error}. Check the file.") from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
+    if path.suffix.lower() == ".gz":
+        with gzip.open(path, "rt", encoding="utf-8-sig", newline="") as file:
+            yield cast("TextIO", file)
+    else:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            yield file
+
+
+def _csv_rows(file: TextIO) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    csv.field_size_limit(_LONGEST_FIELD)
+    reader = csv.DictReader(file, strict=True)
+    for row in reader:
+        values = cast("dict[str, Any]", row)  # a short row has None, which the stubs do not know
+        yield reader.line_num, {name: value for name, value in values.items() if value is not None}
+
+
+def _json_rows(path: Path, file: TextIO) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for number, line in enumerate(file, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise UsageError(f"{path.name!r}, line {number} is not JSON: {error}.") from error
+        if not isinstance(row, dict):
+            raise UsageError(f"{path.name!r}, line {number} is no JSON object.")
+        yield number, row
