@@ -192,6 +192,15 @@ def test_a_policy_with_a_track_that_was_not_recorded_is_refused() -> None:
         replay([Recording("a", {"local": QUICK})], RACE)
 
 
+def test_two_turns_with_one_id_are_refused() -> None:
+    with pytest.raises(UsageError, match="2 turns have the id 'a'"):
+        replay(turn(QUICK) * 2, LOCAL)
+
+
+def test_nothing_to_replay_gives_nothing() -> None:
+    assert replay([], LOCAL) == []
+
+
 def _times(result: Result) -> tuple[float, float]:
     assert result.first_content_s is not None
     return round(result.first_content_s, 9), round(result.duration_s, 9)

@@ -9,6 +9,7 @@ rules give the same results, to the last digit.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -71,6 +72,7 @@ def replay(
     for what the scheduler itself draws (the jitter of a retry). Raises UsageError for a policy
     with a track that a recording has no play of.
     """
+    _require_own_ids(recordings)
     for recording in recordings:
         _require_plays(recording, policy)
     with _seeded(seed):
@@ -195,6 +197,16 @@ def _result(recording: Recording, outcome: Outcome, duration_s: float) -> Result
         cost_usd=sum(leg.cost_usd for leg in legs),
         score=score,
     )
+
+
+def _require_own_ids(recordings: Sequence[Recording]) -> None:
+    (most, times), *_ = Counter(recording.id for recording in recordings).most_common(1) or [
+        ("", 0)
+    ]
+    if times > 1:
+        raise UsageError(
+            f"{times} turns have the id {most!r}. Give each its own, or no ids at all."
+        )
 
 
 def _require_plays(recording: Recording, policy: Policy) -> None:
