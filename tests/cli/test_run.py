@@ -174,3 +174,28 @@ def test_ctrl_c_leaves_a_report_of_what_was_run(stage: Stage) -> None:
     assert process.returncode == 130
     assert told["stopped"] == "interrupted"
     assert [turn["reply"]["text"] for turn in told["scripts"][0]["turns"]] == ["one"]
+
+
+def test_a_recorded_run_plays_without_its_engine(stage: Stage) -> None:
+    tape, page = stage.folder / "tape.json", stage.folder / "page.html"
+    path = _script(stage, "good.yaml", GOOD)
+    done = stage.vanta("run", path, "--record", str(tape), "--html", str(page))
+    assert done.returncode == 0, done.stderr
+    assert page.read_text().startswith("<!doctype html>")
+    asked = len(stage.happened())
+    again = stage.vanta("run", path, "--replay", str(tape), "--json")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["scripts"][0]["turns"][0]["reply"]["text"] == "Paris it is"
+    assert len(stage.happened()) == asked
+    assert stage.vanta("run", path, "--replay", "x", "--record", "y").returncode == 2
+
+
+def test_two_runs_are_compared(stage: Stage) -> None:
+    path = _script(stage, "good.yaml", GOOD)
+    before = stage.folder / "before.json"
+    before.write_text(stage.vanta("run", path, "--json").stdout)
+    done = stage.vanta("run", path, "--against", str(before), COLUMNS="100")
+    assert "turns won by local" in done.stdout
+    before.write_text("[]")
+    done = stage.vanta("run", path, "--against", str(before), COLUMNS="300")
+    assert (done.returncode, "is no report" in done.stderr) == (2, True)

@@ -93,12 +93,22 @@ def print_json(data: Any) -> None:
     print(json.dumps(data, ensure_ascii=False, indent=2, default=str))
 
 
-def write_file(path: Path, text: str) -> None:
+def writing(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file that was asked for. Raises typer's usage error where that cannot be done."""
     try:
-        path.write_text(text, encoding="utf-8")
+        write(path)
     except OSError as error:
         raise typer.BadParameter(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def read_json(path: Path) -> Any:
+    """The JSON in a file that was named. Raises typer's usage error where there is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise typer.BadParameter(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise typer.BadParameter(f"{path} is no JSON: {error}.") from error
 
 
 def say(message: str, style: str = "dim") -> None:

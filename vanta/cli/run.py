@@ -19,6 +19,7 @@ from vanta.cli.turn_options import PolicyOption, TrackOption, check_choice
 if TYPE_CHECKING:
     from vanta.runtime import Opening, Runtime
     from vanta.scripts import RunOptions, RunReport, Script, Suite, TurnResult
+    from vanta.scripts.cassette import Player, Recorder
     from vanta.sync import SyncRuntime
 
     Verdict = tuple[Script, TurnResult]
@@ -59,6 +60,19 @@ def run(
     junit: Annotated[
         Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML.")
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a page with everything.")
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option("--against", metavar="FILE", help="Compare with the JSON of an earlier run."),
+    ] = None,
+    record: Annotated[
+        Path | None, typer.Option("--record", metavar="FILE", help="Keep what the engines say.")
+    ] = None,
+    replay: Annotated[
+        Path | None, typer.Option("--replay", metavar="FILE", help="Run without any engine.")
+    ] = None,
     json: output.JsonOption = False,
     config: output.ConfigOption = None,
 ) -> None:
@@ -69,22 +83,28 @@ def run(
     changed, 3 if not everything could be run.
     """
     check_choice(track, policy)
+    if record and replay:
+        raise typer.BadParameter("--record and --replay exclude each other: give one of them.")
     from vanta.scripts import RunOptions
 
+    before = output.read_json(against) if against else None
+    if against and not (isinstance(before, dict) and "figures" in before):
+        raise typer.BadParameter(f"{against} is no report: make one with `vanta run --json`.")
     choice = _Choice(scripts, words, tuple(tag or ()), last_failed, track, policy)
     options = RunOptions(
         parallel=parallel, repeat=repeat, max_cost_usd=max_cost, fail_fast=fail_fast
     )
-    report, interrupted = _run(choice, options, config, quiet=json)
-    _write(report.to_dict(), junit=junit)
+    report, interrupted = _run(choice, options, config, _Tapes(record, replay), quiet=json)
+    _write(report.to_dict(), before, junit=junit, html=html)
     if update:
         _update(report)
     if json:
         output.print_json(report.to_dict())
     else:
-        from vanta.cli.run_display import conclude
+        from vanta.cli.run_display import compare, conclude
 
         conclude(report)
+        compare(report.to_dict(), before)
     raise typer.Exit(output.ExitCode.INTERRUPTED if interrupted else report.exit_code)
 
 
@@ -120,25 +140,59 @@ class _Choice:
         return dataclasses.replace(script, track=self.track, policy=self.policy)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Tapes:
+    """The cassette to record on, or the one to play."""
+
+    record: Path | None
+    replay: Path | None
+
+    def load(self) -> Recorder | Player | None:
+        """What stands between scripts and engines. Raises ScriptError."""
+        from vanta.scripts.cassette import Player, Recorder, load_cassette
+
+        if self.replay:
+            return Player(load_cassette(self.replay))
+        return Recorder() if self.record else None
+
+    def save(self, tape: Recorder | Player | None) -> None:
+        """Keep what was recorded."""
+        from vanta.scripts.cassette import Recorder, save_cassette
+
+        if self.record and isinstance(tape, Recorder):
+            cassette = tape.cassette
+            output.writing(self.record, lambda path: save_cassette(cassette, path))
+
+
 def _run(
-    choice: _Choice, options: RunOptions, config: str | None, *, quiet: bool
+    choice: _Choice, options: RunOptions, config: str | None, tapes: _Tapes, *, quiet: bool
 ) -> tuple[RunReport, bool]:
     """The report, and whether Ctrl-C ended the run. What keeps it from running ends the command."""
     from vanta.errors import VantaError
     from vanta.scripts import Suite, check_names, exit_code_of
+    from vanta.scripts.cassette import Player
     from vanta.scripts.last_failed import remember
 
-    def opening() -> Opening:
-        return output.open_runtime(config)
-
     try:
+        tape = tapes.load()
+        player = tape if isinstance(tape, Player) else None
+
+        def opening() -> Opening:
+            if player is None:
+                return output.open_runtime(config)
+            return output.open_runtime(config, plugins=(player,), tracks=player.tracks)
+
         with opening() as runtime:
-            suite = Suite(runtime.runtime, choice.read(runtime.runtime), options, reopen=opening)
+            scripts = choice.read(runtime.runtime)
+            if player is not None:
+                scripts = [player.recast(script) for script in scripts]
+            suite = Suite(runtime.runtime, scripts, options, reopen=opening, tape=tape)
             for script in suite.scripts:
                 check_names(script, runtime.runtime)
             finished = _watch(suite, runtime, quiet=quiet)
             report = suite.report("" if finished else "interrupted")
             remember(report, runtime.config.data_dir)
+            tapes.save(tape)
             return report, not finished
     except VantaError as error:
         output.print_error(error)
@@ -160,12 +214,23 @@ def _watch(suite: Suite, runtime: SyncRuntime, *, quiet: bool) -> bool:
         return watched.watch(work, lambda verdict: display.show(*verdict))
 
 
-def _write(report: Mapping[str, Any], *, junit: Path | None) -> None:
+def _write(
+    report: Mapping[str, Any],
+    before: Mapping[str, Any] | None,
+    *,
+    junit: Path | None,
+    html: Path | None,
+) -> None:
     """Write the files that were asked for."""
+    from vanta.scripts.html import html as as_html
     from vanta.scripts.junit import junit as as_junit
 
     if junit:
-        output.write_file(junit, as_junit(report))
+        text = as_junit(report)
+        output.writing(junit, lambda path: path.write_text(text, encoding="utf-8"))
+    if html:
+        page = as_html(report, before=before)
+        output.writing(html, lambda path: path.write_text(page, encoding="utf-8"))
 
 
 def _update(report: RunReport) -> None:

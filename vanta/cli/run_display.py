@@ -6,7 +6,8 @@ of models and servers cannot steer it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
@@ -80,6 +81,26 @@ def conclude(report: RunReport) -> None:
         line = f"{passed} of {len(report.outcomes)} scripts passed in {seconds(report.duration_s)}"
         style = "bold green" if report.passed else "bold red"
         output.stdout().print(Text(f"{line}, {money(report.cost_usd)}", style), soft_wrap=True)
+
+
+def compare(report: Mapping[str, Any], before: Mapping[str, Any] | None) -> None:
+    """A table of an earlier run beside this one, or of a matrix's variants."""
+    from rich.table import Table
+
+    from vanta.scripts.comparison import rows, sides_of
+
+    sides = sides_of(report, before)
+    if len(sides) < 2:
+        return
+    table = Table("", box=None, header_style="")
+    for side in sides:
+        table.add_column(Text(output.harmless(side)), justify="right")
+    for row in rows(sides):
+        cells = [
+            Text(value, "green" if at in row.best else "") for at, value in enumerate(row.values)
+        ]
+        table.add_row(Text(row.name, "dim"), *cells)
+    output.stdout().print(table)
 
 
 def _line(outcome: Outcome) -> Text:

@@ -7,9 +7,9 @@ then is in the report, and what was not run is counted there; turns that are not
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
@@ -40,10 +40,22 @@ class RunOptions:
     fail_fast: bool = False
 
 
+class Tape(Protocol):
+    """What stands between scripts and engines: a recorder or a player."""
+
+    def wrap(self, script: Script, number: int) -> Wrap:
+        """What to put around the engines of one run of a script."""
+        ...
+
+    def turn_over(self, script: Script, number: int, turn: TurnResult) -> None:
+        """A turn of that run is over."""
+        ...
+
+
 class Suite:
     """Scripts to run; call `run` once, and `report` whenever.
 
-    wrap: makes for each run of a script what is put around its engines. reopen: see `ScriptRun`.
+    tape: what records the engines, or plays them. reopen: see `ScriptRun`.
     """
 
     def __init__(
@@ -53,12 +65,12 @@ class Suite:
         options: RunOptions | None = None,
         *,
         reopen: Reopen | None = None,
-        wrap: Callable[[Script, int], Wrap] | None = None,
+        tape: Tape | None = None,
     ) -> None:
         self._runtime = runtime
         self._options = options or RunOptions()
         self._reopen = reopen
-        self._wrap = wrap
+        self._tape = tape
         self._progress: Progress = _unheard
         self.scripts = [variant for script in scripts for variant in variants(script)]
         self._results: dict[int, dict[int, ScriptResult]] = {}
@@ -109,7 +121,7 @@ class Suite:
 
     async def _run(self, index: int, number: int) -> None:
         script = self.scripts[index]
-        wrap = self._wrap(script, number) if self._wrap else None
+        wrap = self._tape.wrap(script, number) if self._tape else None
         run = ScriptRun(
             self._runtime,
             repetition(script, number),
@@ -120,7 +132,7 @@ class Suite:
         why = "interrupted"
         try:
             async with run:
-                await self._turns(run)
+                await self._turns(run, number)
             why = self._stopped
         except VantaError as error:
             why = str(error)
@@ -130,9 +142,11 @@ class Suite:
         if self._options.fail_fast and not result.passed:
             self._stop(f"{result.title} failed, and one failure is enough")
 
-    async def _turns(self, run: ScriptRun) -> None:
+    async def _turns(self, run: ScriptRun, number: int) -> None:
         while not run.over and not self._stopped:
             result = await run.next()
+            if self._tape:
+                self._tape.turn_over(run.script, number, result)
             self._progress(run.script, result)
             self._spent_usd += result.cost_usd
             limit = self._options.max_cost_usd
