@@ -36,6 +36,7 @@ def test_the_router_is_scored_beside_its_baselines(data: Path) -> None:
         "mmlu: APGR of a random order",
         "mmlu: APGR of the oracle",
         "mmlu: off a share of 30%, mean of seeds",
+        "mmlu: off a share of 30% by thresholds that follow the traffic, mean of seeds",
         "mmlu: a decision, median",
     ]
     ranked = figures["mmlu: APGR"]

@@ -13,6 +13,7 @@ from vanta.routing.judgement_fitting import FittedGate, fit_gate
 from vanta.routing.metrics import apgr
 from vanta.routing.outcomes import JudgedAnswer, Outcome, read_answers, read_outcomes
 from vanta.routing.router import Contribution, Router
+from vanta.routing.share import ShareKeeper
 from vanta.routing.signals import Signals, signals
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "JudgedAnswer",
     "Outcome",
     "Router",
+    "ShareKeeper",
     "Signals",
     "apgr",
     "fit_gate",
