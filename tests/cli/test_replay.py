@@ -106,6 +106,22 @@ def test_the_plot_is_a_picture_of_all_policies(run: Run, tmp_path: Path) -> None
     assert {"local", "api", "race", "accuracy, % against USD for 1,000 turns"} <= texts
 
 
+def test_without_scores_the_plot_shows_how_soon_and_sooner_is_higher(
+    run: Run, tmp_path: Path
+) -> None:
+    measured = ("replay", "measured.csv", "--from", "local=p/small", "--from", "api=p/large")
+    path = tmp_path / "pareto.svg"
+    done = run(*measured, "-p", "local", "-p", "api", "--turns", "40", "--plot", str(path))
+    assert done.code == 0
+    elements = list(ET.parse(path).iter())  # noqa: S314 - our own file
+    assert any(
+        element.text == "p95 of first content, s against USD for 1,000 turns"
+        for element in elements
+    )
+    local, api = (float(dot.attrib["cy"]) for dot in elements if dot.tag.endswith("circle"))
+    assert local < api
+
+
 def test_columns_are_mapped_by_name(run: Run, tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text("first,end\n0.5,2\n")
     maps = ("--map", "local.ttft_s=first", "--map", "local.total_s=end")
