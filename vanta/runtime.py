@@ -171,6 +171,7 @@ class Runtime:
         prompt: the system prompt, if it is not the configured one. Raises TemplateError, too.
         """
         system = (prompt or self._prompt_of(user)).now()
+        told = system.defaults.sampling
         own = policy is None and track is None
         chosen = self._told_by(system) if own else self._policy(policy, track)
         plan = self._experience.resolve(chosen)
@@ -183,7 +184,7 @@ class Runtime:
             private_because=because,
             deadline_s=self.config.deadline_s if deadline_s is None else deadline_s,
             stall_timeout_s=self.config.stall_timeout_s,
-            sampling=merge_sampling(system.defaults.sampling, sampling or Sampling()),
+            sampling=merge_sampling(told, sampling) if sampling else told,
             tracks=self.tracks,
             off=self.off,
             system=system.text,

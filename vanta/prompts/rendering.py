@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import jinja2.nodes
 from jinja2.meta import find_referenced_templates
 
 from vanta.errors import TemplateError, UnknownName
@@ -23,24 +24,40 @@ from vanta.prompts.sandbox import PromptEnvironment
 class Renderer:
     """Renders templates that `find` knows by name."""
 
-    def __init__(self, find: Callable[[str], Template], limits: RenderLimits) -> None:
+    def __init__(
+        self,
+        find: Callable[[str], Template],
+        limits: RenderLimits,
+        environment: Callable[[jinja2.BaseLoader], PromptEnvironment] = PromptEnvironment,
+    ) -> None:
         self._find = find
         self._limits = limits
-        self._environment = PromptEnvironment(_Loader(find))
+        self._environment = environment(_Loader(find))
         self._references: dict[Path, tuple[Template, tuple[str, ...]]] = {}
 
     def variables(self, template: Template) -> Mapping[str, Variable]:
         """What rendering `template` takes. Where two files declare one name, the outer one's word
         counts."""
         found: dict[str, Variable] = {}
-        waiting, seen = [template], {template.name}
-        while waiting:
-            part = waiting.pop(0)
+        for part in self.parts(template):
             found = {**part.variables, **found}
-            names = [name for name in self._referenced(part) if name not in seen]
-            seen.update(names)
-            waiting += [self._part(template, name) for name in names]
         return found
+
+    def parts(self, template: Template) -> tuple[Template, ...]:
+        """`template` and all that it includes, extends or imports by a constant name."""
+        found = [template]
+        for part in found:
+            known = {each.name for each in found}
+            names = dict.fromkeys(self._referenced(part))
+            found += [self._part(template, name) for name in names if name not in known]
+        return tuple(found)
+
+    def parse(self, template: Template) -> jinja2.nodes.Template:
+        """The syntax tree of `template`. Raises TemplateError."""
+        try:
+            return self._environment.parse(template.source, template.name, str(template.path))
+        except (jinja2.TemplateSyntaxError, RecursionError) as error:
+            raise _explained(template, error) from error
 
     def compile(self, template: Template) -> None:
         """Compile `template` ahead of its first render. Raises TemplateError."""
@@ -75,11 +92,8 @@ class Renderer:
         """The names of what `template` includes, extends or imports, where they are constants."""
         known = self._references.get(template.path)
         if known is None or known[0] is not template:
-            try:
-                tree = self._environment.parse(template.source, template.name, str(template.path))
-            except (jinja2.TemplateSyntaxError, RecursionError) as error:
-                raise _explained(template, error) from error
-            names = tuple(name for name in find_referenced_templates(tree) if name)
+            found = find_referenced_templates(self.parse(template))
+            names = tuple(name for name in found if name)
             known = self._references[template.path] = (template, names)
         return known[1]
 

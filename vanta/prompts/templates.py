@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from vanta.prompts.front_matter import Template, Variable, is_of_type, parse_tem
 from vanta.prompts.limits import RenderLimits
 
 if TYPE_CHECKING:
+    from vanta.prompts.anatomy import Piece
     from vanta.prompts.rendering import Renderer
 
 Stamp = tuple[int, int, int]
@@ -99,6 +100,38 @@ class Templates:
         given = _plain(variables or {}, template)
         return self._renderer.render(template, self._values(template, given))
 
+    def pieces(self, name: str, variables: Mapping[str, Any] | None = None) -> tuple[Piece, ...]:
+        """The text of `render`, cut where it comes from another file or another variable.
+
+        Raises what `render` raises.
+        """
+        from vanta.prompts.anatomy import dissect
+
+        text = self.render(name, variables)
+        template = self.get(name)
+        values = self._values(template, variables or {})
+        return dissect(self.get, self.limits, template, values, text)
+
+    def check(self, name: str, given: Collection[str] = ()) -> tuple[str, ...]:
+        """What is wrong with template `name`, a sentence each; () if all is well.
+
+        given: variables that whoever renders it always gives, declared or not.
+        """
+        from vanta.prompts.checking import problems
+
+        return problems(self, self._renderer, name, given)
+
+    def undeclared(self, name: str) -> tuple[str, ...]:
+        """Variables that rendering `name` uses though nothing declares them. Raises as `variables`
+        does."""
+        from vanta.prompts.checking import undeclared
+
+        return tuple(found for found, _ in undeclared(self._renderer, self.get(name)))
+
+    def parts(self, name: str) -> tuple[Template, ...]:
+        """Template `name` and all that it includes or extends. Raises as `variables` does."""
+        return self._renderer.parts(self.get(name))
+
     def _values(self, template: Template, given: Mapping[str, Any]) -> dict[str, Any]:
         values = dict(given)
         for variable in self._renderer.variables(template).values():
@@ -119,12 +152,9 @@ class Templates:
         return Renderer(self.get, self.limits)
 
     def _find(self, name: str) -> Path | None:
-        parts = PurePosixPath(name).parts
-        if "\0" in name or "\\" in name or not parts or {"..", "/"} & set(parts):
-            return None
-        paths = (folder / f"{PurePosixPath(name)}{_SUFFIX}" for folder in self.folders)
-        for folder, path in zip(self.folders, paths, strict=True):
-            if _is_inside(path, folder):
+        for folder in self.folders:
+            path = place_for(name, folder)
+            if path and _is_inside(path, folder):
                 return path
         return None
 
@@ -190,6 +220,14 @@ def _stamp(path: Path) -> Stamp | None:
 
 def _stamp_of(stat: os.stat_result) -> Stamp:
     return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+def place_for(name: str, folder: Path) -> Path | None:
+    """The file that would be template `name` in `folder`; None for what cannot name one."""
+    parts = PurePosixPath(name).parts
+    if "\0" in name or "\\" in name or not parts or {"..", "/"} & set(parts):
+        return None
+    return folder / f"{PurePosixPath(name)}{_SUFFIX}"
 
 
 def is_partial(name: str) -> bool:
