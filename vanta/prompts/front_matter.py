@@ -25,7 +25,7 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
     "list": (list, tuple),
     "mapping": (Mapping,),
 }
-_FIELDS: Mapping[str, str] = {
+FIELDS: Mapping[str, str] = {
     "name": "string",
     "description": "string",
     "tags": "list",
@@ -97,7 +97,7 @@ def parse_template(name: str, path: Path, text: str) -> Template:
     except DocumentError as error:
         raise _error(path, error.place, error.reason) from error
     form = _Form(path, node)
-    form.check((), _FIELDS)
+    form.check((), FIELDS)
     if node.value.get("name", name) != name:
         problem = f"'name' is {node.value['name']!r}, but the file's place makes it {name!r}"
         form.fail(("name",), problem + ". Remove the line or move the file.")

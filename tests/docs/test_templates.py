@@ -1,0 +1,66 @@
+"""The page on templates is true: its template is fine and does what the page says of it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.as_user import Run, user
+from vanta.prompts.defaults import SAMPLING
+from vanta.prompts.front_matter import FIELDS
+from vanta.prompts.limits import RenderLimits
+
+PAGE = (Path(__file__).parents[2] / "docs" / "templates.md").read_text(encoding="utf-8")
+
+
+def block(language: str) -> str:
+    (found,) = re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+    return str(found)
+
+
+@pytest.fixture
+def vanta(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Run]:
+    with user(tmp_path, monkeypatch, capfd) as run:
+        yield run
+
+
+def test_the_template_works_in_the_project_as_it_is_configured(vanta: Run, tmp_path: Path) -> None:
+    path = tmp_path / ".vanta" / "templates" / "system" / "shop.j2"
+    path.parent.mkdir(parents=True)
+    path.write_text(block("jinja"), encoding="utf-8")
+    (tmp_path / "vanta.toml").write_text(block("toml"), encoding="utf-8")
+    assert tomllib.loads(block("toml"))["system"] == "shop"
+    done = vanta("templates", "check", "system/shop")
+    assert done.code == 0, done.said
+    done = vanta("templates", "render", "system/shop")
+    assert done.out.startswith("You are Vanta, the assistant of Ada's Books.\nBe brief and kind.\n")
+    assert "Open on Monday: 9 to 18.\n" in done.out
+    assert (
+        "shop (in use) Answers for the shop's customers. project" in vanta("templates", "list").said
+    )
+
+
+def test_every_command_works(
+    vanta: Run, smollm2_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VANTA_TRACKS__LOCAL__MODEL", str(smollm2_path))
+    for line in block("console").splitlines():
+        done = vanta(*shlex.split(line.removeprefix("$ vanta ")))
+        assert done.code == 0, (line, done.said)
+
+
+def test_the_fields_and_the_limits_are_all_told() -> None:
+    table = PAGE.partition("## Front matter")[2].partition("## ")[0]
+    assert {*FIELDS, *SAMPLING} <= set(re.findall(r"`(\w+)`", table))
+    limits = RenderLimits()
+    told = (
+        f"{limits.steps:,} steps, {limits.seconds:g} seconds and {limits.characters:,} characters"
+    )
+    assert told in " ".join(PAGE.split())
