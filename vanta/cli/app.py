@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = {
     "ask": "Ask one question and print the reply.",
     "chat": "Talk, with the reply as it is written.",
     "run": "Run scripted conversations and judge the replies.",
+    "scripts": "Begin, check and describe scripted conversations.",
     "demo": "See both tracks race, cascade and take over.",
     "models": "List, inspect, fetch and verify models.",
     "engines": "List engines and what they can do.",

@@ -40,6 +40,9 @@ def chat(
     user: UserOption = "default",
     private: PrivateOption = False,
     deadline: DeadlineOption = None,
+    save: Annotated[
+        Path | None, typer.Option("--save", metavar="FILE", help="Keep it as a script.")
+    ] = None,
     config: output.ConfigOption = None,
 ) -> None:
     """Talk, with the reply as it is written.

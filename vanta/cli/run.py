@@ -87,15 +87,13 @@ def run(
         raise typer.BadParameter("--record and --replay exclude each other: give one of them.")
     from vanta.scripts import RunOptions
 
-    before = output.read_json(against) if against else None
-    if against and not (isinstance(before, dict) and "figures" in before):
-        raise typer.BadParameter(f"{against} is no report: make one with `vanta run --json`.")
+    before = read_report(against) if against else None
     choice = _Choice(scripts, words, tuple(tag or ()), last_failed, track, policy)
     options = RunOptions(
         parallel=parallel, repeat=repeat, max_cost_usd=max_cost, fail_fast=fail_fast
     )
     report, interrupted = _run(choice, options, config, _Tapes(record, replay), quiet=json)
-    _write(report.to_dict(), before, junit=junit, html=html)
+    write_report(report.to_dict(), before, junit=junit, html=html)
     if update:
         _update(report)
     if json:
@@ -214,7 +212,15 @@ def _watch(suite: Suite, runtime: SyncRuntime, *, quiet: bool) -> bool:
         return watched.watch(work, lambda verdict: display.show(*verdict))
 
 
-def _write(
+def read_report(path: Path) -> dict[str, Any]:
+    """A report that was saved. Raises typer's usage error for a file that is none."""
+    report = output.read_json(path)
+    if not isinstance(report, dict) or not {"figures", "scripts", "outcomes"} <= report.keys():
+        raise typer.BadParameter(f"{path} is no report: make one with `vanta run --json`.")
+    return report
+
+
+def write_report(
     report: Mapping[str, Any],
     before: Mapping[str, Any] | None,
     *,

@@ -90,7 +90,7 @@ def _comparison(title: str, sides: Mapping[str, Mapping[str, Any]]) -> Iterator[
         name: (one["pass_rate"] or 0.0, f"{one['pass_rate'] or 0:.0%}")
         for name, one in sides.items()
     }
-    yield bars(rates, title="turns that passed")
+    yield bars(rates, title="turns that passed", full=1.0)
 
 
 def _table(lines: Sequence[Row], sides: Sequence[str]) -> str:

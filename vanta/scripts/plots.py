@@ -34,9 +34,10 @@ def dots(rows: Mapping[str, Sequence[Point]], *, unit: str, title: str) -> str:
     return _svg(body, 14 + _ROW * len(rows) + 26, title)
 
 
-def bars(rows: Mapping[str, tuple[float, str]], *, title: str) -> str:
-    """A bar for each label: its length and what stands beside it."""
-    most = max((value for value, _ in rows.values()), default=0.0)
+def bars(rows: Mapping[str, tuple[float, str]], *, title: str, full: float | None = None) -> str:
+    """A bar for each label: its length and what stands beside it; full: the longest there can be,
+    None for the longest there is."""
+    most = full or max((value for value, _ in rows.values()), default=0.0)
     if most <= 0:
         return ""
     body = []

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from vanta.engine import EngineContext
 from vanta.errors import ScriptError
+from vanta.money import price_of
 from vanta.scripts.model import UpstreamPlan
 from vanta.track import Price, Track
 
@@ -50,9 +51,7 @@ async def stand_in(runtime: Runtime) -> AsyncIterator[tuple[Track, Direct]]:
         engine = factory.create(factory.options.model_validate(options), context)
         track = Track(TRACK, engine)
         if configured:
-            price = Price(
-                configured.input_usd_per_mtok or 0.0, configured.output_usd_per_mtok or 0.0
-            )
+            price = price_of(configured) or Price()
             track = Track(TRACK, engine, configured.window, configured.reply_reserve, price=price)
 
         def direct(plan: UpstreamPlan) -> None:

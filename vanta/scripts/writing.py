@@ -1,0 +1,61 @@
+"""Writes scripts: a first one to begin with, and one of a conversation that was had.
+
+Invariant: what is written loads again, and says what was said to the letter.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+
+from vanta.events import Reply
+
+_MODELINE = "# An editor that knows JSON Schema completes this: vanta scripts schema > script.json\n"
+_NEW = """\
+# Run it with: vanta run {file}
+{modeline}name: {name}
+description: What this conversation has to show.
+tags: [smoke]
+sampling:
+  temperature: 0
+turns:
+  - say: Hello!
+    expect:
+      contains: Hello
+      max_seconds: 60
+  - say: What did I say first?
+    expect:
+      not_contains: "I don't know"
+"""
+
+
+def new_script(name: str, file: str) -> str:
+    """A script to begin with, in YAML."""
+    return _NEW.format(name=json.dumps(name), file=file, modeline=_MODELINE)
+
+
+def script_of(name: str, turns: Sequence[tuple[str, Reply]], *, private: bool = False) -> str:
+    """The script, in YAML, of a conversation: what was said, and of each reply its track and that
+    it may be as long as it was; what a reply must say is for a person to choose among its words.
+    """
+    lines = [f"name: {json.dumps(name, ensure_ascii=False)}"]
+    lines += ["private: true"] if private else []
+    lines += ["turns:"]
+    for say, reply in turns:
+        lines.append(f"  - say: {_scalar(say)}")
+        lines += [f"    # {line}" for line in _commented(reply.text)]
+        lines += ["    expect:", f"      track: {json.dumps(reply.track)}"]
+        if reply.usage:
+            lines.append(f"      max_tokens: {2 * max(1, reply.usage.output_tokens)}")
+    return "\n".join(lines) + "\n"
+
+
+def _scalar(text: str) -> str:
+    # What YAML prints differs from what JSON does: every character beyond ASCII is written out.
+    plain = text.isprintable() and "\N{NEXT LINE}" not in text
+    return json.dumps(text, ensure_ascii=not plain)
+
+
+def _commented(text: str) -> list[str]:
+    return [re.sub("[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd]", "?", line) for line in text.splitlines()]
