@@ -51,6 +51,7 @@ class Stage:
     hard: bool | None = None
     retries: int = 0
     experience: Experience = field(default_factory=Experience)
+    earliest_s: Mapping[str, float] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     race: Race | None = None
 
@@ -70,6 +71,7 @@ class Stage:
             may_hedge=self.experience.may_hedge(self.policy),
             retries=self.retries,
             experience=self.experience,
+            earliest_s=self.earliest_s,
         )
         self.race = Race(plan, self.events.append)
         return await self.race.run()

@@ -149,6 +149,34 @@ def test_retry_after_blocks_the_track_until_then() -> None:
     assert health.refusal(5.0) is None
 
 
+def test_an_open_breaker_asks_a_turn_without_another_track_for_no_wait() -> None:
+    health = failing(3)
+    assert health.refusal(3.0)
+    assert health.wait_s(3.0) == 0.0
+
+
+@pytest.mark.anyio
+async def test_a_track_that_may_not_be_asked_in_time_fails_the_turn_at_once() -> None:
+    engine = ScriptedEngine("never")
+    stage = Stage(LOCAL, {"local": engine}, deadline_s=30, earliest_s={"local": 60.0})
+    failure = (await stage.run()).failure
+    assert failure is not None
+    (error,) = failure.exceptions
+    assert isinstance(error, EngineError)
+    assert error.kind is ErrorKind.RATE_LIMITED
+    assert error.retry_after_s == pytest.approx(60, abs=5)
+    assert engine.runs == []
+
+
+@pytest.mark.anyio
+async def test_a_track_that_may_be_asked_in_time_is_asked_then() -> None:
+    engine = ScriptedEngine("there")
+    stage = Stage(LOCAL, {"local": engine}, deadline_s=30, earliest_s={"local": 0.05})
+    outcome = await stage.run()
+    assert outcome.text == "there"
+    assert outcome.legs[0].started_s >= 0.05
+
+
 @pytest.mark.anyio
 async def test_a_race_tells_what_it_saw_of_each_track() -> None:
     experience = Experience(HealthRule(failures=1, cooldown_s=60))

@@ -25,6 +25,20 @@ def too_late(track: Track, deadline_s: float) -> EngineError:
     return error
 
 
+def told_to_wait(track: Track, wait_s: float) -> EngineError:
+    """The error of a track whose server asked to wait for longer than the turn may take."""
+    error = EngineError(
+        ErrorKind.RATE_LIMITED,
+        f"the server asked to wait for another {wait_s:.1f} s, longer than the turn may take",
+        engine=track.engine.name,
+        model=track.engine.model,
+        suggestion="Ask again then, or choose a policy with another track.",
+        retry_after_s=wait_s,
+    )
+    error.track = track.name
+    return error
+
+
 def turned_down(leg: Leg) -> EngineError:
     """The error of a leg whose answer the gate did not want."""
     why = leg.verdict.why if leg.verdict else "no verdict"

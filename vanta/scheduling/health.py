@@ -2,7 +2,8 @@
 
 A circuit breaker per track (Nygard, "Release It!"): after `failures` failures in a row it is open
 for `cooldown_s`, then one turn may probe; a success closes it, a failure opens it for twice as
-long, up to `longest_s`. A server's Retry-After blocks its track for every session until then.
+long, up to `longest_s`. A breaker only spares turns that have another track; a turn that has no
+other tries all the same. A server's Retry-After is kept by every session, whoever it was said to.
 Invariant: only what a turn really saw changes a track's health; a leg that was cancelled says
 nothing. Times are on the event loop's clock.
 """
@@ -41,30 +42,31 @@ class TrackHealth:
 
     rule: HealthRule = field(default_factory=HealthRule)
     failures: int = 0
-    blocked_until: float = 0.0
-    why: str = ""
+    open_until: float = 0.0
+    retry_at: float = 0.0
     _cooldown_s: float = 0.0
     _probing: bool = False
 
     def refusal(self, now: float) -> str | None:
-        """Why the track should not be asked now, None if it may be."""
-        if now < self.blocked_until:
-            return f"{self.why}; tried again in {self.blocked_until - now:.1f} s"
-        if self._probing:
-            return f"{self.why}; another turn is trying it"
-        return None
+        """Why the track should not be asked now while there are others, None if it may be."""
+        if now < self.retry_at:
+            return f"the server asked to wait; tried again in {self.retry_at - now:.1f} s"
+        why = f"it failed {self.failures} times in a row"
+        if now < self.open_until:
+            return f"{why}; tried again in {self.open_until - now:.1f} s"
+        return f"{why}; another turn is trying it" if self._probing else None
 
     def wait_s(self, now: float) -> float:
-        """Seconds until the track may be asked."""
-        return max(0.0, self.blocked_until - now)
+        """Seconds that the server asked to wait: kept even if there is no other track."""
+        return max(0.0, self.retry_at - now)
 
     def ask(self, now: float) -> None:
         """A turn asks the track; if the breaker was open this is the probe."""
-        self._probing = self._is_open and now >= self.blocked_until
+        self._probing = self._cooldown_s > 0 and now >= self.open_until
 
     def succeeded(self) -> None:
         """The track answered: the breaker closes."""
-        self.failures, self.blocked_until, self._cooldown_s, self.why = 0, 0.0, 0.0, ""
+        self.failures, self.open_until, self.retry_at, self._cooldown_s = 0, 0.0, 0.0, 0.0
         self._probing = False
 
     def failed(self, error: EngineError, now: float) -> None:
@@ -77,19 +79,11 @@ class TrackHealth:
             self._cooldown_s = min(
                 self.rule.longest_s, self._cooldown_s * 2 or self.rule.cooldown_s
             )
-            self._block(now + self._cooldown_s, f"it failed {self.failures} times in a row")
+            self.open_until = now + self._cooldown_s
         if error.retry_after_s:
-            self._block(now + error.retry_after_s, "the server asked to wait")
+            self.retry_at = max(self.retry_at, now + error.retry_after_s)
         self._probing = False
 
     def unknown(self) -> None:
         """The track was stopped before it could show anything."""
         self._probing = False
-
-    @property
-    def _is_open(self) -> bool:
-        return self._cooldown_s > 0
-
-    def _block(self, until: float, why: str) -> None:
-        if until > self.blocked_until:
-            self.blocked_until, self.why = until, why

@@ -5,6 +5,7 @@ Invariant: a plan is frozen; everything that a race may ask of the rest of vanta
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -15,7 +16,7 @@ from vanta.messages import FinishReason
 from vanta.scheduling.experience import Experience
 from vanta.scheduling.gate import Gate, SignalsGate
 from vanta.scheduling.leg import Leg
-from vanta.scheduling.policy import Policy
+from vanta.scheduling.policy import LegPlan, Policy
 from vanta.scheduling.purse import Purse
 from vanta.scheduling.starts import MayHedge
 from vanta.track import Track
@@ -76,3 +77,11 @@ class Outcome:
     first_content_s: float | None
     legs: tuple[Leg, ...]
     failure: AllTracksFailed | None = None
+
+
+def not_before(plan: LegPlan, earliest_s: Mapping[str, float]) -> LegPlan:
+    """`plan`, but not by the clock before its track may be asked."""
+    earliest = earliest_s.get(plan.track, 0.0)
+    if plan.start_after_s is None or plan.start_after_s >= earliest:
+        return plan
+    return dataclasses.replace(plan, start_after_s=earliest)

@@ -7,6 +7,7 @@ can. Invariant: a `Policy` is frozen and self-contained; `adapt` makes a variant
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -40,6 +41,11 @@ class LegPlan:
     commit_on: CommitOn = "first_content"
     hold_s: float | None = 0.0
     amends: bool = False
+
+    @property
+    def held_until_s(self) -> float:
+        """`hold_s` as a number: infinite for None."""
+        return math.inf if self.hold_s is None else self.hold_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,9 +26,8 @@ so nothing is locked. Time is the event loop's clock, so a virtual clock replays
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import anyio
 from anyio.abc import TaskGroup
@@ -38,12 +37,12 @@ from vanta.errors import AllTracksFailed, EngineError, NoTrack
 from vanta.events import Event
 from vanta.messages import Delta, FinishReason
 from vanta.scheduling.agreement import disagreement
-from vanta.scheduling.failures import backoff_s, stalled, too_late, turned_down
+from vanta.scheduling.failures import backoff_s, stalled, told_to_wait, too_late, turned_down
 from vanta.scheduling.gate import Verdict
 from vanta.scheduling.health import RETRYABLE
 from vanta.scheduling.leg import Leg
 from vanta.scheduling.log import TurnLog
-from vanta.scheduling.plan import Outcome, Preparer, RacePlan
+from vanta.scheduling.plan import Outcome, Preparer, RacePlan, not_before
 from vanta.scheduling.policy import LegPlan
 from vanta.scheduling.starts import Starts
 from vanta.scheduling.takeover import Seam
@@ -52,6 +51,8 @@ from vanta.track import Track
 
 __all__ = ["Outcome", "Preparer", "Race", "RacePlan", "too_late"]
 
+TICK_S = 1e-6
+"""The shortest sleep: a clock that stands still between events has to be moved past a timer."""
 EARLY_EXIT_EVERY = 8
 """Deltas between two looks of the gate at an unfinished answer."""
 
@@ -65,7 +66,7 @@ class Race:
     def __init__(self, plan: RacePlan, emit: Callable[[Event], None]) -> None:
         self._plan = plan
         self.purse = plan.purse
-        able = [_not_before(leg, plan.earliest_s) for leg in plan.policy.legs]
+        able = [not_before(leg, plan.earliest_s) for leg in plan.policy.legs]
         able = [leg for leg in able if leg.track in plan.tracks]
         if not able:
             raise NoTrack(plan.policy.name, plan.skipped)
@@ -91,7 +92,7 @@ class Race:
             while self._outcome is None:
                 # No await lies between the step and this line: no call for a new look is lost.
                 self._wake = anyio.Event()
-                with anyio.move_on_after(self._next_timer_s() - self.now()):
+                with anyio.move_on_after(max(TICK_S, self._next_timer_s() - self.now())):
                     await self._wake.wait()
                 self._advance()
         assert self._outcome is not None  # noqa: S101 - the loop above ends only with one
@@ -222,7 +223,7 @@ class Race:
             return leg.verdict.why if leg.verdict and leg.verdict.accepted else None
         if not (leg.has_content or leg.finished):
             return None
-        held_s = _hold(leg.plan)
+        held_s = leg.plan.held_until_s
         if self.now() >= held_s:
             return f"no rival spoke within {held_s:g} s" if held_s else "first content"
         return None if self._rivals_before(leg) else "no rival is left"
@@ -230,7 +231,7 @@ class Race:
     def _rivals_before(self, held: Leg) -> bool:
         """Whether a leg with a shorter hold than `held` may still speak."""
         rivals = [*(leg.plan for leg in self._alive()), *self._starts.timed]
-        return any(_hold(plan) < _hold(held.plan) for plan in rivals)
+        return any(plan.held_until_s < held.plan.held_until_s for plan in rivals)
 
     def _commit(self, leg: Leg, why: str) -> None:
         """Bind the turn to `leg`: stop the others, show what it has."""
@@ -288,7 +289,7 @@ class Race:
         timers += self._starts.next_s()
         timers += [self._stalls_at(leg) for leg in self._alive()]
         if self._committed is None:
-            holds = [_hold(leg.plan) for leg in self._alive()]
+            holds = [leg.plan.held_until_s for leg in self._alive()]
             timers += [held_s for held_s in holds if held_s > self.now()]
         return min(timers)
 
@@ -414,13 +415,18 @@ class Race:
             passing = leg.error is not None and leg.error.kind in RETRYABLE
             if passing and attempt <= self._plan.retries and at_s < self._plan.deadline_s:
                 self._starts.add(leg.plan, at_s)
-        return bool(self._starts.timed)
+        return self._some_will_start()
 
     def _causes(self) -> list[EngineError]:
         """Why each leg of the turn gave no answer; of those that never began, the deadline."""
         causes = [leg.error or turned_down(leg) for leg in self._legs if leg.error or leg.verdict]
-        late = list(self._plan.tracks.values())
-        return causes or [too_late(track, self._plan.deadline_s) for track in late]
+        return causes or [self._never_asked(track) for track in self._plan.tracks.values()]
+
+    def _never_asked(self, track: Track) -> EngineError:
+        wait_s = self._plan.earliest_s.get(track.name, 0.0)
+        if wait_s >= self._plan.deadline_s:
+            return told_to_wait(track, wait_s - self.now())
+        return too_late(track, self._plan.deadline_s)
 
     def _end(
         self, leg: Leg | None, reason: FinishReason | None, failure: AllTracksFailed | None = None
@@ -432,15 +438,3 @@ class Race:
                 self._dismiss(running)
         first = self._log.first_content_s
         self._outcome = Outcome(self._log.shown, leg, reason, first, self.legs, failure)
-
-
-def _hold(plan: LegPlan) -> float:
-    return math.inf if plan.hold_s is None else plan.hold_s
-
-
-def _not_before(plan: LegPlan, earliest_s: Mapping[str, float]) -> LegPlan:
-    """`plan`, but not by the clock before its track may be asked."""
-    earliest = earliest_s.get(plan.track, 0.0)
-    if plan.start_after_s is None or plan.start_after_s >= earliest:
-        return plan
-    return dataclasses.replace(plan, start_after_s=earliest)
