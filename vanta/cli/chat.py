@@ -7,7 +7,8 @@ is said and the chat goes on.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -62,7 +63,21 @@ def chat(
             _pin(talk, track)
         load(runtime, talk.track)
         _greet(talk)
-        _converse(talk)
+        try:
+            _converse(talk)
+        finally:
+            if save and talk.replies:
+                _save(talk, save)
+
+
+def _save(talk: Talk, path: Path) -> None:
+    """Keep the conversation as a script."""
+    from vanta.scripts.writing import script_of
+
+    turns = list(zip(talk.said, talk.replies, strict=True))
+    text = script_of(path.name.partition(".")[0], turns, private=talk.session.private)
+    output.writing(path, lambda file: file.write_text(text, encoding="utf-8"))
+    output.say(f"kept as {path}: add what has to hold, then `vanta run {path}`")
 
 
 def _pin(talk: Talk, track: str) -> None:
@@ -129,6 +144,7 @@ def reply_to(talk: Talk, message: str) -> None:
         def show(event: Event) -> None:
             screen.show(event)
             if isinstance(event, TurnFinished):
+                talk.said.append(message)
                 talk.replies.append(event.reply)
 
         watched: Interruptible[Event] = Interruptible(talk.runtime.portal)

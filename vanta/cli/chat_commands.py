@@ -28,6 +28,7 @@ class Talk:
     session: Session
     policy: str | None = None
     track: str | None = None
+    said: list[str] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
     over: bool = False
 

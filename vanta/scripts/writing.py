@@ -11,7 +11,9 @@ from collections.abc import Sequence
 
 from vanta.events import Reply
 
-_MODELINE = "# An editor that knows JSON Schema completes this: vanta scripts schema > script.json\n"
+_MODELINE = (
+    "# An editor that knows JSON Schema completes this: vanta scripts schema > script.json\n"
+)
 _NEW = """\
 # Run it with: vanta run {file}
 {modeline}name: {name}
@@ -52,9 +54,8 @@ def script_of(name: str, turns: Sequence[tuple[str, Reply]], *, private: bool = 
 
 
 def _scalar(text: str) -> str:
-    # What YAML prints differs from what JSON does: every character beyond ASCII is written out.
-    plain = text.isprintable() and "\N{NEXT LINE}" not in text
-    return json.dumps(text, ensure_ascii=not plain)
+    quoted = json.dumps(text, ensure_ascii=False)
+    return _UNWRITABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", quoted)
 
 
 def _commented(text: str) -> list[str]:
