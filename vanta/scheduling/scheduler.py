@@ -158,8 +158,12 @@ class Race:
             self._try_commit()
         if self._committed and self._committed.finished:
             self._settle(self._committed)
-        elif self._committed is None and not self._alive() and not self._starts.timed:
+        elif self._committed is None and not self._alive() and not self._some_will_start():
             self._nothing_left()
+
+    def _some_will_start(self) -> bool:
+        """Whether the clock will begin another leg in time."""
+        return any(at_s < self._plan.deadline_s for at_s in self._starts.next_s())
 
     def _alive(self) -> list[Leg]:
         return [leg for leg in self._legs if leg.answerable]
