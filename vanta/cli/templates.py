@@ -74,7 +74,7 @@ def list_templates(json: output.JsonOption = False, config: output.ConfigOption 
     for each in found:
         for path in each["hides"]:
             tables.line(f"{each['name']} of {each['path']} hides {path}")
-    for each in shown:
+    for each in found:
         if each["problem"]:
             tables.line(f"broken: {each['problem']}")
 
