@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from vanta.scripts import Expectation
 
-app = typer.Typer(help="Begin, check and describe scripts.", no_args_is_help=True)
+app = typer.Typer(help="Begin, check and describe scripted conversations.", no_args_is_help=True)
 
 
 @app.command()

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 
 from vanta.events import Reply
 
-_MODELINE = (
-    "# An editor that knows JSON Schema completes this: vanta scripts schema > script.json\n"
-)
+_MODELINE = "# An editor that knows JSON Schema completes it: vanta scripts schema > script.json\n"
+_UNWRITABLE = re.compile("[\x7f-\xa0\u2028\u2029\ufeff\ufffe\uffff]")
 _NEW = """\
 # Run it with: vanta run {file}
 {modeline}name: {name}
