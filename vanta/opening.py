@@ -25,6 +25,8 @@ from vanta.money import Caps, Ledger, listed_prices, price_of, this_process
 from vanta.plugins import PluginSet
 from vanta.prompts import Templates
 from vanta.resources import templates_dir
+from vanta.routing import CalibratedGate, Router
+from vanta.scheduling.gate import Gate
 from vanta.scheduling.policy import Policy
 from vanta.store import Store, sqlite_url
 from vanta.track import Price, Track
@@ -44,6 +46,8 @@ class Parts:
     plugins: PluginSet
     observers: tuple[Observer, ...]
     policies: Mapping[str, Policy]
+    gates: Mapping[str, Gate]
+    router: Router
     models: ModelStore
     templates: Templates
     store: Store
@@ -66,7 +70,8 @@ def gather(source: Any, extra_plugins: Iterable[object], overrides: Mapping[str,
         config.plugins.allow, strict=config.plugins.strict, extra=tuple(extra_plugins)
     )
     observers = plugins.observers(loaded.as_dict()) + telemetry.observers(enabled=config.telemetry)
-    policies = _policies(config, plugins)
+    gates = fitted_gates(config, plugins)
+    policies = _policies(config, plugins, gates)
     if config.policy not in policies:
         raise UnknownName("policy", config.policy, policies, hint=plugins.advice())
     templates = prompt_templates(loaded, plugins)
@@ -78,6 +83,8 @@ def gather(source: Any, extra_plugins: Iterable[object], overrides: Mapping[str,
         plugins=plugins,
         observers=observers,
         policies=policies,
+        gates=gates,
+        router=fitted_router(config),
         models=models,
         templates=templates,
         store=store,
@@ -96,6 +103,29 @@ def open_store(config: Config) -> tuple[Store, Ledger]:
     except StoreError:
         store.close()
         raise
+
+
+def fitted_router(config: Config) -> Router:
+    """The router that `vanta route fit` wrote into the data directory, else a guess by length.
+
+    Raises UsageError for a broken file.
+    """
+    path = config.data_dir / "router.json"
+    if not path.is_file():
+        return Router.unfitted()
+    router = Router.load(path)
+    router.check()
+    return router
+
+
+def fitted_gates(config: Config, plugins: PluginSet) -> dict[str, Gate]:
+    """All gates: vanta's own, those of plugins, and the one that `vanta gate fit` calibrated.
+
+    Raises UsageError for a broken file, PluginError for a plugin that claims the name.
+    """
+    plugins.gates.refuse({CalibratedGate.name})
+    path = config.data_dir / "gate.json"
+    return {**plugins.gates, CalibratedGate.name: CalibratedGate(path if path.is_file() else None)}
 
 
 def model_store(config: Config, plugins: PluginSet) -> ModelStore:
@@ -227,14 +257,14 @@ def _library_missing(factory: EngineFactory) -> str | None:
     return f"engine {factory.name!r} needs the library {factory.requires!r}.{install}"
 
 
-def _policies(config: Config, plugins: PluginSet) -> dict[str, Policy]:
+def _policies(config: Config, plugins: PluginSet, gates: Mapping[str, Gate]) -> dict[str, Policy]:
     variants = {
         name: variant.to_policy(name, plugins.policies) for name, variant in config.policies.items()
     }
     policies = {**plugins.policies, **variants}
     for policy in policies.values():
-        if policy.gate:
-            plugins.gates[policy.gate.use]
+        if policy.gate and policy.gate.use not in gates:
+            raise UnknownName("gate", policy.gate.use, gates, hint=plugins.advice())
     return policies
 
 

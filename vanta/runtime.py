@@ -32,6 +32,7 @@ from vanta.opening import Parts, gather, make_tracks
 from vanta.plugins import PluginSet
 from vanta.privacy import reason_to_be_private
 from vanta.prompts import LivePrompts, Rendered, SystemPrompt, Templates
+from vanta.routing import ShareKeeper
 from vanta.scheduling.experience import Experience
 from vanta.scheduling.health import HealthRule
 from vanta.scheduling.policy import LegPlan, Policy
@@ -66,6 +67,7 @@ class Runtime:
         )
         self._recent: OrderedDict[tuple[str, str], Conversation] = OrderedDict()
         self._detectors = [parts.plugins.detectors[name] for name in parts.config.privacy.detect]
+        self._shares: dict[str, ShareKeeper] = {}
         breaker = parts.config.breaker
         self._experience = Experience(HealthRule(breaker.failures, breaker.cooldown_s))
         self._prompts = LivePrompts(parts.templates)
@@ -179,7 +181,7 @@ class Runtime:
         because = None if private else reason_to_be_private(text, self._detectors)
         return TurnSettings(
             policy=plan,
-            gate=self.plugins.gates[rule.use if rule else "signals"],
+            gate=self._parts.gates[rule.use if rule else "signals"],
             private=private or bool(because),
             private_because=because,
             deadline_s=self.config.deadline_s if deadline_s is None else deadline_s,
@@ -257,7 +259,11 @@ class Runtime:
 
     def _is_hard(self, text: str, policy: Policy) -> bool | None:
         """The router's word on a message, None if the policy does not ask it."""
-        return None
+        if not policy.routes:
+            return None
+        if policy.name not in self._shares:
+            self._shares[policy.name] = ShareKeeper(self._parts.router, policy.route_share)
+        return self._shares[policy.name].is_hard(text)
 
     def _ask_to_verify(self, question: str, answer: str) -> str:
         variables = {"question": question, "answer": answer}
