@@ -32,7 +32,7 @@ from vanta.opening import Parts, gather, make_tracks
 from vanta.plugins import PluginSet
 from vanta.privacy import reason_to_be_private
 from vanta.prompts import LivePrompts, Rendered, SystemPrompt, Templates
-from vanta.routing import ShareKeeper
+from vanta.routing import Shares
 from vanta.scheduling.experience import Experience
 from vanta.scheduling.health import HealthRule
 from vanta.scheduling.policy import LegPlan, Policy
@@ -67,7 +67,7 @@ class Runtime:
         )
         self._recent: OrderedDict[tuple[str, str], Conversation] = OrderedDict()
         self._detectors = [parts.plugins.detectors[name] for name in parts.config.privacy.detect]
-        self._shares: dict[str, ShareKeeper] = {}
+        self._shares = Shares(parts.router)
         breaker = parts.config.breaker
         self._experience = Experience(HealthRule(breaker.failures, breaker.cooldown_s))
         self._prompts = LivePrompts(parts.templates)
@@ -193,7 +193,7 @@ class Runtime:
             ask_to_continue=self._ask_to_continue,
             ask_to_verify=self._ask_to_verify,
             experience=self._experience,
-            hard=self._is_hard(text, plan),
+            hard=self._shares.is_hard(text, plan),
             retries=self.config.retries,
             ledger=self.ledger,
         )
@@ -256,14 +256,6 @@ class Runtime:
         """The system prompt for `user`; `system` and `variables` as for `session`."""
         values = {"user": user, **self.config.variables, **(variables or {})}
         return self._prompts.prompt(f"system/{system or self.config.system}", values)
-
-    def _is_hard(self, text: str, policy: Policy) -> bool | None:
-        """The router's word on a message, None if the policy does not ask it."""
-        if not policy.routes:
-            return None
-        if policy.name not in self._shares:
-            self._shares[policy.name] = ShareKeeper(self._parts.router, policy.route_share)
-        return self._shares[policy.name].is_hard(text)
 
     def _ask_to_verify(self, question: str, answer: str) -> str:
         variables = {"question": question, "answer": answer}

@@ -88,13 +88,13 @@ def test_turns_can_arrive_as_somebody_elses_did(run: Run) -> None:
     assert done.json["turns"] == 20
 
 
-def test_a_policy_that_routes_says_that_it_has_no_router_here(run: Run) -> None:
+def test_a_policy_that_routes_says_that_it_has_no_text_to_route_by(run: Run) -> None:
     assert "route" not in {
         one["policy"] for one in run("replay", "wide.csv", "--json").json["policies"]
     }
     done = run("replay", "wide.csv", "-p", "route", "--json")
     assert done.json["notes"] == [
-        "No router is asked in a replay: to `route` and `speculate` every message is easy."
+        "No text was recorded: to `route` and `speculate` every message looks the same."
     ]
 
 

@@ -164,7 +164,9 @@ def source_of(
 def rules_of(here: Ground, prices: Sequence[str] | None) -> Rules:
     """Prices, clocks and gates as configured; `prices` go before."""
     from vanta.money import price_of
+    from vanta.opening import fitted_router
     from vanta.replay.stage import Rules
+    from vanta.routing import Shares
     from vanta.track import Price
 
     known = {name: price_of(track) or Price() for name, track in here.config.tracks.items()}
@@ -174,12 +176,13 @@ def rules_of(here: Ground, prices: Sequence[str] | None) -> Rules:
         deadline_s=here.config.deadline_s,
         stall_timeout_s=here.config.stall_timeout_s,
         retries=here.config.retries,
+        is_hard=Shares(fitted_router(here.config)).is_hard,
         gates=here.plugins.gates,
     )
 
 
 def choose(here: Ground, names: Sequence[str] | None, recorded: Data) -> list[Policy]:
-    """The policies by name, or all whose tracks are recorded and that need no router.
+    """The policies by name, or all that the recorded tracks and texts suffice for.
 
     Raises UnknownName, UsageError.
     """
@@ -191,8 +194,11 @@ def choose(here: Ground, names: Sequence[str] | None, recorded: Data) -> list[Po
             raise UnknownName("policy", name, known)
     if names:
         return [known[name] for name in dict.fromkeys(names)]
+    told = any(recording.text for recording in recorded.recordings)
     able = [
-        one for one in known.values() if set(one.tracks) <= set(recorded.tracks) and not one.routes
+        one
+        for one in known.values()
+        if set(one.tracks) <= set(recorded.tracks) and (told or not one.routes)
     ]
     if not able:
         raise UsageError(
@@ -204,9 +210,10 @@ def choose(here: Ground, names: Sequence[str] | None, recorded: Data) -> list[Po
 
 def said_of(recorded: Data, policies: Sequence[Policy]) -> Data:
     """`recorded`, with what has to be said of replaying `policies`."""
-    if not any(one.routes for one in policies):
+    told = any(recording.text for recording in recorded.recordings)
+    if told or not any(one.routes for one in policies):
         return recorded
-    note = "No router is asked in a replay: to `route` and `speculate` every message is easy."
+    note = "No text was recorded: to `route` and `speculate` every message looks the same."
     return dataclasses.replace(recorded, notes=[*recorded.notes, note])
 
 

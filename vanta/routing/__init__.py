@@ -13,7 +13,7 @@ from vanta.routing.judgement_fitting import FittedGate, fit_gate
 from vanta.routing.metrics import apgr
 from vanta.routing.outcomes import JudgedAnswer, Outcome, read_answers, read_outcomes
 from vanta.routing.router import Contribution, Router
-from vanta.routing.share import ShareKeeper
+from vanta.routing.share import ShareKeeper, Shares
 from vanta.routing.signals import Signals, signals
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Outcome",
     "Router",
     "ShareKeeper",
+    "Shares",
     "Signals",
     "apgr",
     "fit_gate",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from vanta.errors import UsageError
 from vanta.routing.router import Router
+from vanta.scheduling.policy import Policy
 
 RATE = 0.02
 """How far one decision moves the level: 2,500 decisions end within about 2 points of the share."""
@@ -33,3 +34,19 @@ class ShareKeeper:
         hard = self._router.difficulty(text) > self._router.threshold(level)
         self.level += RATE * (self._share - hard)
         return hard
+
+
+class Shares:
+    """What the router says under each policy: one keeper a policy, made when it is first asked."""
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+        self._keepers: dict[str, ShareKeeper] = {}
+
+    def is_hard(self, text: str, policy: Policy) -> bool | None:
+        """Whether a message is hard, None if the policy does not ask; counts as a decision."""
+        if not policy.routes:
+            return None
+        if policy.name not in self._keepers:
+            self._keepers[policy.name] = ShareKeeper(self._router, policy.route_share)
+        return self._keepers[policy.name].is_hard(text)
