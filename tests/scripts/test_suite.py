@@ -287,16 +287,16 @@ async def test_equals_are_brought_up_to_what_was_said_and_nothing_else_changes(
 ) -> None:
     path = tmp_path / "a.yaml"
     before = (
-        "name: a  # a name\nturns:\n"
+        "name: a  # ein Näme 😀\nturns:\n"
         "- say: one\n  expect: {equals: eins, contains: o}  # kept\n"
         "- say: two\n  expect:\n    equals: |\n      zwei\n      drei\n    contains: w\n"
         "- say: three\n  expect: {equals: three}\n"
     )
-    path.write_text(before)
+    path.write_text(before, encoding="utf-8")
     runtime = await vanta_runtime(local=scripted(reply=echo), policy="local")
     report = await report_of(runtime, load_script(path))
     assert update_equals(report.results) == [f"{path}:4", f"{path}:7"]
-    assert path.read_text() == before.replace("eins", '"one"').replace(
+    assert path.read_text(encoding="utf-8") == before.replace("eins", '"one"').replace(
         "|\n      zwei\n      drei\n", '"two"\n'
     )
     again = await report_of(runtime, load_script(path))

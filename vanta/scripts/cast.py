@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from vanta.engine import EngineContext
 from vanta.errors import ScriptError, UnknownName
+from vanta.scheduling.experience import Experience
 from vanta.scheduling.policy import LegPlan, Policy
 from vanta.scripts.model import Script, UpstreamPlan
 from vanta.scripts.stand_in import TRACK, stand_in
@@ -41,6 +42,7 @@ class Cast:
         self._wrap = wrap
         self._own: dict[str, Track] = {}
         self._direct: Callable[[UpstreamPlan], None] | None = None
+        self._experience = Experience()
         self._stack = AsyncExitStack()
 
     @property
@@ -81,17 +83,24 @@ class Cast:
                 system=script.system,
                 variables=script.variables,
             )
-        rules = _CastRules(self.runtime, script, user, self._own)
+        rules = _CastRules(self.runtime, script, user, self._own, self._experience)
         return Session(Conversation(user, name), rules, self.runtime.store, private=script.private)
 
 
 class _CastRules:
-    """The runtime's rules, but for the tracks and the script's system prompt."""
+    """The runtime's rules, but for the tracks, the script's system prompt and what is learnt of
+    the tracks: a stand-in that fails says nothing of the real one."""
 
     def __init__(
-        self, runtime: Runtime, script: Script, user: str, tracks: Mapping[str, Track]
+        self,
+        runtime: Runtime,
+        script: Script,
+        user: str,
+        tracks: Mapping[str, Track],
+        experience: Experience,
     ) -> None:
         self._runtime = runtime
+        self._experience = experience
         self._tracks = tracks
         self._prompt = runtime.prompt(user, script.system, script.variables)
 
@@ -107,7 +116,7 @@ class _CastRules:
             asked = {**asked, "track": None, "policy": alone}
         settings = self._runtime.settings(**asked, prompt=self._prompt)
         tracks = {**settings.tracks, **self._tracks}
-        return dataclasses.replace(settings, tracks=tracks)
+        return dataclasses.replace(settings, tracks=tracks, experience=self._experience)
 
     def observe(self, event: Event) -> None:
         """As the runtime does."""

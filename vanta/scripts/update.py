@@ -33,7 +33,7 @@ def update_equals(results: Iterable[ScriptResult]) -> list[str]:
 def _rewrite(path: Path, turns: dict[int, set[str]]) -> list[str]:
     try:
         text = path.read_bytes().decode("utf-8")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         spans = [
             (_span(root, index), next(iter(said)))
             for index, said in turns.items()

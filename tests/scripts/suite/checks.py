@@ -1,0 +1,17 @@
+"""What scripts of this folder check in code."""
+
+from __future__ import annotations
+
+import anyio.lowlevel
+
+from vanta.scripts import Seen
+
+
+def is_short(seen: Seen) -> str | None:
+    words = len(seen.reply.text.split())
+    return None if words < 12 else f"a reply of {words} words"
+
+
+async def is_kind(seen: Seen) -> bool:
+    await anyio.lowlevel.checkpoint()
+    return "Nice to meet you" in seen.reply.text
