@@ -15,6 +15,7 @@ from vanta.replay.summary import Summary, frontier
 
 _WIDTH, _HEIGHT = 720, 460
 _LEFT, _RIGHT, _TOP, _BOTTOM = 76, 30, 54, 62
+_LABEL = (70, 18)
 _STYLE = """\
 text { font: 13px system-ui, "Segoe UI", Helvetica, Arial, sans-serif; fill: #1f2328 }
 .title { font-size: 16px; font-weight: 600 }
@@ -66,7 +67,8 @@ def plot(summaries: Sequence[Summary], *, note: str = "") -> str:
         f'<rect class="ground" width="{_WIDTH}" height="{_HEIGHT}" rx="8"/>',
         _text(_LEFT, 30, f"{upwards.label} against {across.label}", "title"),
         *_grid(across, upwards),
-        *[part for one in drawn for part in _dot(one, across, upwards, one.policy in best)],
+        *[_dot(one, across, upwards, one.policy in best) for one in drawn],
+        *[_label(group, across, upwards) for group in _close_together(drawn, across, upwards)],
         _text(_LEFT, _HEIGHT - 12, note, "quiet"),
     ]
     head = (
@@ -126,14 +128,35 @@ def _grid(across: _Axis, upwards: _Axis) -> list[str]:
     return parts
 
 
-def _dot(summary: Summary, across: _Axis, upwards: _Axis, best: bool) -> list[str]:
-    x, y = across.at(summary), upwards.at(summary)
+def _dot(summary: Summary, across: _Axis, upwards: _Axis, best: bool) -> str:
     style = "on" if best else "off"
-    right = x < _WIDTH - 160
-    return [
-        f'<circle class="dot {style}" cx="{x}" cy="{y}" r="6"/>',
-        _text(x + (11 if right else -11), y - 8, summary.policy, "", "start" if right else "end"),
-    ]
+    x, y = across.at(summary), upwards.at(summary)
+    return f'<circle class="dot {style}" cx="{x}" cy="{y}" r="6"/>'
+
+
+def _close_together(
+    summaries: Sequence[Summary], across: _Axis, upwards: _Axis
+) -> list[list[Summary]]:
+    """Policies whose labels would lie on each other, so that they share one."""
+    groups: list[list[Summary]] = []
+    for one in sorted(summaries, key=lambda one: (across.at(one), upwards.at(one))):
+        for group in groups:
+            apart = (across.at(one) - across.at(group[0]), upwards.at(one) - upwards.at(group[0]))
+            if abs(apart[0]) < _LABEL[0] and abs(apart[1]) < _LABEL[1]:
+                group.append(one)
+                break
+        else:
+            groups.append([one])
+    return groups
+
+
+def _label(group: Sequence[Summary], across: _Axis, upwards: _Axis) -> str:
+    """The names of a group, above its uppermost dot, on the side that has room."""
+    names = ", ".join(one.policy for one in group)
+    y = min(upwards.at(one) for one in group) - 11
+    if max(across.at(one) for one in group) < _WIDTH - 180:
+        return _text(min(across.at(one) for one in group) + 4, y, names, "", "start")
+    return _text(max(across.at(one) for one in group) + 4, y, names, "", "end")
 
 
 def _ticks(axis: _Axis) -> list[float]:
