@@ -20,6 +20,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from vanta.errors import EngineError, ErrorKind
 from vanta.messages import Delta, Message
 
 
@@ -183,6 +184,19 @@ class Engine(abc.ABC):
 
     async def load(self) -> None:  # noqa: B027 - loading is optional
         """Get ready ahead of the first request (load a model, open a pool). May be called twice."""
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """A vector of length 1 for each text, for engines with `embeddings`.
+
+        Raises EngineError: `unsupported` where engine or model cannot.
+        """
+        raise EngineError(
+            ErrorKind.UNSUPPORTED,
+            f"{len(texts)} texts cannot be embedded by this engine",
+            engine=self.name,
+            model=self.model,
+            suggestion="Use an engine that says 'embeddings' in 'vanta engines list'.",
+        )
 
     def stats(self) -> Mapping[str, Any]:
         """JSON-ready figures of the engine's life so far, for `vanta doctor` and `/stats`."""

@@ -26,13 +26,15 @@ from vanta.engine import (
     Health,
     TokenCount,
 )
-from vanta.errors import EngineError
+from vanta.errors import EngineError, ErrorKind
 from vanta.messages import Delta, Message
+from vanta_llamacpp.embedding import LONGEST, portions
 from vanta_llamacpp.faults import ENGINE, Faults
-from vanta_llamacpp.inbox import Inbox, Load, closed
+from vanta_llamacpp.inbox import Embed, Inbox, Load, closed
 from vanta_llamacpp.job import Ended, Job
 from vanta_llamacpp.loading import Loader
 from vanta_llamacpp.mailbox import Mailbox
+from vanta_llamacpp.model import Model
 from vanta_llamacpp.options import LlamaCppOptions
 from vanta_llamacpp.prompt import Prompter
 from vanta_llamacpp.source import locate
@@ -46,6 +48,8 @@ class LlamaCppEngine(Engine):
 
     name = ENGINE
     capabilities = Capabilities(
+        tools=True,
+        embeddings=True,
         grammar=True,
         json_schema=True,
         logprobs=True,
@@ -93,24 +97,50 @@ class LlamaCppEngine(Engine):
         """Load the model, once; whoever comes meanwhile waits for the same load."""
         await self._ready()
 
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """See `Engine.embed`; for models whose file names a pooling."""
+        model = await self._loaded()
+        tokens = await anyio.to_thread.run_sync(self._documents, model, texts)
+        vectors: list[list[float]] = []
+        for portion in portions(tokens):
+            mailbox: Mailbox[EngineError | list[list[float]]] = Mailbox()
+            self._inbox.ask(Embed(portion, mailbox))
+            found = await mailbox.get()
+            if isinstance(found, EngineError):
+                raise found
+            vectors += found
+        return vectors
+
+    def _documents(self, model: Model, texts: Sequence[str]) -> list[list[int]]:
+        most = min(LONGEST, model.window)
+        documents = [model.vocabulary.tokenize_whole(text) for text in texts]
+        for number, tokens in enumerate(documents):
+            if not 0 < len(tokens) <= most:
+                raise self._faults.error(
+                    ErrorKind.CONTEXT_OVERFLOW if tokens else ErrorKind.BAD_REQUEST,
+                    f"text {number} has {len(tokens)} tokens; 1 to {most} can be embedded",
+                    "Part it into shorter texts." if tokens else "Leave it out.",
+                )
+        return documents
+
     async def _ready(self) -> Prompter:
-        self._worker.start()
-        if self._inbox.closed:
-            raise closed(self._faults)
+        model = await self._loaded()
         if self._prompter is None:
+            self._prompter = await anyio.to_thread.run_sync(Prompter, model)
+        return self._prompter
+
+    async def _loaded(self) -> Model:
+        self._worker.start()
+        if self._worker.model is None and not self._inbox.closed:
             mailbox: Mailbox[EngineError | None] = Mailbox()
-            self._inbox.ask_load(Load(mailbox))
+            self._inbox.ask(Load(mailbox))
             error = await mailbox.get()
             if error is not None:
                 raise error
-            self._prompter = await anyio.to_thread.run_sync(self._make_prompter)
-        return self._prompter
-
-    def _make_prompter(self) -> Prompter:
         model = self._worker.model
-        if model is None:
+        if model is None or self._inbox.closed:
             raise closed(self._faults)
-        return Prompter(model)
+        return model
 
     async def models(self) -> Sequence[EngineModel]:
         """The one model of this engine; none while its file cannot be used."""

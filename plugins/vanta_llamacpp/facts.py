@@ -33,6 +33,7 @@ class ModelFacts:
     size: int
     chat_template: str | None
     kv_bytes_per_token: int = 0
+    vocabulary: int | None = None
 
     def to_dict(self) -> dict[str, object]:
         """JSON-ready, without the template's text."""
@@ -71,6 +72,7 @@ def facts_of(header: Gguf) -> ModelFacts:
         size=header.file_size,
         chat_template=_text(header, "tokenizer.chat_template"),
         kv_bytes_per_token=kv_bytes(header.metadata) or 0,
+        vocabulary=header.tensors["token_embd.weight"].shape[1],
     )
 
 

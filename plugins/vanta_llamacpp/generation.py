@@ -8,10 +8,12 @@ Invariant: every token chosen is counted, and the last delta carries reason, usa
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from vanta.messages import Delta, FinishReason
 from vanta_llamacpp.job import Job
+from vanta_llamacpp.marks import Marks, Said
 from vanta_llamacpp.model import Model
 from vanta_llamacpp.sampling import PENALTY_WINDOW, Sampler
 from vanta_llamacpp.slots import Slot
@@ -30,6 +32,7 @@ class Generation:
         self._model = model
         self._tokens = list(prompt.tokens)
         self._text = TextAssembler(prompt.sampling.stop)
+        self._marks = Marks(tools=prompt.tools, reasoning=prompt.reasoning)
         self._sampler = Sampler(
             model.lib, model.vocabulary, prompt.sampling, prompt.grammar, model.faults
         )
@@ -61,24 +64,26 @@ class Generation:
             return
         logprob = self._sampler.logprob(model.context, index, token)
         job.count()
-        piece = self._text.add(model.vocabulary.piece(token), logprob)
+        piece = self._text.add(model.vocabulary.piece(token, marks=job.prompt.tools), logprob)
         if self._text.stopped is not None:
             self._finish(piece, "stop")
         elif job.output_tokens >= job.prompt.limit:
             self._finish(piece, "length")
         else:
             self._tokens.append(token)
-            if piece:
-                job.mailbox.put(Delta(text=piece.text, logprobs=piece.logprobs))
+            said = self._marks.add(piece.text)
+            if said or piece.logprobs:
+                job.mailbox.put(_delta(said, piece))
 
     def _finish(self, piece: Piece, reason: FinishReason) -> None:
         rest = self._text.finish()
+        piece = Piece(piece.text + rest.text, piece.logprobs + rest.logprobs)
+        said = self._marks.add(piece.text) + self._marks.finish()
         self.done = self.job.finished = True
         self.job.mailbox.put(
-            Delta(
-                text=piece.text + rest.text,
-                logprobs=piece.logprobs + rest.logprobs,
-                finish_reason=reason,
+            dataclasses.replace(
+                _delta(said, piece),
+                finish_reason="tool_calls" if self._marks.calls else reason,
                 usage=self.job.usage(),
                 timings=self.job.timings(),
                 model=self.job.model,
@@ -88,3 +93,9 @@ class Generation:
     def close(self) -> None:
         """Free the sampler."""
         self._sampler.close()
+
+
+def _delta(said: Said, piece: Piece) -> Delta:
+    return Delta(
+        text=said.text, reasoning=said.reasoning, tool_calls=said.calls, logprobs=piece.logprobs
+    )

@@ -1,4 +1,4 @@
-"""The worker's inbox: requests to load and jobs that wait, sessions taking turns.
+"""The worker's inbox: what is wanted of the model at once, and jobs, whose sessions take turns.
 
 Invariant: every job that was let in is either waiting, active or ended, and only the inbox's lock
 moves it; after `close` nothing gets in, and what waited has ended with an error.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from vanta.errors import EngineError, ErrorKind
@@ -27,13 +27,21 @@ class Load:
     mailbox: Mailbox[EngineError | None]
 
 
+@dataclass(frozen=True, slots=True)
+class Embed:
+    """Somebody waits for the vectors of texts, given as tokens; or for why there are none."""
+
+    texts: Sequence[Sequence[int]]
+    mailbox: Mailbox[EngineError | list[list[float]]]
+
+
 class Inbox:
     """Bounded: `limit` jobs may wait. All methods are safe in any thread."""
 
     def __init__(self, limit: int, faults: Faults) -> None:
         self._limit = limit
         self._faults = faults
-        self._loads: deque[Load] = deque()
+        self._asked: deque[Load | Embed] = deque()
         self._waiting: deque[Job] = deque()
         self._active: set[Job] = set()
         self._served: dict[str, int] = {}
@@ -44,11 +52,11 @@ class Inbox:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def ask_load(self, load: Load) -> None:
-        """Want the model. Raises EngineError once closed."""
+    def ask(self, wanted: Load | Embed) -> None:
+        """Want the model, or vectors. Raises EngineError once closed."""
         with self._changed:
             self._refuse_if_closed()
-            self._loads.append(load)
+            self._asked.append(wanted)
             self._changed.notify()
 
     def put(self, job: Job) -> None:
@@ -64,16 +72,16 @@ class Inbox:
             self._waiting.append(job)
             self._changed.notify()
 
-    def take(self, *, room: bool, wait: bool) -> Load | Job | None:
+    def take(self, *, room: bool, wait: bool) -> Load | Embed | Job | None:
         """The next thing to do; None for none. room: whether it may be a job. wait: until there
         is one, or the inbox is closed."""
         with self._changed:
-            while wait and not (self._loads or (room and self._waiting) or self.closed):
+            while wait and not (self._asked or (room and self._waiting) or self.closed):
                 self._changed.wait()
             if self.closed:
                 return None
-            if self._loads:
-                return self._loads.popleft()
+            if self._asked:
+                return self._asked.popleft()
             return self._next_job() if room and self._waiting else None
 
     def _next_job(self) -> Job:
@@ -105,8 +113,8 @@ class Inbox:
         """Let nothing in any more, end what waits, want what is active stopped."""
         with self._changed:
             self.closed = True
-            while self._loads:
-                self._loads.popleft().mailbox.put(error())
+            while self._asked:
+                self._asked.popleft().mailbox.put(error())
             while self._waiting:
                 self._waiting.popleft().end(error())
             for job in self._active:

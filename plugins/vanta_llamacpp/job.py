@@ -24,12 +24,15 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What is to be generated from. limit: output tokens at the most; grammar: GBNF or None."""
+    """What is to be generated from. limit: output tokens at the most; grammar: GBNF or None;
+    tools: calls are to be looked for; reasoning: the prompt ends inside a reasoning."""
 
     tokens: tuple[int, ...]
     limit: int
     sampling: Sampling
     grammar: str | None = None
+    tools: bool = False
+    reasoning: bool = False
 
 
 class Job:

@@ -14,6 +14,8 @@ from typing import Any
 
 from vanta.engine import ModelFile
 from vanta.errors import ErrorKind
+from vanta.models import Fit, free_memory
+from vanta.models.fit import Shape, judge
 from vanta_llamacpp.batch import Batch
 from vanta_llamacpp.facts import ModelFacts
 from vanta_llamacpp.faults import Faults
@@ -93,6 +95,8 @@ class Model:
 def load(lib: Any, plan: Loadable, abort: AbortFlag, go_on: Callable[[], bool]) -> Model:
     """Load the model; blocking. Gives up soon after `go_on` says False. Raises EngineError."""
     _check_plan(lib, plan)
+    if not plan.options.gpu_layers:
+        _check_memory(plan)
     with overheard() as lines:
         native = _load_native(lib, plan, go_on)
         if not native:
@@ -111,6 +115,28 @@ def load(lib: Any, plan: Loadable, abort: AbortFlag, go_on: Callable[[], bool]) 
     model = Model(lib, plan, native, context, abort)
     model.gpu_layers = _offloaded(lines)
     return model
+
+
+def fits(plan: Loadable, free_bytes: int | None) -> Fit:
+    """Whether file, KV cache and buffers fit into `free_bytes`, with the arithmetic."""
+    shape = Shape(
+        file_bytes=plan.facts.size,
+        kv_bytes_per_token=plan.facts.kv_bytes_per_token or None,
+        vocabulary=plan.facts.vocabulary,
+        window=_window(plan) * parallel(plan),
+    )
+    return judge(shape, free_bytes)
+
+
+def _check_memory(plan: Loadable) -> None:
+    """Raise before loading: a system out of memory kills the process, whoever is at fault."""
+    verdict = fits(plan, free_memory())
+    if verdict.fits is False:
+        raise plan.faults.not_loaded(
+            f"the model does not fit into memory: {verdict.arithmetic}; "
+            f"{parallel(plan)} windows of {_window(plan)} tokens",
+            "Lower the track's 'window' or its option 'parallel', or use a smaller model.",
+        )
 
 
 def _check_plan(lib: Any, plan: Loadable) -> None:

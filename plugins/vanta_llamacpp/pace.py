@@ -42,6 +42,11 @@ class Pace:
         self._usual = 1.0
         self._write_s = self._token_s = 0.0
 
+    def begin(self, threads: int, seconds: float) -> None:
+        """Begin with so many threads; a step of one token took so long with them."""
+        self.threads = threads
+        self._best[1] = self._write_s = seconds
+
     def read(self, tokens: int, seconds: float) -> None:
         """A chunk of a prompt was read."""
         self._token_s = _smooth(self._token_s, seconds / tokens)
@@ -85,7 +90,7 @@ class Pace:
             level = median(self._recent)
             if level > SLOW * self._usual and self.threads > 1:
                 self._wait = FIRST_WAIT
-                self._try(_fewer(self.threads))
+                self._try(fewer(self.threads))
             elif self._since >= self._wait:
                 self._try_in_turn(level)
             self._usual = min(self._usual, level)
@@ -95,7 +100,7 @@ class Pace:
         down = self.threads > 1 and level > SLOW
         up = self.threads < self._most
         if down and (not up or self.trials % 2):
-            self._try(_fewer(self.threads))
+            self._try(fewer(self.threads))
         elif up:
             self._try(self.threads + 1)
 
@@ -127,7 +132,8 @@ class Pace:
         self._recent.clear()
 
 
-def _fewer(threads: int) -> int:
+def fewer(threads: int) -> int:
+    """What to try next where `threads` are too many."""
     return threads - 1 if threads <= 4 else threads // 2
 
 

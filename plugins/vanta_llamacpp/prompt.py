@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vanta.engine import GenerationRequest
+from vanta.engine import GenerationRequest, Tool
 from vanta.errors import EngineError, ErrorKind
 from vanta.messages import Message
 from vanta_llamacpp.chat import ChatTemplate, TemplateFault
 from vanta_llamacpp.demands import check, gbnf
+from vanta_llamacpp.families import FAMILIES, sources
 from vanta_llamacpp.job import Prompt
+from vanta_llamacpp.marks import THINK
 from vanta_llamacpp.model import Model
+from vanta_llamacpp.tools import explained
 
 
 class Prompter:
@@ -31,14 +34,11 @@ class Prompter:
 
         Raises EngineError: bad_request, unsupported, context_overflow.
         """
-        if request.tools:
-            raise self._faults.unsupported(
-                "the engine cannot call tools yet", "Leave the tools to another track."
-            )
         check(request.sampling, self._vocabulary.size, self._faults)
-        tokens = self.tokens(request.messages)
+        text = self._render(request.messages, request.tools)
+        tokens = self._vocabulary.tokenize(text)
         if request.prefix:
-            tokens = self._with_prefix(request, tokens)
+            tokens = self._with_prefix(text, request.prefix, tokens)
         if not tokens:
             raise self._faults.bad_request("the messages make an empty prompt", "Say something.")
         room = self._window - len(tokens)
@@ -49,26 +49,31 @@ class Prompter:
             limit=min(room, request.sampling.max_tokens or room),
             sampling=request.sampling,
             grammar=gbnf(request.sampling, self._faults),
+            tools=bool(request.tools),
+            reasoning=text.rstrip().endswith(THINK) and not request.prefix,
         )
 
     def tokens(self, messages: Sequence[Message]) -> list[int]:
         """The tokens of `messages` as a prompt, up to where the answer begins."""
         return self._vocabulary.tokenize(self._render(messages))
 
-    def _render(self, messages: Sequence[Message]) -> str:
+    def _render(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> str:
+        clean = self._vocabulary.defuse
+        if not self._template.knows_tools:
+            messages, tools = explained(messages, tools), ()
         try:
-            return self._template.render(messages, clean=self._vocabulary.defuse)
+            return self._template.render(messages, tools=tools, clean=clean)
         except TemplateFault as error:
             raise self._faults.bad_request(
                 f"the model's chat template refuses the messages: {error}",
                 "Check their roles and order: many models want user and assistant in turn.",
             ) from error
 
-    def _with_prefix(self, request: GenerationRequest, opening: list[int]) -> list[int]:
+    def _with_prefix(self, text: str, prefix: str, opening: list[int]) -> list[int]:
         """The prompt and the beginning of the answer, tokenized as the model would have written
         it: parted where the answer begins, so that nothing merges across."""
-        prefix = self._vocabulary.defuse(request.prefix)
-        together = self._vocabulary.tokenize(self._render(request.messages) + prefix)
+        prefix = self._vocabulary.defuse(prefix)
+        together = self._vocabulary.tokenize(text + prefix)
         if together[: len(opening)] == opening:
             return together
         return opening + self._vocabulary.tokenize(prefix, start=False)
@@ -86,15 +91,16 @@ class Prompter:
 
 
 def _template(model: Model) -> ChatTemplate:
-    source, faults = model.facts.chat_template, model.faults
-    if source is None:
-        raise faults.unsupported(
-            "the file has no chat template", "Use a file of an instruct model that brings its own."
-        )
-    vocabulary = model.vocabulary
-    try:
-        return ChatTemplate(source, bos=vocabulary.bos, eos=vocabulary.eos)
-    except TemplateFault as error:
-        raise faults.unsupported(
-            f"the file's chat template cannot be used: {error}", "Use another file of the model."
-        ) from error
+    """The best template that compiles. Raises EngineError where there is none."""
+    faults, vocabulary = model.faults, model.vocabulary
+    refused = ["the file has no chat template, and its family is not known"]
+    for whose, source in sources(model.file, model.facts, vocabulary):
+        try:
+            return ChatTemplate(source, bos=vocabulary.bos, eos=vocabulary.eos)
+        except TemplateFault as error:
+            refused.insert(0, f"{whose} chat template cannot be used: {error}")
+    raise faults.unsupported(
+        refused[0],
+        "Use a file of an instruct model that brings its own, or name the family in the registry "
+        f"(chat_template = one of {', '.join(FAMILIES)}).",
+    )

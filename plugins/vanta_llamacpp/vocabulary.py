@@ -13,6 +13,7 @@ import threading
 from typing import Any
 
 from vanta_llamacpp.faults import Faults
+from vanta_llamacpp.marks import MARKS
 
 _CONTROL = 1 << 3 | 1 << 0  # and the unknown token, which is read from text just so
 _MARK = "\ufdd0"
@@ -33,12 +34,18 @@ class Vocabulary:
         self.eos = self._text_of(lib.llama_vocab_eos(native))
         self._first = lib.llama_vocab_bos(native) if lib.llama_vocab_get_add_bos(native) else -1
         self._pieces: dict[int, bytes] = {}
-        self._control = _any_of(self._control_texts())
+        self._marks: dict[int, bytes] = {}
+        self._controls = frozenset(self._control_texts())
+        self._control = _any_of(list(self._controls))
 
     @property
     def native(self) -> Any:
         """The pointer, for the worker only."""
         return self._native
+
+    def is_control(self, text: str) -> bool:
+        """Whether `text` is a control token of this vocabulary."""
+        return text in self._controls
 
     def defuse(self, text: str) -> str:
         """`text` with a mark inside each text of a control token, for `tokenize` to part it at."""
@@ -60,17 +67,30 @@ class Vocabulary:
             tokens.insert(0, self._first)
         return tokens
 
-    def _tokens(self, text: str) -> list[int]:
+    def tokenize_whole(self, text: str) -> list[int]:
+        """The tokens of `text` as a document of its own, with the tokens that the model wants
+        around one; no text is read as a control token. Safe in any thread."""
+        with self._lock:
+            if not self._open:
+                raise self._faults.not_loaded("the model was released while in use")
+            return self._tokens(text, document=True)
+
+    def _tokens(self, text: str, *, document: bool = False) -> list[int]:
         data = text.encode("utf-8", "replace")
         room = len(data) + 8
         found = (ctypes.c_int32 * room)()
-        count = self._lib.llama_tokenize(self._native, data, len(data), found, room, False, True)
+        count = self._lib.llama_tokenize(
+            self._native, data, len(data), found, room, document, not document
+        )
         if count < 0:
             raise self._faults.broken(f"the tokenizer failed on {len(data)} bytes of text")
         return found[:count]
 
-    def piece(self, token: int) -> bytes:
-        """The bytes that `token` adds to an answer; none for a control token."""
+    def piece(self, token: int, *, marks: bool = False) -> bytes:
+        """The bytes that `token` adds to an answer; none for a control token. marks: but for those
+        that begin or end a call of a tool."""
+        if marks and token in self._marks:
+            return self._marks[token]
         known = self._pieces.get(token)
         if known is None:
             known = self._pieces[token] = self._piece(token, special=False)
@@ -98,12 +118,13 @@ class Vocabulary:
 
     def _control_texts(self) -> list[str]:
         attributes = self._lib.llama_vocab_get_attr
-        texts = (
-            self._text_of(token)
+        controls = [
+            (token, self._text_of(token))
             for token in range(self.size)
             if attributes(self._native, token) & _CONTROL
-        )
-        return [text for text in texts if len(text) > 1]
+        ]
+        self._marks |= {token: text.encode() for token, text in controls if text in MARKS}
+        return [text for _, text in controls if len(text) > 1]
 
 
 def _any_of(texts: list[str]) -> re.Pattern[str] | None:

@@ -13,8 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from vanta.errors import EngineError
+from vanta_llamacpp.calibration import calibrate
+from vanta_llamacpp.embedding import Embedder
 from vanta_llamacpp.faults import Faults
-from vanta_llamacpp.inbox import Inbox, Load, closed
+from vanta_llamacpp.inbox import Embed, Inbox, Load, closed
 from vanta_llamacpp.job import Job
 from vanta_llamacpp.model import Model
 from vanta_llamacpp.native import AbortFlag
@@ -54,6 +56,7 @@ class Worker:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._batcher: Batcher | None = None
+        self._embedder: Embedder | None = None
         self.model: Model | None = None
         self.pace: Pace | None = None
         self.failure: EngineError | None = None
@@ -104,6 +107,8 @@ class Worker:
             self._inbox.close(lambda: closed(self._faults))
             if self._batcher is not None:
                 self._batcher.fail(lambda: closed(self._faults))
+            if self._embedder is not None:
+                self._embedder.close()
             if self.model is not None:
                 self.model.close()
                 self.model = None
@@ -116,10 +121,25 @@ class Worker:
         task = self._inbox.take(room=room, wait=not busy)
         if isinstance(task, Load):
             task.mailbox.put(self._loaded())
+        elif isinstance(task, Embed):
+            task.mailbox.put(self._embedded(task))
         elif task is not None:
             self._admit(task)
         elif batcher is not None and busy:
             self._round(batcher)
+
+    def _embedded(self, task: Embed) -> EngineError | list[list[float]]:
+        try:
+            if self._embedder is None:
+                if self.model is None:
+                    return closed(self._faults)
+                self._embedder = Embedder(self.model)
+            self._abort.clear()
+            return self._embedder.embed(task.texts)
+        except EngineError as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - whatever it was, whoever waits is told
+            return _wrapped(self._faults, error)
 
     def _admit(self, job: Job) -> None:
         if self._batcher is None:
@@ -135,7 +155,7 @@ class Worker:
             cause = error
             batcher.fail(lambda: _wrapped(self._faults, cause))
         self.tally.busy_s += time.perf_counter() - start
-        self.tally.prefilled_tokens, self.tally.steps = batcher.prefilled_tokens, batcher.steps
+        self._count_steps(batcher)
 
     def _loaded(self) -> EngineError | None:
         """Load the model if it is not there. Returns why it could not be."""
@@ -152,16 +172,22 @@ class Worker:
             return self.failure
         self.failure = None
         self.pace = Pace(self.model.threads, adapt=self.model.adapts)
+        calibrate(self.model, self.pace)
         self._batcher = Batcher(self.model, self.pace, self._ended)
         self.tally.loads += 1
         self.tally.load_s = time.perf_counter() - start
         return None
 
     def _ended(self, job: Job, error: EngineError | None) -> None:
-        """Nothing works on `job` any more."""
+        """Nothing works on `job` any more; it is told when all is counted."""
         self._count(job, error)
+        if self._batcher is not None:
+            self._count_steps(self._batcher)
         self._inbox.done(job)
         job.end(error)
+
+    def _count_steps(self, batcher: Batcher) -> None:
+        self.tally.prefilled_tokens, self.tally.steps = batcher.prefilled_tokens, batcher.steps
 
     def _count(self, job: Job, failure: EngineError | None) -> None:
         tally = self.tally

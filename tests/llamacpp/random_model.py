@@ -13,7 +13,7 @@ from pathlib import Path
 
 from vanta.models.gguf import Gguf, read
 
-WIDTH, HIDDEN, HEADS, KV_HEADS, LAYERS, WINDOW = 64, 128, 4, 2, 2, 2048
+WIDTH, HIDDEN, HEADS, KV_HEADS, LAYERS, WINDOW = 64, 128, 4, 2, 2, 8192
 _STRING, _ARRAY, _UINT32, _FLOAT32 = 8, 9, 4, 6
 _F32, _Q4_1 = 0, 3
 _ALIGNMENT = 32
@@ -21,7 +21,6 @@ _SHAPE: dict[str, str | float] = {
     "general.architecture": "llama",
     "general.name": "Random",
     "llama.block_count": LAYERS,
-    "llama.context_length": WINDOW,
     "llama.embedding_length": WIDTH,
     "llama.feed_forward_length": HIDDEN,
     "llama.attention.head_count": HEADS,
@@ -32,10 +31,19 @@ _SHAPE: dict[str, str | float] = {
 }
 
 
-def write_random_model(path: Path, real: Path, *, seed: int = 7) -> Path:
-    """A model at `path` with the vocabulary of the file `real`."""
+def write_random_model(
+    path: Path, real: Path, *, seed: int = 7, pooling: int | None = None, window: int = WINDOW
+) -> Path:
+    """A model at `path` with the vocabulary of the file `real`. pooling: llama.cpp's number of how
+    it makes embeddings, None if it makes none."""
     header = read(real)
-    pairs: dict[str, str | float] = {**_SHAPE, "llama.vocab_size": _vocabulary(header)}
+    pairs: dict[str, str | float] = {
+        **_SHAPE,
+        "llama.context_length": window,
+        "llama.vocab_size": _vocabulary(header),
+    }
+    if pooling is not None:
+        pairs["llama.pooling_type"] = pooling
     tokenizer = _tokenizer_bytes(real)
     count = len(pairs) + len(tokenizer)
     tensors = _tensors(_vocabulary(header))

@@ -204,13 +204,14 @@ async def test_the_least_recently_used_makes_room_and_none_in_use(tiny: MakeEngi
 
 async def test_sessions_take_turns(tiny: MakeEngine) -> None:
     """One that asks for much does not keep another waiting."""
-    engine, order = tiny(parallel=1), list[str]()
+    engine, order = tiny(parallel=1, window=8192), list[str]()
 
     async def one(session: str) -> None:
         await answer(engine, dataclasses.replace(request(max_tokens=4), session=session))
         order.append(session)
 
-    async with anyio.create_task_group() as tasks, engine.stream(request(max_tokens=400)) as first:
+    endless = request(max_tokens=None, logit_bias={2: -100.0, 0: -100.0})
+    async with anyio.create_task_group() as tasks, engine.stream(endless) as first:
         await anext(first)
         for waiting, session in enumerate(("a", "a", "a", "b")):
             tasks.start_soon(one, session)

@@ -18,6 +18,10 @@ CHATML = (
     " + '<|im_end|>' + '\n'}}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
+DOUBLING = (
+    "{% set n = namespace(t='xxxxxxxx') %}{% for i in range(60) %}"
+    "{% set n.t = n.t + n.t %}{% endfor %}"
+)
 LLAMA3 = (
     "{% set loop_messages = messages %}{% for message in loop_messages %}"
     "{% set content = '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n'"
@@ -107,6 +111,13 @@ def test_tool_calls_and_results_reach_the_template() -> None:
         "{{ 1 / 0 }}",
         "{{ messages[0].content + 1 }}",
         "{% include '/etc/passwd' %}",
+        "{{ 'x' * 10000000000 }}",
+        "{{ '%9999999999d' % 1 }}",
+        "{{ 'x'.ljust(10000000000) }}",
+        "{{ '{:>9999999999}'.format(1) }}",
+        DOUBLING,
+        "{% for i in range(99999) %}{{ '" + 400 * "x" + "' }}{% endfor %}",
+        "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
     ],
 )
 def test_the_sandbox_holds(source: str) -> None:

@@ -10,12 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.llamacpp.random_model import write_random_model
 from tests.llamacpp.support import MakeEngine, answer, request
 from tests.models.ggufs import gguf, write
 from vanta.engine import EngineContext, ModelFile
 from vanta.errors import EngineError, ErrorKind, ModelStoreError, UnknownName
+from vanta.models import read_gguf
 from vanta_llamacpp import vanta_engines
 from vanta_llamacpp.engine import LlamaCppEngine
+from vanta_llamacpp.facts import facts_of
+from vanta_llamacpp.faults import Faults
+from vanta_llamacpp.model import Loadable, fits
 from vanta_llamacpp.options import LlamaCppOptions
 
 pytestmark = pytest.mark.anyio
@@ -133,7 +138,7 @@ async def test_threads_are_those_asked_for(make_engine: MakeEngine) -> None:
     await one.load()
     await default.load()
     assert one.stats()["threads"] == 1
-    assert default.stats()["threads"] == cores()
+    assert default.stats()["pace"]["most_threads"] == cores()
 
 
 async def test_stats_tell_loads_and_tokens(make_engine: MakeEngine) -> None:
@@ -295,3 +300,27 @@ def test_no_broken_file_ends_the_process(smollm2_path: Path, tmp_path: Path) -> 
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "answered" in ran.stdout
     assert "refused" in ran.stdout
+
+
+def test_what_does_not_fit_into_memory_is_refused_with_the_arithmetic(smollm2_path: Path) -> None:
+    """File, a window of KV cache for each who is served, and buffers, against what is free."""
+    options = LlamaCppOptions(parallel=8)
+    faults = Faults("small")
+    facts = facts_of(read_gguf(smollm2_path))
+    plan = Loadable(ModelFile("small", smollm2_path), facts, options, 8192, faults)
+    need = facts.size + 8 * 8192 * 23_040 + 512 * 4 * 49_152
+    assert fits(plan, need).fits
+    verdict = fits(plan, need - 1)
+    assert not verdict.fits
+    assert "1,509.9 MB KV cache (65536 tokens x 23040 bytes)" in verdict.arithmetic
+
+
+async def test_a_model_beyond_all_memory_is_not_loaded(
+    make_engine: MakeEngine, tmp_path: Path, smollm2_path: Path
+) -> None:
+    """The process would be killed: nothing is even opened."""
+    path = write_random_model(tmp_path / "wide.gguf", smollm2_path, window=1 << 30)
+    error = await failure(make_engine(path=path, window=1 << 30, parallel=64))
+    assert error.kind is ErrorKind.MODEL_NOT_LOADED
+    assert "does not fit into memory" in str(error)
+    assert "64 windows" in str(error)

@@ -113,3 +113,12 @@ def test_the_same_times_give_the_same_threads() -> None:
         each(one)
         each(other)
     assert one.to_dict() == other.to_dict()
+
+
+def test_a_machine_that_is_busy_from_the_start_is_begun_on_with_fewer() -> None:
+    """The first steps after loading tell; once it is quiet, all threads are back."""
+    pace = Pace(2)
+    pace.begin(1, 0.021)
+    assert run(pace, BOTH_TAKEN, 500) < 30
+    run(pace, QUIET, LONGEST_WAIT + 20)
+    assert pace.threads == 2

@@ -1,0 +1,182 @@
+"""What a model says beside the answer: reasoning between marks, and calls of tools.
+
+Formats: `<think>...</think>`; Hermes and Qwen `<tool_call>{json}</tool_call>`; Mistral
+`[TOOL_CALLS][{json}, ...]`; Llama 3 `<|python_tag|>{json}` or nothing but `{"name": ...}`.
+Invariant: no part of a mark or of a call is ever let out as text, and what looked like a call and
+is none comes out as the text that it is.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from vanta.messages import ToolCallPart
+
+THINK, END_THINK = "<think>", "</think>"
+CALL, END_CALL = "<tool_call>", "</tool_call>"
+MISTRAL, PYTHON = "[TOOL_CALLS]", "<|python_tag|>"
+MARKS = (THINK, END_THINK, CALL, END_CALL, MISTRAL, PYTHON)
+_State = Literal["start", "text", "reasoning", "gap", "call", "rest"]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What is ready."""
+
+    text: str = ""
+    reasoning: str = ""
+    calls: tuple[ToolCallPart, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.text or self.reasoning or self.calls)
+
+    def __add__(self, other: Said) -> Said:
+        return Said(
+            self.text + other.text, self.reasoning + other.reasoning, self.calls + other.calls
+        )
+
+
+@dataclass(slots=True)
+class Marks:
+    """Takes text as it comes. tools: whether calls are looked for. reasoning: the prompt ended
+    inside a reasoning already."""
+
+    tools: bool = False
+    reasoning: bool = False
+    calls: int = 0
+    _held: str = ""
+    _state: _State = "start"
+    _text: list[str] = field(default_factory=list)
+    _thought: list[str] = field(default_factory=list)
+    _found: list[ToolCallPart] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.reasoning:
+            self._state = "reasoning"
+
+    def add(self, text: str) -> Said:
+        """More text; returns what can be told now."""
+        self._held += text
+        while self._go_on():
+            pass
+        return self._take()
+
+    def finish(self) -> Said:
+        """The answer is over: what was held back."""
+        held, self._held = self._held, ""
+        if self._state == "reasoning":
+            self._thought.append(held)
+        elif self._state in {"call", "rest"}:
+            self._call(held)
+        else:
+            self._text.append(held)
+        return self._take()
+
+    def _take(self) -> Said:
+        said = Said("".join(self._text), "".join(self._thought), tuple(self._found))
+        self._text, self._thought, self._found = [], [], []
+        return said
+
+    def _go_on(self) -> bool:
+        """One part further; False where more text is needed."""
+        if self._state == "start":
+            return self._start()
+        if self._state == "reasoning":
+            return self._until_thought_ends()
+        if self._state == "call":
+            return self._until_call_ends()
+        if self._state == "gap":
+            return self._gap()
+        return self._state == "text" and self._plain()
+
+    def _start(self) -> bool:
+        """Reasoning, and a call without a mark, stand at the beginning or nowhere."""
+        bare = self._held.lstrip()
+        if not bare or (THINK.startswith(bare) and bare != THINK):
+            return False
+        if bare.startswith(THINK):
+            self._held, self._state = bare[len(THINK) :], "reasoning"
+        elif self.tools and bare.startswith("{"):
+            self._state = "rest"
+        else:
+            self._state = "text"
+        return True
+
+    def _plain(self) -> bool:
+        marks = (CALL, MISTRAL, PYTHON) if self.tools else ()
+        found = [(at, mark) for mark in marks if (at := self._held.find(mark)) >= 0]
+        if found:
+            at, mark = min(found)
+            self._text.append(self._held[:at])
+            self._held = self._held[at + len(mark) :]
+            self._state = "call" if mark == CALL else "rest"
+            return True
+        ready = len(self._held) - _doubtful(self._held, marks)
+        self._text.append(self._held[:ready])
+        self._held = self._held[ready:]
+        return False
+
+    def _until_thought_ends(self) -> bool:
+        thought, mark, rest = self._held.partition(END_THINK)
+        if mark:
+            self._thought.append(thought)
+            self._held, self._state = rest, "gap"
+            return True
+        ready = len(self._held) - _doubtful(self._held, (END_THINK,))
+        self._thought.append(self._held[:ready])
+        self._held = self._held[ready:]
+        return False
+
+    def _gap(self) -> bool:
+        """Line ends behind a mark belong to it."""
+        self._held = self._held.lstrip("\n")
+        if self._held:
+            self._state = "text"
+        return bool(self._held)
+
+    def _until_call_ends(self) -> bool:
+        body, mark, rest = self._held.partition(END_CALL)
+        if mark:
+            self._held, self._state = rest, "gap"
+            self._call(body)
+        return bool(mark)
+
+    def _call(self, body: str) -> None:
+        calls = parsed(body)
+        if calls is None:
+            self._text.append(body)
+            return
+        for name, arguments in calls:
+            part = ToolCallPart(self.calls, f"call_{self.calls}", name, arguments)
+            self._found.append(part)
+            self.calls += 1
+
+
+def parsed(body: str) -> list[tuple[str, str]] | None:
+    """The calls (name, arguments as JSON) in a model's JSON; None where it is none."""
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return None
+    calls = [_named(each) for each in (found if isinstance(found, list) else [found])]
+    return [each for each in calls if each] if calls and all(calls) else None
+
+
+def _named(call: Any) -> tuple[str, str] | None:
+    if not isinstance(call, dict) or not isinstance(call.get("name"), str):
+        return None
+    arguments = call.get("arguments", call.get("parameters", {}))
+    if isinstance(arguments, str):
+        return call["name"], arguments
+    return call["name"], json.dumps(arguments, ensure_ascii=False)
+
+
+def _doubtful(text: str, marks: tuple[str, ...]) -> int:
+    """How many characters at the end might begin a mark."""
+    longest = min(len(text), max(map(len, marks), default=1) - 1)
+    for length in range(longest, 0, -1):
+        if any(mark.startswith(text[-length:]) for mark in marks):
+            return length
+    return 0

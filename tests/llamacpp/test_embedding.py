@@ -1,0 +1,111 @@
+"""Vectors for texts: from models that were made for it, one for each text, whoever else asks."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import anyio
+import pytest
+
+from tests.llamacpp.random_model import write_random_model
+from tests.llamacpp.support import MakeEngine, answer, request
+from vanta.errors import EngineError, ErrorKind
+from vanta.testing import ScriptedEngine
+from vanta_llamacpp.embedding import LONGEST, MOST_TEXTS, portions
+from vanta_llamacpp.engine import LlamaCppEngine
+
+pytestmark = pytest.mark.anyio
+MEAN, LAST = 1, 3
+TEXTS = ["Rain falls.", "Rain falls.", "A stone", "x" * 300]
+
+
+@pytest.fixture
+def pooled(make_engine: MakeEngine, smollm2_path: Path, tmp_path: Path) -> LlamaCppEngine:
+    """An engine on a tiny model whose file says that vectors are means."""
+    path = tmp_path / "pooled.gguf"
+    return make_engine(path=write_random_model(path, smollm2_path, pooling=MEAN), threads=1)
+
+
+def likeness(one: list[float], other: list[float]) -> float:
+    """The cosine of two vectors of length 1."""
+    return sum(a * b for a, b in zip(one, other, strict=True))
+
+
+async def test_each_text_has_a_vector_of_length_one(pooled: LlamaCppEngine) -> None:
+    """The same for the same text, and the same alone as in company."""
+    assert pooled.capabilities.embeddings
+    vectors = await pooled.embed(TEXTS)
+    assert [len(vector) for vector in vectors] == [64] * 4
+    assert [math.hypot(*vector) for vector in vectors] == pytest.approx([1.0] * 4)
+    assert vectors[0] == pytest.approx(vectors[1], abs=1e-5)
+    assert likeness(vectors[0], vectors[2]) < 0.99
+    for text, vector in zip(TEXTS, vectors, strict=True):
+        (alone,) = await pooled.embed([text])
+        assert likeness(alone, vector) > 0.999
+    assert await pooled.embed([]) == []
+
+
+async def test_the_pooling_is_the_files(
+    make_engine: MakeEngine, pooled: LlamaCppEngine, smollm2_path: Path, tmp_path: Path
+) -> None:
+    """The last token's state is another vector than the mean of all."""
+    path = write_random_model(tmp_path / "last.gguf", smollm2_path, pooling=LAST)
+    (last,) = await make_engine(path=path, threads=1).embed([TEXTS[0]])
+    (mean,) = await pooled.embed([TEXTS[0]])
+    assert likeness(last, mean) < 0.99
+
+
+async def test_it_answers_meanwhile_as_ever(pooled: LlamaCppEngine) -> None:
+    """Embedding and generating share the weights and nothing else."""
+    expected = (await answer(pooled, request())).text
+    texts: list[str] = []
+
+    async def write() -> None:
+        texts.append((await answer(pooled, request())).text)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(write)
+        await pooled.embed(TEXTS * 20)
+    assert texts == [expected]
+
+
+async def test_a_model_without_pooling_is_refused(shared_engine: LlamaCppEngine) -> None:
+    """Rather than given a vector that means nothing."""
+    with pytest.raises(EngineError, match="names no pooling") as raised:
+        await shared_engine.embed(["x"])
+    assert raised.value.kind is ErrorKind.UNSUPPORTED
+    assert (await answer(shared_engine, request(max_tokens=2))).text
+
+
+async def test_a_text_that_is_too_long_is_refused_by_its_number(pooled: LlamaCppEngine) -> None:
+    """Before anything is computed."""
+    with pytest.raises(EngineError, match=r"text 1 has .* tokens; 1 to 1024") as raised:
+        await pooled.embed(["short", "word " * 3000])
+    assert raised.value.kind is ErrorKind.CONTEXT_OVERFLOW
+
+
+async def test_a_closed_engine_says_so(pooled: LlamaCppEngine) -> None:
+    """As for answers."""
+    await pooled.embed(["x"])
+    await pooled.aclose()
+    with pytest.raises(EngineError, match="closed"):
+        await pooled.embed(["x"])
+
+
+def test_portions_keep_order_and_fit() -> None:
+    """By tokens and by number."""
+    texts = [[number] * (1 + number * 37 % LONGEST) for number in range(100)]
+    parts = portions(texts)
+    assert [tokens for part in parts for tokens in part] == texts
+    assert max(sum(map(len, part)) for part in parts) <= LONGEST
+    assert max(map(len, parts)) <= MOST_TEXTS
+
+
+async def test_an_engine_that_cannot_embed_says_so() -> None:
+    """That is the contract's own answer."""
+    engine = ScriptedEngine("Hi")
+    assert not engine.capabilities.embeddings
+    with pytest.raises(EngineError, match="cannot be embedded") as raised:
+        await engine.embed(["x"])
+    assert raised.value.kind is ErrorKind.UNSUPPORTED
