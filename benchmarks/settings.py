@@ -18,11 +18,12 @@ def quiet(_what: str, _done: int, _total: int) -> None:
 class Settings:
     """quick: end within a minute on two cores. repetitions: so many, in place of the benchmark's
     own number. peer_python: an interpreter whose environment has the peers that vanta does not
-    depend on."""
+    depend on. llama_bin: the folder with llama.cpp's own programs."""
 
     quick: bool = False
     repetitions: int | None = None
     peer_python: Path | None = None
+    llama_bin: Path | None = None
     progress: Progress = quiet
 
     def times(self, full: int, quick: int) -> int:

@@ -42,6 +42,10 @@ def bench(
             exists=True, dir_okay=False, help="A Python whose environment has the peers (litellm)."
         ),
     ] = None,
+    llama_bin: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="A folder with llama.cpp's programs."),
+    ] = None,
     json: output.JsonOption = False,
 ) -> None:
     """Measure what vanta costs and does, beside what else there is.
@@ -59,7 +63,11 @@ def bench(
         raise UnknownName("benchmark", name, benchmarks.BENCHMARKS)
     with _progress() as progress:
         settings = benchmarks.Settings(
-            quick=quick, repetitions=repetitions, peer_python=peer_python, progress=progress
+            quick=quick,
+            repetitions=repetitions,
+            peer_python=peer_python,
+            llama_bin=llama_bin,
+            progress=progress,
         )
         figures = benchmarks.load(name).run(settings)
     report = benchmarks.report(name, figures, quick=quick)
