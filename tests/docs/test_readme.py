@@ -64,11 +64,10 @@ def test_the_script_runs_and_holds(smollm2_path: Path, tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
-def test_the_configuration_fits_the_schema(tmp_path: Path) -> None:
-    (toml,) = blocks("toml")
-    (tmp_path / "vanta.toml").write_text(toml, encoding="utf-8")
+def test_all_of_the_configuration_fits_the_schema(tmp_path: Path) -> None:
+    (tmp_path / "vanta.toml").write_text("\n".join(blocks("toml")), encoding="utf-8")
     config = load(tmp_path / "vanta.toml", environ={}).config
-    assert (config.policy, config.deadline_s) == ("hedge", 30)
+    assert (config.policy, config.deadline_s, config.budget.day_usd) == ("hedge", 30, 2.0)
 
 
 def test_the_commands_exist() -> None:
