@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from .report import Figure, report
 from .settings import Settings
 
-BENCHMARKS = ("cost", "faults", "hedge", "local", "overhead", "race", "route")
+BENCHMARKS = ("cost", "faults", "hedge", "local", "overhead", "race", "route", "scripts")
 
 __all__ = ["BENCHMARKS", "Benchmark", "Figure", "Settings", "load", "report"]
 

@@ -7,6 +7,7 @@ fault with file, line, column and what would have been right, and nothing outsid
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -97,7 +98,13 @@ def _expects(data: Any) -> Iterator[tuple[tuple[str | int, ...], Mapping[str, An
 
 
 def _check_value(expectation: Expectation, value: Any) -> Any:
-    return TypeAdapter(expectation.value).validate_json(json.dumps(value), strict=True)
+    return _adapter(expectation).validate_json(json.dumps(value), strict=True)
+
+
+@functools.lru_cache(maxsize=256)
+def _adapter(expectation: Expectation) -> TypeAdapter[Any]:
+    # Making one takes ten times as long as using it.
+    return TypeAdapter(expectation.value)
 
 
 def _script(form: ScriptForm, expected: list[dict[str, Any]], node: Node, source: str) -> Script:

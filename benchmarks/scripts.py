@@ -1,0 +1,168 @@
+"""What scripts cost: running them over their engine, memory, reading them, and side by side.
+
+Runs are of one-turn scripts on a ScriptedEngine, one after another; what is subtracted is iterating
+the same engine's answer to the same request. Memory is that of all Python objects after each
+round of the runs. Side by side is on the real small model, where its file is on disk: the two
+ways alternate, and the fastest of each counts. Invariant: nothing here goes to the network.
+"""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+import time
+import tracemalloc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+
+import vanta
+from vanta.errors import VantaError
+from vanta.models import ModelStore, default_root
+from vanta.runtime import Runtime
+from vanta.scripts import RunOptions, Script, Suite, find_scripts, load_script, parse_script
+from vanta.testing import ScriptedEngine, scripted_plugin
+
+from .report import Figure, median
+from .settings import Settings
+
+SUMMARY = "what a script costs over its engine, reading scripts, and running them side by side"
+
+OVERHEAD_GOAL_MS = 5.0
+READING_GOAL_S = 3.0
+PARALLEL_GOAL = 1.5
+FLAT_GOAL_KB = 200.0
+_SCRIPTS, _FILES, _REAL, _ROUNDS = 200, 1000, 16, 3
+_MODEL = "smollm2-135m-instruct"
+_TEXT = """\
+name: script {number}
+tags: [bench]
+policy: local
+turns:
+  - say: What is the capital of France?
+    expect: {{contains: Paris, not_contains: London, track: local, max_seconds: 60}}
+"""
+_REAL_TEXT = """\
+name: script {number}
+track: local
+system: short
+sampling: {{temperature: 0, max_tokens: 24}}
+turns:
+  - say: Tell me a fact about the number {number}.
+"""
+
+
+def run(settings: Settings) -> list[Figure]:
+    """Measure all four."""
+    return [
+        *anyio.run(_overhead, settings.times(_SCRIPTS, 100)),
+        _reading(settings.times(_FILES, 300)),
+        _side_by_side(settings.times(_REAL, 8)),
+    ]
+
+
+@asynccontextmanager
+async def _scripted() -> AsyncIterator[tuple[Runtime, ScriptedEngine]]:
+    engine = ScriptedEngine("The capital of France is Paris.")
+    with tempfile.TemporaryDirectory() as folder:
+        tracks = {"local": {"engine": "scripted", "model": "m"}}
+        config = {"data_dir": folder, "tracks": tracks}
+        async with vanta.open(config, plugins=[scripted_plugin(local=engine)]) as runtime:
+            yield runtime, engine
+
+
+async def _overhead(count: int) -> list[Figure]:
+    scripts = [parse_script(_TEXT.format(number=number)) for number in range(count)]
+    async with _scripted() as (runtime, engine):
+        await Suite(runtime, scripts[:20]).run()
+        took = [await _run_s(runtime, [script]) for script in scripts]
+        request = engine.requests[-1]
+        bare = []
+        for _ in range(count):
+            started = time.perf_counter()
+            async with engine.stream(request) as deltas:
+                async for _delta in deltas:
+                    pass
+            bare.append(time.perf_counter() - started)
+        grown = await _growth_kb(runtime, engine, scripts)
+    over = (median(took) or 0.0) - (median(bare) or 0.0)
+    return [
+        Figure(
+            name="a one-turn script over its engine", value=over * 1000, unit="ms",
+            goal=OVERHEAD_GOAL_MS, note=f"median of {count}, with the store on disk",
+        ),
+        Figure(
+            name="memory that another round of the scripts adds", value=grown, unit="KB",
+            goal=FLAT_GOAL_KB, note=f"Python objects after {3 * count} runs against {2 * count}",
+        ),
+    ]  # fmt: skip
+
+
+async def _run_s(runtime: Runtime, scripts: list[Script], parallel: int = 1) -> float:
+    started = time.perf_counter()
+    report = await Suite(runtime, scripts, RunOptions(parallel=parallel)).run()
+    took = time.perf_counter() - started
+    assert report.passed, report.to_dict()
+    return took
+
+
+async def _growth_kb(runtime: Runtime, engine: ScriptedEngine, scripts: list[Script]) -> float:
+    """What is left of a second round, once its reports and the engine's own notes are gone."""
+    tracemalloc.start()
+    try:
+        sizes = []
+        for _ in range(3):
+            for script in scripts:
+                await Suite(runtime, [script]).run()
+            engine.runs.clear()
+            gc.collect()
+            sizes.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    return max(0.0, (sizes[2] - sizes[1]) / 1000)
+
+
+def _reading(count: int) -> Figure:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for number in range(count):
+            (folder / f"{number}.yaml").write_text(_TEXT.format(number=number), encoding="utf-8")
+        started = time.perf_counter()
+        read = [load_script(path) for path in find_scripts([folder])]
+        took = time.perf_counter() - started
+    assert len(read) == count
+    return Figure(
+        name="reading and checking 1,000 script files", value=took * 1000 / count, unit="s",
+        goal=READING_GOAL_S, note=f"{count} files were read",
+    )  # fmt: skip
+
+
+def _side_by_side(count: int) -> Figure:
+    name = f"{count} real scripts side by side, times as fast"
+    try:
+        model = ModelStore(default_root()).find(_MODEL).path
+    except VantaError as error:
+        note = f"could not be taken: {error}"
+        return Figure(
+            name=name, value=None, unit="x", better="higher", goal=PARALLEL_GOAL, note=note
+        )
+    after, beside = anyio.run(_both_ways, model, count)
+    return Figure(
+        name=name, value=after / beside, unit="x", better="higher", goal=PARALLEL_GOAL,
+        note=f"{after:.1f} s one after another, {beside:.1f} s with all at once",
+    )  # fmt: skip
+
+
+async def _both_ways(model: Path, count: int) -> tuple[float, float]:
+    scripts = [parse_script(_REAL_TEXT.format(number=number)) for number in range(count)]
+    with tempfile.TemporaryDirectory() as folder:
+        tracks = {"local": {"model": str(model)}, "api": {"enabled": False}}
+        async with vanta.open("default", data_dir=folder, tracks=tracks) as runtime:
+            await _run_s(runtime, scripts[:2], parallel=2)
+            after, beside = [], []
+            for _ in range(_ROUNDS):
+                after.append(await _run_s(runtime, scripts))
+                beside.append(await _run_s(runtime, scripts, parallel=count))
+            return min(after), min(beside)
