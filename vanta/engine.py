@@ -29,9 +29,12 @@ class Sampling:
     """How to sample. None leaves a value to the engine; an engine that cannot do what was asked
     raises `unsupported` rather than ignore it.
 
-    max_tokens: output tokens at the most. stop: strings that end the answer and are no part of it.
-    logit_bias: token id -> bias. grammar: GBNF text. json_schema: the answer is JSON valid under
-    it. logprobs: None for none, else how many rivals to report beside each token (0 to 20).
+    max_tokens: output tokens at the most. typical_p: locally typical sampling (Meister et al. 2022,
+    https://arxiv.org/abs/2202.00666). dry_multiplier: how strongly a token that would go on with a
+    repetition is held back (DRY), 0 for not at all. stop: strings that end the answer and are no
+    part of it. logit_bias: token id -> bias. grammar: GBNF text. json_schema: the answer is JSON
+    valid under it. logprobs: None for none, else how many rivals to report beside each token (0 to
+    20).
     """
 
     max_tokens: int | None = None
@@ -39,9 +42,11 @@ class Sampling:
     top_p: float | None = None
     top_k: int | None = None
     min_p: float | None = None
+    typical_p: float | None = None
     repeat_penalty: float | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
+    dry_multiplier: float | None = None
     seed: int | None = None
     stop: tuple[str, ...] = ()
     logit_bias: Mapping[int, float] = field(default_factory=dict)

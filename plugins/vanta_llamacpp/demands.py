@@ -24,6 +24,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "top_p": (0, 1),
     "top_k": (0, 1 << 30),
     "min_p": (0, 1),
+    "typical_p": (0.001, 1),
+    "dry_multiplier": (0, 100),
     "repeat_penalty": (0.01, 100),
     "presence_penalty": (-100, 100),
     "frequency_penalty": (-100, 100),

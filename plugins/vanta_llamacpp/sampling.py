@@ -7,6 +7,7 @@ library would end the process.
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterable
 from typing import Any
 
@@ -21,6 +22,8 @@ from vanta_llamacpp.vocabulary import Vocabulary
 
 DEFAULTS = {"temperature": 0.8, "top_k": 40, "top_p": 0.95, "min_p": 0.05}
 PENALTY_WINDOW = 64
+DRY_BASE, DRY_ALLOWED = 1.75, 2
+DRY_BREAKERS = (b"\n", b":", b'"', b"*")
 _RANDOM_SEED = 0xFFFFFFFF
 
 
@@ -41,7 +44,7 @@ class Sampler:
         self._rivals = sampling.logprobs
         self._grammar = self._compiled(grammar) if grammar is not None else None
         self._candidates = Candidates(lib, vocabulary.size) if self._grammar else None
-        self._chain = _chain(lib, vocabulary.size, sampling)
+        self._chain = _chain(lib, vocabulary, sampling)
 
     def _compiled(self, grammar: str) -> Any:
         made = self._lib.llama_sampler_init_grammar(
@@ -108,14 +111,20 @@ class Sampler:
             self._lib.llama_sampler_free(self._grammar)
 
 
-def _chain(lib: Any, size: int, sampling: Sampling) -> Any:
+def _chain(lib: Any, vocabulary: Vocabulary, sampling: Sampling) -> Any:
     chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
-    for sampler in _samplers(lib, size, sampling):
+    temperature = _value(sampling, "temperature")
+    for sampler in _weighing(lib, vocabulary, sampling):
+        lib.llama_sampler_chain_add(chain, sampler)
+    choosing = _drawing(lib, sampling) if temperature > 0 else [lib.llama_sampler_init_greedy()]
+    for sampler in choosing:
         lib.llama_sampler_chain_add(chain, sampler)
     return chain
 
 
-def _samplers(lib: Any, size: int, sampling: Sampling) -> Iterable[Any]:
+def _weighing(lib: Any, vocabulary: Vocabulary, sampling: Sampling) -> Iterable[Any]:
+    """What changes the logits, for greedy choice too."""
+    size = vocabulary.size
     bias = [lib.llama_logit_bias(token, value) for token, value in sampling.logit_bias.items()]
     if bias:
         yield lib.llama_sampler_init_logit_bias(
@@ -125,14 +134,27 @@ def _samplers(lib: Any, size: int, sampling: Sampling) -> Iterable[Any]:
     frequency, presence = sampling.frequency_penalty or 0.0, sampling.presence_penalty or 0.0
     if (repeat, frequency, presence) != (1.0, 0.0, 0.0):
         yield lib.llama_sampler_init_penalties(size, PENALTY_WINDOW, repeat, frequency, presence)
-    temperature = _value(sampling, "temperature")
-    if temperature <= 0:
-        yield lib.llama_sampler_init_greedy()
-        return
+    if sampling.dry_multiplier:
+        breakers = (ctypes.c_char_p * len(DRY_BREAKERS))(*DRY_BREAKERS)
+        yield lib.llama_sampler_init_dry(
+            vocabulary.native,
+            sampling.dry_multiplier,
+            DRY_BASE,
+            DRY_ALLOWED,
+            PENALTY_WINDOW,
+            breakers,
+            len(DRY_BREAKERS),
+        )
+
+
+def _drawing(lib: Any, sampling: Sampling) -> Iterable[Any]:
+    """What cuts the unlikely and draws among the rest."""
     yield lib.llama_sampler_init_top_k(int(_value(sampling, "top_k")))
+    if sampling.typical_p is not None:
+        yield lib.llama_sampler_init_typical(sampling.typical_p, 1)
     yield lib.llama_sampler_init_top_p(_value(sampling, "top_p"), 1)
     yield lib.llama_sampler_init_min_p(_value(sampling, "min_p"), 1)
-    yield lib.llama_sampler_init_temp(temperature)
+    yield lib.llama_sampler_init_temp(_value(sampling, "temperature"))
     yield lib.llama_sampler_init_dist(_seed(sampling.seed))
 
 

@@ -19,6 +19,8 @@ _EXTENDED = {
     "top_k": ("top_k",),
     "min_p": ("min_p",),
     "repeat_penalty": ("repeat_penalty", "repetition_penalty"),  # llama-server's word and vLLM's
+    "typical_p": ("typical_p",),
+    "dry_multiplier": ("dry_multiplier",),
     "grammar": ("grammar",),
 }
 

@@ -64,7 +64,13 @@ async def test_the_narrowest_choice_is_greedy(
 
 
 @pytest.mark.parametrize(
-    "penalty", [{"repeat_penalty": 1.8}, {"frequency_penalty": 1.5}, {"presence_penalty": 1.5}]
+    "penalty",
+    [
+        {"repeat_penalty": 1.8},
+        {"frequency_penalty": 1.5},
+        {"presence_penalty": 1.5},
+        {"dry_multiplier": 5.0},
+    ],
 )
 async def test_penalties_lessen_repetition(
     shared_engine: LlamaCppEngine, penalty: dict[str, Any]
@@ -74,6 +80,14 @@ async def test_penalties_lessen_repetition(
     plain = (await say(shared_engine, circling, max_tokens=40)).split()
     varied = (await say(shared_engine, circling, max_tokens=40, **penalty)).split()
     assert len(set(varied)) / len(varied) > len(set(plain)) / len(plain)
+
+
+async def test_typical_sampling_narrows_the_choice(shared_engine: LlamaCppEngine) -> None:
+    """All of it changes nothing; a part of it says something else with the same seed."""
+    wide: dict[str, Any] = {"top_k": 0, "top_p": 1.0, "min_p": 0.0, "temperature": 1.0, "seed": 3}
+    plain = await say(shared_engine, **wide)
+    assert await say(shared_engine, **wide, typical_p=1.0) == plain
+    assert await say(shared_engine, **wide, typical_p=0.2) != plain
 
 
 async def test_a_logit_bias_forces_or_bans_a_token(shared_engine: LlamaCppEngine) -> None:
@@ -196,6 +210,8 @@ async def test_a_grammar_that_leaves_no_token_is_an_error(shared_engine: LlamaCp
         {"min_p": 2.0},
         {"max_tokens": 0},
         {"repeat_penalty": 0.0},
+        {"typical_p": 0.0},
+        {"dry_multiplier": -1.0},
         {"logprobs": 21},
         {"stop": ("",)},
         {"logit_bias": {10**6: 1.0}},

@@ -75,6 +75,8 @@ async def test_the_name_of_the_token_limit_is_an_option() -> None:
 EXTENDED = [
     (Sampling(top_k=1), {"top_k": 1}),
     (Sampling(min_p=0.1), {"min_p": 0.1}),
+    (Sampling(typical_p=0.5), {"typical_p": 0.5}),
+    (Sampling(dry_multiplier=0.8), {"dry_multiplier": 0.8}),
     (Sampling(repeat_penalty=1.1), {"repeat_penalty": 1.1, "repetition_penalty": 1.1}),
     (Sampling(grammar="root ::= x"), {"grammar": "root ::= x"}),
 ]

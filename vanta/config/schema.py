@@ -60,6 +60,10 @@ class SamplingConfig(_Table):
         default=None,
         description="Leave out tokens less likely than this share of the likeliest one.",
     )
+    typical_p: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None,
+        description="Below 1, sample among tokens about as surprising as is usual at this place.",
+    )
     repeat_penalty: Annotated[float, Field(gt=0)] | None = Field(
         default=None, description="Above 1, tokens that were used already become less likely."
     )
@@ -68,6 +72,10 @@ class SamplingConfig(_Table):
     )
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = Field(
         default=None, description="Above 0, a token becomes less likely with each time it occurred."
+    )
+    dry_multiplier: Annotated[float, Field(ge=0)] | None = Field(
+        default=None,
+        description="Above 0, a token that would go on with a repetition becomes less likely.",
     )
     seed: int | None = Field(
         default=None, description="The same seed gives the same answer, where it can."
@@ -157,6 +165,10 @@ class GateConfig(_Table):
         default=None, description="True turns down answers that decline to answer."
     )
 
+    language: bool | None = Field(
+        default=None,
+        description="True turns down answers in another script than the question's.",
+    )
     early_exit: bool | None = Field(
         default=None, description="True stops an answer that is already sure to be turned down."
     )

@@ -50,6 +50,8 @@ SAMPLING: Mapping[str, Range] = {
     "repeat_penalty": Range("number", least=0, above=True),
     "presence_penalty": Range("number", least=-2, most=2),
     "frequency_penalty": Range("number", least=-2, most=2),
+    "typical_p": Range("number", least=0, most=1, above=True),
+    "dry_multiplier": Range("number", least=0),
     "seed": Range("integer"),
     "stop": Range("list"),
     "grammar": Range("string"),

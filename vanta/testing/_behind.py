@@ -23,6 +23,8 @@ _SAME = (
     "repeat_penalty",
     "presence_penalty",
     "frequency_penalty",
+    "typical_p",
+    "dry_multiplier",
     "seed",
     "grammar",
 )
