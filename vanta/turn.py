@@ -173,6 +173,8 @@ class Turn:
             retries=settings.retries,
             earliest_s={name: self._now() + wait_s for name, wait_s in waits.items()},
             experience=settings.experience,
+            question=self._message.content,
+            json_schema=settings.sampling.json_schema,
             purse=self._purse(),
         )
 

@@ -52,6 +52,8 @@ class Stage:
     retries: int = 0
     experience: Experience = field(default_factory=Experience)
     earliest_s: Mapping[str, float] = field(default_factory=dict)
+    question: str = ""
+    json_schema: Mapping[str, object] | None = None
     events: list[Event] = field(default_factory=list)
     race: Race | None = None
 
@@ -72,6 +74,8 @@ class Stage:
             retries=self.retries,
             experience=self.experience,
             earliest_s=self.earliest_s,
+            question=self.question,
+            json_schema=self.json_schema,
         )
         self.race = Race(plan, self.events.append)
         return await self.race.run()

@@ -8,15 +8,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from vanta.engine import GenerationRequest
 from vanta.errors import AllTracksFailed
 from vanta.messages import FinishReason
 from vanta.scheduling.experience import Experience
+from vanta.scheduling.form import in_another_script, not_under_schema
 from vanta.scheduling.gate import Gate, SignalsGate
 from vanta.scheduling.leg import Leg
-from vanta.scheduling.policy import LegPlan, Policy
+from vanta.scheduling.policy import GateRule, LegPlan, Policy
 from vanta.scheduling.purse import Purse
 from vanta.scheduling.starts import MayHedge
 from vanta.track import Track
@@ -47,8 +48,9 @@ class RacePlan:
     the turn's clock began, on the event loop's clock. deadline_s, stall_timeout_s: seconds.
     hard: what the router says of the message, None if it was not asked. may_hedge: whether a
     delayed leg may start by its clock, asked once for each. retries: how often one track is asked
-    again. earliest_s: tracks that must not be asked before that second of the turn. experience is
-    told of every leg. purse: who pays for legs on tracks that have a price, None for nobody.
+    again. question, json_schema: what was asked, and what the answer has to be valid under, for
+    the gate. earliest_s: tracks that must not be asked before that second of the turn. experience
+    is told of every leg. purse: who pays for legs on tracks that have a price, None for nobody.
     """
 
     policy: Policy
@@ -63,6 +65,8 @@ class RacePlan:
     may_hedge: MayHedge = lambda _track: True
     retries: int = 1
     earliest_s: Mapping[str, float] = field(default_factory=dict)
+    question: str = ""
+    json_schema: Mapping[str, Any] | None = None
     experience: Experience = field(default_factory=Experience)
     purse: Purse | None = None
 
@@ -85,3 +89,11 @@ def not_before(plan: LegPlan, earliest_s: Mapping[str, float]) -> LegPlan:
     if plan.start_after_s is None or plan.start_after_s >= earliest:
         return plan
     return dataclasses.replace(plan, start_after_s=earliest)
+
+
+def fault_of_form(text: str, plan: RacePlan, rule: GateRule) -> str | None:
+    """What is wrong with an answer's form, whatever its gate would say; None if nothing is."""
+    fault = not_under_schema(text, plan.json_schema)
+    if fault is None and rule.language:
+        fault = in_another_script(text, plan.question)
+    return fault

@@ -54,7 +54,8 @@ class GateRule:
 
     min_mean_logprob: of its tokens, natural log (None: not looked at; an engine without logprobs
     is judged by the rest). min_chars: shorter answers are turned down. refusals: turn down answers
-    that decline to answer. early_exit: stop an answer that is already sure to be turned down.
+    that decline to answer. language: turn down answers in another script than the question's.
+    early_exit: stop an answer that is already sure to be turned down.
     verify_with: a track that is asked for one token, "is this right?", where the mean logprob is
     within verify_margin of its limit. min_probability: of being right, 0 to 1; the `calibrated`
     gate's limit, which has verify_margin in log-odds.
@@ -65,6 +66,7 @@ class GateRule:
     min_probability: float = 0.5
     min_chars: int = 1
     refusals: bool = True
+    language: bool = True
     early_exit: bool = True
     verify_with: str | None = None
     verify_margin: float = 0.4

@@ -42,7 +42,7 @@ from vanta.scheduling.gate import Verdict
 from vanta.scheduling.health import RETRYABLE
 from vanta.scheduling.leg import Leg
 from vanta.scheduling.log import TurnLog
-from vanta.scheduling.plan import Outcome, Preparer, RacePlan, not_before
+from vanta.scheduling.plan import Outcome, Preparer, RacePlan, fault_of_form, not_before
 from vanta.scheduling.policy import LegPlan
 from vanta.scheduling.starts import Starts
 from vanta.scheduling.takeover import Seam
@@ -138,6 +138,9 @@ class Race:
         if rule is None:
             return Verdict(True, None, "the policy has no gate")
         answer = leg.fold.completion()
+        fault = fault_of_form(answer.text, self._plan, rule)
+        if fault:
+            return Verdict(False, None, fault)
         verdict = await self._plan.gate.judge(answer, rule)
         verifier = self._plan.tracks.get(rule.verify_with or "")
         if not verdict.unsure or verifier is None:
