@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 CONFTEST = """
-import pytest
+import os
 import vanta
 from vanta.testing import ScriptedEngine, scripted_plugin
 
@@ -17,11 +17,10 @@ from vanta.testing import ScriptedEngine, scripted_plugin
 def opening():
     def remembers(request):
         asked = [one.content for one in request.messages if one.role == "user"]
-        if asked[-1] == "count":
-            asked[-1] = str(len(journal.read_text())) if journal.exists() else "0"
         return [" then ".join(asked)]
 
-    config = {"data_dir": str(folder / "data"), "policy": "local",
+    data = folder / os.environ.get("PYTEST_XDIST_WORKER", "data")
+    config = {"data_dir": str(data), "policy": "local",
               "tracks": {"local": {"engine": "scripted", "model": "m"}}}
     with (folder / "opened").open("a") as file:
         file.write("x")
@@ -34,7 +33,6 @@ def pytest_vanta_open(config, path):
 
 import pathlib
 folder = pathlib.Path(__file__).parent
-journal = folder / "journal"
 """
 GOOD = """
 name: good
