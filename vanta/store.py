@@ -21,6 +21,7 @@ import anyio.to_thread
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from vanta.context.assembly import Exchange
 from vanta.errors import StoreError
@@ -154,7 +155,11 @@ class Store:
 
     def _create(self) -> None:
         with self._engine.begin() as connection:
-            _tables.create_all(connection)
+            # Not `create_all`: it looks first and creates then, and two processes may look at once.
+            for table in _tables.sorted_tables:
+                connection.execute(CreateTable(table, if_not_exists=True))
+                for index in table.indexes:
+                    connection.execute(CreateIndex(index, if_not_exists=True))
             found = connection.execute(sa.select(_about.c.schema_version)).scalar()
             if found is None:
                 connection.execute(sa.insert(_about), {"schema_version": SCHEMA_VERSION})

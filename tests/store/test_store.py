@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -114,3 +116,24 @@ async def test_two_stores_on_one_file_take_turns(tmp_path: Path) -> None:
     assert len(await one.history("ada", "s")) == 2
     await one.aclose()
     await two.aclose()
+
+
+def test_processes_that_open_a_fresh_store_at_once_all_get_it(tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib\n"
+        "from vanta.store import Store, sqlite_url\n"
+        "url = sqlite_url(pathlib.Path(sys.argv[1]))\n"
+        "sys.stdin.readline()\n"
+        "Store.open(url).close()\n"
+    )
+    openers = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path)],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    told = [opener.communicate("go\n", timeout=60)[1] for opener in openers]
+    assert [opener.returncode for opener in openers] == [0] * 4, told
