@@ -127,7 +127,8 @@ class Receipt:
     """What a generation had cost when it really stood still.
 
     output_tokens counts every token produced, delivered or not; tokens_after_stop and
-    cpu_after_stop_s those (and the CPU seconds) spent after the stop was asked for. `exact` is
+    cpu_after_stop_s those (and the CPU seconds) spent after the stop was asked for. cpu_s: CPU
+    seconds of this process while the generation ran, with what ran beside it. `exact` is
     False where another machine did the work and the counts are what this side saw of it.
     """
 
@@ -135,6 +136,7 @@ class Receipt:
     output_tokens: int
     tokens_after_stop: int = 0
     cpu_after_stop_s: float = 0.0
+    cpu_s: float = 0.0
     exact: bool = True
 
 

@@ -160,7 +160,8 @@ class LegTrace:
     finished (it answered but lost), failed, rejected, cancelled, broken (it was committed and
     broke), amended (it won, and another's text replaced its own), verified (it judged). usage and
     cost_usd are of everything the leg produced, delivered or not; `usage.exact` is False where
-    they are estimates. verdict, accepted and score: the gate's reason, word and measure.
+    they are estimates. cpu_s: CPU seconds of this process while the leg ran, where its engine
+    computes here. verdict, accepted and score: the gate's reason, word and measure.
     """
 
     leg: int
@@ -176,6 +177,7 @@ class LegTrace:
     ended_s: float | None = None
     usage: Usage | None = None
     cost_usd: float = 0.0
+    cpu_s: float = 0.0
     tokens_after_stop: int = 0
     cpu_after_stop_s: float = 0.0
     cost_after_stop_usd: float = 0.0

@@ -53,6 +53,7 @@ class Job:
         self._queued_at = time.perf_counter()
         self._started_at = self._last_at = self._queued_at
         self._first_at: float | None = None
+        self._begun_cpu_s: float | None = None
         self._stop_cpu_s: float | None = None
         self._stop_error: EngineError | None = None
 
@@ -70,6 +71,7 @@ class Job:
     def begin(self) -> None:
         """The worker turns to it."""
         self._started_at = time.perf_counter()
+        self._begun_cpu_s = time.process_time()
         self.started = True
 
     def chose(self) -> None:
@@ -91,12 +93,13 @@ class Job:
         self.mailbox.put(Ended(self._receipt()))
 
     def _receipt(self) -> Receipt:
-        since = self._stop_cpu_s
+        since, begun = self._stop_cpu_s, self._begun_cpu_s
         return Receipt(
             input_tokens=self.read_tokens,
             output_tokens=self.output_tokens,
             tokens_after_stop=self._tokens_after_stop,
             cpu_after_stop_s=0.0 if since is None or not self.started else _cpu_since(since),
+            cpu_s=0.0 if begun is None else _cpu_since(begun),
         )
 
     def usage(self) -> Usage:

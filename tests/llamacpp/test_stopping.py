@@ -40,6 +40,8 @@ async def test_leaving_stops_within_one_step(shared_engine: LlamaCppEngine) -> N
     assert 3 <= receipt.output_tokens < 400
     assert receipt.tokens_after_stop <= 1
     assert receipt.cpu_after_stop_s < 5
+    assert receipt.cpu_s > 0
+    assert receipt.cpu_after_stop_s <= receipt.cpu_s
     with pytest.raises(StopAsyncIteration):
         await anext(stream)
 

@@ -224,6 +224,7 @@ class Leg:
             ended_s=self.ended_s,
             usage=usage,
             cost_usd=price.of(usage),
+            cpu_s=receipt.cpu_s if receipt else 0.0,
             tokens_after_stop=after_stop,
             cpu_after_stop_s=receipt.cpu_after_stop_s if receipt else 0.0,
             cost_after_stop_usd=price.of_tokens(0, after_stop),
