@@ -60,18 +60,20 @@ async def test_rule_1_headers_and_a_role_do_not_win_a_race(tmp_path: Path) -> No
 
 
 async def test_rule_2_the_losers_connection_is_closed_and_confirmed(tmp_path: Path) -> None:
-    never = anyio.Event()
+    never, both_asked = anyio.Event(), anyio.Event()
     loser = Behaviour.answer(TOKENS, gates={0: never})
+    winner = Behaviour.answer(TOKENS, gates={0: both_asked})
     async with (
-        two_servers(tmp_path, loser, Behaviour.answer(TOKENS)) as (runtime, near, _far),
+        two_servers(tmp_path, loser, winner) as (runtime, near, _far),
         runtime.session("s").stream("go", policy="race") as turn,
     ):
+        asked = await near.chat(0)
+        both_asked.set()
         events = [event async for event in turn]
         assert [event.track for event in events if isinstance(event, LegCancelled)] == ["local"]
-        if near.chats:
-            with anyio.fail_after(5):
-                await near.chats[0].gone.wait()
-            assert near.chats[0].tokens_sent == 0
+        with anyio.fail_after(5):
+            await asked.gone.wait()
+        assert asked.tokens_sent == 0
 
 
 @pytest.mark.parametrize("fault", [Behaviour.cut, Behaviour.stall, Behaviour.malformed])
