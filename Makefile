@@ -49,7 +49,7 @@ bench: model ## the figures of the README
 	@$(BIN)/vanta bench race
 
 lock: ## resolve requirements.lock anew (needs uv)
-	@uv pip compile --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	@uv pip compile --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --no-strip-extras \
 		--group dev --all-extras -p 3.11 --upgrade pyproject.toml -o requirements.lock
 
 clean: ## remove what was built here (not your conversations or models)

@@ -13,6 +13,8 @@
         ├── BudgetExceeded      money that a cap does not allow to be spent
         ├── ModelStoreError     a model file could not be fetched, found or verified
         ├── StoreError          the transcript could not be read or written
+        ├── EmbedderError       texts could not be turned into vectors
+        ├── VectorIndexError    a vector index failed; memory goes on without it
         └── AllTracksFailed     an ExceptionGroup: every leg of a turn failed, one EngineError each
 
 Invariant: `str(error)` says what happened, where, and what to do next; identifiers are quoted.
@@ -89,6 +91,22 @@ class ModelStoreError(RunError):
 
 class StoreError(RunError):
     """The transcript store could not be read or written."""
+
+
+class EmbedderError(RunError):
+    """An embedder could not be made ready, or could not turn texts into vectors."""
+
+
+class VectorIndexError(RunError):
+    """A vector index could not do what it was asked; memory goes on without it.
+
+    owned: True if another process owns the index, which is no damage; else what it was asked about
+    is to be taken for lost, and is built again from the store.
+    """
+
+    def __init__(self, message: str, *, owned: bool = False) -> None:
+        super().__init__(message)
+        self.owned = owned
 
 
 class BudgetExceeded(RunError):  # noqa: N818 - the budget is exceeded, which is the error

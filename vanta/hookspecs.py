@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from vanta.diagnosis import Check
     from vanta.engine import EngineFactory
+    from vanta.memory.embedder import EmbedderFactory
+    from vanta.memory.index import IndexFactory
     from vanta.models import ModelEntry, ModelSource
     from vanta.privacy import Detector
     from vanta.runtime import Observer
@@ -69,6 +71,37 @@ def vanta_model_sources() -> Iterable[ModelSource]:  # type: ignore[empty-body]
     :returns: one :class:`vanta.models.ModelSource` for each scheme.
 
     Errors: two sources for one scheme are a :class:`vanta.errors.PluginError` naming both plugins.
+    """
+
+
+# What remembers
+
+
+@hookspec
+def vanta_embedders() -> Iterable[EmbedderFactory]:  # type: ignore[empty-body]
+    """Bring embedders: they turn texts into vectors, so that memory finds what is meant, not only
+    what is said.
+
+    Each is used by its name, as in ``memory.embedder = "minilm"``; ``auto`` takes the one with the
+    highest rank that is not off. The factory's ``options`` model checks
+    ``memory.embedder_options``; ``create`` is called once for a runtime.
+
+    :returns: one :class:`vanta.memory.embedder.EmbedderFactory` for each embedder.
+
+    Errors: two embedders with one name are a :class:`vanta.errors.PluginError` naming both plugins.
+    """
+
+
+@hookspec
+def vanta_vector_indexes() -> Iterable[IndexFactory]:  # type: ignore[empty-body]
+    """Bring vector indexes: nearest neighbours among the vectors that memory's store owns.
+
+    Each is used by its name, as in ``memory.index = "chroma"``; ``auto`` takes the one with the
+    highest rank that is not off. The factory's ``options`` model checks ``memory.index_options``.
+
+    :returns: one :class:`vanta.memory.index.IndexFactory` for each index.
+
+    Errors: two indexes with one name are a :class:`vanta.errors.PluginError` naming both plugins.
     """
 
 

@@ -30,7 +30,10 @@ LAYERS = (
 )
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 
-HEAVY = ("chromadb", "httpx2", "llama_cpp", "numpy", "openai", "sqlalchemy", "tiktoken")
+HEAVY = (
+    "chromadb", "httpx2", "llama_cpp", "numpy", "onnx", "onnxruntime", "openai", "sqlalchemy",
+    "tiktoken", "tokenizers",
+)
 EDGES = ("jinja2", "pydantic", "rich", "typer", "yaml")
 
 

@@ -77,6 +77,22 @@ def _engine(item: Any) -> Named:
     return item.name, item
 
 
+def _embedder(item: Any) -> Named:
+    from vanta.memory.embedder import EmbedderFactory
+
+    if not isinstance(item, EmbedderFactory):
+        raise Mismatch("it is no vanta.memory.embedder.EmbedderFactory")
+    return item.name, item
+
+
+def _vector_index(item: Any) -> Named:
+    from vanta.memory.index import IndexFactory
+
+    if not isinstance(item, IndexFactory):
+        raise Mismatch("it is no vanta.memory.index.IndexFactory")
+    return item.name, item
+
+
 def _policy(item: Any) -> Named:
     from vanta.scheduling.policy import Policy
 
@@ -111,6 +127,8 @@ SORTS: Mapping[str, Sort] = {
         Sort("vanta_engines", "engine", _engine),
         Sort("vanta_models", "model", by_attribute("id")),
         Sort("vanta_model_sources", "model source", by_attribute("scheme")),
+        Sort("vanta_embedders", "embedder", _embedder),
+        Sort("vanta_vector_indexes", "vector index", _vector_index),
         Sort("vanta_policies", "policy", _policy),
         Sort("vanta_gates", "gate", by_attribute("name")),
         Sort("vanta_detectors", "detector", by_attribute("name")),

@@ -23,6 +23,8 @@ from vanta.scheduling.policy import BUILTIN
 if TYPE_CHECKING:
     from vanta.diagnosis import Check
     from vanta.engine import EngineFactory
+    from vanta.memory.embedder import EmbedderFactory
+    from vanta.memory.index import IndexFactory
     from vanta.models import ModelEntry, ModelSource
     from vanta.privacy import Detector
     from vanta.runtime import Observer
@@ -61,6 +63,16 @@ class PluginSet:
     def sources(self) -> Registry[ModelSource]:
         """Model sources, by scheme."""
         return self._registries["vanta_model_sources"]
+
+    @property
+    def embedders(self) -> Registry[EmbedderFactory]:
+        """Embedders for memory, by their name."""
+        return self._registries["vanta_embedders"]
+
+    @property
+    def vector_indexes(self) -> Registry[IndexFactory]:
+        """Vector indexes for memory, by their name."""
+        return self._registries["vanta_vector_indexes"]
 
     @property
     def policies(self) -> Registry[Policy]:

@@ -1,0 +1,1 @@
+"""The built-in plugin `chroma`: the vector index of memory, in a process of its own."""
