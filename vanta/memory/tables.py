@@ -1,0 +1,87 @@
+"""The tables of memory, in the database of the transcript store (SQLite alone).
+
+`memories` is the truth for documents, facts and summaries; what was said is copied into it from
+the store's `messages`, which stay the truth for that. `memories_fts` is an FTS5 index over it, kept
+in step by triggers; its column `scope` holds tokens for user, privacy and session, so that a search
+names whose memory it searches in the match itself. `memory_vectors` are the embeddings, by embedder
+fingerprint (float32, little endian, length 1). `index_outbox` is what the vector index has not seen
+yet. Ids are never given twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+_SCHEMA = (
+    """CREATE TABLE IF NOT EXISTS memories (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        user TEXT NOT NULL,
+        session TEXT NOT NULL,
+        turn_id TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        role TEXT NOT NULL,
+        text TEXT NOT NULL,
+        said_at REAL NOT NULL,
+        private INTEGER NOT NULL,
+        tags TEXT NOT NULL,
+        source TEXT NOT NULL,
+        dates TEXT NOT NULL,
+        scope TEXT NOT NULL,
+        message_id INTEGER UNIQUE
+    )""",
+    "CREATE INDEX IF NOT EXISTS memories_of_session ON memories (user, session, id)",
+    "CREATE INDEX IF NOT EXISTS memories_by_time ON memories (user, said_at)",
+    """CREATE VIRTUAL TABLE IF NOT EXISTS memories_fts USING fts5(
+        text, scope, content = 'memories', content_rowid = 'id',
+        tokenize = 'porter unicode61 remove_diacritics 2'
+    )""",
+    """CREATE TRIGGER IF NOT EXISTS memories_added AFTER INSERT ON memories BEGIN
+        INSERT INTO memories_fts (rowid, text, scope) VALUES (new.id, new.text, new.scope);
+    END""",
+    """CREATE TRIGGER IF NOT EXISTS memories_removed AFTER DELETE ON memories BEGIN
+        INSERT INTO memories_fts (memories_fts, rowid, text, scope)
+        VALUES ('delete', old.id, old.text, old.scope);
+    END""",
+    """CREATE TABLE IF NOT EXISTS memory_vectors (
+        memory_id INTEGER NOT NULL,
+        embedder TEXT NOT NULL,
+        vector BLOB NOT NULL,
+        PRIMARY KEY (memory_id, embedder)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS index_outbox (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        user TEXT NOT NULL,
+        private INTEGER NOT NULL,
+        embedder TEXT NOT NULL,
+        memory_id INTEGER NOT NULL
+    )""",
+    """CREATE TABLE IF NOT EXISTS memory_state (
+        key TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) WITHOUT ROWID""",
+)
+
+
+def create(connection: sa.Connection) -> None:
+    """Make what is not there yet."""
+    for statement in _SCHEMA:
+        connection.exec_driver_sql(statement)
+
+
+def user_token(user: str, *, private: bool) -> str:
+    """The search token of a user's public or private part. Digits, which no stemmer touches."""
+    return _token("p" if private else "u", user)
+
+
+def session_token(user: str, session: str) -> str:
+    """The search token of one session of a user."""
+    return _token("s", f"{user}\0{session}")
+
+
+def _token(letter: str, name: str) -> str:
+    digest = hashlib.sha256(name.encode()).digest()[:12]
+    return f"{letter}{int.from_bytes(digest, 'big')}"
