@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vanta.testing.conformance import EngineConformance
+    from vanta.testing.hashing import HashEmbedder, hash_plugin
     from vanta.testing.loop_guard import BlockingCall, LoopGuard
     from vanta.testing.scripted import Run, ScriptedEngine, scripted_plugin
     from vanta.testing.steps import Call, Fail, Finish, Hang, Pause, Say, Step, Think, Wait
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "conformance": ("EngineConformance",),
+    "hashing": ("HashEmbedder", "hash_plugin"),
     "loop_guard": ("BlockingCall", "LoopGuard"),
     "scripted": ("Run", "ScriptedEngine", "scripted_plugin"),
     "steps": ("Call", "Fail", "Finish", "Hang", "Pause", "Say", "Step", "Think", "Wait"),
@@ -33,6 +35,7 @@ __all__ = [
     "Finish",
     "Gate",
     "Hang",
+    "HashEmbedder",
     "LoopGuard",
     "Pause",
     "Run",
@@ -42,6 +45,7 @@ __all__ = [
     "Think",
     "Upstream",
     "Wait",
+    "hash_plugin",
     "nothing_listens",
     "scripted_plugin",
 ]

@@ -1,0 +1,144 @@
+"""An embedder without a model: a text's vector is the sum of its hashed words.
+
+    embedder = HashEmbedder()
+    plugin = hash_plugin(embedder)      # then memory.embedder = "hash"
+
+Texts with words in common are near each other and no others are: enough for tests of what is built
+on embedders. The method is the hashing trick (Weinberger et al. 2009,
+https://arxiv.org/abs/0902.2206). Invariant: the same text has the same vector in every process, on
+every machine and beside whatever other texts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import anyio.to_thread
+from pydantic import BaseModel, ConfigDict, Field
+
+from vanta.errors import EmbedderError
+from vanta.hookspecs import hookimpl
+from vanta.memory.embedder import Embedder, EmbedderContext, EmbedderFactory
+
+if TYPE_CHECKING:
+    from vanta.memory.embedder import Vectors
+
+__all__ = ["HashEmbedder", "hash_plugin"]
+
+_WORD = re.compile(r"\w+")
+_BATCH = 256
+
+
+class HashEmbedder(Embedder):
+    """Embeds by hashed words.
+
+    dimension: components of a vector. before: awaited ahead of every `embed`: wait for an event
+    there, or raise EmbedderError. texts: every text that it was given, in order. loaded, closed:
+    whether `load` and `aclose` were called.
+    """
+
+    def __init__(
+        self,
+        dimension: int = 256,
+        *,
+        name: str = "hash",
+        revision: str = "1",
+        private: bool = True,
+        before: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
+        self.name = name
+        self.revision = revision
+        self.private = private
+        self.before = before
+        self.texts: list[str] = []
+        self.loaded = False
+        self.closed = False
+        self._dimension = dimension
+
+    @property
+    def dimension(self) -> int:
+        """As it was made."""
+        return self._dimension
+
+    async def load(self) -> None:
+        """Nothing is needed but numpy, which is imported here."""
+        self._require_open()
+        await anyio.to_thread.run_sync(_hashed, (), self._dimension)
+        self.loaded = True
+
+    async def embed(self, texts: Sequence[str]) -> Vectors:
+        """See `Embedder.embed`."""
+        self._require_open()
+        self.texts += texts
+        if self.before is not None:
+            await self.before()
+        rows = [await anyio.to_thread.run_sync(_hashed, (), self._dimension)]
+        for start in range(0, len(texts), _BATCH):
+            batch = texts[start : start + _BATCH]
+            rows.append(await anyio.to_thread.run_sync(_hashed, batch, self._dimension))
+        return await anyio.to_thread.run_sync(_joined, rows)
+
+    async def aclose(self) -> None:
+        """From now on it refuses to work."""
+        self.closed = True
+
+    def _require_open(self) -> None:
+        if self.closed:
+            raise EmbedderError(f"embedder {self.name!r} is closed. Make a new one.")
+
+
+class HashOptions(BaseModel):
+    """`memory.embedder_options` of the embedder `hash`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dimension: int = Field(default=256, ge=1, description="components of a vector")
+
+
+class HashPlugin:
+    """A plugin that brings one embedder; see `hash_plugin`."""
+
+    name = "hash"
+
+    def __init__(self, embedder: HashEmbedder | None, rank: int) -> None:
+        self.embedder = embedder
+        self.rank = rank
+
+    @hookimpl
+    def vanta_embedders(self) -> Iterable[EmbedderFactory]:
+        """The factory, under the embedder's name."""
+        name = self.embedder.name if self.embedder else "hash"
+        return (EmbedderFactory(name, "hashed words", HashOptions, self._create, rank=self.rank),)
+
+    def _create(self, options: HashOptions, _context: EmbedderContext) -> Embedder:
+        return self.embedder or HashEmbedder(options.dimension)
+
+
+def hash_plugin(embedder: HashEmbedder | None = None, *, rank: int = 0) -> HashPlugin:
+    """A plugin for `vanta.open(..., plugins=[hash_plugin()])` with `memory.embedder = "hash"`.
+
+    embedder: the one that every runtime gets; None: a new one each. rank: what `auto` goes by.
+    """
+    return HashPlugin(embedder, rank)
+
+
+def _hashed(texts: Sequence[str], dimension: int) -> Any:
+    """A matrix with a row of length 1, or of zeros, for each text."""
+    import numpy as np
+
+    rows = np.zeros((len(texts), dimension), np.float32)
+    for row, text in zip(rows, texts, strict=True):
+        for word in _WORD.findall(text.casefold()):
+            code = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "big")
+            row[(code >> 1) % dimension] += 1.0 if code & 1 else -1.0
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(lengths > 0, lengths, 1.0)
+
+
+def _joined(rows: list[Any]) -> Any:
+    import numpy as np
+
+    return np.concatenate(rows)
