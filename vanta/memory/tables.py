@@ -5,7 +5,9 @@ the store's `messages`, which stay the truth for that. `memories_fts` is an FTS5
 in step by triggers; its column `scope` holds tokens for user, privacy and session, so that a search
 names whose memory it searches in the match itself. `memory_vectors` are the embeddings, by embedder
 fingerprint (float32, little endian, length 1). `index_outbox` is what the vector index has not seen
-yet. Ids are never given twice.
+yet. Triggers keep all of it in step: who deletes a message or a memory, deletes all that was derived
+from it. An item that a later one says again has that one's id in `same_as` and is found through it
+alone; `digest` is what tells. Ids are never given twice.
 """
 
 from __future__ import annotations
@@ -31,9 +33,12 @@ _SCHEMA = (
         source TEXT NOT NULL,
         dates TEXT NOT NULL,
         scope TEXT NOT NULL,
-        message_id INTEGER UNIQUE
+        digest TEXT NOT NULL,
+        message_id INTEGER UNIQUE,
+        same_as INTEGER
     )""",
     "CREATE INDEX IF NOT EXISTS memories_of_session ON memories (user, session, id)",
+    "CREATE INDEX IF NOT EXISTS memories_by_digest ON memories (digest, id)",
     "CREATE INDEX IF NOT EXISTS memories_by_time ON memories (user, said_at)",
     """CREATE VIRTUAL TABLE IF NOT EXISTS memories_fts USING fts5(
         text, scope, content = 'memories', content_rowid = 'id',
@@ -45,6 +50,13 @@ _SCHEMA = (
     """CREATE TRIGGER IF NOT EXISTS memories_removed AFTER DELETE ON memories BEGIN
         INSERT INTO memories_fts (memories_fts, rowid, text, scope)
         VALUES ('delete', old.id, old.text, old.scope);
+        INSERT INTO index_outbox (user, private, embedder, memory_id)
+        SELECT old.user, old.private, embedder, old.id FROM memory_vectors
+        WHERE memory_id = old.id;
+        DELETE FROM memory_vectors WHERE memory_id = old.id;
+    END""",
+    """CREATE TRIGGER IF NOT EXISTS messages_removed AFTER DELETE ON messages BEGIN
+        DELETE FROM memories WHERE message_id = old.id;
     END""",
     """CREATE TABLE IF NOT EXISTS memory_vectors (
         memory_id INTEGER NOT NULL,
@@ -52,6 +64,10 @@ _SCHEMA = (
         vector BLOB NOT NULL,
         PRIMARY KEY (memory_id, embedder)
     ) WITHOUT ROWID""",
+    """CREATE TRIGGER IF NOT EXISTS vectors_added AFTER INSERT ON memory_vectors BEGIN
+        INSERT INTO index_outbox (user, private, embedder, memory_id)
+        SELECT user, private, new.embedder, id FROM memories WHERE id = new.memory_id;
+    END""",
     """CREATE TABLE IF NOT EXISTS index_outbox (
         seq INTEGER PRIMARY KEY AUTOINCREMENT,
         user TEXT NOT NULL,
