@@ -4,8 +4,8 @@
 the store's `messages`, which stay the truth for that. `memories_fts` is an FTS5 index over it, kept
 in step by triggers; its column `scope` holds tokens for user, privacy and session, so that a search
 names whose memory it searches in the match itself. `memory_vectors` are the embeddings, by embedder
-fingerprint (float32, little endian, length 1). `index_outbox` is what the vector index has not seen
-yet. Triggers keep all of it in step: who deletes a message or a memory, deletes all that was derived
+fingerprint (float32, little endian, length 1); `embedding_queue` is what waits for one,
+`index_outbox` what the vector index has not seen yet. Triggers keep all of it in step: who deletes a message or a memory, deletes all that was derived
 from it. An item that a later one says again has that one's id in `same_as` and is found through it
 alone; `digest` is what tells. Ids are never given twice.
 """
@@ -46,6 +46,7 @@ _SCHEMA = (
     )""",
     """CREATE TRIGGER IF NOT EXISTS memories_added AFTER INSERT ON memories BEGIN
         INSERT INTO memories_fts (rowid, text, scope) VALUES (new.id, new.text, new.scope);
+        INSERT INTO embedding_queue (memory_id) VALUES (new.id);
     END""",
     """CREATE TRIGGER IF NOT EXISTS memories_removed AFTER DELETE ON memories BEGIN
         INSERT INTO memories_fts (memories_fts, rowid, text, scope)
@@ -54,6 +55,7 @@ _SCHEMA = (
         SELECT old.user, old.private, embedder, old.id FROM memory_vectors
         WHERE memory_id = old.id;
         DELETE FROM memory_vectors WHERE memory_id = old.id;
+        DELETE FROM embedding_queue WHERE memory_id = old.id;
     END""",
     """CREATE TRIGGER IF NOT EXISTS messages_removed AFTER DELETE ON messages BEGIN
         DELETE FROM memories WHERE message_id = old.id;
@@ -68,6 +70,7 @@ _SCHEMA = (
         INSERT INTO index_outbox (user, private, embedder, memory_id)
         SELECT user, private, new.embedder, id FROM memories WHERE id = new.memory_id;
     END""",
+    "CREATE TABLE IF NOT EXISTS embedding_queue (memory_id INTEGER PRIMARY KEY)",
     """CREATE TABLE IF NOT EXISTS index_outbox (
         seq INTEGER PRIMARY KEY AUTOINCREMENT,
         user TEXT NOT NULL,
