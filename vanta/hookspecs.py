@@ -22,6 +22,7 @@ import pluggy
 if TYPE_CHECKING:
     import typer
 
+    from vanta.companions import Companion
     from vanta.diagnosis import Check
     from vanta.engine import EngineFactory
     from vanta.memory.embedder import EmbedderFactory
@@ -177,6 +178,23 @@ def vanta_checks() -> Iterable[Check]:  # type: ignore[empty-body]
     """Bring checks for ``vanta doctor``: what works here, what is missing, how to mend it.
 
     :returns: one :class:`vanta.diagnosis.Check` for each.
+    """
+
+
+# What works in the background
+
+
+@hookspec
+def vanta_companions() -> Iterable[Companion]:  # type: ignore[empty-body]
+    """Bring companions: work in the background, for as long as a runtime is open.
+
+    Each is off until ``companions`` names it. It is begun when the runtime opens and cancelled when
+    it closes; what it raises is logged once and ends it alone.
+
+    :returns: one :class:`vanta.companions.Companion` for each.
+
+    Errors: two companions with one name are a :class:`vanta.errors.PluginError` naming both
+    plugins.
     """
 
 

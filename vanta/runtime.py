@@ -18,14 +18,16 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 from anyio.from_thread import BlockingPortal
 
+from vanta.companions import accompanied
 from vanta.config import Config, Loaded
 from vanta.context.preparer import merge_sampling
 from vanta.engine import Sampling
 from vanta.errors import TemplateError, UnknownName
-from vanta.events import Event
+from vanta.events import Event, TurnStarted
 from vanta.models import ModelStore
 from vanta.money import Ledger
 from vanta.opening import Parts, gather, make_tracks
@@ -72,6 +74,7 @@ class Runtime:
         self._experience = Experience(HealthRule(breaker.failures, breaker.cooldown_s))
         self._prompts = LivePrompts(parts.templates)
         self._prompt_of = functools.lru_cache(maxsize=256)(self.prompt)
+        self._next_turn: anyio.Event | None = None
 
     @property
     def config(self) -> Config:
@@ -198,8 +201,24 @@ class Runtime:
             ledger=self.ledger,
         )
 
+    async def idle(self) -> anyio.Event:
+        """Wait until no turn runs; returns an event that is set as soon as the next one begins.
+
+        For background work, which yields to turns; see `vanta.companions.in_quiet`.
+        """
+        await anyio.lowlevel.checkpoint()
+        while running := [one for one in self._conversations.values() if one.lock.locked()]:
+            for conversation in running:
+                async with conversation.lock:
+                    pass
+        self._next_turn = self._next_turn or anyio.Event()
+        return self._next_turn
+
     def observe(self, event: Event) -> None:
         """Show an event to the observers; what they raise is logged and goes no further."""
+        if self._next_turn and isinstance(event, TurnStarted):
+            self._next_turn.set()
+            self._next_turn = None
         for observer in self._parts.observers:
             try:
                 observer(event)
@@ -301,9 +320,14 @@ class Opening:
         async with AsyncExitStack() as stack:
             parts = await anyio.to_thread.run_sync(self._gather)
             stack.callback(parts.store.close)
+            companions = [
+                parts.plugins.companions[name] for name in dict.fromkeys(parts.config.companions)
+            ]
             runtime = Runtime(parts, BlockingPortal())
             stack.push_async_callback(runtime.aclose)
             await stack.enter_async_context(runtime.portal)
+            if companions:
+                await stack.enter_async_context(accompanied(runtime, companions))
             self._stack = stack.pop_all()
         return runtime
 

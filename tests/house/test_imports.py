@@ -20,7 +20,7 @@ OF_PLUGINS = [module for module in MODULES if module.split(".")[0] in PLUGINS]
 # Each room may import from the rooms below it and, without cycles, from its neighbours.
 LAYERS = (
     {"errors", "messages"},
-    {"documents", "engine", "events", "hookspecs", "privacy", "resources"},
+    {"companions", "documents", "engine", "events", "hookspecs", "privacy", "resources"},
     {"memory", "models", "prompts", "routing", "scheduling", "telemetry", "track"},
     {"config", "context", "plugins"},
     {"money", "store"},

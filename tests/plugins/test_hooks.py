@@ -8,10 +8,12 @@ import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from vanta.companions import accompanied
 from vanta.engine import EngineContext
 from vanta.errors import ModelStoreError
 from vanta.events import TurnStarted
@@ -168,6 +170,21 @@ async def test_vanta_checks_find_what_works(tmp_path: Path) -> None:
     finding = await check.run(context)
     assert finding.ok
     assert finding.detail == "the parrot is awake"
+
+
+@pytest.mark.anyio
+async def test_vanta_companions_work_beside_an_open_runtime(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    feeder = example("vanta_companions", tmp_path).companions["feeder"]
+    runtime: Any = types.SimpleNamespace(idle=_idle)
+    async with accompanied(runtime, [feeder]):
+        await anyio.wait_all_tasks_blocked()
+    assert capsys.readouterr().out == "crunch\n"
+
+
+async def _idle() -> anyio.Event:
+    return anyio.Event()
 
 
 def test_vanta_expectations_hold_or_say_what_came(tmp_path: Path) -> None:

@@ -328,6 +328,10 @@ class Config(_Table):
     privacy: PrivacyConfig = Field(
         default_factory=PrivacyConfig, description="What makes a turn private without being told."
     )
+    companions: list[Text] = Field(
+        default_factory=list,
+        description="What works in the background, by name; see `vanta plugins list`.",
+    )
     system: Text = Field(
         default="default", description="The system prompt: a template of the folder `system/`."
     )

@@ -135,6 +135,7 @@ SORTS: Mapping[str, Sort] = {
         Sort("vanta_templates", "template folder", _folder),
         Sort("vanta_observers", "observer", _observer),
         Sort("vanta_checks", "check", by_attribute("name")),
+        Sort("vanta_companions", "companion", by_attribute("name")),
         Sort("vanta_expectations", "expectation", by_attribute("name")),
         Sort("vanta_commands", "command", _command),
     )

@@ -21,6 +21,7 @@ from vanta.scheduling.gate import SignalsGate
 from vanta.scheduling.policy import BUILTIN
 
 if TYPE_CHECKING:
+    from vanta.companions import Companion
     from vanta.diagnosis import Check
     from vanta.engine import EngineFactory
     from vanta.memory.embedder import EmbedderFactory
@@ -98,6 +99,11 @@ class PluginSet:
     def checks(self) -> Registry[Check]:
         """Checks for `vanta doctor`, by name."""
         return self._registries["vanta_checks"]
+
+    @property
+    def companions(self) -> Registry[Companion]:
+        """Companions, which work in the background, by name."""
+        return self._registries["vanta_companions"]
 
     @property
     def commands(self) -> Registry[Any]:
