@@ -29,6 +29,8 @@ from vanta.messages import Message
 
 SCHEMA_VERSION = 1
 BUSY_TIMEOUT_S = 5.0
+READERS = 2
+"""Threads that may read at a time beside the one that writes."""
 
 T = TypeVar("T")
 
@@ -75,8 +77,13 @@ class Store:
             json_serializer=lambda value: json.dumps(value, separators=(",", ":")),
             **_pooling(self._url),
         )
-        if self._url.get_backend_name() == "sqlite":
+        self._readers = self._engine
+        self._reads = self._one_at_a_time
+        if self.is_sqlite:
             event.listen(self._engine, "connect", _tune_sqlite)
+        if self.is_sqlite and self._url.database not in {None, "", ":memory:"}:
+            self._readers = _reading(self._url)
+            self._reads = anyio.CapacityLimiter(READERS)
 
     @classmethod
     def open(cls, url: str) -> Store:
@@ -90,6 +97,11 @@ class Store:
             ) from error
         store._guarded(store._create)
         return store
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether it is SQLite, where memory can live."""
+        return self._url.get_backend_name() == "sqlite"
 
     async def history(self, user: str, session: str) -> list[Exchange]:
         """The exchanges of a session, oldest first."""
@@ -120,6 +132,18 @@ class Store:
         done: T = self._guarded(self._transact, work)
         return done
 
+    async def read(self, work: Callable[[sa.Connection], T]) -> T:
+        """Run `work`, which only reads, beside whoever writes. Cancelled, it is waited for."""
+        if self._readers is self._engine:
+            return await self.transact(work)
+        call: Callable[[], T] = functools.partial(self._read_only, work)
+        return await anyio.to_thread.run_sync(call, limiter=self._reads)
+
+    async def rewrite(self) -> bool:
+        """Write an SQLite database anew, so that nothing deleted is left in its file or its log;
+        False while another process still reads what was there."""
+        return await self._run(self._rewrite)
+
     async def records(
         self, *, user: str | None = None, session: str | None = None, turn: str = "", limit: int = 0
     ) -> list[dict[str, Any]]:
@@ -130,10 +154,11 @@ class Store:
     async def aclose(self) -> None:
         """Close all connections; waits for a statement that is running."""
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self._engine.dispose, limiter=self._one_at_a_time)
+            await anyio.to_thread.run_sync(self.close, limiter=self._one_at_a_time)
 
     def close(self) -> None:
         """Close all connections, blocking; for a store that never saw an event loop."""
+        self._readers.dispose()
         self._engine.dispose()
 
     async def _run(self, work: Callable[..., T], *args: Any) -> T:
@@ -152,6 +177,20 @@ class Store:
     def _transact(self, work: Callable[[sa.Connection], T]) -> T:
         with self._engine.begin() as connection:
             return work(connection)
+
+    def _read_only(self, work: Callable[[sa.Connection], T]) -> T:
+        try:
+            with self._readers.connect() as connection:
+                return work(connection)
+        except SQLAlchemyError as error:
+            raise _explain(error, self._url) from error
+
+    def _rewrite(self) -> bool:
+        with self._engine.connect() as connection:
+            alone = connection.execution_options(isolation_level="AUTOCOMMIT")
+            alone.exec_driver_sql("VACUUM")
+            busy, *_ = alone.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+        return not busy
 
     def _create(self) -> None:
         with self._engine.begin() as connection:
@@ -179,7 +218,7 @@ class Store:
             for row in connection.execute(of_session.order_by(_messages.c.id)):
                 turns.setdefault(row.turn_id, []).append(Message(row.role, row.content))
                 private[row.turn_id] = row.private
-        return [Exchange(tuple(messages), private[turn]) for turn, messages in turns.items()]
+        return [Exchange(tuple(said), private[turn], turn) for turn, said in turns.items()]
 
     def _write(
         self, turn: Mapping[str, Any], trace: Mapping[str, Any], exchange: Exchange | None
@@ -248,6 +287,22 @@ def _pooling(url: sa.URL) -> dict[str, Any]:
         return {"pool_pre_ping": True}
     arguments = {"check_same_thread": False, "timeout": BUSY_TIMEOUT_S}
     return {"poolclass": sa.StaticPool, "connect_args": arguments}
+
+
+def _reading(url: sa.URL) -> sa.Engine:
+    """Connections that only read; in WAL mode they see the last commit and block nobody."""
+    engine = sa.create_engine(
+        url,
+        poolclass=sa.QueuePool,
+        pool_size=READERS,
+        connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_S},
+    )
+    event.listen(engine, "connect", _only_read)
+    return engine
+
+
+def _only_read(connection: Any, _record: Any) -> None:
+    connection.execute("PRAGMA query_only=ON").close()
 
 
 def _tune_sqlite(connection: Any, _record: Any) -> None:

@@ -205,7 +205,7 @@ class Turn:
             raise outcome.failure or AssertionError("a race without a failure has a leg")
         reply = self._reply(outcome, trace)
         said = Message("assistant", reply.text)
-        exchange = Exchange((self._message, said), self._settings.private)
+        exchange = Exchange((self._message, said), self._settings.private, self.id)
         await self._store.add(self._row(trace, reply), trace.to_dict(), exchange)
         history = await self._history()
         history.append(exchange)

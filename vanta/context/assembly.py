@@ -24,10 +24,12 @@ STEP = 4
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One past turn: the message and its reply. A private one is for private tracks alone."""
+    """One past turn: the message and its reply. A private one is for private tracks alone. turn:
+    the turn's id."""
 
     messages: tuple[Message, ...]
     private: bool = False
+    turn: str = ""
 
 
 @dataclass(frozen=True, slots=True)
