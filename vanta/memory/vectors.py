@@ -87,9 +87,7 @@ def save(
     )
 
 
-def changes(
-    connection: sa.Connection, embedder: str, dimension: int, limit: int
-) -> list[Change]:
+def changes(connection: sa.Connection, embedder: str, dimension: int, limit: int) -> list[Change]:
     """The oldest lines of the outbox that are of `embedder`, a change for each partition."""
     rows = connection.exec_driver_sql(
         "SELECT o.seq, o.user, o.private, o.memory_id, v.vector FROM index_outbox o "
