@@ -10,7 +10,7 @@ many tokens, raised before anything is sent.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vanta.context.budget import TokenBudget
 from vanta.engine import TokenCount
@@ -29,7 +29,7 @@ class Exchange:
 
     messages: tuple[Message, ...]
     private: bool = False
-    turn: str = ""
+    turn: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
