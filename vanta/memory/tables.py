@@ -5,9 +5,10 @@ the store's `messages`, which stay the truth for that. `memories_fts` is an FTS5
 in step by triggers; its column `scope` holds tokens for user, privacy and session, so that a search
 names whose memory it searches in the match itself. `memory_vectors` are the embeddings, by embedder
 fingerprint (float32, little endian, length 1); `embedding_queue` is what waits for one,
-`index_outbox` what the vector index has not seen yet. Triggers keep all of it in step: who deletes a message or a memory, deletes all that was derived
-from it. An item that a later one says again has that one's id in `same_as` and is found through it
-alone; `digest` is what tells. Ids are never given twice.
+`index_outbox` what the vector index has not seen yet. Triggers keep all of it in step: who deletes
+a message or a memory, deletes all that was derived from it. An item that a later one says again has
+that one's id in `same_as` and is found through it alone; `digest` is what tells. Ids are never
+given twice.
 """
 
 from __future__ import annotations
