@@ -42,7 +42,8 @@ class Embedder(abc.ABC):
 
     @property
     def fingerprint(self) -> str:
-        """What the vectors are kept under: `name/dimension/revision`; known after `load`."""
+        """What the vectors are kept under: `name/dimension/revision`, known after `load`. A revision
+        has no slash."""
         return f"{self.name}/{self.dimension}/{self.revision}"
 
     @abc.abstractmethod

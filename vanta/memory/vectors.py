@@ -157,6 +157,11 @@ def of_partition(
     return [row.id for row in rows], matrix([row.vector for row in rows], partition.dimension)
 
 
+def partition_of(user: str, *, private: bool, embedder: str) -> Partition:
+    """The partition of a fingerprint, which names its dimension."""
+    return Partition(user, private, embedder, int(embedder.split("/")[-2]))
+
+
 def matrix(blobs: Sequence[bytes], dimension: int) -> Vectors:
     """Stored vectors as a float32 matrix of shape (len(blobs), dimension)."""
     import numpy as np

@@ -1,0 +1,367 @@
+"""Memory: remembers what was said and what it was given, recalls what matters, forgets for good.
+
+The store is the truth and Memory adds nothing to a turn's end: an exchange that is durable there is
+taken over with the next recall, and embedded and indexed behind. Enter it before use: its work in
+the background lives in its own task group and ends with it. Invariant: a recall never raises and
+never lasts longer than it may; what did not take part is said in the result.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+from anyio.abc import TaskGroup
+
+from vanta.errors import EmbedderError, StoreError, UsageError
+from vanta.memory import counting, forgetting, ranking, retrieval, tables, truth, wiping
+from vanta.memory.database import Database
+from vanta.memory.dense import Dense, Near
+from vanta.memory.forgetting import Receipt, Selection
+from vanta.memory.index import VectorIndex
+from vanta.memory.items import Filters, MemoryItem, Recalled, Recollection, Scope
+from vanta.memory.truth import NewItem
+
+NEAREST = 100
+"""Neighbours that the index is asked for."""
+
+FOUND = 200
+"""Items that a recall returns at the most; the context takes what its budget has room for."""
+
+PATIENCE_S = 30.0
+"""Seconds that a recall without a limit of its own may take."""
+
+FOR_MEANING = 0.7
+"""Share of a recall's time that the embedder and the index may take; the rest is for the words."""
+
+PAGE = 500
+EVERYTHING = Filters()
+
+_log = logging.getLogger("vanta.memory")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What to recall for. confidential: the question itself may not leave this machine."""
+
+    text: str
+    scope: Scope
+    filters: Filters = EVERYTHING
+    limit: int = FOUND
+    confidential: bool = False
+
+
+class Memory:
+    """The memory of one runtime. dense: None for recall by words alone, `why_lexical` then says
+    why. index: the vector index that `dense` uses, closed with the memory; index_folder: where one
+    keeps its files. clock: seconds since the epoch. All methods but `recall` may raise StoreError.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        dense: Dense | None = None,
+        *,
+        index: VectorIndex | None = None,
+        index_folder: Path | None = None,
+        why_lexical: str = "",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.dense = dense
+        self.why_lexical = why_lexical
+        self._database = database
+        self._index = index
+        self._index_folder = index_folder
+        self._clock = clock
+        self._tasks: TaskGroup | None = None
+        self._news = anyio.Event()
+        self._working = False
+        self._one_advance = anyio.Lock()
+        self._on_forgotten: list[Callable[[str], None]] = []
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """The life of a memory: make its tables, work in the background, release everything."""
+        await self._database.transact(tables.create)
+        try:
+            async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
+                try:
+                    yield
+                finally:
+                    self._tasks = None
+                    tasks.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True):
+                if self.dense is not None:
+                    await self.dense.aclose()
+                if self._index is not None:
+                    await self._index.aclose()
+
+    def begin(self, question: Question, patience_s: float) -> PendingRecall:
+        """Begin a recall in the background; whoever needs it waits for it, but not too long."""
+        pending = PendingRecall(patience_s)
+        if self._tasks is None:
+            pending.settle(Recollection(skipped="memory is closed"))
+        else:
+            self._tasks.start_soon(self._serve, question, pending)
+        return pending
+
+    async def recall(self, question: Question, patience_s: float = PATIENCE_S) -> Recollection:
+        """What fits a question, best first; never raises, lasts about `patience_s` seconds at the
+        most."""
+        return await self.begin(question, patience_s).get()
+
+    async def add(self, items: Iterable[NewItem]) -> list[int]:
+        """Remember items; returns their ids."""
+        given = list(items)
+        ids: list[int] = []
+        for start in range(0, len(given), PAGE):
+            portion = given[start : start + PAGE]
+            ids += await self._database.transact(partial(truth.add, items=portion))
+        self.nudge()
+        return ids
+
+    async def recent(
+        self,
+        scope: Scope,
+        *,
+        filters: Filters = EVERYTHING,
+        after_id: int = 0,
+        limit: int = PAGE,
+    ) -> list[MemoryItem]:
+        """Items of a scope with an id above `after_id`, the earliest first."""
+        await self._catch_up()
+        read = partial(truth.recent, scope=scope, filters=filters, after_id=after_id, limit=limit)
+        return await self._database.read(read)
+
+    async def export(self, user: str | None = None) -> AsyncIterator[MemoryItem]:
+        """All items of a user, or of everybody, private ones too, the earliest first."""
+        await self._catch_up()
+        last = 0
+        while page := await self._database.read(
+            partial(truth.everything, user=user, after_id=last, limit=PAGE)
+        ):
+            for item in page:
+                yield item
+            last = page[-1].id
+
+    async def forget(self, selection: Selection) -> Receipt:
+        """Forget for good: afterwards no byte of text or vector is in any file.
+
+        Raises UsageError for a selection that names nothing.
+        """
+        if not selection.named:
+            raise UsageError(
+                "nothing says what to forget: name items, a session, a time, or everything."
+            )
+        began = time.perf_counter()
+        await self._catch_up()
+        async with self._one_advance:
+            removed = await self._database.transact(partial(forgetting.remove, selection=selection))
+            for told in self._on_forgotten:
+                told(selection.user)
+            why = await self._clean(selection.user)
+        self.nudge()
+        return Receipt(removed, not why, why, time.perf_counter() - began)
+
+    def on_forgotten(self, told: Callable[[str], None]) -> None:
+        """Have `told` called with a user of whom something was forgotten."""
+        self._on_forgotten.append(told)
+
+    async def stats(self, user: str | None = None) -> dict[str, Any]:
+        """Figures for a person, JSON-ready: items, vectors, what waits, who takes part."""
+        await self._catch_up()
+        figures = await self._database.read(partial(counting.count, user=user))
+        dense = self.dense
+        return figures | {
+            "embedder": dense.embedder.name if dense else None,
+            "index": self._index.name if self._index else None,
+            "trouble": (dense.trouble or dense.index_trouble) if dense else self.why_lexical,
+        }
+
+    async def reindex(
+        self, progress: Callable[[int, int], None] | None = None, *, anew: bool = False
+    ) -> None:
+        """Embed all that has no vector of the present embedder, and bring the index in step; may be
+        interrupted and goes on where it was. anew: throw the present vectors away first.
+
+        Raises EmbedderError, UsageError where there is no embedder.
+        """
+        if self.dense is None:
+            raise UsageError(f"there is nothing to index with: {self.why_lexical}")
+        async with self._one_advance:
+            await self._catch_up()
+            await self._load(self.dense)
+            if anew:
+                await self._database.transact(counting.drop_vectors)
+            else:
+                keep = partial(counting.keep_vectors, embedder=self.dense.embedder.fingerprint)
+                await self.dense.advance(progress)
+                await self._database.transact(keep)
+            await self.dense.advance(progress)
+
+    async def state(self, key: str) -> str | None:
+        """What a companion keeps under a key, None if nothing."""
+        return await self._database.read(partial(truth.state, key=f"of:{key}"))
+
+    async def set_state(self, key: str, value: str) -> None:
+        """Keep something for a companion, through restarts."""
+        keep = partial(truth.remember_state, key=f"of:{key}", value=value)
+        await self._database.transact(keep)
+
+    def nudge(self) -> None:
+        """There is something new to embed and index; done behind. The first call begins it."""
+        self._news.set()
+        if self._tasks is not None and self.dense is not None and not self._working:
+            self._working = True
+            self._tasks.start_soon(self._work, self.dense)
+
+    async def _serve(self, question: Question, pending: PendingRecall) -> None:
+        """Recall for whoever waits; any failure is a recollection that says so."""
+        try:
+            pending.settle(await self._recall(question, pending))
+        except StoreError as error:
+            pending.settle(Recollection(skipped=str(error)))
+        except Exception as error:  # noqa: BLE001 - no recall may break a turn
+            _log.exception("a recall failed")
+            pending.settle(Recollection(skipped=f"recall failed: {error!r}"))
+
+    async def _recall(self, question: Question, pending: PendingRecall) -> Recollection:
+        began = time.perf_counter()
+        self.nudge()
+        near: list[Near] = []
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._look_near, question, pending, near)
+            await self._catch_up()
+        (by_meaning,) = near
+        found = await self._database.read(partial(self._find, question=question, near=by_meaning))
+        return Recollection(
+            found=tuple(found),
+            took_s=time.perf_counter() - began,
+            embedder=self.dense.embedder.name if self.dense and by_meaning.ids else None,
+            index=by_meaning.index,
+            skipped=by_meaning.note,
+        )
+
+    async def _look_near(
+        self, question: Question, pending: PendingRecall, near: list[Near]
+    ) -> None:
+        """By meaning, as long as there is time; appends what came of it."""
+        why = self._not_by_meaning(question, pending)
+        if why is not None:
+            near.append(Near(note=why))
+            return
+        assert self.dense is not None  # noqa: S101 - it is why there is a reason not to
+        with anyio.move_on_at(pending.until(FOR_MEANING)):
+            near.append(await self.dense.near(question.text, question.scope, NEAREST))
+        if not near:
+            near.append(Near(note="the embedder or the index took too long"))
+
+    def _not_by_meaning(self, question: Question, pending: PendingRecall) -> str | None:
+        if self.dense is None:
+            return ""
+        if question.confidential and not self.dense.embedder.private:
+            return "the question is private and the embedder is not"
+        if not self.dense.loaded:
+            return self.dense.trouble or "the embedder is still being loaded"
+        return None
+
+    def _find(self, connection: Any, question: Question, near: Near) -> list[Recalled]:
+        fingerprint = self.dense.embedder.fingerprint if self.dense and near.ids else None
+        candidates = retrieval.candidates(
+            connection,
+            question.scope,
+            question.filters,
+            question.text,
+            query_vector=near.vector if fingerprint else None,
+            embedder=fingerprint,
+            near_ids=near.ids,
+        )
+        return ranking.rank(candidates, question.text, self._clock(), question.limit)
+
+    async def _catch_up(self) -> None:
+        if not await self._database.read(truth.behind):
+            return
+        while await self._database.transact(truth.catch_up) == truth.BATCH:
+            pass
+
+    async def _clean(self, user: str) -> str:
+        """Leave no byte of what was removed; returns why some may be left."""
+        if self.dense is not None and self.dense.loaded:
+            await self.dense.distrust(user)
+        why = []
+        if self._index is not None:
+            why.append(await wiping.try_to_wipe(self._database, self._index))
+        elif self._index_folder is not None and self._index_folder.exists():
+            why.append(
+                f"{str(self._index_folder)!r} is of an index that is off now and may hold vectors: "
+                "remove it, or turn memory.index on and forget again"
+            )
+        await self._database.transact(forgetting.clean_words)
+        if not await self._database.rewrite():
+            why.append(
+                "another process reads the store, so its log could not be emptied: close that one "
+                "and forget again"
+            )
+        return "; ".join(filter(None, why))
+
+    async def _work(self, dense: Dense) -> None:
+        """Embed and index behind, for as long as the memory runs."""
+        while True:
+            await self._news.wait()
+            self._news = anyio.Event()
+            try:
+                async with self._one_advance:
+                    await self._load(dense)
+                    await self._catch_up()
+                    await dense.advance()
+                dense.trouble = ""
+            except (EmbedderError, StoreError) as error:
+                if str(error) != dense.trouble:
+                    _log.warning("memory is not indexed for now: %s", error)
+                dense.trouble = str(error)
+
+    async def _load(self, dense: Dense) -> None:
+        if not dense.loaded:
+            await dense.load()
+
+
+class PendingRecall:
+    """A recall that runs; `get` waits for it, until its time is up."""
+
+    def __init__(self, patience_s: float) -> None:
+        self._began_at = anyio.current_time()
+        self._patience_s = patience_s
+        self._done = anyio.Event()
+        self._result: Recollection | None = None
+
+    def until(self, share: float) -> float:
+        """The moment at which `share` of its time is over, on anyio's clock."""
+        return self._began_at + share * self._patience_s
+
+    def settle(self, result: Recollection) -> None:
+        """The result is there; too late if somebody went on without it."""
+        if self._result is None:
+            self._result = result
+            self._done.set()
+
+    async def get(self) -> Recollection:
+        """The result, the same for everyone who asks; empty, with the reason, if it came late."""
+        with anyio.move_on_at(self.until(1.0)):
+            await self._done.wait()
+        self.settle(
+            Recollection(
+                took_s=self._patience_s,
+                skipped=f"recall took longer than {self._patience_s:g} s",
+            )
+        )
+        assert self._result is not None  # noqa: S101 - settled just above
+        return self._result
