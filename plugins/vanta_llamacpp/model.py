@@ -19,7 +19,7 @@ from vanta.models.fit import Shape, judge
 from vanta_llamacpp.batch import Batch
 from vanta_llamacpp.facts import ModelFacts
 from vanta_llamacpp.faults import Faults
-from vanta_llamacpp.native import AbortFlag, complaint, cores, overheard
+from vanta_llamacpp.native import AbortFlag, built_with_amx, complaint, cores, overheard
 from vanta_llamacpp.options import LlamaCppOptions
 from vanta_llamacpp.slots import Slots
 from vanta_llamacpp.vocabulary import Vocabulary
@@ -155,10 +155,18 @@ def _check_plan(lib: Any, plan: Loadable) -> None:
         )
 
 
-def _load_native(lib: Any, plan: Loadable, go_on: Callable[[], bool]) -> Any:
+def model_params(lib: Any, options: LlamaCppOptions) -> Any:
+    """How the weights are loaded. The extra buffers are where AMX weights lie: without them there
+    is no AMX, and without AMX they only help."""
     params = lib.llama_model_default_params()
-    params.n_gpu_layers = -1 if plan.options.gpu_layers is None else plan.options.gpu_layers
+    params.n_gpu_layers = -1 if options.gpu_layers is None else options.gpu_layers
     params.load_mode = lib.LLAMA_LOAD_MODE_MMAP
+    params.use_extra_bufts = options.amx or not built_with_amx(lib)
+    return params
+
+
+def _load_native(lib: Any, plan: Loadable, go_on: Callable[[], bool]) -> Any:
+    params = model_params(lib, plan.options)
     progress = lib.llama_progress_callback(lambda _progress, _data: go_on())
     params.progress_callback = progress
     return lib.llama_model_load_from_file(_encoded(plan.file.path), params)

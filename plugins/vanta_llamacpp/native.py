@@ -70,6 +70,11 @@ def complaint(lines: list[tuple[int, str]]) -> str:
     return errors[0].strip() if errors else "llama.cpp gave no reason"
 
 
+def built_with_amx(lib: Any) -> bool:
+    """Whether llama.cpp was built for the AMX tiles of this machine's processor."""
+    return b"AMX_INT8 = 1" in lib.llama_print_system_info()
+
+
 def cores() -> int:
     """The cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):

@@ -39,3 +39,8 @@ class LlamaCppOptions(BaseModel):
         default=True,
         description="keep what prompts have in common, from turn to turn and between sessions",
     )
+    amx: bool = Field(
+        default=False,
+        description="compute with AMX tiles where the build has them; off, since such builds end "
+        "the process on many machines (github.com/ggml-org/llama.cpp/pull/26954)",
+    )

@@ -16,11 +16,11 @@ from tests.models.ggufs import gguf, write
 from vanta.engine import EngineContext, ModelFile
 from vanta.errors import EngineError, ErrorKind, ModelStoreError, UnknownName
 from vanta.models import read_gguf
-from vanta_llamacpp import vanta_engines
+from vanta_llamacpp import native, vanta_engines
 from vanta_llamacpp.engine import LlamaCppEngine
 from vanta_llamacpp.facts import facts_of
 from vanta_llamacpp.faults import Faults
-from vanta_llamacpp.model import Loadable, fits
+from vanta_llamacpp.model import Loadable, fits, model_params
 from vanta_llamacpp.options import LlamaCppOptions
 
 pytestmark = pytest.mark.anyio
@@ -324,3 +324,12 @@ async def test_a_model_beyond_all_memory_is_not_loaded(
     assert error.kind is ErrorKind.MODEL_NOT_LOADED
     assert "does not fit into memory" in str(error)
     assert "64 windows" in str(error)
+
+
+def test_amx_is_left_alone_unless_it_is_asked_for() -> None:
+    """Builds with it end the process on many machines; weights outside its buffers never meet it.
+    Where the build has none, the buffers repack weights for speed, and stay."""
+    lib = native.library()
+    has_amx = native.built_with_amx(lib)
+    assert model_params(lib, LlamaCppOptions()).use_extra_bufts is not has_amx
+    assert model_params(lib, LlamaCppOptions(amx=True)).use_extra_bufts
