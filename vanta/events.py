@@ -53,6 +53,19 @@ class LegStarted(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryRecalled(Event):
+    """Memory was asked, once for all tracks of the turn. found: id and score of what it found, best
+    first; what of it each track was shown is in the trace's `context`. embedder, index: what took
+    part, None where words alone decided. skipped: what took no part, and why ("" if all did)."""
+
+    found: tuple[tuple[int, float], ...]
+    took_s: float
+    embedder: str | None
+    index: str | None
+    skipped: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Committed(Event):
     """The turn bound itself to a leg: its text is what the user sees from here on."""
 
@@ -190,7 +203,7 @@ class LegTrace:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
     """What happened in a turn, leg by leg; stored with it. private_because: what a detector found
-    that made the turn private."""
+    that made the turn private. recall: what `MemoryRecalled` said, None if memory was not asked."""
 
     turn_id: str
     session_id: str
@@ -203,6 +216,7 @@ class Trace:
     context: Mapping[str, Any]
     legs: tuple[LegTrace, ...]
     private_because: str | None = None
+    recall: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready data."""

@@ -20,10 +20,12 @@ from vanta.config import Config, Loaded, TrackConfig
 from vanta.config import load as load_config
 from vanta.engine import Engine, EngineContext, EngineFactory
 from vanta.errors import StoreError, UnknownName
+from vanta.memory.memory import Memory
 from vanta.models import ModelStore, builtin_entries, builtin_sources
 from vanta.money import Caps, Ledger, listed_prices, price_of, this_process
 from vanta.plugins import PluginSet
 from vanta.prompts import Templates
+from vanta.remembering import open_memory
 from vanta.resources import templates_dir
 from vanta.routing import CalibratedGate, Router
 from vanta.scheduling.gate import Gate
@@ -52,6 +54,8 @@ class Parts:
     templates: Templates
     store: Store
     ledger: Ledger
+    memory: Memory | None
+    memory_off: str
 
     @property
     def config(self) -> Config:
@@ -78,6 +82,7 @@ def gather(source: Any, extra_plugins: Iterable[object], overrides: Mapping[str,
     templates.get(f"system/{config.system}")
     models = model_store(config, plugins)
     store, ledger = open_store(config)
+    memory, memory_off = _memory(config, plugins, models, store)
     return Parts(
         loaded=loaded,
         plugins=plugins,
@@ -89,7 +94,23 @@ def gather(source: Any, extra_plugins: Iterable[object], overrides: Mapping[str,
         templates=templates,
         store=store,
         ledger=ledger,
+        memory=memory,
+        memory_off=memory_off,
     )
+
+
+def _memory(
+    config: Config, plugins: PluginSet, models: ModelStore, store: Store
+) -> tuple[Memory | None, str]:
+    """The memory, else why there is none; said once where meaning takes no part in it."""
+    try:
+        memory, why = open_memory(config, plugins, models, store)
+    except BaseException:
+        store.close()
+        raise
+    if memory and memory.why_lexical:
+        _say_once(f"memory finds words, not meaning: {memory.why_lexical}", logging.INFO)
+    return memory, why
 
 
 def open_store(config: Config) -> tuple[Store, Ledger]:

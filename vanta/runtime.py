@@ -28,6 +28,7 @@ from vanta.context.preparer import merge_sampling
 from vanta.engine import Sampling
 from vanta.errors import TemplateError, UnknownName
 from vanta.events import Event, TurnStarted
+from vanta.memory.memory import Memory
 from vanta.models import ModelStore
 from vanta.money import Ledger
 from vanta.opening import Parts, gather, make_tracks
@@ -72,6 +73,8 @@ class Runtime:
         self._shares = Shares(parts.router)
         breaker = parts.config.breaker
         self._experience = Experience(HealthRule(breaker.failures, breaker.cooldown_s))
+        if parts.memory:
+            parts.memory.on_forgotten(self._reread)
         self._prompts = LivePrompts(parts.templates)
         self._prompt_of = functools.lru_cache(maxsize=256)(self.prompt)
         self._next_turn: anyio.Event | None = None
@@ -112,6 +115,16 @@ class Runtime:
         return self._parts.store
 
     @property
+    def memory(self) -> Memory | None:
+        """What is remembered of all sessions; None where there is no memory, see `memory_off`."""
+        return self._parts.memory
+
+    @property
+    def memory_off(self) -> str:
+        """Why there is no memory; "" where there is."""
+        return self._parts.memory_off
+
+    @property
     def ledger(self) -> Ledger:
         """What was spent, and what is reserved."""
         return self._parts.ledger
@@ -146,6 +159,12 @@ class Runtime:
         if len(self._recent) > RECENT:
             self._recent.popitem(last=False)
         return conversation
+
+    def _reread(self, user: str) -> None:
+        """Have the user's conversations read their history from the store again."""
+        for (owner, _), conversation in self._conversations.items():
+            if owner == user:
+                conversation.history = None
 
     async def warm_up(self, *tracks: str) -> None:
         """Load the engines of `tracks` (all if none is named) ahead of the first turn.
@@ -199,6 +218,9 @@ class Runtime:
             hard=self._shares.is_hard(text, plan),
             retries=self.config.retries,
             ledger=self.ledger,
+            memory=self.memory,
+            recalls=self.config.memory,
+            write_memories=self._write_memories,
         )
 
     async def idle(self) -> anyio.Event:
@@ -280,6 +302,9 @@ class Runtime:
         variables = {"question": question, "answer": answer}
         return self.templates.render("verify/answer", variables)
 
+    def _write_memories(self, lines: str, summary: str) -> str:
+        return self.templates.render("memory/block", {"notes": lines, "summary": summary})
+
     def _ask_to_continue(self, shown: str) -> str:
         variables = {"shown": shown, "anchor": anchor(shown)}
         return self.templates.render("takeover/continue", variables)
@@ -326,6 +351,8 @@ class Opening:
             runtime = Runtime(parts, BlockingPortal())
             stack.push_async_callback(runtime.aclose)
             await stack.enter_async_context(runtime.portal)
+            if parts.memory:
+                await stack.enter_async_context(parts.memory.running())
             if companions:
                 await stack.enter_async_context(accompanied(runtime, companions))
             self._stack = stack.pop_all()

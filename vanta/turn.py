@@ -18,13 +18,19 @@ from typing import Any
 
 import anyio
 
+from vanta.config import MemoryConfig
 from vanta.context.assembly import Exchange
+from vanta.context.budget import Shares
+from vanta.context.memories import MemorySource
 from vanta.context.preparer import ContextPreparer
 from vanta.engine import Sampling
 from vanta.errors import AllTracksFailed, NoTrack, StoreError
 from vanta.events import Event, Reply, Timings, Trace, TurnFailed, TurnFinished, TurnStarted
+from vanta.memory.items import Scope
+from vanta.memory.memory import Memory, Question
 from vanta.messages import Message, Usage
 from vanta.money import Ledger, TurnPurse
+from vanta.recalling import TurnRecall
 from vanta.scheduling.experience import Experience
 from vanta.scheduling.gate import Gate
 from vanta.scheduling.leg import Leg
@@ -56,6 +62,9 @@ class TurnSettings:
     hard: bool | None
     retries: int
     ledger: Ledger
+    memory: Memory | None
+    recalls: MemoryConfig
+    write_memories: Callable[[str, str], str]
 
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
@@ -87,6 +96,7 @@ class Turn:
         self._emit = emit
         self._started_at = anyio.current_time()
         self._preparer: ContextPreparer | None = None
+        self._recall: TurnRecall | None = None
 
     async def run(self) -> Reply:
         """Answer the message.
@@ -103,6 +113,8 @@ class Turn:
         try:
             return await self._answer(allowed, skipped)
         finally:
+            if self._recall:
+                self._recall.close()
             self._conversation.lock.release()
 
     async def _take_place(self, allowed: Mapping[str, Track], skipped: Mapping[str, str]) -> None:
@@ -148,6 +160,7 @@ class Turn:
 
     async def _plan(self, allowed: Mapping[str, Track], skipped: Mapping[str, str]) -> RacePlan:
         settings = self._settings
+        self._recall = self._begin_recall(allowed)
         self._preparer = ContextPreparer(
             system=settings.system,
             history=await self._history(),
@@ -156,6 +169,7 @@ class Turn:
             session=f"{self._conversation.user}/{self._conversation.session}",
             ask_to_continue=settings.ask_to_continue,
             ask_to_verify=settings.ask_to_verify,
+            memory=self._memories(),
         )
         now = anyio.current_time()
         waits = settings.experience.waits_s(allowed, now)
@@ -177,6 +191,32 @@ class Turn:
             json_schema=settings.sampling.json_schema,
             purse=self._purse(),
         )
+
+    def _begin_recall(self, allowed: Mapping[str, Track]) -> TurnRecall | None:
+        """Ask memory what it knows, while everything else gets ready."""
+        memory, rules = self._settings.memory, self._settings.recalls
+        if memory is None or not rules.share:
+            return None
+        conversation = self._conversation
+        question = Question(
+            self._message.content,
+            Scope(
+                conversation.user,
+                conversation.session if rules.scope == "session" else None,
+                private=any(track.private for track in allowed.values()),
+            ),
+            session=conversation.session,
+            confidential=self._settings.private,
+        )
+        return TurnRecall(memory, question, rules.recall_timeout_s, self._emit, self._now)
+
+    def _memories(self) -> MemorySource | None:
+        settings = self._settings
+        if self._recall is None:
+            return None
+        shares = Shares(memory=settings.recalls.share)
+        session = self._conversation.session
+        return MemorySource(self._recall, settings.write_memories, session, shares)
 
     def _purse(self) -> TurnPurse:
         conversation, settings = self._conversation, self._settings
@@ -209,6 +249,8 @@ class Turn:
         await self._store.add(self._row(trace, reply), trace.to_dict(), exchange)
         history = await self._history()
         history.append(exchange)
+        if self._settings.memory:
+            self._settings.memory.nudge()
         self._emit(TurnFinished(at_s=self._now(), reply=reply))
         return reply
 
@@ -235,6 +277,7 @@ class Turn:
             status=status,
             skipped=skipped,
             context=self._preparer.report if self._preparer else {},
+            recall=self._recall.report if self._recall else None,
             legs=tuple(leg.trace() for leg in outcome.legs),
         )
 

@@ -24,15 +24,32 @@ LAYERS = (
     {"memory", "models", "prompts", "routing", "scheduling", "telemetry", "track"},
     {"config", "context", "plugins"},
     {"money", "store"},
-    {"opening", "runtime", "session", "sync", "turn", "vanta"},
+    {
+        "opening",
+        "recalling",
+        "remembering",
+        "runtime",
+        "session",
+        "sync",
+        "turn",
+        "vanta",
+    },
     {"diagnosis", "drawing", "replay", "scripts", "server", "testing"},
     {"cli"},
 )
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 
 HEAVY = (
-    "chromadb", "httpx2", "llama_cpp", "numpy", "onnx", "onnxruntime", "openai", "sqlalchemy",
-    "tiktoken", "tokenizers",
+    "chromadb",
+    "httpx2",
+    "llama_cpp",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "openai",
+    "sqlalchemy",
+    "tiktoken",
+    "tokenizers",
 )
 EDGES = ("jinja2", "pydantic", "rich", "typer", "yaml")
 

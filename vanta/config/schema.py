@@ -308,6 +308,43 @@ class BudgetConfig(_Table):
     )
 
 
+class MemoryConfig(_Table):
+    """What is remembered from earlier turns and sessions, and how it is found."""
+
+    enabled: bool = Field(
+        default=True,
+        description="True finds what earlier turns said and shows it to the tracks where it helps.",
+    )
+    share: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.25,
+        description="The share of a prompt's room that memories may take; 0: none are shown.",
+    )
+    scope: Literal["user", "session"] = Field(
+        default="user",
+        description='Where to look: in all sessions of the "user", or in this "session" alone.',
+    )
+    recall_timeout_s: Seconds = Field(
+        default=0.2, description="Seconds after which a turn goes on without its memories."
+    )
+    embedder: Text = Field(
+        default="auto",
+        description='What finds by meaning: a name, "auto" for the best at hand, "none" for words.',
+    )
+    embedder_model: str = Field(
+        default="", description="The embedder's model; empty: its usual one."
+    )
+    embedder_options: dict[str, Any] = Field(
+        default_factory=dict, description="What the embedder alone understands; never an API key."
+    )
+    index: Text = Field(
+        default="auto",
+        description='The vector index: a name, "auto" for the best at hand, "none" for no index.',
+    )
+    index_options: dict[str, Any] = Field(
+        default_factory=dict, description="What the index alone understands."
+    )
+
+
 class Config(_Table):
     """All that vanta can be told."""
 
@@ -355,6 +392,9 @@ class Config(_Table):
     budget: BudgetConfig = Field(
         default=BudgetConfig(),
         description="Caps on spending; under one, max_tokens or reply_reserve bounds paid replies.",
+    )
+    memory: MemoryConfig = Field(
+        default=MemoryConfig(), description="What is remembered, and how it is found."
     )
     tracks: dict[Name, TrackConfig] = Field(
         default_factory=dict, description="The places in the race, by name."

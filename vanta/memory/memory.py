@@ -21,7 +21,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from vanta.errors import EmbedderError, StoreError, UsageError
-from vanta.memory import counting, forgetting, ranking, retrieval, tables, truth, wiping
+from vanta.memory import counting, forgetting, ranking, retrieval, truth, wiping
 from vanta.memory.database import Database
 from vanta.memory.dense import Dense, Near
 from vanta.memory.forgetting import Receipt, Selection
@@ -49,11 +49,13 @@ _log = logging.getLogger("vanta.memory")
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What to recall for. confidential: the question itself may not leave this machine."""
+    """What to recall for. session: the conversation that asks, whose summary is recalled with the
+    rest. confidential: the question itself may not leave this machine."""
 
     text: str
     scope: Scope
     filters: Filters = EVERYTHING
+    session: str = ""
     limit: int = FOUND
     confidential: bool = False
 
@@ -88,8 +90,8 @@ class Memory:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """The life of a memory: make its tables, work in the background, release everything."""
-        await self._database.transact(tables.create)
+        """The life of a memory: work in the background, release everything. Its tables (see
+        `vanta.memory.tables.create`) have to be there."""
         try:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
@@ -227,7 +229,8 @@ class Memory:
     async def _serve(self, question: Question, pending: PendingRecall) -> None:
         """Recall for whoever waits; any failure is a recollection that says so."""
         try:
-            pending.settle(await self._recall(question, pending))
+            with pending.scope:
+                pending.settle(await self._recall(question, pending))
         except StoreError as error:
             pending.settle(Recollection(skipped=str(error)))
         except Exception as error:  # noqa: BLE001 - no recall may break a turn
@@ -285,7 +288,8 @@ class Memory:
             embedder=fingerprint,
             near_ids=near.ids,
         )
-        return ranking.rank(candidates, question.text, self._clock(), question.limit)
+        found = ranking.rank(candidates, question.text, self._clock(), question.limit)
+        return found + truth.summaries(connection, question.scope, question.session)
 
     async def _catch_up(self) -> None:
         if not await self._database.read(truth.behind):
@@ -335,9 +339,11 @@ class Memory:
 
 
 class PendingRecall:
-    """A recall that runs; `get` waits for it, until its time is up."""
+    """A recall that runs; `get` waits for it, until its time is up. scope: cancel it where nobody
+    needs the result any more."""
 
     def __init__(self, patience_s: float) -> None:
+        self.scope = anyio.CancelScope()
         self._began_at = anyio.current_time()
         self._patience_s = patience_s
         self._done = anyio.Event()

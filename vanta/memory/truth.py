@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from vanta.memory.dates import resolve
-from vanta.memory.items import Filters, Kind, MemoryItem, Scope
+from vanta.memory.items import Filters, Kind, MemoryItem, Recalled, Scope
 from vanta.memory.tables import session_token, user_token
 
 if TYPE_CHECKING:
@@ -88,6 +88,17 @@ def recent(
         (*values, after_id, limit),
     )
     return [to_item(row) for row in rows]
+
+
+def summaries(connection: sa.Connection, scope: Scope, session: str) -> list[Recalled]:
+    """The newest public and the newest private summary of a session, with no score of their own."""
+    where, values = conditions(scope, Filters(kinds=("summary",)))
+    rows = connection.exec_driver_sql(
+        f"SELECT {COLUMNS}, max(m.id) FROM memories m WHERE {where} AND m.session = ? "  # noqa: S608
+        "GROUP BY m.private",
+        (*values, session),
+    )
+    return [Recalled(to_item(row), 0.0) for row in rows]
 
 
 def everything(
