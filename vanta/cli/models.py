@@ -165,4 +165,6 @@ def _told(key: str, value: Any) -> str:
         return f"{fits}: {value['arithmetic']}"
     if key.endswith("size_bytes"):
         return _size(value)
+    if key == "companions":
+        return ", ".join(companion["name"] for companion in value)
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -4,7 +4,7 @@ Invariant: no file is believed to be a model before its size and hash were check
 `ModelStore.pull` uses the network.
 """
 
-from vanta.models.entry import ModelEntry, builtin_entries, parse_registry, read_registry
+from vanta.models.entry import Companion, ModelEntry, builtin_entries, parse_registry, read_registry
 from vanta.models.files import Progress
 from vanta.models.fit import Fit, free_memory
 from vanta.models.gguf import Gguf, GgufFault
@@ -15,6 +15,7 @@ from vanta.models.store import ModelStore, builtin_sources, default_root
 from vanta.models.verification import Verification
 
 __all__ = [
+    "Companion",
     "Fit",
     "Gguf",
     "GgufFault",

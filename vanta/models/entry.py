@@ -12,7 +12,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal
 
 import pydantic
@@ -24,18 +24,40 @@ Capability = Literal["chat", "code", "embeddings", "tools", "vision"]
 
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_FILE = re.compile(r"\w[\w.-]{0,99}")
 _SOURCE = re.compile(r"(?P<scheme>[a-z][a-z0-9+-]*):(?P<rest>\S.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Companion:
+    """A file that a model cannot do without and that lies beside it: a tokenizer...
+
+    name: without a folder. Raises ConfigError for a name or a digest of another form.
+    """
+
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = {"extra": "forbid"}
+
+    name: str
+    size_bytes: int | None = None
+    sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        _must(_FILE, self.name, f"a companion has to be a file's name, not {self.name!r}")
+        if self.sha256 is not None:
+            _must(_SHA256, self.sha256, f"{self.sha256!r} is not 64 hex digits of a sha256")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
     """One model of the registry.
 
-    id: lower case; the file is kept as `ID.gguf`. source: `SCHEME:...`, see `vanta.models.sources`.
-    size_bytes and sha256 are of the model's file, archive_size_bytes and archive_sha256 of the
-    archive that `source` brings it in, where there is one; None where not known for sure.
-    parameters: their number. window: tokens that the model was trained for. chat_template: the
-    family of its message format. kv_bytes_per_token: KV cache at 16 bits; vocabulary: tokens.
+    id: lower case; the file is kept as `ID.gguf`, one with companions in a folder `ID`, under the
+    name that it has in its source. companions: what lies beside it, there and here. source:
+    `SCHEME:...`, see `vanta.models.sources`. size_bytes and sha256 are of the model's file,
+    archive_size_bytes and archive_sha256 of the archive that `source` brings it in, where there is
+    one; None where not known for sure. parameters: their number. window: tokens that the model was
+    trained for. chat_template: the family of its message format. kv_bytes_per_token: KV cache at 16
+    bits, 0 for a model that has none; vocabulary: tokens.
 
     Raises ConfigError for an id, a digest or a source that is not of the right form.
     """
@@ -59,6 +81,7 @@ class ModelEntry:
     kv_bytes_per_token: int | None = None
     vocabulary: int | None = None
     description: str = ""
+    companions: tuple[Companion, ...] = ()
 
     def __post_init__(self) -> None:
         for name in (self.id, *self.aliases):
@@ -85,6 +108,13 @@ class ModelEntry:
     def location(self) -> str:
         """What stands after the colon of `source`."""
         return self.source.partition(":")[2]
+
+    @property
+    def file(self) -> str:
+        """Where a store keeps the model, relative to its folder."""
+        if not self.companions:
+            return f"{self.id}.gguf"
+        return f"{self.id}/{PurePosixPath(self.location.rpartition('#')[2]).name}"
 
     def to_dict(self) -> dict[str, Any]:
         """The entry as JSON-ready data."""

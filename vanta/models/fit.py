@@ -1,6 +1,7 @@
 """Whether a model fits in memory, with the arithmetic shown.
 
-need = file + KV cache (window x bytes a token, at 16 bits) + compute buffers, against the memory
+need = file + KV cache (window x bytes a token, at 16 bits; an embedder has none) + compute buffers,
+against the memory
 that the system could still give (and what a container's limit leaves of it). Invariant: a fact that
 is not known is never made up: the verdict is then None, or the arithmetic says what was estimated.
 """
@@ -61,9 +62,12 @@ def judge(shape: Shape, free_bytes: int | None) -> Fit:
     buffers = _BATCH * 4 * (shape.vocabulary or _UNKNOWN_VOCABULARY)
     need = shape.file_bytes + kv + buffers
     label = "file" if shape.measured else "file (estimated)"
+    cache = (
+        f"{megabytes(kv)} KV cache ({shape.window} tokens x {shape.kv_bytes_per_token} bytes) + "
+    )
     text = (
-        f"{megabytes(shape.file_bytes)} {label} + {megabytes(kv)} KV cache ({shape.window} tokens "
-        f"x {shape.kv_bytes_per_token} bytes) + {megabytes(buffers)} buffers = {megabytes(need)}"
+        f"{megabytes(shape.file_bytes)} {label} + {cache if kv else ''}"
+        f"{megabytes(buffers)} buffers = {megabytes(need)}"
     )
     if free_bytes is None:
         return Fit(None, need, None, f"{text}; the free memory is not known on this system")

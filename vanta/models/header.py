@@ -13,6 +13,9 @@ from pathlib import Path
 from vanta.errors import ModelStoreError
 from vanta.models.gguf import MAGIC, Array, GgufFault, Value, read
 
+SAFETENSORS = ".safetensors"
+"""The suffix of models that an embedder reads; engines read GGUF."""
+
 
 @dataclass(frozen=True, slots=True)
 class Header:
@@ -30,8 +33,16 @@ class Header:
     vocabulary: int | None
 
 
+def is_gguf(path: Path) -> bool:
+    """Whether `path` is meant to be a GGUF file: all are but those of the safetensors format."""
+    return path.suffix != SAFETENSORS
+
+
 def check_magic(path: Path) -> None:
-    """Raise ModelStoreError unless `path` begins as a GGUF file does. Reads four bytes."""
+    """Raise ModelStoreError unless `path` begins as a GGUF file does. Reads four bytes; a file that
+    is not meant to be one passes."""
+    if not is_gguf(path):
+        return
     try:
         with path.open("rb") as file:
             magic = file.read(4)

@@ -1,6 +1,7 @@
 """The model store: a folder with one `ID.gguf` for every model that was fetched.
 
-Invariant: what stands in the folder under a model's name is whole and was checked; everything
+A model that has companions (a tokenizer...) is a folder `ID` with all of its files. Invariant:
+what stands in the folder under a model's name is whole and was checked; everything
 unfinished lives in `.fetch/ID/`. Nothing here uses the network but `pull`. Everything here blocks:
 call it from a thread.
 """
@@ -20,9 +21,9 @@ import platformdirs
 from vanta.engine import ModelFile
 from vanta.errors import ModelStoreError, UnknownName
 from vanta.models import fit
-from vanta.models.entry import ModelEntry, builtin_entries
+from vanta.models.entry import Companion, ModelEntry, builtin_entries
 from vanta.models.files import Progress, disk_errors, locked, quiet, write_whole
-from vanta.models.header import Header, check_magic, read_header
+from vanta.models.header import SAFETENSORS, Header, check_magic, is_gguf, read_header
 from vanta.models.sources import FileSource, HubSource, ModelSource, PackageSource
 from vanta.models.verification import Verification, verified
 from vanta.models.wheel import WheelSource
@@ -71,10 +72,10 @@ class ModelStore:
 
     def path_of(self, entry: ModelEntry) -> Path:
         """Where the store keeps (or would keep) the file of an entry."""
-        return self.root / f"{entry.id}.gguf"
+        return self.root / entry.file
 
     def find(self, ref: str) -> ModelFile:
-        """The model `ref` (an id, an alias, or a path to a GGUF file) on this disk; no network.
+        """The model `ref` (an id, an alias, or a path to a file) on this disk; no network.
 
         Raises UnknownName, or ModelStoreError with the command that brings or mends the file.
         """
@@ -106,17 +107,22 @@ class ModelStore:
         return ModelFile(entry.id, path, entry.to_dict())
 
     def keep(self, entry: ModelEntry, chunks: Iterable[bytes], progress: Progress = quiet) -> Path:
-        """Store `chunks` as the model's file, checked against size and hash; for sources."""
-        target = self.path_of(entry)
-        write_whole(
-            target,
-            chunks,
-            partial=self.staging(entry) / "model.partial",
-            size=entry.size_bytes,
-            sha256=entry.sha256,
-            progress=progress,
-        )
-        return target
+        """Store `chunks` as the model's file, checked against size and hash; for sources.
+
+        Its companions come first, so that a model that is there is whole.
+        """
+        return self._keep(entry, entry, self.path_of(entry), chunks, progress)
+
+    def keep_companion(
+        self,
+        entry: ModelEntry,
+        companion: Companion,
+        chunks: Iterable[bytes],
+        progress: Progress = quiet,
+    ) -> Path:
+        """Store `chunks` as a companion of the model, checked as `keep` does; for sources."""
+        target = self.path_of(entry).with_name(companion.name)
+        return self._keep(entry, companion, target, chunks, progress)
 
     def staging(self, entry: ModelEntry) -> Path:
         """A folder for what is unfinished, on the store's disk; for sources."""
@@ -165,6 +171,25 @@ class ModelStore:
         with disk_errors(self.root, f"reading model {entry.id!r}"):
             return verified(entry, path, progress)
 
+    def _keep(
+        self,
+        entry: ModelEntry,
+        facts: ModelEntry | Companion,
+        target: Path,
+        chunks: Iterable[bytes],
+        progress: Progress,
+    ) -> Path:
+        target.parent.mkdir(exist_ok=True)
+        write_whole(
+            target,
+            chunks,
+            partial=self.staging(entry) / "model.partial",
+            size=facts.size_bytes,
+            sha256=facts.sha256,
+            progress=progress,
+        )
+        return target
+
     def _locate(self, entry: ModelEntry) -> Path | None:
         kept = self.path_of(entry)
         with disk_errors(self.root, f"looking for model {entry.id!r}"):
@@ -203,11 +228,19 @@ class ModelStore:
         return path if right else None
 
     def _require_size(self, entry: ModelEntry, path: Path) -> None:
-        size = path.stat().st_size
-        if entry.size_bytes is not None and size != entry.size_bytes:
+        self._require(entry, path, entry.size_bytes)
+        for companion in entry.companions:
+            self._require(entry, path.with_name(companion.name), companion.size_bytes)
+
+    def _require(self, entry: ModelEntry, file: Path, expected: int | None) -> None:
+        mend = f"Run `vanta models pull {entry.id}`"
+        if not file.is_file():
+            raise ModelStoreError(f"model {entry.id!r}: {str(file)!r} is missing. {mend}")
+        size = file.stat().st_size
+        if expected not in {None, size}:
             raise ModelStoreError(
-                f"model {entry.id!r}: {str(path)!r} has {size} bytes where {entry.size_bytes} are "
-                f"expected: it is damaged. Run `vanta models pull {entry.id}`"
+                f"model {entry.id!r}: {str(file)!r} has {size} bytes where {expected} are "
+                f"expected: it is damaged. {mend}"
             )
 
     def _staging(self, entry: ModelEntry) -> Path:
@@ -243,7 +276,7 @@ class ModelStore:
         }
 
     def _facts(self, entry: ModelEntry, path: Path | None, window: int | None) -> dict[str, Any]:
-        header = read_header(path) if path else None
+        header = read_header(path) if path and is_gguf(path) else None
         size = path.stat().st_size if path else entry.size_bytes
         verdict = fit.judge(_shape(entry, size, header, window), fit.free_memory())
         return {
@@ -269,7 +302,9 @@ def _shape(
 
 
 def _is_path(ref: str) -> bool:
-    return ref.endswith(".gguf") or os.sep in ref or "/" in ref or ref.startswith("~")
+    return (
+        ref.endswith((".gguf", SAFETENSORS)) or os.sep in ref or "/" in ref or ref.startswith("~")
+    )
 
 
 def _file_at(path: Path) -> ModelFile:

