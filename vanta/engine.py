@@ -178,6 +178,20 @@ class Engine(abc.ABC):
     async def count_tokens(self, messages: Sequence[Message]) -> TokenCount:
         """The tokens that `messages` take as a prompt, chat format included."""
 
+    async def count_texts(self, texts: Sequence[str]) -> list[TokenCount]:
+        """The tokens of each text on its own, without any chat format: for the pieces that a prompt
+        is packed from. By default what each adds to a message, by `count_tokens`, one after the
+        other; an engine with a tokenizer does better. Raises EngineError."""
+        empty = (await self.count_tokens((Message("user", ""),))).value
+        counted = [await self.count_tokens((Message("user", text),)) for text in texts]
+        return [TokenCount(max(0, one.value - empty), one.exact) for one in counted]
+
+    @property
+    def counter(self) -> str:
+        """A name for what counts here: a tokenizer, or a state of an estimate. As long as it stays
+        the same, a text's count does, too."""
+        return f"{self.name}: {self.model}"
+
     @abc.abstractmethod
     async def models(self) -> Sequence[EngineModel]:
         """The models that this engine could serve."""

@@ -93,6 +93,17 @@ class LlamaCppEngine(Engine):
         tokens = await anyio.to_thread.run_sync(prompter.tokens, messages)
         return TokenCount(len(tokens), exact=True)
 
+    async def count_texts(self, texts: Sequence[str]) -> list[TokenCount]:
+        """Exact, all in one visit to a thread; loads the model if need be."""
+        prompter = await self._ready()
+        counts = await anyio.to_thread.run_sync(prompter.count_texts, texts)
+        return [TokenCount(count, exact=True) for count in counts]
+
+    @property
+    def counter(self) -> str:
+        """The model's own tokenizer."""
+        return f"llama.cpp: {self.model}"
+
     async def load(self) -> None:
         """Load the model, once; whoever comes meanwhile waits for the same load."""
         await self._ready()

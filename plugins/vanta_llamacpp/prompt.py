@@ -57,6 +57,11 @@ class Prompter:
         """The tokens of `messages` as a prompt, up to where the answer begins."""
         return self._vocabulary.tokenize(self._render(messages))
 
+    def count_texts(self, texts: Sequence[str]) -> list[int]:
+        """The tokens of each text, as it would stand inside a message."""
+        clean, tokenize = self._vocabulary.defuse, self._vocabulary.tokenize
+        return [len(tokenize(clean(text), start=False)) for text in texts]
+
     def _render(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> str:
         clean = self._vocabulary.defuse
         if not self._template.knows_tools:

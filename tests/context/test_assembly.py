@@ -162,7 +162,17 @@ async def test_a_gate_gets_logprobs_where_the_engine_has_them() -> None:
 async def test_the_trace_is_told_what_each_prompt_took() -> None:
     prepared = preparer()
     request = await prepared.prepare(track(1000), shown="", judged=False)
-    expected = {"tokens": count_prompt(request.messages), "exact": True, "dropped_exchanges": 0}
+    expected = {
+        "tokens": count_prompt(request.messages),
+        "exact": True,
+        "counter": "vanta.testing.tokens",
+        "window": 1000,
+        "budget": 999,
+        "dropped_exchanges": 0,
+        "memories": [],
+        "memory_tokens": 0,
+        "summary": False,
+    }
     assert prepared.report == {"local": expected}
 
 

@@ -1,21 +1,69 @@
-"""How many tokens a track's prompt may take.
+"""How many tokens a track's prompt may take, and who has which share of them.
 
-Invariant: prompt + reply reserve <= window.
+Invariant: prompt + reply reserve <= window; shares are a rule and no reservation: what one part
+does not use, the others get.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+MEMORY_MOST = 4096
+"""Tokens that memories take at the most, however large the window is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """How a prompt is divided; history has what the other two leave of 1.
+
+    system: of the system prompt, which is never cut. memory: of the recalled memories; 0 for none
+    at all. Raises ValueError where these are no shares.
+    """
+
+    system: float = 0.15
+    memory: float = 0.25
+
+    def __post_init__(self) -> None:
+        if min(self.system, self.memory) < 0 or self.system + self.memory > 1:
+            raise ValueError(
+                f"shares of a prompt have to be 0 or more and together 1 at the most, not "
+                f"{self.system:g} for the system prompt and {self.memory:g} for memories"
+            )
+
+    @property
+    def history(self) -> float:
+        """The share of past exchanges."""
+        return 1.0 - self.system - self.memory
+
+
+DEFAULT_SHARES = Shares()
+
 
 @dataclass(frozen=True, slots=True)
 class TokenBudget:
-    """A track's window and what of it is kept free for the reply, in tokens."""
+    """A track's window and what of it is kept free for the reply, in tokens.
+
+    System prompt and message stand whole. What they leave is divided between history and memory
+    in the ratio of their shares, so that what the system prompt does not use of its own goes to
+    both, and what it takes beyond comes from both. History is cut to its part; memories get all
+    that it then leaves, up to `memory_most`. History gets nothing of what memories leave in one
+    turn, since it would have to be cut again, and the engine's KV cache with it, in the next turn
+    that remembers more: where memory is off, it has everything.
+    """
 
     window: int
     reply_reserve: int
+    shares: Shares = DEFAULT_SHARES
+    memory_most: int = MEMORY_MOST
 
     @property
     def prompt(self) -> int:
         """The tokens that the prompt may take; never negative."""
         return max(0, self.window - self.reply_reserve)
+
+    def memory_reserve(self, whole: int) -> int:
+        """What history leaves to memories, if what stands whole takes `whole` tokens."""
+        rest = max(0, self.prompt - whole)
+        divided = self.shares.memory + self.shares.history
+        part = rest * self.shares.memory / divided if divided else 0.0
+        return min(self.memory_most, int(part))

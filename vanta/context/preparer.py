@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from vanta.context.assembly import Assembled, Exchange, assemble
+from vanta.context.memories import Memories, MemorySource
 from vanta.engine import GenerationRequest, Sampling
 from vanta.messages import Message
 from vanta.track import Track
@@ -26,6 +27,7 @@ class ContextPreparer:
     turn asks for; its set fields go before the track's. session: key of the engine's KV cache.
     ask_to_continue: the message that asks an engine without prefix continuation to go on from a
     shown text. ask_to_verify: the message that asks whether an answer to a question is right.
+    memory: where memories come from, None where it is off.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class ContextPreparer:
         session: str,
         ask_to_continue: Callable[[str], str],
         ask_to_verify: Callable[[str, str], str],
+        memory: MemorySource | None = None,
     ) -> None:
         self._system = system
         self._history = history
@@ -46,6 +49,7 @@ class ContextPreparer:
         self._session = session
         self._ask_to_continue = ask_to_continue
         self._ask_to_verify = ask_to_verify
+        self._memory = memory
         self.report: dict[str, dict[str, Any]] = {}
 
     async def prepare(self, track: Track, *, shown: str, judged: bool) -> GenerationRequest:
@@ -53,8 +57,8 @@ class ContextPreparer:
         await track.engine.load()
         continues = bool(shown) and track.engine.capabilities.prefix_continuation
         tail = self._tail(shown, continues=continues)
-        assembled = await assemble(track, self._system, self._history, tail)
-        self._note(track, assembled)
+        assembled = await self._assemble(track, tail)
+        self.report[track.name] = report_of(assembled)
         messages = assembled.messages[:-1] if continues else assembled.messages
         return GenerationRequest(
             messages=messages,
@@ -86,13 +90,32 @@ class ContextPreparer:
             return dataclasses.replace(sampling, logprobs=0)
         return sampling
 
-    def _note(self, track: Track, assembled: Assembled) -> None:
-        tokens = assembled.tokens
-        self.report[track.name] = {
-            "tokens": tokens.value if tokens else None,
-            "exact": tokens.exact if tokens else None,
-            "dropped_exchanges": assembled.dropped,
-        }
+    async def _assemble(self, track: Track, tail: tuple[Message, ...]) -> Assembled:
+        source = self._memory
+        if source is None:
+            return await assemble(track, self._system, self._history, tail)
+        found = tuple(await source.recall())
+        memories = Memories(found, source.write, source.session)
+        return await assemble(
+            track, self._system, self._history, tail, memories=memories, shares=source.shares
+        )
+
+
+def report_of(assembled: Assembled) -> dict[str, Any]:
+    """What a trace tells of a prompt, as JSON-ready data: its tokens and who counted them, the
+    budget, and each memory in it with its score and the tokens of its line."""
+    tokens, pack, budget = assembled.tokens, assembled.pack, assembled.budget
+    return {
+        "tokens": tokens.value if tokens else None,
+        "exact": tokens.exact if tokens else None,
+        "counter": assembled.counter,
+        "window": budget.window if budget else None,
+        "budget": budget.prompt if budget else None,
+        "dropped_exchanges": assembled.dropped,
+        "memories": pack.provenance() if pack else [],
+        "memory_tokens": pack.tokens if pack else 0,
+        "summary": bool(pack and pack.summary),
+    }
 
 
 def merge_sampling(base: Sampling, over: Sampling) -> Sampling:

@@ -50,7 +50,7 @@ from vanta.testing.steps import (
     expand,
     skip,
 )
-from vanta.testing.tokens import count_prompt
+from vanta.testing.tokens import count_prompt, count_tokens
 
 __all__ = [
     "Call",
@@ -148,6 +148,15 @@ class ScriptedEngine(Engine):
     async def count_tokens(self, messages: Sequence[Message]) -> TokenCount:
         """Exact, by the rule of `vanta.testing.tokens`."""
         return TokenCount(count_prompt(messages), exact=True)
+
+    async def count_texts(self, texts: Sequence[str]) -> list[TokenCount]:
+        """Exact, by the same rule."""
+        return [TokenCount(count_tokens(text), exact=True) for text in texts]
+
+    @property
+    def counter(self) -> str:
+        """The rule's name."""
+        return "vanta.testing.tokens"
 
     async def models(self) -> Sequence[EngineModel]:
         """The one model."""

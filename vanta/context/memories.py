@@ -1,0 +1,147 @@
+"""Memories in a prompt: which of those that were recalled a track gets, within its room.
+
+They stand as one block at the head of the user's message, since many chat templates want user and
+assistant in turn; what is stored is the bare message. A summary of the session stands in it for
+exchanges that fell out of the history: there, and not before the history, so that a new summary
+costs the engine's KV cache nothing. Invariant: a private item reaches private tracks alone, what
+is in the history is not repeated, and each line is whole.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from vanta.context.budget import DEFAULT_SHARES, Shares
+from vanta.context.meter import Meter
+from vanta.engine import Engine
+from vanta.memory.choosing import choose
+from vanta.memory.items import MemoryItem, Recalled
+from vanta.memory.rendering import block, day, header, line
+from vanta.messages import Message
+from vanta.track import Track
+
+MOST_OFFERED = 256
+"""Recalled items that a track looks at, the best first."""
+
+Write = Callable[[str, str], str]
+"""Writes the block from its lines and the summary ("" for none)."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySource:
+    """Where a turn's memories come from and how they are written.
+
+    recall: what was found, best first; all legs of a turn ask it, so it finds once. It never
+    raises and has a deadline of its own. session: the conversation's id, for its own summary.
+    """
+
+    recall: Callable[[], Awaitable[Sequence[Recalled]]]
+    write: Write
+    session: str
+    shares: Shares = DEFAULT_SHARES
+
+
+@dataclass(frozen=True, slots=True)
+class Memories:
+    """What was found for a turn, best first, and how it is written."""
+
+    found: tuple[Recalled, ...]
+    write: Write
+    session: str
+
+    def summary_for(self, track: Track) -> str:
+        """The newest summary of this session that the track may see, or nothing."""
+        own = [one.item for one in self._open_to(track) if self._is_own_summary(one.item)]
+        return max(own, key=lambda item: item.id).text if own else ""
+
+    def offered_to(self, track: Track, turns: Collection[str]) -> list[Recalled]:
+        """What the track may see and does not see already in the history of `turns`."""
+        offered = [
+            one
+            for one in self._open_to(track)
+            if not (one.item.turn_id and one.item.turn_id in turns)
+            and not self._is_own_summary(one.item)
+        ]
+        return offered[:MOST_OFFERED]
+
+    def _open_to(self, track: Track) -> list[Recalled]:
+        return [one for one in self.found if track.private or not one.item.private]
+
+    def _is_own_summary(self, item: MemoryItem) -> bool:
+        return item.kind == "summary" and item.session == self.session
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """A block of memories: the chosen ones in chronological order, what each line takes, and what
+    all of it takes by these counts."""
+
+    chosen: tuple[Recalled, ...]
+    summary: str
+    costs: Mapping[int, int] = field(repr=False)
+    tokens: int
+    write: Write = field(repr=False)
+
+    def put_before(self, message: Message) -> Message:
+        """The message with the block at its head."""
+        notes = self.write(block(one.item for one in self.chosen), self.summary)
+        return dataclasses.replace(message, content=f"{notes}{GAP}{message.content}")
+
+    def provenance(self) -> list[dict[str, Any]]:
+        """Where each line comes from, as JSON-ready data: the item, its score, its tokens."""
+        return [
+            {"id": one.item.id, "score": one.score, "tokens": self.costs[one.item.id]}
+            for one in self.chosen
+        ]
+
+    def without(self, tokens: int) -> Pack | None:
+        """The block shorter by at least `tokens`, the lowest scores dropped; None if that takes
+        all of it."""
+        saved, kept = 0, list(self.chosen)
+        for one in sorted(self.chosen, key=lambda one: (one.score, -one.item.id)):
+            if saved >= tokens:
+                break
+            kept.remove(one)
+            saved += self.costs[one.item.id]
+        if saved < tokens or not kept:
+            return None
+        return dataclasses.replace(self, chosen=tuple(kept), tokens=self.tokens - saved)
+
+
+GAP = "\n\n"
+"""Between the block and the message."""
+
+
+class Packer:
+    """Packs one turn's memories for one track; what it counts, it counts once."""
+
+    def __init__(self, track: Track, memories: Memories, meter: Meter) -> None:
+        self._engine: Engine = track.engine
+        self._track = track
+        self._memories = memories
+        self._meter = meter
+
+    async def pack(self, room: int, turns: Collection[str], *, fell_out: bool) -> Pack | None:
+        """A block of at most `room` tokens; None if nothing fits. turns: those whose exchanges are
+        in the history; fell_out: whether some are not. Raises EngineError."""
+        offered = self._memories.offered_to(self._track, turns)
+        summary = self._memories.summary_for(self._track) if fell_out else ""
+        frames = [self._memories.write("", text) + GAP for text in dict.fromkeys((summary, ""))]
+        headers = sorted({header(day(one.item)) + "\n" for one in offered})
+        texts = [*frames, *headers, *(line(one.item) + "\n" for one in offered)]
+        counts = await self._meter.texts(self._engine, texts)
+        header_cost = max(counts[len(frames) : len(frames) + len(headers)], default=0)
+        lines = counts[len(frames) + len(headers) :]
+        costs = {one.item.id: cost for one, cost in zip(offered, lines, strict=True)}
+        if counts[0] > room:
+            summary = ""
+        frame = counts[0] if summary else counts[len(frames) - 1]
+        chosen = choose(offered, room - frame, lambda item: costs[item.id], header_cost)
+        if frame > room or not (chosen or summary):
+            return None
+        days = {day(one.item) for one in chosen}
+        tokens = frame + header_cost * len(days) + sum(costs[one.item.id] for one in chosen)
+        return Pack(tuple(chosen), summary, costs, tokens, self._memories.write)
