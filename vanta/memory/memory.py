@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,10 +22,11 @@ import anyio
 from anyio.abc import TaskGroup
 
 from vanta.errors import EmbedderError, StoreError, UsageError
-from vanta.memory import counting, forgetting, ranking, retrieval, truth, wiping
+from vanta.memory import bringing, counting, forgetting, ranking, retrieval, truth, wiping
+from vanta.memory.bringing import Replaced
 from vanta.memory.database import Database
 from vanta.memory.dense import Dense, Near
-from vanta.memory.forgetting import Receipt, Selection
+from vanta.memory.forgetting import Foreseen, Receipt, Selection
 from vanta.memory.index import VectorIndex
 from vanta.memory.items import Filters, MemoryItem, Recalled, Recollection, Scope
 from vanta.memory.truth import NewItem
@@ -92,20 +94,28 @@ class Memory:
     async def running(self) -> AsyncIterator[None]:
         """The life of a memory: work in the background, release everything. Its tables (see
         `vanta.memory.tables.create`) have to be there."""
+        failure: Exception | None = None
         try:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
                 try:
                     yield
+                except Exception as error:  # noqa: BLE001 - raised below, outside the task group
+                    failure = error
                 finally:
                     self._tasks = None
                     tasks.cancel_scope.cancel()
         finally:
-            with anyio.CancelScope(shield=True):
-                if self.dense is not None:
-                    await self.dense.aclose()
-                if self._index is not None:
-                    await self._index.aclose()
+            await self._release()
+        if failure:
+            raise failure
+
+    async def _release(self) -> None:
+        with anyio.CancelScope(shield=True):
+            if self.dense is not None:
+                await self.dense.aclose()
+            if self._index is not None:
+                await self._index.aclose()
 
     def begin(self, question: Question, patience_s: float) -> PendingRecall:
         """Begin a recall in the background; whoever needs it waits for it, but not too long."""
@@ -123,6 +133,7 @@ class Memory:
 
     async def add(self, items: Iterable[NewItem]) -> list[int]:
         """Remember items; returns their ids."""
+        await self._catch_up()
         given = list(items)
         ids: list[int] = []
         for start in range(0, len(given), PAGE):
@@ -130,6 +141,60 @@ class Memory:
             ids += await self._database.transact(partial(truth.add, items=portion))
         self.nudge()
         return ids
+
+    async def add_missing(
+        self, items: Sequence[NewItem], progress: Callable[[int, int], None] | None = None
+    ) -> int:
+        """Remember the items of an export that are not there yet; returns how many were not.
+        progress: called with how many were looked at, and how many there are."""
+        await self._catch_up()
+        seen: Counter[Any] = Counter()
+        added = 0
+        for start in range(0, len(items), PAGE):
+            portion = items[start : start + PAGE]
+            bring = partial(bringing.add_missing, items=portion, seen=seen)
+            added += len(await self._database.transact(bring))
+            if progress:
+                progress(start + len(portion), len(items))
+        self.nudge()
+        return added
+
+    async def replace(self, user: str, tag: str, items: Sequence[NewItem]) -> Replaced:
+        """Remember a user's documents, which all have `tag`, in place of those that have it so
+        far."""
+        bring = partial(bringing.replace, user=user, tag=tag, items=items)
+        replaced = await self._database.transact(bring)
+        self.nudge()
+        return replaced
+
+    async def settle(self, scope: Scope, progress: Callable[[int, int], None] | None = None) -> str:
+        """Wait until meaning takes its full part for a scope: the embedder loaded, every text
+        embedded, the index in step. Returns what cannot be had, and why; "" if all is there.
+        progress: as for `reindex`."""
+        if self.dense is None:
+            return self.why_lexical
+        try:
+            async with self._one_advance:
+                await self._catch_up()
+                await self._load(self.dense)
+                self.dense.ask(scope)
+                await self.dense.advance(progress)
+        except EmbedderError as error:
+            self.dense.trouble = str(error)
+            return str(error)
+        return self.dense.index_trouble
+
+    async def named(self, scope: Scope, ids: Sequence[int]) -> list[MemoryItem]:
+        """The items of a scope with these ids, in their order, as far as they are there."""
+        return await self._database.read(partial(truth.named, scope=scope, ids=ids))
+
+    async def newest(
+        self, scope: Scope, *, filters: Filters = EVERYTHING, limit: int = PAGE
+    ) -> list[MemoryItem]:
+        """The last `limit` items of a scope, the earliest first."""
+        await self._catch_up()
+        read = partial(truth.newest, scope=scope, filters=filters, limit=limit)
+        return await self._database.read(read)
 
     async def recent(
         self,
@@ -154,6 +219,11 @@ class Memory:
             for item in page:
                 yield item
             last = page[-1].id
+
+    async def foresee(self, selection: Selection) -> Foreseen:
+        """What `forget` would remove."""
+        await self._catch_up()
+        return await self._database.transact(partial(forgetting.foresee, selection=selection))
 
     async def forget(self, selection: Selection) -> Receipt:
         """Forget for good: afterwards no byte of text or vector is in any file.

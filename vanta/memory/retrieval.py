@@ -191,7 +191,8 @@ class _LookUp:
             return {}
         where, values = self._where
         rows = self.connection.exec_driver_sql(
-            f"SELECT {COLUMNS} FROM memories m WHERE m.id IN ({_ids(keys)}) AND {where}",  # noqa: S608
+            f"SELECT {COLUMNS} FROM memories m WHERE m.id IN ({_ids(keys)}) "  # noqa: S608
+            f"AND m.same_as IS NULL AND {where}",
             values,
         )
         return {row[0]: to_item(row) for row in rows}

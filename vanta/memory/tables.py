@@ -1,9 +1,9 @@
 """The tables of memory, in the database of the transcript store (SQLite alone).
 
 `memories` is the truth for documents, facts and summaries; what was said is copied into it from
-the store's `messages`, which stay the truth for that. `memories_fts` is an FTS5 index over it, kept
-in step by triggers; its column `scope` holds tokens for user, privacy and session, so that a search
-names whose memory it searches in the match itself. `memory_vectors` are the embeddings, by embedder
+the store's `messages`, which stay the truth for that (`message_queue`: not copied yet).
+`memories_fts` is an FTS5 index over it, kept in step by triggers; its column `scope` holds tokens
+for user, privacy and session, so that a search names whose memory it searches in the match itself. `memory_vectors` are the embeddings, by embedder
 fingerprint (float32, little endian, length 1); `embedding_queue` is what waits for one,
 `index_outbox` what the vector index has not seen yet. Triggers keep all of it in step: who deletes
 a message or a memory, deletes all that was derived from it. An item that a later one says again has
@@ -58,7 +58,12 @@ _SCHEMA = (
         DELETE FROM memory_vectors WHERE memory_id = old.id;
         DELETE FROM embedding_queue WHERE memory_id = old.id;
     END""",
+    "CREATE TABLE IF NOT EXISTS message_queue (message_id INTEGER PRIMARY KEY)",
+    """CREATE TRIGGER IF NOT EXISTS messages_added AFTER INSERT ON messages BEGIN
+        INSERT INTO message_queue (message_id) VALUES (new.id);
+    END""",
     """CREATE TRIGGER IF NOT EXISTS messages_removed AFTER DELETE ON messages BEGIN
+        DELETE FROM message_queue WHERE message_id = old.id;
         DELETE FROM memories WHERE message_id = old.id;
     END""",
     """CREATE TABLE IF NOT EXISTS memory_vectors (
@@ -86,10 +91,20 @@ _SCHEMA = (
 )
 
 
+_ALL_THAT_WAS_SAID = (
+    "INSERT OR IGNORE INTO message_queue (message_id) SELECT id FROM messages",
+    "INSERT INTO memory_state (key, value) VALUES ('begun', '1')",
+)
+
+
 def create(connection: sa.Connection) -> None:
-    """Make what is not there yet."""
+    """Make what is not there yet; the first time, all that was said before is queued."""
     for statement in _SCHEMA:
         connection.exec_driver_sql(statement)
+    begun = "SELECT 1 FROM memory_state WHERE key = 'begun'"
+    if connection.exec_driver_sql(begun).first() is None:
+        for statement in _ALL_THAT_WAS_SAID:
+            connection.exec_driver_sql(statement)
 
 
 def user_token(user: str, *, private: bool) -> str:

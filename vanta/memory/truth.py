@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,8 @@ _ADD = """INSERT INTO memories (user, session, turn_id, kind, role, text, said_a
 
 @dataclass(frozen=True, slots=True)
 class NewItem:
-    """What is to be remembered; the fields are those of `MemoryItem`, whose id it has not yet."""
+    """What is to be remembered; the fields are those of `MemoryItem`, whose id it has not yet.
+    dates: None to find out what they mean."""
 
     user: str
     kind: Kind
@@ -50,13 +51,13 @@ class NewItem:
     private: bool = False
     tags: tuple[str, ...] = ()
     source: str = ""
+    dates: Mapping[str, str] | None = None
     message_id: int | None = field(default=None, repr=False)
 
 
 def behind(connection: sa.Connection) -> bool:
     """Whether there are messages that memory has not taken over yet. Reads only."""
-    newest = connection.exec_driver_sql("SELECT max(id) FROM messages").scalar()
-    return (newest or 0) > _seen(connection)
+    return connection.exec_driver_sql("SELECT 1 FROM message_queue LIMIT 1").first() is not None
 
 
 def catch_up(connection: sa.Connection) -> int:
@@ -64,18 +65,21 @@ def catch_up(connection: sa.Connection) -> int:
     hold(connection)
     rows = connection.exec_driver_sql(
         "SELECT m.id, m.user, m.session, m.turn_id, m.role, m.content, m.private, t.finished_at "
-        "FROM messages m JOIN turns t ON t.id = m.turn_id WHERE m.id > ? ORDER BY m.id LIMIT ?",
-        (_seen(connection), BATCH),
+        "FROM message_queue q JOIN messages m ON m.id = q.message_id "
+        "JOIN turns t ON t.id = m.turn_id ORDER BY m.id LIMIT ?",
+        (BATCH,),
     ).all()
     if rows:
         add(connection, [_said(row) for row in rows])
-        remember_state(connection, "messages_seen", str(rows[-1].id))
+        connection.exec_driver_sql(
+            "DELETE FROM message_queue WHERE message_id = ?", [(row.id,) for row in rows]
+        )
     return len(rows)
 
 
 def add(connection: sa.Connection, items: Sequence[NewItem]) -> list[int]:
     """Store items and return their ids, 0 for a message that was there already."""
-    return [_add_one(connection, item) for item in items]
+    return [add_one(connection, item) for item in items]
 
 
 def recent(
@@ -88,6 +92,31 @@ def recent(
         (*values, after_id, limit),
     )
     return [to_item(row) for row in rows]
+
+
+def newest(
+    connection: sa.Connection, scope: Scope, filters: Filters, limit: int
+) -> list[MemoryItem]:
+    """The last `limit` items of a scope, the earliest first."""
+    where, values = conditions(scope, filters)
+    rows = connection.exec_driver_sql(
+        f"SELECT {COLUMNS} FROM memories m WHERE {where} ORDER BY m.id DESC LIMIT ?",  # noqa: S608
+        (*values, limit),
+    )
+    return [to_item(row) for row in rows][::-1]
+
+
+def named(connection: sa.Connection, scope: Scope, ids: Sequence[int]) -> list[MemoryItem]:
+    """The items of a scope with these ids, in their order; those that are not there are left
+    out."""
+    where, values = conditions(scope, Filters())
+    rows = connection.exec_driver_sql(
+        f"SELECT {COLUMNS} FROM memories m WHERE {where} "  # noqa: S608
+        "AND m.id IN (SELECT value FROM json_each(?))",
+        (*values, json.dumps(list(ids))),
+    )
+    found = {row.id: to_item(row) for row in rows}
+    return [found[one] for one in ids if one in found]
 
 
 def summaries(connection: sa.Connection, scope: Scope, session: str) -> list[Recalled]:
@@ -170,10 +199,6 @@ def hold(connection: sa.Connection) -> None:
     remember_state(connection, "writer", "")
 
 
-def _seen(connection: sa.Connection) -> int:
-    return int(state(connection, "messages_seen") or 0)
-
-
 def _said(row: Any) -> NewItem:
     return NewItem(
         user=row.user,
@@ -188,8 +213,9 @@ def _said(row: Any) -> NewItem:
     )
 
 
-def _add_one(connection: sa.Connection, item: NewItem) -> int:
-    digest = _digest(item)
+def add_one(connection: sa.Connection, item: NewItem) -> int:
+    """Store an item and return its id, 0 for a message that was there already."""
+    digest = digest_of(item)
     done = connection.exec_driver_sql(_ADD, (*_values(item), digest, item.message_id))
     if not done.rowcount:
         return 0
@@ -217,12 +243,12 @@ def _values(item: NewItem) -> tuple[Any, ...]:
         int(item.private),
         json.dumps(item.tags),
         item.source,
-        json.dumps(resolve(item.text, item.said_at)),
+        json.dumps(resolve(item.text, item.said_at) if item.dates is None else dict(item.dates)),
         scope,
     )
 
 
-def _digest(item: NewItem) -> str:
+def digest_of(item: NewItem) -> str:
     """Equal for items of one user that say the same in the same words, whatever lies between."""
     words = " ".join(_WORDS.findall(item.text.casefold()))
     told = "\0".join((item.user, str(item.private), item.kind, item.role, item.source, words))

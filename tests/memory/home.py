@@ -1,0 +1,108 @@
+"""A home for memories in tests: a real store, and exchanges that were said in it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+from vanta.context.assembly import Exchange
+from vanta.memory import tables
+from vanta.memory.dense import Dense
+from vanta.memory.embedder import Embedder
+from vanta.memory.index import VectorIndex
+from vanta.memory.items import Filters, Scope
+from vanta.memory.memory import Memory, Question
+from vanta.messages import Message
+from vanta.store import Store, sqlite_url
+
+_numbers = itertools.count(1)
+
+
+class Home:
+    """A memory and its store. `at` is what the clock of both says."""
+
+    def __init__(self, store: Store, memory: Memory, folder: Path) -> None:
+        self.store = store
+        self.memory = memory
+        self.folder = folder
+
+    async def say(
+        self,
+        text: str,
+        reply: str = "I see.",
+        *,
+        user: str = "ada",
+        session: str = "one",
+        private: bool = False,
+    ) -> str:
+        """An exchange, durable as a turn leaves it; returns the turn's id."""
+        turn = f"turn-{next(_numbers)}"
+        row = {
+            "id": turn,
+            "user": user,
+            "session": session,
+            "private": private,
+            "status": "answered",
+            "track": "local",
+            "cost_usd": 0.0,
+        }
+        messages = (Message("user", text), Message("assistant", reply))
+        await self.store.add(row, {}, Exchange(messages, private, turn))
+        return turn
+
+    async def texts(
+        self,
+        question: str,
+        *,
+        user: str = "ada",
+        session: str | None = None,
+        private: bool = False,
+        filters: Filters | None = None,
+    ) -> list[str]:
+        """What a question recalls, best first."""
+        scope = Scope(user, session, private)
+        found = await self.memory.recall(Question(question, scope, filters or Filters()))
+        return [one.item.text for one in found.found]
+
+    async def settled(self) -> None:
+        """All that was said is embedded and indexed."""
+        assert self.memory.dense is not None
+        await self.memory.reindex()
+
+
+@asynccontextmanager
+async def home(
+    folder: Path, embedder: Embedder | None = None, index: VectorIndex | None = None
+) -> AsyncIterator[Home]:
+    """A memory on the store in `folder`; what is in it stays for the next one."""
+    store = Store.open(sqlite_url(folder))
+    store.transact_now(tables.create)
+    dense = Dense(store, embedder, index) if embedder else None
+    memory = Memory(store, dense, index=index)
+    try:
+        async with memory.running():
+            yield Home(store, memory, folder)
+    finally:
+        await store.aclose()
+
+
+def bytes_in(folder: Path, needle: bytes) -> list[str]:
+    """The files below a folder that have `needle` in them."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return [path.name for path in files if needle in path.read_bytes()]
+
+
+def vector_of(home: Home, text: str) -> bytes:
+    """The stored vector of the first item with that text."""
+    read = partial(_vector_of, text=text)
+    return home.store.transact_now(read)
+
+
+def _vector_of(connection: object, text: str) -> bytes:
+    rows = connection.exec_driver_sql(  # type: ignore[attr-defined]
+        "SELECT vector FROM memory_vectors JOIN memories ON id = memory_id WHERE text = ?", (text,)
+    )
+    return bytes(rows.first()[0])

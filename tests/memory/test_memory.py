@@ -1,0 +1,331 @@
+"""Memory: what was said is recalled, in scope and in time, and whatever breaks breaks no recall."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+import anyio
+import pytest
+
+from tests.memory.home import home
+from vanta.errors import EmbedderError, UsageError
+from vanta.memory.items import Filters, Scope
+from vanta.memory.memory import Question
+from vanta.memory.scan import ScanIndex
+from vanta.memory.truth import NewItem
+from vanta.testing import HashEmbedder
+
+pytestmark = pytest.mark.anyio
+
+DOG = "My dog is called Biscuit."
+BIKE = "The bicycle needs a new chain before the weekend."
+RENT = "The rent goes up to 940 euros."
+
+
+async def test_what_was_said_in_one_session_is_recalled_in_another(tmp_path: Path) -> None:
+    async with home(tmp_path) as here:
+        await here.say(DOG, session="one")
+        await here.say(BIKE, session="two")
+        found = await here.texts("What is my dog called?")
+    assert found[0] == DOG
+    assert BIKE not in found
+
+
+async def test_what_was_said_before_a_restart_is_recalled(tmp_path: Path) -> None:
+    async with home(tmp_path) as here:
+        await here.say(DOG)
+    async with home(tmp_path) as here:
+        assert DOG in await here.texts("dog")
+
+
+async def test_an_exchange_that_no_memory_saw_is_taken_over(tmp_path: Path) -> None:
+    """The process may die between the turn's end and anything that memory does."""
+    async with home(tmp_path) as here:
+        await here.say(DOG)
+        connection = sqlite3.connect(tmp_path / "vanta.db")
+        assert connection.execute("SELECT count(*) FROM memories").fetchone() == (0,)
+        connection.close()
+        assert DOG in await here.texts("dog")
+
+
+async def test_no_user_recalls_what_another_said(tmp_path: Path) -> None:
+    async with home(tmp_path, HashEmbedder()) as here:
+        await here.say(DOG, user="ada")
+        await here.say("My dog is called Rex.", user="bob")
+        await here.settled()
+        found = await here.texts("What is my dog called?", user="bob")
+        assert found[0] == "My dog is called Rex."
+        assert DOG not in found
+        assert await here.texts("dog", user="eve") == []
+
+
+async def test_a_session_scope_looks_in_that_session_alone(tmp_path: Path) -> None:
+    async with home(tmp_path, HashEmbedder()) as here:
+        await here.say(DOG, session="one")
+        await here.say("My dog likes cheese.", session="two")
+        await here.settled()
+        found = await here.texts("What about my dog?", session="two")
+    assert "My dog likes cheese." in found
+    assert DOG not in found
+
+
+async def test_what_is_private_is_found_only_where_the_scope_is_private(tmp_path: Path) -> None:
+    async with home(tmp_path, HashEmbedder()) as here:
+        await here.say("The safe code is 4711.", private=True)
+        await here.settled()
+        assert await here.texts("What is the safe code?") == []
+        assert "The safe code is 4711." in await here.texts("What is the safe code?", private=True)
+
+
+async def test_private_items_change_nothing_in_what_is_public(tmp_path: Path) -> None:
+    """Neither their words, nor their vectors, nor how many they are."""
+    async with home(tmp_path, HashEmbedder()) as here:
+        for text in (DOG, BIKE, RENT, "Biscuit chased the neighbour's cat."):
+            await here.say(text)
+        await here.settled()
+        question = Question("What did the dog Biscuit do?", Scope("ada", private=True))
+        before = await here.memory.recall(question)
+        for number in range(20):
+            await here.say(f"Private: Biscuit the dog did {number}.", private=True)
+        await here.settled()
+        after = await here.memory.recall(question)
+    public = [one for one in after.found if not one.item.private]
+    assert len(after.found) > len(public)
+    assert [(one.item.id, round(one.score, 4)) for one in public] == [
+        (one.item.id, round(one.score, 4)) for one in before.found
+    ]
+
+
+async def test_filters_hold_for_what_was_found_by_word_and_by_meaning(tmp_path: Path) -> None:
+    async with home(tmp_path, HashEmbedder()) as here:
+        day = 86_400.0
+        items = [
+            NewItem("ada", "document", f"Dog fact {n}.", n * day, tags=(f"n{n}",), source="dogs")
+            for n in range(1, 6)
+        ]
+        await here.memory.add(items)
+        await here.say("My dog barks.")
+        await here.settled()
+        by_time = await here.texts("dog", filters=Filters(since=2 * day, until=4 * day))
+        by_kind = await here.texts("dog", filters=Filters(kinds=("message",), roles=("user",)))
+        by_tag = await here.texts("dog", filters=Filters(tags=("n5",)))
+    assert sorted(by_time) == ["Dog fact 2.", "Dog fact 3."]
+    assert by_kind == ["My dog barks."]
+    assert by_tag == ["Dog fact 5."]
+
+
+async def test_what_comes_again_is_recalled_once_by_its_latest_date(tmp_path: Path) -> None:
+    async with home(tmp_path) as here:
+        first, last = await here.memory.add(
+            [
+                NewItem("ada", "fact", "Ada lives in Oslo, in Norway.", 1_000.0),
+                NewItem("ada", "fact", "Ada lives in Oslo - in Norway!", 2_000.0),
+            ]
+        )
+        found = (await here.memory.recall(Question("Where does Ada live?", Scope("ada")))).found
+    assert first < last
+    assert [one.item.id for one in found] == [last]
+
+
+async def test_contradictions_are_kept_each_with_its_date(tmp_path: Path) -> None:
+    async with home(tmp_path, HashEmbedder()) as here:
+        await here.memory.add(
+            [
+                NewItem("ada", "fact", "Ada lives in the city of Oslo.", 1_000.0),
+                NewItem("ada", "fact", "Ada lives in the city of Rome.", 2_000.0),
+            ]
+        )
+        await here.settled()
+        found = (await here.memory.recall(Question("Where does Ada live?", Scope("ada")))).found
+    assert {(one.item.text[-5:], one.item.said_at) for one in found} == {
+        ("Oslo.", 1_000.0),
+        ("Rome.", 2_000.0),
+    }
+
+
+async def test_the_parts_of_a_score_add_up_to_it(tmp_path: Path) -> None:
+    async with home(tmp_path, HashEmbedder()) as here:
+        await here.say(DOG)
+        await here.settled()
+        recollection = await here.memory.recall(Question("my dog", Scope("ada")))
+    assert recollection.embedder == "hash"
+    assert recollection.found
+    for one in recollection.found:
+        assert one.score == pytest.approx(sum(one.parts.values()))
+
+
+async def test_a_recall_that_takes_too_long_is_empty_and_says_so_to_everyone(
+    tmp_path: Path,
+) -> None:
+    never = anyio.Event()
+    async with home(tmp_path, HashEmbedder(before=never.wait)) as here:
+        await here.say(DOG)
+        assert here.memory.dense is not None
+        await here.memory.dense.load()
+        lock = sqlite3.connect(tmp_path / "vanta.db", isolation_level=None)
+        lock.execute("BEGIN IMMEDIATE")
+        pending = here.memory.begin(Question("dog", Scope("ada")), 0.05)
+        first = await pending.get()
+        lock.execute("ROLLBACK")
+        lock.close()
+        assert first.found == ()
+        assert "0.05 s" in first.skipped
+        assert await pending.get() is first
+        pending.scope.cancel()
+
+
+async def test_an_embedder_that_is_slow_leaves_what_the_words_find(tmp_path: Path) -> None:
+    never = anyio.Event()
+    async with home(tmp_path, HashEmbedder(before=never.wait)) as here:
+        await here.say(DOG)
+        assert here.memory.dense is not None
+        await here.memory.dense.load()
+        found = await here.memory.recall(Question("dog", Scope("ada")), 2.0)
+    assert [one.item.text for one in found.found] == [DOG, "I see."]
+    assert found.embedder is None
+    assert "took too long" in found.skipped
+
+
+async def test_an_embedder_that_fails_leaves_what_the_words_find(tmp_path: Path) -> None:
+    async def fail() -> None:
+        raise EmbedderError("the weights are gone. Pull them again.")
+
+    async with home(tmp_path, HashEmbedder(before=fail)) as here:
+        await here.say(DOG)
+        assert here.memory.dense is not None
+        await here.memory.dense.load()
+        found = await here.memory.recall(Question("dog", Scope("ada")))
+    assert found.found[0].item.text == DOG
+    assert "weights are gone" in found.skipped
+
+
+async def test_a_store_that_is_broken_gives_an_empty_recall_with_the_reason(
+    tmp_path: Path,
+) -> None:
+    async with home(tmp_path) as here:
+        await here.say(DOG)
+        assert await here.texts("dog")
+        broken = sqlite3.connect(tmp_path / "vanta.db")
+        broken.execute("DROP TABLE memories_fts")
+        broken.commit()
+        broken.close()
+        found = await here.memory.recall(Question("dog", Scope("ada")))
+    assert found.found == ()
+    assert "memories_fts" in found.skipped
+
+
+async def test_private_texts_reach_no_embedder_that_is_not_private(tmp_path: Path) -> None:
+    embedder = HashEmbedder(private=False)
+    async with home(tmp_path, embedder) as here:
+        await here.say("The safe code is 4711.", private=True)
+        await here.say(DOG)
+        await here.settled()
+        question = Question("Is 4711 right?", Scope("ada", private=True), confidential=True)
+        found = await here.memory.recall(question)
+    assert not [text for text in embedder.texts if "4711" in text]
+    assert DOG in embedder.texts
+    assert "private" in found.skipped
+    assert "The safe code is 4711." in [one.item.text for one in found.found]
+
+
+async def test_another_embedder_makes_its_own_vectors_and_none_are_mixed(tmp_path: Path) -> None:
+    index = ScanIndex()
+    async with home(tmp_path, HashEmbedder(64), index) as here:
+        await here.say(DOG)
+        await here.settled()
+    async with home(tmp_path, HashEmbedder(128), ScanIndex()) as here:
+        await here.say(BIKE)
+        await here.settled()
+        stats = await here.memory.stats()
+        found = await here.memory.recall(Question("my dog", Scope("ada")))
+    assert stats["vectors"] == {"hash/128/1": 4}
+    assert stats["waiting_for_a_vector"] == 0
+    assert stats["waiting_for_the_index"] == 0
+    assert found.index == "scan"
+    assert found.found[0].item.text == DOG
+
+
+async def test_reindexing_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
+    done: list[int] = []
+    async with home(tmp_path, HashEmbedder()) as here:
+        texts = [NewItem("ada", "fact", f"fact number {n}", 1.0) for n in range(100)]
+        await here.memory.add(texts)
+        with anyio.CancelScope() as scope:
+
+            def stop(count: int, _total: int) -> None:
+                done.append(count)
+                scope.cancel()
+
+            await here.memory.reindex(stop)
+        assert scope.cancelled_caught
+    embedder = HashEmbedder()
+    async with home(tmp_path, embedder) as here:
+        await here.settled()
+        stats = await here.memory.stats()
+    assert stats["vectors"] == {"hash/256/1": 100}
+    assert 0 < len(embedder.texts) <= 100 - done[0]
+
+
+async def test_without_an_embedder_there_is_nothing_to_reindex(tmp_path: Path) -> None:
+    async with home(tmp_path) as here:
+        with pytest.raises(UsageError, match="nothing to index with"):
+            await here.memory.reindex()
+
+
+async def test_an_export_has_everything_and_can_be_read_by_others(tmp_path: Path) -> None:
+    async with home(tmp_path) as here:
+        await here.say("I met Bo yesterday.", private=True)
+        await here.memory.add([NewItem("bob", "document", "Chapter 1", 5.0, tags=("a",))])
+        lines = [json.dumps(item.to_dict()) async for item in here.memory.export()]
+        mine = [item async for item in here.memory.export("bob")]
+    assert [json.loads(line)["text"] for line in lines] == [
+        "I met Bo yesterday.",
+        "I see.",
+        "Chapter 1",
+    ]
+    assert json.loads(lines[0])["private"] is True
+    assert list(json.loads(lines[0])["dates"]) == ["yesterday"]
+    assert [item.tags for item in mine] == [("a",)]
+
+
+async def test_recent_items_come_in_order_and_in_scope(tmp_path: Path) -> None:
+    async with home(tmp_path) as here:
+        await here.say("one")
+        await here.say("two", private=True)
+        await here.say("three", user="bob")
+        public = await here.memory.recent(Scope("ada"))
+        both = await here.memory.recent(Scope("ada", private=True))
+        later = await here.memory.recent(Scope("ada", private=True), after_id=both[1].id, limit=1)
+    assert [item.text for item in public] == ["one", "I see."]
+    assert [item.text for item in both] == ["one", "I see.", "two", "I see."]
+    assert [item.text for item in later] == ["two"]
+
+
+async def test_clearing_a_session_clears_it_from_memory(tmp_path: Path) -> None:
+    async with home(tmp_path, HashEmbedder()) as here:
+        await here.say(DOG)
+        await here.settled()
+        await here.store.clear("ada", "one")
+        assert await here.texts("dog") == []
+        assert (await here.memory.stats())["vectors"] == {}
+
+
+async def test_what_a_companion_keeps_is_there_after_a_restart(tmp_path: Path) -> None:
+    async with home(tmp_path) as here:
+        assert await here.memory.state("facts") is None
+        await here.memory.set_state("facts", "12")
+    async with home(tmp_path) as here:
+        assert await here.memory.state("facts") == "12"
+
+
+@pytest.mark.parametrize(
+    "question", ["", "   ", '"', "NOT (a OR", "a*^:-+", "🦊 狐", "x" * 100_000]
+)
+async def test_any_text_can_be_asked(tmp_path: Path, question: str) -> None:
+    async with home(tmp_path, HashEmbedder()) as here:
+        await here.say(DOG)
+        await here.settled()
+        found = await here.memory.recall(Question(question, Scope("ada")))
+    assert "recall failed" not in found.skipped
