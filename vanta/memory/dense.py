@@ -112,6 +112,11 @@ class Dense:
             await self._feed()
         await self._feed()
 
+    def ask(self, scope: Scope) -> None:
+        """Have the next `advance` make sure that the index has all of a scope. After `load`."""
+        for private in (False, True) if scope.private else (False,):
+            self._asked.add(self._partition(scope.user, private))
+
     async def distrust(self, user: str) -> None:
         """Vectors of a user were removed: hold on to none of them, and look at the index anew."""
         for private in (False, True):

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from vanta.memory import wiping
 from vanta.memory.index import Partition
-from vanta.memory.truth import hold
+from vanta.memory.items import MemoryItem
+from vanta.memory.truth import COLUMNS, hold, to_item
 from vanta.memory.vectors import partition_of
 
 if TYPE_CHECKING:
@@ -60,17 +61,36 @@ class Receipt:
     took_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What forgetting would remove: the same numbers, and the items, the earliest first."""
+
+    removed: Removed
+    items: tuple[MemoryItem, ...]
+
+
+def foresee(connection: sa.Connection, selection: Selection) -> Foreseen:
+    """What `remove` would remove; changes nothing."""
+    _choose(connection, selection)
+    removed = _counted(connection)
+    rows = connection.exec_driver_sql(
+        f"SELECT {COLUMNS} FROM memories WHERE id IN (SELECT id FROM temp.gone) ORDER BY id"  # noqa: S608
+    )
+    items = tuple(to_item(row) for row in rows)
+    _let_go(connection)
+    return Foreseen(removed, items)
+
+
 def remove(connection: sa.Connection, selection: Selection) -> Removed:
     """Remove what `selection` names, and what was made of it."""
     hold(connection)
     _choose(connection, selection)
-    items, vectors, sessions, messages = (_count(connection, query) for query in _COUNTED)
+    removed = _counted(connection)
     wiping.ask(connection, _partitions(connection, selection.user))
     for statement in _REMOVE:
         connection.exec_driver_sql(statement)
-    for table in ("gone", "gone_turns", "gone_messages"):
-        connection.exec_driver_sql(f"DROP TABLE temp.{table}")
-    return Removed(items, messages, vectors, sessions)
+    _let_go(connection)
+    return removed
 
 
 def _partitions(connection: sa.Connection, user: str) -> list[Partition]:
@@ -133,6 +153,16 @@ def _condition(selection: Selection) -> tuple[str, tuple[Any, ...]]:
         " AND ".join(text for text, _ in told),
         tuple(value for _, values in told for value in values),
     )
+
+
+def _counted(connection: sa.Connection) -> Removed:
+    items, vectors, sessions, messages = (_count(connection, query) for query in _COUNTED)
+    return Removed(items, messages, vectors, sessions)
+
+
+def _let_go(connection: sa.Connection) -> None:
+    for table in ("gone", "gone_turns", "gone_messages"):
+        connection.exec_driver_sql(f"DROP TABLE temp.{table}")
 
 
 def _count(connection: sa.Connection, query: str) -> int:
