@@ -31,7 +31,7 @@ class ChromaOptions(BaseModel):
     def _has_a_host(cls, url: str | None) -> str | None:
         if url is not None:
             parts = urlsplit(url)
-            if parts.scheme not in {"http", "https"} or not parts.hostname:
+            if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/"):
                 raise ValueError("it has to be a URL such as http://127.0.0.1:8000")
             _ = parts.port  # raises ValueError for one that is no number
         return url

@@ -46,7 +46,7 @@ class OpenPartition:
             seal.check(folder, dimension=dimension, chroma=self._version)
         self._stamps: tuple[seal.Stamp, ...] = ()
         self.ids: set[int] = set()
-        self._client: Any = chromadb.PersistentClient(str(folder), settings=_settings())
+        self._client: Any = chromadb.PersistentClient(str(folder), settings=quiet_settings())
         try:
             self._open(fresh)
         except BaseException:
@@ -132,7 +132,7 @@ def pairs(found: Any) -> list[list[tuple[int, float]]]:
     ]
 
 
-def _settings() -> Any:
+def quiet_settings() -> Any:
     """Settings that no environment variable and no file changes: nothing is told to anyone."""
     from chromadb.config import Settings
 

@@ -1,4 +1,4 @@
-"""The process that runs Chroma: requests come by stdin, replies go by stdout, one at a time.
+"""The process that runs Chroma: requests come by stdin, replies go by stdout.
 
 It ends when its stdin does, so it does not outlive the process that started it, however that one
 ended. Invariant: no request takes longer than its limit; one that would (Chroma can hang on a
@@ -8,6 +8,7 @@ interpreter.
 
 from __future__ import annotations
 
+import asyncio
 import faulthandler
 import os
 import queue
@@ -17,13 +18,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from vanta.errors import VectorIndexError
 from vanta_chroma.frames import Cutter, Frame, pack_rows, unpack_rows
 
 if TYPE_CHECKING:
-    from vanta_chroma.frames import Ids, Vectors
+    from vanta_chroma.frames import Vectors
+    from vanta_chroma.remote import Remote
+    from vanta_chroma.shelf import Shelf
 
 _CHUNK = 1 << 18
 
@@ -36,10 +39,10 @@ class Requests:
         self._over = threading.Event()
         threading.Thread(target=self._read, daemon=True, name="vanta-chroma-requests").start()
 
-    def __iter__(self) -> Iterator[Frame]:
-        """Each request, until nobody is there any more to be answered."""
-        while (frame := self._queue.get()) is not None and not self._over.is_set():
-            yield frame
+    def next(self) -> Frame | None:
+        """The next one; None once nobody is there any more to be answered."""
+        frame = self._queue.get()
+        return None if self._over.is_set() else frame
 
     def _read(self) -> None:
         cutter = Cutter()
@@ -50,86 +53,101 @@ class Requests:
         self._queue.put(None)
 
 
-class Backend(Protocol):
-    """What does the work: see `vanta_chroma.shelf.Shelf`."""
-
-    def load(self) -> None: ...
-    def upsert(self, key: str, dimension: int, ids: Ids, vectors: Vectors) -> None: ...
-    def delete(self, key: str, dimension: int, ids: Ids) -> None: ...
-    def search(
-        self, key: str, dimension: int, vectors: Vectors, limit: int
-    ) -> list[list[tuple[int, float]]]: ...
-    def ids(self, key: str, dimension: int) -> list[int]: ...
-    def wipe(self, key: str) -> bool: ...
-    def close(self) -> None: ...
-
-
 def main() -> None:
     """Serve until stdin ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this
     out = _own_stdout()
     os.chdir(Path.cwd().anchor)  # Chroma reads settings out of a .env file where it stands
-    requests = iter(Requests())
-    settings = next(requests, None)
+    requests = Requests()
+    settings = requests.next()
     if settings is None:
         return
     limit_s = float(settings.head["timeout_s"])
-    backend = _backend(settings.head)
-    for request in requests:
-        with _limited(limit_s):
-            reply = _answered(backend, request)
-        try:
-            _send(out, reply)
-        except OSError:
-            break  # nobody is there to be answered
-    with _limited(limit_s):
-        backend.close()
+    if url := settings.head["url"]:
+        asyncio.run(_serve_remote(requests, url, out, limit_s))
+    else:
+        _serve_here(requests, Path(settings.head["folder"]), out, limit_s)
 
 
-def _backend(settings: dict[str, Any]) -> Backend:
+def _serve_here(requests: Requests, folder: Path, out: int, limit_s: float) -> None:
+    """One request after the other: Chroma's writes leave nothing over for a second one."""
     from vanta_chroma.shelf import Shelf
 
-    return Shelf(Path(settings["folder"]))
+    shelf = Shelf(folder)
+    while (request := requests.next()) is not None:
+        try:
+            with _limited(limit_s):
+                reply = _packed(request, _asked(shelf, request))
+        except BaseException as error:  # noqa: BLE001 - panics of Rust are no Exceptions
+            reply = _failed(request, error)
+        if not _sent(out, reply):
+            break
+    with _limited(limit_s):
+        shelf.close()
 
 
-def _answered(backend: Backend, request: Frame) -> Frame:
-    """The reply to a request; what goes wrong is said in it."""
-    number = {"id": request.head["id"]}
-    try:
-        head, body = _done(backend, request)
-    except VectorIndexError as error:
-        return Frame({**number, "error": str(error), "owned": error.owned})
-    except BaseException as error:  # noqa: BLE001 - panics of Rust are no Exceptions
-        why = f"Chroma failed: {type(error).__name__}: {error}. Try again."
-        return Frame({**number, "error": why, "owned": False})
-    return Frame({**number, **head}, body)
+async def _serve_remote(requests: Requests, url: str, out: int, limit_s: float) -> None:
+    """Many requests at once, each with its time limit."""
+    from vanta_chroma.remote import Remote
+
+    remote = Remote(url)
+
+    async def answer(request: Frame) -> None:
+        try:
+            async with asyncio.timeout(limit_s):
+                reply = _packed(request, await _asked(remote, request))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+            reply = _failed(request, error)
+        _sent(out, reply)
+
+    loop = asyncio.get_running_loop()
+    running: set[asyncio.Task[None]] = set()
+    while (request := await loop.run_in_executor(None, requests.next)) is not None:
+        task = asyncio.create_task(answer(request))
+        running.add(task)
+        task.add_done_callback(running.discard)
 
 
-def _done(backend: Backend, request: Frame) -> tuple[dict[str, Any], bytes]:
+def _asked(backend: Shelf | Remote, request: Frame) -> Any:
+    """What the backend makes of a request; to be awaited where that is a `Remote`."""
     head, body = request.head, request.body
     key, dimension = head.get("key", ""), head.get("dimension", 0)
     match head["op"]:
-        case "load":
-            backend.load()
         case "upsert":
-            backend.upsert(key, dimension, *unpack_rows(body, dimension))
+            return backend.upsert(key, dimension, *unpack_rows(body, dimension))
         case "delete":
-            backend.delete(key, dimension, unpack_rows(body, 0)[0])
+            return backend.delete(key, dimension, unpack_rows(body, 0)[0])
         case "search":
-            return _packed(backend.search(key, dimension, _vectors(body, dimension), head["limit"]))
+            return backend.search(key, dimension, _vectors(body, dimension), head["limit"])
         case "ids":
-            return {}, pack_rows(backend.ids(key, dimension), _nothing())
+            return backend.ids(key, dimension)
         case "wipe":
-            return {"certain": backend.wipe(key)}, b""
-    return {}, b""
+            return backend.wipe(key)
+    return backend.load()
 
 
-def _packed(found: list[list[tuple[int, float]]]) -> tuple[dict[str, Any], bytes]:
-    import numpy as np
+def _packed(request: Frame, result: Any) -> Frame:
+    """The reply with what came out."""
+    number = {"id": request.head["id"]}
+    match request.head["op"]:
+        case "search":
+            flat = [pair for row in result for pair in row]
+            body = pack_rows([one for one, _ in flat], _row([cosine for _, cosine in flat]))
+            return Frame({**number, "counts": [len(row) for row in result]}, body)
+        case "ids":
+            return Frame(number, pack_rows(result, _row([])))
+        case "wipe":
+            return Frame({**number, "certain": result})
+    return Frame(number)
 
-    flat = [pair for row in found for pair in row]
-    cosines = np.array([cosine for _, cosine in flat], "<f4")
-    return {"counts": [len(row) for row in found]}, pack_rows([one for one, _ in flat], cosines)
+
+def _failed(request: Frame, error: BaseException) -> Frame:
+    """The reply with what went wrong."""
+    number = {"id": request.head["id"]}
+    if isinstance(error, VectorIndexError):
+        return Frame({**number, "error": str(error), "owned": error.owned})
+    why = f"Chroma failed over {request.head['op']!r}: {type(error).__name__}: {error}. Try again."
+    return Frame({**number, "error": why, "owned": False})
 
 
 def _vectors(body: bytes, dimension: int) -> Vectors:
@@ -138,10 +156,10 @@ def _vectors(body: bytes, dimension: int) -> Vectors:
     return np.frombuffer(body, "<f4").reshape(-1, dimension)
 
 
-def _nothing() -> Vectors:
+def _row(values: list[float]) -> Vectors:
     import numpy as np
 
-    return np.zeros(0, "<f4")
+    return np.array(values, "<f4")
 
 
 def _own_stdout() -> int:
@@ -151,10 +169,15 @@ def _own_stdout() -> int:
     return out
 
 
-def _send(out: int, frame: Frame) -> None:
+def _sent(out: int, frame: Frame) -> bool:
+    """Whether there was somebody to send it to."""
     left = memoryview(frame.packed())
-    while left:
-        left = left[os.write(out, left) :]
+    try:
+        while left:
+            left = left[os.write(out, left) :]
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager
