@@ -1,14 +1,14 @@
 """The tables of memory, in the database of the transcript store (SQLite alone).
 
-`memories` is the truth for documents, facts and summaries; what was said is copied into it from
-the store's `messages`, which stay the truth for that (`message_queue`: not copied yet).
-`memories_fts` is an FTS5 index over it, kept in step by triggers; its column `scope` holds tokens
-for user, privacy and session, so that a search names whose memory it searches in the match itself. `memory_vectors` are the embeddings, by embedder
-fingerprint (float32, little endian, length 1); `embedding_queue` is what waits for one,
-`index_outbox` what the vector index has not seen yet. Triggers keep all of it in step: who deletes
-a message or a memory, deletes all that was derived from it. An item that a later one says again has
-that one's id in `same_as` and is found through it alone; `digest` is what tells. Ids are never
-given twice.
+`memories` is the truth for documents, facts and summaries; what was said is copied into it from the
+store's `messages`, which stay the truth for that (`message_queue`: not copied yet). `memories_fts`
+is an FTS5 index over it, kept in step by triggers; its column `scope` holds tokens for user,
+privacy and session, so that a search names whose memory it searches in the match itself.
+`memory_vectors` are the embeddings, by embedder fingerprint (float32, little endian, length 1);
+`embedding_queue` is what waits for one, `index_outbox` what the vector index has not seen yet.
+Triggers keep all of it in step: who deletes a message or a memory, deletes all that was derived
+from it. An item that a later one says again has that one's id in `same_as` and is found through it
+alone; `digest` is what tells. Ids are never given twice.
 """
 
 from __future__ import annotations
