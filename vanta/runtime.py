@@ -143,13 +143,14 @@ class Runtime:
         private: every turn of it stays on private tracks. system: a template under `system/` in
         the place of the configured one; variables: for it, before the configured ones.
         """
-        conversation = self._conversation(user, id)
+        conversation = self.conversation(user, id)
         own = system is not None or bool(variables)
         rules = _OwnSystem(self, self.prompt(user, system, variables)) if own else self
         return Session(conversation, rules, self.store, private=private)
 
-    def _conversation(self, user: str, session: str) -> Conversation:
-        """The one conversation of that name; the last few are kept with their history."""
+    def conversation(self, user: str, session: str) -> Conversation:
+        """The one conversation of that name, whose turns background work yields to; the last few
+        are kept with their history."""
         conversation = self._conversations.get((user, session))
         if conversation is None:
             conversation = Conversation(user, session)

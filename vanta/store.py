@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -66,10 +66,14 @@ _add_message = sa.insert(_messages)
 
 
 class Store:
-    """One open store. All methods may raise StoreError, which names the store and the next step."""
+    """One open store. All methods may raise StoreError, which names the store and the next step.
 
-    def __init__(self, url: str) -> None:
+    clock: seconds since the epoch, for when a turn finished.
+    """
+
+    def __init__(self, url: str, clock: Callable[[], float] = time.time) -> None:
         self._url = sa.make_url(url)
+        self._clock = clock
         self._one_at_a_time = anyio.CapacityLimiter(1)
         self._lock = threading.Lock()
         self._engine = sa.create_engine(
@@ -86,10 +90,10 @@ class Store:
             self._reads = anyio.CapacityLimiter(READERS)
 
     @classmethod
-    def open(cls, url: str) -> Store:
+    def open(cls, url: str, clock: Callable[[], float] = time.time) -> Self:
         """Open or create the store at a SQLAlchemy URL. Blocking. Raises StoreError."""
         try:
-            store = cls(url)
+            store = cls(url, clock)
         except (SQLAlchemyError, ImportError) as error:
             raise StoreError(
                 f"the store URL {_shown(url)!r} cannot be used: {error}. Check store_url; "
@@ -224,7 +228,7 @@ class Store:
         self, turn: Mapping[str, Any], trace: Mapping[str, Any], exchange: Exchange | None
     ) -> None:
         with self._engine.begin() as connection:
-            connection.execute(_add_turn, {**turn, "finished_at": time.time(), "trace": trace})
+            connection.execute(_add_turn, {**turn, "finished_at": self._clock(), "trace": trace})
             if exchange:
                 connection.execute(_add_message, [_row(turn, m) for m in exchange.messages])
 
