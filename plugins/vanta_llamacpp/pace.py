@@ -4,6 +4,8 @@ With as many threads as cores, llama.cpp's threads wait for each other at every 
 once another process takes a core, each wait lasts a time slice and decoding collapses. So steps are
 held against the best of their kind: where they have become slow, fewer threads are tried, and from
 time to time one more; what proves faster is kept, and a try that failed is repeated ever later.
+Whether the machine was busy from the start no best can tell, so the first steps of a pace that is
+not `proven` try fewer threads once: loading need not wait for an answer to that.
 
 Invariant: `threads` is between 1 and `most`, and changes by what was measured alone: the same
 times give the same threads.
@@ -18,6 +20,8 @@ from typing import Any
 WINDOW = 8
 """Steps that a judgement is made on."""
 TRIAL = 4
+FIRST_LOOK = 3
+"""Steps before the first try."""
 SLOW = 1.5
 """Times the best: slower is contention."""
 BETTER = 0.95
@@ -27,25 +31,22 @@ _SHARE = 0.8
 
 
 class Pace:
-    """Fed with the times of steps by the worker."""
+    """Fed with the times of steps by the worker. proven: `most` threads are known to be best on
+    this machine while it is quiet, and it is quiet."""
 
-    def __init__(self, most: int, *, adapt: bool = True) -> None:
+    def __init__(self, most: int, *, adapt: bool = True, proven: bool = True) -> None:
         self.threads = most
         self.trials = 0
         self.changes = 0
         self._most = most
         self._adapt = adapt
+        self._proven = proven
         self._best: dict[int, float] = {}
         self._recent: deque[float] = deque(maxlen=WINDOW)
         self._before: tuple[int, float] | None = None
         self._since, self._wait = 0, FIRST_WAIT
         self._usual = 1.0
         self._write_s = self._token_s = 0.0
-
-    def begin(self, threads: int, seconds: float) -> None:
-        """Begin with so many threads; a step of one token took so long with them."""
-        self.threads = threads
-        self._best[1] = self._write_s = seconds
 
     def read(self, tokens: int, seconds: float) -> None:
         """A chunk of a prompt was read."""
@@ -86,6 +87,8 @@ class Pace:
         self._since += 1
         if self._before is not None:
             self._judge_trial(self._before)
+        elif not self._proven:
+            self._look()
         elif len(self._recent) == WINDOW:
             level = median(self._recent)
             if level > SLOW * self._usual and self.threads > 1:
@@ -94,6 +97,13 @@ class Pace:
             elif self._since >= self._wait:
                 self._try_in_turn(level)
             self._usual = min(self._usual, level)
+
+    def _look(self) -> None:
+        """The first try, and one after each that was better: as far down as it helps."""
+        if len(self._recent) >= FIRST_LOOK:
+            self._proven = self.threads == 1 or 0 < self.trials != self.changes
+            if not self._proven:
+                self._try(fewer(self.threads))
 
     def _try_in_turn(self, level: float) -> None:
         """One more where there is one; one fewer, every other time, while steps are slow."""

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from vanta.errors import EngineError
-from vanta_llamacpp.calibration import calibrate
 from vanta_llamacpp.embedding import Embedder
 from vanta_llamacpp.faults import Faults
 from vanta_llamacpp.inbox import Embed, Inbox, Load, closed
@@ -171,8 +170,7 @@ class Worker:
             self.failure = _wrapped(self._faults, error)
             return self.failure
         self.failure = None
-        self.pace = Pace(self.model.threads, adapt=self.model.adapts)
-        calibrate(self.model, self.pace)
+        self.pace = Pace(self.model.threads, adapt=self.model.adapts, proven=False)
         self._batcher = Batcher(self.model, self.pace, self._ended)
         self.tally.loads += 1
         self.tally.load_s = time.perf_counter() - start

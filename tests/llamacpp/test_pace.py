@@ -116,9 +116,25 @@ def test_the_same_times_give_the_same_threads() -> None:
 
 
 def test_a_machine_that_is_busy_from_the_start_is_begun_on_with_fewer() -> None:
-    """The first steps after loading tell; once it is quiet, all threads are back."""
-    pace = Pace(2)
-    pace.begin(1, 0.021)
+    """A few steps tell; once it is quiet, all threads are back."""
+    pace = Pace(2, proven=False)
     assert run(pace, BOTH_TAKEN, 500) < 30
     run(pace, QUIET, LONGEST_WAIT + 20)
     assert pace.threads == 2
+
+
+def test_a_quiet_machine_is_looked_at_once() -> None:
+    """Which costs a few slower steps."""
+    pace = Pace(2, proven=False)
+    run(pace, QUIET, 500)
+    assert (pace.threads, pace.trials) == (2, 1)
+
+
+def test_many_cores_are_looked_through_as_far_down_as_it_helps() -> None:
+    """From the first steps on."""
+    pace = Pace(8, proven=False)
+    run(pace, TWO_OF_EIGHT, 40)
+    assert pace.threads in {4, 5, 6}
+    quiet = Pace(8, proven=False)
+    run(quiet, QUIET_EIGHT, 200)
+    assert (quiet.threads, quiet.trials) == (8, 1)
