@@ -13,7 +13,16 @@ import pytest
 from vanta import plugins
 from vanta.errors import EmbedderError
 from vanta.memory.embedder import EmbedderContext
-from vanta.testing import HashEmbedder, hash_plugin
+from vanta.testing import EmbedderConformance, HashEmbedder, hash_plugin
+
+
+class TestConformance(EmbedderConformance):
+    """It is held to what every embedder must do."""
+
+    @pytest.fixture
+    def embedder(self) -> HashEmbedder:
+        """A fresh one."""
+        return HashEmbedder()
 
 
 @pytest.mark.anyio

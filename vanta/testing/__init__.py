@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vanta.testing.conformance import EngineConformance
+    from vanta.testing.conformance.embedders import EmbedderConformance
+    from vanta.testing.conformance.indexes import IndexConformance
     from vanta.testing.hashing import HashEmbedder, hash_plugin
     from vanta.testing.loop_guard import BlockingCall, LoopGuard
     from vanta.testing.scripted import Run, ScriptedEngine, scripted_plugin
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 _HOME = {
     "conformance": ("EngineConformance",),
+    "conformance.embedders": ("EmbedderConformance",),
+    "conformance.indexes": ("IndexConformance",),
     "hashing": ("HashEmbedder", "hash_plugin"),
     "loop_guard": ("BlockingCall", "LoopGuard"),
     "scripted": ("Run", "ScriptedEngine", "scripted_plugin"),
@@ -29,6 +33,7 @@ __all__ = [
     "Behaviour",
     "BlockingCall",
     "Call",
+    "EmbedderConformance",
     "EngineConformance",
     "Exchange",
     "Fail",
@@ -36,6 +41,7 @@ __all__ = [
     "Gate",
     "Hang",
     "HashEmbedder",
+    "IndexConformance",
     "LoopGuard",
     "Pause",
     "Run",
