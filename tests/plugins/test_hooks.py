@@ -17,6 +17,8 @@ from vanta.companions import accompanied
 from vanta.engine import EngineContext
 from vanta.errors import ModelStoreError
 from vanta.events import TurnStarted
+from vanta.memory.embedder import EmbedderContext
+from vanta.memory.index import IndexContext
 from vanta.messages import Completion
 from vanta.models import ModelEntry, ModelStore, builtin_sources
 from vanta.plugins import PluginSet, load
@@ -109,6 +111,30 @@ def test_vanta_model_sources_are_asked_for_the_files_of_their_scheme(tmp_path: P
     store = ModelStore(tmp_path / "models", {entry.id: entry}, dict(sources))
     with pytest.raises(ModelStoreError, match="not on the shared folder"):
         store.pull("parrot-1b")
+
+
+@pytest.mark.anyio
+async def test_vanta_embedders_turn_texts_into_vectors(tmp_path: Path) -> None:
+    embedders = example("vanta_embedders", tmp_path).embedders
+    factory, context = embedders["vowels"], EmbedderContext("", tmp_path, lambda _ref: None)  # type: ignore[arg-type,return-value]
+    quiet, loud = (
+        factory.create(factory.options.model_validate({"case": case}), context)
+        for case in (False, True)
+    )
+    await quiet.load()
+    assert (await quiet.embed(["Anna", "xyz"])).tolist() == [[1, 0, 0, 0, 0], [0] * 5]
+    assert (await loud.embed(["ABE", "beE"])).tolist() == [[0] * 5, [0, 1, 0, 0, 0]]
+    assert quiet.fingerprint == "vowels/5/1"
+    assert embedders.origin("vowels") == "example"
+
+
+def test_vanta_vector_indexes_bring_factories_whose_options_are_checked(tmp_path: Path) -> None:
+    indexes = example("vanta_vector_indexes", tmp_path).vector_indexes
+    factory = indexes["shoebox"]
+    assert factory.options.model_validate({"drawers": 2}).model_dump() == {"drawers": 2}
+    assert indexes.origin("shoebox") == "example"
+    with pytest.raises(ModuleNotFoundError, match="my_shoebox"):
+        factory.create(factory.options(), IndexContext(tmp_path))
 
 
 def test_vanta_policies_can_be_varied_like_vantas_own(tmp_path: Path) -> None:

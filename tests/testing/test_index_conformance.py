@@ -1,0 +1,250 @@
+"""The conformance suite of indexes passes a good one and catches each way of being a bad one."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import anyio.lowlevel
+import pytest
+
+from vanta.errors import VectorIndexError
+from vanta.memory.index import Partition, VectorIndex
+from vanta.memory.scan import ScanIndex
+from vanta.testing import IndexConformance
+
+
+class TestScanIndex(IndexConformance):
+    """The suite, against the exact index."""
+
+    lasting = False
+
+    @pytest.fixture
+    def open_index(self) -> Callable[[], VectorIndex]:
+        return ScanIndex
+
+
+class Kept(ScanIndex):
+    """An exact index whose rows outlive it, as files would; the bad ones each break one rule."""
+
+    def __init__(self, rooms: dict[Any, Any]) -> None:
+        super().__init__()
+        self._rooms = rooms
+
+    async def aclose(self) -> None:
+        self._closed = True
+
+
+class TestAKeptIndex(IndexConformance):
+    """The suite, against one that lasts, so that nothing is skipped."""
+
+    @pytest.fixture
+    def open_index(self) -> Callable[[], VectorIndex]:
+        rooms: dict[Any, Any] = {}
+        return lambda: Kept(rooms)
+
+
+class FurthestFirst(Kept):
+    async def search(self, partition: Partition, vectors: Any, limit: int) -> Any:
+        return [pairs[::-1] for pairs in await super().search(partition, vectors, limit)]
+
+
+class Distances(Kept):
+    async def search(self, partition: Partition, vectors: Any, limit: int) -> Any:
+        found = await super().search(partition, vectors, limit)
+        return [[(one, 1 - cosine) for one, cosine in pairs] for pairs in found]
+
+
+class LosesABatch(Kept):
+    async def upsert(self, partition: Partition, ids: Sequence[int], vectors: Any) -> None:
+        await super().upsert(partition, ids[:100], vectors[:100])
+
+
+class Greedy(Kept):
+    async def search(self, partition: Partition, vectors: Any, limit: int) -> Any:
+        return await super().search(partition, vectors, limit + 1)
+
+
+class NeedsAPartition(Kept):
+    async def search(self, partition: Partition, vectors: Any, limit: int) -> Any:
+        if partition not in self._rooms:
+            raise VectorIndexError("there is no such partition. Put something in.")
+        return await super().search(partition, vectors, limit)
+
+
+class OneForAll(Kept):
+    async def search(self, partition: Partition, vectors: Any, limit: int) -> Any:
+        found: list[Any] = [[] for _ in vectors]
+        for room in list(self._rooms):
+            more = await super().search(room, vectors, limit)
+            found = [[*pairs, *others] for pairs, others in zip(found, more, strict=True)]
+        return [sorted(pairs, key=lambda pair: -pair[1])[:limit] for pairs in found]
+
+
+class Floats(Kept):
+    async def search(self, partition: Partition, vectors: Any, limit: int) -> Any:
+        found = await super().search(partition, vectors, limit)
+        return [[(int(float(one)), cosine) for one, cosine in pairs] for pairs in found]
+
+
+class DividesByTheLength(Kept):
+    async def upsert(self, partition: Partition, ids: Sequence[int], vectors: Any) -> None:
+        import numpy as np
+
+        with np.errstate(invalid="ignore"):
+            scaled = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        await super().upsert(partition, ids, scaled)
+
+
+class TakesAnyLength(Kept):
+    async def search(self, partition: Partition, vectors: Any, limit: int) -> Any:
+        return await super().search(partition, vectors[:, : partition.dimension], limit)
+
+
+class OneAnswerForAll(Kept):
+    """Gives a caller what the one before it asked for."""
+
+    last: Any = None
+
+    async def search(self, partition: Partition, vectors: Any, limit: int) -> Any:
+        found = await super().search(partition, vectors, limit)
+        self.last, given = found, self.last if self.last is not None else found
+        return given if len(given) == len(found) else found
+
+
+class LosesItsLock(Kept):
+    """A caller that is cancelled leaves it locked."""
+
+    def __init__(self, rooms: dict[Any, Any]) -> None:
+        super().__init__(rooms)
+        self.free = anyio.Event()
+        self.free.set()
+
+    async def search(self, partition: Partition, vectors: Any, limit: int) -> Any:
+        await self.free.wait()
+        self.free = anyio.Event()
+        for _ in range(8):
+            await anyio.lowlevel.checkpoint()
+        found = await super().search(partition, vectors, limit)
+        self.free.set()
+        return found
+
+
+class Adds(Kept):
+    """Ignores ids that it has, as Chroma's `add` does."""
+
+    async def upsert(self, partition: Partition, ids: Sequence[int], vectors: Any) -> None:
+        there = await self.ids(partition)
+        rows = [row for row, one in enumerate(ids) if one not in there]
+        await super().upsert(partition, [ids[row] for row in rows], vectors[rows])
+
+
+class FirstCounts(Kept):
+    async def upsert(self, partition: Partition, ids: Sequence[int], vectors: Any) -> None:
+        rows = {one: row for row, one in reversed(list(enumerate(ids)))}
+        await super().upsert(partition, list(rows), vectors[list(rows.values())])
+
+
+class DeletesNothing(Kept):
+    async def delete(self, partition: Partition, ids: Sequence[int]) -> None:
+        pass
+
+
+class NeedsIds(Kept):
+    async def upsert(self, partition: Partition, ids: Sequence[int], vectors: Any) -> None:
+        if not len(ids):
+            raise VectorIndexError("no ids. Give some.")
+        await super().upsert(partition, ids, vectors)
+
+
+class WipesAll(Kept):
+    async def wipe(self, partition: Partition) -> bool:
+        self._rooms.clear()
+        return True
+
+
+class Forgetful(Kept):
+    async def aclose(self) -> None:
+        await super().aclose()
+        self._rooms.clear()
+
+
+class LoadsAnew(Kept):
+    async def load(self) -> None:
+        self._rooms.clear()
+        await super().load()
+
+
+class ClosesOnce(Kept):
+    async def aclose(self) -> None:
+        if self._closed:
+            raise VectorIndexError("it is closed already. Close it once.")
+        self._closed = True
+
+
+class NeverCloses(Kept):
+    async def aclose(self) -> None:
+        pass
+
+
+class Nameless(Kept):
+    name = ""
+
+
+class Impatient(IndexConformance):
+    """The suite, for those that would keep it waiting."""
+
+    patience_s = 3.0
+
+
+BROKEN: list[tuple[type[Kept], str]] = [
+    (FurthestFirst, "test_the_nearest_come_first_with_their_cosines"),
+    (Distances, "test_the_nearest_come_first_with_their_cosines"),
+    (LosesABatch, "test_every_record_finds_itself"),
+    (Greedy, "test_the_limit_is_kept_and_reached"),
+    (NeedsAPartition, "test_a_partition_that_is_not_there_is_empty"),
+    (OneForAll, "test_partitions_are_apart"),
+    (Floats, "test_large_ids_come_back_as_they_went_in"),
+    (DividesByTheLength, "test_a_row_of_zeros_is_near_to_nothing"),
+    (TakesAnyLength, "test_vectors_of_another_length_are_refused"),
+    (OneAnswerForAll, "test_many_callers_at_once_get_their_own_answers"),
+    (LosesItsLock, "test_a_cancelled_caller_harms_nobody"),
+    (Adds, "test_an_upsert_replaces_what_the_id_had"),
+    (FirstCounts, "test_of_an_id_that_comes_twice_the_last_counts"),
+    (DeletesNothing, "test_what_was_deleted_is_not_found"),
+    (NeedsIds, "test_nothing_is_nothing"),
+    (WipesAll, "test_a_wipe_empties_one_partition"),
+    (Forgetful, "test_what_was_put_in_lasts"),
+    (LoadsAnew, "test_it_can_be_loaded_twice"),
+    (ClosesOnce, "test_it_can_be_closed_twice_and_without_a_load"),
+    (NeverCloses, "test_a_closed_index_says_so"),
+    (Nameless, "test_it_has_a_name"),
+]
+
+
+def opener(kind: type[Kept]) -> Callable[[], VectorIndex]:
+    rooms: dict[Any, Any] = {}
+    return lambda: kind(rooms)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("broken", "rule"), BROKEN, ids=lambda x: getattr(x, "__name__", x))
+async def test_the_suite_catches(broken: type[Kept], rule: str) -> None:
+    with pytest.raises((Exception, pytest.fail.Exception)) as raised:
+        await getattr(Impatient(), rule)(opener(broken))
+    assert not raised.errisinstance(pytest.skip.Exception)
+
+
+def test_every_rule_of_the_suite_is_known_to_be_able_to_fail() -> None:
+    rules = {name for name, _ in inspect.getmembers(IndexConformance) if name.startswith("test_")}
+    assert rules == {rule for _, rule in BROKEN}
+    assert not [name for name in rules if not getattr(IndexConformance, name).__doc__]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("rule", sorted({rule for _, rule in BROKEN}))
+async def test_the_impatient_suite_still_passes_a_good_index(rule: str) -> None:
+    with suppress(pytest.skip.Exception):
+        await getattr(Impatient(), rule)(opener(Kept))

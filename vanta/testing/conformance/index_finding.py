@@ -1,0 +1,135 @@
+"""Conformance of indexes: what a search finds."""
+# ruff: noqa: S101 - these are tests
+
+from __future__ import annotations
+
+import math
+
+import anyio.lowlevel
+import pytest
+
+from vanta.errors import VectorIndexError
+from vanta.memory.index import VectorIndex
+from vanta.testing.conformance.index_hints import (
+    ADA,
+    DIMENSION,
+    OTHERS,
+    IndexHints,
+    OpenIndex,
+    vectors,
+)
+
+
+class FindingTests(IndexHints):
+    """Every index finds so."""
+
+    async def test_the_nearest_come_first_with_their_cosines(self, open_index: OpenIndex) -> None:
+        """Ids and cosines are those of looking at every vector."""
+        rows, asked = vectors(40), vectors(3, seed=1)
+        async with self.opened(open_index) as index:
+            await index.upsert(ADA, range(100, 140), rows)
+            found = await index.search(ADA, asked, 10)
+        assert len(found) == 3, "not one list for each row"
+        for pairs, true in zip(found, asked @ rows.T, strict=True):
+            order = (-true).argsort()[:10].tolist()
+            assert [one for one, _ in pairs] == [100 + row for row in order]
+            for (_, cosine), row in zip(pairs, order, strict=True):
+                assert math.isclose(cosine, float(true[row]), abs_tol=1e-3)
+
+    async def test_every_record_finds_itself(self, open_index: OpenIndex) -> None:
+        """Whatever batches an index makes of many records, none is lost."""
+        rows = vectors(350)
+        async with self.opened(open_index) as index:
+            await index.upsert(ADA, range(350), rows)
+            found = await index.search(ADA, rows, 1)
+        assert [pairs[0][0] for pairs in found] == list(range(350))
+
+    async def test_the_limit_is_kept_and_reached(self, open_index: OpenIndex) -> None:
+        """As many as asked for, or all that there are."""
+        async with self.opened(open_index) as index:
+            await index.upsert(ADA, range(20), vectors(20))
+            few, all_of_them = [
+                await index.search(ADA, vectors(1, seed=1), limit) for limit in (7, 100)
+            ]
+        assert [len(few[0]), len(all_of_them[0])] == [7, 20]
+
+    async def test_a_partition_that_is_not_there_is_empty(self, open_index: OpenIndex) -> None:
+        """No search, listing or deletion needs one to exist."""
+        async with self.opened(open_index) as index:
+            assert await index.search(ADA, vectors(2), 5) == [[], []]
+            assert await index.ids(ADA) == frozenset()
+            await index.delete(ADA, [1])
+
+    async def test_partitions_are_apart(self, open_index: OpenIndex) -> None:
+        """Nothing of another user, of private turns or of another embedder is reached."""
+        rows = vectors(4)
+        async with self.opened(open_index) as index:
+            for row, partition in enumerate((ADA, *OTHERS)):
+                await index.upsert(partition, [row], rows[row : row + 1])
+            for row, partition in enumerate((ADA, *OTHERS)):
+                found = await index.search(partition, rows, 10)
+                assert {one for pairs in found for one, _ in pairs} == {row}
+                assert await index.ids(partition) == {row}
+
+    async def test_large_ids_come_back_as_they_went_in(self, open_index: OpenIndex) -> None:
+        """An id is any whole number from 0 to 2**63 - 1."""
+        large = [0, 2**31, 2**53 + 1, 2**63 - 1]
+        async with self.opened(open_index) as index:
+            await index.upsert(ADA, large, vectors(4))
+            assert await index.ids(ADA) == set(large)
+            found = await index.search(ADA, vectors(4), 1)
+        assert [pairs[0][0] for pairs in found] == large
+
+    async def test_a_row_of_zeros_is_near_to_nothing(self, open_index: OpenIndex) -> None:
+        """An embedder gives one for a text without words; it may be found, never as near."""
+        nothing = vectors(1) * 0
+        async with self.opened(open_index) as index:
+            await index.upsert(ADA, range(5), vectors(5))
+            await index.upsert(ADA, [5], nothing)
+            assert await index.ids(ADA) == set(range(6))
+            found = await index.search(ADA, vectors(1), 6)
+            asked_for_nothing = await index.search(ADA, nothing, 6)
+        assert found[0][0][0] == 0
+        cosines = [cosine for one, cosine in found[0] if one == 5]
+        cosines += [cosine for _, cosine in asked_for_nothing[0]]
+        assert all(math.isclose(cosine, 0.0, abs_tol=1e-3) for cosine in cosines), cosines
+
+    async def test_vectors_of_another_length_are_refused(self, open_index: OpenIndex) -> None:
+        """They are of another embedder, so nothing good can come of them."""
+        long = vectors(2).repeat(2, axis=1)
+        assert long.shape == (2, 2 * DIMENSION)
+        async with self.opened(open_index) as index:
+            await index.upsert(ADA, [1], vectors(1))
+            with pytest.raises(VectorIndexError):
+                await index.upsert(ADA, [1, 2], long)
+            with pytest.raises(VectorIndexError):
+                await index.search(ADA, long, 1)
+            assert (await index.search(ADA, vectors(1), 1))[0][0][0] == 1
+
+    async def test_many_callers_at_once_get_their_own_answers(self, open_index: OpenIndex) -> None:
+        """Searches beside each other and beside upserts."""
+        rows = vectors(60)
+
+        async def ask(index: VectorIndex, one: int) -> None:
+            await index.upsert(ADA, [one], rows[one : one + 1])
+            (pairs,) = await index.search(ADA, rows[one : one + 1], 1)
+            assert pairs[0][0] == one
+
+        async with self.opened(open_index) as index, anyio.create_task_group() as group:
+            for one in range(60):
+                group.start_soon(ask, index, one)
+
+    async def test_a_cancelled_caller_harms_nobody(self, open_index: OpenIndex) -> None:
+        """However far a request has come, those after it get their own answers."""
+        rows = vectors(200)
+        async with self.opened(open_index) as index:
+            await index.upsert(ADA, range(50), rows[:50])
+            for steps in range(12):
+                async with anyio.create_task_group() as group:
+                    group.start_soon(index.search, ADA, rows, 5)
+                    group.start_soon(index.upsert, ADA, range(50, 200), rows[50:])
+                    for _ in range(steps):
+                        await anyio.lowlevel.checkpoint()
+                    group.cancel_scope.cancel()
+                (pairs,) = await index.search(ADA, rows[steps : steps + 1], 1)
+                assert pairs[0][0] == steps
