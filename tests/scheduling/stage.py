@@ -9,6 +9,7 @@ from typing import TypeVar
 import anyio
 
 from vanta.engine import GenerationRequest, Sampling
+from vanta.errors import EngineError
 from vanta.events import Event, TextDelta
 from vanta.messages import Message
 from vanta.scheduling.experience import Experience
@@ -33,6 +34,11 @@ class PlainPreparer:
             sampling=Sampling(logprobs=0 if judged else None),
             prefix=shown if can_continue else "",
         )
+
+    async def shorten(
+        self, track: Track, refusal: EngineError, *, shown: str, judged: bool
+    ) -> GenerationRequest:
+        raise refusal
 
     async def verification(self, track: Track, answer: str) -> GenerationRequest:
         sampling = Sampling(max_tokens=1, logprobs=5)

@@ -80,11 +80,12 @@ async def assemble(
     not fit without any history, and whatever the engine's `count_tokens` raises.
     """
     shares = shares or Shares(memory=0.0)
-    window = window or track.window or track.engine.window
+    meter = meter_of(track.engine)
+    window = window or meter.window(track.window or track.engine.window)
     head = (Message("system", system),) if system else ()
     visible = [exchange for exchange in history if track.private or not exchange.private]
     parts = _Parts(track, head, visible, tuple(tail))
-    packer = Packer(track, memories, meter_of(track.engine)) if memories and shares.memory else None
+    packer = Packer(track, memories, meter) if memories and shares.memory else None
     if window is None:
         return await _uncut(parts, packer)
     budget = TokenBudget(window, track.reply_reserve, shares)

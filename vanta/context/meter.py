@@ -42,6 +42,7 @@ class Meter:
     def __init__(self) -> None:
         self._counts: OrderedDict[bytes, int] = OrderedDict()
         self._formats: dict[tuple[str, bool], ChatFormat] = {}
+        self._told: int | None = None
 
     async def texts(self, engine: Engine, texts: Sequence[str]) -> list[int]:
         """The tokens of each text; those that are not known are counted all at once."""
@@ -69,6 +70,15 @@ class Meter:
         """What a prompt takes beyond its messages: the opening of the reply, and where it does not
         begin with a system prompt, the one that some chat templates then put in."""
         return (await self._format(engine, system=system)).opening
+
+    def heed(self, window: int | None) -> None:
+        """Keep to the window that a server named when it refused a prompt."""
+        if window is not None:
+            self._told = min(window, self._told or window)
+
+    def window(self, known: int | None) -> int | None:
+        """The window to keep to, where `known` is what is configured or the engine's own word."""
+        return min((one for one in (known, self._told) if one is not None), default=None)
 
     async def _format(self, engine: Engine, *, system: bool) -> ChatFormat:
         key = (engine.counter, system)

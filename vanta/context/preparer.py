@@ -12,12 +12,18 @@ from typing import Any
 
 from vanta.context.assembly import Assembled, Exchange, assemble
 from vanta.context.memories import Memories, MemorySource
+from vanta.context.meter import meter_of
+from vanta.context.refusal import Refusal, read_refusal
 from vanta.engine import GenerationRequest, Sampling
+from vanta.errors import EngineError
 from vanta.messages import Message
 from vanta.track import Track
 
 VERIFY_RIVALS = 5
 """Rivals of a verifier's one token whose logprobs are asked for, to find yes and no among them."""
+
+MARGIN = 0.02
+"""A share of what a server leaves open that is left free after it refused a prompt."""
 
 
 class ContextPreparer:
@@ -50,14 +56,39 @@ class ContextPreparer:
         self._ask_to_continue = ask_to_continue
         self._ask_to_verify = ask_to_verify
         self._memory = memory
+        self._sent: dict[str, Assembled] = {}
         self.report: dict[str, dict[str, Any]] = {}
 
     async def prepare(self, track: Track, *, shown: str, judged: bool) -> GenerationRequest:
         """The request for one leg; see `vanta.scheduling.plan.Preparer`."""
         await track.engine.load()
         continues = bool(shown) and track.engine.capabilities.prefix_continuation
+        assembled = await self._assemble(track, self._tail(shown, continues=continues))
+        return self._request(track, assembled, shown, judged=judged)
+
+    async def shorten(
+        self, track: Track, refusal: EngineError, *, shown: str, judged: bool
+    ) -> GenerationRequest:
+        """The request again, short enough for a server that refused it; see
+        `vanta.scheduling.plan.Preparer`."""
+        continues = bool(shown) and track.engine.capabilities.prefix_continuation
+        refused = self._sent.get(track.name)
+        if refused is None:
+            raise refusal
+        told = read_refusal(refusal.message)
+        meter_of(track.engine).heed(told.window)
+        window = await shorter_window(track, refused, told)
         tail = self._tail(shown, continues=continues)
-        assembled = await self._assemble(track, tail)
+        assembled = await self._assemble(track, tail, window=window)
+        request = self._request(track, assembled, shown, judged=judged)
+        self.report[track.name]["refused"] = refusal.message
+        return request
+
+    def _request(
+        self, track: Track, assembled: Assembled, shown: str, *, judged: bool
+    ) -> GenerationRequest:
+        continues = bool(shown) and track.engine.capabilities.prefix_continuation
+        self._sent[track.name] = assembled
         self.report[track.name] = report_of(assembled)
         messages = assembled.messages[:-1] if continues else assembled.messages
         return GenerationRequest(
@@ -90,15 +121,38 @@ class ContextPreparer:
             return dataclasses.replace(sampling, logprobs=0)
         return sampling
 
-    async def _assemble(self, track: Track, tail: tuple[Message, ...]) -> Assembled:
-        source = self._memory
-        if source is None:
-            return await assemble(track, self._system, self._history, tail)
-        found = tuple(await source.recall())
-        memories = Memories(found, source.write, source.session)
+    async def _assemble(
+        self, track: Track, tail: tuple[Message, ...], window: int | None = None
+    ) -> Assembled:
+        memories, shares = None, None
+        if self._memory is not None:
+            found = tuple(await self._memory.recall())
+            memories = Memories(found, self._memory.write, self._memory.session)
+            shares = self._memory.shares
         return await assemble(
-            track, self._system, self._history, tail, memories=memories, shares=source.shares
+            track,
+            self._system,
+            self._history,
+            tail,
+            memories=memories,
+            shares=shares,
+            window=window,
         )
+
+
+async def shorter_window(track: Track, refused: Assembled, told: Refusal) -> int:
+    """The window, in the engine's own counts, in which a prompt fits that a server refused.
+
+    The engine may have learnt from the refusal, so the prompt is counted again. By the server's
+    numbers where it told both, each of its tokens being worth as many of the engine's as in this
+    prompt; else half of the prompt has to do. Raises EngineError.
+    """
+    counted = (await track.engine.count_tokens(refused.messages)).value
+    if told.window is None or told.prompt is None:
+        return counted // 2 + track.reply_reserve
+    reserve = track.reply_reserve if told.reply is None else told.reply
+    left = int((told.window - reserve) * counted / told.prompt * (1.0 - MARGIN))
+    return (left if 0 < left < counted else counted // 2) + track.reply_reserve
 
 
 def report_of(assembled: Assembled) -> dict[str, Any]:

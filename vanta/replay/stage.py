@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import anyio
 
 from vanta.engine import GenerationRequest
-from vanta.errors import UsageError
+from vanta.errors import EngineError, UsageError
 from vanta.events import Event
 from vanta.messages import Completion
 from vanta.replay import clock
@@ -153,6 +153,12 @@ class _Script:
     async def prepare(self, track: Track, *, shown: str, judged: bool) -> GenerationRequest:
         """The same for every track."""
         return self._request
+
+    async def shorten(
+        self, track: Track, refusal: EngineError, *, shown: str, judged: bool
+    ) -> GenerationRequest:
+        """A refusal was recorded, too: there is nothing to shorten."""
+        raise refusal
 
     async def verification(self, track: Track, answer: str) -> GenerationRequest:
         """A verifier's word was not recorded: it plays its answer, which is neither yes nor no."""

@@ -22,6 +22,7 @@ from vanta.scheduling.purse import PaidLeg, Purse
 from vanta.track import Track
 
 Prepare = Callable[[Track], Awaitable[GenerationRequest]]
+Shorten = Callable[[Track, EngineError], Awaitable[GenerationRequest]]
 
 
 class LegOwner(Protocol):
@@ -102,11 +103,15 @@ class Leg:
         self.stop_asked_s = self._owner.now()
         self._scope.cancel()
 
-    async def run(self, prepare: Prepare) -> None:
-        """Generate until the end, an error or a stop. Raises only the turn's cancellation."""
+    async def run(self, prepare: Prepare, shorten: Shorten | None = None) -> None:
+        """Generate until the end, an error or a stop. Raises only the turn's cancellation.
+
+        shorten: the request again, shorter, once the engine has refused it as too long; it may be
+        asked once.
+        """
         try:
             with self._scope:
-                await self._generate(prepare)
+                await self._generate(prepare, shorten)
                 self.generated = True
                 if self.plan.commit_on == "verdict" and not self.resumes:
                     self.verdict = await self._owner.judge(self)
@@ -120,16 +125,25 @@ class Leg:
             self.ended_s = self._owner.now()
         self._owner.on_end(self)
 
-    async def _generate(self, prepare: Prepare) -> None:
+    async def _generate(self, prepare: Prepare, shorten: Shorten | None) -> None:
         request = await prepare(self.track)
+        try:
+            await self._ask(request)
+        except EngineError as error:
+            too_long = error.kind is ErrorKind.CONTEXT_OVERFLOW and not self.deltas
+            if shorten is None or not too_long:
+                raise
+            await self._ask(await shorten(self.track, error))
+        if not (self.has_content or self.resumes or self.fold.completion().tool_calls):
+            raise self._empty_answer()
+
+    async def _ask(self, request: GenerationRequest) -> None:
         purse = self._owner.purse
         paid = await purse.open_leg(self.track, request) if purse else None
         if paid is None:
             await self._listen(request)
         else:
             await self._listen_for_money(paid)
-        if not (self.has_content or self.resumes or self.fold.completion().tool_calls):
-            raise self._empty_answer()
 
     async def _listen(self, request: GenerationRequest) -> None:
         async with self.track.engine.stream(request) as stream:

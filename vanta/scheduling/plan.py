@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from vanta.engine import GenerationRequest
-from vanta.errors import AllTracksFailed
+from vanta.errors import AllTracksFailed, EngineError
 from vanta.messages import FinishReason
 from vanta.scheduling.experience import Experience
 from vanta.scheduling.form import in_another_script, not_under_schema
@@ -33,6 +33,13 @@ class Preparer(Protocol):
         a gate will look at the answer, so that it wants logprobs. Raises EngineError
         (context_overflow...), which fails this leg alone.
         """
+        ...
+
+    async def shorten(
+        self, track: Track, refusal: EngineError, *, shown: str, judged: bool
+    ) -> GenerationRequest:
+        """The request of the same leg, short enough after the engine's `context_overflow`. Asked
+        once a leg. Raises EngineError where nothing is left to leave out."""
         ...
 
     async def verification(self, track: Track, answer: str) -> GenerationRequest:

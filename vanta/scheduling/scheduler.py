@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import anyio
 from anyio.abc import TaskGroup
@@ -190,11 +191,10 @@ class Race:
         if resumes and not track.engine.capabilities.prefix_continuation:
             self._seams[leg.number] = Seam(shown)
 
-        async def prepare(track: Track) -> GenerationRequest:
-            judged = plan.commit_on == "verdict" and not resumes
-            return await self._plan.preparer.prepare(track, shown=shown, judged=judged)
-
-        self._tasks.start_soon(leg.run, prepare, name=f"leg {leg.number} on {track.name}")
+        preparer, judged = self._plan.preparer, plan.commit_on == "verdict" and not resumes
+        prepare = partial(preparer.prepare, shown=shown, judged=judged)
+        shorten = partial(preparer.shorten, shown=shown, judged=judged)
+        self._tasks.start_soon(leg.run, prepare, shorten, name=f"leg {leg.number} on {track.name}")
 
     def _call_reserve(self, why: str) -> None:
         """Start the next leg that is still waiting: what it waited for will not come."""

@@ -1,0 +1,170 @@
+"""What servers say of a prompt that is too long, and what becomes of the prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import anyio
+import pytest
+
+from vanta.context.assembly import Exchange
+from vanta.context.memories import MemorySource
+from vanta.context.preparer import ContextPreparer
+from vanta.context.refusal import Refusal, read_refusal
+from vanta.engine import Sampling, TokenCount
+from vanta.errors import AllTracksFailed, EngineError, ErrorKind
+from vanta.memory.items import MemoryItem, Recalled
+from vanta.messages import Message
+from vanta.scheduling.policy import LegPlan, Policy
+from vanta.scheduling.scheduler import Outcome, Race, RacePlan
+from vanta.testing import ScriptedEngine
+from vanta.track import Track
+
+WORDS = {
+    "This model's maximum context length is 8192 tokens. However, your messages resulted in "
+    "10213 tokens. Please reduce the length of the messages.": Refusal(8192, 10213),
+    "This model's maximum context length is 4097 tokens. However, you requested 4503 tokens (503 "
+    "in the messages, 4000 in the completion).": Refusal(4097, 503, 4000),
+    "This model's maximum context length is 4096 tokens. However, your request has 5000 input "
+    "tokens.": Refusal(4096, 5000),
+    "'max_tokens' or 'max_completion_tokens' is too large: 4000. This model's maximum context "
+    "length is 4096 tokens and your request has 500 input tokens (4000 > 4096 - 500).": Refusal(
+        4096, 500, 4000
+    ),
+    "request (5000 tokens) exceeds the available context size (4096 tokens), try increasing "
+    "it": Refusal(4096, 5000),
+    "the request exceeds the available context size, try increasing it": Refusal(),
+    "`inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000 `inputs` tokens and 100 "
+    "`max_new_tokens`": Refusal(4096, 5000, 100),
+    "Trying to keep the first 5000 tokens when context the overflows. However, the model is loaded "
+    "with context length of only 4096 tokens": Refusal(4096, 5000),
+    "prompt is too long: 210,000 tokens > 200,000 maximum": Refusal(200_000, 210_000),
+    "This endpoint's maximum context length is 131072 tokens. However, you requested about 150000 "
+    "tokens (148000 of text input, 2000 in the output).": Refusal(131_072, 148_000, 2000),
+    "Prompt contains 40000 tokens and 0 draft tokens, too large for model with 32768 maximum "
+    "context length": Refusal(32_768, 40_000),
+    "the prompt has 5000 tokens, the window 4096": Refusal(4096, 5000),
+    "the prompt has 5000 tokens, 905 more than the window of 4096 holds with one token of an "
+    "answer": Refusal(4096, 5000),
+    "too long": Refusal(),
+}
+
+
+@pytest.mark.parametrize(("message", "told"), WORDS.items())
+def test_the_numbers_are_read_where_a_server_tells_them(message: str, told: Refusal) -> None:
+    assert read_refusal(message) == told
+
+
+class Blind(ScriptedEngine):
+    """Counts far too low; the server behind it counts right, and has a smaller window than the
+    track believes."""
+
+    def __init__(self, words: str, **options: Any) -> None:
+        super().__init__("fine", window=600, **options)
+        self._words = words
+        self.refusals: list[str] = []
+
+    async def count_tokens(self, messages: Sequence[Message]) -> TokenCount:
+        counted = await super().count_tokens(messages)
+        return TokenCount(counted.value // 2, exact=False)
+
+    def error(self, kind: ErrorKind, message: str, suggestion: str = "") -> EngineError:
+        self.refusals.append(self._words.format(message))
+        return super().error(kind, self.refusals[-1], suggestion)
+
+
+def exchanges(count: int) -> list[Exchange]:
+    said = "word " * 10
+    messages = Message("user", said), Message("assistant", said)
+    return [Exchange(messages, turn=f"turn-{n}") for n in range(count)]
+
+
+async def recall() -> Sequence[Recalled]:
+    items = [
+        MemoryItem(n, "ada", "old", f"old-{n}", "message", "user", "word " * 12, n * 1e5)
+        for n in range(30)
+    ]
+    return [Recalled(item, 1.0) for item in items]
+
+
+def preparer(history: int, *, memory: bool = True, message: str = "now") -> ContextPreparer:
+    source = MemorySource(recall, lambda notes, summary: f"<{summary}{notes}>", "now")
+    return ContextPreparer(
+        system="be brief",
+        history=exchanges(history),
+        message=Message("user", message),
+        sampling=Sampling(),
+        session="ada/now",
+        ask_to_continue=lambda shown: shown,
+        ask_to_verify=lambda question, answer: question + answer,
+        memory=source if memory else None,
+    )
+
+
+async def race(track: Track, prepared: ContextPreparer) -> Outcome:
+    plan = RacePlan(
+        policy=Policy("one", "one track", (LegPlan(track.name),)),
+        tracks={track.name: track},
+        preparer=prepared,
+        started_at=anyio.current_time(),
+        deadline_s=30.0,
+        stall_timeout_s=30.0,
+    )
+    return await Race(plan, lambda _event: None).run()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("words", ["{}", "it is too long", "context length of 600"])
+async def test_a_refused_prompt_is_shortened_and_asked_once_more(words: str) -> None:
+    engine = Blind(words)
+    track = Track("api", engine, window=3000, reply_reserve=50)
+    prepared = preparer(30)
+    outcome = await race(track, prepared)
+    assert (outcome.text, len(engine.refusals)) == ("fine", 1)
+    assert len(outcome.legs) == 1
+    assert len(engine.requests) == 1  # the refused one never began
+    told = prepared.report["api"]
+    assert read_refusal(told["refused"]) == read_refusal(engine.refusals[0])
+    assert told["memories"]
+    assert engine.requests[0].messages[-1].content.endswith("now")
+
+
+@pytest.mark.anyio
+async def test_the_window_that_a_server_named_holds_from_then_on() -> None:
+    engine = Blind("{}")
+    track = Track("api", engine, window=3000, reply_reserve=50)
+    await race(track, preparer(30))
+    later = preparer(30, memory=False)
+    await later.prepare(track, shown="", judged=False)
+    assert later.report["api"]["window"] == 600
+
+
+@pytest.mark.anyio
+async def test_what_cannot_be_shortened_fails_with_the_refusal_s_kind() -> None:
+    engine = Blind("{}")
+    track = Track("api", engine, window=3000, reply_reserve=50)
+    outcome = await race(track, preparer(0, memory=False, message="word " * 1200))
+    assert isinstance(outcome.failure, AllTracksFailed)
+    (error,) = outcome.failure.exceptions
+    assert isinstance(error, EngineError)
+    assert error.kind is ErrorKind.CONTEXT_OVERFLOW
+    assert engine.requests == []
+
+
+class Stubborn(ScriptedEngine):
+    """Refuses whatever it is asked."""
+
+    asked = 0
+
+    def _check(self, request: Any) -> None:
+        self.asked += 1
+        raise self.error(ErrorKind.CONTEXT_OVERFLOW, "too long")
+
+
+@pytest.mark.anyio
+async def test_it_is_asked_twice_and_no_more() -> None:
+    engine = Stubborn()
+    outcome = await race(Track("api", engine, window=3000), preparer(30))
+    assert outcome.failure
+    assert engine.asked == 2
