@@ -80,8 +80,7 @@ def vanta_model_sources() -> Iterable[ModelSource]:  # type: ignore[empty-body]
 
 @hookspec
 def vanta_embedders() -> Iterable[EmbedderFactory]:  # type: ignore[empty-body]
-    """Bring embedders: they turn texts into vectors, so that memory finds what is meant, not only
-    what is said.
+    """Bring embedders: they turn texts into vectors, so that memory finds what is meant.
 
     Each is used by its name, as in ``memory.embedder = "minilm"``; ``auto`` takes the one with the
     highest rank that is not off. The factory's ``options`` model checks
