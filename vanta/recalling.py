@@ -30,6 +30,7 @@ class TurnRecall:
         self._emit = emit
         self._now_s = now_s
         self.report: dict[str, Any] | None = None
+        self.private_ids: frozenset[int] = frozenset()
 
     async def __call__(self) -> Sequence[Recalled]:
         """What was recalled, best first."""
@@ -51,6 +52,7 @@ class TurnRecall:
             index=recollection.index,
             skipped=recollection.skipped,
         )
+        self.private_ids = frozenset(one.item.id for one in recollection.found if one.item.private)
         told = event.to_dict()
         self.report = {key: told[key] for key in told if key not in {"type", "at_s"}}
         self._emit(event)

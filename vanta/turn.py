@@ -1,8 +1,10 @@
 """A turn: one message and its reply, from the session's queue to the stored exchange.
 
-Order: wait for the session, read its history, race the legs, store the exchange, say
+Order: wait for the session, ask memory and read the history, race the legs, store the exchange, say
 `TurnFinished`. Invariant: the exchange is durable before `TurnFinished`; a turn that fails or is
-cancelled leaves the history as it was, and a record of itself.
+cancelled leaves the history as it was, and a record of itself. What was said in private is shown
+only in a turn whose tracks are all private, for a reply repeats what it was shown, and another
+track may go on with it or judge it; a turn in which it was shown is itself private.
 """
 
 from __future__ import annotations
@@ -40,6 +42,9 @@ from vanta.store import Store
 from vanta.track import Track
 
 Emit = Callable[[Event], None]
+
+SHOWN = "what was said in private before was shown to its track"
+"""Why a turn is private that nobody asked to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +165,10 @@ class Turn:
 
     async def _plan(self, allowed: Mapping[str, Track], skipped: Mapping[str, str]) -> RacePlan:
         settings = self._settings
-        self._recall = self._begin_recall(allowed)
+        self._recall = self._begin_recall()
         self._preparer = ContextPreparer(
             system=settings.system,
-            history=await self._history(),
+            history=await self._visible_history(),
             message=self._message,
             sampling=settings.sampling,
             session=f"{self._conversation.user}/{self._conversation.session}",
@@ -192,7 +197,7 @@ class Turn:
             purse=self._purse(),
         )
 
-    def _begin_recall(self, allowed: Mapping[str, Track]) -> TurnRecall | None:
+    def _begin_recall(self) -> TurnRecall | None:
         """Ask memory what it knows, while everything else gets ready."""
         memory, rules = self._settings.memory, self._settings.recalls
         if memory is None or not rules.share:
@@ -203,7 +208,7 @@ class Turn:
             Scope(
                 conversation.user,
                 conversation.session if rules.scope == "session" else None,
-                private=any(track.private for track in allowed.values()),
+                private=self._secluded,
             ),
             session=conversation.session,
             confidential=self._settings.private,
@@ -236,6 +241,28 @@ class Turn:
             )
         return conversation.history
 
+    async def _visible_history(self) -> list[Exchange]:
+        history = await self._history()
+        if self._secluded:
+            return history
+        return [exchange for exchange in history if not exchange.private]
+
+    @property
+    def _secluded(self) -> bool:
+        """Whether nothing of this turn can reach a track that is not private."""
+        tracks = (self._settings.tracks.get(name) for name in self._settings.policy.tracks)
+        return self._settings.private or all(track.private for track in tracks if track)
+
+    @property
+    def _saw_private(self) -> bool:
+        """Whether a track was shown what was said in private."""
+        if not self._secluded or self._preparer is None:
+            return False
+        ids = self._recall.private_ids if self._recall else frozenset()
+        shown = (one["id"] for told in self._preparer.report.values() for one in told["memories"])
+        history = self._conversation.history or ()
+        return any(exchange.private for exchange in history) or not ids.isdisjoint(shown)
+
     async def _conclude(self, outcome: Outcome, skipped: Mapping[str, str]) -> Reply:
         status = "failed" if outcome.failure else "answered"
         trace = self._trace(outcome, skipped, status)
@@ -245,7 +272,7 @@ class Turn:
             raise outcome.failure or AssertionError("a race without a failure has a leg")
         reply = self._reply(outcome, trace)
         said = Message("assistant", reply.text)
-        exchange = Exchange((self._message, said), self._settings.private, self.id)
+        exchange = Exchange((self._message, said), trace.private, self.id)
         await self._store.add(self._row(trace, reply), trace.to_dict(), exchange)
         history = await self._history()
         history.append(exchange)
@@ -270,8 +297,8 @@ class Turn:
             turn_id=self.id,
             session_id=self._conversation.session,
             policy=settings.policy.name,
-            private=settings.private,
-            private_because=settings.private_because,
+            private=settings.private or self._saw_private,
+            private_because=settings.private_because or (SHOWN if self._saw_private else None),
             deadline_s=settings.deadline_s,
             duration_s=self._now(),
             status=status,

@@ -313,7 +313,9 @@ class Memory:
         near: list[Near] = []
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._look_near, question, pending, near)
-            await self._catch_up()
+            failure = await self._try_to_catch_up()
+        if failure:
+            raise failure
         (by_meaning,) = near
         found = await self._database.read(partial(self._find, question=question, near=by_meaning))
         return Recollection(
@@ -360,6 +362,13 @@ class Memory:
         )
         found = ranking.rank(candidates, question.text, self._clock(), question.limit)
         return found + truth.summaries(connection, question.scope, question.session)
+
+    async def _try_to_catch_up(self) -> StoreError | None:
+        try:
+            await self._catch_up()
+        except StoreError as error:
+            return error
+        return None
 
     async def _catch_up(self) -> None:
         if not await self._database.read(truth.behind):

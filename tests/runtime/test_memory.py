@@ -1,0 +1,319 @@
+"""Memory in a turn: what each track is shown, and that no memory breaks a turn."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from tests.runtime.home import open_scripted
+from vanta.config import load
+from vanta.errors import ConfigError, EmbedderError, UnknownName
+from vanta.events import MemoryRecalled
+from vanta.memory.forgetting import Selection
+from vanta.messages import Message
+from vanta.testing import HashEmbedder, ScriptedEngine, hash_plugin
+
+pytestmark = pytest.mark.anyio
+
+DOG = "My dog is called Biscuit."
+ASK = "What is my dog called?"
+
+
+def shown(engine: ScriptedEngine, request: int = -1) -> str:
+    """All that the engine was shown in one request."""
+    messages: Sequence[Message] = engine.requests[request].messages
+    return "\n".join(message.content for message in messages)
+
+
+def lexical(**memory: Any) -> dict[str, Any]:
+    return {"memory": {"embedder": "none", **memory}}
+
+
+async def test_both_tracks_are_shown_what_another_session_said(tmp_path: Path) -> None:
+    local, api = ScriptedEngine("ok"), ScriptedEngine("ok")
+    async with open_scripted(tmp_path, local=local, api=api, config=lexical()) as runtime:
+        await runtime.session("one").ask(DOG, policy="local")
+        await runtime.session("two").ask(ASK, policy="local")
+        await runtime.session("three").ask(ASK, policy="api")
+    assert DOG in shown(local)
+    assert DOG in shown(api)
+
+
+async def test_a_race_asks_memory_once_for_all_its_tracks(tmp_path: Path) -> None:
+    local, api = ScriptedEngine("ok"), ScriptedEngine("ok")
+    async with open_scripted(tmp_path, local=local, api=api, config=lexical()) as runtime:
+        await runtime.session("one").ask(DOG, policy="local")
+        async with runtime.session("two").stream(ASK, policy="race") as turn:
+            events = [event async for event in turn]
+        recalls = [event for event in events if isinstance(event, MemoryRecalled)]
+        reply = turn.reply
+    assert len(recalls) == 1
+    ids = [identity for identity, _ in recalls[0].found]
+    assert reply.trace.recall is not None
+    assert [one[0] for one in reply.trace.recall["found"]] == ids
+    for track in reply.trace.context.values():
+        assert {one["id"] for one in track["memories"]} <= set(ids)
+        assert track["memories"]
+
+
+async def test_what_is_stored_is_the_bare_message(tmp_path: Path) -> None:
+    local = ScriptedEngine("ok")
+    async with open_scripted(tmp_path, local=local, config=lexical()) as runtime:
+        await runtime.session("one").ask(DOG, policy="local")
+        await runtime.session("two").ask(ASK, policy="local")
+        history = await runtime.session("two").history()
+    assert [message.content for message in history] == [ASK, "ok"]
+
+
+async def test_the_history_of_the_session_is_not_said_twice(tmp_path: Path) -> None:
+    local = ScriptedEngine("ok")
+    async with open_scripted(tmp_path, local=local, config=lexical()) as runtime:
+        await runtime.session("one").ask(DOG, policy="local")
+        await runtime.session("one").ask(ASK, policy="local")
+    assert shown(local).count(DOG) == 1
+
+
+async def test_a_private_turn_is_recalled_only_where_all_tracks_are_private(
+    tmp_path: Path,
+) -> None:
+    local, api = ScriptedEngine("ok"), ScriptedEngine("ok")
+    async with open_scripted(tmp_path, local=local, api=api, config=lexical()) as runtime:
+        await runtime.session("one").ask(DOG, private=True)
+        await runtime.session("two").ask(ASK, policy="race")
+        assert "Biscuit" not in shown(local)
+        await runtime.session("three").ask(ASK, policy="api")
+        await runtime.session("four").ask(ASK, policy="local")
+        assert "Biscuit" in shown(local)
+    for request in range(len(api.requests)):
+        assert "Biscuit" not in shown(api, request)
+
+
+async def test_a_reply_made_of_what_was_private_stays_private(tmp_path: Path) -> None:
+    local, api = ScriptedEngine("It is Biscuit."), ScriptedEngine("ok")
+    async with open_scripted(tmp_path, local=local, api=api, config=lexical()) as runtime:
+        await runtime.session("one").ask(DOG, private=True)
+        reply = await runtime.session("two").ask(ASK, policy="local")
+        await runtime.session("two").ask("Say it again.", policy="api")
+        await runtime.session("three").ask(ASK, policy="api")
+    assert reply.trace.private
+    assert "in private" in (reply.trace.private_because or "")
+    for request in range(len(api.requests)):
+        assert "Biscuit" not in shown(api, request)
+
+
+async def test_a_reply_that_saw_nothing_private_is_shared(tmp_path: Path) -> None:
+    local, api = ScriptedEngine("It is Tuesday."), ScriptedEngine("ok")
+    async with open_scripted(tmp_path, local=local, api=api, config=lexical()) as runtime:
+        await runtime.session("one").ask(DOG, private=True)
+        reply = await runtime.session("two").ask("Which weekday is today?", policy="local")
+        await runtime.session("two").ask("Say it again.", policy="api")
+    assert not reply.trace.private
+    assert "Tuesday" in shown(api)
+
+
+async def test_one_user_is_never_shown_what_another_said(tmp_path: Path) -> None:
+    local = ScriptedEngine("ok")
+    async with open_scripted(tmp_path, local=local, config=lexical()) as runtime:
+        await runtime.session("one", user="ada").ask(DOG, policy="local")
+        await runtime.session("one", user="bob").ask(ASK, policy="local")
+    assert "Biscuit" not in shown(local)
+
+
+async def test_meaning_takes_part_once_the_embedder_is_ready(tmp_path: Path) -> None:
+    local = ScriptedEngine("ok")
+    embedder = HashEmbedder()
+    config = {"memory": {"embedder": "hash", "index": "none"}}
+    plugins = [hash_plugin(embedder)]
+    async with open_scripted(tmp_path, local=local, config=config, plugins=plugins) as runtime:
+        assert runtime.memory is not None
+        await runtime.session("one").ask(DOG, policy="local")
+        await runtime.memory.reindex()
+        reply = await runtime.session("two").ask(ASK, policy="local")
+    assert reply.trace.recall is not None
+    assert reply.trace.recall["embedder"] == "hash"
+    assert reply.trace.recall["index"] == "scan"
+    assert embedder.closed
+
+
+async def test_what_was_said_is_embedded_behind_the_turns(tmp_path: Path) -> None:
+    local = ScriptedEngine("ok")
+    done = anyio.Event()
+
+    async def seen() -> None:
+        if "Hello there." in embedder.texts:
+            done.set()
+
+    embedder = HashEmbedder(before=seen)
+    config = {"memory": {"embedder": "hash", "index": "none"}}
+    plugins = [hash_plugin(embedder)]
+    async with open_scripted(tmp_path, local=local, config=config, plugins=plugins) as runtime:
+        await runtime.session("one").ask("Hello there.", policy="local")
+        with anyio.fail_after(20):
+            await done.wait()
+
+
+async def test_a_memory_that_hangs_does_not_hold_the_turn_up(tmp_path: Path) -> None:
+    local = ScriptedEngine("ok")
+    config = lexical(recall_timeout_s=0.05)
+    async with open_scripted(tmp_path, local=local, config=config) as runtime:
+        await runtime.session("one").ask(DOG, policy="local")
+        lock = sqlite3.connect(tmp_path / "vanta.db", isolation_level=None)
+        lock.execute("BEGIN IMMEDIATE")
+        session = runtime.session("two")
+        async with session.stream(ASK, policy="local") as turn:
+            async for event in turn:
+                if isinstance(event, MemoryRecalled):
+                    assert "0.05 s" in event.skipped
+                    lock.execute("ROLLBACK")
+        lock.close()
+        assert turn.reply.text == "ok"
+    assert "Biscuit" not in shown(local)
+
+
+async def test_a_memory_that_is_broken_does_not_break_the_turn(tmp_path: Path) -> None:
+    local = ScriptedEngine("ok")
+    async with open_scripted(tmp_path, local=local, config=lexical()) as runtime:
+        await runtime.session("one").ask(DOG, policy="local")
+        await runtime.session("one").ask("And so on.", policy="local")
+        await runtime.store.transact(
+            lambda connection: connection.exec_driver_sql("DROP TABLE memories_fts")
+        )
+        reply = await runtime.session("two").ask(ASK, policy="local")
+    assert reply.text == "ok"
+    assert reply.trace.recall is not None
+    assert "memories_fts" in reply.trace.recall["skipped"]
+
+
+async def test_an_embedder_that_fails_does_not_break_the_turn(tmp_path: Path) -> None:
+    async def fail() -> None:
+        raise EmbedderError("no weights. Pull them.")
+
+    local = ScriptedEngine("ok")
+    config = {"memory": {"embedder": "hash", "index": "none"}}
+    plugins = [hash_plugin(HashEmbedder(before=fail))]
+    async with open_scripted(tmp_path, local=local, config=config, plugins=plugins) as runtime:
+        await runtime.session("one").ask(DOG, policy="local")
+        reply = await runtime.session("two").ask(ASK, policy="local")
+    assert reply.text == "ok"
+    assert DOG in shown(local)
+
+
+async def test_what_was_forgotten_is_in_no_later_prompt(tmp_path: Path) -> None:
+    local = ScriptedEngine("ok")
+    async with open_scripted(tmp_path, local=local, config=lexical()) as runtime:
+        assert runtime.memory is not None
+        session = runtime.session("one")
+        await session.ask(DOG, policy="local")
+        receipt = await runtime.memory.forget(Selection("default", session="one"))
+        await session.ask(ASK, policy="local")
+        assert "Biscuit" not in shown(local)
+    assert receipt.certain, receipt.why
+
+
+# Every key of [memory] changes something
+
+
+async def test_memory_that_is_not_enabled_is_not_there(tmp_path: Path) -> None:
+    local = ScriptedEngine("ok")
+    config = lexical(enabled=False)
+    async with open_scripted(tmp_path, local=local, config=config) as runtime:
+        assert runtime.memory is None
+        assert "memory.enabled" in runtime.memory_off
+        await runtime.session("one").ask(DOG, policy="local")
+        reply = await runtime.session("two").ask(ASK, policy="local")
+    assert reply.trace.recall is None
+    assert DOG not in shown(local)
+
+
+async def test_a_share_of_nothing_shows_nothing(tmp_path: Path) -> None:
+    local = ScriptedEngine("ok")
+    async with open_scripted(tmp_path, local=local, config=lexical(share=0.0)) as runtime:
+        await runtime.session("one").ask(DOG, policy="local")
+        reply = await runtime.session("two").ask(ASK, policy="local")
+    assert DOG not in shown(local)
+    assert reply.trace.recall is None
+
+
+async def test_a_larger_share_shows_more(tmp_path: Path) -> None:
+    numbers = []
+    for share in (0.1, 0.6):
+        local = ScriptedEngine("ok")
+        tracks = {"tracks": {"local": {"window": 1500, "reply_reserve": 200}}}
+        config = {**lexical(share=share), **tracks}
+        folder = tmp_path / str(share)
+        async with open_scripted(folder, local=local, config=config) as runtime:
+            for number in range(40):
+                await runtime.session(f"s{number}").ask(
+                    f"Note {number}: the dog slept for {number} hours on the old red sofa.",
+                    policy="local",
+                )
+            reply = await runtime.session("last").ask("How long did the dog sleep?", policy="local")
+        context = reply.trace.context["local"]
+        numbers.append(len(context["memories"]))
+        assert context["memory_tokens"] <= share * context["budget"]
+    assert 0 < numbers[0] < numbers[1]
+
+
+async def test_a_session_scope_keeps_to_the_session(tmp_path: Path) -> None:
+    local = ScriptedEngine("ok")
+    async with open_scripted(tmp_path, local=local, config=lexical(scope="session")) as runtime:
+        await runtime.session("one").ask(DOG, policy="local")
+        reply = await runtime.session("two").ask(ASK, policy="local")
+    assert reply.trace.recall is not None
+    assert DOG not in shown(local)
+
+
+@pytest.mark.parametrize("key", ["embedder", "index"])
+async def test_a_part_that_nothing_brings_is_an_error_that_names_it(
+    tmp_path: Path, key: str
+) -> None:
+    config = {"memory": {"embedder": "hash", key: "nonesuch"}}
+    with pytest.raises(UnknownName, match="nonesuch"):
+        async with open_scripted(
+            tmp_path, local=ScriptedEngine("ok"), config=config, plugins=[hash_plugin()]
+        ):
+            pass
+
+
+async def test_options_that_do_not_fit_are_an_error_that_lists_them(tmp_path: Path) -> None:
+    config = {"memory": {"embedder": "hash", "embedder_options": {"size": 3}}}
+    with pytest.raises(ConfigError, match=r"memory\.embedder_options.*size.*dimension"):
+        async with open_scripted(
+            tmp_path, local=ScriptedEngine("ok"), config=config, plugins=[hash_plugin()]
+        ):
+            pass
+
+
+async def test_options_reach_the_embedder(tmp_path: Path) -> None:
+    config = {
+        "memory": {"embedder": "hash", "embedder_options": {"dimension": 32}, "index": "none"}
+    }
+    async with open_scripted(
+        tmp_path, local=ScriptedEngine("ok"), config=config, plugins=[hash_plugin()]
+    ) as runtime:
+        assert runtime.memory is not None
+        assert runtime.memory.dense is not None
+        assert runtime.memory.dense.embedder.dimension == 32
+
+
+async def test_auto_takes_the_embedder_with_the_highest_rank(tmp_path: Path) -> None:
+    low, high = HashEmbedder(name="low"), HashEmbedder(name="high")
+    plugins = [hash_plugin(low, rank=1_000), hash_plugin(high, rank=2_000)]
+    plugins[0].name = "low"
+    config = {"memory": {"index": "none"}}
+    async with open_scripted(
+        tmp_path, local=ScriptedEngine("ok"), config=config, plugins=plugins
+    ) as runtime:
+        assert runtime.memory is not None
+        assert runtime.memory.dense is not None
+        assert runtime.memory.dense.embedder is high
+
+
+def test_a_share_above_everything_is_an_error() -> None:
+    with pytest.raises(ConfigError, match=r"memory\.share"):
+        load({"memory": {"share": 1.5}})
