@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, str] = {
     "route": "Fit the router and ask it why.",
     "gate": "Fit the gate that judges finished answers.",
     "templates": "List, show, render, make and check prompt templates.",
+    "memory": "Search what is remembered, add to it, carry it along, forget.",
     "spend": "Show what was spent: today, and by user, session and track.",
     "config": "Show, check and explain the configuration.",
     "doctor": "See what works on this machine, what is missing, and the command that mends it.",

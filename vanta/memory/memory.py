@@ -167,7 +167,7 @@ class Memory:
         self.nudge()
         return replaced
 
-    async def settle(self, scope: Scope, progress: Callable[[int, int], None] | None = None) -> str:
+    async def ready(self, scope: Scope, progress: Callable[[int, int], None] | None = None) -> str:
         """Wait until meaning takes its full part for a scope: the embedder loaded, every text
         embedded, the index in step. Returns what cannot be had, and why; "" if all is there.
         progress: as for `reindex`."""

@@ -1,0 +1,158 @@
+"""Memory on the terminal: items, scores, receipts.
+
+Invariant: a text is shown without what would steer a terminal, and never taken for markup; times
+are those of this machine.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.padding import Padding
+from rich.text import Text
+
+from vanta.cli import output, tables
+
+if TYPE_CHECKING:
+    from vanta.memory.forgetting import Receipt, Removed
+    from vanta.memory.items import MemoryItem, Recalled, Recollection
+
+MOST_SHOWN = 600
+"""Characters of a text that a search shows; `--json` has all."""
+
+
+def clock(at: float) -> str:
+    """A moment as a person reads it: `Tue 2026-11-17 14:03`."""
+    try:
+        return f"{dt.datetime.fromtimestamp(at):%a %Y-%m-%d %H:%M}"
+    except (OverflowError, ValueError, OSError):
+        return f"{at:g} s"
+
+
+def who(item: MemoryItem) -> str:
+    """Who said it, or what it is."""
+    told = output.harmless(item.role or item.kind)
+    return f"{told} (private)" if item.private else told
+
+
+def where(item: MemoryItem) -> str:
+    """Where it comes from: a place in a document, or a conversation."""
+    return output.harmless(item.source or item.session)
+
+
+def one_line(text: str, width: int) -> str:
+    """A text as one line of at most `width` characters."""
+    plain = " ".join(output.harmless(text[: 8 * width]).split())
+    return plain if len(plain) <= width else plain[: width - 1].rstrip() + "…"
+
+
+def show_found(found: Sequence[Recalled]) -> None:
+    """What was recalled, best first: a line that says what it is, under it the text."""
+    console = output.stdout()
+    for recalled in found:
+        item = recalled.item
+        head = Text(f"{recalled.score:.2f}", "bold cyan")
+        head.append(f"  {clock(item.said_at)}  {who(item)}", "none")
+        if place := where(item):
+            head.append(f"  {place}", "green")
+        head.append(f"  #{item.id}", "dim")
+        console.print(head, soft_wrap=True)
+        text = textwrap.shorten(output.harmless(item.text), MOST_SHOWN, placeholder=" …")
+        meant = "; ".join(f"{said} = {date}" for said, date in item.dates.items())
+        console.print(Padding(Text(text), (0, 0, 0, 6)))
+        if meant:
+            console.print(Padding(Text(output.harmless(meant), "dim"), (0, 0, 0, 6)))
+
+
+def show_scores(found: Sequence[Recalled]) -> None:
+    """What was recalled with each part of its score in a column; the parts add up to it."""
+    names = list(dict.fromkeys(name for recalled in found for name in recalled.parts))
+    rows: list[list[str | Text]] = []
+    for recalled in found:
+        item = recalled.item
+        parts = [f"{recalled.parts[name]:.3f}" if name in recalled.parts else "-" for name in names]
+        about = f"{who(item)}, {clock(item.said_at)}" + (
+            f", {place}" if (place := where(item)) else ""
+        )
+        text = Text(one_line(item.text, 160)).append(f"\n{about}", "dim")
+        rows.append([str(item.id), Text(f"{recalled.score:.3f}", "bold"), *parts, text])
+    tables.show((">id", ">score", *(f">{name}" for name in names), "text"), rows)
+
+
+def participants(recollection: Recollection) -> str:
+    """Who took part in a recall, and who did not."""
+    by = (
+        f"words and meaning (embedder {recollection.embedder}" if recollection.embedder else "words"
+    )
+    if recollection.embedder:
+        by += f", index {recollection.index or 'none'})"
+    else:
+        by += " alone"
+    why = f"; {recollection.skipped}" if recollection.skipped else ""
+    return f"found by {by} in {recollection.took_s * 1000:.0f} ms{why}"
+
+
+def show_items(items: Iterable[MemoryItem]) -> None:
+    """Items in a table, a line each."""
+    width = max(30, output.stdout().width - 70)
+    tables.show(
+        (">id", "when", "who", "where", "text"),
+        [
+            (
+                str(item.id),
+                clock(item.said_at)[4:],
+                who(item),
+                one_line(where(item), 24),
+                one_line(item.text, width),
+            )
+            for item in items
+        ],
+    )
+
+
+def show_stats(figures: Mapping[str, Any]) -> None:
+    """What memory holds, and who takes part."""
+    first, last = figures["first_said_at"], figures["last_said_at"]
+    kinds = ", ".join(f"{count} {kind}s" for kind, count in figures["kinds"].items())
+    rows = [
+        ("items", f"{figures['items']}" + (f": {kinds}" if kinds else "")),
+        ("of them private", str(figures["private"] or 0)),
+        ("users, sessions", f"{figures['users']}, {figures['sessions']}"),
+    ]
+    if first is not None:
+        rows.append(("said from, to", f"{clock(first)} to {clock(last)}"))
+    rows.append(("embedder", figures["embedder"] or "none: words alone decide"))
+    rows.append(("index", figures["index"] or "none"))
+    rows += [(f"vectors of {name}", str(count)) for name, count in figures["vectors"].items()]
+    rows.append(("waiting for a vector", str(figures["waiting_for_a_vector"])))
+    rows.append(("waiting for the index", str(figures["waiting_for_the_index"])))
+    if figures["trouble"]:
+        rows.append(("note", output.harmless(str(figures["trouble"]))))
+    tables.show(("", ""), rows)
+
+
+def counted(removed: Removed) -> str:
+    """What goes, in words."""
+    told = [_many(removed.items, "item"), _many(removed.vectors, "vector")]
+    if removed.messages:
+        told.insert(1, _many(removed.messages, "message"))
+    of = f" of {_many(removed.sessions, 'session')}" if removed.sessions else ""
+    return ", ".join(told) + of
+
+
+def show_receipt(receipt: Receipt, typed: int) -> None:
+    """What was forgotten, and whether every byte of it is gone. typed: lines of the chat's
+    history."""
+    lines = f", {_many(typed, 'typed line')}" if typed else ""
+    tables.line(f"forgotten: {counted(receipt.removed)}{lines}, in {receipt.took_s:.2f} s")
+    if receipt.certain:
+        tables.line(Text("no byte of it is left in any file of vanta's", "green"))
+    else:
+        tables.line(Text(f"bytes of it may be left: {receipt.why}", "red"))
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
