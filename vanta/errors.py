@@ -7,7 +7,8 @@
     │   ├── UnknownName         a track, policy, engine, template, model... that does not exist
     │   ├── PluginError         a plugin that could not be loaded, or two with one name
     │   ├── TemplateError       a prompt template that is broken or lacks a variable
-    │   └── ScriptError         a script that does not fit the format
+    │   ├── ScriptError         a script that does not fit the format
+    │   └── UnreadableDocument  a file that cannot be read into memory
     └── RunError                what was asked was right; running it failed
         ├── EngineError         one engine failed, normalised to an `ErrorKind`
         ├── BudgetExceeded      money that a cap does not allow to be spent
@@ -79,6 +80,10 @@ class TemplateError(UsageError):
 
 class ScriptError(UsageError):
     """A script does not fit the format; the message has file, line and column."""
+
+
+class UnreadableDocument(UsageError):  # noqa: N818 - a file that is none is the error
+    """A file that cannot be taken into memory: the message names it and the next step."""
 
 
 class RunError(VantaError):

@@ -1,0 +1,378 @@
+"""Documents: read as what they are, refused in words that help, cut where their structure is."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import os
+import random
+import sys
+import zlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.memory.pdfs import encrypted, pdf
+from vanta.errors import UnreadableDocument
+from vanta.memory.documents import Block, Document, chunks, read
+from vanta.memory.documents.chunking import LEAST, estimate
+from vanta.memory.documents.html import read_html
+
+HANDBOOK = """---
+title: Handbook
+---
+# Handbook
+
+Welcome.
+
+## Holidays
+
+### Winter
+
+We close on 24 December. Nobody works then.
+
+- skates
+- skis
+
+  and poles
+
+### Summer #
+
+| month | days |
+|-------|------|
+| July  | 10   |
+
+[terms]: https://example.org/terms
+
+Rules
+-----
+
+```python
+# not a heading
+```
+
+<details>
+<summary>More</summary>
+<script>alert("never")</script>
+Call Ada.
+</details>
+"""
+
+PAGE = """<!DOCTYPE html>
+<html><head><title> The
+ house </title><style>p { color: red }</style><script>var a = "<p>never</p>";</script></head>
+<body><!-- never --><h1>House</h1>
+<p>Rooms &amp; <b>doors</b>.<br>Two lines.
+<ul><li>one<ul><li>inner</li></ul><li><p>two</p></ul>
+<h2>Prices</h2><table><tr><th>what<th>price<tr><td>key<td>3 &euro;</table>
+<ol><li>first<li>second</ol>
+<pre>  kept
+    as it is</pre>
+<div>outer <div>inner</div> end</div>
+<template>never</template><svg><text>never</text></svg><noscript>never</noscript>
+<![if !IE]>said<![endif]></body></html>
+"""
+
+
+def written(folder: Path, name: str, content: str | bytes) -> Path:
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def visible(text: str) -> str:
+    """The characters of a text that are no white space."""
+    return "".join(text.split())
+
+
+def test_markdown_is_cut_into_blocks_under_their_headings(tmp_path: Path) -> None:
+    document = read(written(tmp_path, "handbook.md", HANDBOOK))
+    assert document.format == "markdown"
+    found = [(block.kind, block.text.split("\n")[0], block.path) for block in document.blocks]
+    holidays = ("Handbook", "Holidays")
+    assert found == [
+        ("code", "---", ()),
+        ("heading", "# Handbook", ("Handbook",)),
+        ("text", "Welcome.", ("Handbook",)),
+        ("heading", "## Holidays", holidays),
+        ("heading", "### Winter", (*holidays, "Winter")),
+        ("text", "We close on 24 December. Nobody works then.", (*holidays, "Winter")),
+        ("list", "- skates", (*holidays, "Winter")),
+        ("heading", "### Summer #", (*holidays, "Summer")),
+        ("table", "| month | days |", (*holidays, "Summer")),
+        ("text", "[terms]: https://example.org/terms", (*holidays, "Summer")),
+        ("heading", "Rules", ("Handbook", "Rules")),
+        ("code", "```python", ("Handbook", "Rules")),
+        ("text", "More", ("Handbook", "Rules")),
+        ("text", "Call Ada.", ("Handbook", "Rules")),
+    ]
+
+
+def test_html_gives_what_a_reader_sees(tmp_path: Path) -> None:
+    document = read(written(tmp_path, "house.html", PAGE))
+    assert (document.format, document.title) == ("html", "The house")
+    assert [(block.kind, block.text) for block in document.blocks] == [
+        ("heading", "House"),
+        ("text", "Rooms & doors.\nTwo lines."),
+        ("list", "- one\n- inner\n- two"),
+        ("heading", "Prices"),
+        ("table", "what | price\nkey | 3 \N{EURO SIGN}"),
+        ("list", "1. first\n2. second"),
+        ("code", "  kept\n    as it is"),
+        ("text", "outer"),
+        ("text", "inner"),
+        ("text", "end"),
+        ("text", "said"),
+    ]
+    assert document.blocks[-1].path == ("House", "Prices")
+
+
+def test_a_pdf_is_read_page_by_page(tmp_path: Path) -> None:
+    content = pdf(["Annual report\nAll is well.", "", "The end."])
+    document = read(written(tmp_path, "report.pdf", content))
+    assert document.format == "pdf"
+    assert [(block.text, block.page) for block in document.blocks] == [
+        ("Annual report\nAll is well.", 1),
+        ("The end.", 3),
+    ]
+    assert document.notes == ("1 of its pages have no text",)
+    assert chunks(document)[0].source == "report.pdf, pages 1-3"
+    long = read(written(tmp_path, "long.pdf", pdf(["a word " * 60, "more words " * 50])))
+    assert [chunk.source for chunk in chunks(long, 150)] == ["long.pdf, page 1", "long.pdf, page 2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "found"),
+    [
+        ("a.txt", pdf(["a page"]), "pdf"),
+        ("a.md", PAGE.encode(), "html"),
+        ("a.pdf", b"only text", "text"),
+        ("a.html", b"no tag, 1 < 2", "text"),
+        ("a.html", b"a <p>fragment", "html"),
+        ("a.txt", b"<?xml version='1.0'?>\n<!-- x -->\n<html><p>x", "html"),
+        ("A.MD", b"# x", "markdown"),
+        ("a", b"# x", "text"),
+        ("a.txt", b"rubbish before\n" + pdf(["a page"]), "pdf"),
+    ],
+)
+def test_the_content_decides_where_the_suffix_lies(
+    tmp_path: Path, name: str, content: bytes, found: str
+) -> None:
+    assert read(written(tmp_path, name, content)).format == found
+
+
+@pytest.mark.parametrize(
+    ("encoding", "noted"),
+    [
+        ("utf-8", ""),
+        ("utf-8-sig", ""),
+        ("utf-16", ""),
+        ("utf-32", ""),
+        ("utf-16-le", "UTF-16"),
+        ("utf-16-be", "UTF-16"),
+        ("cp1252", "Latin-1 (Windows-1252)"),
+    ],
+)
+def test_an_encoding_is_found_and_a_guess_is_noted(
+    tmp_path: Path, encoding: str, noted: str
+) -> None:
+    text = "Gr\u00fc\u00dfe an alle, die das hier lesen k\u00f6nnen"
+    document = read(written(tmp_path, "a.txt", text.encode(encoding)))
+    assert document.blocks[0].text == text
+    assert [noted in note for note in document.notes] == ([True] if noted else [])
+
+
+def test_bytes_that_no_windows_letter_has_are_latin_1(tmp_path: Path) -> None:
+    document = read(written(tmp_path, "a.txt", b"caf\xe9 \x81"))
+    assert document.blocks[0].text == "caf\u00e9 \x81"
+    assert document.notes == ("it is not UTF-8 and was read as Latin-1",)
+
+
+def test_a_web_page_may_name_its_encoding_but_only_one_that_pages_are_written_in(
+    tmp_path: Path,
+) -> None:
+    russian = '<html><meta charset="koi8-r"><p>\u043c\u0438\u0440'.encode("koi8-r")
+    assert read(written(tmp_path, "a.html", russian)).blocks[0].text == "\u043c\u0438\u0440"
+    odd = b'<html><meta charset="unicode_escape"><p>\\x41\xe9'
+    assert read(written(tmp_path, "b.html", odd)).blocks[0].text == "\\x41\u00e9"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.docx", b"PK\x03\x04rest", "is a ZIP or Office file. Save it as PDF"),
+        ("a.png", b"\x89PNG\r\n", "is an image. Run text recognition"),
+        ("a.txt", b"one\0two", "has NUL bytes, so it is no text"),
+        ("a.txt", codecs.BOM_UTF16_LE + b"a", "begins as UTF-16 and goes on as something else"),
+        ("a.txt", b"  \n ", "has no text"),
+        ("a.html", b"<script>only()</script>", "has no text"),
+        ("a.pdf", pdf(["", ""]), "has no text on any of its 2 pages. It is a scan"),
+        ("a.pdf", pdf(["x"])[:300], "is a broken PDF"),
+        ("a.pdf", b"%PDF-1.7 and nothing more", "is a broken PDF"),
+        ("a.pdf", encrypted(["x"], "secret"), "is encrypted. Save it without a password"),
+        ("a.txt", b"x" * 16_000_001, "is too large: 16000001 bytes"),
+        ("a.txt", b"x" * 4_000_001, "is too large: 4000001 characters"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_its_name_and_the_next_step(
+    tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
+    with pytest.raises(UnreadableDocument) as caught:
+        read(written(tmp_path, name, content))
+    assert str(caught.value).startswith(repr(name))
+    assert said in str(caught.value)
+
+
+def test_a_pdf_that_is_locked_for_changes_only_is_read(tmp_path: Path) -> None:
+    document = read(written(tmp_path, "a.pdf", encrypted(["open to all"], "")))
+    assert document.blocks[0].text == "open to all"
+
+
+def test_what_is_no_regular_file_is_never_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.txt")
+    for name, why in (("pipe.txt", "no regular file"), (".", "no regular"), ("no.txt", "no such")):
+        with pytest.raises(UnreadableDocument, match=why):
+            read(tmp_path / name)
+
+
+def test_a_page_that_unfolds_without_end_is_refused(tmp_path: Path) -> None:
+    bomb = zlib.compress(b"(a) Tj " * 20_000_000, 9)
+    path = written(tmp_path, "bomb.pdf", pdf(["x"], streams=[bomb]))
+    assert path.stat().st_size < 1_000_000
+    with pytest.raises(UnreadableDocument, match=r"'bomb.pdf' is a broken PDF \(LimitReached"):
+        read(path)
+
+
+def test_a_missing_library_is_named_with_the_extra_that_brings_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pypdf", None)
+    with pytest.raises(UnreadableDocument, match=r"pip install 'vanta\[documents\]'"):
+        read(written(tmp_path, "a.pdf", pdf(["x"])))
+    monkeypatch.setitem(sys.modules, "markdown_it", None)
+    with pytest.raises(UnreadableDocument, match=r"pip install 'vanta\[documents\]'"):
+        read(written(tmp_path, "a.md", "# x"))
+
+
+BROKEN = st.lists(
+    st.sampled_from(
+        [
+            *("<p>", "</p>", "<ul>", "</ul>", "<li>", "<table>", "<tr>", "<td>", "</table>"),
+            *("<pre>", "<h1>", "</h2>", "<!--", "-->", "<![CDATA[", "]]>", "<![if x]>", "<!"),
+            *("<?", "&amp;", "<svg>", "</svg>", "<math/>", "&#0;", "&#x110000;", "<a b='"),
+            *(">", "<", "</", "\0word"),
+        ]
+    )
+    | st.text(max_size=4),
+    max_size=30,
+).map("".join)
+
+
+@given(BROKEN)
+def test_no_html_is_too_broken(text: str) -> None:
+    for block in read_html(text)[0]:
+        assert block.text.strip()
+
+
+@pytest.mark.parametrize("begin", ["<script>", "<style>", "<SCRIPT x='>'>", "<style\n>"])
+@pytest.mark.parametrize("end", ["</script>", "</style>", "", "</script ", "</scriptx>"])
+def test_html_never_shows_what_scripts_and_styles_say(begin: str, end: str) -> None:
+    (block,) = read_html(f"<p>before{begin}SECRET{end}")[0]
+    assert block.text == "before"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.randoms(use_true_random=False), st.integers(1, 40))
+def test_no_damage_to_a_pdf_raises_anything_else(
+    tmp_path_factory: pytest.TempPathFactory, rng: random.Random, blows: int
+) -> None:
+    data = bytearray(pdf(["some text", "more\ntext"]))
+    for _ in range(blows):
+        data[rng.randrange(len(data))] = rng.randrange(256)
+    path = tmp_path_factory.mktemp("damaged") / "a.pdf"
+    path.write_bytes(bytes(data))
+    with contextlib.suppress(UnreadableDocument):
+        assert read(path).blocks
+
+
+LINES = st.lists(
+    st.sampled_from(
+        [
+            *("", "", "# A", "## B c", "### D ###", "Under", "---", "===", "- one", "  two"),
+            *("3. three", "| a | b |", "|---|---|", "```", "    code", "> quote", "[x]: y"),
+            *("A sentence that goes on for a while, and some. Another? Yes. " * 3, "x" * 90),
+            *("\u4f60\u597d\u3002\u4e16\u754c\uff01" * 9, "***", "1) item", "a | b"),
+            *("Said so. And so!", "# C#", "\t- deep", "* * *", "    "),
+        ]
+    )
+    | st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="<"), max_size=9),
+    max_size=40,
+).map("\n".join)
+
+
+@given(LINES, st.sampled_from(["a.md", "a.txt"]), st.integers(LEAST, 90))
+def test_chunks_hold_every_character_once_and_none_is_too_long(
+    tmp_path_factory: pytest.TempPathFactory, text: str, name: str, most: int
+) -> None:
+    path = tmp_path_factory.mktemp("any") / name
+    path.write_text(text, "utf-8", newline="")
+    if not text.strip("\ufeff").strip():
+        return
+    document = read(path)
+    cut = chunks(document, most)
+    assert visible("".join(chunk.text for chunk in cut)) == visible(text.removeprefix("\ufeff"))
+    assert [chunk.position for chunk in cut] == list(range(len(cut)))
+    for chunk in cut:
+        assert chunk.text.strip()
+        assert estimate(chunk.text) <= most
+        assert chunk.source.startswith(name)
+
+
+def test_a_chunk_says_where_it_stands_and_begins_with_its_heading(tmp_path: Path) -> None:
+    cut = chunks(read(written(tmp_path, "handbook.md", HANDBOOK)), 30)
+    winter = next(chunk for chunk in cut if "24 December" in chunk.text)
+    assert winter.source == "handbook.md, Handbook > Holidays > Winter"
+    assert winter.text.startswith("## Holidays\n\n### Winter\n\nWe close on 24 December.")
+
+
+def test_small_neighbours_are_put_together_under_the_heading_they_share() -> None:
+    blocks = [
+        part
+        for letter in "abc"
+        for part in (
+            Block("heading", f"## {letter}", ("Top", letter)),
+            Block("text", f"About {letter}.", ("Top", letter)),
+        )
+    ]
+    (together,) = chunks(Document("x.md", "markdown", tuple(blocks)), 100)
+    assert together.source == "x.md, Top"
+    apart = chunks(Document("x.md", "markdown", tuple(blocks)), LEAST)
+    assert len(apart) > 1
+
+
+def test_long_blocks_are_parted_by_their_kind() -> None:
+    items = "\n".join(f"- item number {number} is here. Yes." for number in range(12))
+    prose = " ".join(f"Sentence number {number} is here." for number in range(12))
+    blocks = (Block("list", items), Block("text", prose))
+    cut = chunks(Document("x.md", "markdown", blocks), 40)
+    lists = [chunk.text for chunk in cut if chunk.text.startswith("- ")]
+    assert all(text.splitlines()[-1].endswith("Yes.") for text in lists)
+    assert all(chunk.text.endswith((".", "Yes.")) for chunk in cut)
+    assert len(cut) > 4
+
+
+def test_a_list_that_fits_is_kept_whole() -> None:
+    items = "\n".join(f"- item {number}" for number in range(8))
+    blocks = (Block("text", "A paragraph before it. " * 6), Block("list", items))
+    cut = chunks(Document("x.md", "markdown", blocks), 45)
+    assert [items in chunk.text for chunk in cut] == [False, True]
+
+
+def test_another_counter_can_be_given_and_too_little_room_is_refused() -> None:
+    document = Document("x.txt", "text", (Block("text", "one two three. " * 20),))
+    cut = chunks(document, 16, count=lambda text: len(text.split()))
+    assert {len(chunk.text.split()) for chunk in cut} == {15}
+    with pytest.raises(ValueError, match="at least 16"):
+        chunks(document, 8)
