@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from vanta.memory.items import Kind
 from vanta.memory.truth import NewItem, add_one, digest_of, hold
 
 if TYPE_CHECKING:
@@ -28,14 +29,20 @@ class Replaced:
     vectors: int = 0
 
 
-def replace(connection: sa.Connection, user: str, tag: str, items: Sequence[NewItem]) -> Replaced:
-    """Put a user's `items`, which all have `tag`, in the place of all documents that have it.
+def replace(
+    connection: sa.Connection,
+    user: str,
+    tag: str,
+    items: Sequence[NewItem],
+    kind: Kind = "document",
+) -> Replaced:
+    """Put a user's `items`, which all have `tag`, in the place of all of that kind that have it.
 
     They stay together and in order: if anything differs, all are stored anew; a text that was there
     keeps its vector.
     """
     hold(connection)
-    before = _tagged(connection, user, tag)
+    before = _tagged(connection, user, tag, kind)
     if [_content(row) for row in before] == [_content_of(item) for item in items]:
         return Replaced(unchanged=len(before))
     owners = {row.text: row.id for row in before}
@@ -62,11 +69,11 @@ def add_missing(
     return added
 
 
-def _tagged(connection: sa.Connection, user: str, tag: str) -> Sequence[Any]:
+def _tagged(connection: sa.Connection, user: str, tag: str, kind: Kind) -> Sequence[Any]:
     return connection.exec_driver_sql(
-        "SELECT id, text, source, private, tags FROM memories m WHERE user = ? AND kind = "
-        "'document' AND EXISTS (SELECT 1 FROM json_each(m.tags) WHERE value = ?) ORDER BY id",
-        (user, tag),
+        "SELECT id, text, source, private, tags FROM memories m WHERE user = ? AND kind = ? "
+        "AND EXISTS (SELECT 1 FROM json_each(m.tags) WHERE value = ?) ORDER BY id",
+        (user, kind, tag),
     ).all()
 
 

@@ -1,8 +1,9 @@
 """Forgetting: what goes, in one transaction; the files are cleaned by whoever calls.
 
 What was said goes with its whole exchange, since a reply repeats its question; facts and summaries
-made of it go, too. Invariant: after the transaction no query finds any of it; `VACUUM` and a fresh
-full-text index (see `Memory.forget`) then leave no byte of it in the files.
+made of it go, too. A fact that is named itself goes alone. Invariant: after the transaction no
+query finds any of it; `VACUUM` and a fresh full-text index (see `Memory.forget`) then leave no byte
+of it in the files.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ def _choose(connection: sa.Connection, selection: Selection) -> None:
     )
     connection.exec_driver_sql(
         "INSERT OR IGNORE INTO temp.gone_turns SELECT turn_id FROM memories m "
-        "JOIN temp.gone g ON g.id = m.id WHERE m.turn_id <> ''"
+        "JOIN temp.gone g ON g.id = m.id WHERE m.turn_id <> '' AND m.kind = 'message'"
     )
     connection.exec_driver_sql(
         "INSERT OR IGNORE INTO temp.gone SELECT id FROM memories "

@@ -28,7 +28,7 @@ from vanta.memory.database import Database
 from vanta.memory.dense import Dense, Near
 from vanta.memory.forgetting import Foreseen, Receipt, Selection
 from vanta.memory.index import VectorIndex
-from vanta.memory.items import Filters, MemoryItem, Recalled, Recollection, Scope
+from vanta.memory.items import Filters, Kind, MemoryItem, Recalled, Recollection, Scope
 from vanta.memory.truth import NewItem
 
 NEAREST = 100
@@ -159,13 +159,20 @@ class Memory:
         self.nudge()
         return added
 
-    async def replace(self, user: str, tag: str, items: Sequence[NewItem]) -> Replaced:
-        """Remember a user's documents, which all have `tag`, in place of those that have it so
-        far."""
-        bring = partial(bringing.replace, user=user, tag=tag, items=items)
+    async def replace(
+        self, user: str, tag: str, items: Sequence[NewItem], kind: Kind = "document"
+    ) -> Replaced:
+        """Remember a user's items of a kind, which all have `tag`, in place of those that have it
+        so far."""
+        bring = partial(bringing.replace, user=user, tag=tag, items=items, kind=kind)
         replaced = await self._database.transact(bring)
         self.nudge()
         return replaced
+
+    async def retag(self, user: str, identity: int, tags: Sequence[str]) -> None:
+        """Give an item of a user other tags."""
+        retag = partial(truth.retag, user=user, identity=identity, tags=tags)
+        await self._database.transact(retag)
 
     async def ready(self, scope: Scope, progress: Callable[[int, int], None] | None = None) -> str:
         """Wait until meaning takes its full part for a scope: the embedder loaded, every text
@@ -207,6 +214,13 @@ class Memory:
         """Items of a scope with an id above `after_id`, the earliest first."""
         await self._catch_up()
         read = partial(truth.recent, scope=scope, filters=filters, after_id=after_id, limit=limit)
+        return await self._database.read(read)
+
+    async def arrivals(self, after_id: int, limit: int = PAGE) -> list[MemoryItem]:
+        """Items of everybody with an id above `after_id`, private ones too, the earliest first: for
+        companions, which answer to nobody."""
+        await self._catch_up()
+        read = partial(truth.everything, user=None, after_id=after_id, limit=limit)
         return await self._database.read(read)
 
     async def export(self, user: str | None = None) -> AsyncIterator[MemoryItem]:

@@ -11,6 +11,9 @@ from collections.abc import Iterable
 
 from vanta.memory.items import MemoryItem
 
+SUPERSEDED = "superseded"
+"""The tag of a fact that a later one contradicts; it stays, since it was true once."""
+
 
 def day(item: MemoryItem) -> str:
     """The day it was said on, in UTC: `2026-11-17`."""
@@ -25,6 +28,8 @@ def header(day: str) -> str:
 def line(item: MemoryItem) -> str:
     """An item as one line: who said it or where it stands, the text, what its dates meant."""
     who = item.role or item.source or item.kind
+    if SUPERSEDED in item.tags:
+        who = f"{who} (no longer so)"
     text = " ".join(item.text.split())
     meant = "; ".join(f"{said} = {date}" for said, date in item.dates.items())
     return f"{who}: {text} ({meant})" if meant else f"{who}: {text}"

@@ -142,6 +142,14 @@ def everything(
     return [to_item(row) for row in rows]
 
 
+def retag(connection: sa.Connection, user: str, identity: int, tags: Sequence[str]) -> None:
+    """Give an item of a user other tags."""
+    connection.exec_driver_sql(
+        "UPDATE memories SET tags = ? WHERE id = ? AND user = ?",
+        (json.dumps(list(tags)), identity, user),
+    )
+
+
 def conditions(scope: Scope, filters: Filters) -> tuple[str, tuple[Any, ...]]:
     """A scope and filters as a condition on `memories m`, and the values of its parameters."""
     told: list[tuple[str, tuple[Any, ...]]] = [("m.user = ?", (scope.user,))]
