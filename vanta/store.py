@@ -266,7 +266,7 @@ def sqlite_url(folder: Path) -> str:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".writable"
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # another process may be opening it, too
     except OSError as error:
         raise StoreError(
             f"the data directory {str(folder)!r} cannot be written: {error.strerror}. "

@@ -64,6 +64,9 @@ class Filters:
     tags: tuple[str, ...] = ()
 
 
+EVERYTHING = Filters()
+
+
 @dataclass(frozen=True, slots=True)
 class Recalled:
     """An item with its score, higher is better, and what the score is made of: the parts add up to

@@ -13,7 +13,6 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,14 +27,14 @@ from vanta.memory.database import Database
 from vanta.memory.dense import Dense, Near
 from vanta.memory.forgetting import Foreseen, Receipt, Selection
 from vanta.memory.index import VectorIndex
-from vanta.memory.items import Filters, Kind, MemoryItem, Recalled, Recollection, Scope
+from vanta.memory.items import EVERYTHING, Filters, Kind, MemoryItem, Recalled, Recollection, Scope
+from vanta.memory.pending import PendingRecall, Question
 from vanta.memory.truth import NewItem
+
+__all__ = ["Memory", "PendingRecall", "Question"]
 
 NEAREST = 100
 """Neighbours that the index is asked for."""
-
-FOUND = 200
-"""Items that a recall returns at the most; the context takes what its budget has room for."""
 
 PATIENCE_S = 30.0
 """Seconds that a recall without a limit of its own may take."""
@@ -44,22 +43,8 @@ FOR_MEANING = 0.7
 """Share of a recall's time that the embedder and the index may take; the rest is for the words."""
 
 PAGE = 500
-EVERYTHING = Filters()
 
 _log = logging.getLogger("vanta.memory")
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What to recall for. session: the conversation that asks, whose summary is recalled with the
-    rest. confidential: the question itself may not leave this machine."""
-
-    text: str
-    scope: Scope
-    filters: Filters = EVERYTHING
-    session: str = ""
-    limit: int = FOUND
-    confidential: bool = False
 
 
 class Memory:
@@ -429,38 +414,3 @@ class Memory:
     async def _load(self, dense: Dense) -> None:
         if not dense.loaded:
             await dense.load()
-
-
-class PendingRecall:
-    """A recall that runs; `get` waits for it, until its time is up. scope: cancel it where nobody
-    needs the result any more."""
-
-    def __init__(self, patience_s: float) -> None:
-        self.scope = anyio.CancelScope()
-        self._began_at = anyio.current_time()
-        self._patience_s = patience_s
-        self._done = anyio.Event()
-        self._result: Recollection | None = None
-
-    def until(self, share: float) -> float:
-        """The moment at which `share` of its time is over, on anyio's clock."""
-        return self._began_at + share * self._patience_s
-
-    def settle(self, result: Recollection) -> None:
-        """The result is there; too late if somebody went on without it."""
-        if self._result is None:
-            self._result = result
-            self._done.set()
-
-    async def get(self) -> Recollection:
-        """The result, the same for everyone who asks; empty, with the reason, if it came late."""
-        with anyio.move_on_at(self.until(1.0)):
-            await self._done.wait()
-        self.settle(
-            Recollection(
-                took_s=self._patience_s,
-                skipped=f"recall took longer than {self._patience_s:g} s",
-            )
-        )
-        assert self._result is not None  # noqa: S101 - settled just above
-        return self._result
