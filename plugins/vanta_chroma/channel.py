@@ -77,6 +77,11 @@ class Channel:
         return channel
 
     @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
+    @property
     def usable(self) -> bool:
         """Whether the process can still be asked."""
         return self._why is None and self._process.returncode is None

@@ -42,6 +42,11 @@ class ChromaIndex(VectorIndex):
         self._words = ""
         self._closed = False
 
+    @property
+    def pid(self) -> int | None:
+        """The number of the process that runs Chroma; None while there is none."""
+        return None if self._channel is None else self._channel.pid
+
     async def load(self) -> None:
         """Start the process and let it load Chroma and own the folder."""
         await self._ask(None, {"op": "load"})

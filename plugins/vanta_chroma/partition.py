@@ -20,9 +20,9 @@ BATCH = 100
 NAME = "vectors"
 GRAPH = {
     "space": "cosine",
-    "max_neighbors": 24,
+    "max_neighbors": 16,
     "ef_construction": 100,
-    "ef_search": 300,
+    "ef_search": 400,
     "sync_threshold": 1000,
 }
 """How Chroma's graph is made and searched; benchmarks/memory_index.py measured what it costs."""

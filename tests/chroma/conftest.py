@@ -1,0 +1,84 @@
+"""Indexes in a folder of the test, a real server, and no proxy between."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from vanta.memory.index import IndexContext
+from vanta_chroma.index import ChromaIndex
+from vanta_chroma.options import ChromaOptions
+
+OpenChroma = Callable[..., ChromaIndex]
+
+
+@pytest.fixture(autouse=True)
+def _no_ambient_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the vectors are; it does not exist yet."""
+    return tmp_path / "index"
+
+
+@pytest.fixture
+def open_index(folder: Path) -> OpenChroma:
+    """Opens an index on `folder`, with options if need be."""
+    return lambda **options: ChromaIndex(ChromaOptions(**options), IndexContext(folder))
+
+
+@pytest.fixture(scope="session")
+def running_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`chroma run`, for all tests."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    folder = tmp_path_factory.mktemp("server")
+    command = [Path(sys.executable).with_name("chroma"), "run", "--path", folder]
+    with subprocess.Popen(
+        [*command, "--host", "127.0.0.1", "--port", str(port)],
+        env={**os.environ, "ANONYMIZED_TELEMETRY": "False"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        _wait_for(port)
+        yield f"http://127.0.0.1:{port}"
+        process.terminate()
+
+
+@pytest.fixture
+def server(running_server: str) -> str:
+    """The URL of a server without collections."""
+    import chromadb
+    from chromadb.config import Settings
+
+    host = urlsplit(running_server)
+    client = chromadb.HttpClient(
+        host=str(host.hostname), port=host.port or 0, settings=Settings(anonymized_telemetry=False)
+    )
+    for collection in client.list_collections():
+        client.delete_collection(collection.name)
+    return running_server
+
+
+def _wait_for(port: int) -> None:
+    until = time.monotonic() + 60
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            assert time.monotonic() < until, "the server did not start"
+            time.sleep(0.05)
+        else:
+            return
