@@ -1,0 +1,248 @@
+"""How long memory takes: recalls, building its index, forgetting, a cold start, the event loop.
+
+Peers in the same run: SQLite's own full-text search (`ORDER BY bm25() LIMIT 100`) for a recall.
+Invariant: real embedders, the real Chroma, a real store on disk; only vectors in bulk are random.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from vanta.errors import VantaError
+from vanta.memory import lexical
+from vanta.memory.forgetting import Selection
+from vanta.memory.items import Scope
+from vanta.memory.memory import Memory, Question
+from vanta.store import Store
+
+from .memory_home import USER, Corpus, fill, memory_in
+from .report import Figure, median, percentile
+from .settings import Settings
+
+RECALL_MINILM_MS, RECALL_STATIC_MS = 40.0, 10.0
+REBUILD_S, FORGET_S, COLD_S, BLOCKED_MS = 10.0, 2.0, 1.5, 20.0
+_RECORDS, _FORGOTTEN, _INDEXED, _RECALLS = 50_000, 10_000, 500, 300
+_SCOPE = Scope(USER)
+
+
+def figures(settings: Settings) -> list[Figure]:
+    """All of them; one that cannot be taken says why."""
+    quick = settings.quick
+    records = 5_000 if quick else _RECORDS
+    steps: list[Callable[[], Awaitable[list[Figure]]]] = [
+        partial(_recalls, settings, "minilm", RECALL_MINILM_MS, records),
+        partial(_recalls, settings, "static", RECALL_STATIC_MS, records),
+        partial(_forget, settings, 2_000 if quick else _FORGOTTEN),
+        partial(_blocked, settings, 100 if quick else _INDEXED),
+    ]
+    found: list[Figure] = []
+    for step in steps:
+        found += anyio.run(step)
+    return [*found, _cold(settings)]
+
+
+async def _recalls(settings: Settings, name: str, goal_ms: float, records: int) -> list[Figure]:
+    what = f"recall p95 at {records:,} records, {name} and chroma"
+    settings.progress(what, 0, 2)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            async with memory_in(Path(folder), name) as (store, memory):
+                assert memory.dense is not None
+                await memory.dense.load()
+                corpus = Corpus()
+                await fill(store, records, memory.dense.embedder, corpus)
+                settings.progress(what, 1, 2)
+                began = time.perf_counter()
+                trouble = await memory.ready(_SCOPE)
+                built_s = time.perf_counter() - began
+                if trouble:
+                    raise VantaError(trouble)
+                questions = [corpus.text(8) for _ in range(settings.times(_RECALLS, 60))]
+                took = [await _recall(memory, text) for text in questions]
+                peer = [await _words_alone(store, text) for text in questions]
+        except VantaError as error:
+            return [Figure(name=what, value=None, unit="ms", goal=goal_ms, note=str(error))]
+    return [
+        Figure(
+            name=what,
+            value=percentile(took, 0.95),
+            unit="ms",
+            goal=goal_ms,
+            peer="FTS5 alone, bm25, best 100",
+            peer_value=percentile(peer, 0.95),
+            note=f"median {median(took):.1f} ms, the peer's {median(peer):.1f} ms",
+        ),
+        Figure(
+            name=f"building the index anew, {name}, for 10,000 records",
+            value=built_s * 10_000 / records,
+            unit="s",
+            goal=REBUILD_S,
+            note="from vectors in the store; embedding is not in it",
+        ),
+    ]
+
+
+async def _recall(memory: Memory, text: str) -> float:
+    began = time.perf_counter()
+    found = await memory.recall(Question(text, _SCOPE))
+    took = time.perf_counter() - began
+    if found.skipped or found.index != "chroma":
+        raise VantaError(f"the recall was not whole: {found.skipped or found.index}")
+    return 1000 * took
+
+
+async def _words_alone(store: Store, text: str) -> float:
+    def search(connection: Any) -> int:
+        told = " OR ".join(f'"{word}"' for word in lexical.words(text))
+        rows = connection.exec_driver_sql(
+            "SELECT rowid FROM memories_fts WHERE memories_fts MATCH ? "
+            "ORDER BY bm25(memories_fts) LIMIT 100",
+            (told,),
+        )
+        return len(rows.all())
+
+    began = time.perf_counter()
+    await store.read(search)
+    return 1000 * (time.perf_counter() - began)
+
+
+async def _forget(settings: Settings, records: int) -> list[Figure]:
+    what = f"forgetting one record of {records:,}"
+    settings.progress(what, 0, 1)
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        try:
+            async with memory_in(home, "minilm") as (store, memory):
+                assert memory.dense is not None
+                await memory.dense.load()
+                await fill(store, records, memory.dense.embedder, Corpus())
+                (told,) = await memory.add(_secret())
+                await memory.ready(_SCOPE)
+                vector = await store.read(partial(_vector, identity=told))
+                receipt = await memory.forget(Selection(USER, ids=(told,)))
+                left = _bytes_left(home, (b"anzibarquay", vector[:64]))
+        except VantaError as error:
+            return [Figure(name=what, value=None, unit="s", goal=FORGET_S, note=str(error))]
+    return [
+        Figure(name=what, value=receipt.took_s, unit="s", goal=FORGET_S, note=receipt.why),
+        Figure(
+            name="files in which a byte of its text or vector is left",
+            value=float(left),
+            unit="files",
+            goal=0.0,
+        ),
+    ]
+
+
+def _secret() -> list[Any]:
+    from vanta.memory.truth import NewItem
+
+    return [NewItem(USER, "fact", "The treasure lies under the Zanzibarquay oak.", 1.8e9)]
+
+
+def _vector(connection: Any, identity: int) -> bytes:
+    found = connection.exec_driver_sql(
+        "SELECT vector FROM memory_vectors WHERE memory_id = ?", (identity,)
+    )
+    return bytes(found.scalar())
+
+
+def _bytes_left(folder: Path, needles: tuple[bytes, ...]) -> int:
+    files = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+    return sum(any(needle in data for needle in needles) for data in files)
+
+
+async def _blocked(settings: Settings, texts: int) -> list[Figure]:
+    """The longest that the loop did not come round while texts were embedded and indexed."""
+    what = f"event loop, longest pause while {texts} records are indexed"
+    settings.progress(what, 0, 1)
+    gaps: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            async with memory_in(Path(folder), "minilm") as (_store, memory):
+                await memory.add(Corpus().items(8))
+                await memory.ready(_SCOPE)
+                idle = await _gaps_while(gaps_of_idle := [], partial(anyio.sleep, 2.0))
+                await memory.add(Corpus(1).items(texts))
+                took = await _gaps_while(gaps, partial(memory.ready, _SCOPE))
+        except VantaError as error:
+            return [Figure(name=what, value=None, unit="ms", goal=BLOCKED_MS, note=str(error))]
+    return [
+        Figure(
+            name=what,
+            value=1000 * max(gaps),
+            unit="ms",
+            goal=BLOCKED_MS,
+            peer="the same loop, nothing to do",
+            peer_value=1000 * max(gaps_of_idle),
+            note=f"p99 {1000 * (percentile(gaps, 0.99) or 0):.1f} ms over {took:.1f} s "
+            f"({idle:.1f} s idle); the machine's own pauses are in both",
+        )
+    ]
+
+
+async def _gaps_while(gaps: list[float], work: Callable[[], Awaitable[Any]]) -> float:
+    """Append how late each turn of the loop was, while `work` runs; seconds that it took."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_tick, gaps)
+        await anyio.sleep(0.05)
+        began = time.perf_counter()
+        await work()
+        took = time.perf_counter() - began
+        tasks.cancel_scope.cancel()
+    return took
+
+
+async def _tick(gaps: list[float]) -> None:
+    while True:
+        began = time.perf_counter()
+        await anyio.sleep(0.001)
+        gaps.append(time.perf_counter() - began - 0.001)
+
+
+_COLD = """
+import sys, anyio, vanta
+from vanta.testing import ScriptedEngine, scripted_plugin
+engine = ScriptedEngine("ok")
+config = {
+    "policy": "local", "data_dir": sys.argv[1], "memory": {"recall_timeout_s": 5.0},
+    "tracks": {"local": {"engine": "scripted", "model": "m", "private": True, "window": 4096},
+               "api": {"enabled": False}},
+}
+async def main():
+    async with vanta.open(config, plugins=[scripted_plugin(local=engine)]) as runtime:
+        reply = await runtime.session("new", user="ada").ask(sys.argv[2])
+    assert reply.trace.context["local"]["memories"], reply.trace
+anyio.run(main)
+"""
+
+
+def _cold(settings: Settings) -> Figure:
+    """A new process: Python's start, imports, the store, a turn with its memories; and its end."""
+    what = "first packed context from a cold process, 10,000 records"
+    settings.progress(what, 0, 1)
+    corpus = Corpus()
+    with tempfile.TemporaryDirectory() as folder:
+        anyio.run(_filled, Path(folder), corpus)
+        command = [sys.executable, "-c", _COLD, folder, corpus.text(8)]
+        took = []
+        for _ in range(settings.times(5, 3)):
+            began = time.perf_counter()
+            subprocess.run(command, check=True, capture_output=True)
+            took.append(time.perf_counter() - began)
+    note = "the whole process, its end included; words alone, the embedder loads behind"
+    return Figure(name=what, value=median(took), unit="s", goal=COLD_S, note=note)
+
+
+async def _filled(folder: Path, corpus: Corpus) -> None:
+    async with memory_in(folder, None) as (store, _memory):
+        await fill(store, 10_000, None, corpus)
