@@ -55,7 +55,8 @@ class Exists:
 
 
 def act(request):
-    word, _, rest = request.messages[-1].content.partition(" ")
+    said = request.messages[-1].content.rpartition("</notes>\n\n")[2]  # without memories
+    word, _, rest = said.partition(" ")
     match word:
         case "cut":
             return [rest, Fail(ErrorKind.NETWORK)]

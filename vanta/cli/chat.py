@@ -101,8 +101,6 @@ def _converse(talk: Talk) -> None:
             _exchange(talk, prompt.read)
     except EOFError:
         print()
-    finally:
-        prompt.close()
 
 
 def _exchange(talk: Talk, read: Callable[[], str]) -> None:

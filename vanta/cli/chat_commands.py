@@ -45,6 +45,8 @@ def _help(_talk: Talk, _rest: str) -> str:
         "/info          this conversation, its policy and its tracks\n"
         "/track [NAME]  answer with one track alone; /track auto goes back to the policy\n"
         "/stats         what the turns of this chat took and cost\n"
+        "/memory        what was recalled for the last reply\n"
+        "               /memory search WORDS looks for more, /memory forget ID forgets for good\n"
         "/clear         forget this conversation\n"
         "/exit          leave (so does Ctrl-D)\n"
         "Ctrl-C stops a reply. A line that ends in \\ goes on in the next one; pasted lines\n"
@@ -127,6 +129,12 @@ def _tracks(replies: list[Reply]) -> list[str]:
     return list(dict.fromkeys(reply.track for reply in replies))
 
 
+def _memory(talk: Talk, rest: str) -> str:
+    from vanta.cli.chat_memory import obey
+
+    return obey(talk, rest)
+
+
 def _exit(talk: Talk, _rest: str) -> str:
     talk.over = True
     return ""
@@ -142,6 +150,7 @@ COMMANDS: Mapping[str, Command] = {
     "info": _info,
     "track": _track,
     "stats": _stats,
+    "memory": _memory,
     "clear": _clear,
     "exit": _exit,
 }

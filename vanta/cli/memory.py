@@ -212,7 +212,7 @@ def _show(found: Recollection, limit: int, *, explain: bool) -> None:
         show_scores(best)
     else:
         show_found(best)
-    if explain or found.skipped:
+    if explain or (found.skipped and not found.embedder):
         output.say(participants(found))
 
 

@@ -81,6 +81,8 @@ async def _add(
 
 
 def _show(done: Sequence[Added], skipped: str) -> None:
+    from vanta.cli.memory_tables import many
+
     if not done:
         output.say("There is no document in there: text, Markdown, HTML and PDF files are added.")
         return
@@ -93,13 +95,16 @@ def _show(done: Sequence[Added], skipped: str) -> None:
             output.say(f"  {note}")
     added = [one for one in done if not one.error]
     if len(done) > 1:
-        tables.line(f"{len(added)} of {len(done)} files, {sum(one.chunks for one in done)} chunks")
+        chunks = many(sum(one.chunks for one in done), "chunk")
+        tables.line(f"{len(added)} of {many(len(done), 'file')}, {chunks}")
     if added and skipped:
         output.say(f"found by words alone: {skipped}")
 
 
 def _became(one: Added) -> str:
-    chunks = "1 chunk" if one.chunks == 1 else f"{one.chunks} chunks"
+    from vanta.cli.memory_tables import many
+
+    chunks = many(one.chunks, "chunk")
     if one.unchanged:
         return f"{chunks}, as they were"
     return f"{chunks} in place of {one.replaced}" if one.replaced else chunks

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.padding import Padding
@@ -70,16 +70,15 @@ def show_found(found: Sequence[Recalled]) -> None:
 def show_scores(found: Sequence[Recalled]) -> None:
     """What was recalled with each part of its score in a column; the parts add up to it."""
     names = list(dict.fromkeys(name for recalled in found for name in recalled.parts))
+    width = 2 * max(20, output.stdout().width - 14 - sum(2 + max(5, len(name)) for name in names))
     rows: list[list[str | Text]] = []
     for recalled in found:
         item = recalled.item
         parts = [f"{recalled.parts[name]:.3f}" if name in recalled.parts else "-" for name in names]
-        about = f"{who(item)}, {clock(item.said_at)}" + (
-            f", {place}" if (place := where(item)) else ""
-        )
-        text = Text(one_line(item.text, 160)).append(f"\n{about}", "dim")
-        rows.append([str(item.id), Text(f"{recalled.score:.3f}", "bold"), *parts, text])
-    tables.show((">id", ">score", *(f">{name}" for name in names), "text"), rows)
+        about = ", ".join(filter(None, [clock(item.said_at), who(item), where(item)]))
+        text = Text(one_line(item.text, width)).append(f"\n{about}", "dim")
+        rows.append([f"#{item.id}", Text(f"{recalled.score:.3f}", "bold"), *parts, text])
+    tables.show((">", ">score", *(f">{name}" for name in names), ""), rows)
 
 
 def participants(recollection: Recollection) -> str:
@@ -95,30 +94,27 @@ def participants(recollection: Recollection) -> str:
     return f"found by {by} in {recollection.took_s * 1000:.0f} ms{why}"
 
 
-def show_items(items: Iterable[MemoryItem]) -> None:
+def show_items(items: Sequence[MemoryItem]) -> None:
     """Items in a table, a line each."""
-    width = max(30, output.stdout().width - 70)
+    rows = [
+        (f"#{item.id}", clock(item.said_at)[4:], who(item), one_line(where(item), 20))
+        for item in items
+    ]
+    taken = sum(max(len(row[column]) for row in rows) + 2 for column in range(4))
+    width = max(24, output.stdout().width - taken)
+    texts = [one_line(item.text, width) for item in items]
     tables.show(
-        (">id", "when", "who", "where", "text"),
-        [
-            (
-                str(item.id),
-                clock(item.said_at)[4:],
-                who(item),
-                one_line(where(item), 24),
-                one_line(item.text, width),
-            )
-            for item in items
-        ],
+        (">", "when", "who", "where", "what"),
+        [(*row, text) for row, text in zip(rows, texts, strict=True)],
     )
 
 
 def show_stats(figures: Mapping[str, Any]) -> None:
     """What memory holds, and who takes part."""
     first, last = figures["first_said_at"], figures["last_said_at"]
-    kinds = ", ".join(f"{count} {kind}s" for kind, count in figures["kinds"].items())
+    kinds = ", ".join(many(count, kind) for kind, count in figures["kinds"].items())
     rows = [
-        ("items", f"{figures['items']}" + (f": {kinds}" if kinds else "")),
+        ("items", kinds or "none"),
         ("of them private", str(figures["private"] or 0)),
         ("users, sessions", f"{figures['users']}, {figures['sessions']}"),
     ]
@@ -136,23 +132,31 @@ def show_stats(figures: Mapping[str, Any]) -> None:
 
 def counted(removed: Removed) -> str:
     """What goes, in words."""
-    told = [_many(removed.items, "item"), _many(removed.vectors, "vector")]
+    told = [many(removed.items, "item"), many(removed.vectors, "vector")]
     if removed.messages:
-        told.insert(1, _many(removed.messages, "message"))
-    of = f" of {_many(removed.sessions, 'session')}" if removed.sessions else ""
+        told.insert(1, many(removed.messages, "message"))
+    of = f" of {many(removed.sessions, 'session')}" if removed.sessions else ""
     return ", ".join(told) + of
 
 
 def show_receipt(receipt: Receipt, typed: int) -> None:
+    """What `told` says, on stdout."""
+    what, left = told(receipt, typed)
+    tables.line(what)
+    tables.line(Text(left, "green" if receipt.certain else "red"))
+
+
+def told(receipt: Receipt, typed: int) -> tuple[str, str]:
     """What was forgotten, and whether every byte of it is gone. typed: lines of the chat's
     history."""
-    lines = f", {_many(typed, 'typed line')}" if typed else ""
-    tables.line(f"forgotten: {counted(receipt.removed)}{lines}, in {receipt.took_s:.2f} s")
+    lines = f", {many(typed, 'typed line')}" if typed else ""
+    what = f"forgotten: {counted(receipt.removed)}{lines}, in {receipt.took_s:.2f} s"
     if receipt.certain:
-        tables.line(Text("no byte of it is left in any file of vanta's", "green"))
-    else:
-        tables.line(Text(f"bytes of it may be left: {receipt.why}", "red"))
+        return what, "no byte of it is left in any file of vanta's"
+    return what, f"bytes of it may be left: {output.harmless(receipt.why)}"
 
 
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+def many(count: int, what: str) -> str:
+    """A number of things in words."""
+    several = f"{what[:-1]}ies" if what.endswith("y") else f"{what}s"
+    return f"{count} {what if count == 1 else several}"

@@ -7,8 +7,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
+
+
+def forget_recent(texts: Iterable[str]) -> None:
+    """Take them out of what this process would write into its history file at its end."""
+    readline = sys.modules.get("readline")
+    if readline is None:
+        return
+    whole = set(texts)
+    for place in range(readline.get_current_history_length(), 0, -1):
+        said = readline.get_history_item(place) or ""
+        if said in whole or said.removeprefix("/") in whole:
+            readline.remove_history_item(place - 1)
 
 
 def forget_typed(history: Path, texts: Iterable[str]) -> int:

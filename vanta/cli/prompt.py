@@ -1,7 +1,8 @@
 """Reads what a person types: line editing, a history on disk, messages of several lines.
 
 Invariant: it runs in the main thread and blocks it, so Ctrl-C interrupts the line and nothing
-else; a history that cannot be read or written is done without.
+else; a history that cannot be read or written is done without. A line is in the history's file as
+soon as it was typed, and is not written again: what is taken out of the file stays out.
 """
 
 from __future__ import annotations
@@ -36,17 +37,6 @@ class Prompt:
         self._remember(message)
         return message
 
-    def close(self) -> None:
-        """Write the history."""
-        if self._interactive and self._history is not None:
-            import readline
-
-            with contextlib.suppress(OSError):
-                self._history.parent.mkdir(parents=True, exist_ok=True)
-                self._history.touch(mode=0o600)
-                readline.set_history_length(_HISTORY_LINES)
-                readline.write_history_file(self._history)
-
     def _line(self, prompt: str) -> str:
         # readline counts what stands between \1 and \2 as no width.
         return input(f"\001\033[1m\002{prompt}\001\033[0m\002" if self._interactive else "")
@@ -55,6 +45,7 @@ class Prompt:
         import readline
 
         readline.set_auto_history(False)
+        readline.set_history_length(_HISTORY_LINES)
         readline.parse_and_bind("set enable-bracketed-paste on")
         readline.parse_and_bind("tab: complete")
         readline.set_completer_delims(" ")
@@ -68,6 +59,11 @@ class Prompt:
             import readline
 
             readline.add_history(message)
+            if self._history is not None:
+                with contextlib.suppress(OSError):
+                    self._history.parent.mkdir(parents=True, exist_ok=True)
+                    self._history.touch(mode=0o600)
+                    readline.append_history_file(1, self._history)
 
 
 def _completer(words: Sequence[str]) -> Callable[[str, int], str | None]:

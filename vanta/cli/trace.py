@@ -69,12 +69,15 @@ def show(
     if json:
         output.print_json(record)
         return
+    from vanta.cli.trace_memory import recall_line, shown_lines
     from vanta.drawing import timeline
 
     trace = read(record["trace"])
     tables.line(_headline(record, trace))
     for track, why in trace.skipped.items():
         output.say(f"{track} took no part: {why}")
+    for line in filter(None, (recall_line(trace), *shown_lines(trace))):
+        output.say(line)
     output.stdout().print(timeline(trace))
     for leg in trace.legs:
         said = [leg.why, leg.verdict or "", str((leg.error or {}).get("message", ""))]
