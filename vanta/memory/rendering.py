@@ -1,7 +1,11 @@
 """How recalled items read in a prompt: a header for each day, under it a line for each item.
 
-Invariant: whole items only, and one place that says what they look like, so that what is counted is
-what is sent.
+    8 May 2023:
+    user: I went to the support group yesterday [7 May] and it was so powerful.
+
+Tokens are what memories compete for, so there is no sign too many. Invariant: whole items only, a
+text as it was said (white space made plain) with what its dates meant in brackets behind them; and
+one place that says what that looks like, so that what is counted is what is sent.
 """
 
 from __future__ import annotations
@@ -9,7 +13,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable
 
-from vanta.memory.items import MemoryItem
+from vanta.memory.items import SUPERSEDED, MemoryItem
 
 SUPERSEDED = "superseded"
 """The tag of a fact that a later one contradicts; it stays, since it was true once."""
@@ -17,22 +21,24 @@ SUPERSEDED = "superseded"
 
 def day(item: MemoryItem) -> str:
     """The day it was said on, in UTC: `2026-11-17`."""
-    return dt.datetime.fromtimestamp(item.said_at, dt.UTC).date().isoformat()
+    return _day(item).isoformat()
 
 
 def header(day: str) -> str:
-    """The line above the items of a day: `[Tue 2026-11-17]`."""
-    return f"[{dt.date.fromisoformat(day):%a} {day}]"
+    """The line above the items of a day: `17 Nov 2026:`."""
+    return f"{_named(day, year=True)}:"
 
 
 def line(item: MemoryItem) -> str:
-    """An item as one line: who said it or where it stands, the text, what its dates meant."""
-    who = item.role or item.source or item.kind
-    if SUPERSEDED in item.tags:
-        who = f"{who} (no longer so)"
+    """An item as one line: who said it or where it stands, and the text."""
     text = " ".join(item.text.split())
-    meant = "; ".join(f"{said} = {date}" for said, date in item.dates.items())
-    return f"{who}: {text} ({meant})" if meant else f"{who}: {text}"
+    year = str(_day(item).year)
+    for said, meant in item.dates.items():
+        before, found, after = text.partition(said)
+        if found:
+            text = f"{before}{said} [{_meaning(meant, year)}]{after}"
+    who = item.role or item.source or item.kind
+    return f"{who} (no longer so): {text}" if SUPERSEDED in item.tags else f"{who}: {text}"
 
 
 def block(items: Iterable[MemoryItem]) -> str:
@@ -45,3 +51,26 @@ def block(items: Iterable[MemoryItem]) -> str:
             lines.append(header(last))
         lines.append(line(item))
     return "\n".join(lines)
+
+
+def _day(item: MemoryItem) -> dt.date:
+    return dt.datetime.fromtimestamp(item.said_at, dt.UTC).date()
+
+
+def _meaning(meant: str, year: str) -> str:
+    """`2026-11-21/2026-11-22` as `21 Nov - 22 Nov`; the year only where it is another one than
+    that of the header."""
+    parts = [_named(part, year=not part.startswith(year)) for part in meant.split("/")]
+    return " - ".join(parts)
+
+
+def _named(date: str, *, year: bool) -> str:
+    """A day, month or year in ISO 8601 in words: `17 Nov`; anything else as it is."""
+    try:
+        if len(date) == len("2026-11"):
+            found = dt.date.fromisoformat(f"{date}-01")
+            return f"{found:%b %Y}"
+        found = dt.date.fromisoformat(date)
+    except ValueError:
+        return date
+    return f"{found.day} {found:%b}" + (f" {found.year}" if year else "")

@@ -1,0 +1,109 @@
+"""What FTS5 is asked, on the real FTS5: any question is safe, and a scope is never left."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from vanta.memory import lexical
+from vanta.memory.items import Scope
+from vanta.memory.tables import session_token, user_token
+
+OTHERS = "Everything about cats and dogs that somebody else said"
+
+
+@pytest.fixture
+def index() -> Iterator[sqlite3.Connection]:
+    """An index like memory's, with texts of two users; Bob's are public and private."""
+    with sqlite3.connect(":memory:") as connection:
+        connection.execute(
+            "CREATE VIRTUAL TABLE f USING fts5(text, scope, "
+            "tokenize = 'porter unicode61 remove_diacritics 2')"
+        )
+        ada, bob = user_token("ada", private=False), user_token("bob", private=False)
+        secret = user_token("ada", private=True)
+        monday = session_token("ada", "monday")
+        rows = [
+            ("My cat is called Pixel, she's seven", f"{ada} {monday}"),
+            ("We met at the café in Kraków", ada),
+            ("the cat's medicine is in the safe", f"{secret} {monday}"),
+            (OTHERS, bob),
+        ]
+        connection.executemany("INSERT INTO f (text, scope) VALUES (?, ?)", rows)
+        yield connection
+    connection.close()
+
+
+def found(
+    index: sqlite3.Connection, scope: Scope, question: str, private: bool = False
+) -> set[int]:
+    """The rows that match any word of the question."""
+    looked_for = lexical.terms(question)
+    if not looked_for:
+        return set()
+    expression = lexical.having(lexical.visible(scope, private=private), looked_for)
+    return {row[0] for row in index.execute("SELECT rowid FROM f WHERE f MATCH ?", (expression,))}
+
+
+def test_a_word_is_found_in_any_form_and_case(index: sqlite3.Connection) -> None:
+    assert found(index, Scope("ada"), "What are my CATS called?") == {1}
+    assert found(index, Scope("ada"), "Which cafe was that?") == {2}
+    assert found(index, Scope("ada"), "Which cafe\u0301 was that?") == {2}
+
+
+def test_users_and_their_private_parts_are_apart(index: sqlite3.Connection) -> None:
+    assert found(index, Scope("ada"), "cat safe") == {1}
+    assert found(index, Scope("ada", private=True), "cat safe", private=True) == {3}
+    assert found(index, Scope("bob"), "cat") == {4}
+
+
+def test_a_session_is_apart_from_the_others(index: sqlite3.Connection) -> None:
+    assert found(index, Scope("ada", "monday"), "cat cafe") == {1}
+    assert found(index, Scope("ada", "tuesday"), "cat cafe") == set()
+    assert found(index, Scope("bob", "monday"), "cat cafe") == set()
+
+
+def test_the_scope_cannot_be_named_by_a_question(index: sqlite3.Connection) -> None:
+    token = user_token("bob", private=False)
+    question = f'") OR scope : "{token}" OR (text : "cats {token}'
+    assert 4 not in found(index, Scope("ada"), question)
+
+
+@given(st.text(max_size=200))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_any_text_is_a_safe_question(index: sqlite3.Connection, text: str) -> None:
+    assert 4 not in found(index, Scope("ada"), text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"',
+        'a" OR text:*',
+        "NEAR(a b, 2)",
+        "x AND NOT y",
+        "^cat*",
+        "{text}: cat",
+        "猫が好き 🐈‍⬛",
+        "\0cat\0",
+    ],
+)
+def test_operators_and_signs_are_only_text(index: sqlite3.Connection, text: str) -> None:
+    assert 4 not in found(index, Scope("ada"), text)
+
+
+def test_words_that_every_text_has_are_not_looked_for() -> None:
+    assert lexical.terms("What did I say about the dog of my sister?") == ("dog", "sister")
+    assert lexical.terms("What did you say?") == ("what", "did", "you", "say")
+    assert lexical.terms("Who? Who!") == ("who",)
+    assert lexical.terms("... ?!") == ()
+
+
+def test_a_long_question_counts_by_its_first_words() -> None:
+    many = lexical.terms(" ".join(f"word{number}" for number in range(1000)))
+    assert len(many) == lexical.MOST_TERMS
+    assert many[0] == "word0"
