@@ -57,7 +57,7 @@ _log = logging.getLogger("vanta")
 
 
 class Runtime:
-    """An open runtime; get one from `vanta.open`."""
+    """An open runtime; get one from `vanta.open`. turns: how many have begun since."""
 
     def __init__(self, parts: Parts, portal: BlockingPortal) -> None:
         self._parts = parts
@@ -78,6 +78,7 @@ class Runtime:
         self._prompts = LivePrompts(parts.templates)
         self._prompt_of = functools.lru_cache(maxsize=256)(self.prompt)
         self._next_turn: anyio.Event | None = None
+        self.turns = 0
 
     @property
     def config(self) -> Config:
@@ -239,9 +240,11 @@ class Runtime:
 
     def observe(self, event: Event) -> None:
         """Show an event to the observers; what they raise is logged and goes no further."""
-        if self._next_turn and isinstance(event, TurnStarted):
-            self._next_turn.set()
-            self._next_turn = None
+        if isinstance(event, TurnStarted):
+            self.turns += 1
+            if self._next_turn:
+                self._next_turn.set()
+                self._next_turn = None
         for observer in self._parts.observers:
             try:
                 observer(event)

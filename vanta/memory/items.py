@@ -13,6 +13,9 @@ from typing import Any, Literal
 
 Kind = Literal["message", "document", "fact", "summary"]
 
+SUPERSEDED = "superseded"
+"""The tag of a fact that a later one contradicts; it stays, since it was true once."""
+
 
 @dataclass(frozen=True, slots=True)
 class MemoryItem:
