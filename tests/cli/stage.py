@@ -55,7 +55,7 @@ class Exists:
 
 
 def act(request):
-    said = request.messages[-1].content.rpartition("</notes>\n\n")[2]  # without memories
+    said = request.messages[-1].content.rpartition("</notes>")[2].lstrip()  # without memories
     word, _, rest = said.partition(" ")
     match word:
         case "cut":
