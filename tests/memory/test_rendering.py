@@ -6,8 +6,8 @@ import datetime as dt
 
 import pytest
 
-from vanta.memory.items import MemoryItem
-from vanta.memory.rendering import SUPERSEDED, block, day, header, line
+from vanta.memory.items import SUPERSEDED, MemoryItem
+from vanta.memory.rendering import block, day, header, line
 
 MAY_8 = dt.datetime(2023, 5, 8, 13, 56, tzinfo=dt.UTC).timestamp()
 DAY_S = 24 * 3600.0

@@ -15,9 +15,6 @@ from collections.abc import Iterable
 
 from vanta.memory.items import SUPERSEDED, MemoryItem
 
-SUPERSEDED = "superseded"
-"""The tag of a fact that a later one contradicts; it stays, since it was true once."""
-
 
 def day(item: MemoryItem) -> str:
     """The day it was said on, in UTC: `2026-11-17`."""
