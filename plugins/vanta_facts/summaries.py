@@ -110,13 +110,15 @@ class _Session:
     async def _fell_out(self) -> list[Exchange]:
         """The exchanges that some track no longer sees, the earliest first."""
         records = await self.runtime.store.records(user=self.user, session=self.session, limit=1)
-        context = records[0]["trace"].get("context", {}) if records else {}
+        if not records:
+            return []
         history = await self.runtime.store.history(self.user, self.session)
-        private_tracks = {name for name, track in self.runtime.tracks.items() if track.private}
-        of_all = _dropped(context, private_tracks)
-        of_public = _dropped(context, set(context) - private_tracks)
-        public = [place for place, one in enumerate(history) if not one.private][:of_public]
-        return history[: max(of_all, public[-1] + 1 if public else 0)]
+        dropped = _dropped(records[0]["trace"].get("context", {}))
+        if records[0]["private"]:
+            return history[:dropped]
+        # A turn that is not private left private exchanges out before it counted.
+        public = [place for place, one in enumerate(history) if not one.private][:dropped]
+        return history[: public[-1] + 1] if public else []
 
     async def _present(self, exchanges: Sequence[Exchange], *, private: bool) -> _Present:
         """The summary that is there, as far as it is one of these exchanges."""
@@ -164,7 +166,7 @@ class _Session:
             session=self.session,
             private=private,
             tags=tags,
-            source=f"summary of {len(exchanges)} exchanges",
+            source=f"summary of {len(exchanges)} exchange{'s' * (len(exchanges) > 1)}",
             dates={},
         )
         with anyio.CancelScope(shield=True):
@@ -193,10 +195,9 @@ class _Present:
     item: MemoryItem | None
 
 
-def _dropped(context: Mapping[str, Any], tracks: set[str]) -> int:
-    """How many exchanges the last turn left out of the prompt of any of `tracks`."""
-    told = [context[name].get("dropped_exchanges") or 0 for name in tracks if name in context]
-    return max(told, default=0)
+def _dropped(context: Mapping[str, Any]) -> int:
+    """How many exchanges a turn left out of the prompt of any track."""
+    return max((told.get("dropped_exchanges") or 0 for told in context.values()), default=0)
 
 
 def _tagged(item: MemoryItem, key: str) -> str:
