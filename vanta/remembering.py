@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from vanta.errors import ConfigError, StoreError
+from vanta.errors import ConfigError, EmbedderError, StoreError
 from vanta.memory import tables
 from vanta.memory.dense import Dense
 from vanta.memory.embedder import Embedder, EmbedderContext, EmbedderFactory
@@ -51,39 +51,78 @@ def open_memory(
         _log.warning("memory is off: %s", error)
         return None, str(error)
     folder = config.data_dir / "memory"
-    embedder, why = _embedder(config, plugins, models, folder)
+    embedder, why = _embedder(config, plugins, models)
     index = _index(config, plugins, folder / "index") if embedder else None
     dense = Dense(store, embedder, index) if embedder else None
     memory = Memory(store, dense, index=index, index_folder=folder / "index", why_lexical=why)
     return memory, ""
 
 
-def _embedder(
-    config: Config, plugins: PluginSet, models: ModelStore, folder: Path
-) -> tuple[Embedder | None, str]:
-    """The embedder, or why there is none."""
-    asked = config.memory
-    context = EmbedderContext(asked.embedder_model, folder / "embedders", models.find)
+def embedder_for(
+    config: Config, plugins: PluginSet, models: ModelStore
+) -> tuple[EmbedderFactory | None, str]:
+    """Which embedder a configuration comes to, or why none. Blocking. Raises as `open_memory`."""
+    asked, context = config.memory, _context(config, models)
 
     def off(factory: EmbedderFactory) -> str | None:
         return _missing(factory) or factory.off(_options(factory, asked.embedder_options), context)
 
-    factory, why = _choose(asked.embedder, plugins.embedders, off)
-    if factory is None:
-        return None, why
-    return factory.create(_options(factory, asked.embedder_options), context), ""
+    return _choose(asked.embedder, plugins.embedders, off)
 
 
-def _index(config: Config, plugins: PluginSet, folder: Path) -> VectorIndex | None:
+def index_for(config: Config, plugins: PluginSet) -> tuple[IndexFactory | None, str]:
+    """Which index a configuration comes to, or why none. Blocking. Raises as `open_memory`."""
     asked = config.memory
 
     def off(factory: IndexFactory) -> str | None:
         return _missing(factory) or factory.off(_options(factory, asked.index_options))
 
-    factory, _ = _choose(asked.index, plugins.vector_indexes, off)
+    return _choose(asked.index, plugins.vector_indexes, off)
+
+
+def _context(config: Config, models: ModelStore) -> EmbedderContext:
+    folder = config.data_dir / "memory" / "embedders"
+    return EmbedderContext(config.memory.embedder_model, folder, models.find)
+
+
+def _embedder(
+    config: Config, plugins: PluginSet, models: ModelStore
+) -> tuple[Embedder | None, str]:
+    """The embedder, or why there is none."""
+    factory, why = embedder_for(config, plugins, models)
     if factory is None:
+        return None, _said(config.memory.embedder, "embedder", why)
+    options = _options(factory, config.memory.embedder_options)
+    return factory.create(options, _context(config, models)), ""
+
+
+def embedder_named(name: str, config: Config, plugins: PluginSet, models: ModelStore) -> Embedder:
+    """A new embedder of that name, beside memory's own; with the options of the configuration where
+    that names it, too. Blocking. Raises UnknownName, EmbedderError where it cannot be used."""
+    factory, asked = plugins.embedders[name], config.memory
+    configured = name == asked.embedder
+    options = _options(factory, asked.embedder_options if configured else {})
+    folder = config.data_dir / "memory" / "embedders"
+    context = EmbedderContext(asked.embedder_model if configured else "", folder, models.find)
+    why = _missing(factory) or factory.off(options, context)
+    if why:
+        raise EmbedderError(f"the embedder {name!r} cannot be used: {why}")
+    return factory.create(options, context)
+
+
+def _index(config: Config, plugins: PluginSet, folder: Path) -> VectorIndex | None:
+    factory, why = index_for(config, plugins)
+    if factory is None:
+        _said(config.memory.index, "index", why)
         return None
-    return factory.create(_options(factory, asked.index_options), IndexContext(folder))
+    return factory.create(_options(factory, config.memory.index_options), IndexContext(folder))
+
+
+def _said(asked: str, what: str, why: str) -> str:
+    """`why`, logged where what a person named is not there."""
+    if asked not in {AUTO, NONE}:
+        _log.warning("memory does without the %s %r: %s", what, asked, why)
+    return why
 
 
 def _choose(
@@ -94,8 +133,6 @@ def _choose(
         return None, f"no {known.what} is wanted"
     if asked != AUTO:
         why = off(known[asked])
-        if why:
-            _log.warning("memory does without the %s %r: %s", known.what, asked, why)
         return (None, why) if why else (known[asked], "")
     reasons = []
     for factory in sorted(known.values(), key=lambda one: -one.rank):

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 
 import anyio
 
-from vanta.diagnosis import machine, native, tracks
+from vanta.diagnosis import machine, native, recall, tracks
 from vanta.diagnosis.contract import Check, DiagnosisContext, Finding
 
 
 def builtin_checks(context: DiagnosisContext) -> list[Check]:
-    """vanta's own checks: the machine, the plugins and their libraries, every track."""
+    """vanta's own checks: the machine, the plugins and their libraries, every track,
+    memory."""
     return [
         Check("python", machine.python),
         Check("data folder", machine.data_folder),
@@ -23,6 +24,8 @@ def builtin_checks(context: DiagnosisContext) -> list[Check]:
         Check("C++ compiler", native.compiler, timeout_s=30.0),
         *(tracks.model_check(name) for name in tracks.local_tracks(context)),
         *(tracks.access_check(name) for name in tracks.api_tracks(context)),
+        *(recall.tokens_check(name) for name in tracks.api_tracks(context)),
+        Check("recall", recall.recall),
         Check("tracks", tracks.tracks),
     ]
 

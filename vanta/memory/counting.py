@@ -43,6 +43,12 @@ def count(connection: sa.Connection, user: str | None) -> dict[str, Any]:
     }
 
 
+def users(connection: sa.Connection) -> list[str]:
+    """All of whom something is remembered."""
+    rows = connection.exec_driver_sql("SELECT DISTINCT user FROM memories ORDER BY user")
+    return [row.user for row in rows]
+
+
 def drop_vectors(connection: sa.Connection) -> None:
     """Throw all vectors away; every text waits for a new one."""
     _drop(connection, None)

@@ -271,6 +271,8 @@ class Memory:
         async with self._one_advance:
             await self._catch_up()
             await self._load(self.dense)
+            for user in await self._database.read(counting.users):
+                self.dense.ask(Scope(user, private=True))
             if anew:
                 await self._database.transact(counting.drop_vectors)
             else:
