@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def vanta_embedders() -> Iterable[EmbedderFactory]:
-    """The embedder `minilm`."""
+    """The embedders `minilm` and `static`."""
     from vanta_embedders.factory import FACTORIES
 
     return FACTORIES

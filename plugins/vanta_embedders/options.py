@@ -11,7 +11,7 @@ MOST_THREADS = 4
 
 
 class MiniLmOptions(BaseModel):
-    """How the network is run."""
+    """`minilm`: how the network is run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -27,6 +27,14 @@ class MiniLmOptions(BaseModel):
     def cores(self) -> int:
         """The threads that are really used."""
         return self.threads or max(1, min(MOST_THREADS, _available() // 2))
+
+
+class StaticOptions(MiniLmOptions):
+    """`static`: how wide the table is, and how it is made."""
+
+    dimension: int = Field(
+        default=256, ge=8, le=384, description="components of a vector: more are better and slower"
+    )
 
 
 def _available() -> int:

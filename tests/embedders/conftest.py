@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from vanta.memory.embedder import Embedder, EmbedderContext, EmbedderFactory
@@ -25,6 +26,17 @@ def minilm_path() -> Path:
 def context(minilm_path: Path, tmp_path: Path) -> EmbedderContext:
     """What memory would give, with a data folder of its own."""
     return EmbedderContext("", tmp_path / "data", ModelStore(default_root()).find)
+
+
+@pytest.fixture(scope="session")
+def table_path(minilm_path: Path) -> Path:
+    """The static table, made once on this machine: it takes half a minute of computing."""
+    folder = default_root().parent / "memory" / "embedders"
+    context = EmbedderContext("", folder, ModelStore(default_root()).find)
+    embedder = factory("static").create(factory("static").options(), context)
+    anyio.run(embedder.load)
+    (path,) = (context.data_dir / "static").glob("table-1-53aa51172d14-256.f16")
+    return path
 
 
 @pytest.fixture

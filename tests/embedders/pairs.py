@@ -1,0 +1,28 @@
+"""Things that people say and questions about them in other words: what an embedder is there for."""
+
+PAIRS = (
+    ("My dog is called Bo and he hates thunder.", "What is my pet's name?"),
+    ("I moved from Hamburg to Lisbon in spring.", "Which city do I live in now?"),
+    ("The doctor says that I must not eat peanuts.", "What food am I allergic to?"),
+    ("My sister Lena is expecting a baby in May.", "When will my niece or nephew be born?"),
+    ("I have been learning the cello for two years.", "Which musical instrument do I play?"),
+    ("Our wedding anniversary is on the ninth of June.", "What date did we get married?"),
+    ("I sold the old Volvo and bought a bicycle.", "How do I get around these days?"),
+    ("The rent went up to 1,100 euros a month.", "How expensive is my apartment?"),
+    ("I work nights as a nurse at the children's hospital.", "What is my job?"),
+    ("My favourite film is a Japanese one about a bathhouse.", "Which movie do I like best?"),
+    ("I want to run a marathon before I turn forty.", "What is my fitness goal?"),
+    ("Grandpa taught me how to repair clocks.", "Who showed me how to fix watches?"),
+    ("The flight to Oslo leaves at six in the morning.", "When does my plane take off?"),
+    ("I stopped drinking coffee because I slept badly.", "Why did I give up caffeine?"),
+    ("My laptop broke when I spilled tea over the keyboard.", "What happened to my computer?"),
+    ("We planted tomatoes and basil on the balcony.", "What do we grow in our garden?"),
+    ("My boss wants the quarterly report by Thursday.", "What is the deadline at work?"),
+    ("I am reading a novel about the Vikings.", "Which book am I in the middle of?"),
+    ("The cat scratched the new leather sofa.", "What did the kitten damage?"),
+    ("I owe Tom fifty dollars from the poker night.", "Whom do I have to pay back money?"),
+    ("My daughter starts school in September.", "When does my kid's first class begin?"),
+    ("It rained through our whole holiday in Scotland.", "How was the weather on vacation?"),
+    ("I failed the driving test because I ran a red light.", "Why did I not get my licence?"),
+    ("The plumber fixed the leak under the sink.", "Who repaired the water pipe?"),
+)
