@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 
-from vanta.context.counting import estimate_tokens
+from vanta.context.refusal import read_refusal
 from vanta.engine import (
     Capabilities,
     DeltaStream,
@@ -27,8 +27,10 @@ from vanta.engine import (
 from vanta.errors import EngineError, ErrorKind
 from vanta.messages import Message
 from vanta_openai.availability import Availability
+from vanta_openai.counting import Counter
 from vanta_openai.kinds import ADVICE
 from vanta_openai.options import OpenAIOptions
+from vanta_openai.ranks import NoRanks, encoding_of
 from vanta_openai.request import MaxTokensField, Unsayable, body_of
 from vanta_openai.server import KeyProblem, Server, find_server
 
@@ -60,6 +62,8 @@ class OpenAIEngine(Engine):
         self._availability = Availability(self._check)
         self._window: int | None = None
         self._requests = 0
+        self._counter = Counter()
+        self._no_ranks: str | None = None
 
     async def load(self) -> None:
         """Import the SDK and build its client; later calls do nothing."""
@@ -71,17 +75,33 @@ class OpenAIEngine(Engine):
         transport, server = await self._ready()
         body = self._body(request, server)
         self._requests += 1
-        stream = await transport.open(body, request.messages)
+        try:
+            stream = await transport.open(body, request.messages)
+        except EngineError as error:
+            self._learn_from(error, request)
+            raise
         self._live.add(stream)
         try:
             yield stream
         finally:
             self._live.discard(stream)
             await stream.aclose()
+            if stream.receipt is not None and stream.receipt.exact:
+                self._counter.note(request, stream.receipt.input_tokens)
 
     async def count_tokens(self, messages: Sequence[Message]) -> TokenCount:
-        """An estimate: the protocol has no way to ask."""
-        return estimate_tokens(messages)
+        """Exact where tiktoken's ranks for the model are on disk; else an estimate that learns from
+        the usage that the server tells, since the protocol has no way to ask."""
+        return await self._counter.count(messages)
+
+    async def count_texts(self, texts: Sequence[str]) -> list[TokenCount]:
+        """Likewise, all in one visit to a thread where they are long."""
+        return await self._counter.count_texts(texts)
+
+    @property
+    def counter(self) -> str:
+        """tiktoken's encoding, or the state of the estimate."""
+        return self._counter.name
 
     async def models(self) -> Sequence[EngineModel]:
         """What the server lists; teaches `window` where the server tells it."""
@@ -95,11 +115,14 @@ class OpenAIEngine(Engine):
         return await self._availability.get(force=force)
 
     def stats(self) -> Mapping[str, Any]:
-        """Requests sent so far, streams open now, and where."""
+        """Requests sent so far, streams open now, and where; what counts tokens, and why tiktoken
+        does not."""
         return {
             "server": self._server.label if self._server else None,
             "requests": self._requests,
             "open_streams": len(self._live),
+            "counter": self._counter.name,
+            "no_tiktoken": self._no_ranks,
         }
 
     @property
@@ -151,7 +174,20 @@ class OpenAIEngine(Engine):
                 f"the OpenAI library cannot be imported ({error})",
                 "Install it: pip install 'vanta[openai]'",
             ) from error
+        self._find_ranks()
         return Transport(self._options, self.model, server), server
+
+    def _find_ranks(self) -> None:
+        try:
+            self._counter = Counter(encoding_of(self.model, self._options.tiktoken_dir))
+        except NoRanks as why:
+            self._no_ranks = str(why)
+
+    def _learn_from(self, error: EngineError, request: GenerationRequest) -> None:
+        """A server that refuses a prompt may say how many tokens it counted in it."""
+        told = read_refusal(error.message).prompt
+        if error.kind is ErrorKind.CONTEXT_OVERFLOW and told is not None:
+            self._counter.note(request, told)
 
     def _body(self, request: GenerationRequest, server: Server) -> dict[str, Any]:
         default: MaxTokensField = "max_completion_tokens" if server.is_openai else "max_tokens"

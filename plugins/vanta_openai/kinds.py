@@ -107,7 +107,16 @@ def _of_object(error: Mapping[str, Any], status: int) -> Complaint:
         status = int(str(code))
     names = [str(name) for name in (code, error.get("type")) if name]
     message = error.get("message") or error.get("detail") or error.get("msg") or ""
-    return Complaint(status, " ".join(names), str(message), str(error.get("param") or ""))
+    message = _with_numbers(str(message), error)
+    return Complaint(status, " ".join(names), message, str(error.get("param") or ""))
+
+
+def _with_numbers(message: str, error: Mapping[str, Any]) -> str:
+    """llama-server tells the numbers of an overflow beside its message."""
+    prompt, window = error.get("n_prompt_tokens"), error.get("n_ctx")
+    if prompt is None or window is None or str(window) in message:
+        return message
+    return f"{message} (the prompt has {prompt} tokens, the window {window})"
 
 
 def _is_overflow(said: Complaint) -> bool:

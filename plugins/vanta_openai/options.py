@@ -55,6 +55,11 @@ class OpenAIOptions(BaseModel):
     """The server continues an answer whose beginning is sent as the last message (llama-server
     does). "vllm": it does so only if told to by vLLM's own request fields."""
 
+    tiktoken_dir: Path | None = None
+    """A directory with tiktoken's files of ranks (`o200k_base.tiktoken`...), for exact counts of
+    OpenAI's models. Without it the directory that TIKTOKEN_CACHE_DIR names, tiktoken's own cache
+    and installed packages are looked through; nothing is fetched."""
+
     @model_validator(mode="before")
     @classmethod
     def _no_inline_key(cls, data: Any) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -12,14 +14,17 @@ from vanta.context.assembly import Exchange
 from vanta.context.memories import MemorySource
 from vanta.context.preparer import ContextPreparer
 from vanta.context.refusal import Refusal, read_refusal
-from vanta.engine import Sampling, TokenCount
+from vanta.engine import EngineContext, ModelFile, Sampling, TokenCount
 from vanta.errors import AllTracksFailed, EngineError, ErrorKind
 from vanta.memory.items import MemoryItem, Recalled
-from vanta.messages import Message
+from vanta.messages import Delta, Message, Usage
 from vanta.scheduling.policy import LegPlan, Policy
 from vanta.scheduling.scheduler import Outcome, Race, RacePlan
-from vanta.testing import ScriptedEngine
+from vanta.testing import ScriptedEngine, Upstream
+from vanta.testing.tokens import count_tokens
 from vanta.track import Track
+from vanta_openai.engine import OpenAIEngine
+from vanta_openai.options import OpenAIOptions
 
 WORDS = {
     "This model's maximum context length is 8192 tokens. However, your messages resulted in "
@@ -168,3 +173,50 @@ async def test_it_is_asked_twice_and_no_more() -> None:
     outcome = await race(Track("api", engine, window=3000), preparer(30))
     assert outcome.failure
     assert engine.asked == 2
+
+
+@asynccontextmanager
+async def server_of(window: int) -> AsyncIterator[tuple[Upstream, OpenAIEngine]]:
+    """A server with a tokenizer of its own that refuses prompts of more than `window` tokens, in
+    OpenAI's words, and the engine that talks to it."""
+
+    @asynccontextmanager
+    async def generate(body: Mapping[str, Any]) -> AsyncIterator[AsyncIterator[Delta]]:
+        texts = [message["content"] for message in body["messages"]]
+        tokens = sum(3 * count_tokens(text) + 3 for text in texts)  # dear: three a word
+        if tokens > window:
+            raise EngineError(
+                ErrorKind.CONTEXT_OVERFLOW,
+                f"This model's maximum context length is {window} tokens. However, your messages "
+                f"resulted in {tokens} tokens.",
+                engine="server",
+                model="",
+            )
+        yield _say("fine", Usage(tokens, 1))
+
+    async with Upstream(generate=generate) as upstream:
+        context = EngineContext("api", "m", None, lambda name: ModelFile(name, Path(name)))
+        engine = OpenAIEngine(OpenAIOptions(base_url=upstream.base_url), context)
+        try:
+            yield upstream, engine
+        finally:
+            await engine.aclose()
+
+
+async def _say(text: str, usage: Usage) -> AsyncIterator[Delta]:
+    yield Delta(text=text)
+    yield Delta(finish_reason="stop", usage=usage)
+
+
+@pytest.mark.anyio
+async def test_a_real_server_s_refusal_shortens_the_prompt_and_teaches_the_estimate() -> None:
+    async with server_of(2000) as (upstream, engine):
+        track = Track("api", engine, window=2000, reply_reserve=100)
+        first = preparer(60)
+        assert (await race(track, first)).text == "fine"
+        assert [chat.status for chat in upstream.chats] == [400, 200]
+        assert "maximum context length is 2000" in first.report["api"]["refused"]
+        assert first.report["api"]["memories"]
+        for _ in range(3):
+            assert (await race(track, preparer(60))).text == "fine"
+        assert [chat.status for chat in upstream.chats] == [400, 200, 200, 200, 200]

@@ -1,0 +1,162 @@
+"""The calibrated estimate: what it learns, what it keeps to, what it never passes."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vanta.context.calibration import SHORTEST, TRUSTED, Calibration, byte_bound
+from vanta.context.content import FEATURES, features
+from vanta.context.counting import estimate_text, estimate_tokens
+from vanta.messages import Message, ToolCall
+
+texts = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Hello big wonderful world", {"words": 4, "letters beyond six of a word": 3}),
+        ("ABC", {"words": 1, "capitals": 3}),
+        ("12 3456", {"digits": 6, "runs of digits": 2}),
+        ('{"a": [1]}', {"signs": 7, "runs of signs": 4, "words": 1, "digits": 1}),
+        ("a\n\n   b", {"line breaks": 2, "runs of spaces": 1, "spaces in them": 3}),
+        ("Привет, мир", {"Cyrillic letters": 9, "words of them": 2, "signs": 1}),
+        ("né", {"words": 1, "other characters of two bytes": 1}),
+        ("漢字漢", {"Han characters": 3, "different Han characters": 2}),
+        ("ひらカナ", {"kana and CJK signs": 4}),
+        ("한국어", {"Hangul syllables": 3}),
+        ("ไทย", {"other characters of three bytes": 3}),
+        ("🙂🚀", {"characters of four bytes": 2}),
+        ("aGVsbG8gd29ybGQgaGVsbG8gd29ybGQ=", {"characters of codes, like base64": 32}),
+        ("thisisaverylongwordwithnothingelse", {"words": 1}),
+        ("", {}),
+    ],
+)
+def test_a_text_is_counted_by_what_it_is_made_of(text: str, found: dict[str, int]) -> None:
+    counted = dict(zip((feature.name for feature in FEATURES), features(text), strict=True))
+    assert {name: counted[name] for name in found} == found
+    assert all(value >= 0 for value in counted.values())
+    if not found:
+        assert not any(counted.values())
+
+
+@given(st.text())
+def test_no_text_is_too_strange_to_be_counted(text: str) -> None:
+    counted = features(text)
+    assert len(counted) == len(FEATURES)
+    assert min(counted) >= 0
+
+
+Tokenizer = Callable[[str], int]
+
+
+def by_words(text: str) -> int:
+    """Cheap words, dear signs."""
+    return len(text.split()) + 2 * sum(not c.isalnum() and not c.isspace() for c in text)
+
+
+def by_bytes(text: str) -> int:
+    """The dearest there is."""
+    return len(text.encode())
+
+
+def prompt(draw: random.Random) -> list[Message]:
+    words = ["apple", "river", "is", "the", "Ghent", "42", "{}", "été", "漢字", "🙂", "x = y(1);"]
+    return [
+        Message("user", " ".join(draw.choices(words, k=draw.randint(20, 80))))
+        for _ in range(draw.randint(1, 6))
+    ]
+
+
+def tokens(messages: list[Message], tokenizer: Tokenizer) -> int:
+    return sum(tokenizer(message.content) + 4 for message in messages) + 3
+
+
+@pytest.mark.parametrize("tokenizer", [by_words, by_bytes])
+def test_it_comes_close_to_a_tokenizer_that_it_never_sees(tokenizer: Tokenizer) -> None:
+    calibration, draw = Calibration(), random.Random(7)  # noqa: S311 - no secret
+    for _ in range(4 * TRUSTED):
+        seen = prompt(draw)
+        calibration.learn(seen, tokens(seen, tokenizer))
+    new = [prompt(draw) for _ in range(100)]
+    true = [tokens(messages, tokenizer) for messages in new]
+    counted = [calibration.count(messages).value for messages in new]
+    assert all(high >= low for high, low in zip(counted, true, strict=True))
+    assert sum(counted) <= 1.15 * sum(true)
+
+
+def test_before_it_has_seen_enough_it_makes_up_for_the_worst_shortfall() -> None:
+    calibration = Calibration()
+    seen = [Message("user", "word " * 200)]
+    plain = estimate_tokens(seen).value
+    assert calibration.count(seen) == estimate_tokens(seen)
+    calibration.learn(seen, plain // 2)
+    assert calibration.count(seen).value == plain
+    calibration.learn(seen, plain + plain // 5)
+    assert plain * 1.2 <= calibration.count(seen).value <= plain * 1.22
+
+
+def test_a_shortfall_is_made_up_for_at_once() -> None:
+    calibration, draw = Calibration(), random.Random(3)  # noqa: S311 - no secret
+    for _ in range(TRUSTED + 1):
+        seen = prompt(draw)
+        calibration.learn(seen, tokens(seen, by_words))
+    name, dear = calibration.name, prompt(draw)
+    high = calibration.count(dear).value * 11 // 10
+    calibration.learn(dear, high)
+    assert calibration.name != name
+    assert calibration.count(dear).value >= min(high, byte_bound(dear))
+
+
+def test_its_name_changes_seldom() -> None:
+    """Counts are kept under it, and the cut of a history follows them."""
+    calibration, draw = Calibration(), random.Random(5)  # noqa: S311 - no secret
+    names = set()
+    for _ in range(10 * TRUSTED):
+        seen = prompt(draw)
+        calibration.learn(seen, tokens(seen, by_words))
+        names.add(calibration.name)
+    assert len(names) <= 12
+
+
+def test_short_prompts_teach_nothing() -> None:
+    calibration = Calibration()
+    calibration.learn([Message("user", "hi")], SHORTEST - 1)
+    assert calibration.samples == 0
+
+
+@given(st.lists(texts, max_size=4), st.floats(1.0, 3.0))
+def test_no_count_passes_the_byte_bound(contents: list[str], dear: float) -> None:
+    calibration = Calibration()
+    seen = [Message("user", "word " * 100)]
+    calibration.learn(seen, int(estimate_tokens(seen).value * dear))
+    messages = [Message("user", text) for text in contents]
+    assert calibration.count(messages).value <= byte_bound(messages)
+    for text in contents:
+        assert calibration.count_text(text) <= len(text.encode()) + 1
+
+
+@given(st.lists(texts, max_size=4))
+def test_the_byte_bound_is_above_every_byte_level_tokenizer(contents: list[str]) -> None:
+    messages = [Message("user", text) for text in contents]
+    assert byte_bound(messages) >= tokens(messages, by_bytes)
+    called = [*messages, Message("assistant", "", (ToolCall("1", "look", "{}"),))]
+    assert byte_bound(called) > byte_bound(messages) + 7
+
+
+def test_texts_and_prompts_are_counted_alike() -> None:
+    calibration, draw = Calibration(), random.Random(9)  # noqa: S311 - no secret
+    assert calibration.count_text("") == 0
+    assert calibration.count_text("hello there") == estimate_text("hello there")
+    for _ in range(TRUSTED):
+        seen = prompt(draw)
+        calibration.learn(seen, tokens(seen, by_words))
+    more = prompt(draw)[0].content
+    pair = [Message("user", text) for text in (more, "")]
+    alone = calibration.count_text(more)
+    assert 0 <= calibration.count(pair).value - alone <= 15

@@ -1,0 +1,230 @@
+"""Counting: tiktoken from checked files on disk alone; else an estimate that learns."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+import pytest
+from tiktoken.load import load_tiktoken_bpe
+
+from tests.openai.support import answer_of, engine_at
+from vanta.context.counting import estimate_tokens
+from vanta.engine import GenerationRequest
+from vanta.errors import EngineError, ErrorKind
+from vanta.messages import Message, ToolCall
+from vanta.testing import Behaviour, Upstream
+from vanta_openai.counting import Counter
+from vanta_openai.ranks import NoRanks, encoding_of
+
+URL = "https://ranks.invalid/encodings/o200k_base.tiktoken"
+CACHE_NAME = hashlib.sha1(URL.encode(), usedforsecurity=False).hexdigest()
+MERGES = (b"he", b"ll", b"hell", b"hello", b" w", b"or", b"ld", b" wor", b" world")
+RANKS = {bytes([byte]): byte for byte in range(256)} | {
+    token: 256 + number for number, token in enumerate(MERGES)
+}
+FILE = b"".join(
+    base64.b64encode(token) + b" " + str(rank).encode() + b"\n" for token, rank in RANKS.items()
+)
+SHA256 = hashlib.sha256(FILE).hexdigest()
+
+
+def small() -> dict[str, Any]:
+    """A recipe as tiktoken's are, of a vocabulary of our own."""
+    return {
+        "name": "o200k_base",
+        "pat_str": r" ?\w+|[^\w\s]+|\s+",
+        "mergeable_ranks": load_tiktoken_bpe(URL, expected_hash=SHA256),
+        "special_tokens": {"<|endoftext|>": 300},
+    }
+
+
+def on_top() -> dict[str, Any]:
+    """A recipe that uses another one, as o200k_harmony does."""
+    return {**small(), "special_tokens": {"<|start|>": 301}}
+
+
+RECIPES: dict[str, Callable[[], dict[str, Any]]] = {"o200k_base": small, "o200k_harmony": on_top}
+
+
+@pytest.fixture(autouse=True)
+def _no_network_and_no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    look_up = socket.getaddrinfo
+
+    def refuse(host: Any, *args: Any, **named: Any) -> Any:
+        assert host == "127.0.0.1", "the network was tried"
+        return look_up(host, *args, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    for name in ("TIKTOKEN_CACHE_DIR", "DATA_GYM_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "elsewhere"))
+
+
+@pytest.mark.parametrize("name", ["o200k_base.tiktoken", CACHE_NAME])
+def test_ranks_are_read_from_the_directory_that_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(FILE)
+    encoding = encoding_of("gpt-4o-mini", tmp_path, RECIPES)
+    assert encoding.encode_ordinary("hello world") == [RANKS[b"hello"], RANKS[b" world"]]
+
+
+@pytest.mark.parametrize("variable", ["TIKTOKEN_CACHE_DIR", "DATA_GYM_CACHE_DIR"])
+def test_and_from_tiktoken_s_own_caches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    (tmp_path / CACHE_NAME).write_bytes(FILE)
+    monkeypatch.setenv(variable, str(tmp_path))
+    assert encoding_of("gpt-4o", None, RECIPES).encode_ordinary("hello") == [RANKS[b"hello"]]
+
+
+def test_its_default_cache_is_looked_at_too(tmp_path: Path) -> None:
+    folder = tmp_path / "elsewhere" / "data-gym-cache"
+    folder.mkdir(parents=True)
+    (folder / CACHE_NAME).write_bytes(FILE)
+    assert encoding_of("gpt-4o", None, RECIPES).name == "o200k_base"
+
+
+def test_an_installed_package_that_carries_ranks_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "carrier" / "data").mkdir(parents=True)
+    (tmp_path / "carrier" / "data" / CACHE_NAME).write_bytes(FILE)
+    info = tmp_path / "carrier-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: carrier\nVersion: 1.0\n")
+    (info / "RECORD").write_text(f"carrier/data/{CACHE_NAME},,\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    from vanta_openai.ranks import _installed
+
+    _installed.cache_clear()
+    try:
+        assert encoding_of("gpt-4o", None, RECIPES).name == "o200k_base"
+    finally:
+        _installed.cache_clear()
+
+
+def test_a_file_of_another_hash_is_neither_used_nor_deleted(tmp_path: Path) -> None:
+    for name in (CACHE_NAME, "o200k_base.tiktoken"):
+        (tmp_path / name).write_bytes(FILE + b"YQ== 999\n")
+    with pytest.raises(NoRanks, match=f"another sha256: .*{CACHE_NAME}"):
+        encoding_of("gpt-4o", tmp_path, RECIPES)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_recipe_that_uses_another_is_kept_from_the_network_as_well(tmp_path: Path) -> None:
+    (tmp_path / CACHE_NAME).write_bytes(FILE)
+    assert encoding_of("gpt-oss-20b", tmp_path, RECIPES)._special_tokens == {"<|start|>": 301}
+
+
+@pytest.mark.parametrize("model", ["gpt-4o", "openai/gpt-4.1-mini", "gpt-oss-20b", "gpt-4"])
+def test_tiktoken_s_own_recipes_stay_on_disk_and_say_what_is_missing(model: str) -> None:
+    with pytest.raises(NoRanks, match="tiktoken_dir"):
+        encoding_of(model)
+
+
+@pytest.mark.parametrize("model", ["gpt2", "llama-3", "davinci"])
+def test_what_has_no_ranks_of_the_new_kind_is_said(model: str) -> None:
+    with pytest.raises(NoRanks):
+        encoding_of(model)
+
+
+def test_a_file_with_the_right_hash_that_is_no_file_of_ranks_is_said(tmp_path: Path) -> None:
+    junk = b"no ranks at all\n"
+    (tmp_path / "o200k_base.tiktoken").write_bytes(junk)
+
+    def recipe() -> dict[str, Any]:
+        digest = hashlib.sha256(b"no ranks at all\n").hexdigest()
+        return {"mergeable_ranks": load_tiktoken_bpe(URL, expected_hash=digest)}
+
+    with pytest.raises(NoRanks, match="no file of ranks"):
+        encoding_of("gpt-4o", tmp_path, {"o200k_base": recipe})
+
+
+PROMPT = (Message("system", "hello"), Message("user", "hello world"))
+
+
+@pytest.mark.anyio
+async def test_an_encoding_counts_exactly_by_the_documented_format(tmp_path: Path) -> None:
+    (tmp_path / CACHE_NAME).write_bytes(FILE)
+    counter = Counter(await anyio.to_thread.run_sync(encoding_of, "gpt-4o", tmp_path, RECIPES))
+    counted = await counter.count(PROMPT)
+    assert (counted.value, counted.exact) == (1 + 2 + 2 * 3 + 3, True)
+    texts = await counter.count_texts(["hello world", "", "hell"])
+    assert [one.value for one in texts] == [2, 0, 1]
+    assert counter.name == "tiktoken o200k_base"
+    call = Message("assistant", "", (ToolCall("1", "hello", "{}"),))
+    assert not (await counter.count([*PROMPT, call])).exact
+
+
+@pytest.mark.anyio
+async def test_an_engine_without_ranks_estimates_and_says_why(tmp_path: Path) -> None:
+    async with (
+        Upstream() as upstream,
+        engine_at(upstream.base_url, model="gpt-4o", tiktoken_dir=tmp_path) as engine,
+    ):
+        await engine.load()
+        assert engine.counter == "estimate"
+        assert "tiktoken_dir" in engine.stats()["no_tiktoken"]
+        assert await engine.count_tokens(PROMPT) == estimate_tokens(PROMPT)
+
+
+@pytest.mark.anyio
+async def test_an_engine_learns_from_the_usage_that_its_server_tells() -> None:
+    """The server's tokens are dearer than the estimate; the next estimate makes up for it."""
+    messages = tuple(Message("user", "word " * 40) for _ in range(4))
+    dear = estimate_tokens(messages).value * 3 // 2
+    async with (
+        Upstream(default=Behaviour.answer(prompt_tokens=dear)) as upstream,
+        engine_at(upstream.base_url) as engine,
+    ):
+        await answer_of(engine, GenerationRequest(messages))
+        counted = await engine.count_tokens(messages)
+        assert dear <= counted.value <= dear * 1.05
+        assert not counted.exact
+        assert engine.counter == "estimate, x1.500"
+
+
+@pytest.mark.anyio
+async def test_and_from_the_numbers_of_a_refusal() -> None:
+    """9000 tokens, says the server: many more than were estimated."""
+    messages = (Message("user", "words and words " * 1000),)
+    before = estimate_tokens(messages).value
+    async with (
+        Upstream(Behaviour.context_overflow()) as upstream,
+        engine_at(upstream.base_url) as engine,
+    ):
+        with pytest.raises(EngineError) as caught:
+            await answer_of(engine, GenerationRequest(messages))
+        assert caught.value.kind is ErrorKind.CONTEXT_OVERFLOW
+        assert before < 9000 <= (await engine.count_tokens(messages)).value
+
+
+@pytest.mark.anyio
+async def test_llama_server_s_numbers_stand_beside_its_message() -> None:
+    error = {
+        "code": 400,
+        "type": "exceed_context_size_error",
+        "message": "the request exceeds the available context size, try increasing it",
+        "n_prompt_tokens": 5000,
+        "n_ctx": 4096,
+    }
+    async with (
+        Upstream(Behaviour(status=400, error={"error": error})) as upstream,
+        engine_at(upstream.base_url) as engine,
+    ):
+        with pytest.raises(EngineError, match="has 5000 tokens, the window 4096") as caught:
+            await answer_of(engine, GenerationRequest(PROMPT))
+        assert caught.value.kind is ErrorKind.CONTEXT_OVERFLOW
+
+
+@pytest.mark.anyio
+async def test_long_prompts_are_counted_off_the_loop() -> None:
+    """The guard of this room fails the test if not: a megabyte takes a fifth of a second."""
+    prompt = [Message("user", "0123 word Ab" * 70_000)]
+    assert (await Counter().count(prompt)).value > 100_000

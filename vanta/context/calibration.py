@@ -1,0 +1,185 @@
+"""Calibration: an estimate of one model's tokens that learns from what its server counted.
+
+Each prompt whose tokens a server told is a sample. The weights of `vanta.context.content`'s counts
+are fitted to the samples by least squares of the relative error, none below 0, drawn towards the
+usual ones (ridge regression). What the fit had said of each sample before it saw it is kept: the
+highest of these ratios is the reserve. Below `TRUSTED` samples it is the estimate of
+`vanta.context.counting`, times the highest ratio by which that fell short. Invariant: no count is
+above the byte bound, which no byte-level tokenizer passes.
+
+Safe in any thread. Only the last `KEPT` ratios and sums of products are kept, no text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+
+from vanta.context.content import FEATURES, features
+from vanta.context.counting import PER_CALL, PER_MESSAGE, PER_REPLY, estimate_text, estimate_tokens
+from vanta.engine import TokenCount
+from vanta.messages import Message
+
+TRUSTED = 32
+"""Samples from which on the fit is used."""
+
+KEPT = 512
+"""Ratios that the reserve is taken from, the latest."""
+
+MARGIN = 0.015
+"""What the reserve has beyond the highest ratio seen; more while samples are few."""
+
+PULL = 0.01
+"""How strongly weights are drawn to the usual ones: about as much as one sample does."""
+
+SHORTEST = 64
+"""Tokens that a prompt has to have to be a sample: short ones say little, in relation."""
+
+SWEEPS = 40
+REMEMBERED = 4096
+_USUAL = (*(feature.usual for feature in FEATURES), float(PER_MESSAGE - 1), float(PER_REPLY))
+"""The usual weights: of the features, of a message, of a prompt."""
+
+
+class Calibration:
+    """One model's."""
+
+    def __init__(self) -> None:
+        self._weights = list(_USUAL)
+        size = len(_USUAL)
+        self._products = [[0.0] * size for _ in range(size)]
+        self._sums = [0.0] * size
+        self._recent: deque[tuple[list[float], int]] = deque(maxlen=KEPT)
+        self._unforeseen: list[float] = []
+        self._samples = 0
+        self._fits = 0
+        self._reserve = 1.0
+        self._seen: OrderedDict[bytes, tuple[int, ...]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def samples(self) -> int:
+        """Prompts that it has learnt from."""
+        return self._samples
+
+    @property
+    def reserve(self) -> float:
+        """What estimates are multiplied by, 1 or more."""
+        return self._reserve
+
+    @property
+    def name(self) -> str:
+        """The state that counts come from; it changes seldom, and the counts with it."""
+        if self._fits:
+            return f"estimate, fitted {self._fits}, x{self._reserve:.3f}"
+        return f"estimate, x{self._reserve:.3f}" if self._samples else "estimate"
+
+    def count(self, messages: Sequence[Message]) -> TokenCount:
+        """The tokens of a prompt, on the high side."""
+        with self._lock:
+            found = self._dot(self._of(messages)) if self._fits else _plain(messages)
+            found *= self._reserve
+        return TokenCount(math.ceil(min(found, byte_bound(messages))), exact=False)
+
+    def count_text(self, text: str) -> int:
+        """The tokens of a piece of a message, on the high side."""
+        if not text:
+            return 0
+        with self._lock:
+            counts = self._features(text) if self._fits else ()
+            found = self._dot((*counts, 0, 0)) if counts else float(estimate_text(text))
+            found *= self._reserve
+        return math.ceil(min(found, len(text.encode("utf-8", "replace")) + 1))
+
+    def learn(self, messages: Sequence[Message], tokens: int) -> None:
+        """Take in that a server counted `tokens` in the prompt `messages`."""
+        if tokens < SHORTEST:
+            return
+        with self._lock:
+            sample = self._of(messages)
+            said = self._dot(sample) if self._fits else _plain(messages)
+            ratio = tokens / max(1.0, said)
+            self._add(sample, tokens)
+            self._samples += 1
+            self._recent.append((sample, tokens))
+            self._unforeseen.append(ratio)
+            if self._samples >= TRUSTED and (self._is_due() or ratio > self._reserve):
+                self._fit()
+            elif ratio > self._reserve:
+                self._reserve = math.ceil(ratio * 100) / 100
+
+    def _is_due(self) -> bool:
+        """At 32, 64, 128... samples, and at every 256th."""
+        return self._samples % 256 == 0 or self._samples & (self._samples - 1) == 0
+
+    def _add(self, sample: Sequence[float], tokens: int) -> None:
+        scaled = [value / tokens for value in sample]
+        for row, value in zip(self._products, scaled, strict=True):
+            if value:
+                for column, other in enumerate(scaled):
+                    row[column] += value * other
+        for column, value in enumerate(scaled):
+            self._sums[column] += value
+
+    def _fit(self) -> None:
+        """Coordinate descent on the normal equations, from the weights as they are."""
+        weights = self._weights
+        for _ in range(SWEEPS):
+            for one, row in enumerate(self._products):
+                pull = PULL / _USUAL[one] ** 2
+                others = (
+                    sum(a * w for a, w in zip(row, weights, strict=True))
+                    - row[one] * (weights[one])
+                )
+                best = (self._sums[one] - others + pull * _USUAL[one]) / (row[one] + pull)
+                weights[one] = max(0.0, best)
+        fitted = [tokens / max(1.0, self._dot(sample)) for sample, tokens in self._recent]
+        # What the last weights said of samples that they were not fitted to is the honest measure,
+        # but that of the first fit, whose weights were anybody's.
+        honest = self._unforeseen if self._fits else []
+        self._reserve = max(1.0, *fitted, *honest) + MARGIN + 2.0 / self._samples
+        self._unforeseen = []
+        self._fits += 1
+
+    def _of(self, messages: Sequence[Message]) -> list[float]:
+        """The counts of a prompt: of all its texts, of its messages, and 1."""
+        total = [0.0] * len(FEATURES)
+        extra = 0.0
+        for message in messages:
+            extra += PER_CALL / PER_MESSAGE * len(message.tool_calls)
+            for text in _texts_of(message):
+                for column, value in enumerate(self._features(text)):
+                    total[column] += value
+        return [*total, len(messages) + extra, 1.0]
+
+    def _features(self, text: str) -> tuple[int, ...]:
+        key = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()
+        found = self._seen.get(key)
+        if found is None:
+            found = self._seen[key] = features(text)
+            if len(self._seen) > REMEMBERED:
+                self._seen.popitem(last=False)
+        return found
+
+    def _dot(self, sample: Sequence[float]) -> float:
+        return sum(a * w for a, w in zip(sample, self._weights, strict=True))
+
+
+def byte_bound(messages: Sequence[Message]) -> int:
+    """Tokens that a prompt cannot pass with any byte-level tokenizer: a byte is never more than a
+    token. With what chat formats put around messages and calls."""
+    length = sum(len(t.encode("utf-8", "replace")) + 1 for m in messages for t in _texts_of(m))
+    calls = sum(len(message.tool_calls) for message in messages)
+    return length + PER_MESSAGE * len(messages) + PER_CALL * calls + PER_REPLY
+
+
+def _plain(messages: Sequence[Message]) -> float:
+    return float(estimate_tokens(messages).value)
+
+
+def _texts_of(message: Message) -> list[str]:
+    calls = [part for call in message.tool_calls for part in (call.id, call.name, call.arguments)]
+    return [text for text in (message.content, *calls, message.tool_call_id) if text]
