@@ -23,7 +23,8 @@ from anyio.abc import Process
 from vanta_chroma.frames import Cutter, Frame
 
 _CHUNK = 1 << 18
-_TAIL = 600
+_TAIL = 1 << 16
+_LINE = 300
 GRACE_S = 5.0
 """What a process may take to end by itself, and how much longer than its limit it is waited for."""
 
@@ -71,9 +72,16 @@ class Channel:
         """Start a process. Raises OSError."""
         with anyio.CancelScope(shield=True):
             errors = await anyio.to_thread.run_sync(tempfile.TemporaryFile)
-            process = await anyio.open_process(command(), stdin=PIPE, stdout=PIPE, stderr=errors)
-        channel = cls(process, errors, limit_s)
-        await channel._send(Frame({**settings, "timeout_s": limit_s}))
+            try:
+                process = await anyio.open_process(
+                    command(), stdin=PIPE, stdout=PIPE, stderr=errors
+                )
+            except BaseException:
+                errors.close()
+                raise
+            channel = cls(process, errors, limit_s)
+            first = Frame({**settings, "timeout_s": limit_s}).packed()
+            await channel._write(first, anyio.CancelScope(shield=True), anyio.Event())
         return channel
 
     @property
@@ -88,16 +96,12 @@ class Channel:
 
     async def ask(self, head: dict[str, Any], body: bytes) -> Frame:
         """The reply to a request. Raises ChannelClosed."""
-        self._number += 1
-        number, caller = self._number, _Caller()
-        if not self._callers:
-            self._since = anyio.current_time()
-        self._callers[number] = caller
+        caller = _Caller()
         try:
-            await self._send(Frame({**head, "id": number}, body))
+            number = await self._send(head, body, caller)
             return await self._reply(number, caller)
         finally:
-            caller.left = True
+            caller.left = True  # if any of it was sent, its reply will come, for nobody
             if self._reader is caller:
                 self._reader = None
             self._hand_over()
@@ -118,19 +122,42 @@ class Channel:
         return f"{how}; its last words: {tail!r}" if tail else str(how)
 
     def _tail(self) -> str:
+        """The line of stderr that says most: that of the time limit, else the last one."""
         with self._errors as errors:
             errors.seek(max(0, errors.seek(0, 2) - _TAIL))
-            return errors.read().decode("utf-8", "replace").strip()
+            lines = errors.read().decode("utf-8", "replace").strip().splitlines()
+        told = [line for line in lines if line.startswith("Timeout (")] or lines[-1:]
+        return told[-1][:_LINE] if told else ""
 
-    async def _send(self, frame: Frame) -> None:
-        """Send a whole frame, whoever is cancelled: the process reads all that comes at once."""
-        try:
-            with anyio.fail_after(GRACE_S, shield=True):
-                async with self._sending:
-                    await self._stdin.send(frame.packed())
-        except (TimeoutError, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
+    async def _send(self, head: dict[str, Any], body: bytes, caller: _Caller) -> int:
+        """Send a whole frame; its number. Whoever is cancelled meanwhile waits for the rest of it,
+        not for long: the process reads all that comes at once, and is given up if it does not."""
+        async with self._sending:
+            self._number += 1
+            if not self._callers:
+                self._since = anyio.current_time()
+            self._callers[self._number] = caller
+            data = Frame({**head, "id": self._number}, body).packed()
+            shield = anyio.CancelScope(shield=True, deadline=anyio.current_time() + self._limit_s)
+            sent = anyio.Event()
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._write, data, shield, sent)
+                try:
+                    await sent.wait()
+                finally:
+                    shield.deadline = min(shield.deadline, anyio.current_time() + GRACE_S)
+            if self._why is not None:
+                raise ChannelClosed(self._why, at_work=False)
+            return self._number
+
+    async def _write(self, data: bytes, shield: anyio.CancelScope, sent: anyio.Event) -> None:
+        whole = False
+        with shield, suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
+            await self._stdin.send(data)
+            whole = True
+        if not whole:
             self._end("it takes no requests any more")
-            raise ChannelClosed(str(self._why), at_work=False) from None
+        sent.set()
 
     async def _reply(self, number: int, caller: _Caller) -> Frame:
         while caller.reply is None:
@@ -152,6 +179,7 @@ class Channel:
             with anyio.fail_after(max(0.0, left_s)):
                 data = await self._stdout.receive(_CHUNK)
         except TimeoutError:
+            self._process.kill()
             self._end(f"it gave no answer for {self._limit_s:g} seconds")
         except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
             self._end("it ended")
@@ -174,10 +202,9 @@ class Channel:
                 next_one.woken.set()
 
     def _end(self, why: str) -> None:
-        """The process is of no use any more."""
+        """The process is of no use any more. It is not killed here: asyncio loses the exit status
+        of one that is signalled after its end."""
         self._why = self._why or why
-        with suppress(ProcessLookupError):
-            self._process.kill()
         self._fail()
 
     def _fail(self) -> None:

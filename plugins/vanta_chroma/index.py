@@ -149,7 +149,7 @@ class ChromaIndex(VectorIndex):
         settings = {"folder": folder, "url": self._options.url}
         try:
             return await Channel.start(settings, self._options.timeout_s)
-        except (OSError, ChannelClosed) as error:
+        except OSError as error:
             raise VectorIndexError(
                 f"the process that runs Chroma could not be started: {error}. Recall works "
                 "without vectors; see that this Python can start processes."

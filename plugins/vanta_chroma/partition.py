@@ -7,6 +7,7 @@ file, committed.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +41,11 @@ class OpenPartition:
         self._folder = folder
         self._dimension = dimension
         self._version = str(chromadb.__version__)
+        if seal.only_begun(folder):
+            shutil.rmtree(folder)
         if fresh := not folder.exists():
-            folder.mkdir(parents=True, mode=0o700)
+            folder.mkdir(mode=0o700)
+            seal.begin(folder)
         else:
             seal.check(folder, dimension=dimension, chroma=self._version)
         self._stamps: tuple[seal.Stamp, ...] = ()

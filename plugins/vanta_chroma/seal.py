@@ -37,14 +37,27 @@ def stamps(folder: Path) -> tuple[Stamp, ...]:
     return tuple(found)
 
 
+def begin(folder: Path) -> None:
+    """Write down that nothing was put in yet, so that nothing is lost with the files."""
+    _write(folder, {"format": _FORMAT, "begun": True})
+
+
+def only_begun(folder: Path) -> bool:
+    """Whether the process that began a partition ended before anything was in it."""
+    try:
+        return "begun" in _read(folder)
+    except VectorIndexError:
+        return False
+
+
 def write(folder: Path, *, dimension: int, chroma: str) -> None:
     """Write down what the files of the graph are now, in one step."""
-    told = {
-        "format": _FORMAT,
-        "chroma": chroma,
-        "dimension": dimension,
-        "files": {path.relative_to(folder).as_posix(): _sums(path) for path in _graph(folder)},
-    }
+    files = {path.relative_to(folder).as_posix(): _sums(path) for path in _graph(folder)}
+    told = {"format": _FORMAT, "chroma": chroma, "dimension": dimension, "files": files}
+    _write(folder, told)
+
+
+def _write(folder: Path, told: dict[str, Any]) -> None:
     partial = folder / f"{SEAL}.new"
     partial.write_text(json.dumps(told), "utf-8")
     partial.replace(folder / SEAL)

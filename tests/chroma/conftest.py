@@ -45,7 +45,7 @@ def running_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     folder = tmp_path_factory.mktemp("server")
-    command = [Path(sys.executable).with_name("chroma"), "run", "--path", folder]
+    command = [str(Path(sys.executable).with_name("chroma")), "run", "--path", str(folder)]
     with subprocess.Popen(
         [*command, "--host", "127.0.0.1", "--port", str(port)],
         env={**os.environ, "ANONYMIZED_TELEMETRY": "False"},

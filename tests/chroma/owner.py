@@ -1,0 +1,30 @@
+"""A program that owns an index, says so, puts records in for ever, and waits to be killed:
+`owner.py FOLDER`. Prints the number of the process that runs Chroma, then each batch that is in."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import anyio
+
+from tests.chroma.support import ADA, vectors
+from vanta.memory.index import IndexContext
+from vanta_chroma.index import ChromaIndex
+from vanta_chroma.options import ChromaOptions
+
+BATCH = 20
+
+
+async def main(folder: Path) -> None:
+    index = ChromaIndex(ChromaOptions(), IndexContext(folder))
+    await index.load()
+    print(index.pid, flush=True)
+    for batch in range(1000):
+        ids = range(batch * BATCH, batch * BATCH + BATCH)
+        await index.upsert(ADA, ids, vectors(BATCH, seed=batch))
+        print(batch, flush=True)
+
+
+if __name__ == "__main__":
+    anyio.run(main, Path(sys.argv[1]))
