@@ -6,7 +6,14 @@ import re
 from pathlib import Path
 
 from vanta.scripts import BUILTIN, parse_script
-from vanta.scripts.schema import MatrixForm, ScriptForm, TurnForm, UpstreamForm
+from vanta.scripts.schema import (
+    DocumentForm,
+    MatrixForm,
+    MemoryForm,
+    ScriptForm,
+    TurnForm,
+    UpstreamForm,
+)
 
 PAGE = (Path(__file__).parents[2] / "docs" / "scripts.md").read_text(encoding="utf-8")
 
@@ -16,9 +23,9 @@ def words_of(table: str) -> set[str]:
     return {word for row in rows for word in re.findall(r"`(\w+)", row)}
 
 
-def test_the_script_loads() -> None:
-    (script,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-    assert parse_script(script).name == "capitals"
+def test_the_scripts_load() -> None:
+    scripts = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    assert [parse_script(script).name for script in scripts] == ["capitals", "memory"]
 
 
 def test_every_expectation_is_explained() -> None:
@@ -32,6 +39,12 @@ def test_every_field_that_is_explained_exists() -> None:
         for name in form.model_fields
     }
     assert words_of(PAGE.partition("## The file")[2].partition("## ")[0]) <= fields
+
+
+def test_every_field_of_fixtures_is_named() -> None:
+    memory = PAGE.partition("## Memory")[2].partition("## ")[0]
+    fields = {*MemoryForm.model_fields, *DocumentForm.model_fields}
+    assert {field for field in fields if f"`{field}`" not in memory} == set()
 
 
 def test_every_fault_is_named() -> None:

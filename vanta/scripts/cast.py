@@ -1,8 +1,8 @@
 """The tracks that a script runs on, where they are not the runtime's own.
 
-A script may want other models, a stand-in for the api track's server, and its engines recorded.
-Invariant: the runtime is left as it is, so that scripts with different casts share one, and with it
-the local engine; what a cast made is closed with it.
+A script may want other models, a stand-in for the api track's server, tools to offer and its
+engines recorded. Invariant: the runtime is left as it is, so that scripts with different casts
+share one, and with it the local engine; what a cast made is closed with it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,19 @@ from vanta.engine import EngineContext
 from vanta.errors import ScriptError, UnknownName
 from vanta.scheduling.experience import Experience
 from vanta.scheduling.policy import LegPlan, Policy
+from vanta.scripts.embedders import Embedders
 from vanta.scripts.model import Script, UpstreamPlan
+from vanta.scripts.offering import offering
+from vanta.scripts.scene import PATIENCE_S, Scene
 from vanta.scripts.stand_in import TRACK, stand_in
 from vanta.session import Session
 from vanta.track import Track
-from vanta.turn import Conversation, TurnSettings
+from vanta.turn import TurnSettings
 
 if TYPE_CHECKING:
+    from vanta.config import MemoryConfig
     from vanta.events import Event
+    from vanta.memory.embedder import Embedder
     from vanta.runtime import Runtime
 
 Wrap = Callable[[Track], Track]
@@ -32,22 +37,32 @@ Wrap = Callable[[Track], Track]
 class Cast:
     """Who answers in one run of a script; use it as a context.
 
-    wrap: puts something around the engine of every track (a recorder). Entering raises UnknownName
-    for a track that does not exist, ScriptError for one that is off.
+    scene: where its conversations are kept; None: with the runtime's own. wrap: puts something
+    around the engine of every track (a recorder). Entering raises UnknownName for a track that does
+    not exist, ScriptError for one that is off.
     """
 
-    def __init__(self, runtime: Runtime, script: Script, wrap: Wrap | None = None) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        script: Script,
+        scene: Scene | None = None,
+        wrap: Wrap | None = None,
+    ) -> None:
         self.runtime = runtime
         self._script = script
+        self._scene = scene
         self._wrap = wrap
         self._own: dict[str, Track] = {}
+        self._speaking: dict[str, Track] = {}
         self._direct: Callable[[UpstreamPlan], None] | None = None
         self._experience = Experience()
+        self._embedders: Embedders
         self._stack = AsyncExitStack()
 
     @property
     def tracks(self) -> Mapping[str, Track]:
-        """All tracks, by name."""
+        """All tracks, by name, as a judge asks them: without the script's tools."""
         return {**self.runtime.tracks, **self._own}
 
     async def __aenter__(self) -> Cast:
@@ -55,11 +70,15 @@ class Cast:
             for name, model in self._script.models.items():
                 self._own[name] = _with_model(self.runtime, name, model)
                 await stack.enter_async_context(aclosing(self._own[name].engine))
+            self._embedders = Embedders(self.runtime, stack)
             if self._script.stands_in:
                 entered = await stack.enter_async_context(stand_in(self.runtime))
                 self._own[TRACK], self._direct = entered
             if self._wrap:
                 self._own = {name: self._wrap(track) for name, track in self.tracks.items()}
+            if self._script.tools:
+                tools = self._script.tools
+                self._speaking = {name: offering(one, tools) for name, one in self.tracks.items()}
             self._stack = stack.pop_all()
         return self
 
@@ -72,24 +91,26 @@ class Cast:
         if self._direct:
             self._direct(plan or self._script.upstream or UpstreamPlan())
 
+    async def embedder(self, name: str | None) -> Embedder:
+        """See `vanta.scripts.expectations.Seen`."""
+        return await self._embedders.get(name)
+
     def session(self, user: str, name: str) -> Session:
         """The conversation `name` of `user`, answered by this cast."""
-        script = self._script
-        if not self._own:
-            return self.runtime.session(
-                name,
-                user=user,
-                private=script.private,
-                system=script.system,
-                variables=script.variables,
-            )
-        rules = _CastRules(self.runtime, script, user, self._own, self._experience)
-        return Session(Conversation(user, name), rules, self.runtime.store, private=script.private)
+        script, scene = self._script, self._scene
+        rules = _CastRules(self.runtime, script, user, self._speaking or self._own, scene)
+        if self._own:
+            rules.experience = self._experience
+        store = scene.store if scene else self.runtime.store
+        conversation = self.runtime.conversation(user, name)
+        return Session(conversation, rules, store, private=script.private)
 
 
 class _CastRules:
-    """The runtime's rules, but for the tracks, the script's system prompt and what is learnt of
-    the tracks: a stand-in that fails says nothing of the real one."""
+    """The runtime's rules, but for the tracks, the script's system prompt, its scene's memory and
+    what is learnt of the tracks: a stand-in that fails says nothing of the real one."""
+
+    experience: Experience | None = None
 
     def __init__(
         self,
@@ -97,12 +118,13 @@ class _CastRules:
         script: Script,
         user: str,
         tracks: Mapping[str, Track],
-        experience: Experience,
+        scene: Scene | None,
     ) -> None:
         self._runtime = runtime
-        self._experience = experience
         self._tracks = tracks
-        self._prompt = runtime.prompt(user, script.system, script.variables)
+        self._scene = scene
+        own = script.system is not None or bool(script.variables)
+        self._prompt = runtime.prompt(user, script.system, script.variables) if own else None
 
     async def refresh(self) -> None:
         """As the runtime does."""
@@ -115,12 +137,22 @@ class _CastRules:
             alone = Policy(f"track {track}", "one track alone", (LegPlan(track),))
             asked = {**asked, "track": None, "policy": alone}
         settings = self._runtime.settings(**asked, prompt=self._prompt)
-        tracks = {**settings.tracks, **self._tracks}
-        return dataclasses.replace(settings, tracks=tracks, experience=self._experience)
+        changes: dict[str, Any] = {"tracks": {**settings.tracks, **self._tracks}}
+        if self.experience:
+            changes["experience"] = self.experience
+        if self._scene:
+            changes |= {"memory": self._scene.memory, "recalls": _patient(settings.recalls)}
+        return dataclasses.replace(settings, **changes)
 
     def observe(self, event: Event) -> None:
         """As the runtime does."""
         self._runtime.observe(event)
+
+
+def _patient(recalls: MemoryConfig) -> MemoryConfig:
+    """The rules of recall, with time for it."""
+    wait_s = max(recalls.recall_timeout_s, PATIENCE_S)
+    return recalls.model_copy(update={"recall_timeout_s": wait_s})
 
 
 def _with_model(runtime: Runtime, name: str, model: str) -> Track:

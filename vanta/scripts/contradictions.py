@@ -13,7 +13,7 @@ from vanta.scripts.schema import AFTER_TOKENS, ScriptForm, UpstreamForm
 
 def contradictions(form: ScriptForm) -> list[Fault]:
     """The faults of a script whose fields are right one by one."""
-    return [*_of_script(form), *_of_turns(form)]
+    return [*_of_script(form), *_of_fixtures(form), *_of_turns(form), *_of_times(form)]
 
 
 def _of_script(form: ScriptForm) -> Iterator[Fault]:
@@ -31,6 +31,24 @@ def _of_script(form: ScriptForm) -> Iterator[Fault]:
     yield from _of_upstream(form.upstream, ("upstream",))
 
 
+def _of_fixtures(form: ScriptForm) -> Iterator[Fault]:
+    goes_on = form.session is not None
+    if goes_on and (form.fixtures.memories or form.fixtures.documents):
+        problem = "a conversation that goes on has a memory already. Take out 'session', or these."
+        yield Fault(("fixtures",), problem, at_key=True)
+    known: set[str] = set()
+    for index, memory in enumerate(form.fixtures.memories):
+        if memory.id in known:
+            problem = f"two memories have the id {memory.id!r}. Give one of them another."
+            yield Fault(("fixtures", "memories", index, "id"), problem)
+        known |= {memory.id} if memory.id else set()
+    named: set[str] = set()
+    for index, tool in enumerate(form.tools):
+        if tool.name in named:
+            yield Fault(("tools", index), f"two tools are named {tool.name!r}. Take out one.")
+        named.add(tool.name)
+
+
 def _of_turns(form: ScriptForm) -> Iterator[Fault]:
     for index, turn in enumerate(form.turns):
         at = ("turns", index)
@@ -38,6 +56,22 @@ def _of_turns(form: ScriptForm) -> Iterator[Fault]:
             problem = "turn 1 has nothing before it that a restart could lose. Take out 'restart'."
             yield Fault((*at, "restart"), problem, at_key=True)
         yield from _of_upstream(turn.upstream, (*at, "upstream"))
+
+
+def _of_times(form: ScriptForm) -> Iterator[Fault]:
+    if form.session is not None:
+        told: list[Path] = [("at",)] if form.at is not None else []
+        told += [("turns", n, "at") for n, turn in enumerate(form.turns) if turn.at is not None]
+        for place in told:
+            problem = "a conversation that goes on takes place now. Take out 'session', or 'at'."
+            yield Fault(place, problem, at_key=True)
+        return
+    last = form.at
+    for index, turn in enumerate(form.turns):
+        if turn.at is not None and last is not None and turn.at < last:
+            problem = f"turn {index + 1} is said before what comes before it. Take a later time."
+            yield Fault(("turns", index, "at"), problem)
+        last = turn.at if turn.at is not None else last
 
 
 def _of_upstream(form: UpstreamForm | None, at: Path) -> Iterator[Fault]:
@@ -48,6 +82,10 @@ def _of_upstream(form: UpstreamForm | None, at: Path) -> Iterator[Fault]:
         yield Fault((*at, "after"), _no_effect("after", AFTER_TOKENS), at_key=True)
     if "retry_after" in told and form.fault != "rate_limited":
         yield Fault((*at, "retry_after"), _no_effect("retry_after", ("rate_limited",)), at_key=True)
+    if form.call is not None and ("text" in told or form.fault != "none"):
+        other = "text" if "text" in told else "fault"
+        problem = f"'call' stands in the place of {other!r}. Take out one of them."
+        yield Fault((*at, "call"), problem, at_key=True)
 
 
 def _no_effect(field: str, faults: tuple[str, ...]) -> str:

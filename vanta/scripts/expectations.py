@@ -12,8 +12,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from vanta.errors import EmbedderError
+from vanta.prompts import Templates
+from vanta.resources import templates_dir
+
 if TYPE_CHECKING:
     from vanta.events import Event, Reply
+    from vanta.memory.embedder import Embedder
+    from vanta.memory.items import MemoryItem
     from vanta.track import Track
 
 _EXCERPT = 160
@@ -44,12 +50,24 @@ def _free(_cost_usd: float) -> None:
     """Nothing to pay."""
 
 
+async def _no_embedder(_name: str | None) -> Embedder:
+    raise EmbedderError("there is no embedder here.")
+
+
+def _written(name: str, variables: Mapping[str, Any]) -> str:
+    """A template of vanta's own."""
+    return Templates([templates_dir()]).render(name, variables)
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What a check may look at: what was said and the reply to it.
 
     events: of the turn, in order. tracks: all that there are, for a check that asks one; spend is
-    then called with what that cost, in USD. source: the script's file.
+    then called with what that cost, in USD. source: the script's file. recalled: the memories that
+    the track which answered was shown. labels: the script's fixtures, a name to ids of memories.
+    embedder: gives the embedder of a name, None for memory's own; may raise EmbedderError and
+    UnknownName. write: renders a prompt template.
     """
 
     say: str
@@ -58,6 +76,10 @@ class Seen:
     tracks: Mapping[str, Track] = field(default_factory=dict)
     source: str = ""
     spend: Callable[[float], object] = _free
+    recalled: tuple[MemoryItem, ...] = ()
+    labels: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    embedder: Callable[[str | None], Awaitable[Embedder]] = _no_embedder
+    write: Callable[[str, Mapping[str, Any]], str] = _written
 
 
 Check = Callable[[Any, Seen], Failure | Awaitable[Failure | None] | None]

@@ -12,12 +12,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from vanta.engine import Sampling
 from vanta.errors import did_you_mean
-from vanta.scripts.schema import MatrixForm, ScriptForm, TurnForm, UpstreamForm
+from vanta.scripts.schema import (
+    CallForm,
+    DocumentForm,
+    FixturesForm,
+    MatrixForm,
+    MemoryForm,
+    ScriptForm,
+    ToolForm,
+    TurnForm,
+    UpstreamForm,
+)
 
 Path = tuple[str | int, ...]
 
@@ -35,6 +45,17 @@ _WANTED = {
     "model_type": "a mapping",
     "dataclass_type": "a mapping",
     "int_parsing": "a whole number",
+}
+_FORMS: Mapping[tuple[str, ...], type[BaseModel]] = {
+    (): ScriptForm,
+    ("turns",): TurnForm,
+    ("upstream",): UpstreamForm,
+    ("upstream", "call"): CallForm,
+    ("matrix",): MatrixForm,
+    ("fixtures",): FixturesForm,
+    ("fixtures", "memories"): MemoryForm,
+    ("fixtures", "documents"): DocumentForm,
+    ("tools",): ToolForm,
 }
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
@@ -95,18 +116,13 @@ def _unknown(path: Path, expectations: Iterable[str]) -> Fault:
 
 
 def _fields(path: Path) -> Iterable[str]:
-    match path:
-        case ():
-            return ScriptForm.model_fields
-        case ("turns", _):
-            return TurnForm.model_fields
-        case ("sampling",) | ("matrix", "sampling", _):
-            return [field.name for field in dataclasses.fields(Sampling)]
-        case ("upstream",) | ("turns", _, "upstream"):
-            return UpstreamForm.model_fields
-        case ("matrix",):
-            return MatrixForm.model_fields
-    return ()
+    """The names that there are in the mapping at `path`."""
+    if path[:1] == ("sampling",) or path[:2] == ("matrix", "sampling"):
+        return [field.name for field in dataclasses.fields(Sampling)]
+    # By the last two keys, which tell all of the format's mappings apart.
+    keys = tuple(step for step in path if isinstance(step, str))
+    form = _FORMS.get(keys[-2:]) or _FORMS.get(keys[-1:])
+    return form.model_fields if form else ()
 
 
 def _what(path: Path) -> str:
@@ -152,5 +168,8 @@ def _plain(detail: ErrorDetails) -> str:
     if detail["type"] == "value_error":
         told = str(detail["ctx"]["error"])
         return told if told.endswith((".", "?")) else f"{told}."
+    if detail["type"] == "string_pattern_mismatch":
+        name = _shown(detail["input"])
+        return f"{name} is more than letters, digits, '_' and '-', or more than 64 of them."
     message = detail["msg"].removeprefix("Input ")
     return f"{_shown(detail['input'])} {message}."

@@ -16,13 +16,32 @@ from typing import Any, Literal
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from vanta.documents import DocumentError, Node, Place, read
+from vanta.engine import Tool
 from vanta.errors import ScriptError, did_you_mean
 from vanta.scripts.checks import BUILTIN
 from vanta.scripts.contradictions import contradictions
 from vanta.scripts.expectations import Expectation
 from vanta.scripts.faults import Fault, faults_of
-from vanta.scripts.model import Matrix, Script, ScriptTurn, UpstreamPlan
-from vanta.scripts.schema import MatrixForm, ScriptForm, TurnForm, UpstreamForm
+from vanta.scripts.model import (
+    USUAL_TIME,
+    Call,
+    DocumentFixture,
+    Fixtures,
+    Matrix,
+    MemoryFixture,
+    Script,
+    ScriptTurn,
+    UpstreamPlan,
+)
+from vanta.scripts.schema import (
+    DocumentForm,
+    FixturesForm,
+    MatrixForm,
+    MemoryForm,
+    ScriptForm,
+    TurnForm,
+    UpstreamForm,
+)
 
 _MAX_BYTES = 1_000_000
 _MAX_FAULTS = 10
@@ -117,6 +136,9 @@ def _script(form: ScriptForm, expected: list[dict[str, Any]], node: Node, source
         "tags": tuple(form.tags),
         "upstream": _upstream(form.upstream),
         "matrix": _matrix(form.matrix),
+        "fixtures": _fixtures(form.fixtures),
+        "tools": tuple(Tool(**_fields(tool)) for tool in form.tools),
+        "at": USUAL_TIME if form.at is None else form.at,
         "source": source,
     }
     if form.seed is not None:
@@ -130,7 +152,20 @@ def _turn(form: TurnForm, expect: Mapping[str, Any], line: int) -> ScriptTurn:
 
 
 def _upstream(form: UpstreamForm | None) -> UpstreamPlan | None:
-    return None if form is None else UpstreamPlan(**_fields(form))
+    if form is None:
+        return None
+    call = Call(**_fields(form.call)) if form.call else None
+    return UpstreamPlan(**_fields(form) | {"call": call})
+
+
+def _fixtures(form: FixturesForm) -> Fixtures:
+    def tagged(one: MemoryForm | DocumentForm) -> dict[str, Any]:
+        return _fields(one) | {"tags": tuple(one.tags)}
+
+    return Fixtures(
+        tuple(MemoryFixture(**tagged(one)) for one in form.memories),
+        tuple(DocumentFixture(**tagged(one)) for one in form.documents),
+    )
 
 
 def _matrix(form: MatrixForm) -> Matrix:

@@ -6,11 +6,24 @@ the values of expectations are what their checks take.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from vanta.engine import Sampling
+from vanta.engine import Sampling, Tool
+
+USUAL_TIME = dt.datetime(2026, 1, 5, 12, tzinfo=dt.UTC).timestamp()
+"""When a script takes place that does not say it: a Monday. Always the same, since the days on
+which things were said are part of what a model reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call of a tool."""
+
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +32,8 @@ class UpstreamPlan:
 
     fault: one of `vanta.scripts.schema.FaultName`. after: tokens sent before it. text: what it
     answers, or begins to. first_after_s, gap_s: before the first token, and between tokens.
-    retry_after: that header, where it is rate limited.
+    retry_after: that header, where it is rate limited. call: what it asks for instead of saying
+    `text`.
     """
 
     fault: str = "none"
@@ -28,6 +42,44 @@ class UpstreamPlan:
     first_after_s: float = 0.0
     gap_s: float = 0.0
     retry_after: str | None = None
+    call: Call | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryFixture:
+    """Something that memory knows before the first turn; the fields are those of a script's
+    `fixtures`, at: seconds since the epoch."""
+
+    text: str
+    id: str | None = None
+    role: str | None = None
+    user: str | None = None
+    session: str | None = None
+    at: float | None = None
+    private: bool = False
+    source: str = ""
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentFixture:
+    """A file that memory takes in before the first turn; path: from the script's folder."""
+
+    path: str
+    user: str | None = None
+    private: bool = False
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fixtures:
+    """What is there before the first turn."""
+
+    memories: tuple[MemoryFixture, ...] = ()
+    documents: tuple[DocumentFixture, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.memories or self.documents)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +88,8 @@ class ScriptTurn:
 
     policy, track: for this turn; with either given, the script's own two do not count. private,
     deadline_s, user, upstream: None for the script's own. session: another conversation of the
-    script, by its own name. restart: open the runtime anew before. line: where it stands.
+    script, by its own name. restart: open the runtime anew before. at: when it is said, in seconds
+    since the epoch; None: when the last one was. line: where it stands.
     """
 
     say: str
@@ -48,6 +101,7 @@ class ScriptTurn:
     user: str | None = None
     session: str | None = None
     restart: bool = False
+    at: float | None = None
     upstream: UpstreamPlan | None = None
     line: int = 1
 
@@ -69,8 +123,9 @@ class Script:
 
     models: track -> model, for tracks that are to have another. system: a template under `system/`
     that goes before the configured one; variables: for it. session: its name; None for a fresh one
-    each run. repeat, pass_rate: how many runs, and which share of them has to pass. source: the
-    file, for messages. variant: what the matrix chose for this one, axis -> value as text.
+    each run. at: when it takes place, in seconds since the epoch. tools: what tracks may ask for;
+    nothing is run. repeat, pass_rate: how many runs, and which share of them has to pass. source:
+    the file, for messages. variant: what the matrix chose for this one, axis -> value as text.
     """
 
     name: str
@@ -88,6 +143,9 @@ class Script:
     deadline_s: float | None = None
     session: str | None = None
     user: str = "default"
+    at: float = USUAL_TIME
+    fixtures: Fixtures = Fixtures()
+    tools: tuple[Tool, ...] = ()
     upstream: UpstreamPlan | None = None
     matrix: Matrix = Matrix()
     repeat: int = 1

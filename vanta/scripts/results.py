@@ -13,6 +13,7 @@ from typing import Any
 
 from vanta.errors import UsageError, VantaError
 from vanta.events import Event, Reply
+from vanta.memory.items import MemoryItem
 from vanta.scripts.expectations import Failure, excerpt
 from vanta.scripts.model import titled
 
@@ -32,7 +33,8 @@ class TurnResult:
 
     number: from 1. failures: the expectations that did not hold. error: why there is no verdict on
     the reply, or no reply: what the turn, or a check, raised. line: where it stands in the script.
-    events: what happened, without the text. judged_usd: what judging the reply cost.
+    events: what happened, without the text. judged_usd: what judging the reply cost. recalled: the
+    memories that the track which answered was shown.
     """
 
     number: int
@@ -43,6 +45,7 @@ class TurnResult:
     line: int = 1
     events: tuple[Event, ...] = ()
     judged_usd: float = 0.0
+    recalled: tuple[MemoryItem, ...] = ()
 
     @property
     def cost_usd(self) -> float:
@@ -72,6 +75,7 @@ class TurnResult:
             "failures": [dataclasses.asdict(failure) for failure in self.failures],
             "error": self.error,
             "cost_usd": self.cost_usd,
+            "recalled": [_told(item) for item in self.recalled],
             "reply": self.reply.to_dict() if self.reply else None,
         }
 
@@ -138,6 +142,10 @@ class ScriptResult:
             "cost_usd": self.cost_usd,
             "turns": [turn.to_dict() for turn in self.turns],
         }
+
+
+def _told(item: MemoryItem) -> dict[str, Any]:
+    return {"id": item.id, "from": item.source or item.role or item.kind, "text": item.text}
 
 
 def exit_code(results: Iterable[ScriptResult]) -> ExitCode:

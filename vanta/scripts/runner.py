@@ -7,22 +7,32 @@ that a turn raises, cancellation above all, ends the run. A check that raises fa
 
 from __future__ import annotations
 
+import tempfile
 import time
 import uuid
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
 
 from vanta.errors import ScriptError, VantaError
 from vanta.events import Event, Reply, TextDelta
+from vanta.memory.items import MemoryItem, Scope
 from vanta.scripts.cast import Cast, Wrap
 from vanta.scripts.checks import known_expectations
 from vanta.scripts.expectations import Seen
+from vanta.scripts.fixtures import Labels, remember
 from vanta.scripts.judgement import judge, judge_error
 from vanta.scripts.model import Script, ScriptTurn
 from vanta.scripts.results import ScriptResult, TurnResult
+from vanta.scripts.scene import Clock, Scene, SettledMemory
 
 if TYPE_CHECKING:
+    from vanta.memory.memory import Memory
     from vanta.runtime import Runtime
     from vanta.session import Session
 
@@ -83,16 +93,28 @@ class ScriptRun:
         self._expectations = known_expectations(runtime.plugins)
         self._results: list[TurnResult] = []
         self._started = time.monotonic()
+        self._clock = Clock(script.at)
+        self._kept = AsyncExitStack()
+        self._folder: Path | None = None
+        self._labels: Labels | None = None
+        self._memory: Memory | None = None
         self._stage = AsyncExitStack()
         self._cast: Cast
         self._sessions: dict[tuple[str, str], Session] = {}
 
     async def __aenter__(self) -> ScriptRun:
-        await self._set_up()
+        async with AsyncExitStack() as stack:
+            if self.script.restarts and not self.script.session:
+                self._folder = await stack.enter_async_context(_temporary_folder())
+            await self._set_up()
+            self._kept = stack.pop_all()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._stage.aclose()
+        try:
+            await self._stage.aclose()
+        finally:
+            await self._kept.aclose()
 
     @property
     def over(self) -> bool:
@@ -105,7 +127,10 @@ class ScriptRun:
         if turn.restart:
             await self._stage.aclose()
             await self._set_up()
+        self._clock.now = turn.at or self._clock.now
         self._cast.direct(turn.upstream)
+        if isinstance(self._memory, SettledMemory):
+            await self._memory.settle()
         result = await self._run(turn, len(self._results) + 1)
         self._results.append(result)
         return result
@@ -128,10 +153,28 @@ class ScriptRun:
         async with AsyncExitStack() as stack:
             if self._reopen:
                 self._runtime = await stack.enter_async_context(self._reopen())
-            cast = Cast(self._runtime, self.script, self._wrap)
-            self._cast = await stack.enter_async_context(cast)
+            scene = await self._enter_scene(stack)
+            self._cast = await stack.enter_async_context(
+                Cast(self._runtime, self.script, scene, self._wrap)
+            )
             self._sessions = {}
             self._stage = stack.pop_all()
+
+    async def _enter_scene(self, stack: AsyncExitStack) -> Scene | None:
+        """Where the run takes place; None for a conversation that goes on where it was."""
+        if self.script.session:
+            self._memory = self._runtime.memory
+            return None
+        scene = await stack.enter_async_context(Scene(self._runtime, self._clock, self._folder))
+        self._memory = scene.memory
+        if self.script.fixtures and self._labels is None:
+            if scene.memory is None:
+                raise ScriptError(
+                    f"{self.script.source}: 'fixtures' need a memory, and there is none: "
+                    f"{self._runtime.memory_off}."
+                )
+            self._labels = await remember(scene.memory, self.script, self._session_named)
+        return scene
 
     async def _run(self, turn: ScriptTurn, number: int) -> TurnResult:
         events: list[Event] = []
@@ -150,11 +193,25 @@ class ScriptRun:
             tracks=self._cast.tracks,
             source=self.script.source,
             spend=spent.append,
+            recalled=await self._recalled(turn, reply),
+            labels=self._labels or {},
+            embedder=self._cast.embedder,
+            write=self._runtime.templates.render,
         )
         failures = await judge(turn.expect, seen, self._expectations)
         return TurnResult(
-            number, turn.say, failures, None, reply, turn.line, _without_text(events), sum(spent)
-        )
+            number, turn.say, failures, None, reply, turn.line, _without_text(events), sum(spent),
+            seen.recalled,
+        )  # fmt: skip
+
+    async def _recalled(self, turn: ScriptTurn, reply: Reply) -> tuple[MemoryItem, ...]:
+        """The memories that the track which answered was shown, in the order of the prompt."""
+        shown = reply.trace.context.get(reply.track, {}).get("memories", ())
+        if not shown or self._memory is None:
+            return ()
+        scope = Scope(turn.user or self.script.user, private=True)
+        found = [await self._memory.recent(scope, after_id=one["id"] - 1, limit=1) for one in shown]
+        return tuple(item for items in found for item in items)
 
     async def _say(self, turn: ScriptTurn, events: list[Event]) -> Reply:
         script = self.script
@@ -174,10 +231,25 @@ class ScriptRun:
 
     def _session_of(self, turn: ScriptTurn) -> Session:
         user = turn.user or self.script.user
-        name = f"{self._session}/{turn.session}" if turn.session else self._session
+        name = self._session_named(turn.session) if turn.session else self._session
         if (user, name) not in self._sessions:
             self._sessions[user, name] = self._cast.session(user, name)
         return self._sessions[user, name]
+
+    def _session_named(self, name: str) -> str:
+        return f"{self._session}/{name}"
+
+
+@asynccontextmanager
+async def _temporary_folder() -> AsyncIterator[Path]:
+    """A folder for what a run keeps through a restart; gone when it is over."""
+    make = partial(tempfile.TemporaryDirectory, prefix="vanta-script-", ignore_cleanup_errors=True)
+    folder = await anyio.to_thread.run_sync(make)
+    try:
+        yield Path(folder.name)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(folder.cleanup)
 
 
 def _without_text(events: list[Event]) -> tuple[Event, ...]:

@@ -7,6 +7,7 @@ the published JSON Schema.
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -33,8 +34,43 @@ class SamplingForm(Sampling):
     """How to sample: the fields of `vanta.engine.Sampling`, and no others."""
 
 
-def _by_name(value: Any) -> Any:
-    return {"fault": value} if isinstance(value, str) else value
+def _by(field: str, short: Any, form: Any) -> BeforeValidator:
+    """One text, of type `short`, stands for a `form` of which it is that field."""
+
+    def whole(value: Any) -> Any:
+        return {field: value} if isinstance(value, str) else value
+
+    return BeforeValidator(whole, json_schema_input_type=short | form)
+
+
+def _moment(value: Any) -> Any:
+    """`2026-03-02` or `2026-03-02T14:30`, in UTC where it says nothing else, as seconds since the
+    epoch."""
+    try:
+        at = dt.datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{value!r} is no time. Write it like '2026-03-02' or '2026-03-02T14:30'"
+        ) from None
+    return (at if at.tzinfo else at.replace(tzinfo=dt.UTC)).timestamp()
+
+
+_Moment = Annotated[float, BeforeValidator(_moment, json_schema_input_type=str)]
+_Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
+class CallForm(BaseModel):
+    """A call of a tool."""
+
+    model_config = _STRICT
+
+    name: _Text
+    """The tool."""
+    arguments: dict[str, Any] = {}
+    """What it is called with."""
+
+
+Call = Annotated[CallForm, _by("name", _Text, CallForm)]
 
 
 class UpstreamForm(BaseModel):
@@ -54,11 +90,75 @@ class UpstreamForm(BaseModel):
     """Seconds between tokens."""
     retry_after: _Text | None = None
     """The header of that name, where it is rate limited."""
+    call: Call | None = None
+    """A tool that it asks for, in the place of the text; a single word is its name."""
 
 
-_Upstream = Annotated[
-    UpstreamForm, BeforeValidator(_by_name, json_schema_input_type=FaultName | UpstreamForm)
-]
+_Upstream = Annotated[UpstreamForm, _by("fault", FaultName, UpstreamForm)]
+
+
+class MemoryForm(BaseModel):
+    """Something that memory knows before the first turn; a single text is a fact."""
+
+    model_config = _STRICT
+
+    text: _Text
+    """What it says."""
+    id: _Text | None = None
+    """A name of your choice, for `recalled`."""
+    role: Literal["user", "assistant"] | None = None
+    """Who said it, for what was said; unset: it is a fact."""
+    user: _Text | None = None
+    """Whose memory; unset: that of the script's user."""
+    session: _Text | None = None
+    """The conversation of this script that it is from, by its name; unset: one that is over."""
+    at: _Moment | None = None
+    """When it was said, like `2026-03-02` or `2026-03-02T14:30`; unset: when the script begins."""
+    private: bool = False
+    """Whether only private tracks may see it."""
+    source: str = ""
+    """Where it is from, as it is shown to a track."""
+    tags: list[_Text] = []
+    """Words to find it by."""
+
+
+class DocumentForm(BaseModel):
+    """A document that memory knows before the first turn; a single text is its path."""
+
+    model_config = _STRICT
+
+    path: _Text
+    """The file, seen from the script's folder."""
+    user: _Text | None = None
+    """Whose memory; unset: that of the script's user."""
+    private: bool = False
+    """Whether only private tracks may see it."""
+    tags: list[_Text] = []
+    """Words to find it by."""
+
+
+class FixturesForm(BaseModel):
+    """What is there before the first turn."""
+
+    model_config = _STRICT
+
+    memories: list[Annotated[MemoryForm, _by("text", _Text, MemoryForm)]] = []
+    """Facts, and what was said before."""
+    documents: list[Annotated[DocumentForm, _by("path", _Text, DocumentForm)]] = []
+    """Files that memory takes in."""
+
+
+class ToolForm(BaseModel):
+    """A tool that tracks are offered; a single word is its name."""
+
+    model_config = _STRICT
+
+    name: _Name
+    """Letters, digits, `_` and `-`."""
+    description: str = ""
+    """What it does, for the model."""
+    parameters: dict[str, Any] = {"type": "object", "properties": {}}
+    """A JSON Schema of its arguments."""
 
 
 class TurnForm(BaseModel):
@@ -84,6 +184,8 @@ class TurnForm(BaseModel):
     """Another conversation of this script, by a name of your choice; unset: the main one."""
     restart: bool = False
     """Whether the runtime is closed and opened again before this turn."""
+    at: _Moment | None = None
+    """When it is said, like `2026-03-02` or `2026-03-02T14:30`; unset: when the last one was."""
     upstream: _Upstream | None = None
     """What the api track's server does on this turn."""
 
@@ -138,6 +240,13 @@ class ScriptForm(BaseModel):
     """A conversation to go on with; unset: a fresh one each run."""
     user: _Text = "default"
     """Who speaks."""
+    at: _Moment | None = None
+    """When it takes place, like `2026-03-02` or `2026-03-02T14:30`, in UTC; unset: always on the
+    same Monday, so that it says the same every day."""
+    fixtures: FixturesForm = FixturesForm()
+    """Memories and documents that are there before the first turn."""
+    tools: list[Annotated[ToolForm, _by("name", _Name, ToolForm)]] = []
+    """Tools that tracks may ask for on every turn; what they ask for is checked and never run."""
     upstream: _Upstream | None = None
     """What the api track's server does on turns that do not say it. With it, or with a turn's own,
     a server in this process stands in for the real one."""

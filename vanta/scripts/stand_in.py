@@ -7,6 +7,7 @@ to it, and nothing of it is left when its context is.
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING
@@ -58,14 +59,24 @@ async def stand_in(runtime: Runtime) -> AsyncIterator[tuple[Track, Direct]]:
             upstream.always(_behaviour(plan, model))
 
         async with aclosing(engine):
+            # Before the first turn: what loads the engine's library is no part of a turn's time.
+            await engine.load()
             yield track, direct
+
+
+def _answer(plan: UpstreamPlan) -> Behaviour:
+    from vanta.testing import Behaviour
+
+    if plan.call is None:
+        return Behaviour.answer(plan.text)
+    return Behaviour.calls(plan.call.name, json.dumps(plan.call.arguments, ensure_ascii=False))
 
 
 def _behaviour(plan: UpstreamPlan, model: str) -> Behaviour:
     from vanta.testing import Behaviour
 
     named: dict[str, Callable[[], Behaviour]] = {
-        "none": lambda: Behaviour.answer(plan.text),
+        "none": lambda: _answer(plan),
         "refuse": Behaviour.refused,
         "unauthorized": Behaviour.unauthorized,
         "not_found": lambda: Behaviour.not_found(model),

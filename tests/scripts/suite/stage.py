@@ -1,4 +1,7 @@
-"""What the scripts of this folder run on: a local engine that knows a little, and no api."""
+"""What the scripts of this folder run on: a local engine that knows a little, and no api.
+
+It reads the notes that memory puts before a message apart from the message, like a model would.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import vanta
 from vanta.engine import GenerationRequest
 from vanta.errors import ErrorKind
 from vanta.runtime import Opening
-from vanta.testing import Fail, ScriptedEngine, Step, scripted_plugin
+from vanta.testing import Call, Fail, ScriptedEngine, Step, hash_plugin, scripted_plugin
 
 _coin = itertools.cycle(["heads", "tails"])
 _SAYS: dict[str, list[Step | str]] = {
@@ -21,7 +24,9 @@ _SAYS: dict[str, list[Step | str]] = {
     "Break down.": [Fail(ErrorKind.AUTH)],
     "Break down in the middle.": ["It began", Fail(ErrorKind.AUTH)],
     "Refuse to answer.": ["I'm sorry, I cannot help with that."],
+    "What is the weather in Paris?": [Call("get_weather", '{"city": "Paris", "days": 1}')],
 }
+_NOTES_END = "</notes>\n\n"
 
 
 def opening(folder: Path) -> Callable[[], Opening]:
@@ -29,8 +34,9 @@ def opening(folder: Path) -> Callable[[], Opening]:
     config = {
         "data_dir": str(folder),
         "policy": "local",
-        "stall_timeout_s": 0.3,
+        "stall_timeout_s": 1.0,
         "retries": 0,
+        "memory": {"embedder": "hash"},
         "tracks": {
             "local": {"engine": "scripted", "model": "knows-a-little", "private": True},
             "api": {
@@ -44,30 +50,40 @@ def opening(folder: Path) -> Callable[[], Opening]:
 
     def open_() -> Opening:
         plugin = scripted_plugin(local=ScriptedEngine(reply=_reply))
-        return vanta.open(config, plugins=[plugin])
+        return vanta.open(config, plugins=[plugin, hash_plugin()])
 
     return open_
 
 
 def _reply(request: GenerationRequest) -> list[Step | str]:
-    asked = request.messages[-1].content
+    notes, _, asked = request.messages[-1].content.rpartition(_NOTES_END)
     if asked.endswith("Yes or no?"):
         return ["yes" if "name Paris" in asked else "no"]
     if asked in _SAYS:
         return _SAYS[asked]
-    match asked:
-        case "What is my name?":
-            return [_name(request)]
-        case "Who are you?":
-            return [request.messages[0].content]
-        case "Toss a coin.":
-            return [next(_coin)]
+    if asked in _LOOKS_UP:
+        return [_LOOKS_UP[asked](request, notes)]
     return ["Nice to meet you."] if asked.startswith("My name is") else [f"You said: {asked}"]
 
 
-def _name(request: GenerationRequest) -> str:
+def _cat(_request: GenerationRequest, notes: str) -> str:
+    found = re.search(r"cat is called (\w+)", notes)
+    return f"Your cat is called {found[1]}." if found else "Nothing, I am afraid."
+
+
+def _name(request: GenerationRequest, _notes: str) -> str:
     for message in reversed(request.messages):
-        found = re.match(r"My name is (\w+)", message.content)
+        said = message.content.rpartition(_NOTES_END)[2]
+        found = re.match(r"My name is (\w+)", said)
         if found:
             return f"Your name is {found[1]}."
     return "I do not know your name."
+
+
+_LOOKS_UP: dict[str, Callable[[GenerationRequest, str], str]] = {
+    "What is my name?": _name,
+    "Who are you?": lambda request, _notes: request.messages[0].content,
+    "Toss a coin.": lambda _request, _notes: next(_coin),
+    "What do you remember of my cat?": _cat,
+    "What do your notes say of the cat?": lambda _request, notes: notes or "There are none.",
+}

@@ -38,6 +38,7 @@ from vanta.scripts.cassette.tape import (
     Stream,
     fingerprint,
     fingerprint_of_messages,
+    fingerprint_of_text,
     label,
 )
 from vanta.scripts.cast import Wrap
@@ -144,8 +145,14 @@ class _Played(Engine):
 
     async def count_tokens(self, messages: Sequence[Message]) -> TokenCount:
         """As it was counted; what was not counted then is small."""
-        key = f"{self._track}/{fingerprint_of_messages(messages)}"
-        return TokenCount(self._reel.counts.get(key, 1), exact=True)
+        return self._counted(fingerprint_of_messages(messages))
+
+    async def count_texts(self, texts: Sequence[str]) -> list[TokenCount]:
+        """As they were counted."""
+        return [self._counted(fingerprint_of_text(text)) for text in texts]
+
+    def _counted(self, key: str) -> TokenCount:
+        return TokenCount(self._reel.counts.get(f"{self._track}/{key}", 1), exact=True)
 
     async def models(self) -> Sequence[EngineModel]:
         """The one that was recorded."""

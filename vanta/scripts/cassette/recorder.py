@@ -29,6 +29,7 @@ from vanta.scripts.cassette.tape import (
     Stream,
     fingerprint,
     fingerprint_of_messages,
+    fingerprint_of_text,
     label,
 )
 from vanta.scripts.cast import Wrap
@@ -109,6 +110,13 @@ class _Recording(Engine):
         count = await self._engine.count_tokens(messages)
         self._reel.counts[f"{self._track}/{fingerprint_of_messages(messages)}"] = count.value
         return count
+
+    async def count_texts(self, texts: Sequence[str]) -> list[TokenCount]:
+        """As the engine counts."""
+        counts = await self._engine.count_texts(texts)
+        for text, count in zip(texts, counts, strict=True):
+            self._reel.counts[f"{self._track}/{fingerprint_of_text(text)}"] = count.value
+        return counts
 
     async def models(self) -> Sequence[EngineModel]:
         """As the engine says."""

@@ -95,6 +95,11 @@ def fingerprint_of_messages(messages: Sequence[Message]) -> str:
     return _hash([dataclasses.asdict(message) for message in messages])
 
 
+def fingerprint_of_text(text: str) -> str:
+    """Of a text alone, as it is counted."""
+    return _hash(["text", text])
+
+
 def save_cassette(cassette: Cassette, path: Path, environ: Mapping[str, str] = os.environ) -> None:
     """Write the file, without what the environment keeps secret. Blocking. Raises OSError."""
     text = json.dumps(_compact(dataclasses.asdict(cassette)), ensure_ascii=False)

@@ -8,7 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from vanta.scripts.checks import answers, code, judges, limits, structure, words
+from vanta.scripts.checks import (
+    answers,
+    code,
+    judges,
+    limits,
+    meaning,
+    memories,
+    structure,
+    tools,
+    words,
+)
 from vanta.scripts.expectations import Expectation
 
 if TYPE_CHECKING:
@@ -21,7 +31,10 @@ BUILTIN: Mapping[str, Expectation] = {
     for expectations in (
         words.EXPECTATIONS,
         structure.EXPECTATIONS,
+        meaning.EXPECTATIONS,
         judges.EXPECTATIONS,
+        memories.EXPECTATIONS,
+        tools.EXPECTATIONS,
         answers.EXPECTATIONS,
         limits.EXPECTATIONS,
         code.EXPECTATIONS,

@@ -1,8 +1,9 @@
 """The expectation `judge`: a question about the reply, put to a named track.
 
-The track answers with one token, yes or no; its logprobs give the probability of yes among the two
-(as in Kadavath et al., "Language Models (Mostly) Know What They Know", 2022). Invariant: a private
-turn is judged by private tracks only, and what judging costs is on the script's bill.
+The template `judge/reply` puts it. The track answers with one token, yes or no; its logprobs give
+the probability of yes among the two (as in Kadavath et al., "Language Models (Mostly) Know What
+They Know", 2022). Invariant: a private turn is judged by private tracks only, and what judging
+costs is on the script's bill.
 """
 
 from __future__ import annotations
@@ -21,10 +22,7 @@ from vanta.scripts.expectations import Expectation, Failure, Seen
 from vanta.track import Track
 
 _RIVALS = 20
-_RULES = (
-    "You judge answers. You are given what was said to an assistant, the assistant's reply and a "
-    "question about that reply. Answer the question with one word: yes or no."
-)
+TEMPLATE = "judge/reply"
 
 
 class Judge(BaseModel):
@@ -59,12 +57,9 @@ async def _judge(judge: Judge, seen: Seen) -> Failure | None:
 
 
 async def _answer(judge: Judge, seen: Seen, track: Track) -> Completion:
-    asked = (
-        f"Said to the assistant:\n{seen.say}\n\nThe assistant's reply:\n{seen.reply.text}\n\n"
-        f"Question: {judge.question}\nYes or no?"
-    )
+    told = {"said": seen.say, "reply": seen.reply.text, "question": judge.question}
     request = GenerationRequest(
-        messages=(Message("system", _RULES), Message("user", asked)),
+        messages=(Message("user", seen.write(TEMPLATE, told)),),
         sampling=Sampling(max_tokens=1, temperature=0.0, logprobs=_RIVALS),
     )
     folded = Fold()

@@ -1,0 +1,66 @@
+"""The embedders that expectations ask: memory's own, and others by name.
+
+Invariant: an embedder is loaded once for a cast; memory's own is shared and left open, the others
+are closed with the cast.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, aclosing
+from functools import partial
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+
+from vanta.errors import EmbedderError
+from vanta.remembering import embedder_named
+
+if TYPE_CHECKING:
+    from vanta.memory.embedder import Embedder
+    from vanta.runtime import Runtime
+
+
+class Embedders:
+    """Those of one cast. stack: where what is made is closed."""
+
+    def __init__(self, runtime: Runtime, stack: AsyncExitStack) -> None:
+        self._runtime = runtime
+        self._stack = stack
+        self._made: dict[str, Embedder] = {}
+        self._one_at_a_time = anyio.Lock()
+
+    async def get(self, name: str | None) -> Embedder:
+        """The embedder of that name, None for memory's own, ready. Raises UnknownName,
+        EmbedderError."""
+        own = _of_memory(self._runtime)
+        if own is not None and name in (None, own.name):
+            await own.load()
+            return own
+        if name is None:
+            raise EmbedderError(why_without(self._runtime))
+        async with self._one_at_a_time:
+            if name not in self._made:
+                self._made[name] = await self._make(name)
+            return self._made[name]
+
+    async def _make(self, name: str) -> Embedder:
+        runtime = self._runtime
+        make = partial(embedder_named, name, runtime.config, runtime.plugins, runtime.models)
+        embedder = await anyio.to_thread.run_sync(make)
+        await self._stack.enter_async_context(aclosing(embedder))
+        await embedder.load()
+        return embedder
+
+
+def why_without(runtime: Runtime) -> str:
+    """Why there is no embedder of memory's own; "" where there is one."""
+    if _of_memory(runtime):
+        return ""
+    why = runtime.memory.why_lexical if runtime.memory else runtime.memory_off
+    return f"there is no embedder that compares by meaning: {why}"
+
+
+def _of_memory(runtime: Runtime) -> Embedder | None:
+    dense = runtime.memory.dense if runtime.memory else None
+    return dense.embedder if dense else None
