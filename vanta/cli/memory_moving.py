@@ -69,6 +69,8 @@ def import_lines(
         output.print_json({"items": len(items), "added": added, "known": known})
     else:
         output.say(f"{added} items were added, {known} were there already", "none")
+        if added:
+            output.say("words find them now, meaning does once `vanta memory reindex` has run")
 
 
 async def _import(memory: Memory, items: list[NewItem], *, quiet: bool) -> int:

@@ -1,0 +1,324 @@
+"""`vanta memory` as a person uses it: search, feed, carry along, forget."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.as_user import Run, install, user
+from tests.cli.recalling import CONFIG, NOON, PLUGIN, line, write
+
+DAY = 86400
+
+
+@pytest.fixture
+def vanta(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Run]:
+    """A user with an embedder and nothing remembered."""
+    (tmp_path / "vanta.toml").write_text(CONFIG)
+    monkeypatch.setenv("HASHING_HOME", str(tmp_path))
+    install(tmp_path, "hashing", PLUGIN, monkeypatch)
+    with user(tmp_path, monkeypatch, capfd) as run:
+        yield run
+
+
+@pytest.fixture
+def fed(vanta: Run, tmp_path: Path) -> Run:
+    """A user of whom some things are remembered."""
+    lines = [
+        line("Anna lives in Lisbon.", kind="message", role="user", session="a", turn_id="t1"),
+        line("A fine city.", kind="message", role="assistant", session="a", turn_id="t1"),
+        line("The key is under the mat.", private=True, said_at=NOON + DAY),
+        line("Anna likes tea.", tags=["taste", "anna"], said_at=NOON + 2 * DAY),
+        line("Bob lives in Lisbon, too.", user="bob"),
+    ]
+    assert vanta("memory", "import", write(tmp_path / "seed.jsonl", lines)).code == 0
+    return vanta
+
+
+def texts(done: Any) -> list[str]:
+    return [one["text"] for one in done.json]
+
+
+def test_a_search_finds_by_words_and_meaning_and_says_who_where_and_when(fed: Run) -> None:
+    done = fed("memory", "search", "Lisbon")
+    assert done.code == 0
+    assert done.out.splitlines()[0].split()[-3:] == ["user", "a", "#1"]
+    assert "2026-05-2" in done.out
+    assert "Anna lives in Lisbon." in done.said
+    assert "Bob" not in done.said
+
+
+def test_json_has_parts_that_add_up_and_who_took_part(fed: Run) -> None:
+    found = fed("memory", "search", "where does Anna live", "--json").json
+    assert (found["embedder"], found["index"], found["skipped"]) == ("hash", "scan", "")
+    assert found["found"][0]["item"]["text"] == "Anna lives in Lisbon."
+    for one in found["found"]:
+        assert sum(one["parts"].values()) == pytest.approx(one["score"])
+
+
+def test_explain_has_each_part_in_a_column(fed: Run) -> None:
+    done = fed("memory", "search", "Anna", "--explain")
+    first = done.out.splitlines()
+    assert {"score", "words", "meaning", "recency"} <= set(first[0].split())
+    assert "waiting for embedder hash" in done.err
+    assert "found by words and meaning (embedder hash, index scan) in" in done.said
+
+
+def test_explain_says_why_meaning_took_no_part(fed: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VANTA_MEMORY__EMBEDDER", "none")
+    done = fed("memory", "search", "Anna", "--explain")
+    assert done.code == 0
+    assert "found by words alone" in done.said
+    assert "no embedder is wanted" in done.said
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--public"], {"Anna lives in Lisbon.", "A fine city.", "Anna likes tea."}),
+        (["--session", "a"], {"Anna lives in Lisbon.", "A fine city."}),
+        (["--role", "assistant"], {"A fine city."}),
+        (["--kind", "fact"], {"The key is under the mat.", "Anna likes tea."}),
+        (["--tag", "taste", "--tag", "anna"], {"Anna likes tea."}),
+        (["--tag", "taste", "--tag", "bob"], set()),
+        (["--user", "bob"], {"Bob lives in Lisbon, too."}),
+        (["--limit", "1"], {"Anna likes tea."}),
+        (["--since", "2026-05-30"], {"Anna likes tea."}),
+        (["--until", "2026-05-28"], {"Anna lives in Lisbon.", "A fine city."}),
+        (["--since", "1d"], set()),
+    ],
+)
+def test_a_list_can_be_narrowed(fed: Run, options: list[str], told: set[str]) -> None:
+    assert set(texts(fed("memory", "list", "--json", *options))) == told
+    found = fed("memory", "search", "Anna Lisbon tea key city", "--json", *options).json["found"]
+    if "--limit" not in options:
+        assert {one["item"]["text"] for one in found} == told
+
+
+def test_where_nothing_is_remembered_the_next_step_is_told(vanta: Run) -> None:
+    assert "`vanta memory add FILE` adds to it" in vanta("memory", "list").err
+    done = vanta("memory", "search", "anything")
+    assert (done.code, done.out) == (0, "")
+    assert "Nothing was found. `vanta memory list`" in done.err
+    assert "items none" in vanta("memory", "stats").said
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (["list", "--kind", "fakt"], "Did you mean 'fact'?"),
+        (["list", "--since", "soon"], "give a day (2026-11-17), a time (2026-11-17T14:30)"),
+        (["list", "--since", "2026-13-01"], "no such time"),
+        (["list", "--since", "2026-06-02", "--until", "2026-06-01"], "is not before"),
+        (["forget"], "name --item ID, --session NAME"),
+        (["forget", "--all"], "Add --yes to do it, or --dry-run"),
+        (["import", "nowhere.jsonl"], "`vanta memory export FILE` writes such a file"),
+        (["export", "no/where.jsonl"], "cannot be written"),
+    ],
+)
+def test_a_mistake_is_told_with_the_next_step(fed: Run, argv: list[str], told: str) -> None:
+    done = fed("memory", *argv)
+    assert done.code == 2
+    assert told in done.said.replace("│ ", "")
+    assert len(texts(fed("memory", "list", "--json"))) == 4
+
+
+def test_without_memory_the_reason_is_told(vanta: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VANTA_MEMORY__ENABLED", "false")
+    done = vanta("memory", "list")
+    assert done.code == 2
+    assert "there is no memory: memory.enabled is false. `vanta config explain memory`" in done.said
+
+
+def test_documents_are_added_in_chunks_with_their_places(vanta: Run, tmp_path: Path) -> None:
+    (tmp_path / "rules.md").write_text("# Rules\n\n## Holidays\n\nThirty days a year.\n")
+    done = vanta("memory", "add", "rules.md", "--tag", "work")
+    assert done.code == 0
+    assert "rules.md: 1 chunk" in done.out
+    (item,) = vanta("memory", "list", "--json").json
+    assert (item["kind"], item["source"]) == ("document", "rules.md, Rules > Holidays")
+    assert item["tags"] == ["work", f"file:{tmp_path / 'rules.md'}"]
+    assert vanta("memory", "stats", "--json").json["vectors"] == {"hash/256/1": 1}
+
+
+def test_a_file_that_is_added_again_takes_the_place_of_what_it_was(
+    vanta: Run, tmp_path: Path
+) -> None:
+    parts = [f"## Part {n}\n\n" + f"word{n} " * 200 for n in range(4)]
+    path = tmp_path / "book.md"
+    path.write_text("\n\n".join(parts))
+    first = vanta("memory", "add", "book.md", "--json").json
+    again = vanta("memory", "add", "book.md", "--json").json
+    assert first["files"][0]["chunks"] == again["files"][0]["chunks"] >= 4
+    assert again["files"][0]["unchanged"]
+    path.write_text("\n\n".join([parts[0], "## New\n\nquite " * 60, *parts[2:]]))
+    (tmp_path / "journal").unlink()
+    changed = vanta("memory", "add", "book.md", "--json").json["files"][0]
+    items = vanta("memory", "list", "--json", "-n", "100").json
+    assert changed["replaced"] == first["files"][0]["chunks"]
+    assert len(items) == changed["chunks"]
+    told = " ".join(item["text"] for item in items)
+    assert "word1" not in told
+    assert told.index("word0") < told.index("quite") < told.index("word2")
+    embedded = sum(map(int, (tmp_path / "journal").read_text().split()))
+    assert 0 < embedded < changed["chunks"], "what was there keeps its vector"
+    assert vanta("memory", "stats", "--json").json["waiting_for_a_vector"] == 0
+
+
+def test_folders_and_patterns_are_files_and_one_bad_file_spoils_no_other(
+    vanta: Run, tmp_path: Path
+) -> None:
+    docs = tmp_path / "docs"
+    (docs / ".git").mkdir(parents=True)
+    for name in ("a.md", "b.txt", ".git/c.md", "d.bin"):
+        (docs / name).write_text(f"This is {name}.")
+    (docs / "e.txt").write_bytes(b"\x00\x01\x02")
+    done = vanta("memory", "add", "docs", "docs/*.bin", "--private", "--json")
+    assert done.code == 1
+    told = {Path(one["file"]).name: one["error"] for one in done.json["files"]}
+    assert set(told) == {"a.md", "b.txt", "d.bin", "e.txt"}
+    assert "NUL" in told["e.txt"]
+    items = vanta("memory", "list", "--json").json
+    assert {item["source"] for item in items} == {"a.md", "b.txt", "d.bin"}
+    assert all(item["private"] for item in items)
+    nothing = vanta("memory", "add", str(docs / ".git" / ".."), "nope.md")
+    assert nothing.code == 1
+    assert "'nope.md' cannot be read: there is no such file" in nothing.said
+
+
+def test_an_export_comes_back_without_loss(fed: Run, tmp_path: Path) -> None:
+    (tmp_path / "rules.md").write_text("# Rules\n\nTea at five \u2028 \u2013 \U0001f375.\n")
+    fed("memory", "add", "rules.md", "--private", "--tag", "x")
+    told = [line("I saw her last Tuesday.", dates={"last Tuesday": "2020-01-01"})]
+    fed("memory", "import", write(tmp_path / "dated.jsonl", told))
+    out = fed("memory", "export", "all.jsonl", "--json")
+    assert out.json == {"file": "all.jsonl", "items": 7, "private": 2}
+    assert stat.S_IMODE(os.stat("all.jsonl").st_mode) == 0o600  # noqa: PTH116
+    before = _without_ids(fed("memory", "export").out)
+    assert fed("memory", "import", "all.jsonl", "--json").json == _came(7, 0)
+    fed("memory", "forget", "--all", "--yes")
+    fed("memory", "forget", "--all", "--yes", "--user", "bob")
+    assert fed("memory", "export").out == ""
+    assert fed("memory", "import", "all.jsonl", "--json").json == _came(7, 7)
+    assert _without_ids(fed("memory", "export").out) == before
+    assert [one["dates"] for one in before if one["dates"]] == [{"last Tuesday": "2020-01-01"}]
+    assert len(fed("memory", "export", "--user", "bob").out.splitlines()) == 1
+
+
+def _without_ids(lines: str) -> list[dict[str, Any]]:
+    found = [json.loads(one) for one in lines.split("\n") if one]
+    return [{key: value for key, value in one.items() if key != "id"} for one in found]
+
+
+def _came(items: int, added: int) -> dict[str, int]:
+    return {"items": items, "added": added, "known": items - added}
+
+
+def test_what_a_file_has_twice_is_there_twice_and_no_more(vanta: Run, tmp_path: Path) -> None:
+    path = write(tmp_path / "twice.jsonl", [line("Yes."), line("No."), line("Yes.")])
+    assert vanta("memory", "import", path, "--json").json == _came(3, 3)
+    assert vanta("memory", "import", path, "--json").json == _came(3, 0)
+
+
+def test_bad_lines_are_all_named_and_nothing_is_imported(vanta: Run, tmp_path: Path) -> None:
+    good = json.dumps(line("fine"))
+    bad = [
+        ("{", "it is no JSON: "),
+        ("[1]", "it is no JSON object"),
+        (json.dumps(line("x", kind="fakt")), "kind: Input should be 'message'"),
+        (json.dumps(line("x", said_at="noon")), "said_at: Input should be a valid number"),
+        (json.dumps(line("x", said_at=1e20)), "said_at: it has to be seconds since 1970"),
+        (json.dumps(line("x", mood="good")), "mood: Extra inputs are not permitted"),
+        (json.dumps(line("\ud800")), "text: it has half a surrogate pair"),
+        (json.dumps({"text": "x"}), "user: Field required"),
+    ]
+    path = tmp_path / "bad.jsonl"
+    path.write_text("\n".join([good, "", *(text for text, _ in bad), good]))
+    done = vanta("memory", "import", "bad.jsonl")
+    assert done.code == 2
+    assert (
+        "8 lines of 10 in 'bad.jsonl' can be no item of memory, so nothing was imported" in done.err
+    )
+    for number, (_, why) in enumerate(bad, start=3):
+        assert f"line {number}: {why}" in done.err
+    assert texts(vanta("memory", "list", "--json")) == []
+
+
+def test_bytes_that_are_no_text_are_a_bad_line(vanta: Run, tmp_path: Path) -> None:
+    (tmp_path / "bad.jsonl").write_bytes(b"\xff\xfe\n")
+    assert "line 1: it is not UTF-8" in vanta("memory", "import", "bad.jsonl").err
+
+
+def test_forgetting_takes_the_whole_exchange_and_leaves_no_byte(fed: Run, tmp_path: Path) -> None:
+    fed("memory", "reindex")
+    (tmp_path / "data" / "chat_history").write_text("before\nAnna lives in Lisbon.\n/info\n")
+    shown = fed("memory", "forget", "--item", "2", "--dry-run")
+    assert "This would forget 2 items, 2 vectors of 1 session:" in shown.err
+    assert "Anna lives in Lisbon." in shown.err
+    assert len(texts(fed("memory", "list", "--json"))) == 4
+    done = fed("memory", "forget", "--item", "2", "--yes", "--json")
+    assert done.code == 0
+    receipt = done.json
+    assert (receipt["certain"], receipt["why"]) == (True, "")
+    assert receipt["removed"]["items"] == 2
+    assert receipt["removed"]["typed_lines"] == 1
+    assert (tmp_path / "data" / "chat_history").read_text() == "before\n/info\n"
+    files = [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
+    assert not [path for path in files if b"Anna lives in Lisbon" in path.read_bytes()]
+    assert b"Bob lives" in (tmp_path / "data" / "vanta.db").read_bytes()
+
+
+def test_a_dry_run_lists_all_of_it_as_json(fed: Run) -> None:
+    told = fed("memory", "forget", "--since", "2026-05-29", "--dry-run", "--json").json
+    assert {item["text"] for item in told["items"]} >= {"Anna likes tea."}
+    assert told["removed"]["items"] == len(told["items"])
+
+
+def test_forgetting_what_is_gone_already_is_no_fault(fed: Run) -> None:
+    assert fed("memory", "forget", "--session", "nothing", "--yes").code == 0
+    done = fed("memory", "forget", "--item", "999", "--yes")
+    assert "forgotten: 0 items" in done.out
+    assert "no byte of it is left" in done.out
+
+
+def test_where_bytes_may_be_left_it_says_so_and_ends_in_1(fed: Run, tmp_path: Path) -> None:
+    (tmp_path / "data" / "memory" / "index").mkdir(parents=True)
+    done = fed("memory", "forget", "--all", "--yes")
+    assert done.code == 1
+    assert "bytes of it may be left" in done.out
+    assert "remove it, or turn memory.index on and forget again" in done.said
+
+
+def test_reindex_anew_embeds_everything_again(fed: Run, tmp_path: Path) -> None:
+    fed("memory", "reindex")
+    (tmp_path / "journal").unlink()
+    assert fed("memory", "reindex").code == 0
+    assert not (tmp_path / "journal").exists()
+    done = fed("memory", "reindex", "--anew", "--json")
+    assert done.json["vectors"] == {"hash/256/1": 5}
+    assert (tmp_path / "journal").read_text().split() == ["5"]
+    assert fed("memory", "stats", "--user", "bob", "--json").json["vectors"] == {"hash/256/1": 1}
+    assert "vectors of hash/256/1 5" in fed("memory", "stats").said
+
+
+def test_reindex_without_an_embedder_says_why(fed: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VANTA_MEMORY__EMBEDDER", "none")
+    done = fed("memory", "reindex")
+    assert done.code == 2
+    assert "there is nothing to index with: no embedder is wanted" in done.said
+
+
+def test_a_text_cannot_steer_the_terminal(vanta: Run, tmp_path: Path) -> None:
+    vanta("memory", "import", write(tmp_path / "x.jsonl", [line("red \x1b[31m [bold]tea")]))
+    for command in (("list",), ("search", "tea"), ("search", "tea", "--explain")):
+        done = vanta("memory", *command)
+        assert "\x1b[31m" not in done.out
+        assert "[bold]tea" in done.out
