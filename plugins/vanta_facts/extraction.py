@@ -44,6 +44,7 @@ SCHEMA: dict[str, Any] = {
 }
 
 _WORD = re.compile(r"\w+")
+_END = re.compile(r"[.!?](?= |$)")
 _STEM = 4
 """Letters by which two forms of a word are taken for one ("live", "lives")."""
 
@@ -93,9 +94,15 @@ def _read(answer: str) -> Iterator[tuple[str, str]]:
     except (ValueError, LookupError, TypeError):  # cut off at its most tokens
         return
     for about, text in told:
-        key, fact = " ".join(_words(about)), " ".join(text.split())
+        key, fact = " ".join(_words(about)), _first_sentence(" ".join(text.split()))
         if key and fact:
             yield key[:ABOUT], fact[:FACT]
+
+
+def _first_sentence(text: str) -> str:
+    """One fact is one sentence; a small model repeats itself in those that follow."""
+    end = _END.search(text)
+    return text[: end.end()].rstrip() if end else text
 
 
 def _words(text: str) -> list[str]:

@@ -279,6 +279,11 @@ def test_one_thing_has_one_fact_in_an_answer() -> None:
     assert [fact.about for fact in believed(answer, PORTO)] == ["home town", "work"]
 
 
+def test_a_fact_is_one_sentence() -> None:
+    (fact,) = believed(facts(("work", "The user works as a nurse. The user works.")), PORTO)
+    assert fact.text == "The user works as a nurse."
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=9),
     lambda inner: (
