@@ -10,7 +10,7 @@ import dataclasses
 import time
 import weakref
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any
 
 import anyio
@@ -37,6 +37,7 @@ from vanta_llamacpp.mailbox import Mailbox
 from vanta_llamacpp.model import Model
 from vanta_llamacpp.options import LlamaCppOptions
 from vanta_llamacpp.prompt import Prompter
+from vanta_llamacpp.residence import residence
 from vanta_llamacpp.source import locate
 from vanta_llamacpp.worker import Worker
 
@@ -65,8 +66,8 @@ class LlamaCppEngine(Engine):
         self._faults = Faults(context.model)
         self._inbox = Inbox(options.queue, self._faults)
         self._loader = Loader(options, context, self._faults)
-        self._worker = Worker(self._loader.load, self._inbox, self._faults)
-        self._prompter: Prompter | None = None
+        self._worker = Worker(self._loader.load, self._inbox, self._faults, pinned=options.pinned)
+        self._prompter: tuple[Model, Prompter] | None = None
         self._health: tuple[float, Health] | None = None
         # An engine that nobody closed must not keep its thread, at exit or when it is collected.
         weakref.finalize(self, self._worker.close)
@@ -75,22 +76,24 @@ class LlamaCppEngine(Engine):
     async def stream(self, request: GenerationRequest) -> AsyncIterator[DeltaStream]:
         """Generate. See `Engine.stream`; an overflow is raised on entering, before any decode."""
         asked_at = time.perf_counter()
-        prompter = await self._ready()
-        prompt = await anyio.to_thread.run_sync(prompter.prompt, request)
-        job = Job(prompt, model=self.model, asked_at=asked_at, session=request.session)
-        self._inbox.put(job)
-        stream = LlamaCppStream(job)
-        try:
-            yield stream
-        finally:
-            self._worker.stop(job)
-            with anyio.CancelScope(shield=True):  # one decode step at the most
-                await stream.stand_still()
+        with self._using():
+            prompter = await self._ready()
+            prompt = await anyio.to_thread.run_sync(prompter.prompt, request)
+            job = Job(prompt, model=self.model, asked_at=asked_at, session=request.session)
+            self._inbox.put(job)
+            stream = LlamaCppStream(job)
+            try:
+                yield stream
+            finally:
+                self._worker.stop(job)
+                with anyio.CancelScope(shield=True):  # one decode step at the most
+                    await stream.stand_still()
 
     async def count_tokens(self, messages: Sequence[Message]) -> TokenCount:
         """Exact: the model's own template and tokenizer; loads the model if need be."""
-        prompter = await self._ready()
-        tokens = await anyio.to_thread.run_sync(prompter.tokens, messages)
+        with self._using():
+            prompter = await self._ready()
+            tokens = await anyio.to_thread.run_sync(prompter.tokens, messages)
         return TokenCount(len(tokens), exact=True)
 
     async def count_texts(self, texts: Sequence[str]) -> list[TokenCount]:
@@ -106,20 +109,26 @@ class LlamaCppEngine(Engine):
 
     async def load(self) -> None:
         """Load the model, once; whoever comes meanwhile waits for the same load."""
-        await self._ready()
+        with self._using():
+            await self._ready()
+
+    def _using(self) -> AbstractContextManager[None]:
+        """Meanwhile the model stays, once it is loaded; else others may take its room."""
+        return residence().using(self._worker.tenant)
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """See `Engine.embed`; for models whose file names a pooling."""
-        model = await self._loaded()
-        tokens = await anyio.to_thread.run_sync(self._documents, model, texts)
         vectors: list[list[float]] = []
-        for portion in portions(tokens):
-            mailbox: Mailbox[EngineError | list[list[float]]] = Mailbox()
-            self._inbox.ask(Embed(portion, mailbox))
-            found = await mailbox.get()
-            if isinstance(found, EngineError):
-                raise found
-            vectors += found
+        with self._using():
+            model = await self._loaded()
+            tokens = await anyio.to_thread.run_sync(self._documents, model, texts)
+            for portion in portions(tokens):
+                mailbox: Mailbox[EngineError | list[list[float]]] = Mailbox()
+                self._inbox.ask(Embed(portion, mailbox))
+                found = await mailbox.get()
+                if isinstance(found, EngineError):
+                    raise found
+                vectors += found
         return vectors
 
     def _documents(self, model: Model, texts: Sequence[str]) -> list[list[int]]:
@@ -136,9 +145,10 @@ class LlamaCppEngine(Engine):
 
     async def _ready(self) -> Prompter:
         model = await self._loaded()
-        if self._prompter is None:
-            self._prompter = await anyio.to_thread.run_sync(Prompter, model)
-        return self._prompter
+        known = self._prompter
+        if known is None or known[0] is not model:
+            known = self._prompter = (model, await anyio.to_thread.run_sync(Prompter, model))
+        return known[1]
 
     async def _loaded(self) -> Model:
         self._worker.start()
@@ -174,8 +184,10 @@ class LlamaCppEngine(Engine):
     async def _check(self) -> Health:
         if self._inbox.closed:
             return Health(False, str(closed(self._faults)))
-        if self._worker.model is not None:
-            return Health(True, f"{self.model!r} is loaded, {len(self._inbox)} requests wait")
+        model = self._worker.model
+        if model is not None:
+            waiting = f"{self.model!r} is loaded, {len(self._inbox)} requests wait"
+            return Health(True, f"{waiting}, {_offloaded(model)}")
         try:
             file, facts = await anyio.to_thread.run_sync(self._loader.inspect)
         except EngineError as error:
@@ -192,6 +204,7 @@ class LlamaCppEngine(Engine):
         figures["queue"] = len(self._inbox)
         figures["active"] = self._worker.active
         figures["loaded"] = model is not None
+        figures["pinned"] = self._options.pinned
         if self._worker.pace is not None:
             figures["pace"] = self._worker.pace.to_dict()
         if model is not None:
@@ -203,7 +216,11 @@ class LlamaCppEngine(Engine):
                 "evictions": model.slots.evictions,
                 "threads": model.threads,
                 "gpu_layers": model.gpu_layers,
+                "layers": model.facts.layers,
+                "memory_bytes": self._worker.tenant.bytes,
             }
+            if model.slots.disk is not None:
+                figures["saved_prefixes"] = model.slots.disk.to_dict()
         return figures
 
     @property
@@ -216,6 +233,11 @@ class LlamaCppEngine(Engine):
         """End running streams with an error, release the model, join the thread."""
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(self._worker.close)
+
+
+def _offloaded(model: Model) -> str:
+    """How many layers are really on a GPU, as the library reported them when it loaded."""
+    return f"{model.gpu_layers} of {model.facts.layers} layers are on a GPU"
 
 
 class LlamaCppStream(DeltaStream):

@@ -10,6 +10,7 @@ import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from vanta.errors import EngineError, ErrorKind
@@ -35,13 +36,23 @@ class Embed:
     mailbox: Mailbox[EngineError | list[list[float]]]
 
 
+@dataclass(frozen=True, slots=True)
+class Unload:
+    """Another engine's model wants the room; `done` tells whether this one's has left."""
+
+    done: Future[bool]
+
+
+Wanted = Load | Embed | Unload
+
+
 class Inbox:
     """Bounded: `limit` jobs may wait. All methods are safe in any thread."""
 
     def __init__(self, limit: int, faults: Faults) -> None:
         self._limit = limit
         self._faults = faults
-        self._asked: deque[Load | Embed] = deque()
+        self._asked: deque[Wanted] = deque()
         self._waiting: deque[Job] = deque()
         self._active: set[Job] = set()
         self._served: dict[str, int] = {}
@@ -52,8 +63,8 @@ class Inbox:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def ask(self, wanted: Load | Embed) -> None:
-        """Want the model, or vectors. Raises EngineError once closed."""
+    def ask(self, wanted: Wanted) -> None:
+        """Want the model, vectors, or its room. Raises EngineError once closed."""
         with self._changed:
             self._refuse_if_closed()
             self._asked.append(wanted)
@@ -72,7 +83,7 @@ class Inbox:
             self._waiting.append(job)
             self._changed.notify()
 
-    def take(self, *, room: bool, wait: bool) -> Load | Embed | Job | None:
+    def take(self, *, room: bool, wait: bool) -> Wanted | Job | None:
         """The next thing to do; None for none. room: whether it may be a job. wait: until there
         is one, or the inbox is closed."""
         with self._changed:
@@ -114,7 +125,11 @@ class Inbox:
         with self._changed:
             self.closed = True
             while self._asked:
-                self._asked.popleft().mailbox.put(error())
+                wanted = self._asked.popleft()
+                if isinstance(wanted, Unload):
+                    wanted.done.set_result(False)
+                else:
+                    wanted.mailbox.put(error())
             while self._waiting:
                 self._waiting.popleft().end(error())
             for job in self._active:

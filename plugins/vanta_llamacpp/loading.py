@@ -7,11 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 from vanta.engine import EngineContext, ModelFile
+from vanta.models import free_memory
 from vanta_llamacpp import native
 from vanta_llamacpp.facts import ModelFacts
 from vanta_llamacpp.faults import Faults
-from vanta_llamacpp.model import Loadable, Model, load
+from vanta_llamacpp.model import Loadable, Model, check_plan, fits, load, need, parallel
 from vanta_llamacpp.options import LlamaCppOptions
+from vanta_llamacpp.residence import NoRoom, Tenant, residence
 from vanta_llamacpp.source import locate
 
 
@@ -23,13 +25,24 @@ class Loader:
         self._context = context
         self._faults = faults
 
-    def load(self, abort: native.AbortFlag, go_on: Callable[[], bool]) -> Model:
-        """The model, loaded. Raises EngineError."""
+    def load(self, tenant: Tenant, abort: native.AbortFlag, go_on: Callable[[], bool]) -> Model:
+        """The model, loaded; models of other engines may have to leave. Raises EngineError."""
         lib = self._library()
         file, facts = locate(self._context, self._faults)
         faults = dataclasses.replace(self._faults, file=str(file.path))
         plan = Loadable(file, facts, self._options, self._context.window, faults)
-        return load(lib, plan, abort, go_on)
+        check_plan(lib, plan)
+        most = self._options.memory_bytes
+        try:
+            with residence().moving_in(tenant, need(plan) or 0, most, go_on):
+                return load(lib, plan, abort, go_on)
+        except NoRoom as no_room:
+            raise faults.not_loaded(
+                f"the model does not fit into memory: {fits(plan, free_memory()).arithmetic}; "
+                f"{parallel(plan)} windows of {plan.window or facts.window} tokens; {no_room}",
+                "Lower the track's 'window' or its option 'parallel', use a smaller model, or give "
+                "the models more room ('memory_bytes').",
+            ) from no_room
 
     def inspect(self) -> tuple[ModelFile, ModelFacts]:
         """As far as one can see without loading. Raises EngineError."""

@@ -70,6 +70,12 @@ def complaint(lines: list[tuple[int, str]]) -> str:
     return errors[0].strip() if errors else "llama.cpp gave no reason"
 
 
+def build(lib: Any) -> str:
+    """Which build of llama.cpp computes here: the same computes the same bits."""
+    version = getattr(sys.modules.get("llama_cpp"), "__version__", "")
+    return f"{version} {lib.llama_print_system_info().decode('utf-8', 'replace')}"
+
+
 def built_with_amx(lib: Any) -> bool:
     """Whether llama.cpp was built for the AMX tiles of this machine's processor."""
     return b"AMX_INT8 = 1" in lib.llama_print_system_info()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -17,10 +19,7 @@ class LlamaCppOptions(BaseModel):
         description="threads for the computation; None: all cores, fewer while others need them",
     )
     prefill_chunk: int = Field(
-        default=60,
-        ge=8,
-        le=4096,
-        description="prompt tokens read in one step; from 64 on they are not kept between turns",
+        default=64, ge=8, le=4096, description="prompt tokens read in one step, at the most"
     )
     parallel: int | None = Field(
         default=None,
@@ -38,6 +37,23 @@ class LlamaCppOptions(BaseModel):
     reuse_prefix: bool = Field(
         default=True,
         description="keep what prompts have in common, from turn to turn and between sessions",
+    )
+    cache_dir: Path | None = Field(
+        default=None,
+        description="a folder for what sessions' prompts were computed to, found again after a "
+        "restart: as private as the transcripts, some 20 to 200 KB a token; None: nothing is saved",
+    )
+    cache_bytes: int = Field(
+        default=4 << 30, ge=0, description="bytes in 'cache_dir' at the most; the oldest go first"
+    )
+    memory_bytes: int | None = Field(
+        default=None,
+        ge=0,
+        description="bytes that the models of this process may take in all, this one included: "
+        "the least recently used make room; None: as many as the system has free",
+    )
+    pinned: bool = Field(
+        default=False, description="the model stays loaded, whoever else wants its room"
     )
     amx: bool = Field(
         default=False,

@@ -19,10 +19,10 @@ from vanta_llamacpp.generation import Generation
 from vanta_llamacpp.job import Job
 from vanta_llamacpp.model import Aborted, Model
 from vanta_llamacpp.pace import Pace
-from vanta_llamacpp.slots import common_prefix, is_exact
+from vanta_llamacpp.slots import EXACT_ROWS, common_prefix
 
 SMALLEST_CHUNK = 8
-WORTH_WAITING = 32
+WORTH_WAITING = 8
 """Tokens of a prompt that another request is just reading: rather copy them than read them too."""
 
 End = Callable[[Job, EngineError | None], None]
@@ -104,7 +104,9 @@ class Batcher:
         prompt = job.prompt.tokens
         shared = (
             common_prefix(
-                each.job.prompt.tokens, prompt, min(len(each.job.prompt.tokens), len(prompt)) - 2
+                each.job.prompt.tokens,
+                prompt,
+                min(len(each.job.prompt.tokens), len(prompt)) - EXACT_ROWS,
             )
             for each in self._running
             if each.left > 1
@@ -150,11 +152,11 @@ class Batcher:
             self._choose(reader, rows[0])
 
     def _chunk(self, left: int, *, beside: bool) -> int:
-        """Tokens of a prompt to read now; never so that one alone is left for the end."""
+        """Tokens of a prompt to read now; never so that too few are left for an exact end."""
         most = self._model.chunk
         if beside:
             most = max(SMALLEST_CHUNK, min(most, self._pace.tokens_beside()))
-        return most - 1 if left - most == 1 else most
+        return most - EXACT_ROWS if 0 < left - most < EXACT_ROWS else most
 
     def _decode(self, parts: list[Part]) -> tuple[list[int], float | None]:
         """Take one step; the rows of its last tokens and the seconds, None where it came to
@@ -188,11 +190,8 @@ class Batcher:
             each.moved_to(self._slots.rewind(each.slot, each.position))
 
     def _grew(self, parts: list[Part]) -> None:
-        tokens_in_all = sum(len(tokens) for _, tokens in parts)
-        longest = max(each.position + len(tokens) for each, tokens in parts)
-        exact = is_exact(tokens_in_all, longest, self._model.threads)
         for each, tokens in parts:
-            self._slots.grew(each.slot, tokens, exact=exact)
+            self._slots.grew(each.slot, tokens, exact=len(tokens) >= EXACT_ROWS)
             each.moved_to(each.position + len(tokens))
 
     def _choose(self, generation: Generation, row: int) -> None:

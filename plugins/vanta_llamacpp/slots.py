@@ -1,9 +1,13 @@
 """The sequences of the KV cache: which tokens each holds, who had it last, what can be kept.
 
-What a cached entry is, to the last bit, can depend on the shape of the step that computed it. A
-step that `is_exact` computes every row as it would be computed in any other such step, so entries
-from exact steps are kept for the next prompt, of the same session or, copied, of any other; what
-came after an inexact step is read anew. With and without the cache the same answer comes out.
+What a cached entry is, to the last bit, can depend on the shape of the step that computed it: on
+processors a row among few is multiplied by another routine than one among several. Steps that are
+`exact` compute every row alike, so entries from exact steps are kept for the next prompt, of the
+same session or, copied, of any other; what came after an inexact step, as an answer written token
+by token, is read anew. With and without the cache the same answer comes out.
+
+Where prefixes are saved (see `saved`), a session's is written when its slot is given to another, in
+the pauses once it has grown by SAVE_STEP, and at the end; and read where no slot holds as much.
 
 Invariant: what a slot is said to hold is what llama.cpp holds for it, and a busy slot is neither
 given away nor cut by anyone but its owner.
@@ -15,20 +19,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-TILE = 64
-"""Rows from which ggml's flash attention works in tiles, whose sums depend on their borders."""
-SPLIT = 256
-"""Cached tokens from which it parts the sum for a lone row among threads (ggml-cpu/ops.cpp)."""
+from vanta_llamacpp.saved import SavedPrefixes
+
+EXACT_ROWS = 4
+"""Tokens of one sequence from which ggml's matrix routines take over from the one for single rows
+(ggml-cpu/llamafile/sgemm.cpp: 2 on x86, 4 on ARM). Without flash attention their sums depend on
+nothing else."""
 
 
-def is_exact(rows: int, cached: int, threads: int) -> bool:
-    """Whether a step of `rows` tokens, on `cached` tokens at the most, depends on nothing else."""
-    return rows < TILE and (rows > 1 or threads == 1 or cached < SPLIT)
+SAVE_STEP = 256
 
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """One sequence. exact: how many of `tokens` came from exact steps. used_at: a counter."""
+    """One sequence. exact: how many of `tokens` came from exact steps. used_at: a counter. saved:
+    how many of them are on disk. copied: llama.cpp has yet to copy them, in its next step."""
 
     sequence: int
     tokens: list[int] = field(default_factory=list)
@@ -36,12 +41,24 @@ class Slot:
     session: str = ""
     used_at: int = 0
     busy: bool = False
+    saved: int = 0
+    copied: bool = False
 
 
 class Slots:
-    """All sequences of one context. reuse: False forgets everything before each prompt."""
+    """All sequences of one context. reuse: False forgets everything before each prompt. disk: where
+    prefixes are saved."""
 
-    def __init__(self, lib: Any, context: Any, *, count: int, reuse: bool) -> None:
+    def __init__(
+        self,
+        lib: Any,
+        context: Any,
+        *,
+        count: int,
+        reuse: bool,
+        disk: SavedPrefixes | None = None,
+    ) -> None:
+        self.disk = disk if reuse else None
         self._lib = lib
         self._memory = lib.llama_get_memory(context)
         self._reuse = reuse
@@ -62,11 +79,16 @@ class Slots:
         """A slot for `prompt`, and how many tokens of it are in there already.
 
         The session's own slot if there is one, else the least recently used; what another slot
-        shares with the prompt is copied. Two tokens at least are left to read: a lone one would
+        shares with the prompt is copied. EXACT_ROWS tokens at least are left to read: fewer would
         make an inexact step. There has to be an idle slot.
         """
         source, shared = self._longest(prompt)
         slot = self._place(session, source)
+        if slot.session != session:
+            self._save(slot)
+            slot.saved = 0
+        if self._restore(slot, prompt, session, shared):
+            source, shared = self._longest(prompt)
         own = self._shared(slot, prompt)
         if source is not None and source is not slot and shared > own:
             self._copy(source, slot)
@@ -88,6 +110,7 @@ class Slots:
             kept = 0
         del slot.tokens[kept:]
         slot.exact = min(slot.exact, kept)
+        slot.saved = min(slot.saved, kept)
         return kept
 
     def grew(self, slot: Slot, tokens: Sequence[int], *, exact: bool) -> None:
@@ -95,6 +118,43 @@ class Slots:
         if exact and slot.exact == len(slot.tokens):
             slot.exact += len(tokens)
         slot.tokens.extend(tokens)
+        slot.copied = False
+
+    def save_one(self) -> bool:
+        """Save what has grown most by now, if it is worth it; whether there was something."""
+        grown = [slot for slot in self.idle if slot.exact - slot.saved >= SAVE_STEP]
+        return bool(grown) and self._save(max(grown, key=lambda slot: slot.exact - slot.saved))
+
+    def save_all(self) -> None:
+        """Save all that is worth it; the end is near."""
+        for slot in self.idle:
+            self._save(slot)
+
+    def _save(self, slot: Slot) -> bool:
+        if self.disk is None or not slot.session or slot.copied or slot.exact <= slot.saved:
+            return False
+        exact = slot.exact
+        if self.rewind(slot, exact) < exact:
+            return False
+        slot.saved = exact  # also if it fails: a disk that is full is not asked at every pause
+        return self.disk.save(slot.session, slot.sequence, slot.tokens)
+
+    def _restore(self, slot: Slot, prompt: Sequence[int], session: str, known: int) -> bool:
+        """Take what is saved of the session, if it has more than `known` tokens of the prompt;
+        whether the slot was touched."""
+        if self.disk is None or not session or slot.copied:
+            return False
+        found = self.disk.find(session)
+        if found is None:
+            return False
+        most = min(len(found.tokens), len(prompt) - EXACT_ROWS)
+        if common_prefix(found.tokens, prompt, most) <= known:
+            return False
+        self.rewind(slot, 0)
+        if self.disk.restore(found, slot.sequence):
+            slot.tokens = list(found.tokens)
+            slot.exact = slot.saved = len(slot.tokens)
+        return True
 
     def _longest(self, prompt: Sequence[int]) -> tuple[Slot | None, int]:
         best: tuple[Slot | None, int] = (None, 0)
@@ -107,7 +167,7 @@ class Slots:
     def _shared(self, slot: Slot, prompt: Sequence[int]) -> int:
         if not self._reuse:
             return 0
-        most = min(slot.exact, len(prompt) - 2)
+        most = min(slot.exact, len(prompt) - EXACT_ROWS)
         return common_prefix(slot.tokens, prompt, most)
 
     def _place(self, session: str, source: Slot | None) -> Slot:
@@ -123,7 +183,8 @@ class Slots:
         """All of it: llama.cpp copies between sequences whole, and before its next step."""
         self._lib.llama_memory_seq_rm(self._memory, slot.sequence, -1, -1)
         self._lib.llama_memory_seq_cp(self._memory, source.sequence, slot.sequence, -1, -1)
-        slot.tokens, slot.exact = list(source.tokens), source.exact
+        slot.tokens, slot.exact, slot.saved = list(source.tokens), source.exact, 0
+        slot.copied = True
 
 
 def common_prefix(first: Sequence[int], second: Sequence[int], most: int) -> int:

@@ -10,16 +10,18 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from vanta.errors import EngineError
 from vanta_llamacpp.embedding import Embedder
 from vanta_llamacpp.faults import Faults
-from vanta_llamacpp.inbox import Embed, Inbox, Load, closed
+from vanta_llamacpp.inbox import Embed, Inbox, Load, Unload, closed
 from vanta_llamacpp.job import Job
 from vanta_llamacpp.model import Model
 from vanta_llamacpp.native import AbortFlag
 from vanta_llamacpp.pace import Pace
+from vanta_llamacpp.residence import Tenant, residence
 from vanta_llamacpp.serving import Batcher
 
 
@@ -29,6 +31,7 @@ class Tally:
     computed and not found in the cache."""
 
     loads: int = 0
+    unloads: int = 0
     load_s: float = 0.0
     requests: int = 0
     stopped: int = 0
@@ -42,10 +45,16 @@ class Tally:
 
 
 class Worker:
-    """`load` makes the model when it is first wanted; its argument says whether to go on."""
+    """`load` makes the model when it is wanted; its last argument says whether to go on. pinned: no
+    other engine's model takes its room."""
 
     def __init__(
-        self, load: Callable[[AbortFlag, Callable[[], bool]], Model], inbox: Inbox, faults: Faults
+        self,
+        load: Callable[[Tenant, AbortFlag, Callable[[], bool]], Model],
+        inbox: Inbox,
+        faults: Faults,
+        *,
+        pinned: bool = False,
     ) -> None:
         self._load = load
         self._inbox = inbox
@@ -56,10 +65,13 @@ class Worker:
         self._starting = threading.Lock()
         self._batcher: Batcher | None = None
         self._embedder: Embedder | None = None
+        self._unsaved = False
         self.model: Model | None = None
         self.pace: Pace | None = None
         self.failure: EngineError | None = None
         self.tally = Tally()
+        self._before = (0, 0)
+        self.tenant = Tenant(faults.model, _leaver(inbox), pinned)
 
     def start(self) -> None:
         """Start the thread, once. Raises EngineError in a process that forked since."""
@@ -106,26 +118,56 @@ class Worker:
             self._inbox.close(lambda: closed(self._faults))
             if self._batcher is not None:
                 self._batcher.fail(lambda: closed(self._faults))
-            if self._embedder is not None:
-                self._embedder.close()
-            if self.model is not None:
-                self.model.close()
-                self.model = None
+            self._release()
+
+    def _release(self) -> None:
+        """Free the model, which nothing works on and nobody uses any more."""
+        model = self.model
+        self._detach()
+        self._free(model)
+
+    def _detach(self) -> None:
+        self.model = None
+
+    def _free(self, model: Model | None) -> None:
+        self._batcher = None
+        self._before = (self.tally.prefilled_tokens, self.tally.steps)
+        if self._embedder is not None:
+            self._embedder.close()
+            self._embedder = None
+        if model is not None:
+            model.slots.save_all()
+            model.close()
+            residence().left(self.tenant)
 
     def _turn(self) -> None:
         """Take in what has come, then go one round on."""
         batcher = self._batcher
         busy = batcher is not None and len(batcher) > 0
         room = batcher is None or batcher.room > 0
-        task = self._inbox.take(room=room, wait=not busy)
+        task = self._inbox.take(room=room, wait=not (busy or self._unsaved))
         if isinstance(task, Load):
             task.mailbox.put(self._loaded())
         elif isinstance(task, Embed):
             task.mailbox.put(self._embedded(task))
+        elif isinstance(task, Unload):
+            task.done.set_result(self._left())
         elif task is not None:
+            self._unsaved = True
             self._admit(task)
         elif batcher is not None and busy:
             self._round(batcher)
+        else:
+            self._unsaved = self.model is not None and self.model.slots.save_one()
+
+    def _left(self) -> bool:
+        """Make room for another engine's model, unless somebody uses this one."""
+        model = self.model
+        if model is None or not residence().leaves(self.tenant, self._detach):
+            return False
+        self._free(model)
+        self.tally.unloads += 1
+        return True
 
     def _embedded(self, task: Embed) -> EngineError | list[list[float]]:
         try:
@@ -162,7 +204,7 @@ class Worker:
             return None
         start = time.perf_counter()
         try:
-            self.model = self._load(self._abort, lambda: not self._inbox.closed)
+            self.model = self._load(self.tenant, self._abort, lambda: not self._inbox.closed)
         except EngineError as error:
             self.failure = closed(self._faults) if self._inbox.closed else error
             return self.failure
@@ -185,7 +227,9 @@ class Worker:
         job.end(error)
 
     def _count_steps(self, batcher: Batcher) -> None:
-        self.tally.prefilled_tokens, self.tally.steps = batcher.prefilled_tokens, batcher.steps
+        read, steps = self._before
+        self.tally.prefilled_tokens = read + batcher.prefilled_tokens
+        self.tally.steps = steps + batcher.steps
 
     def _count(self, job: Job, failure: EngineError | None) -> None:
         tally = self.tally
@@ -195,6 +239,20 @@ class Worker:
         tally.input_tokens += job.read_tokens
         tally.cached_input_tokens += job.cached_tokens
         tally.output_tokens += job.output_tokens
+
+
+def _leaver(inbox: Inbox) -> Callable[[], bool]:
+    """How to ask for an engine's room from another's thread; without a hold on the engine."""
+
+    def leave() -> bool:
+        done: Future[bool] = Future()
+        try:
+            inbox.ask(Unload(done))
+        except EngineError:  # closed: it leaves by itself
+            return False
+        return done.result()
+
+    return leave
 
 
 def _wrapped(faults: Faults, cause: Exception) -> EngineError:

@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
+from tests.llamacpp.random_model import write_random_model
 from tests.llamacpp.support import MakeEngine, engine_on
 from vanta_llamacpp.engine import LlamaCppEngine
 
@@ -34,3 +35,15 @@ def make_engine(smollm2_path: Path) -> Iterator[MakeEngine]:
     yield functools.partial(make)
     for engine in made:
         anyio.run(engine.aclose)
+
+
+@pytest.fixture(scope="session")
+def random_path(smollm2_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model with random weights, whose answers are chaos."""
+    return write_random_model(tmp_path_factory.mktemp("models") / "random.gguf", smollm2_path)
+
+
+@pytest.fixture
+def tiny(make_engine: MakeEngine, random_path: Path) -> MakeEngine:
+    """Makes engines on the tiny model; one thread, so that lone steps are exact as well."""
+    return functools.partial(make_engine, path=random_path, threads=1)

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from functools import partial
-from pathlib import Path
 
 import anyio
 import anyio.lowlevel
 import pytest
 
-from tests.llamacpp.random_model import write_random_model
 from tests.llamacpp.support import MakeEngine, answer, request
 from vanta.engine import GenerationRequest, Sampling
 from vanta.errors import EngineError
@@ -26,18 +23,6 @@ from vanta_llamacpp.job import Job, Prompt
 pytestmark = pytest.mark.anyio
 GREEDY = Sampling(temperature=0.0, max_tokens=24)
 WORDS = ["rain", "stone", "green", "seven", "window", "river", "paper", "cloud", "iron", "bread"]
-
-
-@pytest.fixture(scope="session")
-def random_path(smollm2_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model."""
-    return write_random_model(tmp_path_factory.mktemp("models") / "random.gguf", smollm2_path)
-
-
-@pytest.fixture
-def tiny(make_engine: MakeEngine, random_path: Path) -> MakeEngine:
-    """Makes engines on the tiny model; one thread, so that lone steps are exact as well."""
-    return partial(make_engine, path=random_path, threads=1)
 
 
 def talk(chance: random.Random, *, words: int = 60, system: str = "Be brief.") -> GenerationRequest:

@@ -1,0 +1,182 @@
+"""KV cache on disk: what a session's prompts were computed to, found again after a restart.
+
+A file holds one session's exact prefix: its tokens and llama.cpp's state of the sequence. It is
+written beside its place and moved there whole, so that a process may die at any moment.
+Invariant: nothing comes back but what was saved, byte for byte, by the same model under the same
+parameters; whatever else is found is counted as refused, and as if it were not there.
+
+The files hold what was said, as the transcripts do; they are readable by their owner only.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import ctypes
+import hashlib
+import os
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+MAGIC = b"VKV1"
+_DIGEST = 32
+_HEAD = struct.Struct(f"<4s{_DIGEST}s{_DIGEST}sIQ")
+_SAMPLES, _SAMPLE = 64, 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A saved prefix: its tokens, and where its state begins in which file."""
+
+    path: Path
+    tokens: tuple[int, ...]
+    digest: bytes
+    size: int
+
+
+class SavedPrefixes:
+    """The saved prefixes of one loaded model, in `folder`, `most_bytes` of them at the most."""
+
+    def __init__(
+        self, folder: Path, lib: Any, context: Any, *, model: Path, parameters: str, most_bytes: int
+    ) -> None:
+        self._folder = folder
+        self._lib = lib
+        self._context = context
+        self._model = hashlib.blake2b(str(model).encode(), digest_size=8).hexdigest()
+        self._fingerprint = fingerprint(model, parameters)
+        self._most_bytes = most_bytes
+        self.saved = 0
+        self.restored = 0
+        self.refused = 0
+        self._clean()
+
+    def save(self, session: str, sequence: int, tokens: Sequence[int]) -> bool:
+        """Keep `tokens`, all that the sequence holds. A disk that is full or gone keeps nothing."""
+        with contextlib.suppress(OSError, MemoryError):
+            size = int(self._lib.llama_state_seq_get_size(self._context, sequence))
+            state = (ctypes.c_uint8 * size)()
+            if self._lib.llama_state_seq_get_data(self._context, state, size, sequence) != size:
+                return False
+            body = array.array("i", tokens).tobytes()
+            head = _HEAD.pack(MAGIC, self._fingerprint, _digest(body, state), len(tokens), size)
+            self._write(self._path(session), head, body, state)
+            self.saved += 1
+            self._prune()
+            return True
+        return False
+
+    def to_dict(self) -> dict[str, int]:
+        """JSON-ready, for statistics."""
+        return {"saved": self.saved, "restored": self.restored, "refused": self.refused}
+
+    def find(self, session: str) -> Found | None:
+        """What is saved of `session`, without its state; None where nothing usable is."""
+        path = self._path(session)
+        try:
+            with path.open("rb") as file:
+                found = self._found(path, file)
+        except FileNotFoundError:
+            return None
+        except OSError:
+            found = None
+        self.refused += found is None
+        return found
+
+    def restore(self, found: Found, sequence: int) -> bool:
+        """Put a saved prefix into an empty sequence. False, and an empty sequence, if the file is
+        not what it was."""
+        body = array.array("i", found.tokens).tobytes()
+        try:
+            data = found.path.read_bytes()[_HEAD.size + len(body) :]
+        except OSError:
+            data = b""
+        state = (ctypes.c_uint8 * found.size).from_buffer_copy(data.ljust(found.size, b"\0"))
+        sound = len(data) == found.size and _digest(body, state) == found.digest
+        lib = self._lib
+        if sound and lib.llama_state_seq_set_data(self._context, state, found.size, sequence):
+            self.restored += 1
+            return True
+        lib.llama_memory_seq_rm(lib.llama_get_memory(self._context), sequence, -1, -1)
+        self.refused += 1
+        return False
+
+    def _found(self, path: Path, file: BinaryIO) -> Found | None:
+        head = file.read(_HEAD.size)
+        if len(head) < _HEAD.size:
+            return None
+        magic, fingerprint, digest, count, size = _HEAD.unpack(head)
+        length = os.fstat(file.fileno()).st_size
+        if (magic, fingerprint) != (MAGIC, self._fingerprint):
+            return None
+        if length != _HEAD.size + 4 * count + size:
+            return None
+        tokens = array.array("i")
+        tokens.frombytes(file.read(4 * count))
+        return Found(path, tuple(tokens), digest, size)
+
+    def _path(self, session: str) -> Path:
+        name = hashlib.blake2b(session.encode(), digest_size=16).hexdigest()
+        return self._folder / f"{self._model}-{name}.kv"
+
+    def _write(self, path: Path, head: bytes, body: bytes, state: Any) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        beside = path.with_name(f"{path.name}.{os.getpid()}")
+        try:
+            with open(beside, "wb", opener=_private) as file:
+                file.writelines((head, body, memoryview(state)))
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+    def _prune(self) -> None:
+        """Give up the oldest until the rest fits."""
+        kept = 0
+        stats = [(path.stat(), path) for path in self._folder.glob("*.kv")]
+        for stat, path in sorted(stats, key=lambda pair: -pair[0].st_mtime_ns):
+            kept += stat.st_size
+            if kept > self._most_bytes:
+                path.unlink(missing_ok=True)
+
+    def _clean(self) -> None:
+        """Remove what processes that are no more left half written."""
+        for path in self._folder.glob(f"{self._model}-*.kv.*"):
+            if not _alive(path.suffix[1:]):
+                path.unlink(missing_ok=True)
+
+
+def fingerprint(model: Path, parameters: str) -> bytes:
+    """Of a model's file and of all that a cached entry depends on beside it. Not every byte is
+    read: the size, the beginning, and samples from all over the file."""
+    digest = hashlib.blake2b(parameters.encode(), digest_size=_DIGEST)
+    with model.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        digest.update(struct.pack("<Q", size))
+        for number in range(_SAMPLES):
+            file.seek(size * number // _SAMPLES)
+            digest.update(file.read(_SAMPLE))
+    return digest.digest()
+
+
+def _digest(body: bytes, state: Any) -> bytes:
+    digest = hashlib.blake2b(body, digest_size=_DIGEST)
+    digest.update(memoryview(state))
+    return digest.digest()
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _alive(process: str) -> bool:
+    """Whether a process with this id runs; what is no id does not."""
+    try:
+        os.kill(int(process), 0)
+    except (ValueError, ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True

@@ -1,0 +1,175 @@
+"""Several models and room for some: who uses none makes room, who uses one stays."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import anyio
+import pytest
+
+from tests.llamacpp.support import MakeEngine, answer, request
+from vanta.errors import EngineError, ErrorKind
+from vanta_llamacpp.engine import LlamaCppEngine
+from vanta_llamacpp.residence import NoRoom, Residence, Tenant
+
+pytestmark = pytest.mark.anyio
+
+
+async def room_for_one(tiny: MakeEngine) -> int:
+    """Bytes that one tiny model takes, and a little."""
+    engine = tiny()
+    await engine.load()
+    taken = int(engine.stats()["memory_bytes"])
+    await engine.aclose()
+    return taken + taken // 2
+
+
+async def test_two_models_and_room_for_one_take_turns(tiny: MakeEngine) -> None:
+    """Each is loaded when it is asked, and answers as ever."""
+    room = await room_for_one(tiny)
+    one, other = (tiny(memory_bytes=room) for _ in range(2))
+    expected = (await answer(one, request())).text
+    for engine in (other, one, other, one):
+        assert (await answer(engine, request())).text == expected
+        assert [each.stats()["loaded"] for each in (one, other)] == [engine is one, engine is other]
+    assert (one.stats()["loads"], one.stats()["unloads"]) == (3, 2)
+    assert one.stats()["steps"] > one.stats()["requests"] == 3, "a life's figures, not a load's"
+
+
+async def test_what_is_in_use_stays_and_the_refusal_shows_the_arithmetic(tiny: MakeEngine) -> None:
+    """The answer goes on; afterwards there is room."""
+    room = await room_for_one(tiny)
+    one, other = (tiny(memory_bytes=room) for _ in range(2))
+    async with one.stream(request(max_tokens=900, logit_bias={2: -100.0, 0: -100.0})) as stream:
+        await anext(stream)
+        with pytest.raises(EngineError, match=r"'small' has .* MB \(in use\)") as raised:
+            await other.load()
+        assert "that all may take" in str(raised.value)
+        assert raised.value.kind is ErrorKind.MODEL_NOT_LOADED
+        await anext(stream)
+    assert (await answer(other, request())).text
+    assert not one.stats()["loaded"]
+
+
+async def test_a_pinned_model_stays_though_nobody_uses_it(tiny: MakeEngine) -> None:
+    """Whoever is second finds no room."""
+    room = await room_for_one(tiny)
+    pinned, other = tiny(memory_bytes=room, pinned=True), tiny(memory_bytes=room)
+    await pinned.load()
+    with pytest.raises(EngineError, match=r"\(pinned\)"):
+        await other.load()
+    assert pinned.stats()["loaded"]
+    assert pinned.stats()["pinned"]
+    await pinned.aclose()
+    await other.load()
+
+
+async def test_many_ask_for_two_models_at_once(tiny: MakeEngine) -> None:
+    """Each gets its answer or is told that there is no room; nothing hangs, nothing is mixed up."""
+    room = await room_for_one(tiny)
+    engines = [tiny(memory_bytes=room) for _ in range(2)]
+    expected = (await answer(engines[0], request(max_tokens=4))).text
+    told: list[str | ErrorKind] = []
+
+    async def ask(engine: LlamaCppEngine) -> None:
+        for _ in range(10):
+            try:
+                told.append((await answer(engine, request(max_tokens=4))).text)
+            except EngineError as error:
+                told.append(error.kind)
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(6):
+            tasks.start_soon(ask, engines[number % 2])
+    assert len(told) == 60
+    assert {expected} <= set(told) <= {expected, ErrorKind.MODEL_NOT_LOADED}
+
+
+def settled(home: Residence, *, pinned: bool = False) -> Tenant:
+    """A tenant with 10 bytes that leaves when asked."""
+
+    def leave() -> bool:
+        if not home.leaves(tenant, lambda: None):
+            return False
+        home.left(tenant)
+        return True
+
+    tenant = Tenant("model", leave, pinned)
+    with home.using(tenant), home.moving_in(tenant, 10, None, lambda: True):
+        pass
+    return tenant
+
+
+def test_the_least_recently_used_leaves_first() -> None:
+    """One after another, until there is room."""
+    home = Residence(free=lambda: None)
+    first, second, third = (settled(home) for _ in range(3))
+    with home.using(first):
+        pass
+    with home.moving_in(Tenant("new", lambda: False), 10, 30, lambda: True):
+        assert [each.bytes for each in (first, second, third)] == [10, 0, 10]
+    with home.moving_in(Tenant("newer", lambda: False), 10, 30, lambda: True):
+        assert [each.bytes for each in (first, second, third)] == [10, 0, 0]
+
+
+def test_what_the_system_has_free_is_a_bound_too() -> None:
+    """Looked at again after each that left."""
+    free = [5, 25]
+    home = Residence(free=lambda: free.pop(0) if len(free) > 1 else free[0])
+    free.insert(0, 100)
+    tenant = settled(home)
+    with home.moving_in(Tenant("new", lambda: False), 20, None, lambda: True):
+        assert tenant.bytes == 0
+    with (
+        pytest.raises(NoRoom, match=r"needed of .* free"),
+        home.moving_in(Tenant("big", lambda: False), 26, None, lambda: True),
+    ):
+        pass
+
+
+def test_a_load_that_fails_takes_no_room() -> None:
+    """And lets the next one load."""
+    home = Residence(free=lambda: None)
+    tenant = Tenant("model", lambda: False)
+    with pytest.raises(ValueError, match="broken"), home.moving_in(tenant, 10, 10, lambda: True):
+        raise ValueError("broken")
+    assert settled(home).bytes == 10
+
+
+def test_who_is_closed_does_not_wait_for_others_to_load() -> None:
+    """It gives up."""
+    home = Residence(free=lambda: None)
+    first, second = Tenant("model", lambda: False), Tenant("closed", lambda: False)
+    with (
+        home.moving_in(first, 1, None, lambda: True),
+        pytest.raises(NoRoom, match="closed"),
+        home.moving_in(second, 1, None, lambda: False),
+    ):
+        pass
+
+
+def test_a_forked_process_starts_with_an_empty_register(random_path: Path) -> None:
+    """Its parent's models cannot be asked to leave: their threads stayed behind."""
+    program = (
+        "import os, sys, anyio\n"
+        "from pathlib import Path\n"
+        "from tests.llamacpp.support import answer, engine_on, request\n"
+        "path = Path(sys.argv[1])\n"
+        "engine = engine_on(path, threads=1)\n"
+        "first = anyio.run(answer, engine, request())\n"
+        "room = engine.stats()['memory_bytes'] + 1000\n"
+        "child = os.fork()\n"
+        "if not child:\n"
+        "    own = engine_on(path, threads=1, memory_bytes=room)\n"
+        "    same = anyio.run(answer, own, request()).text == first.text\n"
+        "    anyio.run(own.aclose)\n"
+        "    os._exit(0 if same else 3)\n"
+        "_, status = os.waitpid(child, 0)\n"
+        "anyio.run(engine.aclose)\n"
+        "sys.exit(os.waitstatus_to_exitcode(status))\n"
+    )
+    command = [sys.executable, "-c", program, str(random_path)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert ran.returncode == 0, ran.stderr
