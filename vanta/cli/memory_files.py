@@ -104,6 +104,7 @@ def _read(path: Path, label: Label) -> tuple[list[NewItem], tuple[str, ...]]:
             private=label.private,
             tags=tags,
             source=chunk.source,
+            dates={},  # "last year" in a document is not the year before it was added
         )
         for chunk in chunks(document)
     ]
