@@ -203,7 +203,7 @@ def _disk(lib: Any, plan: Loadable, context: Any) -> SavedPrefixes | None:
     options = plan.options
     if options.cache_dir is None:
         return None
-    parameters = (build(lib), _window(plan), options.gpu_layers, options.prefill_chunk)
+    parameters = (build(lib), _window(plan), parallel(plan), options.gpu_layers)
     return SavedPrefixes(
         options.cache_dir,
         lib,

@@ -85,7 +85,7 @@ def other_weights(path: Path, real: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "options"),
-    [(other_weights, {}), (None, {"window": 2048}), (None, {"prefill_chunk": 32})],
+    [(other_weights, {}), (None, {"window": 2048}), (None, {"parallel": 2})],
 )
 async def test_another_model_or_other_parameters_are_refused(
     tiny: MakeEngine,
@@ -227,7 +227,7 @@ async def test_a_kill_in_the_middle_of_a_save_leaves_the_old_or_the_new(
     chance = random.Random(3)  # noqa: S311
     for _ in range(4):
         kill_while_it_saves(random_path, tmp_path, chance.randint(1, 6))
-        engine = tiny(cache_dir=tmp_path)
+        engine = tiny(parallel=1, cache_dir=tmp_path)
         told = await answer(engine, long(1))
         assert told.text == expected
         assert cached(told) > 250
