@@ -199,10 +199,8 @@ class Store:
     def _create(self) -> None:
         with self._engine.begin() as connection:
             # Not `create_all`: it looks first and creates then, and two processes may look at once.
-            for table in _tables.sorted_tables:
-                connection.execute(CreateTable(table, if_not_exists=True))
-                for index in table.indexes:
-                    connection.execute(CreateIndex(index, if_not_exists=True))
+            for statement in _schema(self._engine.dialect):
+                connection.exec_driver_sql(statement)
             found = connection.execute(sa.select(_about.c.schema_version)).scalar()
             if found is None:
                 connection.execute(sa.insert(_about), {"schema_version": SCHEMA_VERSION})
@@ -273,6 +271,21 @@ def sqlite_url(folder: Path) -> str:
             "Make it writable, or name another with data_dir or VANTA_DATA_DIR."
         ) from error
     return f"sqlite:///{folder / 'vanta.db'}"
+
+
+_schemas: dict[str, tuple[str, ...]] = {}
+
+
+def _schema(dialect: sa.Dialect) -> tuple[str, ...]:
+    """The statements that create what is not there yet, in a dialect; made once, since that takes
+    as long as running them."""
+    if dialect.name not in _schemas:
+        made: list[CreateTable | CreateIndex] = []
+        for table in _tables.sorted_tables:
+            made.append(CreateTable(table, if_not_exists=True))
+            made += [CreateIndex(index, if_not_exists=True) for index in table.indexes]
+        _schemas[dialect.name] = tuple(str(one.compile(dialect=dialect)) for one in made)
+    return _schemas[dialect.name]
 
 
 def _row(turn: Mapping[str, Any], message: Message) -> dict[str, Any]:
