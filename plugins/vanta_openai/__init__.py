@@ -1,6 +1,6 @@
-"""The `openai` engine: any server that speaks OpenAI's chat completions, through the official SDK.
+"""The `openai` engine and embedder: any server that speaks OpenAI's API, through the official SDK.
 
-Invariant: importing this package, or asking it for its engines, does not import the SDK; that
+Invariant: importing this package, or asking it for what it brings, does not import the SDK; that
 happens in a worker thread when the first engine loads.
 """
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from vanta.engine import EngineFactory
+    from vanta.memory.embedder import EmbedderFactory
 
 
 @hookimpl
@@ -22,3 +23,11 @@ def vanta_engines() -> Iterable[EngineFactory]:
     from vanta_openai.factory import FACTORY
 
     return (FACTORY,)
+
+
+@hookimpl
+def vanta_embedders() -> Iterable[EmbedderFactory]:
+    """The one embedder of this plugin."""
+    from vanta_openai.factory import EMBEDDER
+
+    return (EMBEDDER,)

@@ -28,11 +28,11 @@ from vanta.errors import EngineError, ErrorKind
 from vanta.messages import Message
 from vanta_openai.availability import Availability
 from vanta_openai.counting import Counter
-from vanta_openai.kinds import ADVICE
+from vanta_openai.opening import fault, open_transport
 from vanta_openai.options import OpenAIOptions
 from vanta_openai.ranks import NoRanks, encoding_of
 from vanta_openai.request import MaxTokensField, Unsayable, body_of
-from vanta_openai.server import KeyProblem, Server, find_server
+from vanta_openai.server import Server
 
 if TYPE_CHECKING:
     from vanta_openai.stream import OpenAIStream
@@ -160,22 +160,8 @@ class OpenAIEngine(Engine):
 
     def _build(self) -> tuple[Transport, Server]:
         """Everything that blocks; runs in a worker thread."""
-        try:
-            server = find_server(self._options)
-        except KeyProblem as problem:
-            raise self._fault(ErrorKind.AUTH, str(problem)) from None
-        except ValueError as problem:
-            raise self._fault(ErrorKind.BAD_REQUEST, str(problem)) from None
-        try:
-            from vanta_openai.transport import Transport
-        except ImportError as error:
-            raise self._fault(
-                ErrorKind.MODEL_NOT_LOADED,
-                f"the OpenAI library cannot be imported ({error})",
-                "Install it: pip install 'vanta[openai]'",
-            ) from error
         self._find_ranks()
-        return Transport(self._options, self.model, server), server
+        return open_transport(self._options, self.model)
 
     def _find_ranks(self) -> None:
         try:
@@ -199,15 +185,7 @@ class OpenAIEngine(Engine):
         raise self._fault(ErrorKind.UNSUPPORTED, problem.what, problem.helps)
 
     def _fault(self, kind: ErrorKind, message: str, advice: str = "") -> EngineError:
-        server = self._server.label if self._server else None
-        return EngineError(
-            kind,
-            message,
-            engine=self.name,
-            model=self.model,
-            server=server,
-            suggestion=advice or ADVICE[kind],
-        )
+        return fault(kind, message, advice, model=self.model, server=self._server)
 
 
 def _health_of(error: EngineError) -> Health:

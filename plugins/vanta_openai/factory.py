@@ -1,10 +1,12 @@
-"""What the plugin tells vanta about its engine: its options, how to build it, when it is off."""
+"""What the plugin tells vanta of its engine and its embedder: options, making them, when off."""
 
 from __future__ import annotations
 
 from vanta.engine import EngineContext, EngineFactory
+from vanta.memory.embedder import Embedder, EmbedderContext, EmbedderFactory
+from vanta_openai.embedder import OpenAIEmbedder
 from vanta_openai.engine import OpenAIEngine
-from vanta_openai.options import OpenAIOptions
+from vanta_openai.options import EmbedderOptions, OpenAIOptions
 from vanta_openai.server import why_off
 
 
@@ -19,6 +21,22 @@ FACTORY = EngineFactory(
     options=OpenAIOptions,
     create=create,
     off=why_off,
+    requires="openai",
+    extra="vanta[openai]",
+)
+
+
+def create_embedder(options: EmbedderOptions, context: EmbedderContext) -> Embedder:
+    """Memory's embedder; nothing is opened before it loads."""
+    return OpenAIEmbedder(options, context)
+
+
+EMBEDDER = EmbedderFactory(
+    name="openai",
+    summary="an OpenAI-compatible server's embeddings; texts leave this machine",
+    options=EmbedderOptions,
+    create=create_embedder,
+    off=lambda options, _context: why_off(options),
     requires="openai",
     extra="vanta[openai]",
 )

@@ -1,4 +1,5 @@
-"""`tracks.NAME.options` of a track whose engine is `openai`.
+"""`tracks.NAME.options` of a track whose engine is `openai`, `memory.embedder_options` of the
+embedder `openai`.
 
 Invariant: no option holds a secret, so that a configuration can be shown, logged and committed.
 """
@@ -17,8 +18,8 @@ _NO_KEYS_HERE = (
 )
 
 
-class OpenAIOptions(BaseModel):
-    """How to reach a server, and what it can do beyond OpenAI's protocol."""
+class ServerOptions(BaseModel):
+    """How to reach a server."""
 
     # Inputs are kept out of error texts: what was written by mistake may be a key.
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -38,6 +39,26 @@ class OpenAIOptions(BaseModel):
 
     connect_timeout_s: float = Field(default=5.0, gt=0)
     """Seconds to wait for a connection, TLS included. What comes after is the turn's to bound."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_inline_key(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "api_key" in data:
+            raise ValueError(_NO_KEYS_HERE)
+        return data
+
+    @field_validator("base_url")
+    @classmethod
+    def _a_web_address(cls, value: str | None) -> str | None:
+        from vanta_openai.server import check_url
+
+        if value is not None:
+            check_url(value)
+        return value
+
+
+class OpenAIOptions(ServerOptions):
+    """`tracks.NAME.options`: what a server can do beyond OpenAI's protocol, too."""
 
     include_usage: bool = True
     """Ask for the token counts at the end of a stream; false for servers that reject
@@ -60,18 +81,19 @@ class OpenAIOptions(BaseModel):
     OpenAI's models. Without it the directory that TIKTOKEN_CACHE_DIR names, tiktoken's own cache
     and installed packages are looked through; nothing is fetched."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _no_inline_key(cls, data: Any) -> Any:
-        if isinstance(data, dict) and "api_key" in data:
-            raise ValueError(_NO_KEYS_HERE)
-        return data
 
-    @field_validator("base_url")
-    @classmethod
-    def _a_web_address(cls, value: str | None) -> str | None:
-        from vanta_openai.server import check_url
+class EmbedderOptions(ServerOptions):
+    """`memory.embedder_options`: which vectors are wanted, and how they are asked for."""
 
-        if value is not None:
-            check_url(value)
-        return value
+    dimensions: int | None = Field(default=None, ge=1)
+    """Components of a vector, for models that can shorten theirs. Default: the model's own."""
+
+    batch: int = Field(default=64, ge=1, le=2048)
+    """Texts of one request."""
+
+    timeout_s: float = Field(default=30.0, gt=0)
+    """Seconds that one request may take."""
+
+    most_bytes: int = Field(default=8191, ge=1)
+    """Bytes of a text that are sent, in UTF-8. No token is shorter than a byte, so that a text is
+    never refused by a model with a window of so many tokens."""

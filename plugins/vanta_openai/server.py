@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from vanta_openai.options import OpenAIOptions
+    from vanta_openai.options import ServerOptions
 
 DEFAULT_URL = "https://api.openai.com/v1"
 BASE_URL_ENV = "OPENAI_BASE_URL"
@@ -65,12 +65,12 @@ def check_url(url: str) -> None:
         raise ValueError("must be a URL like 'http://127.0.0.1:8080/v1' or 'https://host/v1'")
 
 
-def base_url(options: OpenAIOptions, environ: Mapping[str, str] = os.environ) -> str | None:
+def base_url(options: ServerOptions, environ: Mapping[str, str] = os.environ) -> str | None:
     """The configured base URL: the option, else the environment, else None."""
     return options.base_url or environ.get(BASE_URL_ENV, "").strip() or None
 
 
-def find_server(options: OpenAIOptions, environ: Mapping[str, str] = os.environ) -> Server:
+def find_server(options: ServerOptions, environ: Mapping[str, str] = os.environ) -> Server:
     """The server of `options`. Reads the key's file. Raises KeyProblem, and ValueError for a URL
     in the environment that is none."""
     url = base_url(options, environ) or DEFAULT_URL
@@ -81,7 +81,7 @@ def find_server(options: OpenAIOptions, environ: Mapping[str, str] = os.environ)
     return Server(label=_label(urlsplit(url)), url=url, key=_find_key(options, environ))
 
 
-def why_off(options: OpenAIOptions) -> str | None:
+def why_off(options: ServerOptions) -> str | None:
     """Why a track with `options` cannot be used, or None if it can."""
     try:
         key = _find_key(options, os.environ)
@@ -96,7 +96,7 @@ def why_off(options: OpenAIOptions) -> str | None:
     return None
 
 
-def _find_key(options: OpenAIOptions, environ: Mapping[str, str]) -> str | None:
+def _find_key(options: ServerOptions, environ: Mapping[str, str]) -> str | None:
     if options.api_key_file is not None:
         return _key_of_file(options.api_key_file)
     key = environ.get(options.api_key_env, "").strip()

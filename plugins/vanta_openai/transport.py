@@ -11,6 +11,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import httpx2
 import openai
 
@@ -20,9 +22,10 @@ from vanta.messages import Message
 from vanta_openai.chunks import ErrorFrame
 from vanta_openai.faults import EXPECTED, UNSENDABLE, Faults
 from vanta_openai.listing import models_of
-from vanta_openai.options import OpenAIOptions
+from vanta_openai.options import ServerOptions
 from vanta_openai.server import Server
 from vanta_openai.stream import OpenAIStream
+from vanta_openai.vectors import Vectors, vectors_of
 
 LIST_TIMEOUT_S = 5.0
 """How long a server may take to list its models."""
@@ -33,12 +36,16 @@ _NOT_A_STREAM = (
     "Check that 'base_url' points at an OpenAI-compatible API that can stream: its path mostly "
     "ends in /v1."
 )
+_NO_EMBEDDINGS = (
+    "Check that 'base_url' points at an OpenAI-compatible API that has embeddings: its path mostly "
+    "ends in /v1."
+)
 
 
 class Transport:
     """One pooled client. Every method raises EngineError and nothing else."""
 
-    def __init__(self, options: OpenAIOptions, model: str, server: Server) -> None:
+    def __init__(self, options: ServerOptions, model: str, server: Server) -> None:
         self._faults = Faults(model, server)
         timeout = httpx2.Timeout(None, connect=options.connect_timeout_s)
         self._client = openai.AsyncOpenAI(
@@ -80,6 +87,41 @@ class Transport:
         except EXPECTED as cause:
             fault = self._faults.of(cause)
         raise fault
+
+    async def embeddings(self, body: dict[str, Any], timeout_s: float) -> Vectors:
+        """The vectors of `body["input"]`; see `vectors_of`. timeout_s: for the whole answer."""
+        try:
+            with anyio.fail_after(timeout_s):
+                response = await self._client.post(
+                    "/embeddings", body=body, cast_to=httpx2.Response
+                )
+        except TimeoutError:
+            late = f"no answer within {timeout_s} seconds"
+            fault = self._faults.make(ErrorKind.TIMEOUT, late, "Raise 'timeout_s'.")
+        except (*EXPECTED, *UNSENDABLE) as cause:
+            fault = self._faults.of(cause)
+        else:
+            return await self._vectors(response.content, len(body["input"]))
+        raise fault
+
+    async def _vectors(self, answer: bytes, count: int) -> Vectors:
+        try:
+            return await anyio.to_thread.run_sync(vectors_of, answer, count)
+        except ValueError as error:
+            fault = self._not_vectors(answer, error)
+        raise fault
+
+    def _not_vectors(self, answer: bytes, why: ValueError) -> EngineError:
+        """HTTP 200 and something else than vectors: an error, a page."""
+        try:
+            said = json.loads(answer)
+        except ValueError:
+            said = None
+        if isinstance(said, dict) and said.get("error"):
+            return self._faults.of(ErrorFrame(said["error"]))
+        return self._faults.make(
+            ErrorKind.SERVER, f"what came as embeddings is none: {why}", _NO_EMBEDDINGS
+        )
 
     async def _not_a_stream(self, response: httpx2.Response) -> EngineError:
         """An answer with HTTP 200 and something else than a stream: an error, a page, a whole

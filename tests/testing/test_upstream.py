@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import struct
 import threading
 
 import anyio
@@ -10,7 +12,7 @@ import httpx2
 import pytest
 from openai import AsyncOpenAI
 
-from vanta.testing import Behaviour, Upstream, nothing_listens
+from vanta.testing import Behaviour, HashEmbedder, Upstream, nothing_listens
 
 pytestmark = pytest.mark.anyio
 ASK = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
@@ -297,3 +299,21 @@ async def test_cancelling_the_body_closes_the_server() -> None:
     async with httpx2.AsyncClient(trust_env=False) as client:
         with pytest.raises(httpx2.ConnectError):
             await client.get(servers[0].base_url)
+
+
+async def test_embeddings_are_those_of_hashed_words_or_refused_as_a_real_server_would() -> None:
+    async with Upstream() as upstream:
+        asked = {"model": "m", "input": "a red fox", "dimensions": 8}
+        (vector,) = (await HashEmbedder(8).embed(["a red fox"])).tolist()
+        url = f"{upstream.base_url}/embeddings"
+        async with httpx2.AsyncClient(trust_env=False) as client:
+            plain = await client.post(url, json=asked)
+            packed = await client.post(url, json={**asked, "encoding_format": "base64"})
+            empty = await client.post(url, json={"model": "m", "input": [""]})
+        (found,) = plain.json()["data"]
+        assert found == {"object": "embedding", "index": 0, "embedding": vector}
+        bytes_ = base64.b64decode(packed.json()["data"][0]["embedding"])
+        assert list(struct.unpack("<8f", bytes_)) == vector
+        assert empty.status_code == 400
+        assert [exchange.status for exchange in upstream.embedded] == [200, 200, 400]
+        assert upstream.chats == []

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 class Embedder(abc.ABC):
     """Turns texts into vectors.
 
-    name: as in the configuration. revision: of weights and method ("1", a hash...). private: True
+    name: as in the configuration. revision: of weights and method ("1", a hash...), without a
+    slash; known once `load` has returned. private: True
     if the texts stay on this machine; private items are never given to any other embedder.
     """
 

@@ -62,7 +62,7 @@ class Responder:
     async def run(self) -> bool:
         """Answer; True if the connection is to be reset now."""
         behaviour = self._behaviour
-        await _wait(behaviour.headers_after_s, behaviour.headers_gate)
+        await wait(behaviour.headers_after_s, behaviour.headers_gate)
         if behaviour.fault == "refuse":
             return True
         if behaviour.status != 200:
@@ -112,7 +112,7 @@ class Responder:
         """The next delta when its time has come; a fault after the last one comes with an empty
         delta, so that it has a turn of its own."""
         behaviour, n = self._behaviour, self._exchange.tokens_sent
-        await _wait(behaviour.gap_s if n else behaviour.ttft_s, behaviour.gates.get(n))
+        await wait(behaviour.gap_s if n else behaviour.ttft_s, behaviour.gates.get(n))
         if self._due() == "stall":
             await anyio.sleep_forever()
         delta = await anext(deltas, None)
@@ -172,7 +172,7 @@ class Responder:
         return False
 
     async def _fail(self, error: EngineError) -> None:
-        status = _STATUS.get(error.kind, 500)
+        status = status_of(error.kind)
         body = error_body(str(error), str(error.kind), "object", "engine_error")
         if self._exchange.status is None:
             await self._whole(status, body)
@@ -219,7 +219,13 @@ def scripted(behaviour: Behaviour) -> Generate:
     return source
 
 
-async def _wait(seconds: float, gate: Gate | None) -> None:
+def status_of(kind: ErrorKind) -> int:
+    """The status with which servers tell of an error of that kind."""
+    return _STATUS.get(kind, 500)
+
+
+async def wait(seconds: float, gate: Gate | None) -> None:
+    """Wait for a pause and then for a gate, as a behaviour says."""
     if seconds:
         await anyio.sleep(seconds)
     if gate is not None:

@@ -5,8 +5,9 @@
         exchange = await upstream.chat(0)
         await exchange.gone.wait()
 
-It answers `POST /v1/chat/completions`, `GET /v1/models` and `GET /health`. Invariant: when the
-context is left no task and no socket remains; requests in flight are reset at once.
+It answers `POST /v1/chat/completions`, `POST /v1/embeddings`, `GET /v1/models` and `GET /health`.
+Invariant: when the context is left no task and no socket remains; requests in flight are reset at
+once.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import anyio.abc
 from vanta.engine import Engine
 from vanta.testing._behaviour import Behaviour, Gate, error_body
 from vanta.testing._behind import behind
+from vanta.testing._embeddings import EmbeddingResponder
 from vanta.testing._exchange import Exchange, blot, record
 from vanta.testing._frames import encode
 from vanta.testing._http import ClientGone, Connection
@@ -30,6 +32,7 @@ from vanta.testing._respond import JSON, Generate, Responder, scripted
 __all__ = ["Behaviour", "Exchange", "Gate", "Upstream", "nothing_listens"]
 
 _CHAT = ("POST", "/v1/chat/completions")
+_EMBEDDINGS = ("POST", "/v1/embeddings")
 
 
 class Upstream:
@@ -37,9 +40,12 @@ class Upstream:
 
     script: what to do with the chat completions. default: what to do where nothing is scripted.
     models: what `GET /v1/models` lists; listing: a behaviour with a fault for that page.
+    embeddings: what to do with the requests for embeddings, one each in order, the last one repeats
+    (its text does not count); their vectors are the engine's, or those of hashed words.
     engine: a real engine that answers; generate: the same, as a function from the request's body to
     a context with deltas. A behaviour's pauses, gates and faults still apply to what they say.
-    `exchanges` has every request in order of arrival, `chats` the chat completions among them.
+    `exchanges` has every request in order of arrival, `chats` the chat completions among them,
+    `embedded` the requests for embeddings.
     """
 
     def __init__(
@@ -48,6 +54,7 @@ class Upstream:
         default: Behaviour | None = None,
         models: Sequence[str] = ("test-model",),
         listing: Behaviour | None = None,
+        embeddings: Sequence[Behaviour] = (),
         generate: Generate | None = None,
         engine: Engine | None = None,
         port: int = 0,
@@ -57,6 +64,8 @@ class Upstream:
         self._default = default or Behaviour.answer()
         self._models = tuple(models)
         self._listing = listing
+        self._embeddings = list(embeddings)
+        self._engine = engine
         self._generate = behind(engine) if engine else generate
         self._port = port
         self._raw: list[bytearray] = []
@@ -88,6 +97,11 @@ class Upstream:
     def chats(self) -> list[Exchange]:
         """The chat completions among the exchanges."""
         return [e for e in self.exchanges if (e.method, e.path) == _CHAT]
+
+    @property
+    def embedded(self) -> list[Exchange]:
+        """The requests for embeddings among the exchanges."""
+        return [e for e in self.exchanges if (e.method, e.path) == _EMBEDDINGS]
 
     async def chat(self, index: int = 0) -> Exchange:
         """The chat completion number `index`, as soon as it has arrived."""
@@ -169,6 +183,10 @@ class Upstream:
         match (exchange.method, exchange.path.partition("?")[0]):
             case ("POST", "/v1/chat/completions"):
                 exchange.behaviour = self._next_behaviour()
+            case ("POST", "/v1/embeddings"):
+                exchange.behaviour = self._next_embeddings()
+                behaviour, engine = exchange.behaviour, self._engine
+                return await EmbeddingResponder(connection, exchange, behaviour, engine).run()
             case ("GET", "/v1/models") if self._listing is not None:
                 exchange.behaviour = self._listing
             case _:
@@ -176,6 +194,11 @@ class Upstream:
                 return False
         source = self._generate or scripted(exchange.behaviour)
         return await Responder(connection, exchange, exchange.behaviour, source).run()
+
+    def _next_embeddings(self) -> Behaviour:
+        if len(self._embeddings) > 1:
+            return self._embeddings.pop(0)
+        return self._embeddings[0] if self._embeddings else Behaviour.answer()
 
     def _next_behaviour(self) -> Behaviour:
         if not self._script:
