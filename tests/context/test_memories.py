@@ -16,6 +16,7 @@ from vanta.context.memories import Memories, MemorySource
 from vanta.context.preparer import ContextPreparer
 from vanta.engine import Sampling
 from vanta.memory.items import Kind, MemoryItem, Recalled
+from vanta.memory.rendering import block
 from vanta.messages import Message, ToolCall
 from vanta.testing import ScriptedEngine
 from vanta.testing.tokens import count_prompt
@@ -58,10 +59,9 @@ ON = Shares()
 async def test_memories_stand_as_one_block_before_the_message_in_the_order_of_time() -> None:
     found = memories(recalled(7, "late", score=2.0), recalled(1, "early"), recalled(2, "same day"))
     got = await assemble(track(400), "be brief", past(1), NOW, memories=found, shares=ON)
-    assert got.messages[-1].content == (
-        "<notes>\n\n[Thu 1970-01-01]\nuser: early\nuser: same day\n[Sat 1970-01-03]\nuser: late\n"
-        "</notes>\n\nwhat did I say?"
-    )
+    notes = block(found.found[place].item for place in (1, 2, 0))
+    assert notes.index("early") < notes.index("same day") < notes.index("late")
+    assert got.messages[-1].content == f"<notes>\n\n{notes}\n</notes>\n\nwhat did I say?"
     assert [message.role for message in got.messages] == ["system", "user", "assistant", "user"]
     assert got.messages[1:3] == past(1)[0].messages
 

@@ -187,7 +187,7 @@ async def test_an_engine_learns_from_the_usage_that_its_server_tells() -> None:
         counted = await engine.count_tokens(messages)
         assert dear <= counted.value <= dear * 1.05
         assert not counted.exact
-        assert engine.counter == "estimate, x1.500"
+        assert engine.counter == "estimate x1.50"
 
 
 @pytest.mark.anyio

@@ -2,12 +2,13 @@
 
 Each prompt whose tokens a server told is a sample. The weights of `vanta.context.content`'s counts
 are fitted to the samples by least squares of the relative error, none below 0, drawn towards the
-usual ones (ridge regression). What the fit had said of each sample before it saw it is kept: the
-highest of these ratios is the reserve. Below `TRUSTED` samples it is the estimate of
-`vanta.context.counting`, times the highest ratio by which that fell short. Invariant: no count is
-above the byte bound, which no byte-level tokenizer passes.
+usual ones (ridge regression). The reserve covers the largest shortfall among the samples, also by
+what was said of them before they were seen; it grows with a power of the length, the one that
+makes it least, since the parts of a long prompt make up for each other. Below `TRUSTED` samples it
+is the estimate of `vanta.context.counting`, times the highest ratio by which that fell short.
+Invariant: no count is above the byte bound, which no byte-level tokenizer passes.
 
-Safe in any thread. Only the last `KEPT` ratios and sums of products are kept, no text.
+Safe in any thread. Numbers are kept, and no text.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import math
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from vanta.context.content import FEATURES, features
 from vanta.context.counting import PER_CALL, PER_MESSAGE, PER_REPLY, estimate_text, estimate_tokens
@@ -27,10 +29,10 @@ TRUSTED = 32
 """Samples from which on the fit is used."""
 
 KEPT = 512
-"""Ratios that the reserve is taken from, the latest."""
+"""Samples that the reserve is taken from, the latest."""
 
 MARGIN = 0.015
-"""What the reserve has beyond the highest ratio seen; more while samples are few."""
+"""A share that the reserve has beyond the largest shortfall; more while samples are few."""
 
 PULL = 0.01
 """How strongly weights are drawn to the usual ones: about as much as one sample does."""
@@ -38,10 +40,31 @@ PULL = 0.01
 SHORTEST = 64
 """Tokens that a prompt has to have to be a sample: short ones say little, in relation."""
 
+POWERS = (0.5, 0.75, 1.0)
 SWEEPS = 40
 REMEMBERED = 4096
 _USUAL = (*(feature.usual for feature in FEATURES), float(PER_MESSAGE - 1), float(PER_REPLY))
 """The usual weights: of the features, of a message, of a prompt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reserve:
+    """Tokens beyond an estimate of n: `factor` times n to the `power`, and the share `margin` of n.
+    usual: the first of these, as a share, on average."""
+
+    factor: float = 0.0
+    power: float = 1.0
+    margin: float = 0.0
+    usual: float = 0.0
+
+    def of(self, tokens: float) -> float:
+        """The reserve of an estimate."""
+        return float(self.factor * tokens**self.power + self.margin * tokens)
+
+    @property
+    def of_a_part(self) -> float:
+        """What the estimate of a part is multiplied by: its share of the whole's reserve."""
+        return 1.0 + self.usual + self.margin
 
 
 class Calibration:
@@ -53,10 +76,11 @@ class Calibration:
         self._products = [[0.0] * size for _ in range(size)]
         self._sums = [0.0] * size
         self._recent: deque[tuple[list[float], int]] = deque(maxlen=KEPT)
-        self._unforeseen: list[float] = []
+        self._unforeseen: list[tuple[float, int]] = []
         self._samples = 0
         self._fits = 0
-        self._reserve = 1.0
+        self._factor = 1.0
+        self._reserve = Reserve()
         self._seen: OrderedDict[bytes, tuple[int, ...]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -66,22 +90,16 @@ class Calibration:
         return self._samples
 
     @property
-    def reserve(self) -> float:
-        """What estimates are multiplied by, 1 or more."""
-        return self._reserve
-
-    @property
     def name(self) -> str:
         """The state that counts come from; it changes seldom, and the counts with it."""
         if self._fits:
-            return f"estimate, fitted {self._fits}, x{self._reserve:.3f}"
-        return f"estimate, x{self._reserve:.3f}" if self._samples else "estimate"
+            return f"estimate, fitted {self._fits}"
+        return "estimate" if self._factor == 1.0 else f"estimate x{self._factor:.2f}"
 
     def count(self, messages: Sequence[Message]) -> TokenCount:
         """The tokens of a prompt, on the high side."""
         with self._lock:
-            found = self._dot(self._of(messages)) if self._fits else _plain(messages)
-            found *= self._reserve
+            found = self._with_reserve(self._said(messages, self._of(messages)))
         return TokenCount(math.ceil(min(found, byte_bound(messages))), exact=False)
 
     def count_text(self, text: str) -> int:
@@ -89,9 +107,10 @@ class Calibration:
         if not text:
             return 0
         with self._lock:
-            counts = self._features(text) if self._fits else ()
-            found = self._dot((*counts, 0, 0)) if counts else float(estimate_text(text))
-            found *= self._reserve
+            if self._fits:
+                found = self._dot((*self._features(text), 0, 0)) * self._reserve.of_a_part
+            else:
+                found = estimate_text(text) * self._factor
         return math.ceil(min(found, len(text.encode("utf-8", "replace")) + 1))
 
     def learn(self, messages: Sequence[Message], tokens: int) -> None:
@@ -100,16 +119,25 @@ class Calibration:
             return
         with self._lock:
             sample = self._of(messages)
-            said = self._dot(sample) if self._fits else _plain(messages)
-            ratio = tokens / max(1.0, said)
+            said = self._said(messages, sample)
+            short = tokens > math.ceil(self._with_reserve(said))
             self._add(sample, tokens)
             self._samples += 1
             self._recent.append((sample, tokens))
-            self._unforeseen.append(ratio)
-            if self._samples >= TRUSTED and (self._is_due() or ratio > self._reserve):
+            self._unforeseen.append((said, tokens))
+            if self._samples >= TRUSTED and (self._is_due() or short):
                 self._fit()
-            elif ratio > self._reserve:
-                self._reserve = math.ceil(ratio * 100) / 100
+            elif short:
+                self._factor = math.ceil(tokens / said * 100) / 100
+
+    def _said(self, messages: Sequence[Message], sample: Sequence[float]) -> float:
+        """The estimate before any reserve."""
+        if self._fits:
+            return max(1.0, self._dot(sample))
+        return float(estimate_tokens(messages).value)
+
+    def _with_reserve(self, said: float) -> float:
+        return said + self._reserve.of(said) if self._fits else said * self._factor
 
     def _is_due(self) -> bool:
         """At 32, 64, 128... samples, and at every 256th."""
@@ -136,11 +164,11 @@ class Calibration:
                 )
                 best = (self._sums[one] - others + pull * _USUAL[one]) / (row[one] + pull)
                 weights[one] = max(0.0, best)
-        fitted = [tokens / max(1.0, self._dot(sample)) for sample, tokens in self._recent]
+        fitted = [(max(1.0, self._dot(sample)), tokens) for sample, tokens in self._recent]
         # What the last weights said of samples that they were not fitted to is the honest measure,
         # but that of the first fit, whose weights were anybody's.
         honest = self._unforeseen if self._fits else []
-        self._reserve = max(1.0, *fitted, *honest) + MARGIN + 2.0 / self._samples
+        self._reserve = reserve_for([*fitted, *honest], MARGIN + 2.0 / self._samples)
         self._unforeseen = []
         self._fits += 1
 
@@ -166,6 +194,17 @@ class Calibration:
 
     def _dot(self, sample: Sequence[float]) -> float:
         return sum(a * w for a, w in zip(sample, self._weights, strict=True))
+
+
+def reserve_for(seen: Sequence[tuple[float, int]], margin: float) -> Reserve:
+    """The least reserve that covers every (estimate, true tokens) seen, and `margin` beyond."""
+    best, least = Reserve(), math.inf
+    for power in POWERS:
+        factor = max(0.0, *((tokens - said) / said**power for said, tokens in seen))
+        mean = sum(factor * said ** (power - 1.0) for said, _ in seen) / len(seen)
+        if mean < least:
+            best, least = Reserve(factor, power, margin, mean), mean
+    return best
 
 
 def byte_bound(messages: Sequence[Message]) -> int:

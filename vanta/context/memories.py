@@ -44,13 +44,22 @@ class MemorySource:
     shares: Shares = DEFAULT_SHARES
 
 
-@dataclass(frozen=True, slots=True)
 class Memories:
-    """What was found for a turn, best first, and how it is written."""
+    """What was found for a turn, best first, and how it is written: each line once, for all of the
+    turn's tracks."""
 
-    found: tuple[Recalled, ...]
-    write: Write
-    session: str
+    def __init__(self, found: Sequence[Recalled], write: Write, session: str) -> None:
+        self.found = tuple(found)
+        self.write = write
+        self._session = session
+        self._lines: dict[int, tuple[str, str]] = {}
+
+    def line(self, item: MemoryItem) -> tuple[str, str]:
+        """An item's line and the header of its day, each with its line break."""
+        known = self._lines.get(item.id)
+        if known is None:
+            known = self._lines[item.id] = (line(item) + "\n", header(day(item)) + "\n")
+        return known
 
     def summary_for(self, track: Track) -> str:
         """The newest summary of this session that the track may see, or nothing."""
@@ -71,7 +80,7 @@ class Memories:
         return [one for one in self.found if track.private or not one.item.private]
 
     def _is_own_summary(self, item: MemoryItem) -> bool:
-        return item.kind == "summary" and item.session == self.session
+        return item.kind == "summary" and item.session == self._session
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +139,9 @@ class Packer:
         offered = self._memories.offered_to(self._track, turns)
         summary = self._memories.summary_for(self._track) if fell_out else ""
         frames = [self._memories.write("", text) + GAP for text in dict.fromkeys((summary, ""))]
-        headers = sorted({header(day(one.item)) + "\n" for one in offered})
-        texts = [*frames, *headers, *(line(one.item) + "\n" for one in offered)]
+        written = [self._memories.line(one.item) for one in offered]
+        headers = sorted({header for _, header in written})
+        texts = [*frames, *headers, *(line for line, _ in written)]
         counts = await self._meter.texts(self._engine, texts)
         header_cost = max(counts[len(frames) : len(frames) + len(headers)], default=0)
         lines = counts[len(frames) + len(headers) :]
@@ -142,6 +152,6 @@ class Packer:
         chosen = choose(offered, room - frame, lambda item: costs[item.id], header_cost)
         if frame > room or not (chosen or summary):
             return None
-        days = {day(one.item) for one in chosen}
+        days = {self._memories.line(one.item)[1] for one in chosen}
         tokens = frame + header_cost * len(days) + sum(costs[one.item.id] for one in chosen)
         return Pack(tuple(chosen), summary, costs, tokens, self._memories.write)

@@ -56,6 +56,7 @@ class ContextPreparer:
         self._ask_to_continue = ask_to_continue
         self._ask_to_verify = ask_to_verify
         self._memory = memory
+        self._memories: Memories | None = None
         self._sent: dict[str, Assembled] = {}
         self.report: dict[str, dict[str, Any]] = {}
 
@@ -121,13 +122,19 @@ class ContextPreparer:
             return dataclasses.replace(sampling, logprobs=0)
         return sampling
 
+    async def _recall(self, source: MemorySource) -> Memories:
+        """What was found, the same object for all tracks as long as it is the same."""
+        found = tuple(await source.recall())
+        if self._memories is None or self._memories.found != found:
+            self._memories = Memories(found, source.write, source.session)
+        return self._memories
+
     async def _assemble(
         self, track: Track, tail: tuple[Message, ...], window: int | None = None
     ) -> Assembled:
         memories, shares = None, None
         if self._memory is not None:
-            found = tuple(await self._memory.recall())
-            memories = Memories(found, self._memory.write, self._memory.session)
+            memories = await self._recall(self._memory)
             shares = self._memory.shares
         return await assemble(
             track,
