@@ -9,7 +9,7 @@ import pytest
 
 from vanta.models import ModelStore, default_root
 
-GUARDED = {"context", "openai", "privacy", "prompts", "runtime", "scheduling"}
+GUARDED = {"context", "facts", "openai", "privacy", "prompts", "runtime", "scheduling"}
 """Folders of tests in which the guard against blocking calls watches."""
 
 

@@ -35,6 +35,8 @@ def read_pdf(name: str, data: bytes, characters: int) -> tuple[list[Block], str,
     """The blocks of a PDF page by page, its title, and notes. Blocking, for seconds where the file
     is long. Raises UnreadableDocument."""
     require("pypdf", name, "a PDF")
+    from pypdf.errors import LimitReachedError
+
     with _limits():
         try:
             reader = _open(name, data)
@@ -42,6 +44,11 @@ def read_pdf(name: str, data: bytes, characters: int) -> tuple[list[Block], str,
             title = str(reader.metadata.title or "") if reader.metadata else ""
         except UnreadableDocument:
             raise
+        except LimitReachedError as error:
+            raise UnreadableDocument(
+                f"{name!r} unfolds to more than a PDF may here ({error}). If you trust it, print "
+                "it to a new PDF, then add that file."
+            ) from error
         except Exception as error:
             raise UnreadableDocument(
                 f"{name!r} is a broken PDF ({type(error).__name__}: {error}). Open it in a viewer "
