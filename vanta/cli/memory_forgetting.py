@@ -29,13 +29,19 @@ SHOWN = 12
 def forget(
     item: Annotated[
         list[int] | None,
-        typer.Option("--item", "-i", metavar="ID", help="An item, with its whole exchange."),
+        typer.Option("--item", "-i", metavar="ID", help="An item; a message with its exchange."),
     ] = None,
     session: Annotated[
         str | None, typer.Option("--session", "-s", metavar="NAME", help="This conversation.")
     ] = None,
     since: options.SinceOption = None,
     until: options.UntilOption = None,
+    file: Annotated[
+        str | None, typer.Option("--file", "-f", metavar="FILE", help="A document, as added.")
+    ] = None,
+    tag: Annotated[
+        str | None, typer.Option("--tag", metavar="TAG", help="What has this tag.")
+    ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="All that is remembered of the user.")
     ] = False,
@@ -55,12 +61,17 @@ def forget(
     """
     from vanta.memory.forgetting import Selection
 
+    from vanta.cli.memory_files import mark
+
+    if file and tag:
+        raise typer.BadParameter("--file and --tag exclude each other: give one of them.")
     first, end = options.span(since, until)
-    selection = Selection(user, tuple(item or ()), session, first, end, everything)
+    wanted = mark(Path(file).expanduser()) if file else tag
+    selection = Selection(user, tuple(item or ()), session, first, end, everything, wanted)
     if not selection.named:
         raise UsageError(
-            "nothing says what to forget: name --item ID, --session NAME, --since WHEN, --until "
-            "WHEN, or --all. `vanta memory list` and `vanta memory search` show ids."
+            "nothing says what to forget: name --item ID, --session NAME, --file FILE, --tag TAG, "
+            "--since WHEN, --until WHEN, or --all. `vanta memory list` shows what there is."
         )
     if not yes or dry_run:
         foreseen = with_memory(config, lambda memory: memory.foresee(selection))
