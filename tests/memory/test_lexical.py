@@ -45,7 +45,7 @@ def found(
     looked_for = lexical.terms(question)
     if not looked_for:
         return set()
-    expression = lexical.having(lexical.visible(scope, private=private), looked_for)
+    expression = lexical.having(lexical.visible(scope, private=private), [looked_for])
     return {row[0] for row in index.execute("SELECT rowid FROM f WHERE f MATCH ?", (expression,))}
 
 

@@ -7,6 +7,7 @@ quotes; operators, quotes and signs of a question never reach the parser of FTS5
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from vanta.memory.items import Scope
@@ -31,7 +32,7 @@ _STOP_WORDS = frozenset(
 
 def words(text: str) -> list[str]:
     """The words of a text in lower case, in order: runs of letters and digits."""
-    return _WORD.findall(text.lower())
+    return _WORD.findall(unicodedata.normalize("NFC", text).lower())
 
 
 def terms(question: str) -> tuple[str, ...]:
@@ -50,7 +51,10 @@ def visible(scope: Scope, *, private: bool) -> str:
     return " AND ".join(f'scope : "{part}"' for part in parts)
 
 
-def having(part: str, looked_for: Sequence[str]) -> str:
-    """The match expression of those in `part` that have any of the words."""
-    quoted = " OR ".join(f'"{word}"' for word in looked_for)
-    return f"({part}) AND text : ({quoted})"
+def having(part: str, groups: Sequence[Sequence[str]]) -> str:
+    """The match expression of those in `part` that have, of each group, any of the words."""
+    expression = f"({part})"
+    for group in groups:
+        quoted = " OR ".join(f'"{word}"' for word in group)
+        expression += f" AND text : ({quoted})"
+    return expression

@@ -1,75 +1,215 @@
 """From candidates to scores: pure functions, every part of a score named.
 
-Invariant: the parts of a score add up to it; a public item's score and place among the public ones
-depend on public candidates alone.
+A score is a sum of parts, each a feature times its weight, in natural units of log-odds: of two
+items, the one with 1 more is e times as likely to be what the question needs. Words and meaning
+count relative to the best candidate, so that scales of embedders do not matter. Invariant: the
+parts add up to the score; a public item's score, and its place among the public ones, depend on
+public candidates alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from vanta.memory.items import Recalled
+from vanta.memory.dates import mentioned
+from vanta.memory.items import MemoryItem, Recalled
 from vanta.memory.lexical import words
 from vanta.memory.retrieval import Candidate
 
-WORDS, MEANING, NEIGHBOURS, SPEAKER, RECENCY = 1.0, 1.0, 0.3, 0.1, 0.05
-"""The weights of the parts."""
+HYBRID: Mapping[str, float] = {
+    "words": 1.7,
+    "words around": 2.3,
+    "words beside": 1.0,
+    "meaning": 2.2,
+    "meaning around": 1.5,
+    "session": 1.3,
+    "speaker": 2.0,
+    "length": 0.85,
+    "answer": 0.55,
+    "date": 1.2,
+    "time": 1.8,
+    "recency": 0.3,
+}
+"""Weights with vectors."""
+
+LEXICAL: Mapping[str, float] = {
+    "words": 2.35,
+    "words around": 2.9,
+    "words beside": 1.5,
+    "session": 2.5,
+    "speaker": 2.0,
+    "length": 0.75,
+    "answer": 0.65,
+    "date": 1.2,
+    "time": 1.9,
+    "recency": 0.3,
+}
+"""Weights without."""
 
 HALF_LIFE_S = 90 * 24 * 3600.0
 """Age at which recency is worth half."""
 
-SAME = 0.9
-"""Share of common words from which on a text says the same as one that is recalled already."""
+NEAR_S = 14 * 24 * 3600.0
+"""So far from a time that a question names, it is worth 1/e."""
+
+SAYS_SOMETHING = 4
+"""Words below which a text ("Yes, please.") means something only where it was said."""
+
+_WHEN = re.compile(
+    r"\s*(?:when|how (?:long|recently)|how many (?:days|weeks|months|years)"
+    r"|(?:(?:in|on|at) )?(?:what|which) (?:date|day|month|year|time))\b",
+    re.IGNORECASE,
+)
+_FIRST_PERSON = {"i", "me", "my", "mine", "we", "our", "us"}
+_SECOND_PERSON = {"you", "your", "yours"}
+_FILLERS = {
+    "a",
+    "an",
+    "the",
+    "so",
+    "well",
+    "oh",
+    "ok",
+    "okay",
+    "please",
+    "just",
+    "and",
+    "hi",
+    "hey",
+}
 
 
 def rank(candidates: Sequence[Candidate], question: str, now: float, limit: int) -> list[Recalled]:
     """The best, best first: up to `limit` public ones, and as many private ones. now: seconds since
     the epoch."""
+    asked = _Asked.of(question, now)
     public = [candidate for candidate in candidates if not candidate.item.private]
-    ranked = _best(public, question, now, limit)
+    scored = _score(public, public, asked)
     private = [candidate for candidate in candidates if candidate.item.private]
-    ranked += _best(private, question, now, limit)
-    return sorted(ranked, key=_order)
+    ranked = _without_twins(scored, limit)
+    if private:
+        ranked += _without_twins(_score(private, candidates, asked), limit)
+        ranked.sort(key=_order)
+    return ranked
 
 
-def _best(candidates: Sequence[Candidate], question: str, now: float, limit: int) -> list[Recalled]:
-    own = {candidate.item.id: _own(candidate) for candidate in candidates}
-    scored = [_scored(candidate, own, question, now) for candidate in candidates]
-    return _without_twins(sorted(scored, key=_order), limit)
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a question tells by itself. roles: whose words it asks for, and how surely."""
+
+    words: frozenset[str]
+    roles: Mapping[str, float]
+    when: bool
+    times: Sequence[tuple[float, float]]
+    now: float
+
+    @classmethod
+    def of(cls, question: str, now: float) -> _Asked:
+        said = frozenset(words(question))
+        mine, yours = bool(said & _FIRST_PERSON), bool(said & _SECOND_PERSON)
+        roles = {} if mine == yours else {"user" if mine else "assistant": 0.5}
+        return cls(said, roles, bool(_WHEN.match(question)), mentioned(question, now), now)
 
 
-def _own(candidate: Candidate) -> dict[str, float]:
-    parts = {"words": WORDS * candidate.lexical / candidate.best if candidate.best else 0.0}
-    if candidate.cosine is not None:
-        parts["meaning"] = MEANING * candidate.cosine
-    return parts
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """What the candidates are measured by: the best of each kind, and the best of each session."""
+
+    words: float
+    cosine: float | None
+    sessions: Mapping[tuple[str, str, str], float]
+
+    @classmethod
+    def of(cls, candidates: Sequence[Candidate]) -> _Scale:
+        most = max((candidate.words for candidate in candidates), default=0.0)
+        cosines = [candidate.cosine for candidate in candidates if candidate.cosine is not None]
+        nearest = max(cosines) if cosines else None
+        scale = cls(most, nearest, {})
+        sessions: dict[tuple[str, str, str], float] = {}
+        for candidate in candidates:
+            value = scale.own_words(candidate) if nearest is None else scale.own_meaning(candidate)
+            key = _session(candidate.item)
+            sessions[key] = max(value, sessions.get(key, 0.0))
+        return cls(most, nearest, sessions)
+
+    def own_words(self, candidate: Candidate) -> float:
+        return candidate.words / self.words if self.words else 0.0
+
+    def own_meaning(self, candidate: Candidate) -> float:
+        return self.relative(candidate.cosine)
+
+    def relative(self, cosine: float | None) -> float:
+        if cosine is None or self.cosine is None or self.cosine <= 0:
+            return 0.0
+        return max(0.0, cosine) / self.cosine
 
 
-def _scored(
-    candidate: Candidate, own: dict[int, dict[str, float]], question: str, now: float
-) -> Recalled:
+def features(candidate: Candidate, scale: _Scale, asked: _Asked) -> dict[str, float]:
+    """What speaks for a candidate, each from 0 to about 1 (length: 2.5)."""
     item = candidate.item
-    parts = dict(own[item.id])
-    beside = [sum(own[key].values()) for key in (candidate.before, candidate.after) if key in own]
-    parts["neighbours"] = NEIGHBOURS * max(beside, default=0.0)
-    if item.role.lower() in words(question):
-        parts["speaker"] = SPEAKER
-    parts["recency"] = RECENCY * 0.5 ** (max(0.0, now - item.said_at) / HALF_LIFE_S)
-    return Recalled(item, sum(parts.values()), parts)
+    told = {
+        "words": scale.own_words(candidate),
+        "words around": candidate.around,
+        "words beside": min(1.0, candidate.beside / scale.words) if scale.words else 0.0,
+        "session": scale.sessions[_session(item)],
+        "speaker": 1.0 if item.role.lower() in asked.words else asked.roles.get(item.role, 0.0),
+        "length": min(2.5, math.log(max(len(item.text), 10) / 20)),
+        "answer": float(candidate.answers),
+        "date": float(asked.when and bool(item.dates)),
+        "time": max((_nearness(item.said_at, time) for time in asked.times), default=0.0),
+        "recency": 0.5 ** (max(0.0, asked.now - item.said_at) / HALF_LIFE_S),
+    }
+    if scale.cosine is not None:
+        told["meaning"] = scale.own_meaning(candidate)
+        told["meaning around"] = scale.relative(candidate.cosine_beside)
+    return told
+
+
+def _score(
+    candidates: Sequence[Candidate], beside: Sequence[Candidate], asked: _Asked
+) -> list[Recalled]:
+    """Scores, best first. beside: the candidates that they are measured by."""
+    scale = _Scale.of(beside)
+    weights = LEXICAL if scale.cosine is None else HYBRID
+    scored = []
+    for candidate in candidates:
+        told = features(candidate, scale, asked)
+        parts = {name: weight * told[name] for name, weight in weights.items() if told[name]}
+        scored.append(Recalled(candidate.item, sum(parts.values()), parts))
+    return sorted(scored, key=_order)
 
 
 def _without_twins(ranked: Sequence[Recalled], limit: int) -> list[Recalled]:
-    """The first `limit` that do not say what a better one says already."""
+    """The first `limit`, without those that say what a better one says already: the same words in
+    the same order, case, signs and fillers aside. One that differs by a number or by a "not" is no
+    twin."""
     taken: list[Recalled] = []
-    said: set[frozenset[str]] = set()
+    said: set[tuple[str, ...]] = set()
     for recalled in ranked:
         if len(taken) == limit:
             break
-        text = frozenset(words(recalled.item.text))
-        if text not in said:
-            said.add(text)
-            taken.append(recalled)
+        item = recalled.item
+        told = tuple(word for word in words(item.text) if word not in _FILLERS)
+        if len(told) >= SAYS_SOMETHING:
+            told = (item.kind, item.role, *told)
+            if told in said:
+                continue
+            said.add(told)
+        taken.append(recalled)
     return taken
+
+
+def _nearness(moment: float, time: tuple[float, float]) -> float:
+    since, until = time
+    gap = max(0.0, since - moment, moment - until)
+    return math.exp(-gap / NEAR_S)
+
+
+def _session(item: MemoryItem) -> tuple[str, str, str]:
+    return item.session, item.kind, item.source
 
 
 def _order(recalled: Recalled) -> tuple[float, int]:

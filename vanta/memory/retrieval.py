@@ -1,22 +1,24 @@
-"""What could answer a question: candidates of a scope with what tells for each, in bounded time.
+"""What could answer a question: candidates of a scope with what speaks for each, in bounded time.
 
-Words are looked up in FTS5, one by one and inside the scope, so that a word's weight (BM25's idf)
-comes from the very items that may be seen: FTS5's own `bm25()` weighs by all users' and all private
-items, and takes ten times longer. The nearest items by meaning come from a vector index, as ids
-that are fetched under the same scope. Around the best, their neighbours in the conversation are
-candidates, too. Invariant: the public and the private part are looked up apart, each under its
-statistics, so that no private item changes what is found among the public ones.
+Candidates are the items that have the most telling words, those that a vector index found near,
+those of a time that the question names, and, around the best of all these, their neighbours in the
+conversation. Scope and filters are part of every statement. Invariant: the public and the private
+part of a scope are looked up apart, so that no private item changes what is found, or how it is
+weighed, among the public ones.
 """
 
 from __future__ import annotations
 
-import math
+import heapq
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vanta.memory import lexical
+from vanta.memory.dates import mentioned
 from vanta.memory.items import Filters, MemoryItem, Scope
+from vanta.memory.postings import Counts, Postings, length_factor, look_up
 from vanta.memory.truth import COLUMNS, conditions, to_item
 
 if TYPE_CHECKING:
@@ -26,31 +28,30 @@ if TYPE_CHECKING:
 
     Vector = npt.NDArray[np.float32]
 
-MOST_POSTINGS = 6000
-"""Occurrences of words that one look-up goes through, the rarest words first. More frequent ones
-are only looked for in what the rarer ones found."""
-
-USUAL_LENGTH = 100
-"""Characters of a text of usual length; longer ones get less for the same words."""
-
-K1, B = 1.2, 0.75
-"""BM25's parameters, at their customary values."""
+BY_WORDS, BY_MEANING, BY_TIME, WITH_NEIGHBOURS = 80, 100, 40, 60
+"""How many items are taken up for their words, their meaning, their time; and around how many of
+the best of them the neighbours are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An item that could be recalled. lexical: the sum of `words`. words: for each word of the
-    question that the item has, its BM25. best: what an item with all words would get. cosine: to
-    the question, None without vectors. before, after: ids of its neighbours in its session, as far
-    as they may be seen; None at the ends."""
+    """An item that could be recalled, and what speaks for it.
+
+    words: BM25 of the question's words in it; matched: those words. around: what part (0 to 1) of
+    the question's words, by weight, it has together with its two neighbours. beside: BM25 of the
+    items two before and two after, the mean. cosine: to the question, None without a vector.
+    cosine_beside: the mean of that of up to two before and two after, None if none has one.
+    answers: it follows a question.
+    """
 
     item: MemoryItem
-    lexical: float = 0.0
-    words: Mapping[str, float] = field(default_factory=dict)
-    best: float = 0.0
+    words: float = 0.0
+    matched: tuple[str, ...] = ()
+    around: float = 0.0
+    beside: float = 0.0
     cosine: float | None = None
-    before: int | None = None
-    after: int | None = None
+    cosine_beside: float | None = None
+    answers: bool = False
 
 
 def candidates(
@@ -62,172 +63,204 @@ def candidates(
     query_vector: Vector | None = None,
     embedder: str | None = None,
     near_ids: Sequence[int] = (),
-    limit: int = 200,
+    now: float | None = None,
 ) -> list[Candidate]:
-    """Up to `limit` candidates of each visibility. query_vector: the question's, by the embedder
-    whose fingerprint is `embedder`. near_ids: what a vector index found, nearest first; ids out of
-    scope are passed over."""
-    found: list[Candidate] = []
-    for private in (False, True) if scope.private else (False,):
-        look_up = _LookUp(connection, scope, filters, private, limit)
-        found += look_up.run(question, query_vector, embedder, near_ids)
+    """Candidates, the public ones first. query_vector: the question's, by the embedder whose
+    fingerprint is `embedder`. near_ids: what a vector index found, nearest first; ids out of scope
+    are passed over. now: seconds since the epoch, what "last week" in a question goes by."""
+    now = time.time() if now is None else now
+    asked = _Asked(
+        lexical.terms(question),
+        [span for span in mentioned(question, now) if span[1] <= now],
+        tuple(near_ids),
+        query_vector,
+        embedder,
+    )
+    public = _Part(connection, scope, filters, private=False)
+    found, counts = public.candidates(asked)
+    if scope.private:
+        private = _Part(connection, scope, filters, private=True)
+        found += private.candidates(asked, counts)[0]
     return found
 
 
 @dataclass(frozen=True, slots=True)
-class _LookUp:
-    """One look-up in the public or the private part of a scope."""
+class _Asked:
+    """A question, taken apart. times: those that are over; "today" asks for nothing by itself."""
 
-    connection: sa.Connection
-    scope: Scope
-    filters: Filters
-    private: bool
-    limit: int
+    words: tuple[str, ...]
+    times: list[tuple[float, float]]
+    near_ids: tuple[int, ...]
+    vector: Vector | None
+    embedder: str | None
 
-    def run(
-        self,
-        question: str,
-        query_vector: Vector | None,
-        embedder: str | None,
-        near_ids: Sequence[int],
-    ) -> list[Candidate]:
-        scores, weights = self._lexical(lexical.terms(question))
-        best = sorted(scores, key=lambda key: (-sum(scores[key].values()), -key))
-        seeds = list(dict.fromkeys([*best[: self.limit // 2], *near_ids[: self.limit // 2]]))
-        around = self._neighbours(seeds)
-        wanted = list(
-            dict.fromkeys([*seeds, *(key for pair in around.values() for key in pair if key)])
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A row: an item, and its neighbours in its session, None at the ends."""
+
+    item: MemoryItem
+    before: int | None
+    after: int | None
+
+
+class _Part:
+    """The public or the private part of a scope, under filters."""
+
+    def __init__(
+        self, connection: sa.Connection, scope: Scope, filters: Filters, *, private: bool
+    ) -> None:
+        self._connection = connection
+        self._visible = lexical.visible(scope, private=private)
+        where, self._values = conditions(scope, filters)
+        self._private = int(private)
+        self._where = f"{where} AND m.private = {self._private}"
+        self._filtered = filters != Filters()
+
+    def candidates(
+        self, asked: _Asked, beside: Counts | None = None
+    ) -> tuple[list[Candidate], Counts]:
+        """The candidates, and how many items have which word. beside: counts of the other part
+        that weigh, too."""
+        postings = look_up(asked.words, self._find, self._count, beside)
+        by_words = heapq.nlargest(
+            BY_WORDS, postings.masks, key=lambda key: (postings.worth(postings.masks[key]), key)
         )
-        items = self._items(wanted[: 2 * self.limit])
-        around |= self._neighbours([key for key in items if key not in around])
-        cosines = self._cosines(items, query_vector, embedder)
-        most = sum(weights.values()) * (K1 + 1)
-        return [
-            _candidate(item, scores.get(key, {}), most, cosines.get(key), around.get(key))
-            for key, item in items.items()
-        ]
+        seeds = {*by_words, *asked.near_ids[:BY_MEANING], *self._of_times(asked.times)}
+        rows = self._rows(seeds)
+        cosines = self._cosines(rows, asked)
+        ring = _around(_best(rows, postings, cosines), rows)
+        more = self._rows(ring)
+        cosines |= self._cosines(more, asked)
+        return _described(rows | more, postings, cosines), postings.counts
 
-    def _lexical(
-        self, looked_for: Sequence[str]
-    ) -> tuple[dict[int, dict[str, float]], dict[str, float]]:
-        """For each item found, its words with their weights; and the weights of all words."""
-        total = self._count(self._part)
-        counts = {word: self._count(lexical.having(self._part, [word])) for word in looked_for}
-        weights = {
-            word: math.log(1 + (total - count + 0.5) / (count + 0.5))
-            for word, count in sorted(counts.items(), key=lambda entry: entry[1])
-            if count
-        }
-        found: dict[int, dict[str, float]] = {}
-        seen: set[tuple[int, ...]] = set()
-        left = MOST_POSTINGS
-        rare: list[str] = []
-        for word, weight in weights.items():
-            if counts[word] <= left or not rare:
-                expression = lexical.having(self._part, [word])
-                rare.append(word)
-            else:
-                expression = f'({lexical.having(self._part, rare)}) AND text : "{word}"'
-            postings = self._postings(expression, MOST_POSTINGS)
-            left -= len(postings)
-            if postings in seen:  # another form of a word that was looked up: same stem
-                weights[word] = 0.0
-                continue
-            seen.add(postings)
-            for key in postings:
-                found.setdefault(key, {})[word] = weight
-        return found, weights
+    def _find(self, groups: Sequence[Sequence[str]], most: int) -> list[int]:
+        rows = self._match("f.rowid", groups, f"ORDER BY f.rowid DESC LIMIT {most}")
+        return list(rows.scalars())
 
-    @property
-    def _part(self) -> str:
-        return lexical.visible(self.scope, private=self.private)
+    def _count(self, groups: Sequence[Sequence[str]]) -> int:
+        return int(self._match("count(*)", groups, "").scalar() or 0)
 
-    @property
-    def _where(self) -> tuple[str, tuple[Any, ...]]:
-        """Scope, filters and visibility, on `memories m`."""
-        told, values = conditions(self.scope, self.filters)
-        return f"{told} AND m.private = {int(self.private)}", values
-
-    @property
-    def _filtered(self) -> bool:
-        return self.filters != Filters()
-
-    def _count(self, expression: str) -> int:
-        return int(self._match("count(*)", expression, "").scalar() or 0)
-
-    def _postings(self, expression: str, most: int) -> tuple[int, ...]:
-        rows = self._match("f.rowid", expression, f"ORDER BY f.rowid DESC LIMIT {most}")
-        return tuple(row[0] for row in rows)
-
-    def _match(self, what: str, expression: str, end: str) -> sa.CursorResult[Any]:
+    def _match(self, what: str, groups: Sequence[Sequence[str]], end: str) -> sa.CursorResult[Any]:
+        expression = lexical.having(self._visible, groups)
         if not self._filtered:
             told = f"SELECT {what} FROM memories_fts f WHERE f.memories_fts MATCH ? {end}"  # noqa: S608
-            return self.connection.exec_driver_sql(told, (expression,))
-        where, values = self._where
+            return self._connection.exec_driver_sql(told, (expression,))
         told = (
-            f"SELECT {what} FROM memories_fts f JOIN memories m ON m.id = f.rowid "  # noqa: S608
-            f"WHERE f.memories_fts MATCH ? AND {where} {end}"
+            f"SELECT {what} FROM memories_fts f CROSS JOIN memories m NOT INDEXED "  # noqa: S608
+            f"ON m.id = f.rowid WHERE f.memories_fts MATCH ? AND {self._where} {end}"
         )
-        return self.connection.exec_driver_sql(told, (expression, *values))
+        return self._connection.exec_driver_sql(told, (expression, *self._values))
 
-    def _neighbours(self, keys: Collection[int]) -> dict[int, tuple[int | None, int | None]]:
-        """For each id, those before and after it in its session, in the same part."""
+    def _of_times(self, times: Sequence[tuple[float, float]]) -> list[int]:
+        """The last items of each time."""
+        found: list[int] = []
+        for since, until in times:
+            rows = self._connection.exec_driver_sql(
+                f"SELECT m.id FROM memories m WHERE {self._where} AND m.said_at >= ? "  # noqa: S608
+                f"AND m.said_at < ? ORDER BY m.said_at DESC LIMIT {BY_TIME}",
+                (*self._values, since, until),
+            )
+            found += rows.scalars()
+        return found
+
+    def _rows(self, keys: Collection[int]) -> dict[int, _Found]:
+        """The items with these ids, as far as they are in scope; not those that a later one
+        repeats. `NOT INDEXED` has them looked up by id: SQLite would go through all of a user."""
         if not keys:
             return {}
-        where, values = self._where
         side = (
             "(SELECT n.id FROM memories n WHERE n.user = m.user AND n.session = m.session "  # noqa: S608
-            f"AND n.id {{}} m.id AND n.private = {int(self.private)} ORDER BY n.id {{}} LIMIT 1)"
+            f"AND n.id {{}} m.id AND n.private = {self._private} ORDER BY n.id {{}} LIMIT 1)"
         )
-        rows = self.connection.exec_driver_sql(
-            f"SELECT m.id, {side.format('<', 'DESC')}, {side.format('>', 'ASC')} "  # noqa: S608
-            f"FROM memories m WHERE m.id IN ({_ids(keys)}) AND {where}",
-            values,
+        rows = self._connection.exec_driver_sql(
+            f"SELECT {COLUMNS}, {side.format('<', 'DESC')}, {side.format('>', 'ASC')} "  # noqa: S608
+            f"FROM memories m NOT INDEXED WHERE m.id IN ({_ids(keys)}) "
+            f"AND m.same_as IS NULL AND {self._where}",
+            self._values,
         )
-        return {row[0]: (row[1], row[2]) for row in rows}
+        return {row[0]: _Found(to_item(row), row[-2], row[-1]) for row in rows}
 
-    def _items(self, keys: Collection[int]) -> dict[int, MemoryItem]:
-        if not keys:
-            return {}
-        where, values = self._where
-        rows = self.connection.exec_driver_sql(
-            f"SELECT {COLUMNS} FROM memories m WHERE m.id IN ({_ids(keys)}) "  # noqa: S608
-            f"AND m.same_as IS NULL AND {where}",
-            values,
-        )
-        return {row[0]: to_item(row) for row in rows}
-
-    def _cosines(
-        self, keys: Collection[int], query_vector: Vector | None, embedder: str | None
-    ) -> dict[int, float]:
-        if query_vector is None or not keys:
+    def _cosines(self, keys: Collection[int], asked: _Asked) -> dict[int, float]:
+        if asked.vector is None or not keys:
             return {}
         import numpy as np
 
-        rows = self.connection.exec_driver_sql(
+        rows = self._connection.exec_driver_sql(
             "SELECT memory_id, vector FROM memory_vectors "  # noqa: S608
             f"WHERE memory_id IN ({_ids(keys)}) AND embedder = ?",
-            (embedder,),
+            (asked.embedder,),
         ).all()
-        if not rows:
-            return {}
         matrix = np.frombuffer(b"".join(row[1] for row in rows), dtype="<f4")
-        cosines = matrix.reshape(len(rows), -1) @ query_vector
-        return {row[0]: float(cosine) for row, cosine in zip(rows, cosines, strict=True)}
+        cosines = (matrix.reshape(len(rows), len(asked.vector)) @ asked.vector).tolist()
+        return {row[0]: cosine for row, cosine in zip(rows, cosines, strict=True)}
+
+
+def _best(rows: Collection[int], postings: Postings, cosines: Mapping[int, float]) -> list[int]:
+    """Those that the neighbours are looked at of, by words and meaning as they stand."""
+    most = max((postings.worth(postings.masks.get(key, 0)) for key in rows), default=0.0) or 1.0
+    nearest = max(cosines.values(), default=0.0)
+    nearest = nearest if nearest > 0 else 1.0
+
+    def value(key: int) -> tuple[float, int]:
+        words = postings.worth(postings.masks.get(key, 0)) / most
+        return words + cosines.get(key, 0.0) / nearest, key
+
+    return heapq.nlargest(WITH_NEIGHBOURS, rows, key=value)
+
+
+def _around(keys: Iterable[int], rows: Mapping[int, _Found]) -> set[int]:
+    """The neighbours of items that are not among the rows themselves."""
+    beside = {key for one in keys for key in (rows[one].before, rows[one].after)}
+    return {key for key in beside if key is not None and key not in rows}
+
+
+def _described(
+    rows: Mapping[int, _Found], postings: Postings, cosines: Mapping[int, float]
+) -> list[Candidate]:
+    return [_candidate(key, rows, postings, cosines) for key in rows]
 
 
 def _candidate(
-    item: MemoryItem,
-    weights: Mapping[str, float],
-    most: float,
-    cosine: float | None,
-    around: tuple[int | None, int | None] | None,
+    key: int, rows: Mapping[int, _Found], postings: Postings, cosines: Mapping[int, float]
 ) -> Candidate:
-    length = K1 * (1 - B + B * len(item.text) / USUAL_LENGTH)
-    by_word = {word: weight * (K1 + 1) / (1 + length) for word, weight in weights.items()}
-    before, after = around or (None, None)
-    return Candidate(item, sum(by_word.values()), by_word, most, cosine, before, after)
+    item = rows[key].item
+    masks = postings.masks
+    mask = masks.get(key, 0)
+    one_before, two_before = _going(key, rows, back=True)
+    one_after, two_after = _going(key, rows, back=False)
+    together = mask | masks.get(one_before, 0) | masks.get(one_after, 0)
+    further = postings.worth(masks.get(two_before, 0)) + postings.worth(masks.get(two_after, 0))
+    near = [cosines[k] for k in (one_before, one_after, two_before, two_after) if k in cosines]
+    before = rows.get(one_before)
+    return Candidate(
+        item,
+        words=postings.worth(mask) * length_factor(len(item.text)) if mask else 0.0,
+        matched=postings.named(mask),
+        around=postings.worth(together) / postings.total if together else 0.0,
+        beside=further / 2,
+        cosine=cosines.get(key),
+        cosine_beside=sum(near) / 4 if near else None,
+        answers=before is not None and "?" in before.item.text,
+    )
+
+
+def _going(key: int, rows: Mapping[int, _Found], *, back: bool) -> tuple[int, int]:
+    """The ids one and two steps away; 0, which no item has, where there is none known or it is of
+    another document."""
+    own = rows[key].item
+    steps = [0, 0]
+    for step in range(2):
+        row = rows.get(key)
+        if row is None:
+            break
+        key = (row.before if back else row.after) or 0
+        other = rows.get(key)
+        if other is not None and (other.item.kind, other.item.source) != (own.kind, own.source):
+            break
+        steps[step] = key
+    return steps[0], steps[1]
 
 
 def _ids(keys: Iterable[int]) -> str:
-    return ", ".join(str(int(key)) for key in keys)
+    return ", ".join(str(int(key)) for key in sorted(keys))
