@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from tests.memory.home import home
-from vanta.errors import EmbedderError, UsageError
+from vanta.errors import EmbedderError, UsageError, VectorIndexError
 from vanta.memory.items import Filters, Scope
 from vanta.memory.memory import Question
 from vanta.memory.scan import ScanIndex
@@ -329,3 +329,52 @@ async def test_any_text_can_be_asked(tmp_path: Path, question: str) -> None:
         await here.settled()
         found = await here.memory.recall(Question(question, Scope("ada")))
     assert "recall failed" not in found.skipped
+
+
+async def test_older_texts_that_get_their_vectors_late_are_found_by_meaning(tmp_path: Path) -> None:
+    """The newest are embedded first, so vectors come with ids below those that are known."""
+    half, go_on = anyio.Event(), anyio.Event()
+    seen: list[int] = []
+
+    async def in_two_parts() -> None:
+        seen.append(1)
+        if len(seen) == 2:
+            half.set()
+            await go_on.wait()
+
+    embedder = HashEmbedder()
+    async with home(tmp_path, embedder) as here:
+        texts = ["An early word about a zeppelin.", *(f"later word {n}" for n in range(40))]
+        await here.memory.add([NewItem("ada", "fact", text, 1.0) for text in texts])
+        assert here.memory.dense is not None
+        await here.memory.dense.load()
+        embedder.before = in_two_parts
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(here.memory.reindex)
+            await half.wait()
+            embedder.before = None
+            near = await here.memory.dense.near("zeppelin", Scope("ada"), 100)
+            assert 1 not in near.ids
+            go_on.set()
+        near = await here.memory.dense.near("zeppelin", Scope("ada"), 100)
+    assert near.ids[0] == 1
+
+
+class Failing(ScanIndex):
+    """An index that cannot write."""
+
+    async def upsert(self, *_: object) -> None:
+        """Fails for good."""
+        raise VectorIndexError("the disk is full")
+
+
+async def test_an_index_that_never_works_is_given_up_and_recall_goes_on(tmp_path: Path) -> None:
+    async with home(tmp_path, HashEmbedder(), Failing()) as here:
+        await here.say(DOG)
+        with anyio.fail_after(30):
+            trouble = await here.memory.ready(Scope("ada"))
+        found = await here.memory.recall(Question("dog", Scope("ada")))
+    assert "disk is full" in trouble
+    assert "disk is full" in found.skipped
+    assert found.found[0].item.text == DOG
+    assert found.index == "scan"

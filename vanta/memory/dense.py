@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -28,6 +28,8 @@ from vanta.memory.scan import ScanIndex
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+    from vanta.memory.index import Vectors
 
     Vector = npt.NDArray[np.float32]
 
@@ -70,7 +72,7 @@ class Dense:
         self.index_trouble = ""
         self._database = database
         self._scan = ScanIndex()
-        self._scanned: OrderedDict[Partition, int] = OrderedDict()
+        self._scanned: OrderedDict[Partition, None] = OrderedDict()
         self._scan_lock = anyio.Lock()
         self._trusted: set[Partition] = set()
         self._asked: set[Partition] = set()
@@ -154,26 +156,35 @@ class Dense:
         return self._scan.name, hits
 
     async def _fill_scan(self, partition: Partition) -> bool:
-        """Take over the vectors that came since the last time; False if they are too many."""
+        """Take over a partition's vectors, if that was not done; False if they are too many."""
         async with self._scan_lock:
-            last = self._scanned.get(partition, 0)
-            while True:
+            if partition not in self._scanned:
                 take = partial(
-                    vectors.of_partition, partition=partition, after_id=last, limit=SCAN_MOST + 1
+                    vectors.of_partition, partition=partition, after_id=0, limit=SCAN_MOST + 1
                 )
                 ids, found = await self._database.read(take)
                 if len(ids) > SCAN_MOST:
                     return False
-                if not ids:
-                    break
                 await self._scan.upsert(partition, ids, found)
-                last = ids[-1]
-            self._scanned[partition] = last
+            self._scanned[partition] = None
             self._scanned.move_to_end(partition)
             if len(self._scanned) > SCANNED:
                 oldest, _ = self._scanned.popitem(last=False)
                 await self._scan.wipe(oldest)
         return True
+
+    async def _add_to_scan(self, texts: Sequence[vectors.Waiting], found: Vectors) -> None:
+        """Vectors that were made just now, as far as their partitions are scanned."""
+        async with self._scan_lock:
+            for partition in self._scanned:
+                mine = [
+                    row
+                    for row, text in enumerate(texts)
+                    if (text.user, text.private) == (partition.user, partition.private)
+                ]
+                if mine:
+                    ids = [texts[row].id for row in mine]
+                    await self._scan.upsert(partition, ids, found[mine])
 
     async def _unscan(self, partition: Partition) -> None:
         async with self._scan_lock:
@@ -190,6 +201,7 @@ class Dense:
         ids = [waiting.id for waiting in texts]
         save = partial(vectors.save, embedder=self.embedder.fingerprint, ids=ids, vectors=rows)
         await self._database.transact(save)
+        await self._add_to_scan(texts, found)
         return len(texts)
 
     async def _feed(self) -> None:
@@ -211,22 +223,30 @@ class Dense:
         """Work through the outbox."""
         fingerprint, dimension = self.embedder.fingerprint, self.embedder.dimension
         take = partial(vectors.changes, embedder=fingerprint, dimension=dimension, limit=LINES)
+        rebuilt: set[Partition] = set()
         while found := await self._database.read(take):
             for change in found:
-                await self._apply(index, change)
-                await self._database.transact(partial(vectors.done, lines=change.lines))
+                if await self._apply(index, change, rebuilt):
+                    await self._database.transact(partial(vectors.done, lines=change.lines))
 
-    async def _apply(self, index: VectorIndex, change: vectors.Change) -> None:
+    async def _apply(
+        self, index: VectorIndex, change: vectors.Change, rebuilt: set[Partition]
+    ) -> bool:
+        """One change; a partition that fails is begun anew, once, and what was to be done to it is
+        still to be done. True if it is done."""
         try:
             if change.ids:
                 await index.upsert(change.partition, change.ids, change.vectors)
             if change.gone:
                 await index.delete(change.partition, change.gone)
         except VectorIndexError as error:
-            if error.owned:
-                raise
             self._distrust(change.partition, error)
+            if error.owned or change.partition in rebuilt:
+                raise
+            rebuilt.add(change.partition)
             await self._rebuild(index, change.partition)
+            return False
+        return True
 
     async def _check_asked(self, index: VectorIndex) -> None:
         """Compare the partitions that were asked for with the store; from then on they are

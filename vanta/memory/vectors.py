@@ -25,10 +25,12 @@ AT_ONCE = 400
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A text that has no vector yet."""
+    """A text that has no vector yet, and whose it is."""
 
     id: int
     text: str
+    user: str
+    private: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +67,12 @@ def count_waiting(connection: sa.Connection) -> int:
 def waiting(connection: sa.Connection, limit: int, *, private: bool) -> list[Waiting]:
     """The texts that wait, the newest first. private: private ones, too."""
     rows = connection.exec_driver_sql(
-        "SELECT m.id, m.text FROM embedding_queue q JOIN memories m ON m.id = q.memory_id "
-        "WHERE m.private <= ? ORDER BY q.memory_id DESC LIMIT ?",
+        "SELECT m.id, m.text, m.user, m.private FROM embedding_queue q "
+        "JOIN memories m ON m.id = q.memory_id WHERE m.private <= ? "
+        "ORDER BY q.memory_id DESC LIMIT ?",
         (int(private), limit),
     )
-    return [Waiting(row.id, row.text) for row in rows]
+    return [Waiting(row.id, row.text, row.user, bool(row.private)) for row in rows]
 
 
 def save(
