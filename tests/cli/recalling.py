@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from tests.cli.stage import Stage
+
 PLUGIN = """
 import os
 from pathlib import Path
@@ -39,12 +41,16 @@ class Holding(HashEmbedder):
 def vanta_embedders():
     return hash_plugin(Holding()).vanta_embedders()
 """
-CONFIG = """
-[plugins]
-allow = ["hashing", "stage"]
+MEMORY = """
 [memory]
 embedder = "hash"
 index = "none"
+recall_timeout_s = 30
+"""
+CONFIG = f"""
+[plugins]
+allow = ["hashing"]
+{MEMORY}
 """
 NOON = 1_779_969_600.0
 """Noon (UTC) of 2026-05-28, in seconds since 1970."""
@@ -59,3 +65,15 @@ def write(path: Path, lines: Iterable[dict[str, Any]]) -> str:
     """Write lines into a file; returns its name."""
     path.write_text("".join(f"{json.dumps(one)}\n" for one in lines), encoding="utf-8")
     return str(path)
+
+
+def set_up_recall(stage: Stage) -> dict[str, str]:
+    """Put the plugin and its configuration into a stage; returns what the environment needs."""
+    (stage.folder / "hashing.py").write_text(PLUGIN)
+    info = stage.folder / "hashing-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: hashing\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[vanta]\nhashing = hashing\n")
+    told = stage.config.read_text().replace('allow = ["stage"]', 'allow = ["hashing", "stage"]')
+    stage.config.write_text(f"{told}{MEMORY}")
+    return {"HASHING_HOME": str(stage.folder)}

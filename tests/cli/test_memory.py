@@ -173,6 +173,18 @@ def test_a_file_that_is_added_again_takes_the_place_of_what_it_was(
     assert vanta("memory", "stats", "--json").json["waiting_for_a_vector"] == 0
 
 
+def test_a_document_is_forgotten_by_its_file_or_its_tag(vanta: Run, tmp_path: Path) -> None:
+    for name in ("one.txt", "two.txt", "three.txt"):
+        (tmp_path / name).write_text(f"This is {name}.")
+    vanta("memory", "add", "one.txt", "two.txt")
+    vanta("memory", "add", "three.txt", "--tag", "odd")
+    assert vanta("memory", "forget", "--file", "one.txt", "--yes").code == 0
+    assert texts(vanta("memory", "list", "--json")) == ["This is two.txt.", "This is three.txt."]
+    assert vanta("memory", "forget", "--tag", "odd", "--yes").code == 0
+    assert texts(vanta("memory", "list", "--json")) == ["This is two.txt."]
+    assert vanta("memory", "forget", "--tag", "x", "--file", "y", "--yes").code == 2
+
+
 def test_folders_and_patterns_are_files_and_one_bad_file_spoils_no_other(
     vanta: Run, tmp_path: Path
 ) -> None:

@@ -82,7 +82,7 @@ async def add_file(memory: Memory, path: Path, label: Label) -> Added:
         items, notes = await anyio.to_thread.run_sync(_read, path, label)
     except UnreadableDocument as error:
         return Added(str(path), error=str(error))
-    done = await memory.replace(label.user, _mark(path), items)
+    done = await memory.replace(label.user, mark(path), items)
     if done.unchanged:
         return Added(str(path), done.unchanged, unchanged=True, notes=notes)
     return Added(str(path), done.added, done.removed, notes=notes)
@@ -94,7 +94,7 @@ def _read(path: Path, label: Label) -> tuple[list[NewItem], tuple[str, ...]]:
 
     document = read(path)
     now = time.time()
-    tags = (*label.tags, _mark(path))
+    tags = (*label.tags, mark(path))
     items = [
         NewItem(
             label.user,
@@ -111,6 +111,6 @@ def _read(path: Path, label: Label) -> tuple[list[NewItem], tuple[str, ...]]:
     return items, document.notes
 
 
-def _mark(path: Path) -> str:
+def mark(path: Path) -> str:
     """The tag by which a file's chunks are known."""
     return f"file:{path.resolve()}"

@@ -59,9 +59,8 @@ def forget(
     of it, too. Ends in 1 if bytes may be left. --json: an object with removed (items, messages,
     vectors, sessions, typed_lines), certain, why and took_s; with --dry-run removed and items.
     """
-    from vanta.memory.forgetting import Selection
-
     from vanta.cli.memory_files import mark
+    from vanta.memory.forgetting import Selection
 
     if file and tag:
         raise typer.BadParameter("--file and --tag exclude each other: give one of them.")

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Selection:
     """What to forget of a user: items by id, a session, a time (seconds since the epoch, `until`
-    excluded), or everything. At least one is named, and what is named must all hold."""
+    excluded), what has a tag, or everything. At least one is named, and what is named must all
+    hold."""
 
     user: str
     ids: tuple[int, ...] = ()
@@ -33,11 +34,12 @@ class Selection:
     since: float | None = None
     until: float | None = None
     everything: bool = False
+    tag: str | None = None
 
     @property
     def named(self) -> bool:
         """Whether anything says what to forget."""
-        told = (self.session, self.since, self.until)
+        told = (self.session, self.since, self.until, self.tag)
         return self.everything or bool(self.ids) or any(one is not None for one in told)
 
 
@@ -150,6 +152,9 @@ def _condition(selection: Selection) -> tuple[str, tuple[Any, ...]]:
         told.append(("m.said_at >= ?", (selection.since,)))
     if selection.until is not None:
         told.append(("m.said_at < ?", (selection.until,)))
+    if selection.tag is not None:
+        having = "EXISTS (SELECT 1 FROM json_each(m.tags) WHERE value = ?)"
+        told.append((having, (selection.tag,)))
     return (
         " AND ".join(text for text, _ in told),
         tuple(value for _, values in told for value in values),
