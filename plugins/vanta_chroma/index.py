@@ -111,7 +111,10 @@ class ChromaIndex(VectorIndex):
         for _ in range(_STARTS):
             channel = await self._ready()
             try:
-                return _sound(await channel.ask(head, body))
+                reply = await channel.ask(head, body)
+                if "last" in reply.head:
+                    await self._buried(channel)
+                return _sound(reply)
             except ChannelClosed as closed:
                 words = await self._buried(channel)
                 strikes += closed.at_work

@@ -80,7 +80,9 @@ def _serve_here(requests: Requests, folder: Path, out: int, limit_s: float) -> N
                 reply = _packed(request, _asked(shelf, request))
         except BaseException as error:  # noqa: BLE001 - panics of Rust are no Exceptions
             reply = _failed(request, error)
-        if not _sent(out, reply):
+        if shelf.spoilt:
+            reply.head["last"] = True
+        if not _sent(out, reply) or shelf.spoilt:
             break
     with _limited(limit_s):
         shelf.close()

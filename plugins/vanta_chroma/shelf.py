@@ -38,6 +38,9 @@ class Shelf:
         self._open: OrderedDict[str, OpenPartition] = OrderedDict()
         self._lock: ExitStack | None = None
         self._patience_s = PATIENCE_S
+        self.spoilt = False
+        """Whether Chroma has failed in this process: it keeps what it began, and fails again over
+        the same folder however new that is."""
 
     def load(self) -> None:
         """Own the folder and have Chroma ready. Raises VectorIndexError."""
@@ -136,6 +139,7 @@ class Shelf:
             raise
         except BaseException as error:  # panics of Rust are no Exceptions
             self._close(key)
+            self.spoilt = True
             why = f"Chroma says {type(error).__name__}: {error}"
             raise seal.damaged(self._folder / key, why) from error
 

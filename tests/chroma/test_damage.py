@@ -11,13 +11,16 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import anyio
 import pytest
 
 from tests.chroma.conftest import OpenChroma
 from tests.chroma.support import ADA, BOB, DIMENSION, vectors
 from vanta.errors import VectorIndexError
-from vanta.memory.index import Partition
+from vanta.memory.index import IndexContext, Partition
+from vanta_chroma import seal
 from vanta_chroma.index import ChromaIndex
+from vanta_chroma.options import ChromaOptions
 
 pytestmark = pytest.mark.anyio
 COUNT = 1100
@@ -28,11 +31,6 @@ GRAPH = ("data_level0.bin", "header.bin", "index_metadata.pickle", "length.bin",
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with records of two users, written by the real thing, to be copied."""
-    import anyio
-
-    from vanta.memory.index import IndexContext
-    from vanta_chroma.options import ChromaOptions
-
     folder = tmp_path_factory.mktemp("filled") / "index"
 
     async def fill() -> None:
@@ -94,12 +92,12 @@ def a_folder_that_is_empty(ada: Path) -> None:
 
 
 def a_folder_that_nobody_finished(ada: Path) -> None:
-    (ada / "vanta.json").unlink()
+    (ada / seal.SEAL).unlink()
 
 
 def of_a_newer_chroma(ada: Path) -> None:
-    seal = json.loads((ada / "vanta.json").read_text())
-    (ada / "vanta.json").write_text(json.dumps({**seal, "chroma": "99.0.0"}))
+    told = json.loads((ada / seal.SEAL).read_text())
+    (ada / seal.SEAL).write_text(json.dumps({**told, "chroma": "99.0.0"}))
 
 
 def of_a_chroma_with_other_tables(ada: Path) -> None:
@@ -116,7 +114,7 @@ def without_a_collection(ada: Path) -> None:
 
 
 def with_a_seal_of_nonsense(ada: Path) -> None:
-    (ada / "vanta.json").write_text('["no seal"]')
+    (ada / seal.SEAL).write_text('["no seal"]')
 
 
 async def mended(index: ChromaIndex) -> None:
@@ -183,16 +181,44 @@ async def test_a_folder_of_another_make_is_mended(
 
 
 async def test_a_file_that_crashes_chroma_does_so_twice_and_no_more(
-    open_index: OpenChroma, ada: Path, monkeypatch: pytest.MonkeyPatch
+    open_index: OpenChroma, ada: Path
 ) -> None:
-    """A seal over the damage stands for a file that only Chroma itself can find fault with."""
-    from vanta_chroma import seal
-
-    (path,) = ada.glob("*/data_level0.bin")
-    truncated(path)
+    """A seal over the damage stands for one that nothing but Chroma finds."""
+    (path,) = ada.glob("*/link_lists.bin")
+    zeroed(path)
     seal.write(ada, dimension=DIMENSION, chroma="1.0.0")
     index = open_index()
+    with pytest.raises(VectorIndexError, match="ended again and again"):
+        await index.search(ADA, vectors(COUNT), 1)
+    await index.ids(BOB)
+    survivor = index.pid
+    with pytest.raises(VectorIndexError, match="ended again and again"):
+        await index.search(ADA, vectors(COUNT), 1)
+    assert index.pid == survivor
     await mended(index)
+    await index.aclose()
+
+
+async def test_others_notice_nothing_of_a_crash(open_index: OpenChroma, ada: Path) -> None:
+    (path,) = ada.glob("*/link_lists.bin")
+    zeroed(path)
+    seal.write(ada, dimension=DIMENSION, chroma="1.0.0")
+    index = open_index()
+    await index.load()
+
+    async def crash() -> None:
+        with pytest.raises(VectorIndexError, match="ended again and again"):
+            await index.search(ADA, vectors(COUNT), 1)
+
+    async def work(one: int) -> None:
+        await index.upsert(BOB, [one], vectors(1, seed=one))
+        (pairs,) = await index.search(BOB, vectors(1, seed=one), 1)
+        assert pairs[0][0] == one
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(crash)
+        for one in range(100, 110):
+            group.start_soon(work, one)
     await index.aclose()
 
 
@@ -200,8 +226,6 @@ async def test_a_partition_that_was_only_begun_is_begun_again(
     open_index: OpenChroma, ada: Path
 ) -> None:
     """Nothing that was acknowledged is in it, so that is no damage."""
-    from vanta_chroma import seal
-
     truncated(ada / "chroma.sqlite3")
     seal.begin(ada)
     index = open_index()
@@ -224,8 +248,8 @@ async def test_what_is_whole_opens(open_index: OpenChroma, ada: Path) -> None:
 async def test_vectors_of_another_length_in_the_files_are_damage(
     open_index: OpenChroma, ada: Path
 ) -> None:
-    seal = json.loads((ada / "vanta.json").read_text())
-    (ada / "vanta.json").write_text(json.dumps({**seal, "dimension": 8}))
+    told = json.loads((ada / seal.SEAL).read_text())
+    (ada / seal.SEAL).write_text(json.dumps({**told, "dimension": 8}))
     index = open_index()
     await mended(index)
     await index.aclose()
