@@ -12,6 +12,7 @@ from vanta.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from vanta.engine import Engine, EngineContext, EngineFactory
+    from vanta.memory.embedder import Embedder, EmbedderContext, EmbedderFactory
 
 
 @hookimpl
@@ -36,3 +37,41 @@ def _create(options: Any, context: EngineContext) -> Engine:
     from vanta_llamacpp.engine import LlamaCppEngine
 
     return LlamaCppEngine(options, context)
+
+
+@hookimpl
+def vanta_embedders() -> Iterable[EmbedderFactory]:
+    """The embedder `llamacpp`."""
+    from vanta.memory.embedder import EmbedderFactory
+    from vanta_llamacpp.options import EmbedderOptions
+
+    return (
+        EmbedderFactory(
+            name="llamacpp",
+            summary="an embedding model in GGUF, named by memory.embedder_model; no network",
+            options=EmbedderOptions,
+            create=_create_embedder,
+            off=_no_model,
+            rank=50,
+            requires="llama_cpp",
+            extra="vanta[llamacpp]",
+        ),
+    )
+
+
+def _create_embedder(options: Any, context: EmbedderContext) -> Embedder:
+    from vanta_llamacpp.embedder import LlamaCppEmbedder
+
+    return LlamaCppEmbedder(options, context)
+
+
+def _no_model(_options: Any, context: EmbedderContext) -> str | None:
+    from vanta.errors import VantaError
+
+    if not context.model:
+        return "no embedding model is named: set memory.embedder_model to a GGUF file made for it"
+    try:
+        file = context.find_model(context.model)
+    except VantaError as error:
+        return str(error)
+    return None if file.path.suffix == ".gguf" else f"{context.model!r} is no GGUF file"

@@ -1,4 +1,5 @@
-"""What `tracks.NAME.options` may hold for the engine `llamacpp`."""
+"""What `tracks.NAME.options` may hold for the engine `llamacpp`, and what
+`memory.embedder_options` may for the embedder."""
 
 from __future__ import annotations
 
@@ -59,4 +60,20 @@ class LlamaCppOptions(BaseModel):
         default=False,
         description="compute with AMX tiles where the build has them; off, since such builds end "
         "the process on many machines (github.com/ggml-org/llama.cpp/pull/26954)",
+    )
+
+
+class EmbedderOptions(BaseModel):
+    """How memory's embedding model is run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    threads: int | None = Field(
+        default=None,
+        ge=1,
+        le=512,
+        description="threads for the computation; None: all cores, fewer while others need them",
+    )
+    gpu_layers: int | None = Field(
+        default=None, ge=0, description="layers to offload to a GPU; None: all where there is one"
     )
