@@ -38,6 +38,7 @@ class Embedder:
             )
         model.abort.install(lib, self._context)
         self._memory = lib.llama_get_memory(self._context)
+        self._run = lib.llama_encode if model.facts.encoder else lib.llama_decode
         self._batch = Batch(lib, int(lib.llama_n_batch(self._context)))
         self._width = int(lib.llama_model_n_embd(model.native))
 
@@ -50,9 +51,9 @@ class Embedder:
             self._batch.add(tokens, 0, sequence, logits=True)
         for index in range(self._batch.native.n_tokens):
             self._batch.native.logits[index] = 1
-        code = self._lib.llama_decode(self._context, self._batch.native)
+        code = self._run(self._context, self._batch.native)
         if code:
-            raise self._faults.broken(f"llama_decode failed with code {code} on embeddings")
+            raise self._faults.broken(f"llama.cpp failed with code {code} on embeddings")
         return [self._vector(sequence) for sequence in range(len(texts))]
 
     def _vector(self, sequence: int) -> list[float]:

@@ -110,7 +110,8 @@ class LlamaCppEngine(Engine):
     async def load(self) -> None:
         """Load the model, once; whoever comes meanwhile waits for the same load."""
         with self._using():
-            await self._ready()
+            if not (await self._loaded()).facts.encoder:
+                await self._ready()
 
     def _using(self) -> AbstractContextManager[None]:
         """Meanwhile the model stays, once it is loaded; else others may take its room."""

@@ -16,13 +16,15 @@ from vanta.models.quantisation import FILE_TYPES
 
 _STRINGS, _INT32S, _FLOATS = 8, 5, 6
 _MOST = {"block_count": 4096, "context_length": 1 << 31, "embedding_length": 1 << 20}
-_TOKEN_IDS = ("bos", "eos", "eot", "eom", "unknown", "separator", "padding")
+_TOKEN_IDS = ("bos", "eos", "eot", "eom", "unknown", "seperator", "padding", "mask")  # sic
+_BERT_IDS = {"bos": 101, "unknown": 100, "seperator": 102, "mask": 103}
+"""What llama.cpp takes where a BERT file does not say (llama-vocab.cpp)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
     """A model as its file describes it. window in tokens, size in bytes. kv_bytes_per_token: at
-    16 bits."""
+    16 bits. encoder: it reads a text from both ends, as BERT does: vectors come out, no answers."""
 
     name: str
     architecture: str
@@ -34,6 +36,7 @@ class ModelFacts:
     chat_template: str | None
     kv_bytes_per_token: int = 0
     vocabulary: int | None = None
+    encoder: bool = False
 
     def to_dict(self) -> dict[str, object]:
         """JSON-ready, without the template's text."""
@@ -45,6 +48,7 @@ class ModelFacts:
             "parameters": self.parameters,
             "quantisation": self.quantisation,
             "size_bytes": self.size,
+            "encoder": self.encoder,
             "has_chat_template": self.chat_template is not None,
         }
 
@@ -62,6 +66,7 @@ def facts_of(header: Gguf) -> ModelFacts:
     _check_heads(header, architecture, numbers["embedding_length"])
     _check_vocabulary(header, numbers["embedding_length"])
     kind = _number(header, "general.file_type", -1)
+    encoder = header.metadata.get(f"{architecture}.attention.causal") is False
     return ModelFacts(
         name=_text(header, "general.name") or architecture,
         architecture=architecture,
@@ -71,8 +76,9 @@ def facts_of(header: Gguf) -> ModelFacts:
         quantisation=FILE_TYPES.get(kind, f"type {kind}"),
         size=header.file_size,
         chat_template=_text(header, "tokenizer.chat_template"),
-        kv_bytes_per_token=kv_bytes(header.metadata) or 0,
+        kv_bytes_per_token=0 if encoder else kv_bytes(header.metadata) or 0,
         vocabulary=header.tensors["token_embd.weight"].shape[1],
+        encoder=encoder,
     )
 
 
@@ -127,10 +133,12 @@ def _check_vocabulary(header: Gguf, embedding: int) -> None:
     merges = header.metadata.get("tokenizer.ggml.merges")
     if merges is not None and (not isinstance(merges, Array) or merges.type != _STRINGS):
         raise GgufFault("'tokenizer.ggml.merges' is no list of strings")
+    usual = _BERT_IDS if header.metadata.get("tokenizer.ggml.model") == "bert" else {}
     for name in _TOKEN_IDS:
         key = f"tokenizer.ggml.{name}_token_id"
-        if not 0 <= _number(header, key, 0) < tokens.count:
-            raise GgufFault(f"{key!r} is {header.metadata[key]}, beyond {tokens.count} tokens")
+        found = _number(header, key, usual.get(name, 0))
+        if not 0 <= found < tokens.count:
+            raise GgufFault(f"{key!r} is {found}, beyond {tokens.count} tokens")
     embeddings = header.tensors.get("token_embd.weight")
     if embeddings is None or embeddings.shape[:2] != (embedding, tokens.count):
         shape = embeddings.shape if embeddings else None

@@ -25,7 +25,8 @@ class Ended:
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """What is to be generated from. limit: output tokens at the most; grammar: GBNF or None;
-    tools: calls are to be looked for; reasoning: the prompt ends inside a reasoning."""
+    tools: calls are to be looked for; reasoning: the prompt ends inside a reasoning; written: so
+    many tokens at the end are of an answer already, and are read as it was written, one by one."""
 
     tokens: tuple[int, ...]
     limit: int
@@ -33,6 +34,7 @@ class Prompt:
     grammar: str | None = None
     tools: bool = False
     reasoning: bool = False
+    written: int = 0
 
 
 class Job:

@@ -19,6 +19,10 @@ from vanta_llamacpp.marks import THINK
 from vanta_llamacpp.model import Model
 from vanta_llamacpp.tools import explained
 
+LONGEST_WRITTEN = 32
+"""Tokens of a prefix that are read one by one, so that going on from it gives, to the last bit,
+what the whole answer would have been (see `slots`); a longer one is read in chunks: faster."""
+
 
 class Prompter:
     """Makes prompts for one loaded model. Raises EngineError where it has no usable template."""
@@ -27,6 +31,11 @@ class Prompter:
         self._vocabulary = model.vocabulary
         self._window = model.window
         self._faults = model.faults
+        if model.facts.encoder:
+            raise model.faults.unsupported(
+                f"a model of the kind {model.facts.architecture!r} makes vectors, no answers",
+                "Use it for embeddings, and a chat model for answers.",
+            )
         self._template = _template(model)
 
     def prompt(self, request: GenerationRequest) -> Prompt:
@@ -36,9 +45,10 @@ class Prompter:
         """
         check(request.sampling, self._vocabulary.size, self._faults)
         text = self._render(request.messages, request.tools)
-        tokens = self._vocabulary.tokenize(text)
+        opening = tokens = self._vocabulary.tokenize(text)
         if request.prefix:
-            tokens = self._with_prefix(text, request.prefix, tokens)
+            tokens = self._with_prefix(text, request.prefix, opening)
+        written = len(tokens) - len(opening)
         if not tokens:
             raise self._faults.bad_request("the messages make an empty prompt", "Say something.")
         room = self._window - len(tokens)
@@ -51,6 +61,7 @@ class Prompter:
             grammar=gbnf(request.sampling, self._faults),
             tools=bool(request.tools),
             reasoning=text.rstrip().endswith(THINK) and not request.prefix,
+            written=written if written <= LONGEST_WRITTEN else 0,
         )
 
     def tokens(self, messages: Sequence[Message]) -> list[int]:

@@ -115,7 +115,8 @@ class Batcher:
         return longest > WORTH_WAITING and longest - self._slots.cached(prompt) > WORTH_WAITING
 
     def _begin(self, job: Job) -> None:
-        slot, kept = self._slots.claim(job.prompt.tokens, job.session)
+        tokens = job.prompt.tokens
+        slot, kept = self._slots.claim(tokens[: len(tokens) - job.prompt.written], job.session)
         try:
             self._running.append(Generation(self._model, job, slot, kept))
         except EngineError as error:
@@ -141,7 +142,8 @@ class Batcher:
         self._model.abort.clear()
         if reader.job.stop_asked:
             return
-        tokens = reader.pending(self._chunk(reader.left, beside=beside))
+        chunk = self._chunk(reader.left - reader.job.prompt.written, beside=beside)
+        tokens = reader.pending(chunk)
         rows, took_s = self._decode([(reader, tokens)])
         self.reading = None
         if took_s is None:
@@ -152,11 +154,14 @@ class Batcher:
             self._choose(reader, rows[0])
 
     def _chunk(self, left: int, *, beside: bool) -> int:
-        """Tokens of a prompt to read now; never so that too few are left for an exact end."""
+        """Tokens of a prompt to read now, of so many that are `left` before what is read one by
+        one; never so that too few are left for an exact end."""
+        if left <= 0:
+            return 1
         most = self._model.chunk
         if beside:
             most = max(SMALLEST_CHUNK, min(most, self._pace.tokens_beside()))
-        return most - EXACT_ROWS if 0 < left - most < EXACT_ROWS else most
+        return most - EXACT_ROWS if 0 < left - most < EXACT_ROWS else min(most, left)
 
     def _decode(self, parts: list[Part]) -> tuple[list[int], float | None]:
         """Take one step; the rows of its last tokens and the seconds, None where it came to

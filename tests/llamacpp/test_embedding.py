@@ -8,12 +8,15 @@ from pathlib import Path
 import anyio
 import pytest
 
+from tests.llamacpp.random_bert import FIRST, write_random_bert
 from tests.llamacpp.random_model import write_random_model
 from tests.llamacpp.support import MakeEngine, answer, request
 from vanta.errors import EngineError, ErrorKind
 from vanta.testing import ScriptedEngine
 from vanta_llamacpp.embedding import LONGEST, MOST_TEXTS, portions
 from vanta_llamacpp.engine import LlamaCppEngine
+from vanta_llamacpp.model import model_params
+from vanta_llamacpp.options import LlamaCppOptions
 
 pytestmark = pytest.mark.anyio
 MEAN, LAST = 1, 3
@@ -91,6 +94,72 @@ async def test_a_closed_engine_says_so(pooled: LlamaCppEngine) -> None:
     await pooled.aclose()
     with pytest.raises(EngineError, match="closed"):
         await pooled.embed(["x"])
+
+
+@pytest.fixture
+def bert(make_engine: MakeEngine, tmp_path: Path) -> LlamaCppEngine:
+    """An engine on a tiny BERT."""
+    path = write_random_bert(tmp_path / "bert.gguf")
+    return make_engine(path=path, threads=1, window=None)
+
+
+async def test_an_encoder_makes_vectors_in_batches(bert: LlamaCppEngine) -> None:
+    """Each text the one that it gets alone; word order and both sides of a word count."""
+    await bert.load()
+    assert bert.window == 512
+    texts = ["rain falls", "falls rain", "a stone", "rain falls the river"] * 12
+    vectors = await bert.embed(texts)
+    assert [len(vector) for vector in vectors] == [64] * 48
+    assert [math.hypot(*vector) for vector in vectors] == pytest.approx([1.0] * 48)
+    assert likeness(vectors[0], vectors[4]) > 0.9999
+    assert likeness(vectors[0], vectors[1]) < 0.9999
+    for text, vector in zip(texts[:4], vectors, strict=False):
+        (alone,) = await bert.embed([text])
+        assert likeness(alone, vector) > 0.9999
+
+
+async def test_the_high_level_class_makes_the_same_vectors(
+    bert: LlamaCppEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the pooling that the file names."""
+    from llama_cpp import Llama, llama_cpp
+
+    params = model_params(llama_cpp, LlamaCppOptions())
+    monkeypatch.setattr(llama_cpp, "llama_model_default_params", lambda: params)
+    peer = Llama(str(tmp_path / "bert.gguf"), embedding=True, verbose=False)
+    theirs = [peer.embed(text, normalize=True) for text in ("rain falls", "a stone")]
+    peer.close()
+    ours = await bert.embed(["rain falls", "a stone"])
+    assert [likeness(*pair) for pair in zip(ours, theirs, strict=True)] == pytest.approx([1, 1])
+
+
+async def test_an_encoders_pooling_is_its_files(
+    bert: LlamaCppEngine, make_engine: MakeEngine, tmp_path: Path
+) -> None:
+    """The first token's state is another vector than the mean; no pooling is refused."""
+    path = write_random_bert(tmp_path / "first.gguf", pooling=FIRST)
+    (first,) = await make_engine(path=path, threads=1, window=None).embed(["rain falls"])
+    (mean,) = await bert.embed(["rain falls"])
+    assert likeness(first, mean) < 0.99
+    plain = write_random_bert(tmp_path / "plain.gguf", pooling=None)
+    with pytest.raises(EngineError, match="names no pooling"):
+        await make_engine(path=plain, threads=1, window=None).embed(["x"])
+
+
+async def test_an_encoder_is_asked_for_no_answers(bert: LlamaCppEngine) -> None:
+    """It says what it is for, and still is."""
+    with pytest.raises(EngineError, match="makes vectors, no answers") as raised:
+        await answer(bert, request())
+    assert raised.value.kind is ErrorKind.UNSUPPORTED
+    with pytest.raises(EngineError, match="makes vectors, no answers"):
+        await bert.count_tokens(request().messages)
+    assert len(await bert.embed(["a stone"])) == 1
+
+
+async def test_an_encoders_text_beyond_its_window_is_refused(bert: LlamaCppEngine) -> None:
+    """It has no place for more."""
+    with pytest.raises(EngineError, match=r"text 0 has .* tokens; 1 to 512"):
+        await bert.embed(["rain " * 600])
 
 
 def test_portions_keep_order_and_fit() -> None:

@@ -9,18 +9,22 @@ from vanta.engine import GenerationRequest, Sampling
 from vanta.errors import EngineError, ErrorKind
 from vanta.messages import Message
 from vanta_llamacpp.engine import LlamaCppEngine
+from vanta_llamacpp.model import model_params
+from vanta_llamacpp.options import LlamaCppOptions
 
 pytestmark = pytest.mark.anyio
 TOPICS = ("Name three colours.", "What is rain?", STORY)
 
 
 async def test_greedy_answers_are_those_of_the_high_level_class(
-    shared_engine: LlamaCppEngine, smollm2_path: object
+    shared_engine: LlamaCppEngine, smollm2_path: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Same file, same flags, same tokens: our own loop changes nothing."""
-    from llama_cpp import Llama
+    from llama_cpp import Llama, llama_cpp
 
-    peer = Llama(str(smollm2_path), n_ctx=1024, verbose=False, flash_attn=True)
+    params = model_params(llama_cpp, LlamaCppOptions())
+    monkeypatch.setattr(llama_cpp, "llama_model_default_params", lambda: params)
+    peer = Llama(str(smollm2_path), n_ctx=1024, verbose=False)
     for topic in TOPICS:
         theirs = peer.create_chat_completion(
             [{"role": "user", "content": topic}], max_tokens=24, temperature=0, repeat_penalty=1.0

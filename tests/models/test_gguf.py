@@ -121,6 +121,17 @@ def test_a_key_twice_is_a_fault(tmp_path: Path) -> None:
     assert "twice" in fault(tmp_path, same)
 
 
+@pytest.mark.parametrize("count", [3, 5000])
+def test_a_token_twice_is_a_fault(tmp_path: Path, count: int) -> None:
+    """llama.cpp would end the process; empty ones it names by their number."""
+    tokens = [f"t{number}" for number in range(count)]
+    read(write(tmp_path, gguf(pairs=metadata(tokenizer__ggml__tokens=[*tokens, "", ""]))))
+    content = gguf(pairs=metadata(tokenizer__ggml__tokens=[*tokens, "t1"]))
+    assert f"token {count} of 'tokenizer.ggml.tokens' stands there twice" in fault(
+        tmp_path, content
+    )
+
+
 def test_an_array_that_claims_too_much_is_a_fault(tmp_path: Path) -> None:
     """It is not believed, and nothing is allocated for it."""
     huge = struct.pack("<IIQ", 9, 8, 1 << 61)

@@ -28,6 +28,8 @@ MAX_DIMENSIONS = 4
 _MAX_KEY = 65_535
 _STRING, _ARRAY = 8, 9
 _SCALARS = dict(enumerate("BbHhIif?")) | {10: "Q", 11: "q", 12: "d"}
+_ARRAY_HEAD = 4 + 4 + 8
+_TOKENS = "tokenizer.ggml.tokens"
 _SMALLEST_PAIR = 8 + 1 + 4 + 1
 _SMALLEST_TENSOR = 8 + 1 + 4 + 8 + 4 + 8
 
@@ -150,8 +152,26 @@ def _metadata(cursor: _Cursor, count: int) -> dict[str, Value]:
         key = cursor.text(f"the key of metadata pair {number}", longest=_MAX_KEY)
         if key in metadata:
             raise GgufFault(f"the metadata key {key!r} stands there twice")
-        metadata[key] = _value(cursor, f"the value of {key!r}")
+        start = cursor.at
+        value = metadata[key] = _value(cursor, f"the value of {key!r}")
+        if key == _TOKENS and isinstance(value, Array) and value.type == _STRING:
+            _check_distinct(cursor, start, value.count)
     return metadata
+
+
+def _check_distinct(cursor: _Cursor, start: int, count: int) -> None:
+    """No token twice: llama.cpp ends the process then (empty ones it tells apart itself)."""
+    length_at = struct.Struct("<Q").unpack_from
+    data, at = cursor.data, start + _ARRAY_HEAD
+    seen: set[bytes] = set()
+    for number in range(count):
+        length = length_at(data, at)[0]
+        token = data[at + 8 : at + 8 + length]
+        if token in seen:
+            raise GgufFault(f"token {number} of {_TOKENS!r} stands there twice: {token[:40]!r}")
+        if token:
+            seen.add(token)
+        at += 8 + length
 
 
 def _value(cursor: _Cursor, what: str) -> Value:
