@@ -12,6 +12,7 @@ The conformance suite in `vanta.testing.conformance` holds every adapter to this
 from __future__ import annotations
 
 import abc
+import dataclasses
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from vanta.errors import EngineError, ErrorKind
-from vanta.messages import Delta, Message
+from vanta.messages import Completion, Delta, Fold, Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +207,35 @@ class Engine(abc.ABC):
     async def load(self) -> None:  # noqa: B027 - loading is optional
         """Get ready ahead of the first request (load a model, open a pool). May be called twice."""
 
+    async def answers(self, request: GenerationRequest, count: int) -> list[Completion]:
+        """`count` whole answers to one request, generated at once.
+
+        A seed becomes one for each: seed, seed + 1... An engine that keeps prefixes reads the
+        prompt once. If one breaks, all are stopped and its EngineError is raised.
+        """
+        import anyio
+
+        found: dict[int, Completion] = {}
+        failures: list[EngineError] = []
+
+        async def answer(number: int) -> None:
+            try:
+                async with self.stream(_seeded(request, number)) as stream:
+                    folded = Fold()
+                    async for delta in stream:
+                        folded.add(delta)
+                    found[number] = folded.completion()
+            except EngineError as error:
+                failures.append(error)
+                group.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            for number in range(count):
+                group.start_soon(answer, number)
+        if failures:
+            raise failures[0]
+        return [found[number] for number in range(count)]
+
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """A vector of length 1 for each text, for engines with `embeddings`.
 
@@ -231,6 +261,15 @@ class Engine(abc.ABC):
     @abc.abstractmethod
     async def aclose(self) -> None:
         """Release everything: threads, sockets, memory. Running streams end first."""
+
+
+def _seeded(request: GenerationRequest, number: int) -> GenerationRequest:
+    """`request` as the answer of this number asks it."""
+    seed = request.sampling.seed
+    if seed is None or not number:
+        return request
+    sampling = dataclasses.replace(request.sampling, seed=seed + number)
+    return dataclasses.replace(request, sampling=sampling)
 
 
 @dataclass(frozen=True, slots=True)
