@@ -1,11 +1,12 @@
-"""Processes that own a vector index and are killed: `memory_index_mortals.py KILLS SEED`.
+"""Processes that own a vector index and are killed: `memory_index_mortals.py KILLS SEED HOW`.
 
 One process after the other owns the same folder: it looks whether all that was acknowledged is
 there and finds itself, does again what was under way, and goes on putting in, replacing and taking
 out, until it is killed by SIGKILL at a random moment: it, or the process in which it runs Chroma,
 or both at once. What counts is what it had acknowledged: a line in a pipe. A folder that says of
 itself that it is damaged is wiped and filled from what was acknowledged, as memory does from its
-store, and counted. Prints one JSON object, see `Tally`.
+store, and counted. HOW: `ours`, or `plain` for Chroma as it comes, in the owner itself. Prints one
+JSON object, see `Tally`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import Any
 import anyio
 
 from vanta.errors import VectorIndexError
-from vanta.memory.index import IndexContext, Partition
+from vanta.memory.index import IndexContext, Partition, VectorIndex
 from vanta_chroma.index import ChromaIndex
 from vanta_chroma.options import ChromaOptions
 
@@ -88,11 +89,64 @@ def vectors(ids: list[int], versions: list[int]) -> Any:
     return array / np.linalg.norm(array, axis=1, keepdims=True)
 
 
+class PlainChroma(VectorIndex):
+    """Chroma as its documentation uses it, in this process: the peer."""
+
+    name = "plain"
+    pid = None
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._client: Any = None
+
+    async def load(self) -> None:
+        import chromadb
+        from chromadb.config import Settings
+
+        if self._client is None:
+            quiet = Settings(anonymized_telemetry=False)
+            self._client = chromadb.PersistentClient(str(self._folder), settings=quiet)
+            self._vectors = self._client.get_or_create_collection(
+                "vectors", embedding_function=None, configuration={"hnsw": {"space": "cosine"}}
+            )
+
+    async def upsert(self, partition: Partition, ids: Any, vectors: Any) -> None:
+        await self.load()
+        for start in range(0, len(ids), 100):
+            part = [str(one) for one in ids[start : start + 100]]
+            self._vectors.upsert(ids=part, embeddings=vectors[start : start + 100])
+
+    async def delete(self, partition: Partition, ids: Any) -> None:
+        await self.load()
+        self._vectors.delete(ids=[str(one) for one in ids])
+
+    async def search(self, partition: Partition, vectors: Any, limit: int) -> Any:
+        await self.load()
+        found = self._vectors.query(
+            query_embeddings=vectors, n_results=limit, include=["distances"]
+        )
+        pairs = zip(found["ids"], found["distances"], strict=True)
+        return [[(int(ids[0]), 1 - far[0])] if ids else [] for ids, far in pairs]
+
+    async def ids(self, partition: Partition) -> frozenset[int]:
+        await self.load()
+        return frozenset(int(one) for one in self._vectors.get(include=[])["ids"])
+
+    async def wipe(self, partition: Partition) -> bool:
+        raise VectorIndexError("nothing mends this one. Remove the folder.")
+
+    async def aclose(self) -> None:
+        if self._client is not None:
+            self._client.close()
+
+
 class Owner:
     """The process that owns the folder, until it is killed."""
 
-    def __init__(self, folder: Path, told: dict[str, Any]) -> None:
-        self.index = ChromaIndex(ChromaOptions(), IndexContext(folder))
+    def __init__(self, folder: Path, how: str, told: dict[str, Any]) -> None:
+        self.index: Any = PlainChroma(folder)
+        if how == "ours":
+            self.index = ChromaIndex(ChromaOptions(), IndexContext(folder))
         self.chance = random.Random(told["seed"])  # noqa: S311
         self.truth = Truth({int(one): version for one, version in told["versions"].items()})
         self.truth.doing = told["doing"]
@@ -179,41 +233,36 @@ def _first_line() -> bytes:
 class Killer:
     """Starts owners and ends them."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, how: str) -> None:
+        self.how = how
         self.chance = random.Random(seed)  # noqa: S311
         self.tally = Tally()
         self.truth = Truth()
 
-    def one(self, folder: Path) -> None:
-        """An owner's life, from its look to its end."""
-        command = [sys.executable, __file__, "own", str(folder)]
+    def one(self, folder: Path, *, last: bool = False) -> None:
+        """An owner's life, from its look to its end, which is its own for the last one."""
+        command = [sys.executable, __file__, "own", str(folder), self.how]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as owner:
             assert owner.stdin is not None
             assert owner.stdout is not None
             told = {"seed": self.chance.randrange(1 << 30), **asdict(self.truth)}
             owner.stdin.write(f"{json.dumps(told)}\n".encode())
-            owner.stdin.flush()
-            chroma = self._checked(owner.stdout)
-            if chroma is not None:
-                self._kill(owner, chroma)
+            owner.stdin.close() if last else owner.stdin.flush()
+            found = self._checked(owner.stdout)
+            if found is None:
+                self.tally.unopened += 1
+                self.truth = Truth()
+                shutil.rmtree(folder, ignore_errors=True)
+            elif not last:
+                self._kill(owner, found["chroma"])
             for line in owner.stdout:
                 self._take_in(line.decode())
 
-    def look(self, folder: Path) -> None:
-        """One last look at a folder, without a kill."""
-        command = [sys.executable, __file__, "own", str(folder)]
-        told = {"seed": 0, **asdict(self.truth)}
-        done = subprocess.run(
-            command, input=f"{json.dumps(told)}\n".encode(), capture_output=True, check=False
-        )
-        if self._checked(iter(done.stdout.splitlines())) is None or done.returncode:
-            self.tally.unopened += 1
-
-    def _kill(self, owner: subprocess.Popen[bytes], chroma: int) -> None:
-        way = self.chance.choice(WAYS)
+    def _kill(self, owner: subprocess.Popen[bytes], chroma: int | None) -> None:
+        way = self.chance.choice(WAYS) if chroma else "owner"
         time.sleep(self.chance.random() * LIFE_S)
         self.tally.kills += 1
-        if way != "owner":
+        if chroma and way != "owner":
             os.kill(chroma, signal.SIGKILL)
         if way != "chroma":
             owner.kill()
@@ -222,19 +271,18 @@ class Killer:
         assert owner.stdin is not None
         owner.stdin.close()
 
-    def _checked(self, lines: Any) -> int | None:
-        """Take in what an owner found; the process in which it runs Chroma."""
+    def _checked(self, lines: Any) -> dict[str, Any] | None:
+        """Take in what an owner found; None if it did not get as far as that."""
         for raw in lines:
             line = raw.decode()
             if line[0] != CHECKED:
                 self._take_in(line)
                 continue
-            found = json.loads(line[1:])
+            found: dict[str, Any] = json.loads(line[1:])
             for name in ("lost", "foreign", "not_found"):
                 setattr(self.tally, name, getattr(self.tally, name) + found[name])
             self.tally.slowest_check_s = max(self.tally.slowest_check_s, found["took_s"])
-            return int(found["chroma"])
-        self.tally.unopened += 1
+            return found
         return None
 
     def _take_in(self, line: str) -> None:
@@ -248,9 +296,9 @@ class Killer:
             self.tally.built_again += 1
 
 
-def main(kills: int, seed: int) -> dict[str, Any]:
+def main(kills: int, seed: int, how: str) -> dict[str, Any]:
     """All kills; a new folder every few."""
-    killer = Killer(seed)
+    killer = Killer(seed, how)
     folder = Path(tempfile.mkdtemp())
     try:
         for number in range(kills):
@@ -260,7 +308,7 @@ def main(kills: int, seed: int) -> dict[str, Any]:
                 killer.truth = Truth()
             killer.one(folder / "index")
             print(number + 1, file=sys.stderr, flush=True)
-        killer.look(folder / "index")
+        killer.one(folder / "index", last=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return asdict(killer.tally)
@@ -268,6 +316,6 @@ def main(kills: int, seed: int) -> dict[str, Any]:
 
 if __name__ == "__main__":
     if sys.argv[1] == "own":
-        anyio.run(Owner(Path(sys.argv[2]), json.loads(_first_line())).live)
+        anyio.run(Owner(Path(sys.argv[2]), sys.argv[3], json.loads(_first_line())).live)
     else:
-        print(json.dumps(main(int(sys.argv[1]), int(sys.argv[2]))))
+        print(json.dumps(main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])))

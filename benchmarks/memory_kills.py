@@ -32,7 +32,11 @@ def figures(settings: Settings) -> list[Figure]:
 
 def _of_the_index(settings: Settings) -> Iterator[Figure]:
     kills = settings.times(1_000, 6)
-    found, why = _told(settings, "memory_index_mortals.py", kills, needs="chromadb")
+    found, why = _told(settings, "memory_index_mortals.py", kills, "ours", needs="chromadb")
+    peers_kills = settings.times(300, 3)
+    peer, no_peer = _told(
+        settings, "memory_index_mortals.py", peers_kills, "plain", needs="chromadb"
+    )
     note = why or (
         f"{found['kills']} kills of the owner, of Chroma's process or of both; "
         f"{found['acknowledged']} records put in or taken out; {found['built_again']} times the "
@@ -50,7 +54,9 @@ def _of_the_index(settings: Settings) -> Iterator[Figure]:
             value=None if why else found[key],
             unit=unit,
             goal=0,
-            note=note,
+            peer=None if no_peer else "Chroma as it comes, in the process that is killed",
+            peer_value=None if no_peer else peer[key],
+            note=note + (f"; of the peer {peer['kills']} kills" if peer else ""),
         )
 
 

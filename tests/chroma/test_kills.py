@@ -21,7 +21,10 @@ NOTHING_WRONG = {"lost": 0, "foreign": 0, "not_found": 0, "unopened": 0}
 def test_nothing_acknowledged_is_lost_and_every_folder_opens() -> None:
     program = benchmarks_dir() / "memory_index_mortals.py"
     done = subprocess.run(
-        [sys.executable, str(program), str(KILLS), "5"], capture_output=True, text=True, check=False
+        [sys.executable, str(program), str(KILLS), "5", "ours"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
