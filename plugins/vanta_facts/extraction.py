@@ -20,7 +20,7 @@ ABOUT = 40
 FACT = 160
 """Characters of what a fact is about, and of the fact."""
 
-LEAST_CONFIDENCE = 0.5
+LEAST_CONFIDENCE = 0.6
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -76,8 +76,12 @@ def believed(answer: str, said: str) -> list[Fact]:
 
 def confidence(text: str, said: str) -> float:
     """The share of a fact's telling words (numbers, and words of more than three letters) that are
-    in what was said, in some form; 0 for a fact without any."""
+    in what was said, in some form; 0 for a fact without any, and for one with a name or a number
+    that nobody said."""
     known = {_stem(word) for word in _words(said)}
+    exact = [word for word in _WORD.findall(text)[1:] if word[0].isupper() or word.isdigit()]
+    if any(_stem(word.casefold()) not in known for word in exact):
+        return 0.0
     telling = [word for word in _words(text) if _tells(word)]
     return sum(_stem(word) in known for word in telling) / len(telling) if telling else 0.0
 

@@ -270,7 +270,9 @@ async def test_without_memory_or_a_free_private_track_the_companion_says_so_and_
 def test_what_the_user_did_not_say_is_not_believed() -> None:
     assert believed(facts(("work", "The user flies rockets to Mars.")), PORTO) == []
     assert confidence("The user lives in Porto", "I live in Porto") == 1.0
-    assert confidence("The user has 3 cats", "I have 30 cats") == 0.5
+    assert confidence("The user has 3 cats", "I have 30 cats") == 0.0
+    assert confidence("The user lives in Porto happily", "I live in Lisbon happily") == 0.0
+    assert confidence("The user keeps cats", "I like cats") == 0.5
     assert confidence("The user is ok", "I am ok") == 0.0
 
 
