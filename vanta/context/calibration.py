@@ -43,8 +43,12 @@ SHORTEST = 64
 POWERS = (0.5, 0.75, 1.0)
 SWEEPS = 40
 REMEMBERED = 4096
-_USUAL = (*(feature.usual for feature in FEATURES), float(PER_MESSAGE - 1), float(PER_REPLY))
-"""The usual weights: of the features, of a message, of a prompt."""
+_FORMAT = (float(PER_MESSAGE - 1), float(PER_REPLY), float(PER_MESSAGE - 1))
+_USUAL = (*(feature.usual for feature in FEATURES), *_FORMAT)
+"""The usual weights: of the features, of a message, of a prompt, and of a prompt without a system
+prompt, into which some chat templates put one of their own."""
+
+_NO_FORMAT = (0,) * len(_FORMAT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,7 @@ class Calibration:
             return 0
         with self._lock:
             if self._fits:
-                found = self._dot((*self._features(text), 0, 0)) * self._reserve.of_a_part
+                found = self._dot((*self._features(text), *_NO_FORMAT)) * self._reserve.of_a_part
             else:
                 found = estimate_text(text) * self._factor
         return math.ceil(min(found, len(text.encode("utf-8", "replace")) + 1))
@@ -173,7 +177,7 @@ class Calibration:
         self._fits += 1
 
     def _of(self, messages: Sequence[Message]) -> list[float]:
-        """The counts of a prompt: of all its texts, of its messages, and 1."""
+        """The counts of a prompt: of all its texts, and of its format."""
         total = [0.0] * len(FEATURES)
         extra = 0.0
         for message in messages:
@@ -181,7 +185,8 @@ class Calibration:
             for text in _texts_of(message):
                 for column, value in enumerate(self._features(text)):
                     total[column] += value
-        return [*total, len(messages) + extra, 1.0]
+        bare = not messages or messages[0].role != "system"
+        return [*total, len(messages) + extra, 1.0, float(bare)]
 
     def _features(self, text: str) -> tuple[int, ...]:
         key = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()

@@ -9,6 +9,7 @@ scripts apart.
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 
@@ -17,7 +18,9 @@ _DIGITS = re.compile(rb"[0-9]+")
 _SIGNS = re.compile(rb"[!-/:-@\[-`{-~]+")
 _SPACES = re.compile(rb"[ \t]{2,}")
 _FOREIGN = re.compile(rb"[\xc3-\xdf][\xc3-\xdf\x80-\xbf]+")
-_CODED = re.compile(rb"[A-Za-z0-9+/=]{24,}")
+_CODED = re.compile(rb"[A-Za-z0-9+/=]{16,}")
+_CHANGES = re.compile(rb"[a-z][A-Z0-9]|[0-9][A-Za-z]|[A-Z][0-9]")
+_HAN_ONE = re.compile("[\u4e00-\u9fff]")
 _MIXED = re.compile(rb"(?=[^0-9]*[0-9])(?=[^A-Z]*[A-Z])(?=[^a-z]*[a-z])")
 
 
@@ -33,6 +36,7 @@ FEATURES = (
     Feature("words", 1.0),
     Feature("letters beyond six of a word", 0.15),
     Feature("capitals", 0.25),
+    Feature("changes inside a word, of case or to a digit", 0.3),
     Feature("digits", 0.7),
     Feature("runs of digits", 0.4),
     Feature("signs", 0.2),
@@ -44,8 +48,8 @@ FEATURES = (
     Feature("other characters of two bytes", 1.0),
     Feature("words of them", 0.5),
     Feature("kana and CJK signs", 1.5),
-    Feature("Han characters", 1.2),
-    Feature("different Han characters", 0.6),
+    Feature("common Han characters", 1.2),
+    Feature("rare Han characters", 2.2),
     Feature("Hangul syllables", 2.0),
     Feature("other characters of three bytes", 1.8),
     Feature("characters of four bytes", 3.0),
@@ -67,6 +71,7 @@ def features(text: str) -> tuple[int, ...]:
         len(words),
         sum(len(word) - 6 for word in words if len(word) > 6),
         _count(data, _CAPITALS),
+        len(_CHANGES.findall(data)),
         sum(map(len, digits)),
         len(digits),
         sum(map(len, signs)),
@@ -81,19 +86,30 @@ def features(text: str) -> tuple[int, ...]:
 
 def _foreign(text: str, data: bytes) -> tuple[int, ...]:
     cyrillic, han = _count(data, _CYRILLIC), _count(data, _HAN)
-    different = sum("\u4000" <= character < "\ua000" for character in set(text)) if han else 0
+    common = sum(map(_common_han().__contains__, _HAN_ONE.findall(text))) if han else 0
     kana, hangul = _count(data, _KANA), _count(data, _HANGUL)
     return (
         cyrillic,
         _count(data, _TWO) - cyrillic,
         len(_FOREIGN.findall(data)),
         kana,
-        han,
-        different,
+        common,
+        han - common,
         hangul,
         _count(data, _THREE) - kana - han - hangul,
         _count(data, _FOUR),
     )
+
+
+@functools.cache
+def _common_han() -> frozenset[str]:
+    """The Han characters of the first levels of GB 2312 and of JIS X 0208, where those in common
+    use stand."""
+    found = set()
+    for codec, last in (("gb2312", 0xD7), ("euc_jp", 0xCF)):
+        pairs = (bytes((row, cell)) for row in range(0xB0, last + 1) for cell in range(0xA1, 0xFF))
+        found.update(*(pair.decode(codec, "ignore") for pair in pairs))
+    return frozenset(found)
 
 
 def _count(data: bytes, wanted: bytes) -> int:

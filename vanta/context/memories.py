@@ -53,6 +53,13 @@ class Memories:
         self.write = write
         self._session = session
         self._lines: dict[int, tuple[str, str]] = {}
+        self._frames: dict[str, str] = {}
+
+    def frame(self, summary: str) -> str:
+        """The block without any line, and what parts it from the message."""
+        if summary not in self._frames:
+            self._frames[summary] = self.write("", summary) + GAP
+        return self._frames[summary]
 
     def line(self, item: MemoryItem) -> tuple[str, str]:
         """An item's line and the header of its day, each with its line break."""
@@ -138,7 +145,7 @@ class Packer:
         in the history; fell_out: whether some are not. Raises EngineError."""
         offered = self._memories.offered_to(self._track, turns)
         summary = self._memories.summary_for(self._track) if fell_out else ""
-        frames = [self._memories.write("", text) + GAP for text in dict.fromkeys((summary, ""))]
+        frames = [self._memories.frame(text) for text in dict.fromkeys((summary, ""))]
         written = [self._memories.line(one.item) for one in offered]
         headers = sorted({header for _, header in written})
         texts = [*frames, *headers, *(line for line, _ in written)]
