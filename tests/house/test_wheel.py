@@ -22,12 +22,22 @@ def unpacked(vanta_wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder
 
 
+BUILT_IN = (
+    "vanta_chroma",
+    "vanta_embedders",
+    "vanta_facts",
+    "vanta_llamacpp",
+    "vanta_openai",
+    "vanta_privacy",
+)
+
+
 def test_it_has_every_module_of_vanta_and_of_the_built_in_plugins(unpacked: Path) -> None:
     for path in MODULES.values():
         inside = path.relative_to(ROOT)
         parts = inside.parts[1:] if inside.parts[0] == "plugins" else inside.parts
         assert unpacked.joinpath(*parts).is_file(), inside
-    for package in ("vanta", "vanta_llamacpp", "vanta_openai"):
+    for package in ("vanta", *BUILT_IN):
         assert (unpacked / package / "py.typed").is_file()
 
 
@@ -41,7 +51,7 @@ def test_it_has_the_data_of_the_checkout(unpacked: Path, name: str) -> None:
 
 def test_it_has_no_tests_and_no_stray_folders(unpacked: Path) -> None:
     top = {path.name for path in unpacked.iterdir() if not path.name.endswith(".dist-info")}
-    assert top == {"vanta", "vanta_llamacpp", "vanta_openai", "vanta_privacy"}
+    assert top == {"vanta", *BUILT_IN}
 
 
 def test_it_brings_the_command_and_the_built_in_plugins(unpacked: Path) -> None:
@@ -49,11 +59,7 @@ def test_it_brings_the_command_and_the_built_in_plugins(unpacked: Path) -> None:
     points = configparser.ConfigParser(delimiters="=")
     points.read(path)
     assert points["console_scripts"]["vanta"] == "vanta.cli:main"
-    assert dict(points["vanta"]) == {
-        "llamacpp": "vanta_llamacpp",
-        "openai": "vanta_openai",
-        "privacy": "vanta_privacy",
-    }
+    assert dict(points["vanta"]) == {name.removeprefix("vanta_"): name for name in BUILT_IN}
     assert points["pytest11"]["vanta"] == "vanta.testing.pytest_plugin"
 
 
