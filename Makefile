@@ -5,6 +5,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 MODEL := smollm2-135m-instruct
+EMBEDDER := all-minilm-l6-v2
 
 .DEFAULT_GOAL := help
 .PHONY: help install model demo test lint types bench lock clean
@@ -30,6 +31,7 @@ $(READY): requirements.lock pyproject.toml
 
 model: $(READY)
 	@$(BIN)/vanta models pull $(MODEL)
+	@$(BIN)/vanta models pull $(EMBEDDER)
 
 demo: model ## a scripted conversation over both tracks, drawn
 	@$(BIN)/vanta demo
