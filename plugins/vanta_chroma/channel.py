@@ -65,6 +65,7 @@ class Channel:
         self._reader: _Caller | None = None
         self._since = -math.inf
         self._number = 0
+        self._begun = False
         self._why: str | None = None
 
     @classmethod
@@ -162,7 +163,8 @@ class Channel:
     async def _reply(self, number: int, caller: _Caller) -> Frame:
         while caller.reply is None:
             if self._why is not None:
-                raise ChannelClosed(self._why, at_work=number == next(iter(self._callers), None))
+                oldest = next(iter(self._callers), None)
+                raise ChannelClosed(self._why, at_work=self._begun and number == oldest)
             if self._reader is None:
                 self._reader = caller
             if self._reader is caller:
@@ -189,6 +191,7 @@ class Channel:
 
     def _deliver(self, frame: Frame) -> None:
         self._since = anyio.current_time()
+        self._begun = True
         caller = self._callers.pop(frame.head["id"], None)
         if caller is not None:
             caller.reply = frame

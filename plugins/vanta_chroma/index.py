@@ -95,10 +95,7 @@ class ChromaIndex(VectorIndex):
         self._closed = True
         with anyio.CancelScope(shield=True):
             async with self._starting:
-                channel, self._channel = self._channel, None
-                if channel is not None:
-                    await channel.aclose()
-                    await channel.last_words()
+                await self._bury()
 
     async def _ask(
         self, partition: Partition | None, head: dict[str, Any], body: bytes = b""
@@ -120,7 +117,7 @@ class ChromaIndex(VectorIndex):
                 strikes += closed.at_work
             if strikes >= _STRIKES:
                 break
-        raise self._gave_up(partition, head["op"], words)
+        raise self._gave_up(partition, head["op"], words, guilty=strikes >= _STRIKES)
 
     def _admitted(self, partition: Partition, op: str) -> dict[str, Any]:
         """The partition as the process knows it. Raises VectorIndexError for one that may not be
@@ -142,8 +139,7 @@ class ChromaIndex(VectorIndex):
             if self._closed:
                 raise VectorIndexError("the index is closed. Open memory again.")
             if self._channel is None or not self._channel.usable:
-                if self._channel is not None:
-                    await self._channel.aclose()
+                await self._bury()
                 self._channel = await self._started()
             return self._channel
 
@@ -162,19 +158,28 @@ class ChromaIndex(VectorIndex):
         """Let nobody ask `channel` again; its last words."""
         async with self._starting:
             if self._channel is channel:
-                self._channel = None
-                await channel.aclose()
-                self._words = await channel.last_words()
+                await self._bury()
             return self._words
 
-    def _gave_up(self, partition: Partition | None, op: str, words: str) -> VectorIndexError:
+    async def _bury(self) -> None:
+        """End the process, if there is one, whoever is cancelled; to be called under the lock."""
+        with anyio.CancelScope(shield=True):
+            channel, self._channel = self._channel, None
+            if channel is not None:
+                await channel.aclose()
+                self._words = await channel.last_words()
+
+    def _gave_up(
+        self, partition: Partition | None, op: str, words: str, *, guilty: bool
+    ) -> VectorIndexError:
+        """The error for a request that has no answer. guilty: the process ended over it."""
         why = f"the process that runs Chroma ended again and again over {op!r}: {words}. "
         if partition is None:
             return VectorIndexError(why + "Recall works without vectors; reinstall vanta[chroma].")
         why += (
             f"The vectors in {str(self._folder / partition.key)!r} are built again from the store."
         )
-        if self._options.url is None and op != "wipe":
+        if guilty and self._options.url is None and op != "wipe":
             self._broken[partition.key] = why
         return VectorIndexError(why)
 

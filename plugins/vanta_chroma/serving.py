@@ -62,6 +62,7 @@ def main() -> None:
     settings = requests.next()
     if settings is None:
         return
+    _sent(out, Frame({"id": 0}))  # from here on, an end is the fault of a request
     limit_s = float(settings.head["timeout_s"])
     if url := settings.head["url"]:
         asyncio.run(_serve_remote(requests, url, out, limit_s))

@@ -16,6 +16,7 @@ from tests.chroma.conftest import OpenChroma
 from tests.chroma.owner import BATCH
 from tests.chroma.support import ADA, BOB, ended, held, kill, runs, vectors
 from vanta.errors import VectorIndexError
+from vanta.memory.index import Partition
 from vanta_chroma.index import ChromaIndex
 
 pytestmark = pytest.mark.anyio
@@ -39,6 +40,17 @@ async def test_chroma_is_never_in_this_process(open_index: OpenChroma) -> None:
     )
     folder = str(open_index()._folder)
     await anyio.run_process([sys.executable, "-c", code, folder], cwd=ROOT)
+
+
+@pytest.mark.usefixtures("no_blocking")
+async def test_nothing_blocks_the_event_loop(open_index: OpenChroma) -> None:
+    index = open_index()
+    await index.upsert(ADA, range(150), vectors(150))
+    await index.search(ADA, vectors(1), 1)
+    await index.wipe(ADA)
+    kill(index.pid)
+    assert await index.ids(ADA) == frozenset()
+    await index.aclose()
 
 
 async def test_a_process_that_was_killed_is_started_anew(open_index: OpenChroma) -> None:
@@ -182,7 +194,32 @@ async def test_one_that_cannot_start_is_an_error_of_the_index(
         await index.load()
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(VectorIndexError, match="ended again and again"):
-        await index.load()
+        await index.ids(ADA)
+    monkeypatch.undo()
+    assert await index.ids(ADA) == frozenset(), "the partition was blamed for it"
+    await index.aclose()
+
+
+async def test_who_gives_up_on_one_that_hangs_is_free_at_once(open_index: OpenChroma) -> None:
+    """Even while the pipe is full of somebody else's vectors."""
+    wide = Partition("ada", private=False, embedder="hash/2048/1", dimension=2048)
+    rows = vectors(100).repeat(128, axis=1) / 128**0.5
+    index = open_index()
+    await index.upsert(ADA, range(10), vectors(10))
+    hung = index.pid
+    assert hung is not None
+    os.kill(hung, signal.SIGSTOP)
+    async with anyio.create_task_group() as group:
+        group.start_soon(index.upsert, wide, range(100), rows)
+        await anyio.wait_all_tasks_blocked()
+        with anyio.move_on_after(0.05) as given_up:
+            await index.search(ADA, vectors(1), 1)
+        assert given_up.cancelled_caught
+        os.kill(hung, signal.SIGCONT)
+    (pairs,) = await index.search(ADA, vectors(1), 1)
+    assert pairs[0][0] == 0
+    assert await index.ids(wide) == set(range(100))
+    assert index.pid == hung
     await index.aclose()
 
 
