@@ -53,18 +53,18 @@ async def measure(count: int, settings: Settings) -> list[Figure]:
     found: list[Figure] = []
     async with AsyncExitStack() as stack:
         try:
-            model: Engine = await stack.enter_async_context(_model())
+            model: Engine = await stack.enter_async_context(opened_model())
         except VantaError as error:
             return [_missing("assemblies over budget, llama.cpp", str(error))]
-        true = _of_engine(model)
-        judged: list[tuple[str, _Judged, float | None]] = [
-            ("llama.cpp", _Judged(model, true), FILL_EXACT),
-            ("calibrated estimate", _Judged(Learner(), true), FILL_CALIBRATED),
-            ("byte bound", _Judged(Bytes(), true), None),
+        true = of_engine(model)
+        judged: list[tuple[str, Judged, float | None]] = [
+            ("llama.cpp", Judged(model, true), FILL_EXACT),
+            ("calibrated estimate", Judged(Learner(), true), FILL_CALIBRATED),
+            ("byte bound", Judged(Bytes(), true), None),
         ]
         try:
             ranks = await anyio.to_thread.run_sync(Ranks)
-            judged.insert(1, ("tiktoken, a rank file", _Judged(ranks, ranks.true), FILL_EXACT))
+            judged.insert(1, ("tiktoken, a rank file", Judged(ranks, ranks.true), FILL_EXACT))
         except ImportError as error:
             found.append(_missing("assemblies over budget, tiktoken", f"no tiktoken: {error}"))
         for name, one, goal in judged:
@@ -86,7 +86,7 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
+class Judged:
     """An engine that counts, and the true tokens of a prompt. Both may be the same thing."""
 
     engine: Engine
@@ -94,7 +94,7 @@ class _Judged:
 
 
 async def _figures(
-    name: str, judged: _Judged, goal: float | None, count: int, settings: Settings
+    name: str, judged: Judged, goal: float | None, count: int, settings: Settings
 ) -> list[Figure]:
     tally = await play(judged, count, settings, name)
     mean = sum(tally.fills) / len(tally.fills) if tally.fills else None
@@ -128,12 +128,14 @@ async def _figures(
     ]
 
 
-async def play(judged: _Judged, count: int, settings: Settings, name: str = "") -> Tally:
-    """Put `count` random prompts together and judge them."""
+async def play(
+    judged: Judged, count: int, settings: Settings, name: str = "", *, lessons: int = LESSONS
+) -> Tally:
+    """Put `count` random prompts together and judge them; an estimate first learns from `lessons`."""
     draw, tally, engine = Draw(count), Tally(), judged.engine
     write = _writer()
     if isinstance(engine, Learner):
-        await study(engine, judged, draw, write)
+        await study(engine, judged, draw, write, lessons)
     for done in range(count):
         if done % 100 == 0:
             settings.progress(f"budgets, {name}", done, count)
@@ -160,9 +162,9 @@ async def _second_track(given: Given, write: Write) -> float:
     return time.perf_counter() - begun
 
 
-async def study(learner: Learner, judged: _Judged, draw: Draw, write: Write) -> None:
+async def study(learner: Learner, judged: Judged, draw: Draw, write: Write, lessons: int) -> None:
     """Have the estimate learn from the usage of so many turns."""
-    while learner.calibration.samples < LESSONS:
+    while learner.calibration.samples < lessons:
         try:
             given = draw.assembly(learner)
             got = await given.put_together(given.memories(write))
@@ -171,7 +173,7 @@ async def study(learner: Learner, judged: _Judged, draw: Draw, write: Write) -> 
         learner.calibration.learn(got.messages, await judged.true(got.messages))
 
 
-async def _judge(tally: Tally, given: Given, got: Assembled, judged: _Judged) -> None:
+async def _judge(tally: Tally, given: Given, got: Assembled, judged: Judged) -> None:
     true = await judged.true(got.messages)
     assert given.track.window
     budget = given.track.window - given.track.reply_reserve
@@ -183,7 +185,7 @@ async def _judge(tally: Tally, given: Given, got: Assembled, judged: _Judged) ->
 
 
 @asynccontextmanager
-async def _model() -> AsyncIterator[Engine]:
+async def opened_model() -> AsyncIterator[Engine]:
     """The embedded model, as a track would make it. Raises VantaError where it is not on disk."""
     path = ModelStore(default_root()).find(MODEL).path
     factory = load(allow=(), strict=False).engines["llamacpp"]
@@ -196,7 +198,9 @@ async def _model() -> AsyncIterator[Engine]:
         await engine.aclose()
 
 
-def _of_engine(engine: Engine) -> Tokens:
+def of_engine(engine: Engine) -> Tokens:
+    """An engine's own count as the judge."""
+
     async def count(messages: Sequence[Message]) -> int:
         return (await engine.count_tokens(messages)).value
 

@@ -105,7 +105,7 @@ def _foreign(text: str, data: bytes) -> tuple[int, ...]:
 def _common_han() -> frozenset[str]:
     """The Han characters of the first levels of GB 2312 and of JIS X 0208, where those in common
     use stand."""
-    found = set()
+    found: set[str] = set()
     for codec, last in (("gb2312", 0xD7), ("euc_jp", 0xCF)):
         pairs = (bytes((row, cell)) for row in range(0xB0, last + 1) for cell in range(0xA1, 0xFF))
         found.update(*(pair.decode(codec, "ignore") for pair in pairs))
