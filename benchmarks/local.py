@@ -1,7 +1,8 @@
 """The local track: throughput of many, prefixes kept, stopping, contention, memory.
 
-One engine `llamacpp` in this process on the embedded model, greedy. Its peer is the high-level
-class `Llama` of llama-cpp-python on the same file, which answers one after another.
+One engine `llamacpp` in this process on the embedded model, greedy, beside its peers (see
+`local_throughput` and `local_peer`) on the same file. Last, where there is time for it, a file in
+the shape of a 7B model (`local_seven`).
 Invariant: engine and peer alternate, so that a busy moment hits both, and what depends on the
 machine is told as a ratio of the two.
 """
@@ -10,32 +11,29 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 
-from vanta.engine import Engine, EngineContext, GenerationRequest, ModelFile, Sampling
-from vanta.messages import Fold, Message
+from vanta.engine import Engine, GenerationRequest, Sampling
+from vanta.messages import Message
 from vanta.models import ModelStore, default_root, read_header
-from vanta.plugins import load
 
-from .local_peer import batched_bench, llama_class
+from .local_ground import MODEL, WINDOW, WORDS, answer, engine_on, request
+from .local_peer import bare_reader
+from .local_seven import seven
+from .local_throughput import rates, throughput
 from .machine import resident_bytes, taken_core
 from .report import Figure, median, percentile
 from .settings import Settings
 
 SUMMARY = "the local engine: many at once, prefixes kept, stopping, contention, memory"
 
-MODEL = "smollm2-135m-instruct"
-WIDTHS = (1, 4, 8, 16)
-WINDOW = 1024
 LONG_WINDOW = 6144
 STOP_GOAL_MS = 50.0
-_PEER = "llama-cpp-python's class Llama, one request after another"
-_WORDS = "rain stone green seven window river paper cloud iron bread "
 
 
 def run(settings: Settings) -> list[Figure]:
@@ -47,52 +45,22 @@ def run(settings: Settings) -> list[Figure]:
 async def measure(path: Path, settings: Settings) -> list[Figure]:
     """All figures, of the model at `path`."""
     figures: list[Figure] = []
-    for part in (_memory, _throughput, _shared_prompt, _turns, _stops, _contention):
-        settings.progress(part.__name__.strip("_").replace("_", " "), len(figures), 20)
+    for part in (_memory, throughput, _shared_prompt, _turns, _stops, _contention, seven):
+        settings.progress(part.__name__.strip("_").replace("_", " "), len(figures), 30)
         figures += await part(path, settings)
         gc.collect()
     return figures
 
 
-@asynccontextmanager
-async def _engine(path: Path, window: int = WINDOW, **options: Any) -> AsyncIterator[Engine]:
-    """The engine as a track would make it."""
-    factory = load(allow=(), strict=False).engines["llamacpp"]
-    context = EngineContext("local", MODEL, window, lambda name: ModelFile(name, path))
-    engine = factory.create(factory.options(**options), context)
-    try:
-        yield engine
-    finally:
-        await engine.aclose()
-
-
-def _asked(
-    text: str, *, session: str = "", system: str = "", tokens: int = 64
-) -> GenerationRequest:
-    said = (Message("user", text),)
-    messages = (Message("system", system), *said) if system else said
-    return GenerationRequest(
-        messages, Sampling(temperature=0.0, max_tokens=tokens), session=session
-    )
-
-
-async def _answer(engine: Engine, asked: GenerationRequest) -> Any:
-    folded = Fold()
-    async with engine.stream(asked) as stream:
-        async for delta in stream:
-            folded.add(delta)
-    return folded.completion()
-
-
 async def _memory(path: Path, settings: Settings) -> list[Figure]:
     """Load, a first reply, and many turns, each in a session of its own."""
     before = resident_bytes()
-    async with _engine(path, parallel=4) as engine:
+    async with engine_on(path, parallel=4) as engine:
         begun = time.perf_counter()
         await engine.load()
         load_s = time.perf_counter() - begun
         begun = time.perf_counter()
-        reply = await _answer(engine, _asked("What is rain?", tokens=32))
+        reply = await answer(engine, request("What is rain?", tokens=32))
         reply_s = time.perf_counter() - begun
         after = resident_bytes()
         size = (await anyio.Path(path).stat()).st_size
@@ -100,7 +68,7 @@ async def _memory(path: Path, settings: Settings) -> list[Figure]:
         kv = 4 * WINDOW * per_token
         turns = settings.times(1000, 60)
         for number in range(turns):
-            await _answer(engine, _asked(f"Turn {number}.", session=f"s{number}", tokens=4))
+            await answer(engine, request(f"Turn {number}.", session=f"s{number}", tokens=4))
             if number == turns // 5:
                 settled = resident_bytes()
         grown = resident_bytes() - settled
@@ -130,63 +98,18 @@ async def _memory(path: Path, settings: Settings) -> list[Figure]:
     ]
 
 
-async def _throughput(path: Path, settings: Settings) -> list[Figure]:
-    tokens, rounds = settings.times(64, 24), 1 if settings.quick else 3
-    rates: dict[int, list[tuple[float, float]]] = {width: [] for width in WIDTHS}
-    with llama_class(path, WINDOW) as peer:
-        async with _engine(path, parallel=max(WIDTHS)) as engine:
-            await _answer(engine, _asked("Hello", tokens=4))
-            for _ in range(rounds):
-                for width in WIDTHS:
-                    ours = await _rate(engine, width, tokens)
-                    theirs = await anyio.to_thread.run_sync(peer, width, tokens)
-                    rates[width].append((ours, theirs))
-    figures = [_rate_figure(width, pairs) for width, pairs in rates.items()]
-    own = {width: median([ours for ours, _ in pairs]) for width, pairs in rates.items()}
-    return [*figures, *batched_bench(path, own, settings)]
-
-
-async def _rate(engine: Engine, width: int, tokens: int) -> float:
-    made: list[int] = []
-
-    async def one(number: int) -> None:
-        asked = _asked(f"Tell me a story about the number {number}.", tokens=tokens)
-        made.append((await _answer(engine, asked)).usage.output_tokens)
-
-    begun = time.perf_counter()
-    async with anyio.create_task_group() as tasks:
-        for number in range(width):
-            tasks.start_soon(one, number)
-    return sum(made) / (time.perf_counter() - begun)
-
-
-def _rate_figure(width: int, pairs: list[tuple[float, float]]) -> Figure:
-    ratios = [ours / theirs for ours, theirs in pairs]
-    told = ", ".join(f"{ours:.0f}:{theirs:.0f}" for ours, theirs in pairs)
-    return Figure(
-        name=f"output at {width} conversations, of the peer's",
-        value=median(ratios),
-        unit="x",
-        better="higher",
-        goal=0.95 if width == 1 else 1.0,
-        peer=_PEER,
-        peer_value=1.0,
-        note=f"tokens/s in all, prompts included, engine:peer {told}",
-    )
-
-
 async def _shared_prompt(path: Path, _settings: Settings) -> list[Figure]:
-    system = (_WORDS * 100)[:3000]
-    async with _engine(path, parallel=16) as engine:
+    system = (WORDS * 100)[:3000]
+    async with engine_on(path, parallel=16) as engine:
         asked = [
-            _asked(f"Say {number}.", session=f"s{number}", system=system, tokens=2)
+            request(f"Say {number}.", session=f"s{number}", system=system, tokens=2)
             for number in range(16)
         ]
         whole = (await engine.count_tokens(asked[0].messages)).value
         own = whole - (await engine.count_tokens(asked[0].messages[:1])).value
         async with anyio.create_task_group() as tasks:
             for each in asked:
-                tasks.start_soon(_answer, engine, each)
+                tasks.start_soon(answer, engine, each)
         read = engine.stats()["prefilled_tokens"]
     return [
         Figure(
@@ -200,49 +123,59 @@ async def _shared_prompt(path: Path, _settings: Settings) -> list[Figure]:
 
 
 async def _turns(path: Path, settings: Settings) -> list[Figure]:
-    """The first token of a turn upon a long and a short history, against reading its new tokens."""
+    """The first token of a conversation's twentieth turn, upon a short and a long history, against
+    one bare `llama_decode` of just the tokens that the turn adds, upon as many."""
     rounds = settings.times(5, 2)
     ratios: dict[int, list[float]] = {500: [], 2000: []}
-    read: dict[int, int] = {}
-    async with _engine(path, window=4096, parallel=3) as engine:
-        for number in range(rounds):
-            for length, values in ratios.items():
-                ratio, read[length] = await _turn(engine, length, f"{number} {length}")
-                values.append(ratio)
+    notes: dict[int, str] = {}
+    with bare_reader(path, 4096) as bare:
+        async with engine_on(path, window=4096, parallel=3) as engine:
+            for number in range(rounds):
+                for length, values in ratios.items():
+                    ratio, notes[length] = await _turn(engine, bare, length, f"{number} {length}")
+                    values.append(ratio)
     return [
         Figure(
             name=f"first token upon {length} tokens of history, of reading what is new",
             value=median(values),
             unit="x",
             goal=1.1,
-            note=f"{read[length]} tokens read, the last reply and the message among them; the "
-            "reference reads as many in an empty context, where attention costs nothing",
+            peer="one llama_decode of the new tokens",
+            peer_value=1.0,
+            note=notes[length],
         )
         for length, values in ratios.items()
     ]
 
 
-async def _turn(engine: Engine, length: int, session: str) -> tuple[float, int]:
-    words = f"{session} {_WORDS * 300}"[: int(length * 4.6)]
-    said = (Message("user", words),)
+async def _turn(
+    engine: Engine, bare: Callable[[int, int], float], length: int, session: str
+) -> tuple[float, str]:
+    """Asking included: template, tokenizer, queue and threads. The reply, written token by token,
+    is among what is new."""
+    words = f"{session} {WORDS * 300}"[: int(length * 4.6 / 19)]
+    said: tuple[Message, ...] = (Message("system", f"Session {session}."),)
+    for turn in range(18):
+        said += (Message("user" if turn % 2 == 0 else "assistant", f"{turn} {words}"),)
+    said += (Message("user", "Go on, please."),)
     sampling = Sampling(temperature=0.0, max_tokens=40)
-    reply = await _answer(engine, GenerationRequest(said, sampling, session=session))
-    said = (*said, Message("assistant", reply.text), Message("user", "Go on, please, about rain."))
-    before = engine.stats()["prefilled_tokens"]
-    told = await _answer(engine, GenerationRequest(said, Sampling(max_tokens=1), session=session))
-    read = engine.stats()["prefilled_tokens"] - before
-    plain = f"{session}: {_WORDS * 40}"
-    fresh = await _answer(engine, _asked(plain, session=f"fresh {session}", tokens=1))
-    fresh_read = fresh.usage.input_tokens - fresh.usage.cached_input_tokens
-    alone_s = fresh.timings.prefill_s * read / fresh_read
-    return told.timings.prefill_s / alone_s, read
+    reply = await answer(engine, GenerationRequest(said, sampling, session=session))
+    said += (Message("assistant", reply.text), Message("user", "Go on, please, about rain."))
+    asked = GenerationRequest(said, Sampling(temperature=0.0, max_tokens=1), session=session)
+    told = await answer(engine, asked)
+    kept = told.usage.cached_input_tokens
+    new = told.usage.input_tokens - kept
+    alone_s = await anyio.to_thread.run_sync(bare, kept, new)
+    first_s = told.timings.first_token_s
+    note = f"{new} tokens read upon {kept}: {1000 * first_s:.0f} ms, alone {1000 * alone_s:.0f} ms"
+    return first_s / alone_s, note
 
 
 async def _stops(path: Path, settings: Settings) -> list[Figure]:
     times = settings.times(100, 12)
-    async with _engine(path, window=LONG_WINDOW, parallel=4) as engine:
+    async with engine_on(path, window=LONG_WINDOW, parallel=4) as engine:
         writing = [
-            await _stop(engine, _asked("Tell me a story.", tokens=400)) for _ in range(times)
+            await _stop(engine, request("Tell me a story.", tokens=400)) for _ in range(times)
         ]
         beside: list[float] = []
         reading: list[float] = []
@@ -252,7 +185,7 @@ async def _stops(path: Path, settings: Settings) -> list[Figure]:
             await enough.wait()
             usual, begin = median(beside), len(beside)
             for number in range(times):
-                long = _asked(f"{number} {_WORDS * 400}", tokens=2)
+                long = request(f"{number} {WORDS * 400}", tokens=2)
                 reading.append(await _stop(engine, long, wait_s=0.1))
             gaps = beside[begin:]
             tasks.cancel_scope.cancel()
@@ -294,7 +227,7 @@ async def _stop(engine: Engine, asked: GenerationRequest, *, wait_s: float | Non
 async def _gaps(engine: Engine, gaps: list[float], enough: anyio.Event) -> None:
     """The pauses between the deltas of answers that never end; `enough` is set after thirty."""
     while True:
-        async with engine.stream(_asked("Count to a million.", tokens=2000)) as stream:
+        async with engine.stream(request("Count to a million.", tokens=2000)) as stream:
             await anext(stream)
             last = time.perf_counter()
             async for _ in stream:
@@ -308,16 +241,16 @@ async def _contention(path: Path, settings: Settings) -> list[Figure]:
     """Tokens a second while another process spins on a core, adapting and with fixed threads."""
     rounds, tokens = settings.times(3, 1), 160
     with taken_core() as cores:
-        rates: dict[int | None, list[float]] = {None: [], **{n: [] for n in range(1, cores + 1)}}
-        async with _engine(path, parallel=1) as adapting:
-            await _rate(adapting, 1, tokens)  # it has to notice first
+        found: dict[int | None, list[float]] = {None: [], **{n: [] for n in range(1, cores + 1)}}
+        async with engine_on(path, parallel=1) as adapting:
+            await rates(adapting, 1, tokens)  # it has to notice first
             for _ in range(rounds):
-                rates[None].append(await _rate(adapting, 1, tokens))
+                found[None].append((await rates(adapting, 1, tokens))[0])
                 for count in range(1, cores + 1):
-                    async with _engine(path, parallel=1, threads=count) as fixed:
-                        rates[count].append(await _rate(fixed, 1, tokens))
+                    async with engine_on(path, parallel=1, threads=count) as fixed:
+                        found[count].append((await rates(fixed, 1, tokens))[0])
             pace = adapting.stats()["pace"]
-    return list(_contention_figures(rates, pace))
+    return list(_contention_figures(found, pace))
 
 
 def _contention_figures(

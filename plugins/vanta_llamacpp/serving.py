@@ -22,7 +22,7 @@ from vanta_llamacpp.pace import Pace
 from vanta_llamacpp.slots import EXACT_ROWS, common_prefix
 
 SMALLEST_CHUNK = 8
-WORTH_WAITING = 8
+WORTH_WAITING = 32
 """Tokens of a prompt that another request is just reading: rather copy them than read them too."""
 
 End = Callable[[Job, EngineError | None], None]
@@ -112,7 +112,7 @@ class Batcher:
             if each.left > 1
         )
         longest = max(shared, default=0)
-        return longest > WORTH_WAITING and longest - self._slots.cached(prompt) > WORTH_WAITING
+        return longest > WORTH_WAITING and longest > self._slots.cached(prompt)
 
     def _begin(self, job: Job) -> None:
         tokens = job.prompt.tokens

@@ -11,15 +11,38 @@ import anyio
 import pytest
 
 from tests.llamacpp.random_model import write_random_model
+from tests.llamacpp.support import answer, engine_on, request
 from vanta.cli.bench import PACKAGE, load_benchmarks
 
 BENCHMARKS = load_benchmarks()
 local: Any = importlib.import_module(f"{PACKAGE}.local")
 local_peer: Any = importlib.import_module(f"{PACKAGE}.local_peer")
-PROGRAM = """#!{python}
-for width, rate in ((1, 100.0), (4, 200.0)):
-    print('{{"pl": %d, "speed_tg": %f}}' % (width, rate))
+local_seven: Any = importlib.import_module(f"{PACKAGE}.local_seven")
+local_throughput: Any = importlib.import_module(f"{PACKAGE}.local_throughput")
+NOT_HERE = {"output, of llama-batched-bench", "output, of llama-server", "7B-shaped: load"}
+BATCHED = """#!{python}
+import sys
+width = int(sys.argv[sys.argv.index("-npl") + 1])
+print('{{"pl": %d, "speed_tg": %f}}' % (width, 50.0 * width))
 print("llama_perf: done")
+"""
+SERVER = """#!{python}
+import json, sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+class Handler(BaseHTTPRequestHandler):
+    def log_message(self, *_): pass
+    def do_GET(self): self.send(200, {{}})
+    def do_POST(self):
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.send(200, {{"usage": {{"completion_tokens": asked["max_tokens"]}}}})
+    def send(self, status, told):
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(json.dumps(told).encode())
+
+port = int(sys.argv[sys.argv.index("--port") + 1])
+ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
 """
 
 
@@ -29,25 +52,61 @@ def path(smollm2_path: Path, tmp_path: Path) -> Path:
     return write_random_model(tmp_path / "random.gguf", smollm2_path)
 
 
+def programs(folder: Path) -> Path:
+    """A folder with programs that answer as llama.cpp's do."""
+    for name, text in ((local_peer.BATCHED, BATCHED), (local_peer.SERVER, SERVER)):
+        program = folder / name
+        program.write_text(text.format(python=sys.executable))
+        program.chmod(0o755)
+    return folder
+
+
 def test_every_figure_is_taken_or_says_why_not(path: Path) -> None:
     """On a model that is no model, so goals do not matter here."""
     settings = BENCHMARKS.Settings(quick=True, repetitions=2)
     figures = anyio.run(local.measure, path, settings)
     told = BENCHMARKS.report("local", figures, quick=True)["figures"]
     assert len(told) > 12
-    missing = [figure["name"] for figure in told if figure["value"] is None]
-    assert missing == ["output, of llama-batched-bench"]
+    assert {figure["name"] for figure in told if figure["value"] is None} == NOT_HERE
     values = {figure["name"]: figure["value"] for figure in told}
     assert values["tokens read for 16 sessions with one system prompt, of one reading"] < 1.1
-    assert values["output at 16 conversations, of the peer's"] > 0
+    assert values["output at 16 conversations, of the class Llama's"] > 0
 
 
-def test_llama_cpps_own_benchmark_is_asked_where_it_is_given(path: Path, tmp_path: Path) -> None:
-    """Its tokens a second at each width against ours."""
-    program = tmp_path / "llama-batched-bench"
-    program.write_text(PROGRAM.format(python=sys.executable))
-    program.chmod(0o755)
-    settings = BENCHMARKS.Settings(llama_bin=tmp_path)
-    figures = list(local_peer.batched_bench(path, {1: 90.0, 4: 220.0}, settings))
-    assert [round(figure.value, 2) for figure in figures] == [0.9, 1.1]
-    assert [figure.holds for figure in figures] == [False, True]
+def test_llama_cpps_own_programs_are_peers_where_they_are_given(path: Path, tmp_path: Path) -> None:
+    """Each at every width."""
+    settings = BENCHMARKS.Settings(quick=True, repetitions=4, llama_bin=programs(tmp_path))
+    figures = anyio.run(local_throughput.throughput, path, settings)
+    for peer in (local_peer.BATCHED, local_peer.SERVER):
+        found = [figure for figure in figures if figure.peer == peer]
+        assert len(found) == len(local_throughput.WIDTHS)
+        assert all(figure.value > 0 for figure in found)
+
+
+def test_a_ratio_is_the_median_of_its_rounds() -> None:
+    """And holds where it reaches the goal of its peer."""
+    race = local_throughput.Race([(90.0, 100.0), (100.0, 100.0), (10.0, 100.0)])
+    assert race.figure(local_peer.BATCHED, 4).value == pytest.approx(0.9)
+    assert race.figure(local_peer.BATCHED, 4).holds is False
+    assert local_throughput.Race([(96.0, 100.0)]).figure(local_peer.BATCHED, 4).holds is True
+    assert local_throughput.Race([(96.0, 100.0)]).figure(local_peer.SERVER, 4).holds is False
+
+
+def test_a_program_that_is_not_in_the_folder_is_no_peer(tmp_path: Path) -> None:
+    """Nor is any without a folder."""
+    assert local_peer.program(BENCHMARKS.Settings(), local_peer.SERVER) is None
+    assert local_peer.program(BENCHMARKS.Settings(llama_bin=tmp_path), local_peer.SERVER) is None
+
+
+def test_the_large_shape_is_a_model(smollm2_path: Path, tmp_path: Path) -> None:
+    """Written smaller here: it loads and answers."""
+    path = tmp_path / "shape.gguf"
+    local_seven.write_shape(path, smollm2_path, layers=1, width=256, hidden=704)
+
+    async def asked() -> int:
+        engine = engine_on(path, threads=1)
+        told = await answer(engine, request(max_tokens=4))
+        await engine.aclose()
+        return told.usage.output_tokens if told.usage else 0
+
+    assert anyio.run(asked) == 4
