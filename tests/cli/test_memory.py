@@ -66,8 +66,9 @@ def test_json_has_parts_that_add_up_and_who_took_part(fed: Run) -> None:
 
 def test_explain_has_each_part_in_a_column(fed: Run) -> None:
     done = fed("memory", "search", "Anna", "--explain")
-    first = done.out.splitlines()
-    assert {"score", "words", "meaning", "recency"} <= set(first[0].split())
+    heads = set(" ".join(done.out.splitlines()[:2]).split())
+    (first, *_) = fed("memory", "search", "Anna", "--json").json["found"]
+    assert {"score", "words", "meaning", *" ".join(first["parts"]).split()} <= heads
     assert "waiting for embedder hash" in done.err
     assert "found by words and meaning (embedder hash, index scan) in" in done.said
 

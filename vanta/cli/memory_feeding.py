@@ -60,24 +60,37 @@ async def _add(
     """Read, store, then embed; stopped in between, what is stored stays and is embedded later."""
     import anyio
 
-    from vanta.cli.memory import waits_for
     from vanta.cli.memory_files import add_file
+    from vanta.cli.memory_progress import shown
+    from vanta.cli.memory_tables import many
+
+    done: list[Added] = []
+    try:
+        with shown("reading", "reading", quiet=True) as progress:
+            for path in paths:
+                progress(len(done), len(paths))
+                done.append(await add_file(memory, path, label))
+        return done, await _embed(memory, label, quiet=quiet) if any(map(_came, done)) else ""
+    except anyio.get_cancelled_exc_class():
+        output.say(
+            f"stopped: {sum(map(_came, done))} of {many(len(paths), 'file')} are in memory; `vanta "
+            "memory reindex` embeds what is not embedded yet"
+        )
+        raise
+
+
+async def _embed(memory: Memory, label: Label, *, quiet: bool) -> str:
+    """Wait until meaning finds what was added; returns why it does not."""
+    from vanta.cli.memory import waits_for
     from vanta.cli.memory_progress import shown
     from vanta.memory.items import Scope
 
-    done: list[Added] = []
-    with shown("reading", "reading", quiet=True) as progress:
-        for path in paths:
-            progress(len(done), len(paths))
-            done.append(await add_file(memory, path, label))
-    if not any(one.chunks for one in done):
-        return done, ""
     with shown(waits_for(memory), "embedding", quiet=quiet) as progress:
-        try:
-            return done, await memory.ready(Scope(label.user, private=label.private), progress)
-        except anyio.get_cancelled_exc_class():
-            output.say("stopped: it is remembered, and `vanta memory reindex` embeds the rest")
-            raise
+        return await memory.ready(Scope(label.user, private=label.private), progress)
+
+
+def _came(one: Added) -> bool:
+    return not one.error
 
 
 def _show(done: Sequence[Added], skipped: str) -> None:

@@ -68,17 +68,33 @@ def show_found(found: Sequence[Recalled]) -> None:
 
 
 def show_scores(found: Sequence[Recalled]) -> None:
-    """What was recalled with each part of its score in a column; the parts add up to it."""
+    """What was recalled with each part of its score in a column, which add up to it; under each
+    what it is, and how it begins."""
+    console = output.stdout()
     names = list(dict.fromkeys(name for recalled in found for name in recalled.parts))
-    width = 2 * max(20, output.stdout().width - 14 - sum(2 + max(5, len(name)) for name in names))
-    rows: list[list[str | Text]] = []
-    for recalled in found:
-        item = recalled.item
-        parts = [f"{recalled.parts[name]:.3f}" if name in recalled.parts else "-" for name in names]
+    # A name of two words stands in two lines, so that all columns fit beside each other.
+    over = ["", "", *(name.rpartition(" ")[0] for name in names)]
+    heads = ["", "score", *(name.rpartition(" ")[2] for name in names)]
+    rows = [
+        [f"#{one.item.id}", f"{one.score:.3f}"]
+        + [f"{one.parts[name]:.3f}" if name in one.parts else "-" for name in names]
+        for one in found
+    ]
+    widths = [max(map(len, column)) for column in zip(over, heads, *rows, strict=True)]
+    for line in (over, heads):
+        if any(line):
+            console.print(Text(_aligned(line, widths), "bold"), soft_wrap=True)
+    for one, row in zip(found, rows, strict=True):
+        item = one.item
         about = ", ".join(filter(None, [clock(item.said_at), who(item), where(item)]))
-        text = Text(one_line(item.text, width)).append(f"\n{about}", "dim")
-        rows.append([f"#{item.id}", Text(f"{recalled.score:.3f}", "bold"), *parts, text])
-    tables.show((">", ">score", *(f">{name}" for name in names), ""), rows)
+        console.print(Text(_aligned(row, widths)), soft_wrap=True)
+        indent = (0, 0, 0, 2 + widths[0])
+        console.print(Padding(Text(one_line(item.text, 2 * (console.width - 8))), indent))
+        console.print(Padding(Text(about, "dim"), indent))
+
+
+def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
 
 
 def participants(recollection: Recollection) -> str:

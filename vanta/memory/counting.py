@@ -20,8 +20,8 @@ def count(connection: sa.Connection, user: str | None) -> dict[str, Any]:
         (user, user),
     ).all()
     users, sessions, first, last = connection.exec_driver_sql(
-        "SELECT count(DISTINCT user), count(DISTINCT user || char(0) || session), min(said_at), "
-        "max(said_at) FROM memories WHERE (? IS NULL OR user = ?)",
+        "SELECT count(DISTINCT user), count(DISTINCT user || char(0) || nullif(session, '')), "
+        "min(said_at), max(said_at) FROM memories WHERE (? IS NULL OR user = ?)",
         (user, user),
     ).one()
     embedders = connection.exec_driver_sql(

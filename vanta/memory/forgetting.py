@@ -183,7 +183,7 @@ _TEMPORARY = (
 _COUNTED = (
     "SELECT count(*) FROM temp.gone",
     "SELECT count(*) FROM memory_vectors WHERE memory_id IN (SELECT id FROM temp.gone)",
-    "SELECT count(DISTINCT m.session) FROM memories m JOIN temp.gone g ON g.id = m.id",
+    "SELECT count(DISTINCT nullif(m.session, '')) FROM memories m JOIN temp.gone g ON g.id = m.id",
     "SELECT count(*) FROM temp.gone_messages",
 )
 _REMOVE = (

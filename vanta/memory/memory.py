@@ -183,7 +183,7 @@ class Memory:
     async def newest(
         self, scope: Scope, *, filters: Filters = EVERYTHING, limit: int = PAGE
     ) -> list[MemoryItem]:
-        """The last `limit` items of a scope, the earliest first."""
+        """The `limit` items of a scope that were said last, the earliest first."""
         await self._catch_up()
         read = partial(truth.newest, scope=scope, filters=filters, limit=limit)
         return await self._database.read(read)

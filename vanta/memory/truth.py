@@ -97,10 +97,11 @@ def recent(
 def newest(
     connection: sa.Connection, scope: Scope, filters: Filters, limit: int
 ) -> list[MemoryItem]:
-    """The last `limit` items of a scope, the earliest first."""
+    """The `limit` items of a scope that were said last, the earliest first."""
     where, values = conditions(scope, filters)
     rows = connection.exec_driver_sql(
-        f"SELECT {COLUMNS} FROM memories m WHERE {where} ORDER BY m.id DESC LIMIT ?",  # noqa: S608
+        f"SELECT {COLUMNS} FROM memories m WHERE {where} "  # noqa: S608
+        "ORDER BY m.said_at DESC, m.id DESC LIMIT ?",
         (*values, limit),
     )
     return [to_item(row) for row in rows][::-1]
