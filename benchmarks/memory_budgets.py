@@ -131,7 +131,8 @@ async def _figures(
 async def play(
     judged: Judged, count: int, settings: Settings, name: str = "", *, lessons: int = LESSONS
 ) -> Tally:
-    """Put `count` random prompts together and judge them; an estimate first learns from `lessons`."""
+    """Put `count` random prompts together and judge them. lessons: what an estimate learns from
+    before."""
     draw, tally, engine = Draw(count), Tally(), judged.engine
     write = _writer()
     if isinstance(engine, Learner):

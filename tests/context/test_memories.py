@@ -15,6 +15,7 @@ from vanta.context.budget import Shares, TokenBudget
 from vanta.context.memories import Memories, MemorySource
 from vanta.context.preparer import ContextPreparer
 from vanta.engine import Sampling
+from vanta.errors import TemplateError
 from vanta.memory.items import Kind, MemoryItem, Recalled
 from vanta.memory.rendering import block
 from vanta.messages import Message, ToolCall
@@ -323,6 +324,29 @@ async def test_both_tracks_are_packed_from_one_retrieval_and_the_trace_says_with
     assert preparer.report["api"]["memories"] == [{"id": 1, "score": 0.5, "tokens": 7}]
     assert [one["id"] for one in preparer.report["local"]["memories"]] == [1, 2]
     assert preparer.report["api"]["memory_tokens"] > 7
+
+
+@pytest.mark.anyio
+async def test_a_block_that_cannot_be_written_breaks_no_turn() -> None:
+    async def recall() -> Sequence[Recalled]:
+        return [recalled(1, "blue")]
+
+    def broken(_notes: str, _summary: str) -> str:
+        raise TemplateError("template 'memory/block' is broken")
+
+    preparer = ContextPreparer(
+        system="be brief",
+        history=past(1),
+        message=NOW[0],
+        sampling=Sampling(),
+        session="ada/now",
+        ask_to_continue=lambda shown: shown,
+        ask_to_verify=lambda question, answer: question + answer,
+        memory=MemorySource(recall, broken, "now"),
+    )
+    request = await preparer.prepare(track(400), shown="", judged=False)
+    assert request.messages[-1] == NOW[0]
+    assert "is broken" in preparer.report["local"]["memory_skipped"]
 
 
 def kinds() -> list[Kind]:

@@ -15,7 +15,7 @@ from vanta.context.memories import Memories, MemorySource
 from vanta.context.meter import meter_of
 from vanta.context.refusal import Refusal, read_refusal
 from vanta.engine import GenerationRequest, Sampling
-from vanta.errors import EngineError
+from vanta.errors import EngineError, TemplateError
 from vanta.messages import Message
 from vanta.track import Track
 
@@ -57,6 +57,7 @@ class ContextPreparer:
         self._ask_to_verify = ask_to_verify
         self._memory = memory
         self._memories: Memories | None = None
+        self._unwritable: str | None = None
         self._sent: dict[str, Assembled] = {}
         self.report: dict[str, dict[str, Any]] = {}
 
@@ -91,6 +92,8 @@ class ContextPreparer:
         continues = bool(shown) and track.engine.capabilities.prefix_continuation
         self._sent[track.name] = assembled
         self.report[track.name] = report_of(assembled)
+        if self._unwritable:
+            self.report[track.name]["memory_skipped"] = self._unwritable
         messages = assembled.messages[:-1] if continues else assembled.messages
         return GenerationRequest(
             messages=messages,
@@ -132,19 +135,16 @@ class ContextPreparer:
     async def _assemble(
         self, track: Track, tail: tuple[Message, ...], window: int | None = None
     ) -> Assembled:
-        memories, shares = None, None
-        if self._memory is not None:
-            memories = await self._recall(self._memory)
-            shares = self._memory.shares
-        return await assemble(
-            track,
-            self._system,
-            self._history,
-            tail,
-            memories=memories,
-            shares=shares,
-            window=window,
-        )
+        parts = (track, self._system, self._history, tail)
+        source = self._memory
+        if source is None:
+            return await assemble(*parts, window=window)
+        memories = await self._recall(source)
+        try:
+            return await assemble(*parts, memories=memories, shares=source.shares, window=window)
+        except TemplateError as error:  # memory breaks no turn, and neither does how it is written
+            self._unwritable = str(error)
+            return await assemble(*parts, window=window)
 
 
 async def shorter_window(track: Track, refused: Assembled, told: Refusal) -> int:
