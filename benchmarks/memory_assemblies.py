@@ -19,7 +19,7 @@ from vanta.track import Track
 
 from .memory_texts import Texts
 
-WINDOWS = (512, 1024, 2048, 4096)
+WINDOWS = (1024, 2048, 4096, 8192)
 
 
 @dataclass(frozen=True, slots=True)

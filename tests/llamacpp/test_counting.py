@@ -1,0 +1,40 @@
+"""Counts are the model's own, in pieces and whole."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from vanta.context.meter import meter_of
+from vanta.messages import Message
+from vanta_llamacpp.engine import LlamaCppEngine
+
+TEXTS = ["Hello there", "", "def f(x):\n    return x", "漢字 🙂", "<|im_start|> is no sign here"]
+
+
+def test_pieces_are_counted_without_a_chat_format(shared_engine: LlamaCppEngine) -> None:
+    counted = anyio.run(shared_engine.count_texts, TEXTS)
+    assert [one.exact for one in counted] == [True] * len(TEXTS)
+    assert counted[1].value == 0
+    assert counted[0].value == 2
+    assert all(one.value <= len(text.encode()) for one, text in zip(counted, TEXTS, strict=True))
+
+
+@pytest.mark.parametrize("system", [True, False])
+def test_a_prompt_is_predicted_from_its_pieces(shared_engine: LlamaCppEngine, system: bool) -> None:
+    head = (Message("system", "Be brief."),) if system else ()
+    said = [Message("user" if n % 2 == 0 else "assistant", text) for n, text in enumerate(TEXTS)]
+    messages = [*head, *said]
+
+    async def run() -> tuple[int, int]:
+        meter = meter_of(shared_engine)
+        parts = sum(await meter.messages(shared_engine, messages))
+        opening = await meter.opening(shared_engine, system=system)
+        return parts + opening, (await shared_engine.count_tokens(messages)).value
+
+    predicted, counted = anyio.run(run)
+    assert counted <= predicted <= counted + len(messages)
+
+
+def test_its_counter_is_named_after_the_model(shared_engine: LlamaCppEngine) -> None:
+    assert shared_engine.counter == f"llama.cpp: {shared_engine.model}"
