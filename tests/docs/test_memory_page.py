@@ -17,6 +17,7 @@ from tests.cli.as_user import Run, user
 from vanta.config import load
 from vanta.config.schema import MemoryConfig
 from vanta.memory.items import Kind, MemoryItem
+from vanta.memory.ranking import HYBRID, LEXICAL
 from vanta_embedders.factory import FACTORIES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "memory.md").read_text(encoding="utf-8")
@@ -32,7 +33,7 @@ def words_of(heading: str) -> set[str]:
     rows = re.findall(
         r"^\| (`.*?) \|", PAGE.partition(heading)[2].partition("\n\n#")[0], re.MULTILINE
     )
-    return {word for row in rows for word in re.findall(r"`(\w+)`", row)}
+    return {word for row in rows for word in re.findall(r"`([\w ]+)`", row)}
 
 
 @pytest.fixture
@@ -94,6 +95,7 @@ def test_the_configuration_fits(tmp_path: Path) -> None:
 
 
 def test_the_tables_are_whole() -> None:
+    assert words_of("The parts of a score are") >= set(HYBRID) | set(LEXICAL)
     line = words_of("A line of an export is an object:")
     assert set(MemoryItem.__dataclass_fields__) <= line
     assert all(f"`{kind}`" in PAGE for kind in get_args(Kind))
