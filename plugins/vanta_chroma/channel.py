@@ -25,6 +25,7 @@ from vanta_chroma.frames import Cutter, Frame
 _CHUNK = 1 << 18
 _TAIL = 1 << 16
 _LINE = 300
+_LEAST_S = 0.5
 GRACE_S = 5.0
 """What a process may take to end by itself, and how much longer than its limit it is waited for."""
 
@@ -178,10 +179,12 @@ class Channel:
         """Take what the process has said, for whoever it is."""
         left_s = self._since + self._limit_s - anyio.current_time()
         try:
-            with anyio.fail_after(max(0.0, left_s)):
+            # What came while nobody read is there at once, however long ago that was.
+            with anyio.fail_after(max(_LEAST_S, left_s)):
                 data = await self._stdout.receive(_CHUNK)
         except TimeoutError:
-            self._process.kill()
+            with suppress(ProcessLookupError):
+                self._process.kill()
             self._end(f"it gave no answer for {self._limit_s:g} seconds")
         except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
             self._end("it ended")

@@ -97,6 +97,25 @@ async def test_one_that_hangs_is_ended_and_another_asked(open_index: OpenChroma)
     await index.aclose()
 
 
+async def test_a_reply_that_nobody_waited_for_is_no_sign_of_hanging(
+    open_index: OpenChroma,
+) -> None:
+    index = open_index()
+    await index.upsert(ADA, range(10), vectors(10))
+    first, channel = index.pid, index._channel
+    assert channel is not None
+    async with anyio.create_task_group() as group:
+        group.start_soon(index.search, ADA, vectors(1), 1)
+        while not channel._callers:
+            await anyio.lowlevel.checkpoint()
+        group.cancel_scope.cancel()
+    channel._since -= 10 * channel._limit_s  # as if that had been long ago
+    (pairs,) = await index.search(ADA, vectors(2)[1:], 1)
+    assert pairs[0][0] == 1
+    assert index.pid == first
+    await index.aclose()
+
+
 async def test_a_request_that_takes_too_long_ends_it_from_within(open_index: OpenChroma) -> None:
     index = open_index(timeout_s=0.001)
     with pytest.raises(VectorIndexError, match="Timeout") as raised:
