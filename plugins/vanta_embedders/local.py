@@ -68,8 +68,10 @@ class LocalEmbedder(Embedder):
             if self._closed:
                 raise self._gone()
             if self._model is None:
-                self._model = await self._opened()
-                self.revision = self._model.revision
+                model = await self._opened()
+                if self._closed:  # meanwhile; the model goes as it came
+                    raise self._gone()
+                self._model, self.revision = model, model.revision
 
     async def embed(self, texts: Sequence[str]) -> Vectors:
         """See `Embedder.embed`; loads what is not loaded yet."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import os
 import shutil
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import numpy as np
 import pytest
 
@@ -20,6 +23,7 @@ from vanta.errors import EmbedderError, ModelStoreError
 from vanta.memory.embedder import EmbedderContext
 from vanta.models import ModelStore
 from vanta_embedders.graph import build
+from vanta_embedders.local import LocalEmbedder
 from vanta_embedders.options import MiniLmOptions
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -251,3 +255,31 @@ async def test_a_cancelled_embedding_ends_with_its_batch(make: Make) -> None:
         tasks.cancel_scope.cancel()
     assert not done
     assert (await embedder.embed(["x"])).shape == (1, 384)
+
+
+@pytest.mark.anyio
+async def test_closing_lets_go_of_the_network(make: Make) -> None:
+    embedder = make("minilm")
+    assert isinstance(embedder, LocalEmbedder)
+    await embedder.embed(TEXTS[:3])
+    network = weakref.ref(embedder._model)
+    assert network() is not None
+    await embedder.aclose()
+    gc.collect()
+    assert network() is None
+
+
+@pytest.mark.anyio
+async def test_closing_while_it_loads_is_final(make: Make) -> None:
+    embedder = make("minilm")
+    async with anyio.create_task_group() as tasks:
+
+        async def load() -> None:
+            with pytest.raises(EmbedderError, match="'minilm': it is closed"):
+                await embedder.load()
+
+        tasks.start_soon(load)
+        await anyio.lowlevel.checkpoint()
+        await embedder.aclose()
+    with pytest.raises(EmbedderError, match="it is closed"):
+        _ = embedder.dimension
