@@ -1,0 +1,181 @@
+"""What is brought into memory: documents in place of what they were, exports, each thing once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.memory.home import home, vector_of
+from vanta.memory.bringing import Replaced
+from vanta.memory.forgetting import Selection
+from vanta.memory.items import Filters, Scope
+from vanta.memory.memory import Question
+from vanta.memory.scan import ScanIndex
+from vanta.memory.truth import NewItem
+from vanta.testing import HashEmbedder
+
+pytestmark = pytest.mark.anyio
+
+TAG = "file:book.md"
+ADA = Scope("ada", private=True)
+
+
+def chunk(text: str, *, private: bool = False) -> NewItem:
+    return NewItem(
+        "ada", "document", text, 5.0, private=private, tags=("work", TAG), source="book.md"
+    )
+
+
+async def test_a_document_replaces_itself_in_order_and_keeps_vectors(tmp_path: Path) -> None:
+    embedder = HashEmbedder()
+    async with home(tmp_path, embedder, ScanIndex()) as here:
+        first = await here.memory.replace("ada", TAG, [chunk("alpha"), chunk("beta")])
+        await here.memory.ready(ADA)
+        before = vector_of(here, "beta")
+        embedder.texts.clear()
+        again = await here.memory.replace("ada", TAG, [chunk("alpha"), chunk("beta")])
+        changed = await here.memory.replace("ada", TAG, [chunk("gamma"), chunk("beta")])
+        assert await here.memory.ready(ADA) == ""
+        items = await here.memory.newest(ADA)
+        assert [item.text for item in items] == ["gamma", "beta"]
+        assert vector_of(here, "beta") == before
+        assert embedder.texts == ["gamma"]
+        recollection = await here.memory.recall(Question("alpha", ADA))
+        assert {one.item.text for one in recollection.found} <= {"gamma", "beta"}
+        assert recollection.index == "scan"
+    assert first == Replaced(added=2)
+    assert again == Replaced(unchanged=2)
+    assert changed == Replaced(added=2, removed=2, vectors=1)
+
+
+async def test_a_document_that_becomes_private_is_found_in_private_alone(tmp_path: Path) -> None:
+    async with home(tmp_path, HashEmbedder(), ScanIndex()) as here:
+        await here.memory.replace("ada", TAG, [chunk("the vault is behind the mirror")])
+        await here.memory.ready(ADA)
+        done = await here.memory.replace(
+            "ada", TAG, [chunk("the vault is behind the mirror", private=True)]
+        )
+        await here.memory.ready(ADA)
+        assert (done.added, done.removed) == (1, 1)
+        assert await here.texts("vault") == []
+        assert await here.texts("vault", private=True) == ["the vault is behind the mirror"]
+
+
+async def test_one_document_leaves_others_and_other_users_alone(tmp_path: Path) -> None:
+    async with home(tmp_path) as here:
+        await here.memory.add(
+            [
+                NewItem("ada", "document", "another book", 1.0, tags=("work", "file:other.md")),
+                NewItem("bob", "document", "Bob's copy", 1.0, tags=(TAG,)),
+                NewItem("ada", "fact", "a fact with that tag", 1.0, tags=(TAG,)),
+            ]
+        )
+        await here.memory.replace("ada", TAG, [chunk("alpha")])
+        await here.memory.replace("ada", TAG, [])
+        told = [item.text async for item in here.memory.export()]
+    assert told == ["another book", "Bob's copy", "a fact with that tag"]
+
+
+async def test_an_export_taken_in_twice_is_there_once_and_as_often_as_it_has_it(
+    tmp_path: Path,
+) -> None:
+    items = [NewItem("ada", "fact", f"fact {number % 700}", 1.0) for number in range(1200)]
+    seen: list[tuple[int, int]] = []
+    async with home(tmp_path) as here:
+        first = await here.memory.add_missing(items, lambda done, total: seen.append((done, total)))
+        again = await here.memory.add_missing(items)
+        other = await here.memory.add_missing([NewItem("ada", "fact", "fact 1", 2.0)])
+        stats = await here.memory.stats()
+    assert (first, again, other) == (1200, 0, 1)
+    assert stats["items"] == 1201
+    assert seen == [(500, 1200), (1000, 1200), (1200, 1200)]
+
+
+async def test_what_was_said_comes_back_after_an_export_of_it_was_there(tmp_path: Path) -> None:
+    """An exchange that memory took over is not added again from an export of itself."""
+    async with home(tmp_path) as here:
+        turn = await here.say("My dog is called Biscuit.")
+        exported = [item async for item in here.memory.export()]
+        lines = [
+            NewItem(
+                item.user,
+                item.kind,
+                item.text,
+                item.said_at,
+                session=item.session,
+                turn_id=item.turn_id,
+                role=item.role,
+                dates=item.dates,
+            )
+            for item in exported
+        ]
+        assert await here.memory.add_missing(lines) == 0
+        await here.memory.forget(Selection("ada", session="one"))
+        assert await here.memory.add_missing(lines) == 2
+        assert {item.turn_id for item in await here.memory.newest(ADA)} == {turn}
+
+
+async def test_dates_that_are_told_are_kept_and_others_found_out(tmp_path: Path) -> None:
+    monday = 1_779_969_600.0 - 3 * 86400
+    async with home(tmp_path) as here:
+        await here.memory.add(
+            [
+                NewItem("ada", "fact", "I saw her yesterday.", monday),
+                NewItem("ada", "fact", "I saw her yesterday!", monday, dates={"yesterday": "1999"}),
+                NewItem("ada", "fact", "I saw her yesterday?", monday, dates={}),
+            ]
+        )
+        told = [item.dates async for item in here.memory.export()]
+    assert told == [{"yesterday": "2026-05-24"}, {"yesterday": "1999"}, {}]
+
+
+async def test_the_newest_are_those_said_last(tmp_path: Path) -> None:
+    async with home(tmp_path) as here:
+        for at in (3.0, 1.0, 2.0):
+            await here.memory.add([NewItem("ada", "fact", f"said at {at:g}", at)])
+        two = await here.memory.newest(ADA, limit=2)
+        until = await here.memory.newest(ADA, filters=Filters(until=3.0))
+        named = await here.memory.named(ADA, [3, 99, 1])
+        assert await here.memory.named(Scope("bob"), [1]) == []
+    assert [item.text for item in two] == ["said at 2", "said at 3"]
+    assert [item.text for item in until] == ["said at 1", "said at 2"]
+    assert [item.id for item in named] == [3, 1]
+
+
+async def test_what_forgetting_would_remove_is_foreseen_and_still_there(tmp_path: Path) -> None:
+    async with home(tmp_path, HashEmbedder()) as here:
+        await here.say("My dog is called Biscuit.", "A fine name.")
+        await here.say("The rent goes up.", session="two")
+        await here.settled()
+        seen = await here.memory.foresee(Selection("ada", session="one"))
+        assert [item.text for item in seen.items] == ["My dog is called Biscuit.", "A fine name."]
+        assert (await here.memory.stats())["items"] == 4
+        receipt = await here.memory.forget(Selection("ada", session="one"))
+    assert receipt.removed == seen.removed
+    assert (seen.removed.items, seen.removed.vectors, seen.removed.sessions) == (2, 2, 1)
+
+
+async def test_what_has_a_tag_is_forgotten_and_nothing_else(tmp_path: Path) -> None:
+    async with home(tmp_path) as here:
+        await here.memory.replace("ada", TAG, [chunk("alpha"), chunk("beta")])
+        await here.memory.add([NewItem("bob", "document", "Bob's", 1.0, tags=(TAG,))])
+        await here.memory.add([NewItem("ada", "fact", "untagged", 1.0)])
+        receipt = await here.memory.forget(Selection("ada", tag=TAG))
+        told = [item.text async for item in here.memory.export()]
+    assert (receipt.removed.items, receipt.removed.sessions) == (2, 0)
+    assert told == ["Bob's", "untagged"]
+
+
+async def test_being_ready_says_what_cannot_be_had(tmp_path: Path) -> None:
+    from vanta.errors import EmbedderError
+
+    async def broken() -> None:
+        raise EmbedderError("the weights are gone")
+
+    async with home(tmp_path, HashEmbedder(before=broken)) as here:
+        await here.say("My dog is called Biscuit.")
+        assert await here.memory.ready(ADA) == "the weights are gone"
+        assert "My dog is called Biscuit." in await here.texts("dog")
+    async with home(tmp_path) as here:
+        assert await here.memory.ready(ADA) == here.memory.why_lexical
