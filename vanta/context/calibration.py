@@ -40,6 +40,9 @@ PULL = 0.01
 SHORTEST = 64
 """Tokens that a prompt has to have to be a sample: short ones say little, in relation."""
 
+LONG = 256
+"""Tokens from which on a prompt could fill a window; the reserve is for those, if there are any."""
+
 POWERS = (0.5, 0.75, 1.0)
 SWEEPS = 40
 REMEMBERED = 4096
@@ -203,6 +206,8 @@ class Calibration:
 
 def reserve_for(seen: Sequence[tuple[float, int]], margin: float) -> Reserve:
     """The least reserve that covers every (estimate, true tokens) seen, and `margin` beyond."""
+    long = [(said, tokens) for said, tokens in seen if tokens >= LONG]
+    seen = long if len(long) >= TRUSTED // 2 else seen
     best, least = Reserve(), math.inf
     for power in POWERS:
         factor = max(0.0, *((tokens - said) / said**power for said, tokens in seen))

@@ -60,13 +60,14 @@ FEATURES = (
 def features(text: str) -> tuple[int, ...]:
     """The counts of `FEATURES` in `text`."""
     data = text.encode("utf-8", "replace")
-    codes = [code for code in _CODED.findall(data) if _MIXED.match(code)]
+    long = len(data) >= 16
+    codes = [code for code in _CODED.findall(data) if _MIXED.match(code)] if long else []
     if codes:
         data = _CODED.sub(lambda found: b"" if _MIXED.match(found[0]) else found[0], data)
     words = _LETTERS.findall(data)
     signs = _SIGNS.findall(data)
     digits = _DIGITS.findall(data)
-    spaces = _SPACES.findall(data)
+    spaces = _SPACES.findall(data) if b"  " in data or b"\t" in data else []
     latin = (
         len(words),
         sum(len(word) - 6 for word in words if len(word) > 6),
