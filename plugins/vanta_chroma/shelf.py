@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -27,7 +28,9 @@ LOCK = "lock"
 OPEN = 8
 """Partitions held open at once: each has threads, files and its vectors in memory."""
 PATIENCE_S = 2.0
-"""How long a lock is waited for at first: the process of an owner that was killed is ending."""
+"""How long a lock is waited for at first: who has it may be about to close."""
+ENDING_S = 20.0
+"""How long for one whose owner is dead: the process that ran Chroma for it is ending."""
 
 
 class Shelf:
@@ -103,12 +106,14 @@ class Shelf:
         """Take the lock of the folder, unless it is ours. Raises VectorIndexError."""
         if self._lock is not None:
             return
-        until = time.monotonic() + self._patience_s
+        since, patience_s = time.monotonic(), self._patience_s
         self._patience_s = 0.0
 
         def waiting() -> None:
-            if time.monotonic() >= until:
-                raise _owned(self._folder)
+            waited_s = time.monotonic() - since
+            owner = _owner(self._folder)
+            if waited_s >= (ENDING_S if _is_dead(owner) else patience_s):
+                raise _owned(self._folder, owner)
 
         stack = ExitStack()
         try:
@@ -160,11 +165,28 @@ class Shelf:
                 partition.close()
 
 
-def _owned(folder: Path) -> VectorIndexError:
+def _owner(folder: Path) -> str:
+    """The number of the process that has a folder, "" where nobody can say."""
     try:
-        owner = (folder / LOCK).read_text("ascii").strip()
+        return (folder / LOCK).read_text("ascii").strip()
     except (OSError, ValueError):
-        owner = ""
+        return ""
+
+
+def _is_dead(owner: str) -> bool:
+    """Whether a process is surely over."""
+    if sys.platform == "win32" or not owner.isdecimal():
+        return False
+    try:
+        os.kill(int(owner), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False  # it exists, and is somebody else's
+    return False
+
+
+def _owned(folder: Path, owner: str) -> VectorIndexError:
     who = f"process {owner}" if owner else "another process"
     return VectorIndexError(
         f"the vectors in {str(folder)!r} belong to {who}. Recall works here without them; for many "
