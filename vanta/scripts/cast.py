@@ -57,7 +57,7 @@ class Cast:
         self._speaking: dict[str, Track] = {}
         self._direct: Callable[[UpstreamPlan], None] | None = None
         self._experience = Experience()
-        self._embedders: Embedders
+        self._embedders = Embedders(runtime)
         self._stack = AsyncExitStack()
 
     @property
@@ -70,7 +70,7 @@ class Cast:
             for name, model in self._script.models.items():
                 self._own[name] = _with_model(self.runtime, name, model)
                 await stack.enter_async_context(aclosing(self._own[name].engine))
-            self._embedders = Embedders(self.runtime, stack)
+            stack.push_async_callback(self._embedders.aclose)
             if self._script.stands_in:
                 entered = await stack.enter_async_context(stand_in(self.runtime))
                 self._own[TRACK], self._direct = entered

@@ -6,7 +6,6 @@ are closed with the cast.
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, aclosing
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,11 +21,10 @@ if TYPE_CHECKING:
 
 
 class Embedders:
-    """Those of one cast. stack: where what is made is closed."""
+    """Those of one cast; close it."""
 
-    def __init__(self, runtime: Runtime, stack: AsyncExitStack) -> None:
+    def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._stack = stack
         self._made: dict[str, Embedder] = {}
         self._one_at_a_time = anyio.Lock()
 
@@ -41,16 +39,20 @@ class Embedders:
             raise EmbedderError(why_without(self._runtime))
         async with self._one_at_a_time:
             if name not in self._made:
-                self._made[name] = await self._make(name)
+                await self._make(name)
             return self._made[name]
 
-    async def _make(self, name: str) -> Embedder:
+    async def aclose(self) -> None:
+        """Close what was made."""
+        for embedder in self._made.values():
+            await embedder.aclose()
+
+    async def _make(self, name: str) -> None:
         runtime = self._runtime
         make = partial(embedder_named, name, runtime.config, runtime.plugins, runtime.models)
-        embedder = await anyio.to_thread.run_sync(make)
-        await self._stack.enter_async_context(aclosing(embedder))
+        embedder: Embedder = await anyio.to_thread.run_sync(make)
+        self._made[name] = embedder
         await embedder.load()
-        return embedder
 
 
 def why_without(runtime: Runtime) -> str:

@@ -1,6 +1,6 @@
-"""Whether a runtime has what a script names, before any turn runs.
+"""What a script wants of a runtime is there: policies, tracks, templates, memory, embedders.
 
-Invariant: nothing is run, opened or rendered.
+Invariant: what this accepts may still fail, what it refuses cannot work; nothing is loaded.
 """
 
 from __future__ import annotations
@@ -8,6 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vanta.errors import ScriptError, UnknownName
+from vanta.scripts.checks.meaning import Likeness
+from vanta.scripts.embedders import why_without
+from vanta.scripts.fixtures import path_of
 from vanta.scripts.model import Script
 from vanta.scripts.stand_in import TRACK
 
@@ -16,17 +19,24 @@ if TYPE_CHECKING:
 
 
 def check_names(script: Script, runtime: Runtime) -> None:
-    """Raises UnknownName or ScriptError, with the script's file, for a policy, a track or a system
-    template that the runtime does not have."""
+    """Raises UnknownName or ScriptError, with the script's file, for what the script names and the
+    runtime does not have. Blocking: it looks for files."""
     try:
         _policies(script, runtime)
         _tracks(script, runtime)
         if script.system is not None:
             runtime.templates.get(f"system/{script.system}")
+        _memory(script, runtime)
+        _embedders(script, runtime)
     except UnknownName as error:
         told = f"{script.source}: {error}"
         error.args = (told,)
         raise
+
+
+def no_memory(script: Script, runtime: Runtime, wants: str) -> str:
+    """That something of a script wants a memory, and why there is none."""
+    return f"{script.source}: {wants} a memory, and there is none: {runtime.memory_off}."
 
 
 def _policies(script: Script, runtime: Runtime) -> None:
@@ -44,4 +54,32 @@ def _tracks(script: Script, runtime: Runtime) -> None:
         if track in runtime.off:
             raise ScriptError(
                 f"{script.source}: track {track!r} of 'models' is off: {runtime.off[track]}"
+            )
+
+
+def _memory(script: Script, runtime: Runtime) -> None:
+    asked = [turn.line for turn in script.turns if "recalled" in turn.expect]
+    if runtime.memory is None and (script.fixtures or asked):
+        wants = "'fixtures' need" if script.fixtures else f"'recalled' of line {asked[0]} needs"
+        raise ScriptError(no_memory(script, runtime, wants))
+    for document in script.fixtures.documents:
+        if not path_of(document, script).is_file():
+            raise ScriptError(
+                f"{script.source}: there is no document {document.path!r} in 'fixtures'. Its path "
+                "is seen from the script's folder."
+            )
+
+
+def _embedders(script: Script, runtime: Runtime) -> None:
+    for turn in script.turns:
+        likeness = turn.expect.get("similar_to")
+        if not isinstance(likeness, Likeness):
+            continue
+        name = likeness.embedder
+        if name is not None and name not in runtime.plugins.embedders:
+            raise UnknownName("embedder", name, runtime.plugins.embedders)
+        if name is None and why_without(runtime):
+            raise ScriptError(
+                f"{script.source}:{turn.line}: 'similar_to' cannot be judged: "
+                f"{why_without(runtime)}. Name one: {{text: ..., embedder: ...}}."
             )

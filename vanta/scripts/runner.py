@@ -28,6 +28,7 @@ from vanta.scripts.expectations import Seen
 from vanta.scripts.fixtures import Labels, remember
 from vanta.scripts.judgement import judge, judge_error
 from vanta.scripts.model import Script, ScriptTurn
+from vanta.scripts.preflight import no_memory
 from vanta.scripts.results import ScriptResult, TurnResult
 from vanta.scripts.scene import Clock, Scene, SettledMemory
 
@@ -169,10 +170,7 @@ class ScriptRun:
         self._memory = scene.memory
         if self.script.fixtures and self._labels is None:
             if scene.memory is None:
-                raise ScriptError(
-                    f"{self.script.source}: 'fixtures' need a memory, and there is none: "
-                    f"{self._runtime.memory_off}."
-                )
+                raise ScriptError(no_memory(self.script, self._runtime, "'fixtures' need"))
             self._labels = await remember(scene.memory, self.script, self._session_named)
         return scene
 
