@@ -61,6 +61,8 @@ def chat(
         talk = Talk(runtime, conversation, policy)
         if track:
             _pin(talk, track)
+        if runtime.runtime.memory:
+            runtime.portal.call(runtime.runtime.memory.nudge)  # loads its embedder meanwhile
         load(runtime, talk.track)
         _greet(talk)
         try:
