@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from vanta.memory.items import Scope
 from vanta.memory.tables import session_token, user_token
@@ -35,11 +35,13 @@ def words(text: str) -> list[str]:
     return _WORD.findall(unicodedata.normalize("NFC", text).lower())
 
 
-def terms(question: str) -> tuple[str, ...]:
+def terms(question: str, speakers: Collection[str] = ()) -> tuple[str, ...]:
     """The words that a search looks for, each once, without those that every text has; with them if
-    there are no others. At most MOST_TERMS."""
+    there are no others. At most MOST_TERMS. speakers: who speaks, in lower case; a name of theirs
+    tells whose words are asked for, and is in the texts of those who address them."""
     found = list(dict.fromkeys(words(question)))
     telling = [word for word in found if word not in _STOP_WORDS]
+    telling = [word for word in telling if word not in speakers] or telling
     return tuple((telling or found)[:MOST_TERMS])
 
 

@@ -3,8 +3,8 @@
 FTS5 finds the words, one by one and inside a part of a scope; weights (idf) come from counts of
 that very part. FTS5's own `bm25()` would weigh by the items of all users, private ones too, and
 scores every hit of every word, which takes ten times longer. Invariant: the work is bounded. Of a
-word that is in more than `MOST` items, the newest `MOST` are looked at, and those that have a rarer
-word of the question, too.
+word that is in more than `MOST` items, the newest `MOST` are looked at (they tell how frequent it
+is, too), and those that have a rarer word of the question.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-MOST = 1000
+MOST = 500
 """Items that a word is looked up in."""
 
 K1, B, USUAL_LENGTH = 1.2, 0.4, 120
@@ -23,8 +23,8 @@ what people say, it hardly comes twice."""
 Find = Callable[[Sequence[Sequence[str]], int], list[int]]
 """Ids of items, newest first, that have any word of each group, up to so many."""
 
-Count = Callable[[Sequence[Sequence[str]]], int]
-"""How many items have any word of each group."""
+Count = Callable[[int], int]
+"""How many items there are, of those with this id and above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +72,14 @@ def look_up(
     found = {word: find([[word]], MOST + 1) for word in words}
     rare = [word for word in words if 0 < len(found[word]) <= MOST]
     frequent = [word for word in words if len(found[word]) > MOST]
+    items = count(0) if words else 0
     counted = {word: len(found[word]) for word in rare}
-    counted |= {word: count([[word]]) for word in frequent}
+    counted |= {word: MOST * items // count(found[word][MOST - 1]) for word in frequent}
     for word in frequent:
         others = rare or [other for other in frequent if other != word]
         if others:
             found[word] = [*found[word][:MOST], *find([others, [word]], MOST)]
-    own = Counts(count([]) if words else 0, counted)
+    own = Counts(items, counted)
     return _weighed(words, found, own, own + beside if beside else own)
 
 

@@ -28,9 +28,15 @@ if TYPE_CHECKING:
 
     Vector = npt.NDArray[np.float32]
 
-BY_WORDS, BY_MEANING, BY_TIME, WITH_NEIGHBOURS = 80, 100, 40, 60
+BY_WORDS, BY_MEANING, BY_TIME, WITH_NEIGHBOURS = 100, 100, 40, 100
 """How many items are taken up for their words, their meaning, their time; and around how many of
 the best of them the neighbours are."""
+
+ROUNDS, ENOUGH = 3, 200
+"""How often the neighbours of neighbours are looked at, too, as long as there are fewer."""
+
+LAST = 50
+"""Items that tell who speaks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +75,14 @@ def candidates(
     fingerprint is `embedder`. near_ids: what a vector index found, nearest first; ids out of scope
     are passed over. now: seconds since the epoch, what "last week" in a question goes by."""
     now = time.time() if now is None else now
+    public = _Part(connection, scope, filters, private=False)
     asked = _Asked(
-        lexical.terms(question),
+        lexical.terms(question, public.speakers()),
         [span for span in mentioned(question, now) if span[1] <= now],
         tuple(near_ids),
         query_vector,
         embedder,
     )
-    public = _Part(connection, scope, filters, private=False)
     found, counts = public.candidates(asked)
     if scope.private:
         private = _Part(connection, scope, filters, private=True)
@@ -117,6 +123,15 @@ class _Part:
         self._where = f"{where} AND m.private = {self._private}"
         self._filtered = filters != Filters()
 
+    def speakers(self) -> frozenset[str]:
+        """Who said the last items, in lower case."""
+        rows = self._connection.exec_driver_sql(
+            f"SELECT m.role FROM memories m WHERE {self._where} "  # noqa: S608
+            f"ORDER BY m.said_at DESC LIMIT {LAST}",
+            self._values,
+        )
+        return frozenset(role.lower() for role in rows.scalars())
+
     def candidates(
         self, asked: _Asked, beside: Counts | None = None
     ) -> tuple[list[Candidate], Counts]:
@@ -129,28 +144,36 @@ class _Part:
         seeds = {*by_words, *asked.near_ids[:BY_MEANING], *self._of_times(asked.times)}
         rows = self._rows(seeds)
         cosines = self._cosines(rows, asked)
-        ring = _around(_best(rows, postings, cosines), rows)
-        more = self._rows(ring)
-        cosines |= self._cosines(more, asked)
-        return _described(rows | more, postings, cosines), postings.counts
+        for _ in range(ROUNDS):
+            ring = _around(_best(rows, postings, cosines), rows)
+            if not ring or len(rows) >= ENOUGH:
+                break
+            more = self._rows(ring)
+            rows |= more
+            cosines |= self._cosines(more, asked)
+        return _described(rows, postings, cosines), postings.counts
 
     def _find(self, groups: Sequence[Sequence[str]], most: int) -> list[int]:
-        rows = self._match("f.rowid", groups, f"ORDER BY f.rowid DESC LIMIT {most}")
-        return list(rows.scalars())
+        found = self._statement("f.rowid", groups, f"ORDER BY f.rowid DESC LIMIT {most}")
+        return list(self._connection.exec_driver_sql(*found).scalars())
 
-    def _count(self, groups: Sequence[Sequence[str]]) -> int:
-        return int(self._match("count(*)", groups, "").scalar() or 0)
+    def _count(self, since_id: int) -> int:
+        counted = self._statement("count(*)", [], f"AND f.rowid >= {int(since_id)}")
+        return int(self._connection.exec_driver_sql(*counted).scalar() or 0)
 
-    def _match(self, what: str, groups: Sequence[Sequence[str]], end: str) -> sa.CursorResult[Any]:
+    def _statement(
+        self, what: str, groups: Sequence[Sequence[str]], end: str
+    ) -> tuple[str, tuple[Any, ...]]:
+        """What to select of those that have any word of each group, and its parameters."""
         expression = lexical.having(self._visible, groups)
         if not self._filtered:
             told = f"SELECT {what} FROM memories_fts f WHERE f.memories_fts MATCH ? {end}"  # noqa: S608
-            return self._connection.exec_driver_sql(told, (expression,))
+            return told, (expression,)
         told = (
             f"SELECT {what} FROM memories_fts f CROSS JOIN memories m NOT INDEXED "  # noqa: S608
             f"ON m.id = f.rowid WHERE f.memories_fts MATCH ? AND {self._where} {end}"
         )
-        return self._connection.exec_driver_sql(told, (expression, *self._values))
+        return told, (expression, *self._values)
 
     def _of_times(self, times: Sequence[tuple[float, float]]) -> list[int]:
         """The last items of each time."""

@@ -71,7 +71,7 @@ _SCHEMA = (
         embedder TEXT NOT NULL,
         vector BLOB NOT NULL,
         PRIMARY KEY (memory_id, embedder)
-    ) WITHOUT ROWID""",
+    )""",
     """CREATE TRIGGER IF NOT EXISTS vectors_added AFTER INSERT ON memory_vectors BEGIN
         INSERT INTO index_outbox (user, private, embedder, memory_id)
         SELECT user, private, new.embedder, id FROM memories WHERE id = new.memory_id;

@@ -170,20 +170,23 @@ def conditions(scope: Scope, filters: Filters) -> tuple[str, tuple[Any, ...]]:
 
 
 def to_item(row: Any) -> MemoryItem:
-    """A row of `COLUMNS` as an item."""
+    """A row that begins with `COLUMNS` as an item."""
+    identity, user, session, turn_id, kind, role, text, said_at, private, tags, source, dates = row[
+        :12
+    ]
     return MemoryItem(
-        id=row.id,
-        user=row.user,
-        session=row.session,
-        turn_id=row.turn_id,
-        kind=row.kind,
-        role=row.role,
-        text=row.text,
-        said_at=row.said_at,
-        private=bool(row.private),
-        tags=tuple(json.loads(row.tags)),
-        source=row.source,
-        dates=json.loads(row.dates),
+        identity,
+        user,
+        session,
+        turn_id,
+        kind,
+        role,
+        text,
+        said_at,
+        bool(private),
+        () if tags == "[]" else tuple(json.loads(tags)),
+        source,
+        {} if dates == "{}" else json.loads(dates),
     )
 
 
