@@ -360,6 +360,7 @@ class Memory:
             query_vector=near.vector if fingerprint else None,
             embedder=fingerprint,
             near_ids=near.ids,
+            now=self._clock(),
         )
         found = ranking.rank(candidates, question.text, self._clock(), question.limit)
         return found + truth.summaries(connection, question.scope, question.session)
