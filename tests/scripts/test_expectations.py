@@ -24,12 +24,13 @@ from vanta.events import (
     Trace,
 )
 from vanta.hookspecs import hookimpl
-from vanta.messages import TokenLogprob, Usage
+from vanta.memory.items import MemoryItem
+from vanta.messages import TokenLogprob, ToolCall, Usage
 from vanta.plugins import load
 from vanta.scripts import BUILTIN, Expectation, Failure, Seen, known_expectations, parse_script
 from vanta.scripts.checks.judges import _probability
 from vanta.scripts.expectations import excerpt
-from vanta.testing import ScriptedEngine, Step
+from vanta.testing import HashEmbedder, ScriptedEngine, Step
 from vanta.track import Price, Track
 
 
@@ -42,16 +43,19 @@ def seen(
     cost_usd: float = 0.0,
     tokens: int | None = 3,
     private: bool = False,
+    calls: tuple[ToolCall, ...] = (),
+    recall: dict[str, Any] | None = None,
     **more: Any,
 ) -> Seen:
     trace = Trace(
         turn_id="t", session_id="s", policy="local", private=private, deadline_s=60.0,
-        duration_s=duration_s, status="finished", skipped={}, context={}, legs=(),
+        duration_s=duration_s, status="finished", skipped={}, context={}, legs=(), recall=recall,
     )  # fmt: skip
     reply = Reply(
         text=text, track=track, model="m", finish_reason="stop",
         usage=None if tokens is None else Usage(5, tokens), cost_usd=cost_usd,
         timings=Timings(first_content_s=first_content_s, duration_s=duration_s), trace=trace,
+        tool_calls=calls,
     )  # fmt: skip
     return Seen("said", reply, **more)
 
@@ -78,6 +82,10 @@ RACE: tuple[Event, ...] = (
         at_s=0.3, leg=1, track="local", from_leg=0, from_track="api", shown_chars=2, why="cut"
     ),
 )
+CALLS = (ToolCall("1", "now", ""), ToolCall("2", "get_weather", '{"city": "Paris", "days": 1}'))
+CAT = MemoryItem(7, "u", "s", "", "fact", "", "The cat is called Miso.", 0.0)
+VET = MemoryItem(8, "u", "s", "", "document", "", "The vet is open.", 0.0)
+KNOWN = {"cat": frozenset({7}), "notes.md": frozenset({8, 9}), "dog": frozenset({3})}
 SCHEMA = "{type: object, required: [age], properties: {age: {type: integer}}}"
 
 
@@ -100,6 +108,12 @@ SCHEMA = "{type: object, required: [age], properties: {age: {type: integer}}}"
         ("events", "[LegStarted, Committed api, Takeover]", seen(events=RACE)),
         ("events", "Takeover local", seen(events=RACE)),
         ("max_first_content_ms", "100", seen(first_content_s=0.1)),
+        ("tool_called", "now", seen(calls=CALLS)),
+        ("tool_called", "[get_weather, now]", seen(calls=CALLS)),
+        ("tool_called", "{name: get_weather, arguments: {city: Paris}}", seen(calls=CALLS)),
+        ("recalled", "cat", seen(recalled=(CAT,), labels=KNOWN)),
+        ("recalled", "[7, notes.md, is open]", seen(recalled=(CAT, VET), labels=KNOWN)),
+        ("not_recalled", "[dog, 3, tiger]", seen(recalled=(CAT, VET), labels=KNOWN)),
         ("max_cost_usd", "0", seen(cost_usd=0.0)),
         ("max_tokens", "3", seen(tokens=3)),
         ("python", "tests.scripts.functions:says_ada", seen("Hello Ada!")),
@@ -150,6 +164,22 @@ def test_what_holds_passes(name: str, value: str, what: Seen) -> None:
         ("max_first_content_ms", "99", seen(first_content_s=None), "text to read within 99 ms",
          "none at all"),
         ("max_cost_usd", "0.01", seen(cost_usd=0.02), "a turn for $0.01 at most", "one for $0.02"),
+        ("tool_called", "later", seen("Hi", calls=()), "a call of later",
+         "no call, but the reply 'Hi'"),
+        ("tool_called", "{name: get_weather, arguments: {city: Rome}}", seen(calls=CALLS),
+         'a call of get_weather with {"city": "Rome"}',
+         'now(), get_weather({"city": "Paris", "days": 1})'),
+        ("tool_called", "{name: a, arguments: {b: 1}}", seen(calls=(ToolCall("1", "a", "[b"),)),
+         'a call of a with {"b": 1}', "a([b)"),
+        ("recalled", "dog", seen(labels=KNOWN),
+         "'dog' among what memory showed to track 'local'", "nothing: memory was not asked"),
+        ("recalled", "dog", seen(recall={"found": (), "skipped": ""}),
+         "'dog' among what memory showed to track 'local'", "nothing: it found none"),
+        ("recalled", "dog", seen(recall={"found": (), "skipped": "recall took longer"}),
+         "'dog' among what memory showed to track 'local'", "nothing: recall took longer"),
+        ("recalled", "dog", seen(recall={"found": ((1, 0.5),), "skipped": ""}),
+         "'dog' among what memory showed to track 'local'",
+         "nothing of the 1 found: they are private, in the conversation already, or had no room"),
         ("max_tokens", "2", seen(tokens=3), "at most 2 tokens", "3"),
         ("max_tokens", "2", seen(tokens=None), "at most 2 tokens", "no count of them"),
         ("python", "tests.scripts.functions:says_ada", seen("x"),
@@ -162,6 +192,50 @@ def test_what_does_not_hold_is_told_with_what_came(
     name: str, value: str, what: Seen, expected: str, came: str
 ) -> None:
     assert check(name, value, what) == Failure(name, expected, came)
+
+
+def test_what_was_recalled_is_listed_with_the_names_of_fixtures() -> None:
+    what = seen(recalled=(CAT, VET), labels={"cat": frozenset({7})})
+    failure = check("recalled", "[cat, 5, dog]", what)
+    assert failure is not None
+    assert failure.expected.startswith("5, 'dog' among what memory showed")
+    assert failure.came == "2 memories"
+    assert failure.diff == ("cat: 'The cat is called Miso.'", "8: 'The vet is open.'")
+    failure = check("not_recalled", "[cat, cat is, dog]", what)
+    assert failure is not None
+    assert failure.expected.startswith("nothing of 'cat', 'cat is' in what memory showed")
+    assert failure.diff == ("cat: 'The cat is called Miso.'",)
+
+
+def embedding(embedder: HashEmbedder) -> Any:
+    async def give(_name: str | None) -> HashEmbedder:
+        await embedder.load()
+        return embedder
+
+    return give
+
+
+def test_a_reply_is_compared_by_meaning() -> None:
+    give = embedding(HashEmbedder())
+    assert check("similar_to", "Paris it is", seen("it is Paris", embedder=give)) is None
+    half = "{text: a b c d, threshold: 0.5}"
+    assert check("similar_to", half, seen("a b x y", embedder=give)) is None
+    failure = check("similar_to", "a b c d", seen("a b x y", embedder=give))
+    assert failure == Failure(
+        "similar_to", "a reply that means 'a b c d' (0.7 or more by 'hash')", "0.50 for 'a b x y'"
+    )
+    empty = check("similar_to", "a", seen(" ", embedder=give))
+    assert empty is not None
+    assert empty.came == "nothing but white space (' ')"
+
+
+def test_a_private_reply_is_given_to_private_embedders_alone() -> None:
+    there, here = HashEmbedder(private=False), HashEmbedder()
+    failure = check("similar_to", "a b", seen("a b", private=True, embedder=embedding(there)))
+    assert failure is not None
+    assert failure.came == "nothing compared: the turn is private, embedder 'hash' is not"
+    assert there.texts == []
+    assert check("similar_to", "a b", seen("a b", private=True, embedder=embedding(here))) is None
 
 
 def test_a_long_reply_is_shortened_around_what_matters() -> None:

@@ -15,7 +15,14 @@ from hypothesis import strategies as st
 from vanta.engine import Sampling
 from vanta.errors import ScriptError
 from vanta.scripts import BUILTIN, Expectation, Script, load_script, parse_script
-from vanta.scripts.model import Matrix, UpstreamPlan
+from vanta.scripts.model import (
+    USUAL_TIME,
+    Call,
+    DocumentFixture,
+    Matrix,
+    MemoryFixture,
+    UpstreamPlan,
+)
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FULL = """\
@@ -34,6 +41,7 @@ seed: 7
 deadline_s: 3
 upstream: {fault: stall, after: 2, text: one two three, first_after_s: 0.1, gap_s: 0.2}
 pass_rate: 0.5
+tools: [now, {name: get_weather, description: The weather, parameters: {type: object}}]
 turns:
   - say: Hello
     expect:
@@ -76,7 +84,9 @@ def test_every_field_arrives() -> None:
     assert (script.models, script.seed) == ({"local": "other"}, 7)
     assert (script.repeat, script.pass_rate, script.matrix) == (1, 0.5, Matrix())
     assert script.upstream == UpstreamPlan("stall", 2, "one two three", 0.1, 0.2)
-    assert (first.say, first.line, first.private) == ("Hello", 17, None)
+    assert [tool.name for tool in script.tools] == ["now", "get_weather"]
+    assert script.tools[0].parameters == {"type": "object", "properties": {}}
+    assert (first.say, first.line, first.private) == ("Hello", 18, None)
     assert first.expect == {
         "contains": ("Ada",),
         "not_contains": ("error", "sorry"),
@@ -88,6 +98,80 @@ def test_every_field_arrives() -> None:
     assert (second.user, second.session, second.restart) == ("bob", "kitchen", True)
     assert second.upstream == UpstreamPlan("rate_limited", retry_after="3")
     assert (first.restart, first.deadline_s, second.deadline_s) == (False, None, 2.0)
+
+
+FIXTURES = """\
+name: n
+at: 2026-03-02
+fixtures:
+  memories:
+    - The cat is Miso.
+    - {text: Hi., id: hi, role: user, user: bob, session: s, at: "2026-03-01T10:30", private: true,
+       source: a note, tags: [x]}
+  documents: [a.md, {path: b.md, user: bob, private: true, tags: [y]}]
+turns:
+  - say: a
+  - {say: b, at: 2026-03-03, upstream: {call: {name: get_weather, arguments: {city: Paris}}}}
+  - {say: c, at: "2026-03-03T02:00+02:00", upstream: {call: now}}
+"""
+
+
+def test_fixtures_and_times_arrive() -> None:
+    script = parse_script(FIXTURES)
+    plain, full = script.fixtures.memories
+    assert (script.at, plain) == (1772409600, MemoryFixture("The cat is Miso."))
+    assert full == MemoryFixture(
+        "Hi.", "hi", "user", "bob", "s", 1772361000.0, True, "a note", ("x",)
+    )
+    assert script.fixtures.documents == (
+        DocumentFixture("a.md"), DocumentFixture("b.md", "bob", True, ("y",)),
+    )  # fmt: skip
+    assert [turn.at for turn in script.turns] == [None, 1772496000, 1772496000]
+    upstreams = [turn.upstream.call for turn in script.turns if turn.upstream]
+    assert upstreams == [Call("get_weather", {"city": "Paris"}), Call("now")]
+
+
+def test_without_a_time_it_is_always_the_same() -> None:
+    script = parse_script("name: n\nturns: [{say: a}]")
+    assert (script.at, bool(script.fixtures)) == (USUAL_TIME, False)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("fixtures: {memories: [{txt: a}]}", "2:24: unknown field 'txt' in entry 1 of 'memories'."),
+        ("fixtures: {memorys: [a]}", "'memorys' in 'fixtures'. Did you mean 'memories'?"),
+        ("fixtures: {memories: [3]}", "2:23: entry 1 of 'memories' is the number 3; it has to"),
+        ("fixtures: {memories: [{text: a, role: bob}]}", "has to be one of user, assistant."),
+        ("fixtures: {memories: [{text: a, id: x}, {text: b, id: x}]}",
+         "two memories have the id 'x'. Give one of them another."),
+        ("fixtures: {documents: [{pth: a}]}", "'pth' in entry 1 of 'documents'. Did you mean 'pat"),
+        ("session: s\nfixtures: {memories: [a]}", "3:1: a conversation that goes on has a memory"),
+        ("session: s\nat: 2026-01-01", "3:1: a conversation that goes on takes place now."),
+        ("at: soon", "'at' in the script: 'soon' is no time. Write it like '2026-03-02' or"),
+        ("at: 2026-13-01", "'2026-13-01' is no time."),
+        ("at: 3", "3 is no time."),
+        ("tools: [{nam: x}]", "2:10: unknown field 'nam' in entry 1 of 'tools'. Did you mean"),
+        ("tools: ['a b']", "the text 'a b' is more than letters, digits, '_' and '-'"),
+        ("tools: [a, a]", "2:12: two tools are named 'a'. Take out one."),
+        ("upstream: {call: {nam: a}}", "unknown field 'nam' in 'call'. Did you mean 'name'?"),
+        ("upstream: {call: a, text: b}", "2:12: 'call' stands in the place of 'text'."),
+        ("upstream: {call: a, fault: cut}", "2:12: 'call' stands in the place of 'fault'."),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_fixtures_times_and_tools_is_told(line: str, message: str) -> None:
+    assert message in fault(f"name: n\n{line}\nturns: [{{say: a}}]")
+
+
+def test_time_does_not_go_back() -> None:
+    late = "name: n\nturns:\n- {say: a, at: 2026-02-02}\n- {say: b, at: 2026-02-01}"
+    assert "4:16: turn 2 is said before what comes before it." in fault(late)
+    early = "name: n\nturns:\n- say: a\n- {say: b, at: 2025-02-01}"
+    assert "4:16: turn 2 is said before what comes before it." in fault(early)
+    first = parse_script("name: n\nturns:\n- {say: a, at: 2025-02-01}")
+    assert first.at == first.turns[0].at
+    goes_on = "name: n\nsession: s\nturns: [{say: a, at: 2026-02-02}]"
+    assert "3:18: a conversation that goes on takes place now." in fault(goes_on)
 
 
 def test_sampling_is_that_of_the_engines() -> None:

@@ -66,9 +66,9 @@ def _of_times(form: ScriptForm) -> Iterator[Fault]:
             problem = "a conversation that goes on takes place now. Take out 'session', or 'at'."
             yield Fault(place, problem, at_key=True)
         return
-    last = form.at
+    last = form.begins_at
     for index, turn in enumerate(form.turns):
-        if turn.at is not None and last is not None and turn.at < last:
+        if turn.at is not None and turn.at < last:
             problem = f"turn {index + 1} is said before what comes before it. Take a later time."
             yield Fault(("turns", index, "at"), problem)
         last = turn.at if turn.at is not None else last

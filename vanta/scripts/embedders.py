@@ -39,7 +39,9 @@ class Embedders:
             raise EmbedderError(why_without(self._runtime))
         async with self._one_at_a_time:
             if name not in self._made:
-                await self._make(name)
+                make = partial(self._make, name)
+                self._made[name] = await anyio.to_thread.run_sync(make)
+            await self._made[name].load()
             return self._made[name]
 
     async def aclose(self) -> None:
@@ -47,12 +49,9 @@ class Embedders:
         for embedder in self._made.values():
             await embedder.aclose()
 
-    async def _make(self, name: str) -> None:
+    def _make(self, name: str) -> Embedder:
         runtime = self._runtime
-        make = partial(embedder_named, name, runtime.config, runtime.plugins, runtime.models)
-        embedder: Embedder = await anyio.to_thread.run_sync(make)
-        self._made[name] = embedder
-        await embedder.load()
+        return embedder_named(name, runtime.config, runtime.plugins, runtime.models)
 
 
 def why_without(runtime: Runtime) -> str:

@@ -23,7 +23,6 @@ from vanta.scripts.contradictions import contradictions
 from vanta.scripts.expectations import Expectation
 from vanta.scripts.faults import Fault, faults_of
 from vanta.scripts.model import (
-    USUAL_TIME,
     Call,
     DocumentFixture,
     Fixtures,
@@ -138,7 +137,7 @@ def _script(form: ScriptForm, expected: list[dict[str, Any]], node: Node, source
         "matrix": _matrix(form.matrix),
         "fixtures": _fixtures(form.fixtures),
         "tools": tuple(Tool(**_fields(tool)) for tool in form.tools),
-        "at": USUAL_TIME if form.at is None else form.at,
+        "at": form.begins_at,
         "source": source,
     }
     if form.seed is not None:

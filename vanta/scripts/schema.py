@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, with_config
 
 from vanta.engine import Sampling
+from vanta.scripts.model import USUAL_TIME
 
 _STRICT = ConfigDict(
     extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
@@ -241,8 +242,8 @@ class ScriptForm(BaseModel):
     user: _Text = "default"
     """Who speaks."""
     at: _Moment | None = None
-    """When it takes place, like `2026-03-02` or `2026-03-02T14:30`, in UTC; unset: always on the
-    same Monday, so that it says the same every day."""
+    """When it takes place, like `2026-03-02` or `2026-03-02T14:30`, in UTC; unset: when its first
+    turn does, else always on the same Monday, so that it says the same every day."""
     fixtures: FixturesForm = FixturesForm()
     """Memories and documents that are there before the first turn."""
     tools: list[Annotated[ToolForm, _by("name", _Name, ToolForm)]] = []
@@ -256,3 +257,9 @@ class ScriptForm(BaseModel):
     """How often to run it, for what is not the same each time."""
     pass_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
     """The share of the runs that has to pass."""
+
+    @property
+    def begins_at(self) -> float:
+        """When it takes place, in seconds since the epoch."""
+        told = (self.at, self.turns[0].at)
+        return next((at for at in told if at is not None), USUAL_TIME)
