@@ -104,6 +104,27 @@ def test_a_check_of_a_server_that_is_not_there_ends_in_1(
     assert engines(done)["openai"]["tracks"][0]["health"]["ok"] is False
 
 
+def test_a_load_proves_how_many_layers_are_on_a_gpu(
+    vanta: Run, monkeypatch: pytest.MonkeyPatch, smollm2_path: Path
+) -> None:
+    monkeypatch.setenv("VANTA_TRACKS__LOCAL__MODEL", str(smollm2_path))
+    monkeypatch.setenv("VANTA_TRACKS__LOCAL__WINDOW", "1024")
+    done = vanta("engines", "list", "--load", "--json")
+    [track] = engines(done)["llamacpp"]["tracks"]
+    assert (done.code, track["health"]["ok"]) == (0, True), done.err
+    assert "of 30 layers are on a GPU" in track["health"]["detail"]
+
+
+def test_a_model_that_cannot_be_loaded_ends_in_1(
+    vanta: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.gguf").write_bytes(b"GGUF")
+    monkeypatch.setenv("VANTA_TRACKS__LOCAL__MODEL", str(tmp_path / "broken.gguf"))
+    done = vanta("engines", "list", "--load", "--json")
+    assert done.code == 1
+    assert "not usable" in engines(done)["llamacpp"]["tracks"][0]["health"]["detail"]
+
+
 def test_an_engine_that_nothing_brings_is_told_with_the_nearest_name(
     vanta: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,10 +1,12 @@
 """`vanta engines list`: each engine, whether its library is here, and the tracks that use it.
 
-Invariant: engines are made and closed again, never loaded; only `--check` asks them how they are.
+Invariant: engines are made and closed again; only `--check` asks them how they are, and only
+`--load` loads their models before, which proves how many layers really are on a GPU.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 from collections.abc import Mapping
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="List engines and what they can do.", no_args_is_help=True)
 
 _CHECK_TIMEOUT_S = 15.0
+_LOAD_TIMEOUT_S = 300.0
 
 
 @app.callback()
@@ -34,20 +37,24 @@ def list_engines(
     check: Annotated[
         bool, typer.Option("--check", help="Ask the engine of every track how it is.")
     ] = False,
+    load: Annotated[
+        bool, typer.Option("--load", help="Load the model of every track, then check.")
+    ] = False,
     json: output.JsonOption = False,
     config: output.ConfigOption = None,
 ) -> None:
     """List the engines, their libraries, and the tracks that use them.
 
-    With --check it ends in 1 if an engine in use could not answer. --json: a list of objects with
-    name, summary, plugin, requires, present, extra and tracks: objects with track, model, on,
-    reason (why it is off), capabilities (null while it is off) and health (null without --check,
-    else ok and detail).
+    With --check it ends in 1 if an engine in use could not answer. --load loads the local models
+    first, so that the check tells what became of them: how many layers are on a GPU. --json: a list
+    of objects with name, summary, plugin, requires, present, extra and tracks: objects with track,
+    model, on, reason (why it is off), capabilities (null while it is off) and health (null without
+    --check or --load, else ok and detail).
     """
     import anyio
 
     here = ground(config)
-    found = anyio.run(_listed, here, check)
+    found = anyio.run(_listed, here, check or load, load)
     if json:
         output.print_json(found)
     else:
@@ -57,10 +64,10 @@ def list_engines(
         raise typer.Exit(output.ExitCode.FAILED)
 
 
-async def _listed(here: Ground, check: bool) -> list[dict[str, Any]]:
+async def _listed(here: Ground, check: bool, load: bool) -> list[dict[str, Any]]:
     tracks, off = here.tracks()
     try:
-        health = await _health(tracks) if check else {}
+        health = await _health(tracks, load=load) if check else {}
     finally:
         for track in tracks.values():
             await track.engine.aclose()
@@ -101,15 +108,21 @@ def _track(
     }
 
 
-async def _health(tracks: Mapping[str, Track]) -> dict[str, dict[str, Any]]:
+async def _health(tracks: Mapping[str, Track], *, load: bool) -> dict[str, dict[str, Any]]:
     """What each track's engine says of itself, all asked at once."""
     import anyio
 
+    from vanta.errors import EngineError
+
     told: dict[str, dict[str, Any]] = {}
+    timeout_s = _LOAD_TIMEOUT_S if load else _CHECK_TIMEOUT_S
 
     async def ask(name: str, track: Track) -> None:
-        told[name] = {"ok": False, "detail": f"no answer within {_CHECK_TIMEOUT_S:g} s"}
-        with anyio.move_on_after(_CHECK_TIMEOUT_S):
+        told[name] = {"ok": False, "detail": f"no answer within {timeout_s:g} s"}
+        with anyio.move_on_after(timeout_s):
+            if load:
+                with contextlib.suppress(EngineError):  # its health tells why
+                    await track.engine.load()
             health = await track.engine.health(force=True)
             told[name] = {"ok": health.ok, "detail": health.detail}
 
