@@ -52,13 +52,12 @@ def chat(home: Home) -> Iterator[Terminal]:
         yield terminal
 
 
-def test_ctrl_c_stops_a_reindex_that_goes_on_later_where_it_was(home: Home) -> None:
-    texts = write(home.stage.folder / "many.jsonl", [line(f"text {n}") for n in range(80)])
-    assert home.json("memory", "import", texts)["added"] == 80
-    hold = home.stage.folder / "hold"
-    hold.touch()
+def interrupted(home: Home, *argv: str) -> str:
+    """Run a command until its embedder works on its second portion, then press Ctrl-C; returns what
+    it said."""
+    (home.stage.folder / "hold").touch()
     running = subprocess.Popen(
-        [*COMMAND, "memory", "reindex"],
+        [*COMMAND, *argv],
         env=dict(home.environ),
         cwd=home.stage.folder,
         stderr=subprocess.PIPE,
@@ -70,13 +69,31 @@ def test_ctrl_c_stops_a_reindex_that_goes_on_later_where_it_was(home: Home) -> N
         time.sleep(0.01)
     running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=30)
+    (home.stage.folder / "hold").unlink()
     assert running.returncode == 130
-    assert "stopped after 32 of 80: `vanta memory reindex` goes on from there" in said
     assert "Traceback" not in said
-    hold.unlink()
+    return said
+
+
+def test_ctrl_c_stops_a_reindex_that_goes_on_later_where_it_was(home: Home) -> None:
+    texts = write(home.stage.folder / "many.jsonl", [line(f"text {n}") for n in range(80)])
+    assert home.json("memory", "import", texts)["added"] == 80
+    said = interrupted(home, "memory", "reindex")
+    assert "stopped after 32 of 80: `vanta memory reindex` goes on from there" in said
     assert home.json("memory", "stats")["vectors"] == {"hash/256/1": 32}
     assert home.json("memory", "reindex")["vectors"] == {"hash/256/1": 80}
     assert home.journal() == [32, 32, 32, 16], "what had its vector is not embedded again"
+
+
+def test_ctrl_c_while_documents_are_embedded_leaves_them_added(home: Home) -> None:
+    book = "\n\n".join(f"## Part {n}\n\n{f'word{n} ' * 150}" for n in range(70))
+    (home.stage.folder / "book.md").write_text(book)
+    said = interrupted(home, "memory", "add", "book.md")
+    assert "stopped: memory has 1 of 1 file; `vanta memory reindex` embeds" in said
+    figures = home.json("memory", "stats")
+    assert figures["items"] - figures["waiting_for_a_vector"] == 32
+    found = home.json("memory", "search", "word69")["found"]
+    assert "word69" in found[0]["item"]["text"]
 
 
 def test_a_terminal_is_asked_before_anything_goes(home: Home) -> None:

@@ -73,7 +73,7 @@ async def _add(
         return done, await _embed(memory, label, quiet=quiet) if any(map(_came, done)) else ""
     except anyio.get_cancelled_exc_class():
         output.say(
-            f"stopped: {sum(map(_came, done))} of {many(len(paths), 'file')} are in memory; `vanta "
+            f"stopped: memory has {sum(map(_came, done))} of {many(len(paths), 'file')}; `vanta "
             "memory reindex` embeds what is not embedded yet"
         )
         raise

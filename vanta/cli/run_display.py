@@ -45,12 +45,13 @@ class Display:
         """A line for a turn that passed; what was expected, what came and how it went else."""
         self._progress.update(self._task, advance=1, description=output.harmless(script.title)[:40])
         sign = Text("✓ ", "green") if turn.passed else Text("✗ ", "bold red")
-        line = sign.append(f"{output.harmless(script.title)} ", "bold").append(
-            output.harmless(turn.describe()), "not bold default"
-        )
+        head, _, rest = output.harmless(turn.describe()).partition("\n")
+        line = sign.append(f"{output.harmless(script.title)} ", "bold")
+        line.append(head, "not bold default")
         if turn.reply:
             duration = seconds(turn.reply.timings.duration_s)
             line.append(f"  ({turn.reply.track}, {duration})", "not bold dim")
+        line.append(f"\n{rest}" if rest else "", "not bold default")
         output.stdout().print(line, soft_wrap=True)
         if not turn.passed:
             self._how_it_went(turn)
