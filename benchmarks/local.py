@@ -128,8 +128,9 @@ async def _turns(path: Path, settings: Settings) -> list[Figure]:
     rounds = settings.times(5, 2)
     ratios: dict[int, list[float]] = {500: [], 2000: []}
     notes: dict[int, str] = {}
-    with bare_reader(path, 4096) as bare:
-        async with engine_on(path, window=4096, parallel=3) as engine:
+    async with engine_on(path, window=4096, parallel=3) as engine:
+        await engine.load()  # from then on llama.cpp's log goes to ours, the peer's too
+        with bare_reader(path, 4096) as bare:
             for number in range(rounds):
                 for length, values in ratios.items():
                     ratio, notes[length] = await _turn(engine, bare, length, f"{number} {length}")

@@ -125,7 +125,7 @@ def bare_reader(path: Path, window: int) -> Iterator[Callable[[int, int], float]
     params.use_extra_bufts = _AMX not in lib.llama_print_system_info()
     model = lib.llama_model_load_from_file(str(path).encode(), params)
     wanted = lib.llama_context_default_params()
-    wanted.n_ctx = wanted.n_batch = wanted.n_ubatch = window
+    wanted.n_ctx = wanted.n_batch = window
     wanted.n_threads = wanted.n_threads_batch = cores()
     wanted.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
     context = lib.llama_init_from_model(model, wanted)
