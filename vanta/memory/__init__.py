@@ -1,1 +1,26 @@
-"""Memory: what was said before, found again when it matters, inside each track's budget."""
+"""Memory: what was said before, found again when it matters, inside each track's budget.
+
+`runtime.memory` is a `Memory`; what its methods take and give is here, too:
+
+    scope = Scope("ada")
+    found = await runtime.memory.recall(Question("What is my dog called?", scope))
+    receipt = await runtime.memory.forget(Selection("ada", session="one"))
+"""
+
+from vanta.memory.forgetting import Receipt, Selection
+from vanta.memory.items import Filters, MemoryItem, Recalled, Recollection, Scope
+from vanta.memory.memory import Memory, Question
+from vanta.memory.truth import NewItem
+
+__all__ = [
+    "Filters",
+    "Memory",
+    "MemoryItem",
+    "NewItem",
+    "Question",
+    "Recalled",
+    "Receipt",
+    "Recollection",
+    "Scope",
+    "Selection",
+]
