@@ -19,7 +19,10 @@ from vanta.memory.items import MemoryItem, Recalled
 from vanta.memory.lexical import words
 from vanta.memory.retrieval import Candidate
 
-HYBRID: Mapping[str, float] = {
+Weights = Mapping[str, float]
+"""What the parts count, by their names."""
+
+HYBRID: Weights = {
     "words": 2.1,
     "words around": 2.9,
     "words beside": 1.2,
@@ -38,7 +41,7 @@ over the candidates, ridge 0.01) in five conversations of LoCoMo, rounded; `benc
 memory_locomo.py` fits them anew and measures on what they were not fitted on. Recency is set by
 hand: questions of that kind hardly need it, a person who changes their mind does."""
 
-LEXICAL: Mapping[str, float] = {
+LEXICAL: Weights = {
     "words": 2.0,
     "words around": 2.4,
     "words beside": 1.1,
@@ -85,18 +88,32 @@ _FILLERS = {
 }
 
 
-def rank(candidates: Sequence[Candidate], question: str, now: float, limit: int) -> list[Recalled]:
+def rank(
+    candidates: Sequence[Candidate],
+    question: str,
+    now: float,
+    limit: int,
+    weights: Weights | None = None,
+) -> list[Recalled]:
     """The best, best first: up to `limit` public ones, and as many private ones. now: seconds since
-    the epoch."""
+    the epoch. weights: in place of `HYBRID` and `LEXICAL`."""
     asked = _Asked.of(question, now)
     public = [candidate for candidate in candidates if not candidate.item.private]
-    scored = _score(public, public, asked)
+    ranked = _without_twins(_score(public, public, asked, weights), limit)
     private = [candidate for candidate in candidates if candidate.item.private]
-    ranked = _without_twins(scored, limit)
     if private:
-        ranked += _without_twins(_score(private, candidates, asked), limit)
+        ranked += _without_twins(_score(private, candidates, asked, weights), limit)
         ranked.sort(key=_order)
     return ranked
+
+
+def features(
+    candidates: Sequence[Candidate], question: str, now: float
+) -> list[Mapping[str, float]]:
+    """What speaks for each candidate, each feature from 0 to about 1 (length: -0.7 to 2.5); what
+    weights are fitted on."""
+    asked, scale = _Asked.of(question, now), _Scale.of(candidates)
+    return [_features(candidate, scale, asked) for candidate in candidates]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +167,7 @@ class _Scale:
         return max(0.0, cosine) / self.cosine
 
 
-def features(candidate: Candidate, scale: _Scale, asked: _Asked) -> dict[str, float]:
-    """What speaks for a candidate, each from 0 to about 1 (length: 2.5)."""
+def _features(candidate: Candidate, scale: _Scale, asked: _Asked) -> dict[str, float]:
     item = candidate.item
     told = {
         "words": scale.own_words(candidate),
@@ -172,14 +188,18 @@ def features(candidate: Candidate, scale: _Scale, asked: _Asked) -> dict[str, fl
 
 
 def _score(
-    candidates: Sequence[Candidate], beside: Sequence[Candidate], asked: _Asked
+    candidates: Sequence[Candidate],
+    beside: Sequence[Candidate],
+    asked: _Asked,
+    weights: Weights | None,
 ) -> list[Recalled]:
     """Scores, best first. beside: the candidates that they are measured by."""
     scale = _Scale.of(beside)
-    weights = LEXICAL if scale.cosine is None else HYBRID
+    if weights is None:
+        weights = LEXICAL if scale.cosine is None else HYBRID
     scored = []
     for candidate in candidates:
-        told = features(candidate, scale, asked)
+        told = _features(candidate, scale, asked)
         parts = {name: weight * told[name] for name, weight in weights.items() if told[name]}
         scored.append(Recalled(candidate.item, sum(parts.values()), parts))
     return sorted(scored, key=_order)
