@@ -45,7 +45,9 @@ class LlamaCppOptions(BaseModel):
         "restart: as private as the transcripts, some 20 to 200 KB a token; None: nothing is saved",
     )
     cache_bytes: int = Field(
-        default=4 << 30, ge=0, description="bytes in 'cache_dir' at the most; the oldest go first"
+        default=4 << 30,
+        ge=0,
+        description="bytes in 'cache_dir' at the most; those used longest ago go first",
     )
     memory_bytes: int | None = Field(
         default=None,

@@ -99,6 +99,8 @@ class SavedPrefixes:
         lib = self._lib
         if sound and lib.llama_state_seq_set_data(self._context, state, found.size, sequence):
             self.restored += 1
+            with contextlib.suppress(OSError):
+                os.utime(found.path)
             return True
         lib.llama_memory_seq_rm(lib.llama_get_memory(self._context), sequence, -1, -1)
         self.refused += 1
@@ -133,7 +135,7 @@ class SavedPrefixes:
             beside.unlink(missing_ok=True)
 
     def _prune(self) -> None:
-        """Give up the oldest until the rest fits."""
+        """Give up those that were used longest ago, until the rest fits."""
         kept = 0
         stats = [(path.stat(), path) for path in self._folder.glob("*.kv")]
         for stat, path in sorted(stats, key=lambda pair: -pair[0].st_mtime_ns):

@@ -184,6 +184,20 @@ async def test_the_oldest_go_first(tiny: MakeEngine, tmp_path: Path) -> None:
     assert files(tmp_path) == []
 
 
+async def test_what_is_used_stays(tiny: MakeEngine, tmp_path: Path) -> None:
+    """The one that was found again is not the oldest any more."""
+    await once(tiny, long(1), cache_dir=tmp_path)
+    (first,) = files(tmp_path)
+    await once(tiny, long(2, session="bob"), cache_dir=tmp_path)
+    (second,) = set(files(tmp_path)) - {first}
+    assert cached(await once(tiny, long(1), cache_dir=tmp_path)) > 250
+    most = first.stat().st_size * 5 // 2
+    await once(tiny, long(3, session="cyd"), cache_dir=tmp_path, cache_bytes=most)
+    assert len(files(tmp_path)) == 2
+    assert first in files(tmp_path)
+    assert second not in files(tmp_path)
+
+
 async def test_a_folder_that_cannot_be_written_harms_nobody(
     tiny: MakeEngine, tmp_path: Path
 ) -> None:
