@@ -16,7 +16,17 @@ from typing import Any, Protocol
 from .report import Figure, report
 from .settings import Settings
 
-BENCHMARKS = ("cost", "faults", "hedge", "local", "overhead", "race", "route", "scripts")
+BENCHMARKS = (
+    "cost",
+    "faults",
+    "hedge",
+    "local",
+    "memory",
+    "overhead",
+    "race",
+    "route",
+    "scripts",
+)
 
 __all__ = ["BENCHMARKS", "Benchmark", "Figure", "Settings", "load", "report"]
 
