@@ -1,9 +1,9 @@
 """Memory: what it finds at a token budget, what it costs, and that it survives being killed.
 
 The parts are modules of their own: `memory_locomo` (recall of evidence in long conversations),
-`memory_budgets` (prompts inside their windows), `memory_speed`, `memory_index` (Chroma beside an exact
-scan), `memory_kills` (index and store under SIGKILL). Invariant: a part whose data, weights or
-library is not there says so in its figures.
+`memory_budgets` (prompts inside their windows), `memory_speed`, `memory_index` (Chroma beside an
+exact scan), `memory_kills` (index and store under SIGKILL). Invariant: a part whose data, weights
+or library is not there says so in its figures.
 """
 
 from __future__ import annotations
