@@ -34,7 +34,12 @@ summary { cursor: pointer; padding: .55rem .9rem; background: var(--soft) }
 .said { white-space: pre-wrap; overflow-wrap: anywhere; margin: .2rem 0 .5rem }
 .who { font-size: .8rem; color: var(--quiet) }
 .failure { border-left: 3px solid var(--bad); padding: .2rem .8rem; margin: .5rem 0;
-  white-space: pre-wrap; overflow-wrap: anywhere; background: var(--soft) }
+  white-space: pre-wrap; overflow-wrap: anywhere; background: var(--soft);
+  font: .85rem/1.5 ui-monospace, monospace }
+.recalled { border: 0; margin: 0 0 .5rem; font-size: .9rem } .recalled summary { padding: 0;
+  background: none; color: var(--quiet); font-size: .8rem } .recalled ul { margin: .2rem 0;
+  padding-left: 1.2rem; white-space: pre-wrap; overflow-wrap: anywhere }
+.call { font-family: ui-monospace, monospace; font-size: .85rem; margin: .2rem 0 .5rem }
 .scroll { overflow-x: auto } figure { margin: 1rem 0 } figcaption { color: var(--quiet) }
 svg { max-width: 100%; height: auto } .plot text { font-size: 13px; fill: var(--ink) }
 .plot .quiet { fill: var(--quiet) } .plot .grid { stroke: var(--line) }
@@ -145,13 +150,31 @@ def _turn(turn: Mapping[str, Any]) -> str:
     parts = [f"<div class='who'>turn {turn['turn']}, said</div>", _said(turn["say"])]
     if reply:
         who = f"{reply['track']} ({reply['model']}), {reply['timings']['duration_s']:.2f} s"
-        parts += [f"<div class='who'>{escape(who)}</div>", _said(reply["text"])]
+        parts += [*_recalled(turn), f"<div class='who'>{escape(who)}</div>", _said(reply["text"])]
+        parts += [f"<div class='call'>{escape(_call(one))}</div>" for one in reply["tool_calls"]]
     parts += [f"<div class='failure'>{escape(_told(one))}</div>" for one in turn["failures"]]
+    if turn.get("note"):
+        parts.append(f"<div class='who'>{escape(turn['note'])}</div>")
     if turn["error"] is not None:
         parts.append(f"<div class='failure'>{escape(turn['error'])}</div>")
     if reply and reply["trace"]["legs"]:
         parts.append(f"<div class='scroll'>{svg(_trace(reply['trace']))}</div>")
     return f"<div class='turn'>{''.join(parts)}</div>"
+
+
+def _recalled(turn: Mapping[str, Any]) -> Iterator[str]:
+    """What memory showed the track, folded away; a report of an earlier version has none."""
+    shown = turn.get("recalled", ())
+    if shown:
+        lines = "".join(
+            f"<li><b>{escape(one['from'])}</b>: {escape(one['text'])}</li>" for one in shown
+        )
+        many = "1 memory" if len(shown) == 1 else f"{len(shown)} memories"
+        yield f"<details class='recalled'><summary>{many} shown</summary><ul>{lines}</ul></details>"
+
+
+def _call(call: Mapping[str, Any]) -> str:
+    return f"asks for {call['name']}({call['arguments']})"
 
 
 def _said(text: str) -> str:

@@ -31,7 +31,8 @@ def dots(rows: Mapping[str, Sequence[Point]], *, unit: str, title: str) -> str:
         y = 27 + row * _ROW
         body.append(_text(_LEFT - 12, y + 4, _cut(label), "", "end"))
         body += [_dot(_log_x(max(point[1], low), low, high), y, point) for point in points]
-    return _svg(body, 14 + _ROW * len(rows) + 26, title)
+    body += _legend(rows, 14 + _ROW * len(rows) + 42)
+    return _svg(body, 14 + _ROW * len(rows) + 50, title)
 
 
 def bars(rows: Mapping[str, tuple[float, str]], *, title: str, full: float | None = None) -> str:
@@ -47,6 +48,17 @@ def bars(rows: Mapping[str, tuple[float, str]], *, title: str, full: float | Non
         body.append(f'<rect class="bar" x="{_LEFT}" y="{y + 2}" width="{length:.1f}" height="16"/>')
         body.append(_text(_LEFT + length + 8, y + 14, told, "quiet"))
     return _svg(body, 14 + _ROW * len(rows), title)
+
+
+def _legend(rows: Mapping[str, Sequence[Point]], y: int) -> list[str]:
+    """Whose the dots are, in a line."""
+    tracks = dict.fromkeys(track for points in rows.values() for track, *_ in points)
+    body, x = [], _LEFT
+    for track in tracks:
+        body.append(_dot(x, y - 4, (track, 0.0, "")).partition("<title>")[0] + "</circle>")
+        body.append(_text(x + 12, y, track, "quiet"))
+        x += 40 + 8 * len(track)
+    return body
 
 
 def _dot(x: float, y: float, point: Point) -> str:

@@ -57,12 +57,21 @@ class TurnResult:
         """True if there was a reply (or the error that was expected) and every expectation held."""
         return self.error is None and not self.failures
 
+    @property
+    def note(self) -> str:
+        """What a reader of a failure had better know of the reply, "" if nothing."""
+        reason = self.reply.finish_reason if self.reply and not self.passed else None
+        if self.reply and reason == "deadline":
+            return f"the reply was cut when its {self.reply.trace.deadline_s:g} s were over"
+        return "the reply was cut at the tokens that it may have" if reason == "length" else ""
+
     def describe(self) -> str:
         """The turn for a person: one line if it passed, what was said, expected and came if not."""
         head = f"turn {self.number} {'passed' if self.passed else 'FAILED'}: {excerpt(self.say)}"
         lines = [failure.describe() for failure in self.failures]
         if self.error is not None:
             lines.append(f"  error    {self.error}")
+        lines += [f"  note     {self.note}"] if self.note else []
         return "\n".join([head, *lines])
 
     def to_dict(self) -> dict[str, Any]:
@@ -74,6 +83,7 @@ class TurnResult:
             "passed": self.passed,
             "failures": [dataclasses.asdict(failure) for failure in self.failures],
             "error": self.error,
+            "note": self.note,
             "cost_usd": self.cost_usd,
             "recalled": [_told(item) for item in self.recalled],
             "reply": self.reply.to_dict() if self.reply else None,
