@@ -4,7 +4,8 @@ tiktoken fetches the ranks of an encoding when it is first used, without a timeo
 cached file whose hash is wrong. It gets no chance to: its recipe of an encoding runs here with a
 loader of ours, which reads a file only, checks its sha256 against the one that the recipe names,
 and raises `NoRanks` where no file passes. Invariant: no network, no file written or removed, and
-tiktoken sees no byte that was not checked. Blocking: half a second for a large encoding.
+tiktoken sees no byte that was not checked. Blocking, and tiktoken holds the interpreter's lock for
+most of it: half a second for a large encoding, once a process, when an engine is loaded.
 """
 
 from __future__ import annotations
@@ -37,19 +38,31 @@ def encoding_of(model: str, folder: Path | None = None, recipes: Recipes | None 
     """The encoding of an OpenAI model. folder: a directory to look in first. recipes: in place of
     tiktoken's own. Raises NoRanks."""
     try:
-        tiktoken = importlib.import_module("tiktoken")
+        importlib.import_module("tiktoken")
         name = importlib.import_module("tiktoken.model").encoding_name_for_model(_bare(model))
-        public = importlib.import_module("tiktoken_ext.openai_public")
+        importlib.import_module("tiktoken_ext.openai_public")
     except ImportError as error:
         advice = "pip install 'vanta[tiktoken]'"
         raise NoRanks(f"tiktoken is not installed ({error}): {advice}") from None
     except KeyError:
         raise NoRanks(f"tiktoken knows no model {model!r}") from None
-    known: Recipes = public.ENCODING_CONSTRUCTORS if recipes is None else recipes
-    if name not in known:
+    if recipes is None:
+        return _own(name, folder)
+    return _built(name, recipes, folder)
+
+
+@functools.lru_cache(maxsize=4)
+def _own(name: str, folder: Path | None) -> Encoding:
+    """One of tiktoken's own encodings, the same object for all engines."""
+    public = importlib.import_module("tiktoken_ext.openai_public")
+    return _built(name, public.ENCODING_CONSTRUCTORS, folder)
+
+
+def _built(name: str, recipes: Recipes, folder: Path | None) -> Encoding:
+    if name not in recipes:
         raise NoRanks(f"tiktoken knows no encoding {name!r}")
-    recipe = _from_disk(known[name], functools.partial(_read, folder))
-    encoding: Encoding = tiktoken.Encoding(**recipe())
+    recipe = _from_disk(recipes[name], functools.partial(_read, folder))
+    encoding: Encoding = importlib.import_module("tiktoken").Encoding(**recipe())
     return encoding
 
 

@@ -12,15 +12,16 @@ from typing import Any
 import anyio.to_thread
 import pytest
 from tiktoken.load import load_tiktoken_bpe
+from tiktoken_ext.openai_public import ENCODING_CONSTRUCTORS
 
 from tests.openai.support import answer_of, engine_at
 from vanta.context.counting import estimate_tokens
-from vanta.engine import GenerationRequest
+from vanta.engine import GenerationRequest, TokenCount
 from vanta.errors import EngineError, ErrorKind
 from vanta.messages import Message, ToolCall
 from vanta.testing import Behaviour, Upstream
 from vanta_openai.counting import Counter
-from vanta_openai.ranks import NoRanks, encoding_of
+from vanta_openai.ranks import NoRanks, _own, encoding_of
 
 URL = "https://ranks.invalid/encodings/o200k_base.tiktoken"
 CACHE_NAME = hashlib.sha1(URL.encode(), usedforsecurity=False).hexdigest()
@@ -172,6 +173,21 @@ async def test_an_engine_without_ranks_estimates_and_says_why(tmp_path: Path) ->
         assert engine.counter == "estimate"
         assert "tiktoken_dir" in engine.stats()["no_tiktoken"]
         assert await engine.count_tokens(PROMPT) == estimate_tokens(PROMPT)
+
+
+@pytest.mark.anyio
+async def test_an_engine_counts_exactly_with_the_directory_that_its_options_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / CACHE_NAME).write_bytes(FILE)
+    monkeypatch.setitem(ENCODING_CONSTRUCTORS, "o200k_base", small)
+    _own.cache_clear()
+    options = {"model": "gpt-4o", "tiktoken_dir": tmp_path}
+    async with Upstream() as upstream, engine_at(upstream.base_url, **options) as engine:
+        await engine.load()
+        assert engine.counter == "tiktoken o200k_base"
+        assert await engine.count_tokens(PROMPT) == TokenCount(12, exact=True)
+    _own.cache_clear()
 
 
 @pytest.mark.anyio
