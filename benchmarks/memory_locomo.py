@@ -11,18 +11,12 @@ Baselines, in the same run and packed by the same code in the order of their ran
 recent turns; SQLite's own `bm25()`; the cosine alone; reciprocal rank fusion of both; and a plain
 fusion of scores (both over their maximum, half the cosine with the turn before, 0.3 of the
 neighbours' scores).
-
-The data is LoCoMo's (snap-research/locomo, CC BY-NC 4.0, for measuring only): `locomo_dev.json` in
-VANTA_BENCH_DATA, or in `../shared/data` beside the checkout.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 import functools
 import json
-import os
-import re
 import statistics
 import tempfile
 import time
@@ -35,66 +29,24 @@ from typing import Any
 import anyio
 
 from vanta.context.counting import estimate_text
-from vanta.errors import VantaError
-from vanta.memory import lexical, ranking, retrieval, tables, truth, vectors
+from vanta.memory import lexical, ranking, retrieval
 from vanta.memory.choosing import choose
-from vanta.memory.embedder import Embedder
-from vanta.memory.items import Filters, MemoryItem, Recalled, Scope
+from vanta.memory.items import Filters, Recalled, Scope
 from vanta.memory.rendering import day, header, line
-from vanta.memory.truth import NewItem
-from vanta.store import Store, sqlite_url
 
 from .memory_fit import Labelled, fit
-from .memory_home import embedder as open_embedder
+from .memory_talks import FILE, USER, Asked, Talk, close_talks, data_file, open_talks
 from .report import Figure, percentile
 from .settings import Settings
 
-FILE = "locomo_dev.json"
 GOALS = {512: 78.0, 1024: 85.0, 2048: 90.0}
 MULTI_HOP, MULTI_HOP_GOAL = 1, 65.0
 CHOOSE_GOAL_MS = 5.0
 NEAREST = 100
-USER = "ada"
 
-_EVIDENCE = re.compile(r"D:?(\d+):(\d+)")
-_SESSION = re.compile(r"session_(\d+)")
-_DAY_S = 24 * 3600.0
 
 Count = Callable[[str], int]
-Order = Callable[["Talk", "Asked"], Sequence[int]]
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A question. evidence: ids of items. vector: by the embedder, None without."""
-
-    text: str
-    category: int
-    evidence: frozenset[int]
-    vector: Any = None
-
-
-@dataclass(slots=True)
-class Talk:
-    """One conversation in a store: its turns as items by id, questions, vectors (row = id - 1)."""
-
-    name: str
-    store: Store
-    items: dict[int, MemoryItem]
-    questions: list[Asked]
-    vectors: Any = None
-    fingerprint: str | None = None
-    costs: dict[int, int] = field(default_factory=dict)
-    header_cost: int = 0
-
-    @property
-    def now(self) -> float:
-        """The day after the last turn."""
-        return self.items[len(self.items)].said_at + _DAY_S
-
-    def cost(self, item: MemoryItem) -> int:
-        """The tokens of an item's line."""
-        return self.costs[item.id]
+Order = Callable[[Talk, Asked], Sequence[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,18 +82,18 @@ class Recall:
 def figures(settings: Settings) -> list[Figure]:
     """All of them; those that cannot be taken say why. A quick run is by words alone, since
     embedding takes a minute."""
-    path = _data()
+    path = data_file()
     if path is None:
         return _missing(f"{FILE} is not there: name its folder in VANTA_BENCH_DATA")
     count, counter = _counter()
     with tempfile.TemporaryDirectory() as folder:
         told = json.loads(path.read_text("utf-8"))
-        talks = anyio.run(_open, settings, told, Path(folder))
+        talks = anyio.run(open_talks, settings, told, Path(folder))
         try:
             _price(talks, count)
             return [*_measured(settings, talks, counter), _choosing(talks)]
         finally:
-            anyio.run(_close, talks)
+            anyio.run(close_talks, talks)
 
 
 def _measured(settings: Settings, talks: list[Talk], counter: str) -> list[Figure]:
@@ -378,103 +330,6 @@ def _missing(why: str) -> list[Figure]:
     return [*shown, last]
 
 
-async def _open(settings: Settings, told: Sequence[Mapping[str, Any]], folder: Path) -> list[Talk]:
-    """The conversations, each in a store of its own; with vectors where there is an embedder."""
-    model = None if settings.quick else await _embedder(folder)
-    talks: list[Talk] = []
-    for number, conversation in enumerate(told):
-        settings.progress("locomo: conversations", number, len(told))
-        talks.append(await _talk(conversation, folder / str(number), model))
-    if model is not None:
-        await model.aclose()
-    return talks
-
-
-async def _close(talks: Sequence[Talk]) -> None:
-    for talk in talks:
-        await talk.store.aclose()
-
-
-async def _embedder(folder: Path) -> Embedder | None:
-    try:
-        model = open_embedder("minilm", folder)
-        await model.load()
-    except (VantaError, KeyError):
-        return None
-    return model
-
-
-async def _talk(told: Mapping[str, Any], folder: Path, model: Embedder | None) -> Talk:
-    await anyio.Path(folder).mkdir()
-    store = Store.open(sqlite_url(folder))
-    await store.transact(tables.create)
-    items, places = _turns(told["conversation"])
-    ids = await store.transact(functools.partial(truth.add, items=items))
-    known = await store.transact(
-        lambda connection: truth.everything(connection, USER, 0, len(items))
-    )
-    asked = _questions(told["qa"], {place: ids[row] for place, row in places.items()})
-    talk = Talk(told["sample_id"], store, {item.id: item for item in known}, asked)
-    if model is not None:
-        await _embed(talk, ids, model)
-    return talk
-
-
-async def _embed(talk: Talk, ids: Sequence[int], model: Embedder) -> None:
-    talk.fingerprint = model.fingerprint
-    talk.vectors = await model.embed([item.text for item in talk.items.values()])
-    blobs = [row.astype("<f4").tobytes() for row in talk.vectors]
-    save = functools.partial(vectors.save, embedder=model.fingerprint, ids=ids, vectors=blobs)
-    await talk.store.transact(save)
-    meant = await model.embed([asked.text for asked in talk.questions])
-    talk.questions = [
-        Asked(asked.text, asked.category, asked.evidence, vector)
-        for asked, vector in zip(talk.questions, meant, strict=True)
-    ]
-
-
-def _turns(told: Mapping[str, Any]) -> tuple[list[NewItem], dict[tuple[int, int], int]]:
-    """The turns in order, a second apart, and the row of each by session and number."""
-    numbers = sorted(int(match[1]) for match in map(_SESSION.fullmatch, told) if match)
-    items: list[NewItem] = []
-    places: dict[tuple[int, int], int] = {}
-    for number in numbers:
-        began = _moment(told[f"session_{number}_date_time"])
-        for place, turn in enumerate(told[f"session_{number}"], start=1):
-            places[number, place] = len(items)
-            items.append(
-                NewItem(
-                    USER,
-                    "message",
-                    turn["text"],
-                    began + place,
-                    session=str(number),
-                    turn_id=turn["dia_id"],
-                    role=turn["speaker"],
-                )
-            )
-    return items, places
-
-
-def _questions(
-    told: Sequence[Mapping[str, Any]], ids: Mapping[tuple[int, int], int]
-) -> list[Asked]:
-    """Those of categories 1 to 4 whose evidence is there; its ids are sometimes malformed."""
-    found: list[Asked] = []
-    for one in told:
-        named = _EVIDENCE.findall(" ".join(one["evidence"]))
-        evidence = {ids.get((int(session), int(turn))) for session, turn in named} - {None}
-        if one["category"] in (1, 2, 3, 4) and evidence:
-            held = frozenset(key for key in evidence if key is not None)
-            found.append(Asked(one["question"], one["category"], held))
-    return found
-
-
-def _moment(told: str) -> float:
-    """`1:56 pm on 8 May, 2023`, taken as UTC."""
-    return dt.datetime.strptime(told, "%I:%M %p on %d %B, %Y").replace(tzinfo=dt.UTC).timestamp()
-
-
 def _price(talks: Sequence[Talk], count: Count) -> None:
     """The tokens of each line, and of the longest header."""
     for talk in talks:
@@ -492,9 +347,3 @@ def _counter() -> tuple[Count, str]:
     except NoRanks as error:
         return estimate_text, f"tokens as vanta estimates them, on the high side ({error})"
     return lambda text: len(encoding.encode_ordinary(text)), "tokens of o200k_base"
-
-
-def _data() -> Path | None:
-    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
-    path = Path(os.environ.get("VANTA_BENCH_DATA", beside)) / FILE
-    return path if path.is_file() else None
