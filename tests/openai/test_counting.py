@@ -182,7 +182,7 @@ async def test_an_engine_counts_exactly_with_the_directory_that_its_options_name
     (tmp_path / CACHE_NAME).write_bytes(FILE)
     monkeypatch.setitem(ENCODING_CONSTRUCTORS, "o200k_base", small)
     _own.cache_clear()
-    options = {"model": "gpt-4o", "tiktoken_dir": tmp_path}
+    options: dict[str, Any] = {"model": "gpt-4o", "tiktoken_dir": tmp_path}
     async with Upstream() as upstream, engine_at(upstream.base_url, **options) as engine:
         await engine.load()
         assert engine.counter == "tiktoken o200k_base"
