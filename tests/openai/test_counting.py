@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import importlib
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,6 @@ from typing import Any
 import anyio.to_thread
 import pytest
 from tiktoken.load import load_tiktoken_bpe
-from tiktoken_ext.openai_public import ENCODING_CONSTRUCTORS
 
 from tests.openai.support import answer_of, engine_at
 from vanta.context.counting import estimate_tokens
@@ -180,7 +180,8 @@ async def test_an_engine_counts_exactly_with_the_directory_that_its_options_name
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / CACHE_NAME).write_bytes(FILE)
-    monkeypatch.setitem(ENCODING_CONSTRUCTORS, "o200k_base", small)
+    public = importlib.import_module("tiktoken_ext.openai_public")
+    monkeypatch.setitem(public.ENCODING_CONSTRUCTORS, "o200k_base", small)
     _own.cache_clear()
     options: dict[str, Any] = {"model": "gpt-4o", "tiktoken_dir": tmp_path}
     async with Upstream() as upstream, engine_at(upstream.base_url, **options) as engine:
