@@ -1,0 +1,75 @@
+"""LoCoMo's benchmark on made-up conversations: malformed evidence, held-out weights, baselines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vanta.cli.bench import load_benchmarks
+
+BENCHMARKS = load_benchmarks()
+LOCOMO: Any = BENCHMARKS.load("memory_locomo")
+QUICK = BENCHMARKS.Settings(quick=True)
+PETS = ("heron", "otter", "badger", "lynx")
+
+
+def conversation(name: str, friend: str) -> dict[str, Any]:
+    """Four sessions; in the second turn of each, a friend has seen another animal."""
+    told: dict[str, Any] = {"speaker_a": "Ann", "speaker_b": friend}
+    for number, animal in enumerate(PETS, start=1):
+        told[f"session_{number}_date_time"] = f"1:0{number} pm on {number} May, 2023"
+        texts = (f"Any news, {friend}?", f"I saw a {animal} yesterday.", "How nice, I saw rain.")
+        told[f"session_{number}"] = [
+            {"speaker": speaker, "dia_id": f"D{number}:{turn}", "text": text}
+            for turn, (speaker, text) in enumerate(
+                zip(("Ann", friend, "Ann"), texts, strict=True), start=1
+            )
+        ]
+    asked = [
+        {"question": f"When did {friend} see a {animal}?", "evidence": [f"D:{n}:02"], "category": 2}
+        for n, animal in enumerate(PETS, start=1)
+    ]
+    both = {"question": "A heron or an otter?", "evidence": ["D1:2; D2:2"], "category": 1}
+    none = {"question": "Who?", "evidence": [], "category": 3}
+    trick = {"question": "Did Ann see a lynx?", "evidence": ["D4:2"], "category": 5}
+    return {"sample_id": name, "conversation": told, "qa": [*asked, both, none, trick]}
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "locomo_dev.json"
+    path.write_text(json.dumps([conversation("one", "Eve"), conversation("two", "Bob")]))
+    monkeypatch.setenv("VANTA_BENCH_DATA", str(tmp_path))
+    monkeypatch.setattr(LOCOMO, "GOALS", {40: 78.0, 1024: 85.0})
+    return path
+
+
+def test_evidence_is_found_by_words_and_baselines_stand_beside_it(data: Path) -> None:
+    figures = {one.name: one for one in LOCOMO.figures(QUICK)}
+    ours = figures["locomo: by words alone, held out, at 1024 tokens"]
+    assert ours.value == 100.0
+    assert "category 1 100.0, category 2 100.0" in ours.note
+    recent = figures["locomo: the most recent turns, at 40 tokens"]
+    assert 0.0 < recent.value < figures["locomo: FTS5's bm25() alone, at 40 tokens"].value
+    missed = figures["locomo: evidence recalled at 1024 tokens"]
+    assert (missed.value, missed.holds) == (None, False)
+    assert "embeds nothing" in missed.note
+
+
+def test_no_data_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("VANTA_BENCH_DATA", str(tmp_path))
+    figures = LOCOMO.figures(QUICK)
+    assert figures
+    assert all(one.value is None and "locomo_dev.json" in one.note for one in figures)
+
+
+def test_a_fit_finds_what_tells_evidence(data: Path) -> None:
+    fitting: Any = BENCHMARKS.load("memory_fit")
+    told = [{"words": float(n == 1), "length": 0.5, "recency": 0.0} for n in range(3)]
+    weights = fitting.fit([fitting.Labelled([7, 8, 9], told, {8})] * 5, list(told[0]))
+    assert weights["words"] > 1.0
+    assert abs(weights["length"]) < 1e-6
+    assert weights["recency"] == fitting.RECENCY
