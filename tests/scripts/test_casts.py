@@ -13,7 +13,7 @@ from vanta.errors import ScriptError, UnknownName
 from vanta.runtime import Runtime
 from vanta.scripts import ScriptResult, parse_script, run_script, variants
 from vanta.scripts.variants import repetition
-from vanta.testing import ScriptedEngine
+from vanta.testing import Call, ScriptedEngine
 from vanta.testing._runtimes import open_scripted
 
 pytestmark = pytest.mark.anyio
@@ -162,6 +162,39 @@ async def test_what_judging_cost_is_on_the_bill(vanta_runtime: Open, scripted: M
     result = await ran(runtime, "- {say: a, expect: {judge: {question: Fine?, track: judge}}}")
     assert result.passed, result.describe()
     assert result.cost_usd == 1.0
+
+
+async def test_tools_are_offered_in_conversations_and_nowhere_else(
+    vanta_runtime: Open, scripted: Make
+) -> None:
+    local = scripted(reply=lambda request: ["yes" if len(request.messages) == 1 else "fine"])
+    runtime = await vanta_runtime(local=local, policy="local")
+    head = "tools: [now, {name: get_weather, description: The weather}]"
+    turns = "- {say: a, expect: {judge: {question: Fine?, track: local}}}"
+    result = await ran(runtime, turns, head)
+    assert result.passed, result.describe()
+    asked, judged = local.requests
+    assert [tool.name for tool in asked.tools] == ["now", "get_weather"]
+    assert "You can ask for these tools: now, get_weather." in asked.messages[0].content
+    assert judged.tools == ()
+    await ran(runtime, "- say: a")
+    assert local.requests[-1].tools == ()
+    assert "tools" not in local.requests[-1].messages[0].content
+
+
+async def test_what_a_reply_asks_for_is_checked_and_not_run(
+    vanta_runtime: Open, scripted: Make
+) -> None:
+    local = scripted(Call("get_weather", '{"city": "Paris"}'))
+    runtime = await vanta_runtime(local=local, policy="race")
+    called = "tool_called: {name: get_weather, arguments: {city: Paris}}"
+    turns = f"- {{say: a, track: local, expect: {{{called}}}}}\n"
+    turns += f"- {{say: b, track: api, upstream: {{call: get_weather}}, expect: {{{called}}}}}"
+    result = await ran(runtime, turns, "tools: [get_weather]")
+    first, second = result.turns
+    assert first.passed, result.describe()
+    (failure,) = second.failures
+    assert failure.came == "get_weather({})"
 
 
 def test_a_matrix_is_every_combination_in_order() -> None:

@@ -8,17 +8,17 @@ share one, and with it the local engine; what a cast made is closed with it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from typing import TYPE_CHECKING, Any
 
-from vanta.engine import EngineContext
+from vanta.engine import EngineContext, Tool
 from vanta.errors import ScriptError, UnknownName
 from vanta.scheduling.experience import Experience
 from vanta.scheduling.policy import LegPlan, Policy
 from vanta.scripts.embedders import Embedders
 from vanta.scripts.model import Script, UpstreamPlan
-from vanta.scripts.offering import offering
+from vanta.scripts.offering import TEMPLATE, offering
 from vanta.scripts.scene import PATIENCE_S, Scene
 from vanta.scripts.stand_in import TRACK, stand_in
 from vanta.session import Session
@@ -77,8 +77,7 @@ class Cast:
             if self._wrap:
                 self._own = {name: self._wrap(track) for name, track in self.tracks.items()}
             if self._script.tools:
-                tools = self._script.tools
-                self._speaking = {name: offering(one, tools) for name, one in self.tracks.items()}
+                self._speaking = self._offered(self._script.tools)
             self._stack = stack.pop_all()
         return self
 
@@ -90,6 +89,12 @@ class Cast:
         """Tell the stand-in, if there is one, how to behave in the next turn."""
         if self._direct:
             self._direct(plan or self._script.upstream or UpstreamPlan())
+
+    def _offered(self, tools: Sequence[Tool]) -> dict[str, Track]:
+        """All tracks, offered tools."""
+        told = [{"name": tool.name, "description": tool.description} for tool in tools]
+        rules = self.runtime.templates.render(TEMPLATE, {"tools": told}).strip()
+        return {name: offering(track, tools, rules) for name, track in self.tracks.items()}
 
     async def embedder(self, name: str | None) -> Embedder:
         """See `vanta.scripts.expectations.Seen`."""

@@ -1,7 +1,8 @@
 """Offers a script's tools to a track's engine.
 
-Invariant: only what is said in a conversation is offered tools (a verifier's one token is not), and
-nothing is ever run: what the engine asks for is part of the reply.
+The template `tools/use`, at the end of the system prompt, says how to use them. Invariant: only
+what is said in a conversation is offered tools (a verifier's one token is not), and nothing is ever
+run: what the engine asks for is part of the reply.
 """
 
 from __future__ import annotations
@@ -23,18 +24,21 @@ from vanta.engine import (
 from vanta.messages import Message
 from vanta.track import Track
 
+TEMPLATE = "tools/use"
 
-def offering(track: Track, tools: Sequence[Tool]) -> Track:
-    """The track, offered `tools` in every conversation."""
-    return dataclasses.replace(track, engine=_Offering(track.engine, tuple(tools)))
+
+def offering(track: Track, tools: Sequence[Tool], rules: str) -> Track:
+    """The track, offered `tools` in every conversation; rules: how to use them."""
+    return dataclasses.replace(track, engine=_Offering(track.engine, tuple(tools), rules))
 
 
 class _Offering(Engine):
     """An engine that is offered tools. It is not this one's to close."""
 
-    def __init__(self, engine: Engine, tools: tuple[Tool, ...]) -> None:
+    def __init__(self, engine: Engine, tools: tuple[Tool, ...], rules: str) -> None:
         self._engine = engine
         self._tools = tools
+        self._rules = rules
         self.name, self.model = engine.name, engine.model
 
     @property
@@ -55,16 +59,25 @@ class _Offering(Engine):
     def stream(self, request: GenerationRequest) -> AbstractAsyncContextManager[DeltaStream]:
         """The engine's stream; a request of a conversation, which has a session, has the tools."""
         if request.session:
-            request = dataclasses.replace(request, tools=(*request.tools, *self._tools))
+            messages = self._told(request.messages)
+            tools = (*request.tools, *self._tools)
+            request = dataclasses.replace(request, messages=messages, tools=tools)
         return self._engine.stream(request)
 
     async def count_tokens(self, messages: Sequence[Message]) -> TokenCount:
-        """As the engine counts."""
-        return await self._engine.count_tokens(messages)
+        """As the engine counts, the rules on tools included."""
+        return await self._engine.count_tokens(self._told(messages))
 
     async def count_texts(self, texts: Sequence[str]) -> list[TokenCount]:
         """As the engine counts."""
         return await self._engine.count_texts(texts)
+
+    def _told(self, messages: Sequence[Message]) -> tuple[Message, ...]:
+        """The messages with the rules in their system prompt; without one, as they are."""
+        if not messages or messages[0].role != "system":
+            return tuple(messages)
+        system = f"{messages[0].content}\n\n{self._rules}"
+        return (dataclasses.replace(messages[0], content=system), *messages[1:])
 
     async def models(self) -> Sequence[EngineModel]:
         """As the engine says."""
