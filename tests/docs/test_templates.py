@@ -14,7 +14,9 @@ from tests.cli.as_user import Run, user
 from vanta.prompts.defaults import SAMPLING
 from vanta.prompts.front_matter import FIELDS
 from vanta.prompts.limits import RenderLimits
+from vanta.resources import templates_dir
 
+BUILTIN = {f"{path.parent.name}/{path.stem}" for path in templates_dir().glob("*/[!_]*.j2")}
 PAGE = (Path(__file__).parents[2] / "docs" / "templates.md").read_text(encoding="utf-8")
 
 
@@ -29,6 +31,12 @@ def vanta(
 ) -> Iterator[Run]:
     with user(tmp_path, monkeypatch, capfd) as run:
         yield run
+
+
+def test_every_template_of_vantas_own_is_named() -> None:
+    table = PAGE.partition("## What comes with vanta")[2].partition("## ")[0]
+    named = {name for row in table.splitlines() for name in re.findall(r"`(\w+/\w+)`", row[:120])}
+    assert named - {"system/_base"} == BUILTIN
 
 
 def test_the_template_works_in_the_project_as_it_is_configured(vanta: Run, tmp_path: Path) -> None:

@@ -13,12 +13,16 @@ from tests.scripts.suite.stage import opening
 from vanta.models import ModelStore, default_root
 from vanta.runtime import Opening
 
-REAL = Path(__file__).parent / "real"
+REAL, CAPPED = (Path(__file__).parent / name for name in ("real", "capped"))
+CAPS = {"turn_usd": 0.01, "session_usd": 0.005}
+"""Of a reply of 40 tokens at $100 a million one fits into a session, a second does not."""
 
 
 @functools.cache
-def _opening(folder: Path, *, real: bool) -> Callable[[], Opening]:
-    return functools.partial(_open_real, folder) if real else opening(folder)
+def _opening(folder: Path, kind: str) -> Callable[[], Opening]:
+    if kind == "real":
+        return functools.partial(_open_real, folder)
+    return opening(folder, budget=CAPS) if kind == "capped" else opening(folder)
 
 
 def _open_real(folder: Path) -> Opening:
@@ -29,9 +33,10 @@ def _open_real(folder: Path) -> Opening:
 
 
 def pytest_vanta_open(config: pytest.Config, path: Path) -> Callable[[], Opening]:
-    """The scripted engine, or the real one for what stands in `real`."""
+    """The scripted engine, or the real one for what stands in `real`; with caps in `capped`."""
     temporary = config._tmp_path_factory.mktemp  # type: ignore[attr-defined]
-    real = REAL in path.parents
-    if not hasattr(config, f"_suite_{real}"):
-        setattr(config, f"_suite_{real}", temporary("suite", numbered=True))
-    return _opening(getattr(config, f"_suite_{real}"), real=real)
+    kinds = {"real": REAL in path.parents, "capped": CAPPED in path.parents}
+    kind = next((name for name, here in kinds.items() if here), "scripted")
+    if not hasattr(config, f"_suite_{kind}"):
+        setattr(config, f"_suite_{kind}", temporary("suite", numbered=True))
+    return _opening(getattr(config, f"_suite_{kind}"), kind)

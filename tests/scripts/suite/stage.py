@@ -9,6 +9,7 @@ import itertools
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import vanta
 from vanta.engine import GenerationRequest
@@ -29,13 +30,14 @@ _SAYS: dict[str, list[Step | str]] = {
 _NOTES_END = "</notes>\n\n"
 
 
-def opening(folder: Path) -> Callable[[], Opening]:
-    """What opens a runtime whose conversations are kept in `folder`."""
+def opening(folder: Path, **more: Any) -> Callable[[], Opening]:
+    """What opens a runtime whose data is kept in `folder`; more: configuration."""
     config = {
         "data_dir": str(folder),
         "policy": "local",
         "stall_timeout_s": 1.0,
         "retries": 0,
+        **more,
         "memory": {"embedder": "hash"},
         "tracks": {
             "local": {"engine": "scripted", "model": "knows-a-little", "private": True},
