@@ -51,7 +51,10 @@ class Given:
         )
 
     def has_enough_for(self, got: Assembled) -> bool:
-        """Whether a line that would not have been too long was left out."""
+        """Whether a line that would not have been too long was left out, and history was cut: where
+        all of it is there, memories keep to their share."""
+        if not got.dropped:
+            return False
         private = self.track.private
         seen = [one for one in self.found if private or not one.item.private]
         left_out = len(seen) - (len(got.pack.chosen) if got.pack else 0)

@@ -122,10 +122,22 @@ async def test_where_the_window_is_not_known_memories_are_bounded_all_the_same()
 
 
 @pytest.mark.anyio
-async def test_memories_get_what_history_leaves_and_no_more_than_their_most() -> None:
+async def test_memories_keep_to_their_share_while_all_of_the_history_is_there() -> None:
     found = memories(*(recalled(n, "word " * 20) for n in range(200)))
-    alone = await assemble(track(1020), "", [], NOW, memories=found, shares=ON)
-    assert 950 < count_prompt(alone.messages) <= 1000
+    for history in ([], past(2)):
+        got = await assemble(track(1020), "", history, NOW, memories=found, shares=ON)
+        assert got.dropped == 0
+        assert got.pack
+        assert got.budget
+        assert 0 < got.pack.tokens <= got.budget.memory_reserve(0)
+
+
+@pytest.mark.anyio
+async def test_memories_get_what_a_cut_history_leaves_and_no_more_than_their_most() -> None:
+    found = memories(*(recalled(n, "word " * 20) for n in range(200)))
+    cut = await assemble(track(1020), "", past(200), NOW, memories=found, shares=ON)
+    assert cut.dropped
+    assert 950 < count_prompt(cut.messages) <= 1000
     wide = await assemble(track(100_000), "", [], NOW, memories=found, shares=ON)
     assert 3600 < count_prompt(wide.messages[-1:]) < 4200
 
@@ -152,7 +164,7 @@ async def test_the_joined_prompt_decides_and_lines_are_dropped_until_it_fits() -
     engine = Merging()
     found = memories(*(recalled(n, "word " * 20, score=n) for n in range(99, 0, -1)))
     merging = Track("local", engine, window=1000, reply_reserve=100, private=True)
-    got = await assemble(merging, "", past(2), NOW, memories=found, shares=ON)
+    got = await assemble(merging, "", past(200), NOW, memories=found, shares=ON)
     assert got.pack
     assert got.tokens
     assert 800 < got.tokens.value <= 900

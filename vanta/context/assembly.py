@@ -134,9 +134,10 @@ class _Assembly:
         reserve = self._budget.memory_reserve(whole) if self._packer else 0
         dropped, past = await self._cut(self._budget.prompt - whole - reserve)
         room = self._budget.prompt - whole - past
+        room = room if dropped else min(room, reserve)
         pack = await self._pack(room, dropped)
         found = await self._fit(dropped, pack)
-        if self._packer is None or found.dropped != dropped or found.tokens is None:
+        if not dropped or self._packer is None or found.dropped != dropped or found.tokens is None:
             return found
         left = self._budget.prompt - found.tokens.value
         unforeseen = min(left, whole + past + (pack.tokens if pack else 0) - found.tokens.value)

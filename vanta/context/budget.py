@@ -1,7 +1,7 @@
 """How many tokens a track's prompt may take, and who has which share of them.
 
-Invariant: prompt + reply reserve <= window; shares are a rule and no reservation: what one part
-does not use, the others get.
+Invariant: prompt + reply reserve <= window; what a part does not use of its share, another gets
+where it has to leave something out.
 """
 
 from __future__ import annotations
@@ -45,10 +45,12 @@ class TokenBudget:
 
     System prompt and message stand whole. What they leave is divided between history and memory
     in the ratio of their shares, so that what the system prompt does not use of its own goes to
-    both, and what it takes beyond comes from both. History is cut to its part; memories get all
-    that it then leaves, up to `memory_most`. History gets nothing of what memories leave in one
-    turn, since it would have to be cut again, and the engine's KV cache with it, in the next turn
-    that remembers more: where memory is off, it has everything.
+    both, and what it takes beyond comes from both. History is cut to its part; where it had to be
+    cut, memories get all that it then leaves, up to `memory_most`. Where nothing had to be cut they
+    keep to their part, however much room there is: a prompt that is longer than it need be takes
+    time to read, and money. History gets nothing of what memories leave in one turn, since it would
+    have to be cut again, and the engine's KV cache with it, in the next turn that remembers more:
+    where memory is off, it has everything.
     """
 
     window: int
