@@ -11,12 +11,15 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 _log = logging.getLogger("vanta.llamacpp")
 _ERROR_LEVEL = 3
+_LOOKS, _LOOK_S = 5, 0.001
 _setup = threading.Lock()
 _ready: dict[str, Any] = {}
 
@@ -86,6 +89,19 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0)) or 1
     return os.cpu_count() or 1
+
+
+def others_running(loadavg: Path = Path("/proc/loadavg")) -> int:
+    """How many threads of others want a core just now (a few milliseconds); 0 where the system
+    does not say. On Linux: the fourth field of proc(5)'s loadavg, without this thread."""
+    found: list[int] = []
+    try:
+        for _ in range(_LOOKS):
+            found.append(int(loadavg.read_text(encoding="ascii").split()[3].partition("/")[0]))
+            time.sleep(_LOOK_S)
+    except (OSError, ValueError, IndexError):
+        return 0
+    return max(0, sorted(found)[_LOOKS // 2] - 1)
 
 
 class AbortFlag:

@@ -4,8 +4,8 @@ With as many threads as cores, llama.cpp's threads wait for each other at every 
 once another process takes a core, each wait lasts a time slice and decoding collapses. So steps are
 held against the best of their kind: where they have become slow, fewer threads are tried, and from
 time to time one more; what proves faster is kept, and a try that failed is repeated ever later.
-Whether the machine was busy from the start no best can tell, so the first steps of a pace that is
-not `proven` try fewer threads once: loading need not wait for an answer to that.
+Whether the machine was busy from the start no best can tell, so a pace may begin with fewer, and
+the first steps of one that is not `proven` try fewer once: loading need not wait for an answer.
 
 Invariant: `threads` is between 1 and `most`, and changes by what was measured alone: the same
 times give the same threads.
@@ -24,6 +24,8 @@ FIRST_LOOK = 3
 """Steps before the first try."""
 SLOW = 1.5
 """Times the best: slower is contention."""
+COLLAPSED = 6.0
+"""Times the usual: two such steps are enough."""
 BETTER = 0.95
 FIRST_WAIT, LONGEST_WAIT = 32, 1024
 _FORGET = 1.0005
@@ -32,15 +34,18 @@ _SHARE = 0.8
 
 class Pace:
     """Fed with the times of steps by the worker. proven: `most` threads are known to be best on
-    this machine while it is quiet, and it is quiet."""
+    this machine while it is quiet, and it is quiet. begin: threads to begin with, where others
+    were seen to need theirs."""
 
-    def __init__(self, most: int, *, adapt: bool = True, proven: bool = True) -> None:
-        self.threads = most
+    def __init__(
+        self, most: int, *, adapt: bool = True, proven: bool = True, begin: int | None = None
+    ) -> None:
+        self.threads = begin or most
         self.trials = 0
         self.changes = 0
         self._most = most
         self._adapt = adapt
-        self._proven = proven
+        self._proven = proven or self.threads < most
         self._best: dict[int, float] = {}
         self._recent: deque[float] = deque(maxlen=WINDOW)
         self._before: tuple[int, float] | None = None
@@ -89,6 +94,9 @@ class Pace:
             self._judge_trial(self._before)
         elif not self._proven:
             self._look()
+        elif self.threads > 1 and self._collapsed():
+            self._wait = FIRST_WAIT
+            self._try(fewer(self.threads))
         elif len(self._recent) == WINDOW:
             level = median(self._recent)
             if level > SLOW * self._usual and self.threads > 1:
@@ -97,6 +105,11 @@ class Pace:
             elif self._since >= self._wait:
                 self._try_in_turn(level)
             self._usual = min(self._usual, level)
+
+    def _collapsed(self) -> bool:
+        """Steps that take many times as long: a whole window of them is not waited for."""
+        last = list(self._recent)[-2:]
+        return len(last) == 2 and min(last) > COLLAPSED * self._usual
 
     def _look(self) -> None:
         """The first try, and one after each that was better: as far down as it helps."""

@@ -19,7 +19,7 @@ from vanta_llamacpp.faults import Faults
 from vanta_llamacpp.inbox import Embed, Inbox, Load, Unload, closed
 from vanta_llamacpp.job import Job
 from vanta_llamacpp.model import Model
-from vanta_llamacpp.native import AbortFlag
+from vanta_llamacpp.native import AbortFlag, others_running
 from vanta_llamacpp.pace import Pace
 from vanta_llamacpp.residence import Tenant, residence
 from vanta_llamacpp.serving import Batcher
@@ -212,7 +212,10 @@ class Worker:
             self.failure = _wrapped(self._faults, error)
             return self.failure
         self.failure = None
-        self.pace = Pace(self.model.threads, adapt=self.model.adapts, proven=False)
+        most, adapts = self.model.threads, self.model.adapts
+        begin = max(1, most - others_running()) if adapts else most
+        self.pace = Pace(most, adapt=adapts, proven=False, begin=begin)
+        self.model.use_threads(begin)
         self._batcher = Batcher(self.model, self.pace, self._ended)
         self.tally.loads += 1
         self.tally.load_s = time.perf_counter() - start

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from vanta_llamacpp.pace import LONGEST_WAIT, Pace
+from vanta_llamacpp.native import others_running
+from vanta_llamacpp.pace import FIRST_WAIT, LONGEST_WAIT, Pace
 
 # Milliseconds of a step by threads, as measured on two cores.
 QUIET = {1: 10.4, 2: 5.0}
@@ -138,3 +140,32 @@ def test_many_cores_are_looked_through_as_far_down_as_it_helps() -> None:
     quiet = Pace(8, proven=False)
     run(quiet, QUIET_EIGHT, 200)
     assert (quiet.threads, quiet.trials) == (8, 1)
+
+
+def test_a_collapse_is_noticed_at_the_second_step() -> None:
+    """Each such step takes as long as many."""
+    pace = Pace(2)
+    run(pace, QUIET, 100)
+    run(pace, BOTH_TAKEN, 2)
+    assert pace.threads == 1
+
+
+def test_where_others_need_cores_fewer_threads_begin() -> None:
+    """And all are tried after a while."""
+    pace = Pace(2, proven=False, begin=1)
+    run(pace, BOTH_TAKEN, 20)
+    assert (pace.threads, pace.trials) == (1, 0)
+    other = Pace(2, proven=False, begin=1)
+    run(other, QUIET, FIRST_WAIT + 20)
+    assert other.threads == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "others"),
+    [("0.5 0.4 0.3 4/200 77\n", 3), ("9.5 9.4 9.3 1/200 77\n", 0), ("", 0), ("a b c d/e", 0)],
+)
+def test_others_are_those_who_want_a_core_now(tmp_path: Path, text: str, others: int) -> None:
+    """The average of the last minute does not count; a system that does not say has none."""
+    assert others_running(tmp_path / "none") == 0
+    (tmp_path / "loadavg").write_text(text)
+    assert others_running(tmp_path / "loadavg") == others
