@@ -3,7 +3,8 @@
 Runs are of one-turn scripts on a ScriptedEngine, one after another; what is subtracted is iterating
 the same engine's answer to the same request. Memory is that of all Python objects after each
 round of the runs. Side by side is on the real small model, where its file is on disk: the two
-ways alternate, and the fastest of each counts. Invariant: nothing here goes to the network.
+ways alternate with those of llama.cpp's own batched decode, and the fastest of each counts.
+Invariant: nothing here goes to the network.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import gc
 import tempfile
 import time
 import tracemalloc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from vanta.runtime import Runtime
 from vanta.scripts import RunOptions, Script, Suite, find_scripts, load_script, parse_script
 from vanta.testing import ScriptedEngine, scripted_plugin
 
+from .batched_decode import batched_decode
 from .report import Figure, median
 from .settings import Settings
 
@@ -35,6 +37,7 @@ READING_GOAL_S = 3.0
 PARALLEL_GOAL = 1.5
 FLAT_GOAL_KB = 200.0
 _SCRIPTS, _FILES, _REAL, _ROUNDS = 200, 1000, 16, 3
+_PEER_TOKENS = 8
 _MODEL = "smollm2-135m-instruct"
 _TEXT = """\
 name: script {number}
@@ -148,21 +151,29 @@ def _side_by_side(count: int) -> Figure:
         return Figure(
             name=name, value=None, unit="x", better="higher", goal=PARALLEL_GOAL, note=note
         )
-    after, beside = anyio.run(_both_ways, model, count)
+    with batched_decode(model, count) as peer:
+        after, beside, bare_after, bare_beside = anyio.run(_both_ways, model, count, peer)
     return Figure(
         name=name, value=after / beside, unit="x", better="higher", goal=PARALLEL_GOAL,
+        peer=f"llama.cpp's own batched decode, {count} sequences",
+        peer_value=bare_after / bare_beside,
         note=f"{after:.1f} s one after another, {beside:.1f} s with all at once",
     )  # fmt: skip
 
 
-async def _both_ways(model: Path, count: int) -> tuple[float, float]:
+async def _both_ways(
+    model: Path, count: int, peer: Callable[[int], tuple[float, float]]
+) -> tuple[float, float, float, float]:
+    """Seconds of the scripts one after another and beside each other, and the same of the peer."""
     scripts = [parse_script(_REAL_TEXT.format(number=number)) for number in range(count)]
     with tempfile.TemporaryDirectory() as folder:
         tracks = {"local": {"model": str(model)}, "api": {"enabled": False}}
         async with vanta.open("default", data_dir=folder, tracks=tracks) as runtime:
             await _run_s(runtime, scripts[:2], parallel=2)
-            after, beside = [], []
+            after, beside, bare = [], [], []
             for _ in range(_ROUNDS):
                 after.append(await _run_s(runtime, scripts))
                 beside.append(await _run_s(runtime, scripts, parallel=count))
-            return min(after), min(beside)
+                bare.append(peer(_PEER_TOKENS))
+            bare_after, bare_beside = zip(*bare, strict=True)
+            return min(after), min(beside), min(bare_after), min(bare_beside)
