@@ -32,6 +32,8 @@ from vanta.context.counting import estimate_text
 from vanta.memory import lexical, ranking, retrieval
 from vanta.memory.choosing import choose
 from vanta.memory.items import Filters, Recalled, Scope
+from vanta.memory.memory import NEAREST
+from vanta.memory.pending import FOUND
 from vanta.memory.rendering import day, header, line
 
 from .memory_fit import Labelled, fit
@@ -42,7 +44,6 @@ from .settings import Settings
 GOALS = {512: 78.0, 1024: 85.0, 2048: 90.0}
 MULTI_HOP, MULTI_HOP_GOAL = 1, 65.0
 CHOOSE_GOAL_MS = 5.0
-NEAREST = 100
 
 
 Count = Callable[[str], int]
@@ -156,9 +157,7 @@ def _scored(tried: Sequence[Tried], weights: Mapping[str, Mapping[str, float]]) 
     recall = Recall()
     for one in tried:
         talk = one.talk
-        ranked = ranking.rank(
-            one.candidates, one.asked.text, talk.now, len(one.candidates), weights[talk.name]
-        )
+        ranked = ranking.rank(one.candidates, one.asked.text, talk.now, FOUND, weights[talk.name])
         for budget in GOALS:
             chosen = choose(ranked, budget, talk.cost, talk.header_cost)
             recall.note(one.asked, budget, [recalled.item.id for recalled in chosen])

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.memory.rows import ADA, FINGERPRINT, MINUTE_S, START, Rows, said
-from vanta.memory import postings
+from vanta.memory import postings, retrieval
 from vanta.memory.items import Filters, Scope
 from vanta.memory.ranking import rank
 from vanta.memory.truth import NewItem
@@ -65,6 +65,16 @@ def test_neighbours_come_along_but_no_other_session(rows: Rows) -> None:
     assert found["Under the pot."].around == pytest.approx(1.0)
     assert not found["Thanks."].answers
     assert found["Thanks."].beside > 0 == found["Bye."].beside
+
+
+def test_neighbours_come_along_however_much_else_is_found(
+    rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retrieval, "ENOUGH", 1)
+    monkeypatch.setattr(retrieval, "BY_WORDS", 3)
+    rows.add([said(f"A dog, number {n}", n, session=f"s{n}") for n in range(5)])
+    rows.add([said("And where is the dog?", 8), said("In the shed.", 9), said("I see.", 10)])
+    assert "In the shed." in rows.texts("dog")
 
 
 def test_chunks_of_another_document_are_no_neighbours(rows: Rows) -> None:

@@ -144,9 +144,9 @@ class _Part:
         seeds = {*by_words, *asked.near_ids[:BY_MEANING], *self._of_times(asked.times)}
         rows = self._rows(seeds)
         cosines = self._cosines(rows, asked)
-        for _ in range(ROUNDS):
+        for number in range(ROUNDS):
             ring = _around(_best(rows, postings, cosines), rows)
-            if not ring or len(rows) >= ENOUGH:
+            if not ring or (number and len(rows) >= ENOUGH):
                 break
             more = self._rows(ring)
             rows |= more
