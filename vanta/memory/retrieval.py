@@ -32,8 +32,9 @@ BY_WORDS, BY_MEANING, BY_TIME, WITH_NEIGHBOURS = 100, 100, 40, 100
 """How many items are taken up for their words, their meaning, their time; and around how many of
 the best of them the neighbours are."""
 
-ROUNDS, ENOUGH = 3, 200
-"""How often the neighbours of neighbours are looked at, too, as long as there are fewer."""
+ROUNDS, ENOUGH, MOST = 3, 200, 300
+"""How often the neighbours of neighbours are looked at, too, as long as there are fewer than
+enough; and candidates at the most."""
 
 LAST = 50
 """Items that tell who speaks."""
@@ -148,7 +149,7 @@ class _Part:
             ring = _around(_best(rows, postings, cosines), rows)
             if not ring or (number and len(rows) >= ENOUGH):
                 break
-            more = self._rows(ring)
+            more = self._rows(ring[: max(0, MOST - len(rows))])
             rows |= more
             cosines |= self._cosines(more, asked)
         return _described(rows, postings, cosines), postings.counts
@@ -232,10 +233,10 @@ def _best(rows: Collection[int], postings: Postings, cosines: Mapping[int, float
     return heapq.nlargest(WITH_NEIGHBOURS, rows, key=value)
 
 
-def _around(keys: Iterable[int], rows: Mapping[int, _Found]) -> set[int]:
-    """The neighbours of items that are not among the rows themselves."""
-    beside = {key for one in keys for key in (rows[one].before, rows[one].after)}
-    return {key for key in beside if key is not None and key not in rows}
+def _around(keys: Iterable[int], rows: Mapping[int, _Found]) -> list[int]:
+    """The neighbours of items that are not among the rows themselves, those of the first first."""
+    beside = (key for one in keys for key in (rows[one].before, rows[one].after))
+    return list(dict.fromkeys(key for key in beside if key is not None and key not in rows))
 
 
 def _described(
