@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from vanta.scripts import (
     run_script,
 )
 from vanta.testing import Fail, ScriptedEngine, scripted_plugin
+from vanta.testing._runtimes import open_scripted
 
 pytestmark = pytest.mark.anyio
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -269,13 +271,14 @@ async def test_a_plugins_expectation_may_wait_and_may_break_without_harm(
     )
 
 
-@pytest.mark.parametrize("name", ["hello", "race"])
+@pytest.mark.parametrize("name", ["hello", "race", "memory"])
 async def test_the_examples_hold_with_tracks_that_know(
-    name: str, vanta_runtime: Open, scripted: Make
+    name: str, tmp_path: Path, vanta_runtime: Open, scripted: Make
 ) -> None:
     def knows(request: GenerationRequest) -> list[str]:
-        says = request.messages[-1].content
+        notes, _, says = request.messages[-1].content.rpartition("</notes>\n\n")
         known = {"Hello!": "Hello", "And of Italy?": "Rome"}
+        known |= {"What is my cat called?": notes, "Where does my sister Lena live?": notes}
         return [known.get(says, "Paris" if "France" in says else "red, 4")]
 
     runtime = await vanta_runtime(
@@ -283,7 +286,12 @@ async def test_the_examples_hold_with_tracks_that_know(
         api=scripted(reply=knows),
         tracks={"local": {"private": True}},
     )
-    result = await run_script(runtime, load_script(EXAMPLES / f"{name}.yaml"))
+
+    def reopen() -> AbstractAsyncContextManager[Runtime]:
+        return open_scripted(tmp_path / "again", {"local": scripted(reply=knows)})
+
+    script = load_script(EXAMPLES / f"{name}.yaml")
+    result = await run_script(runtime, script, reopen=reopen)
     assert result.passed, result.describe()
 
 
