@@ -25,6 +25,16 @@ def test_what_is_wrong_is_said_with_its_place(stage: Stage) -> None:
     assert (told["checked"], len(told["faults"])) == (2, 1)
 
 
+def test_a_document_that_is_not_there_is_said(stage: Stage) -> None:
+    text = "name: n\nfixtures: {documents: [no.md]}\nturns: [{say: a}]\n"
+    (stage.folder / "a.yaml").write_text(text)
+    done = stage.vanta("scripts", "check", "a.yaml")
+    assert done.returncode == 2
+    assert "there is no document 'no.md' in 'fixtures'" in done.stdout
+    done = stage.vanta("run", "a.yaml")
+    assert (done.returncode, "there is no document 'no.md'" in done.stderr) == (2, True)
+
+
 def test_the_schema_is_printed(stage: Stage) -> None:
     schema = json.loads(stage.vanta("scripts", "schema").stdout)
     assert "turns" in schema["properties"]

@@ -20,6 +20,7 @@ sampling: {temperature: 0.9, max_tokens: 8}
 turns:
 - say: Tell me of the sea.
 - say: And of the wind?
+- {say: "What did I ask of the sea?", session: later, expect: {recalled: Tell me of the sea.}}
 """
 
 
@@ -37,4 +38,4 @@ async def test_a_seed_gives_the_same_transcript_twice(tmp_path: Path, smollm2_pa
                 [turn.reply.text for run in report.results for turn in run.turns if turn.reply]
             )
     assert said[0] == said[1]
-    assert said[0][:2] != said[0][2:]  # each run of a repeated script has a seed of its own
+    assert said[0][:3] != said[0][3:]  # each run of a repeated script has a seed of its own

@@ -48,14 +48,14 @@ def check(
     Exit code: 0 if all are right, 2 if one is not.
     """
     from vanta.errors import ScriptError
-    from vanta.scripts import find_scripts, load_script
+    from vanta.scripts import check_files, find_scripts, load_script
 
     known = _known(config)
     faults: dict[str, str] = {}
     found = find_scripts(paths)
     for path in found:
         try:
-            load_script(path, known)
+            check_files(load_script(path, known))
         except ScriptError as error:
             faults[str(path)] = str(error)
     if json:

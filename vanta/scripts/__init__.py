@@ -10,7 +10,7 @@ from vanta.scripts.expectations import Expectation, Failure, Seen
 from vanta.scripts.format import load_script, parse_script
 from vanta.scripts.json_schema import script_schema
 from vanta.scripts.model import Script, ScriptTurn
-from vanta.scripts.preflight import check_names
+from vanta.scripts.preflight import check_files, check_names
 from vanta.scripts.report import Outcome, RunReport
 from vanta.scripts.results import ExitCode, ScriptResult, TurnResult, exit_code, exit_code_of
 from vanta.scripts.runner import ScriptRun, run_script
@@ -33,6 +33,7 @@ __all__ = [
     "Seen",
     "Suite",
     "TurnResult",
+    "check_files",
     "check_names",
     "exit_code",
     "exit_code_of",

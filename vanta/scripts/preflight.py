@@ -62,6 +62,11 @@ def _memory(script: Script, runtime: Runtime) -> None:
     if runtime.memory is None and (script.fixtures or asked):
         wants = "'fixtures' need" if script.fixtures else f"'recalled' of line {asked[0]} needs"
         raise ScriptError(no_memory(script, runtime, wants))
+    check_files(script)
+
+
+def check_files(script: Script) -> None:
+    """Raises ScriptError for a document of the fixtures that is not there. Blocking."""
     for document in script.fixtures.documents:
         if not path_of(document, script).is_file():
             raise ScriptError(
