@@ -1,9 +1,9 @@
 """Continuous batching: what goes into each step, for all requests that are being served.
 
-A round is one step for all who write (a token each), then one chunk of one prompt. The two are
-steps of their own, so that no answer depends on who else is served (see `slots`), and the chunk is
-kept as short as the step of the writers beside it, so that a long prompt at most doubles their
-pause. Prompts take turns by the chunk.
+A round is one step for all who write (a token each), then one chunk of a prompt, or several of
+short ones. All are steps of their own, so that no answer depends on who else is served (see
+`slots`), and what is read takes no longer than the step of the writers beside it, so that a long
+prompt at most doubles their pause. Prompts take turns by the chunk.
 
 Invariant: between steps every slot holds exactly what its generation has moved to; a step that was
 aborted is rewound and taken again, one that failed ends the request that made it fail and no other.
@@ -68,9 +68,11 @@ class Batcher:
         for group in groups:
             if group:
                 self._write(group)
-        readers = [each for each in self._running if each.left > 1]
-        if readers:
-            self._read(readers[0], beside=bool(writers))
+        room = self._room(beside=bool(writers))
+        for reader in [each for each in self._running if each.left > 1]:
+            if room < SMALLEST_CHUNK:
+                break
+            room -= max(SMALLEST_CHUNK, self._read(reader, room))
 
     def fail(self, error: Callable[[], EngineError]) -> None:
         """Something broke that concerns everyone."""
@@ -133,35 +135,30 @@ class Batcher:
             self._choose(each, row)
         self._model.use_threads(self._pace.threads)
 
-    def _read(self, reader: Generation, *, beside: bool) -> None:
-        """One chunk; the others who read come next."""
+    def _room(self, *, beside: bool) -> int:
+        """Tokens of prompts to read in this round."""
+        most = self._model.chunk
+        return max(SMALLEST_CHUNK, min(most, self._pace.tokens_beside())) if beside else most
+
+    def _read(self, reader: Generation, most: int) -> int:
+        """One chunk, in a step of its own; returns its tokens. Those who were not reached come
+        first in the next round."""
         self._running.remove(reader)
         self._running.append(reader)
         self.reading = reader.job
         # Cleared before the question, so that no stop falls between the two.
         self._model.abort.clear()
         if reader.job.stop_asked:
-            return
-        chunk = self._chunk(reader.left - reader.job.prompt.written, beside=beside)
-        tokens = reader.pending(chunk)
+            return 0
+        tokens = reader.pending(_chunk(reader.left - reader.job.prompt.written, most))
         rows, took_s = self._decode([(reader, tokens)])
         self.reading = None
-        if took_s is None:
-            return
-        self._pace.read(len(tokens), took_s)
-        self.prefilled_tokens += len(tokens)
-        if not reader.left:
-            self._choose(reader, rows[0])
-
-    def _chunk(self, left: int, *, beside: bool) -> int:
-        """Tokens of a prompt to read now, of so many that are `left` before what is read one by
-        one; never so that too few are left for an exact end."""
-        if left <= 0:
-            return 1
-        most = self._model.chunk
-        if beside:
-            most = max(SMALLEST_CHUNK, min(most, self._pace.tokens_beside()))
-        return most - EXACT_ROWS if 0 < left - most < EXACT_ROWS else min(most, left)
+        if took_s is not None:
+            self._pace.read(len(tokens), took_s)
+            self.prefilled_tokens += len(tokens)
+            if not reader.left:
+                self._choose(reader, rows[0])
+        return len(tokens)
 
     def _decode(self, parts: list[Part]) -> tuple[list[int], float | None]:
         """Take one step; the rows of its last tokens and the seconds, None where it came to
@@ -207,3 +204,11 @@ class Batcher:
             return
         if generation.done:
             self._drop(generation.job, None)
+
+
+def _chunk(left: int, most: int) -> int:
+    """Tokens to read now, of so many that are `left` before what is read one by one; never so that
+    too few are left for an exact end."""
+    if left <= 0:
+        return 1
+    return most - EXACT_ROWS if 0 < left - most < EXACT_ROWS else min(most, left)
