@@ -342,13 +342,11 @@ async def test_older_texts_that_get_their_vectors_late_are_found_by_meaning(tmp_
             half.set()
             await go_on.wait()
 
-    embedder = HashEmbedder()
+    embedder = HashEmbedder(before=in_two_parts)
     async with home(tmp_path, embedder) as here:
         texts = ["An early word about a zeppelin.", *(f"later word {n}" for n in range(40))]
         await here.memory.add([NewItem("ada", "fact", text, 1.0) for text in texts])
         assert here.memory.dense is not None
-        await here.memory.dense.load()
-        embedder.before = in_two_parts
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(here.memory.reindex)
             await half.wait()
