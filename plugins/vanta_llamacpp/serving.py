@@ -62,7 +62,10 @@ class Batcher:
         """One step of each kind, at the most."""
         self._let_go()
         self._begin_held()
-        writers = [each for each in self._running if each.left == 1]
+        # In the order of their sequences: llama.cpp parts a step wherever that is broken.
+        writers = sorted(
+            (each for each in self._running if each.left == 1), key=lambda each: each.slot.sequence
+        )
         groups = [[each] for each in writers] if self._apart else [writers]
         self._apart = False
         for group in groups:
