@@ -32,6 +32,9 @@ BUSY_TIMEOUT_S = 5.0
 READERS = 2
 """Threads that may read at a time beside the one that writes."""
 
+READ_CACHE_KB = 32_000
+"""What a reading connection may keep of the file in memory; SQLite's own 2 MB hold few vectors."""
+
 T = TypeVar("T")
 
 _tables = sa.MetaData()
@@ -319,7 +322,8 @@ def _reading(url: sa.URL) -> sa.Engine:
 
 
 def _only_read(connection: Any, _record: Any) -> None:
-    connection.execute("PRAGMA query_only=ON").close()
+    for pragma in ("query_only=ON", f"cache_size=-{READ_CACHE_KB}"):
+        connection.execute(f"PRAGMA {pragma}").close()
 
 
 def _tune_sqlite(connection: Any, _record: Any) -> None:

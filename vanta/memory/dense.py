@@ -78,6 +78,11 @@ class Dense:
         self._asked: set[Partition] = set()
         self._said: set[str] = set()
 
+    @property
+    def wants_to_advance(self) -> bool:
+        """Whether a partition was searched that is not known to be in step."""
+        return self.index is not None and bool(self._asked)
+
     async def load(self) -> None:
         """Make the embedder ready; the index follows with the first `advance`. Raises
         EmbedderError, StoreError."""

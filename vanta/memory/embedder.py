@@ -43,8 +43,8 @@ class Embedder(abc.ABC):
 
     @property
     def fingerprint(self) -> str:
-        """What the vectors are kept under: `name/dimension/revision`, known after `load`. A revision
-        has no slash."""
+        """What the vectors are kept under: `name/dimension/revision`, known after `load`. There is
+        no slash in a revision."""
         return f"{self.name}/{self.dimension}/{self.revision}"
 
     @abc.abstractmethod

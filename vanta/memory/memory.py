@@ -310,7 +310,8 @@ class Memory:
 
     async def _recall(self, question: Question, pending: PendingRecall) -> Recollection:
         began = time.perf_counter()
-        self.nudge()
+        if self.dense is not None and not self.dense.loaded:
+            self.nudge()
         near: list[Near] = []
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._look_near, question, pending, near)
@@ -318,6 +319,8 @@ class Memory:
         if failure:
             raise failure
         (by_meaning,) = near
+        if self.dense is not None and self.dense.wants_to_advance:
+            self.nudge()
         found = await self._database.read(partial(self._find, question=question, near=by_meaning))
         return Recollection(
             found=tuple(found),

@@ -156,7 +156,7 @@ class _Part:
 
     def _find(self, groups: Sequence[Sequence[str]], most: int) -> list[int]:
         found = self._statement("f.rowid", groups, f"ORDER BY f.rowid DESC LIMIT {most}")
-        return list(self._connection.exec_driver_sql(*found).scalars())
+        return list(self._connection.exec_driver_sql(*found).scalars().all())
 
     def _count(self, since_id: int) -> int:
         counted = self._statement("count(*)", [], f"AND f.rowid >= {int(since_id)}")
@@ -203,7 +203,7 @@ class _Part:
             f"AND m.same_as IS NULL AND {self._where}",
             self._values,
         )
-        return {row[0]: _Found(to_item(row), row[-2], row[-1]) for row in rows}
+        return {row[0]: _Found(to_item(row), row[-2], row[-1]) for row in rows.all()}
 
     def _cosines(self, keys: Collection[int], asked: _Asked) -> dict[int, float]:
         if asked.vector is None or not keys:
