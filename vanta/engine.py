@@ -258,6 +258,9 @@ class Engine(abc.ABC):
         """The context window in tokens where the engine knows it, else None."""
         return None
 
+    async def forget(self) -> None:  # noqa: B027 - only for engines that keep something
+        """Keep nothing of earlier requests: no KV cache in memory or on disk, no cached prompt."""
+
     @abc.abstractmethod
     async def aclose(self) -> None:
         """Release everything: threads, sockets, memory. Running streams end first."""

@@ -26,7 +26,7 @@ from vanta.companions import accompanied
 from vanta.config import Config, Loaded
 from vanta.context.preparer import merge_sampling
 from vanta.engine import Sampling
-from vanta.errors import TemplateError, UnknownName
+from vanta.errors import EngineError, TemplateError, UnknownName
 from vanta.events import Event, TurnStarted
 from vanta.memory.memory import Memory
 from vanta.models import ModelStore
@@ -74,7 +74,7 @@ class Runtime:
         breaker = parts.config.breaker
         self._experience = Experience(HealthRule(breaker.failures, breaker.cooldown_s))
         if parts.memory:
-            parts.memory.on_forgotten(self._reread)
+            parts.memory.on_forgotten(self._forget)
         self._prompts = LivePrompts(parts.templates)
         self._prompt_of = functools.lru_cache(maxsize=256)(self.prompt)
         self._next_turn: anyio.Event | None = None
@@ -162,11 +162,19 @@ class Runtime:
             self._recent.popitem(last=False)
         return conversation
 
-    def _reread(self, user: str) -> None:
-        """Have the user's conversations read their history from the store again."""
+    async def _forget(self, user: str) -> str:
+        """Have the user's conversations read their history from the store again, and engines keep
+        nothing of earlier prompts, which repeat it; returns why one may still."""
         for (owner, _), conversation in self._conversations.items():
             if owner == user:
                 conversation.history = None
+        why = []
+        for track in self.tracks.values():
+            try:
+                await track.engine.forget()
+            except EngineError as error:
+                why.append(f"track {track.name!r} may keep some of it: {error}")
+        return "; ".join(why)
 
     async def warm_up(self, *tracks: str) -> None:
         """Load the engines of `tracks` (all if none is named) ahead of the first turn.

@@ -30,7 +30,7 @@ from vanta.errors import EngineError, ErrorKind
 from vanta.messages import Delta, Message
 from vanta_llamacpp.embedding import LONGEST, portions
 from vanta_llamacpp.faults import ENGINE, Faults
-from vanta_llamacpp.inbox import Embed, Inbox, Load, closed
+from vanta_llamacpp.inbox import Embed, Forget, Inbox, Load, closed
 from vanta_llamacpp.job import Ended, Job
 from vanta_llamacpp.loading import Loader
 from vanta_llamacpp.mailbox import Mailbox
@@ -38,6 +38,7 @@ from vanta_llamacpp.model import Model
 from vanta_llamacpp.options import LlamaCppOptions
 from vanta_llamacpp.prompt import Prompter
 from vanta_llamacpp.residence import residence
+from vanta_llamacpp.saved import remove_all
 from vanta_llamacpp.source import locate
 from vanta_llamacpp.worker import Worker
 
@@ -131,6 +132,24 @@ class LlamaCppEngine(Engine):
                     raise found
                 vectors += found
         return vectors
+
+    async def forget(self) -> None:
+        """Empty the KV cache and remove all saved prefixes. See `Engine.forget`."""
+        if self._worker.model is not None and not self._inbox.closed:
+            mailbox: Mailbox[EngineError | None] = Mailbox()
+            self._inbox.ask(Forget(mailbox))
+            await mailbox.get()
+        folder = self._options.cache_dir
+        if folder is None:
+            return
+        try:
+            await anyio.to_thread.run_sync(remove_all, folder)
+        except OSError as error:
+            raise self._faults.error(
+                ErrorKind.SERVER,
+                f"saved prefixes in {str(folder)!r} could not be removed: {error.strerror}",
+                "Remove that folder yourself: it holds what was said, as tokens.",
+            ) from error
 
     def _documents(self, model: Model, texts: Sequence[str]) -> list[list[int]]:
         most = min(LONGEST, model.window)

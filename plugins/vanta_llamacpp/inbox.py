@@ -43,7 +43,14 @@ class Unload:
     done: Future[bool]
 
 
-Wanted = Load | Embed | Unload
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Nothing of earlier requests shall be kept; the mailbox gets None, or why that failed."""
+
+    mailbox: Mailbox[EngineError | None]
+
+
+Wanted = Load | Embed | Unload | Forget
 
 
 class Inbox:

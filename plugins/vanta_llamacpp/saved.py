@@ -150,6 +150,12 @@ class SavedPrefixes:
                 path.unlink(missing_ok=True)
 
 
+def remove_all(folder: Path) -> None:
+    """Remove every saved prefix, of whatever model. Raises OSError."""
+    for path in folder.glob("*.kv*"):
+        path.unlink(missing_ok=True)
+
+
 def fingerprint(model: Path, parameters: str) -> bytes:
     """Of a model's file and of all that a cached entry depends on beside it. Not every byte is
     read: the size, the beginning, and samples from all over the file."""

@@ -130,6 +130,13 @@ class Slots:
         for slot in self.idle:
             self._save(slot)
 
+    def forget(self) -> None:
+        """Empty what nobody works on; what is being worked on is never saved, nor found again."""
+        for slot in self.all:
+            slot.session = ""
+            if not slot.busy:
+                self.rewind(slot, 0)
+
     def _save(self, slot: Slot) -> bool:
         if self.disk is None or not slot.session or slot.copied or slot.exact <= slot.saved:
             return False

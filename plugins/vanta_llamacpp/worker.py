@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from vanta.errors import EngineError
 from vanta_llamacpp.embedding import Embedder
 from vanta_llamacpp.faults import Faults
-from vanta_llamacpp.inbox import Embed, Inbox, Load, Unload, closed
+from vanta_llamacpp.inbox import Embed, Forget, Inbox, Load, Unload, closed
 from vanta_llamacpp.job import Job
 from vanta_llamacpp.model import Model
 from vanta_llamacpp.native import AbortFlag, others_running
@@ -150,6 +150,10 @@ class Worker:
             task.mailbox.put(self._loaded())
         elif isinstance(task, Embed):
             task.mailbox.put(self._embedded(task))
+        elif isinstance(task, Forget):
+            if self.model is not None:
+                self.model.slots.forget()
+            task.mailbox.put(None)
         elif isinstance(task, Unload):
             task.done.set_result(self._left())
         elif task is not None:

@@ -248,3 +248,29 @@ async def test_a_kill_in_the_middle_of_a_save_leaves_the_old_or_the_new(
         assert engine.stats()["saved_prefixes"]["refused"] == 0
         await engine.aclose()
     assert {path.suffix for path in files(tmp_path)} == {".kv"}, "nothing half written is left"
+
+
+async def test_what_is_to_be_forgotten_is_neither_on_disk_nor_found_again(
+    tiny: MakeEngine, tmp_path: Path
+) -> None:
+    await once(tiny, long(1, session="bob"), cache_dir=tmp_path)
+    engine = tiny(cache_dir=tmp_path)
+    first = await answer(engine, long(1))
+    await engine.forget()
+    assert files(tmp_path) == []
+    again = await answer(engine, long(1))
+    assert (cached(again), again.text) == (0, first.text)
+    await engine.forget()
+    await engine.aclose()
+    assert files(tmp_path) == [], "closing saves what is there, and nothing is"
+
+
+async def test_an_engine_that_was_never_loaded_forgets_what_is_on_disk(
+    tiny: MakeEngine, tmp_path: Path
+) -> None:
+    await once(tiny, long(1), cache_dir=tmp_path)
+    assert files(tmp_path)
+    engine = tiny(cache_dir=tmp_path)
+    await engine.forget()
+    await engine.aclose()
+    assert files(tmp_path) == []

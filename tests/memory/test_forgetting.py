@@ -167,8 +167,15 @@ async def test_what_is_said_afterwards_is_remembered_again(tmp_path: Path) -> No
 
 async def test_listeners_are_told_whose_memory_changed(tmp_path: Path) -> None:
     told: list[str] = []
+
+    async def keep(user: str) -> str:
+        told.append(user)
+        return "somebody still has it"
+
     async with home(tmp_path) as here:
-        here.memory.on_forgotten(told.append)
+        here.memory.on_forgotten(keep)
         await here.say(SECRET)
-        await here.memory.forget(Selection("ada", since=time.time() - 60))
+        receipt = await here.memory.forget(Selection("ada", since=time.time() - 60))
     assert told == ["ada"]
+    assert not receipt.certain
+    assert receipt.why == "somebody still has it"

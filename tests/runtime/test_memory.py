@@ -12,7 +12,7 @@ import pytest
 
 from tests.runtime.home import open_scripted
 from vanta.config import load
-from vanta.errors import ConfigError, EmbedderError, UnknownName
+from vanta.errors import ConfigError, EmbedderError, EngineError, ErrorKind, UnknownName
 from vanta.events import MemoryRecalled
 from vanta.memory.forgetting import Selection
 from vanta.messages import Message
@@ -317,3 +317,30 @@ async def test_auto_takes_the_embedder_with_the_highest_rank(tmp_path: Path) -> 
 def test_a_share_above_everything_is_an_error() -> None:
     with pytest.raises(ConfigError, match=r"memory\.share"):
         load({"memory": {"share": 1.5}})
+
+
+async def test_engines_forget_too_and_one_that_cannot_is_in_the_receipt(tmp_path: Path) -> None:
+    class Keeping(ScriptedEngine):
+        forgot = 0
+
+        async def forget(self) -> None:
+            self.forgot += 1
+            if self.forgot > 1:
+                raise EngineError(
+                    ErrorKind.SERVER,
+                    "the disk is gone",
+                    engine="scripted",
+                    model="m",
+                    suggestion="",
+                )
+
+    local = Keeping("ok")
+    async with open_scripted(tmp_path, local=local, config=lexical()) as runtime:
+        assert runtime.memory is not None
+        await runtime.session("one").ask(DOG, policy="local")
+        everything = Selection("default", everything=True)
+        first = await runtime.memory.forget(everything)
+        second = await runtime.memory.forget(everything)
+    assert first.certain
+    assert not second.certain
+    assert "the disk is gone" in second.why

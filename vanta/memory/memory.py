@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -73,7 +73,7 @@ class Memory:
         self._news = anyio.Event()
         self._working = False
         self._one_advance = anyio.Lock()
-        self._on_forgotten: list[Callable[[str], None]] = []
+        self._on_forgotten: list[Callable[[str], Awaitable[str]]] = []
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -237,15 +237,19 @@ class Memory:
         await self._catch_up()
         async with self._one_advance:
             removed = await self._database.transact(partial(forgetting.remove, selection=selection))
-            for told in self._on_forgotten:
-                told(selection.user)
-            why = await self._clean(selection.user)
+            why = "; ".join(
+                filter(None, [await self._tell(selection.user), await self._clean(selection.user)])
+            )
         self.nudge()
         return Receipt(removed, not why, why, time.perf_counter() - began)
 
-    def on_forgotten(self, told: Callable[[str], None]) -> None:
-        """Have `told` called with a user of whom something was forgotten."""
+    def on_forgotten(self, told: Callable[[str], Awaitable[str]]) -> None:
+        """Have `told` called with a user of whom something was forgotten, to let go of it, too. It
+        returns why it could not, "" if it did."""
         self._on_forgotten.append(told)
+
+    async def _tell(self, user: str) -> str:
+        return "; ".join(filter(None, [await told(user) for told in self._on_forgotten]))
 
     async def stats(self, user: str | None = None) -> dict[str, Any]:
         """Figures for a person, JSON-ready: items, vectors, what waits, who takes part."""
