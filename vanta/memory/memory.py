@@ -29,6 +29,7 @@ from vanta.memory.forgetting import Foreseen, Receipt, Selection
 from vanta.memory.index import VectorIndex
 from vanta.memory.items import EVERYTHING, Filters, Kind, MemoryItem, Recalled, Recollection, Scope
 from vanta.memory.pending import PendingRecall, Question
+from vanta.memory.postings import Postings
 from vanta.memory.truth import NewItem
 
 __all__ = ["Memory", "PendingRecall", "Question"]
@@ -319,13 +320,14 @@ class Memory:
         near: list[Near] = []
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._look_near, question, pending, near)
-            failure = await self._try_to_catch_up()
-        if failure:
-            raise failure
+            words = await self._try_to_look_words_up(question)
+        if isinstance(words, StoreError):
+            raise words
         (by_meaning,) = near
         if self.dense is not None and self.dense.wants_to_advance:
             self.nudge()
-        found = await self._database.read(partial(self._find, question=question, near=by_meaning))
+        find = partial(self._find, question=question, words=words, near=by_meaning)
+        found = await self._database.read(find)
         return Recollection(
             found=tuple(found),
             took_s=time.perf_counter() - began,
@@ -357,13 +359,16 @@ class Memory:
             return self.dense.trouble or "the embedder is still being loaded"
         return None
 
-    def _find(self, connection: Any, question: Question, near: Near) -> list[Recalled]:
+    def _find(
+        self, connection: Any, question: Question, words: Sequence[Postings], near: Near
+    ) -> list[Recalled]:
         fingerprint = self.dense.embedder.fingerprint if self.dense and near.ids else None
         candidates = retrieval.candidates(
             connection,
             question.scope,
             question.filters,
             question.text,
+            words=words,
             query_vector=near.vector if fingerprint else None,
             embedder=fingerprint,
             near_ids=near.ids,
@@ -372,12 +377,20 @@ class Memory:
         found = ranking.rank(candidates, question.text, self._clock(), question.limit)
         return found + truth.summaries(connection, question.scope, question.session)
 
-    async def _try_to_catch_up(self) -> StoreError | None:
+    async def _try_to_look_words_up(self, question: Question) -> Sequence[Postings] | StoreError:
+        """What has the question's words, in what was said to this moment; never raises StoreError,
+        which a task group would wrap."""
+        look_up = partial(
+            retrieval.look_words_up,
+            scope=question.scope,
+            filters=question.filters,
+            question=question.text,
+        )
         try:
             await self._catch_up()
+            return await self._database.read(look_up)
         except StoreError as error:
             return error
-        return None
 
     async def _catch_up(self) -> None:
         if not await self._database.read(truth.behind):

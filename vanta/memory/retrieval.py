@@ -61,33 +61,49 @@ class Candidate:
     answers: bool = False
 
 
+def look_words_up(
+    connection: sa.Connection, scope: Scope, filters: Filters, question: str
+) -> tuple[Postings, ...]:
+    """Which items have which words of a question: of the public part, and of the private one where
+    the scope has it. For `candidates`; it can be done while the question's vector is made."""
+    public = _Part(connection, scope, filters, private=False)
+    words = lexical.terms(question, public.speakers())
+    found = public.look_up(words)
+    if not scope.private:
+        return (found,)
+    private = _Part(connection, scope, filters, private=True)
+    return found, private.look_up(words, found.counts)
+
+
 def candidates(
     connection: sa.Connection,
     scope: Scope,
     filters: Filters,
     question: str,
     *,
+    words: Sequence[Postings] | None = None,
     query_vector: Vector | None = None,
     embedder: str | None = None,
     near_ids: Sequence[int] = (),
     now: float | None = None,
 ) -> list[Candidate]:
-    """Candidates, the public ones first. query_vector: the question's, by the embedder whose
-    fingerprint is `embedder`. near_ids: what a vector index found, nearest first; ids out of scope
-    are passed over. now: seconds since the epoch, what "last week" in a question goes by."""
+    """Candidates, the public ones first. words: what `look_words_up` found, None to look them up
+    here. query_vector: the question's, by the embedder whose fingerprint is `embedder`. near_ids:
+    what a vector index found, nearest first; ids out of scope are passed over. now: seconds since
+    the epoch, what "last week" in a question goes by."""
     now = time.time() if now is None else now
-    public = _Part(connection, scope, filters, private=False)
     asked = _Asked(
-        lexical.terms(question, public.speakers()),
         [span for span in mentioned(question, now) if span[1] <= now],
         tuple(near_ids),
         query_vector,
         embedder,
     )
-    found, counts = public.candidates(asked)
-    if scope.private:
-        private = _Part(connection, scope, filters, private=True)
-        found += private.candidates(asked, counts)[0]
+    found: list[Candidate] = []
+    if words is None:
+        words = look_words_up(connection, scope, filters, question)
+    for number, postings in enumerate(words):
+        part = _Part(connection, scope, filters, private=bool(number))
+        found += part.candidates(asked, postings)
     return found
 
 
@@ -95,7 +111,6 @@ def candidates(
 class _Asked:
     """A question, taken apart. times: those that are over; "today" asks for nothing by itself."""
 
-    words: tuple[str, ...]
     times: list[tuple[float, float]]
     near_ids: tuple[int, ...]
     vector: Vector | None
@@ -133,12 +148,12 @@ class _Part:
         )
         return frozenset(role.lower() for role in rows.scalars())
 
-    def candidates(
-        self, asked: _Asked, beside: Counts | None = None
-    ) -> tuple[list[Candidate], Counts]:
-        """The candidates, and how many items have which word. beside: counts of the other part
-        that weigh, too."""
-        postings = look_up(asked.words, self._find, self._count, beside)
+    def look_up(self, words: Sequence[str], beside: Counts | None = None) -> Postings:
+        """Which items have which words. beside: counts of the other part that weigh, too."""
+        return look_up(words, self._find, self._count, beside)
+
+    def candidates(self, asked: _Asked, postings: Postings) -> list[Candidate]:
+        """The candidates, by their words, meaning and time, and those around them."""
         by_words = heapq.nlargest(
             BY_WORDS, postings.masks, key=lambda key: (postings.worth(postings.masks[key]), key)
         )
@@ -152,7 +167,7 @@ class _Part:
             more = self._rows(ring[: max(0, MOST - len(rows))])
             rows |= more
             cosines |= self._cosines(more, asked)
-        return _described(rows, postings, cosines), postings.counts
+        return _described(rows, postings, cosines)
 
     def _find(self, groups: Sequence[Sequence[str]], most: int) -> list[int]:
         found = self._statement("f.rowid", groups, f"ORDER BY f.rowid DESC LIMIT {most}")
