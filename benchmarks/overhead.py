@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,7 @@ class Samples:
     bare: list[float] = field(default_factory=list)
     turn: list[float] = field(default_factory=list)
     in_memory: list[float] = field(default_factory=list)
+    recalling: list[float] = field(default_factory=list)
 
 
 def run(settings: Settings) -> list[Figure]:
@@ -66,15 +67,22 @@ async def _turns(rounds: int, settings: Settings) -> Samples:
         async with (
             _open(Path(folder), ScriptedEngine(ANSWER)) as in_memory,
             _open(Path(folder), engine, on_disk=True) as on_disk,
+            _open(
+                Path(folder, "more"), ScriptedEngine(ANSWER), on_disk=True, memory=True
+            ) as recalling,
         ):
-            return await _alternate(rounds, on_disk, in_memory, engine, settings)
+            return await _alternate(rounds, (on_disk, in_memory, recalling), engine, settings)
 
 
-def _open(folder: Path, engine: ScriptedEngine, *, on_disk: bool = False) -> Opening:
+def _open(
+    folder: Path, engine: ScriptedEngine, *, on_disk: bool = False, memory: bool = False
+) -> Opening:
+    """A runtime. memory: whether it recalls, by words alone; the peer remembers nothing."""
     track: dict[str, Any] = {"engine": "scripted", "model": engine.model}
     config: dict[str, Any] = {
         "data_dir": str(folder),
         "tracks": {"local": track, "api": {"enabled": False}},
+        "memory": {"enabled": memory, "embedder": "none"},
     }
     if not on_disk:
         config["store_url"] = "sqlite://"
@@ -82,20 +90,21 @@ def _open(folder: Path, engine: ScriptedEngine, *, on_disk: bool = False) -> Ope
 
 
 async def _alternate(
-    rounds: int, on_disk: Runtime, in_memory: Runtime, engine: ScriptedEngine, settings: Settings
+    rounds: int, runtimes: Sequence[Runtime], engine: ScriptedEngine, settings: Settings
 ) -> Samples:
     samples = Samples()
     bare = ScriptedEngine(ANSWER)
-    session, other = on_disk.session("warm-up"), in_memory.session("warm-up")
+    session, other, third = (runtime.session("warm-up") for runtime in runtimes)
     for number in range(-_WARM_UP, rounds):
         if number == 0:
             samples = Samples()
         if number >= 0 and number % _TURNS_A_SESSION == 0:
             name = f"session {number // _TURNS_A_SESSION}"
-            session, other = on_disk.session(name), in_memory.session(name)
+            session, other, third = (runtime.session(name) for runtime in runtimes)
         samples.turn.append(await _timed(session.ask("Hello?")))
         samples.bare.append(await _timed(_iterate(bare, engine.requests[-1])))
         samples.in_memory.append(await _timed(other.ask("Hello?")))
+        samples.recalling.append(await _timed(third.ask("Hello?")))
         settings.progress("turns", max(0, number + 1), rounds)
     return samples
 
@@ -122,7 +131,7 @@ def _turn_figures(samples: Samples, settings: Settings) -> Iterator[Figure]:
         goal=TURN_GOAL_MS,
         peer=peer.name,
         peer_value=median(peer.milliseconds),
-        note=f"policy local, SQLite on disk, {len(over)} turns. {peer.note}".strip(),
+        note=f"policy local, SQLite on disk, memory off, {len(over)} turns. {peer.note}".strip(),
     )
     yield Figure(
         name="turn over the bare engine, p99",
@@ -131,6 +140,12 @@ def _turn_figures(samples: Samples, settings: Settings) -> Iterator[Figure]:
         peer=peer.name,
         peer_value=percentile(peer.milliseconds, 0.99),
         note="for reference: one turn in a hundred is slower",
+    )
+    yield Figure(
+        name="the same with memory on, median",
+        value=median(_over(samples.recalling, samples.bare)),
+        unit="ms",
+        note="for reference: words alone, among what the turns of this run said",
     )
     yield Figure(
         name="the same with a store in memory, median",
