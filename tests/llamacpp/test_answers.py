@@ -50,10 +50,10 @@ async def test_one_that_breaks_ends_all(tiny: MakeEngine) -> None:
 
 
 async def test_a_cancelled_request_stops_all_its_answers(tiny: MakeEngine) -> None:
-    """At once, and the engine answers as ever."""
-    engine: LlamaCppEngine = tiny(parallel=3)
+    """At once, and the engine answers as ever. Each would be long enough to see them all begin."""
+    engine: LlamaCppEngine = tiny(parallel=3, window=8192)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(engine.answers, request(max_tokens=900), 3)
+        tasks.start_soon(engine.answers, request(max_tokens=8000), 3)
         while engine.stats()["active"] < 3:
             await anyio.lowlevel.checkpoint()
         tasks.cancel_scope.cancel()
