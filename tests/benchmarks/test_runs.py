@@ -32,6 +32,7 @@ def test_overhead_takes_all_its_figures_without_a_peer() -> None:
     assert list(found) == [
         "turn over the bare engine, median",
         "turn over the bare engine, p99",
+        "the same with memory on, median",
         "the same with a store in memory, median",
         "the bare engine, median",
         "import vanta, median",
