@@ -1,8 +1,8 @@
 """The local track: throughput of many, prefixes kept, stopping, contention, memory.
 
-One engine `llamacpp` in this process on the embedded model, greedy, beside its peers (see
-`local_throughput` and `local_peer`) on the same file. Last, where there is time for it, a file in
-the shape of a 7B model (`local_seven`).
+One engine `llamacpp` in this process on the embedded model, greedy, beside peers on the same file
+(see `local_throughput`, `local_mixed`, `local_turns`, `local_peer`). Last, where there is time for
+it, a file in the shape of a 7B model (`local_seven`).
 Invariant: engine and peer alternate, so that a busy moment hits both, and what depends on the
 machine is told as a ratio of the two.
 """
@@ -11,21 +11,20 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import anyio
-import anyio.to_thread
 
-from vanta.engine import Engine, GenerationRequest, Sampling
-from vanta.messages import Message
+from vanta.engine import Engine, GenerationRequest
 from vanta.models import ModelStore, default_root, read_header
 
 from .local_ground import MODEL, WINDOW, WORDS, answer, engine_on, request
-from .local_peer import bare_reader
+from .local_mixed import mixed
 from .local_seven import seven
 from .local_throughput import rates, throughput
+from .local_turns import turns
 from .machine import resident_bytes, taken_core
 from .report import Figure, median, percentile
 from .settings import Settings
@@ -45,7 +44,7 @@ def run(settings: Settings) -> list[Figure]:
 async def measure(path: Path, settings: Settings) -> list[Figure]:
     """All figures, of the model at `path`."""
     figures: list[Figure] = []
-    for part in (_memory, throughput, _shared_prompt, _turns, _stops, _contention, seven):
+    for part in (_memory, throughput, mixed, _shared_prompt, turns, _stops, _contention, seven):
         settings.progress(part.__name__.strip("_").replace("_", " "), len(figures), 30)
         figures += await part(path, settings)
         gc.collect()
@@ -120,56 +119,6 @@ async def _shared_prompt(path: Path, _settings: Settings) -> list[Figure]:
             note=f"{read} read; a prompt has {whole}, of which {own} are its own",
         )
     ]
-
-
-async def _turns(path: Path, settings: Settings) -> list[Figure]:
-    """The first token of a conversation's twentieth turn, upon a short and a long history, against
-    one bare `llama_decode` of just the tokens that the turn adds, upon as many."""
-    rounds = settings.times(5, 2)
-    ratios: dict[int, list[float]] = {500: [], 2000: []}
-    notes: dict[int, str] = {}
-    async with engine_on(path, window=4096, parallel=3) as engine:
-        await engine.load()  # from then on llama.cpp's log goes to ours, the peer's too
-        with bare_reader(path, 4096) as bare:
-            for number in range(rounds):
-                for length, values in ratios.items():
-                    ratio, notes[length] = await _turn(engine, bare, length, f"{number} {length}")
-                    values.append(ratio)
-    return [
-        Figure(
-            name=f"first token upon {length} tokens of history, of reading what is new",
-            value=median(values),
-            unit="x",
-            goal=1.1,
-            peer="one llama_decode of the new tokens",
-            peer_value=1.0,
-            note=notes[length],
-        )
-        for length, values in ratios.items()
-    ]
-
-
-async def _turn(
-    engine: Engine, bare: Callable[[int, int], float], length: int, session: str
-) -> tuple[float, str]:
-    """Asking included: template, tokenizer, queue and threads. The reply, written token by token,
-    is among what is new."""
-    words = f"{session} {WORDS * 300}"[: int(length * 4.6 / 19)]
-    said: tuple[Message, ...] = (Message("system", f"Session {session}."),)
-    for turn in range(18):
-        said += (Message("user" if turn % 2 == 0 else "assistant", f"{turn} {words}"),)
-    said += (Message("user", "Go on, please."),)
-    sampling = Sampling(temperature=0.0, max_tokens=40)
-    reply = await answer(engine, GenerationRequest(said, sampling, session=session))
-    said += (Message("assistant", reply.text), Message("user", "Go on, please, about rain."))
-    asked = GenerationRequest(said, Sampling(temperature=0.0, max_tokens=1), session=session)
-    told = await answer(engine, asked)
-    kept = told.usage.cached_input_tokens
-    new = told.usage.input_tokens - kept
-    alone_s = await anyio.to_thread.run_sync(bare, kept, new)
-    first_s = told.timings.first_token_s
-    note = f"{new} tokens read upon {kept}: {1000 * first_s:.0f} ms, alone {1000 * alone_s:.0f} ms"
-    return first_s / alone_s, note
 
 
 async def _stops(path: Path, settings: Settings) -> list[Figure]:

@@ -42,6 +42,11 @@ def request(
     return GenerationRequest(messages, sampling, session=session)
 
 
+def stories(count: int) -> list[str]:
+    """So many questions with long answers."""
+    return [f"Tell me a story about the number {number}." for number in range(count)]
+
+
 async def answer(
     engine: Engine, asked: GenerationRequest, times: list[float] | None = None
 ) -> Completion:

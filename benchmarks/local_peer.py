@@ -1,9 +1,8 @@
-"""The peers of `local`: the high-level class of llama-cpp-python, llama.cpp's own programs, and a
-bare `llama_decode`.
+"""The peers of `local`: llama-cpp-python's class `Llama`, a bare `llama_decode` (both in
+`peers/llama_python.py`), and llama.cpp's own programs.
 
-Invariant: a peer runs on the same file, greedy, with as many threads as there are cores; where the
-library was built for AMX, the class and the bare decode leave it alone as the engine does, since
-such builds end the process on many machines (github.com/ggml-org/llama.cpp/pull/26954).
+Invariant: a peer runs on the same file, greedy, with as many threads as there are cores, in a
+process of its own, and is gone with its context.
 """
 
 from __future__ import annotations
@@ -11,9 +10,10 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,7 +25,40 @@ from .settings import Settings
 BATCHED = "llama-batched-bench"
 SERVER = "llama-server"
 _TIMEOUT_S = 600
-_AMX = b"AMX_INT8 = 1"
+_PYTHON = Path(__file__).parent / "peers" / "llama_python.py"
+
+
+@contextmanager
+def python_peer(
+    kind: str, path: Path, window: int, sequences: int = 1
+) -> Iterator[Callable[..., Any]]:
+    """One of the PEERS of `peers/llama_python.py`, ready; blocking. Raises RuntimeError when called
+    after its process ended."""
+    command = [sys.executable, "-P", _PYTHON, kind, path, str(window), str(sequences)]
+    peer = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    sent, told = peer.stdin, peer.stdout
+    assert sent is not None
+    assert told is not None
+
+    def answered() -> Any:
+        line = told.readline()
+        if not line:
+            raise RuntimeError(f"the peer {kind!r} of llama-cpp-python ended")
+        return json.loads(line)
+
+    def call(*arguments: Any) -> Any:
+        sent.write(json.dumps(arguments) + "\n")
+        sent.flush()
+        return answered()
+
+    with peer:
+        try:
+            answered()
+            yield call
+        finally:
+            peer.kill()
 
 
 def program(settings: Settings, name: str) -> Path | None:
@@ -34,32 +67,11 @@ def program(settings: Settings, name: str) -> Path | None:
     return found if found and found.exists() else None
 
 
-@contextmanager
-def llama_class(path: Path, window: int) -> Iterator[Callable[[int, int], float]]:
-    """Tokens a second of the class `Llama` for so many requests of so many tokens."""
-    from llama_cpp import Llama
-
-    with _plain_weights():
-        llama = Llama(str(path), n_ctx=window, n_threads=cores(), verbose=False)
-
-    def rate(width: int, tokens: int) -> float:
-        begun, made = time.perf_counter(), 0
-        for number in range(width):
-            told = llama.create_chat_completion(_story(number), max_tokens=tokens, temperature=0)
-            made += told["usage"]["completion_tokens"]  # type: ignore[index]
-        return made / (time.perf_counter() - begun)
-
-    try:
-        rate(1, 2)
-        yield rate
-    finally:
-        llama.close()
-
-
-def batched_rate(program: Path, path: Path, width: int, tokens: int) -> float:
+def batched_rate(program: Path, path: Path, width: int, tokens: int, *, flash: bool) -> float:
     """Tokens a second that llama.cpp's own benchmark decodes for so many sequences."""
     command = [program, "-m", path, "-c", "16384", "-npp", "32", "-ntg", str(tokens)]
     command += ["-npl", str(width), "-t", str(cores()), "--output-format", "jsonl"]
+    command += ["-fa", "on" if flash else "off"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=_TIMEOUT_S)
     rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     return next(float(row["speed_tg"]) for row in rows if row["pl"] == width)
@@ -68,8 +80,9 @@ def batched_rate(program: Path, path: Path, width: int, tokens: int) -> float:
 @contextmanager
 def llama_server(
     program: Path, path: Path, most: int, window: int
-) -> Iterator[Callable[[int, int], float]]:
-    """Tokens a second of llama.cpp's server for so many requests at once, `most` of them."""
+) -> Iterator[Callable[[Sequence[str], int], float]]:
+    """Tokens a second in all of llama.cpp's server, for answers of so many tokens to texts that are
+    sent at once, `most` of them; window: tokens of all together."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [program, "-m", path, "-c", str(window), "-np", str(most), "-t", str(cores())]
@@ -77,23 +90,23 @@ def llama_server(
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
 
-    def rate(width: int, tokens: int) -> float:
+    def rate(texts: Sequence[str], tokens: int) -> float:
         begun = time.perf_counter()
-        with ThreadPoolExecutor(width) as threads:
-            made = sum(threads.map(lambda number: _completed(url, number, tokens), range(width)))
+        with ThreadPoolExecutor(len(texts)) as threads:
+            made = sum(threads.map(lambda text: _completed(url, text, tokens), texts))
         return made / (time.perf_counter() - begun)
 
     try:
         _wait_for(url, server)
-        rate(1, 2)
+        rate(["Hello"], 2)
         yield rate
     finally:
         server.kill()
         server.wait()
 
 
-def _completed(url: str, number: int, tokens: int) -> int:
-    body = {"messages": _story(number), "max_tokens": tokens, "temperature": 0}
+def _completed(url: str, text: str, tokens: int) -> int:
+    body = {"messages": _said(text), "max_tokens": tokens, "temperature": 0}
     asked = urllib.request.Request(  # noqa: S310 - our own server on loopback
         f"{url}/v1/chat/completions",
         json.dumps(body).encode(),
@@ -116,70 +129,5 @@ def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
     raise RuntimeError(f"{SERVER} did not get ready; it ended with {server.poll()}")
 
 
-@contextmanager
-def bare_reader(path: Path, window: int) -> Iterator[Callable[[int, int], float]]:
-    """Seconds that one `llama_decode` takes to read so many tokens upon so many that are there."""
-    from llama_cpp import llama_cpp as lib
-
-    params = lib.llama_model_default_params()
-    params.use_extra_bufts = _AMX not in lib.llama_print_system_info()
-    model = lib.llama_model_load_from_file(str(path).encode(), params)
-    wanted = lib.llama_context_default_params()
-    wanted.n_ctx = wanted.n_batch = window
-    wanted.n_threads = wanted.n_threads_batch = cores()
-    wanted.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
-    context = lib.llama_init_from_model(model, wanted)
-    batch = lib.llama_batch_init(window, 0, 1)
-    memory = lib.llama_get_memory(context)
-
-    def read(upon: int, count: int) -> float:
-        begun = time.perf_counter()
-        _fill(batch, upon, count)
-        if lib.llama_decode(context, batch):
-            raise RuntimeError("llama_decode failed")
-        return time.perf_counter() - begun
-
-    def rate(upon: int, count: int) -> float:
-        lib.llama_memory_seq_rm(memory, 0, -1, -1)
-        read(0, upon)
-        return read(upon, count)
-
-    try:
-        yield rate
-    finally:
-        lib.llama_batch_free(batch)
-        lib.llama_free(context)
-        lib.llama_model_free(model)
-
-
-def _fill(batch: Any, position: int, count: int) -> None:
-    for index in range(count):
-        batch.token[index] = 100 + (position + index) % 1000
-        batch.pos[index] = position + index
-        batch.n_seq_id[index] = 1
-        batch.seq_id[index][0] = 0
-        batch.logits[index] = index == count - 1
-    batch.n_tokens = count
-
-
-@contextmanager
-def _plain_weights() -> Iterator[None]:
-    """Load without the buffers in which AMX computes, where the library was built for it."""
-    from llama_cpp import llama_cpp as lib
-
-    usual = lib.llama_model_default_params
-
-    def params() -> Any:
-        found = usual()
-        found.use_extra_bufts = _AMX not in lib.llama_print_system_info()
-        return found
-
-    lib.llama_model_default_params = params  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        lib.llama_model_default_params = usual
-
-
-def _story(number: int) -> list[Any]:
-    return [{"role": "user", "content": f"Tell me a story about the number {number}."}]
+def _said(text: str) -> list[Any]:
+    return [{"role": "user", "content": text}]

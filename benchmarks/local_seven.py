@@ -20,8 +20,8 @@ import anyio.to_thread
 
 from vanta.models import read_gguf
 
-from .local_ground import answer, engine_on, request
-from .local_peer import llama_class
+from .local_ground import answer, engine_on, request, stories
+from .local_peer import python_peer
 from .machine import resident_bytes
 from .report import Figure
 from .settings import Settings
@@ -62,12 +62,12 @@ async def _measured(file: Path) -> list[Figure]:
         load_s = time.perf_counter() - begun
         await answer(engine, request("Hello", tokens=1))
         begun = time.perf_counter()
-        told = await answer(engine, request("Tell me a story about the number 0.", tokens=TOKENS))
+        told = await answer(engine, request(stories(1)[0], tokens=TOKENS))
         assert told.usage is not None
         ours = told.usage.output_tokens / (time.perf_counter() - begun)
         resident = resident_bytes()
-    with llama_class(file, USED_WINDOW) as peer:
-        theirs = await anyio.to_thread.run_sync(peer, 1, TOKENS)
+    with python_peer("class", file, USED_WINDOW) as peer:
+        theirs = await anyio.to_thread.run_sync(peer, stories(1), TOKENS)
     size = (await anyio.Path(file).stat()).st_size
     note = f"{size / 1e9:.1f} GB of Q4_0, {LAYERS} layers, a window of {USED_WINDOW} tokens"
     return [

@@ -1,7 +1,9 @@
 """How much many conversations get at once: the engine against llama.cpp's own ways to serve them.
 
 Peers: the class `Llama` of llama-cpp-python, one after another, always; `llama-batched-bench`,
-which only decodes, and `llama-server` over HTTP where a folder has them (`--llama-bin`).
+which only decodes, and `llama-server` over HTTP where a folder has them (`--llama-bin`). The engine
+as it comes does without flash attention (see its option `flash_attention`), the programs compute
+with it: so both are measured in both ways where they can be.
 Invariant: in every round engine and peers take turns at one width, and a figure is the median of
 the rounds' ratios, so that a busy moment spoils a round and no more.
 """
@@ -9,6 +11,7 @@ the rounds' ratios, so that a busy moment spoils a round and no more.
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,14 +22,14 @@ import anyio.to_thread
 
 from vanta.engine import Engine
 
-from .local_ground import WINDOW, answer, engine_on, request
-from .local_peer import BATCHED, SERVER, batched_rate, llama_class, llama_server, program
+from .local_ground import WINDOW, answer, engine_on, request, stories
+from .local_peer import BATCHED, SERVER, batched_rate, llama_server, program, python_peer
 from .report import Figure, median
 from .settings import Settings
 
 WIDTHS = (1, 4, 8, 16)
 LLAMA = "llama-cpp-python's class Llama, one request after another"
-_GOALS = {LLAMA: 1.0, BATCHED: 0.95, SERVER: 1.0}
+_FLASH = "with flash attention"
 _NOTES = {
     LLAMA: "prompts included",
     BATCHED: "decoding alone",
@@ -39,58 +42,84 @@ Peer = Callable[[int, int], float]
 
 @dataclass(slots=True)
 class Race:
-    """Rates of engine and peer at one width, round by round."""
+    """Engine and peer at one width. flash: the engine computes with flash attention. rate: the
+    peer's. pairs: rates of both, round by round."""
 
+    name: str
+    peer: str
+    width: int
+    flash: bool
+    rate: Peer
+    goal: float
     pairs: list[tuple[float, float]] = field(default_factory=list)
 
-    def figure(self, peer: str, width: int) -> Figure:
-        """The median ratio; a goal of 1 is one of 0.95 where nothing is to be gained at once."""
+    async def run(self, engine: Engine, tokens: int) -> None:
+        """One round."""
+        whole, decoding = await rates(engine, self.width, tokens)
+        theirs = await anyio.to_thread.run_sync(self.rate, self.width, tokens)
+        self.pairs.append((decoding if self.peer == BATCHED else whole, theirs))
+
+    def figure(self) -> Figure:
+        """The median ratio."""
         told = ", ".join(f"{ours:.0f}:{theirs:.0f}" for ours, theirs in self.pairs)
         return Figure(
-            name=f"output at {width} conversations, of {_short(peer)}",
+            name=f"output at {self.width} conversations, of {self.name}",
             value=median([ours / theirs for ours, theirs in self.pairs]),
             unit="x",
             better="higher",
-            goal=0.95 if (peer, width) == (LLAMA, 1) else _GOALS[peer],
-            peer=peer,
+            goal=self.goal,
+            peer=self.peer,
             peer_value=1.0,
-            note=f"tokens/s in all, {_NOTES[peer]}, engine:peer {told}",
+            note=f"tokens/s in all, {_NOTES[self.peer]}, engine:peer {told}",
         )
 
 
 async def throughput(path: Path, settings: Settings) -> list[Figure]:
     """The figures of all peers at all widths."""
-    tokens, rounds = settings.times(64, 24), 1 if settings.quick else 3
+    tokens, rounds = 24 if settings.quick else 64, settings.times(3, 1)
     with contextlib.ExitStack() as stack:
-        peers, missing = _peers(path, settings, stack)
-        races = {(name, width): Race() for name in peers for width in WIDTHS}
-        async with engine_on(path, parallel=max(WIDTHS)) as engine:
-            await answer(engine, request("Hello", tokens=4))
+        races = list(_races(path, settings, stack))
+        async with (
+            engine_on(path, parallel=max(WIDTHS), flash_attention=False) as plain,
+            engine_on(path, parallel=max(WIDTHS), flash_attention=True) as flash,
+        ):
+            for engine in (plain, flash):
+                await answer(engine, request("Hello", tokens=4))
             for _ in range(rounds):
-                for (name, width), race in races.items():
-                    whole, decoding = await rates(engine, width, tokens)
-                    theirs = await anyio.to_thread.run_sync(peers[name], width, tokens)
-                    race.pairs.append((decoding if name == BATCHED else whole, theirs))
-    return [*(race.figure(*key) for key, race in races.items()), *missing]
+                for race in races:
+                    await race.run(flash if race.flash else plain, tokens)
+    return [*(race.figure() for race in races), *_missing(settings)]
 
 
-def _peers(
-    path: Path, settings: Settings, stack: contextlib.ExitStack
-) -> tuple[dict[str, Peer], list[Figure]]:
-    """Those that are here, started, and a figure without value for each that is not."""
-    peers: dict[str, Peer] = {LLAMA: stack.enter_context(llama_class(path, WINDOW))}
+def _races(path: Path, settings: Settings, stack: contextlib.ExitStack) -> Iterator[Race]:
+    """Those whose peers are here, started. Nothing is to be gained over one request at once."""
+    llama = stack.enter_context(python_peer("class", path, WINDOW))
+    for width in WIDTHS:
+        goal = 0.95 if width == 1 else 1.0
+        yield Race(
+            "the class Llama's", LLAMA, width, False,
+            lambda width, tokens: llama(stories(width), tokens), goal,
+        )  # fmt: skip
     batched, server = (program(settings, name) for name in (BATCHED, SERVER))
-    if batched:
-        peers[BATCHED] = lambda width, tokens: batched_rate(batched, path, width, tokens)
+    for flash in (False, True) if batched else ():
+        name = f"{BATCHED}'s, both {_FLASH if flash else 'without flash attention'}"
+        rate = functools.partial(batched_rate, batched, path, flash=flash)
+        yield from (Race(name, BATCHED, width, flash, rate, 0.95) for width in WIDTHS)
     if server:
         most = max(WIDTHS)
-        peers[SERVER] = stack.enter_context(llama_server(server, path, most, WINDOW * most))
-    return peers, list(_missing({BATCHED: batched, SERVER: server}))
+        ask = stack.enter_context(llama_server(server, path, most, WINDOW * most))
+        for flash in (False, True):
+            name = f"{SERVER}'s{f', {_FLASH}' if flash else ''}"
+            for width in WIDTHS:
+                yield Race(
+                    name, SERVER, width, flash,
+                    lambda width, tokens: ask(stories(width), tokens), 1.0,
+                )  # fmt: skip
 
 
-def _missing(programs: dict[str, Path | None]) -> Iterator[Figure]:
-    for name, found in programs.items():
-        if found is None:
+def _missing(settings: Settings) -> Iterator[Figure]:
+    for name in (BATCHED, SERVER):
+        if program(settings, name) is None:
             note = f"{name} was not given: see --llama-bin"
             yield Figure(name=f"output, of {name}", value=None, unit="x", note=note)
 
@@ -100,20 +129,15 @@ async def rates(engine: Engine, width: int, tokens: int) -> tuple[float, float]:
     made: list[int] = []
     times: list[list[float]] = [[] for _ in range(width)]
 
-    async def one(number: int) -> None:
-        asked = request(f"Tell me a story about the number {number}.", tokens=tokens)
-        told = await answer(engine, asked, times[number])
+    async def one(text: str, moments: list[float]) -> None:
+        told = await answer(engine, request(text, tokens=tokens), moments)
         made.append(told.usage.output_tokens if told.usage else 0)
 
     begun = time.perf_counter()
     async with anyio.create_task_group() as tasks:
-        for number in range(width):
-            tasks.start_soon(one, number)
+        for text, moments in zip(stories(width), times, strict=True):
+            tasks.start_soon(one, text, moments)
     whole = sum(made) / (time.perf_counter() - begun)
     begin, end = max(each[0] for each in times), min(each[-1] for each in times)
     inside = sum(begin < moment <= end for each in times for moment in each)
     return whole, inside / (end - begin) if end > begin else whole
-
-
-def _short(peer: str) -> str:
-    return "the class Llama's" if peer == LLAMA else f"{peer}'s"

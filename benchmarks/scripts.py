@@ -26,7 +26,7 @@ from vanta.runtime import Runtime
 from vanta.scripts import RunOptions, Script, Suite, find_scripts, load_script, parse_script
 from vanta.testing import ScriptedEngine, scripted_plugin
 
-from .batched_decode import batched_decode
+from .local_peer import python_peer
 from .report import Figure, median
 from .settings import Settings
 
@@ -38,6 +38,7 @@ PARALLEL_GOAL = 1.5
 FLAT_GOAL_KB = 200.0
 _SCRIPTS, _FILES, _REAL, _ROUNDS = 200, 1000, 16, 3
 _PEER_TOKENS = 8
+_PEER_WINDOW = 256
 _MODEL = "smollm2-135m-instruct"
 _TEXT = """\
 name: script {number}
@@ -156,7 +157,7 @@ def _side_by_side(count: int) -> Figure:
         return Figure(
             name=name, value=None, unit="x", better="higher", goal=PARALLEL_GOAL, note=note
         )
-    with batched_decode(model, count) as peer:
+    with python_peer("batched", model, _PEER_WINDOW, count) as peer:
         after, beside, bare_after, bare_beside = anyio.run(_both_ways, model, count, peer)
     return Figure(
         name=name, value=after / beside, unit="x", better="higher", goal=PARALLEL_GOAL,

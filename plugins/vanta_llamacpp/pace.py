@@ -28,6 +28,7 @@ COLLAPSED = 6.0
 """Times the usual: two such steps are enough."""
 BETTER = 0.95
 FIRST_WAIT, LONGEST_WAIT = 32, 1024
+_FEW_CELLS = 512
 _FORGET = 1.0005
 _SHARE = 0.8
 
@@ -46,27 +47,32 @@ class Pace:
         self._most = most
         self._adapt = adapt
         self._proven = proven or self.threads < most
-        self._best: dict[int, float] = {}
+        self._best: dict[tuple[int, int], float] = {}
         self._recent: deque[float] = deque(maxlen=WINDOW)
         self._before: tuple[int, float] | None = None
         self._since, self._wait = 0, FIRST_WAIT
         self._usual = 1.0
-        self._write_s = self._token_s = 0.0
+        self._round_s = self._token_s = 0.0
 
     def read(self, tokens: int, seconds: float) -> None:
         """A chunk of a prompt was read."""
         self._token_s = _smooth(self._token_s, seconds / tokens)
 
     def tokens_beside(self) -> int:
-        """Tokens of a prompt that take no longer than a step of the writers beside it."""
-        return int(_SHARE * self._write_s / self._token_s) if self._token_s else 0
+        """Tokens of a prompt that take no longer than what is written in a round beside them."""
+        return int(_SHARE * self._round_s / self._token_s) if self._token_s else 0
 
-    def wrote(self, rows: int, seconds: float) -> None:
-        """A step of `rows` tokens, one for each who writes, was taken."""
-        self._write_s = _smooth(self._write_s, seconds)
-        best = self._best.get(rows, seconds)
+    def wrote_round(self, seconds: float) -> None:
+        """All who write got a token, in so many seconds."""
+        self._round_s = _smooth(self._round_s, seconds)
+
+    def wrote(self, rows: int, cells: int, seconds: float) -> None:
+        """A step of `rows` tokens was taken, one for each who writes, with attention over so many
+        `cells`. A kind of step that is new is taken to be as slow as the steps before it were."""
+        kind = rows, (cells // _FEW_CELLS).bit_length()
+        best = self._best.get(kind, seconds / (self.slowness or 1.0))
         if self._before is None:  # a trial is held against what was before it
-            best = self._best[rows] = min(best * _FORGET, seconds)
+            best = self._best[kind] = min(best * _FORGET, seconds)
         self._recent.append(seconds / best)
         if self._adapt and self._most > 1:
             self._judge()

@@ -15,7 +15,7 @@ import numpy as np
 
 from vanta.engine import Sampling
 from vanta.messages import TokenLogprob
-from vanta_llamacpp.candidates import Candidates
+from vanta_llamacpp.candidates import Candidates, likeliest
 from vanta_llamacpp.demands import MOST_RIVALS
 from vanta_llamacpp.faults import Faults
 from vanta_llamacpp.vocabulary import Vocabulary
@@ -43,8 +43,11 @@ class Sampler:
         self._faults = faults
         self._rivals = sampling.logprobs
         self._grammar = self._compiled(grammar) if grammar is not None else None
-        self._candidates = Candidates(lib, vocabulary.size) if self._grammar else None
+        self._candidates = Candidates(lib, vocabulary.size)
         self._chain = _chain(lib, vocabulary, sampling)
+        self._short = _shortlist(sampling)
+        known = [token for token in sampling.logit_bias if 0 <= token < vocabulary.size]
+        self._biased = np.array(known, dtype=np.int64)
 
     def _compiled(self, grammar: str) -> Any:
         made = self._lib.llama_sampler_init_grammar(
@@ -63,34 +66,43 @@ class Sampler:
             self._lib.llama_sampler_accept(self._chain, token)
 
     def sample(self, context: Any, index: int) -> int:
-        """The next token after the batch's token at `index`, already counted in."""
-        if self._grammar is None or self._candidates is None:
-            return int(self._lib.llama_sampler_sample(self._chain, context, index))
-        return self._constrained(self._candidates, _logits(self._lib, context, index, self._size))
+        """The next token after the batch's token at `index`, already counted in.
 
-    @property
-    def _size(self) -> int:
-        return self._vocabulary.size
-
-    def _constrained(self, candidates: Candidates, logits: Any) -> int:
-        """Draw freely first and ask the grammar about that one token; only if it says no, let it
-        go through the whole vocabulary (as llama.cpp does: far cheaper)."""
-        token, _ = candidates.draw(logits, self._chain)
-        if not candidates.allowed(token, self._grammar):
-            token, logit = candidates.draw(logits, self._grammar, self._chain)
-            if logit == -np.inf:
-                raise self._faults.bad_request(
-                    "the grammar leaves no token to go on with", "Check it, and 'logit_bias'."
-                )
-        self._lib.llama_sampler_accept(self._grammar, token)
+        Drawn freely first; the grammar is asked about that one token, and only if it says no, it
+        goes through the whole vocabulary (as llama.cpp does: far cheaper).
+        """
+        logits = _logits(self._lib, context, index, self._vocabulary.size)
+        token = self._drawn(logits)
+        if self._grammar is not None:
+            if not self._candidates.allowed(token, self._grammar):
+                token = self._forced(logits)
+            self._lib.llama_sampler_accept(self._grammar, token)
         self._lib.llama_sampler_accept(self._chain, token)
+        return token
+
+    def _drawn(self, logits: Any) -> int:
+        if self._short == 1:
+            return int(logits.argmax())
+        if self._short is None:
+            return self._candidates.draw(logits, self._chain)[0]
+        ids = likeliest(logits, self._short)
+        if len(self._biased):
+            ids = np.union1d(ids, self._biased)
+        return self._candidates.draw_among(ids, logits, self._chain)[0]
+
+    def _forced(self, logits: Any) -> int:
+        token, logit = self._candidates.draw(logits, self._grammar, self._chain)
+        if logit == -np.inf:
+            raise self._faults.bad_request(
+                "the grammar leaves no token to go on with", "Check it, and 'logit_bias'."
+            )
         return token
 
     def logprob(self, context: Any, index: int, token: int) -> TokenLogprob | None:
         """The model's own probability of `token` before any sampling, and of its rivals."""
         if self._rivals is None:
             return None
-        logits = _logits(self._lib, context, index, self._size).astype(np.float64)
+        logits = _logits(self._lib, context, index, self._vocabulary.size).astype(np.float64)
         highest = logits.max()
         logits -= highest + np.log(np.exp(logits - highest).sum())
         best = np.argpartition(logits, -MOST_RIVALS)[-MOST_RIVALS:] if self._rivals else ()
@@ -120,6 +132,22 @@ def _chain(lib: Any, vocabulary: Vocabulary, sampling: Sampling) -> Any:
     for sampler in choosing:
         lib.llama_sampler_chain_add(chain, sampler)
     return chain
+
+
+def _shortlist(sampling: Sampling) -> int | None:
+    """Among how many of the likeliest tokens the chosen one is sure to be: 1 is greedy with no
+    weighing at all; None for all tokens, where nothing is cut or the unlikely are raised.
+
+    Lowered can be those of the penalties' window and those with a bias: at the most that many of
+    the likeliest are replaced by others. What is raised is added (`_drawn`).
+    """
+    most = 1 if _value(sampling, "temperature") <= 0 else int(_value(sampling, "top_k"))
+    repeat = 1.0 if sampling.repeat_penalty is None else sampling.repeat_penalty
+    added = (sampling.frequency_penalty or 0.0, sampling.presence_penalty or 0.0)
+    if most < 1 or repeat < 1 or min(added) < 0:
+        return None
+    lowered = bool(repeat > 1 or max(added) > 0 or sampling.dry_multiplier) * PENALTY_WINDOW
+    return most + lowered + len(sampling.logit_bias)
 
 
 def _weighing(lib: Any, vocabulary: Vocabulary, sampling: Sampling) -> Iterable[Any]:
@@ -169,4 +197,6 @@ def _seed(seed: int | None) -> int:
 
 
 def _logits(lib: Any, context: Any, index: int, size: int) -> Any:
-    return np.ctypeslib.as_array(lib.llama_get_logits_ith(context, index), shape=(size,))
+    """A view, until the next step."""
+    address = ctypes.cast(lib.llama_get_logits_ith(context, index), ctypes.c_void_p).value or 0
+    return np.ctypeslib.as_array((ctypes.c_float * size).from_address(address))

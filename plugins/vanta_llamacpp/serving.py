@@ -1,9 +1,9 @@
 """Continuous batching: what goes into each step, for all requests that are being served.
 
-A round is one step for all who write (a token each), then one chunk of a prompt, or several of
-short ones. All are steps of their own, so that no answer depends on who else is served (see
-`slots`), and what is read takes no longer than the step of the writers beside it, so that a long
-prompt at most doubles their pause. Prompts take turns by the chunk.
+A round is a token for each who writes, in one step or a few (see `planning`), then one chunk of a
+prompt, or several of short ones. Chunks are steps of their own, so that no answer depends on who
+else is served (see `slots`), and what is read takes no longer than what is written beside it, so
+that a long prompt at most doubles the writers' pause. Prompts take turns by the chunk.
 
 Invariant: between steps every slot holds exactly what its generation has moved to; a step that was
 aborted is rewound and taken again, one that failed ends the request that made it fail and no other.
@@ -19,6 +19,7 @@ from vanta_llamacpp.generation import Generation
 from vanta_llamacpp.job import Job
 from vanta_llamacpp.model import Aborted, Model
 from vanta_llamacpp.pace import Pace
+from vanta_llamacpp.planning import Planner, cells_of
 from vanta_llamacpp.slots import EXACT_ROWS, common_prefix
 
 SMALLEST_CHUNK = 8
@@ -36,6 +37,7 @@ class Batcher:
     def __init__(self, model: Model, pace: Pace, end: End) -> None:
         self._model = model
         self._slots = model.slots
+        self._planner = Planner(model.slots, model.pass_cells)
         self._pace = pace
         self._end = end
         self._held: list[Job] = []
@@ -53,24 +55,28 @@ class Batcher:
         """How many more jobs can be served."""
         return len(self._slots.all) - len(self)
 
+    @property
+    def swaps(self) -> int:
+        """How often two sequences changed places, so that those who write lie side by side."""
+        return self._planner.swaps
+
     def admit(self, job: Job) -> None:
         """Serve `job` from now on; there has to be room."""
         job.begin()
         self._held.append(job)
 
     def round(self) -> None:
-        """One step of each kind, at the most."""
+        """A token for each who writes, then of prompts what takes as long."""
         self._let_go()
         self._begin_held()
-        # In the order of their sequences: llama.cpp parts a step wherever that is broken.
-        writers = sorted(
-            (each for each in self._running if each.left == 1), key=lambda each: each.slot.sequence
-        )
-        groups = [[each] for each in writers] if self._apart else [writers]
+        writers = {each.slot: each for each in self._running if each.left == 1}
+        steps = [[slot] for slot in writers] if self._apart else self._planner.steps([*writers])
         self._apart = False
-        for group in groups:
-            if group:
-                self._write(group)
+        begun = time.perf_counter()
+        for step in steps:
+            self._write([writers[slot] for slot in step])
+        if steps:
+            self._pace.wrote_round(time.perf_counter() - begun)
         room = self._room(beside=bool(writers))
         for reader in [each for each in self._running if each.left > 1]:
             if room < SMALLEST_CHUNK:
@@ -133,7 +139,7 @@ class Batcher:
         rows, took_s = self._decode([(each, each.pending(1)) for each in writers])
         if took_s is None:
             return
-        self._pace.wrote(len(rows), took_s)
+        self._pace.wrote(len(rows), max(cells_of(each.slot) for each in writers), took_s)
         for each, row in zip(writers, rows, strict=True):
             self._choose(each, row)
         self._model.use_threads(self._pace.threads)

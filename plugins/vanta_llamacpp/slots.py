@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from vanta_llamacpp.carrying import Carrier
 from vanta_llamacpp.saved import SavedPrefixes
 
 EXACT_ROWS = 4
@@ -33,7 +34,7 @@ SAVE_STEP = 256
 @dataclass(slots=True, eq=False)
 class Slot:
     """One sequence. exact: how many of `tokens` came from exact steps. used_at: a counter. saved:
-    how many of them are on disk. copied: llama.cpp has yet to copy them, in its next step."""
+    how many of them are on disk."""
 
     sequence: int
     tokens: list[int] = field(default_factory=list)
@@ -42,7 +43,6 @@ class Slot:
     used_at: int = 0
     busy: bool = False
     saved: int = 0
-    copied: bool = False
 
 
 class Slots:
@@ -61,6 +61,7 @@ class Slots:
         self.disk = disk if reuse else None
         self._lib = lib
         self._memory = lib.llama_get_memory(context)
+        self._carrier = Carrier(lib, context)
         self._reuse = reuse
         self._clock = 0
         self.evictions = 0
@@ -91,10 +92,10 @@ class Slots:
             source, shared = self._longest(prompt)
         own = self._shared(slot, prompt)
         if source is not None and source is not slot and shared > own:
-            self._copy(source, slot)
+            own = min(shared, self._copy(source, slot))
         self.evictions += bool(slot.session) and slot.session != session
         slot.session, slot.busy = session, True
-        return slot, self.rewind(slot, max(own, shared))
+        return slot, self.rewind(slot, own)
 
     def release(self, slot: Slot) -> None:
         """Its owner has left; what it holds stays until the slot is wanted."""
@@ -113,12 +114,19 @@ class Slots:
         slot.saved = min(slot.saved, kept)
         return kept
 
+    def swap(self, first: Slot, second: Slot) -> bool:
+        """Let two slots change their places among the sequences; whoever owns them need not know.
+        False, and nothing is changed, where there is no memory for it."""
+        if not self._carrier.swap(first.sequence, second.sequence):
+            return False
+        first.sequence, second.sequence = second.sequence, first.sequence
+        return True
+
     def grew(self, slot: Slot, tokens: Sequence[int], *, exact: bool) -> None:
         """`tokens` were decoded in one step at the end of the slot."""
         if exact and slot.exact == len(slot.tokens):
             slot.exact += len(tokens)
         slot.tokens.extend(tokens)
-        slot.copied = False
 
     def save_one(self) -> bool:
         """Save what has grown most by now, if it is worth it; whether there was something."""
@@ -138,7 +146,7 @@ class Slots:
                 self.rewind(slot, 0)
 
     def _save(self, slot: Slot) -> bool:
-        if self.disk is None or not slot.session or slot.copied or slot.exact <= slot.saved:
+        if self.disk is None or not slot.session or slot.exact <= slot.saved:
             return False
         exact = slot.exact
         if self.rewind(slot, exact) < exact:
@@ -149,7 +157,7 @@ class Slots:
     def _restore(self, slot: Slot, prompt: Sequence[int], session: str, known: int) -> bool:
         """Take what is saved of the session, if it has more than `known` tokens of the prompt;
         whether the slot was touched."""
-        if self.disk is None or not session or slot.copied:
+        if self.disk is None or not session:
             return False
         found = self.disk.find(session)
         if found is None:
@@ -186,12 +194,12 @@ class Slots:
             return source
         return min(idle, key=lambda slot: (bool(slot.tokens), slot.used_at, slot.sequence))
 
-    def _copy(self, source: Slot, slot: Slot) -> None:
-        """All of it: llama.cpp copies between sequences whole, and before its next step."""
-        self._lib.llama_memory_seq_rm(self._memory, slot.sequence, -1, -1)
-        self._lib.llama_memory_seq_cp(self._memory, source.sequence, slot.sequence, -1, -1)
-        slot.tokens, slot.exact, slot.saved = list(source.tokens), source.exact, 0
-        slot.copied = True
+    def _copy(self, source: Slot, slot: Slot) -> int:
+        """All that `source` holds; returns how many tokens that is."""
+        copied = self._carrier.copy(source.sequence, slot.sequence)
+        slot.tokens = list(source.tokens) if copied else []
+        slot.exact, slot.saved = source.exact if copied else 0, 0
+        return len(slot.tokens)
 
 
 def common_prefix(first: Sequence[int], second: Sequence[int], most: int) -> int:

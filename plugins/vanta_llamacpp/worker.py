@@ -19,7 +19,7 @@ from vanta_llamacpp.faults import Faults
 from vanta_llamacpp.inbox import Embed, Forget, Inbox, Load, Unload, closed
 from vanta_llamacpp.job import Job
 from vanta_llamacpp.model import Model
-from vanta_llamacpp.native import AbortFlag, others_running
+from vanta_llamacpp.native import AbortFlag, others_running, release_helpers
 from vanta_llamacpp.pace import Pace
 from vanta_llamacpp.residence import Tenant, residence
 from vanta_llamacpp.serving import Batcher
@@ -28,7 +28,7 @@ from vanta_llamacpp.serving import Batcher
 @dataclass(slots=True)
 class Tally:
     """What the worker has done so far; seconds and tokens. prefilled_tokens: of prompts, really
-    computed and not found in the cache."""
+    computed and not found in the cache. swaps: how often sequences changed places (`planning`)."""
 
     loads: int = 0
     unloads: int = 0
@@ -41,6 +41,7 @@ class Tally:
     output_tokens: int = 0
     prefilled_tokens: int = 0
     steps: int = 0
+    swaps: int = 0
     busy_s: float = 0.0
 
 
@@ -70,7 +71,7 @@ class Worker:
         self.pace: Pace | None = None
         self.failure: EngineError | None = None
         self.tally = Tally()
-        self._before = (0, 0)
+        self._before = (0, 0, 0)
         self.tenant = Tenant(faults.model, _leaver(inbox), pinned)
 
     def start(self) -> None:
@@ -131,7 +132,7 @@ class Worker:
 
     def _free(self, model: Model | None) -> None:
         self._batcher = None
-        self._before = (self.tally.prefilled_tokens, self.tally.steps)
+        self._before = (self.tally.prefilled_tokens, self.tally.steps, self.tally.swaps)
         if self._embedder is not None:
             self._embedder.close()
             self._embedder = None
@@ -145,7 +146,10 @@ class Worker:
         batcher = self._batcher
         busy = batcher is not None and len(batcher) > 0
         room = batcher is None or batcher.room > 0
-        task = self._inbox.take(room=room, wait=not (busy or self._unsaved))
+        idle = not (busy or self._unsaved)
+        if idle:
+            self._rest()
+        task = self._inbox.take(room=room, wait=idle)
         if isinstance(task, Load):
             task.mailbox.put(self._loaded())
         elif isinstance(task, Embed):
@@ -163,6 +167,11 @@ class Worker:
             self._round(batcher)
         else:
             self._unsaved = self.model is not None and self.model.slots.save_one()
+
+    def _rest(self) -> None:
+        """Nothing is to be done: keep no thread from those who have something to do."""
+        if self.model is not None:
+            release_helpers(self.model.lib)
 
     def _left(self) -> bool:
         """Make room for another engine's model, unless somebody uses this one."""
@@ -234,9 +243,10 @@ class Worker:
         job.end(error)
 
     def _count_steps(self, batcher: Batcher) -> None:
-        read, steps = self._before
+        read, steps, swaps = self._before
         self.tally.prefilled_tokens = read + batcher.prefilled_tokens
         self.tally.steps = steps + batcher.steps
+        self.tally.swaps = swaps + batcher.swaps
 
     def _count(self, job: Job, failure: EngineError | None) -> None:
         tally = self.tally

@@ -23,7 +23,7 @@ def run(pace: Pace, times: dict[int, float], steps: int) -> float:
     spent = 0.0
     for _ in range(steps):
         spent += times[pace.threads]
-        pace.wrote(1, times[pace.threads] / 1000)
+        pace.wrote(1, 256, times[pace.threads] / 1000)
     return spent / steps
 
 
@@ -75,8 +75,8 @@ def test_larger_steps_are_no_contention() -> None:
     """A step for eight takes longer than one for one: each is held against its kind."""
     pace = Pace(2)
     for _ in range(100):
-        pace.wrote(1, 0.005)
-        pace.wrote(8, 0.030)
+        pace.wrote(1, 256, 0.005)
+        pace.wrote(8, 256, 0.030)
     assert pace.trials == 0
 
 
@@ -98,7 +98,7 @@ def test_a_chunk_beside_writers_takes_no_longer_than_their_step(
     """As far as it was measured."""
     pace = Pace(2)
     assert pace.tokens_beside() == 0
-    pace.wrote(4, write_s)
+    pace.wrote_round(write_s)
     pace.read(*chunk)
     assert pace.tokens_beside() == expected
 

@@ -7,11 +7,17 @@ import json
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.llamacpp.support import STORY, answer, request
+from vanta.engine import Sampling
 from vanta.errors import EngineError, ErrorKind
+from vanta_llamacpp.candidates import likeliest
 from vanta_llamacpp.engine import LlamaCppEngine
+from vanta_llamacpp.faults import Faults
+from vanta_llamacpp.native import library
+from vanta_llamacpp.sampling import Sampler
 
 pytestmark = pytest.mark.anyio
 PERSON = {
@@ -242,3 +248,55 @@ async def test_characters_of_several_tokens_come_whole(shared_engine: LlamaCppEn
         deltas = [delta.text async for delta in stream]
     assert "".join(deltas) == "日本語 🙂🙃 naïve"
     assert not any("\ufffd" in text for text in deltas)
+
+
+@pytest.mark.parametrize("size", [1, 63, 64, 1000, 4096])
+@pytest.mark.parametrize("count", [1, 2, 40, 5000])
+def test_the_likeliest_are_found_without_sorting(size: int, count: int) -> None:
+    """All of them, equal ones too, among not many more."""
+    logits = np.random.default_rng(size).integers(0, 50, size).astype(np.float32)
+    found = likeliest(logits, count)
+    floor = np.sort(logits)[-min(count, size)]
+    assert set(np.flatnonzero(logits > floor)) <= set(found)
+    assert len(found) >= min(count, size)
+    assert list(found) == sorted(found)
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        Sampling(temperature=0.0),
+        Sampling(temperature=0.0, repeat_penalty=1.3),
+        Sampling(temperature=0.0, logit_bias={7: 4.0, 8: -30.0, 10_000_000: 5.0}),
+        Sampling(seed=1),
+        Sampling(seed=1, top_k=3, repeat_penalty=1.5, presence_penalty=2.0),
+        Sampling(seed=1, top_k=5, frequency_penalty=-1.0),
+        Sampling(seed=1, top_k=0, top_p=0.5),
+        Sampling(seed=1, typical_p=0.6, dry_multiplier=0.8),
+        Sampling(seed=1, temperature=1.7, top_p=1.0, min_p=0.0, logit_bias={3: 12.0}),
+    ],
+)
+async def test_a_short_list_gives_what_the_whole_vocabulary_gives(
+    shared_engine: LlamaCppEngine, sampling: Sampling
+) -> None:
+    """Token for token, on logits of which no two are equal."""
+    await shared_engine.load()
+    model = shared_engine._worker.model
+    assert model is not None
+    vocabulary, chance = model.vocabulary, np.random.default_rng(5)
+    short, whole = (
+        Sampler(library(), vocabulary, sampling, None, Faults("small")) for _ in range(2)
+    )
+    whole._short = None
+    chosen = []
+    for _ in range(60):
+        logits = chance.permutation(vocabulary.size).astype(np.float32) / 3000
+        logits[:40] += 10  # the same few are likely again and again
+        pair = short._drawn(logits), whole._drawn(logits)
+        chosen.append(pair)
+        for sampler, token in zip((short, whole), pair, strict=True):
+            sampler.see([token])
+    short.close()
+    whole.close()
+    assert [one for one, _ in chosen] == [other for _, other in chosen]
+    assert len({one for one, _ in chosen}) > 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 from functools import partial
+from pathlib import Path
 
 import anyio
 import anyio.lowlevel
@@ -193,3 +194,25 @@ async def test_two_engines_in_one_process(make_engine: MakeEngine) -> None:
         for engine in (one, other):
             tasks.start_soon(partial(read, engine))
     assert texts == [alone, alone]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts threads where Linux does")
+async def test_an_idle_engine_keeps_no_thread_but_its_worker(make_engine: MakeEngine) -> None:
+    """OpenMP's helpers would slow down every other engine of the process while they only wait."""
+    engine = make_engine(threads=3)
+    await engine.load()
+    idle = _native_threads()
+    async with engine.stream(request(max_tokens=8)) as stream:
+        await anext(stream)
+        assert _native_threads() == idle + 2
+        async for _ in stream:
+            pass
+    with anyio.fail_after(10):
+        while _native_threads() > idle:
+            await anyio.lowlevel.checkpoint()
+    assert (await answer(engine, request(max_tokens=8))).text
+
+
+def _native_threads() -> int:
+    """Threads that are not Python's own."""
+    return len(list(Path("/proc/self/task").iterdir())) - threading.active_count()

@@ -1,0 +1,118 @@
+"""Who writes with whom: the steps of one round, and where their sequences lie.
+
+A step costs a pass over the weights, and then each row the attention over as many cells as the
+longest of its sequences has. So one long conversation among short ones makes all of them slow, and
+writers are parted by length wherever that costs less than the passes it adds.
+
+llama.cpp also parts a step by itself wherever its sequences are not adjacent (llama-batch.cpp,
+split_equal). Where that has cost more than moving them together would, they are moved: the rule of
+the ski rental problem, never more than twice the cost of knowing beforehand (Karlin et al.,
+"Competitive Snoopy Caching", 1988).
+
+Invariant: every writer is in exactly one step, and nothing but places changes: no answer depends on
+who else is in a step (see `slots`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from vanta_llamacpp.slots import Slot, Slots
+
+PADDING = 256
+"""Cells by which attention grows (llama-kv-cache.cpp, get_n_kv)."""
+MOVED_FOR_A_PASS = 512
+"""Tokens whose cells can be moved in the time of a pass over the weights (measured with 135M
+parameters: 7 us a token, 3.5 ms a pass; both grow with the model)."""
+
+
+class Planner:
+    """Plans the rounds of one context. pass_cells: attention of one row over so many cells takes as
+    long as a pass over the weights; None where a row pays for its own cells only."""
+
+    def __init__(self, slots: Slots, pass_cells: int | None) -> None:
+        self._slots = slots
+        self._pass_cells = pass_cells
+        self._lost = 0
+        self.swaps = 0
+
+    def steps(self, writers: Sequence[Slot]) -> list[list[Slot]]:
+        """The steps of a round in which each of `writers` gets a token; each in the order of its
+        sequences. Slots may change places."""
+        if len(writers) < 2:
+            return [list(writers)] if writers else []
+        steps = by_length(writers, self._pass_cells)
+        for step in steps:
+            if len(step) > 1:
+                self._gather(
+                    step, [each for other in steps if _stands(other, step) for each in other]
+                )
+            step.sort(key=lambda slot: slot.sequence)
+        return steps
+
+    def _gather(self, step: Sequence[Slot], others: Sequence[Slot]) -> None:
+        """Move the slots of a step together, once it is worth it."""
+        parts = 1 + sum(low + 1 < high for low, high in pairwise(sorted(s.sequence for s in step)))
+        if parts == 1:
+            return
+        self._lost += (parts - 1) * MOVED_FOR_A_PASS
+        swaps = cheapest_swaps(step, others, self._slots.all)
+        if swaps and self._lost >= moved_tokens(swaps):
+            self._lost = 0
+            for first, second in swaps:
+                self.swaps += self._slots.swap(first, second)
+
+
+Swap = tuple[Slot, Slot]
+
+
+def by_length(writers: Sequence[Slot], pass_cells: int | None) -> list[list[Slot]]:
+    """The cheapest steps for `writers`, the longest first: by dynamic programming over where to
+    part them in the order of their lengths."""
+    ordered = sorted(writers, key=lambda slot: -len(slot.tokens))
+    cells = [cells_of(slot) for slot in ordered]
+    if pass_cells is None or sum(cells[0] - each for each in cells) <= pass_cells:
+        return [ordered]
+    least, cut = [0], [0]
+    for end in range(1, len(ordered) + 1):
+        costs = [least[begin] + pass_cells + (end - begin) * cells[begin] for begin in range(end)]
+        least.append(min(costs))
+        cut.append(costs.index(least[end]))
+    steps: list[list[Slot]] = []
+    end = len(ordered)
+    while end:
+        steps.insert(0, ordered[cut[end] : end])
+        end = cut[end]
+    return steps
+
+
+def _stands(other: Sequence[Slot], step: Sequence[Slot]) -> bool:
+    """Whether another step's slots have to stay where they are; one alone may be anywhere."""
+    return other is not step and len(other) > 1
+
+
+def cells_of(slot: Slot) -> int:
+    """The cells that attention walks over for the next token of `slot`."""
+    return (len(slot.tokens) // PADDING + 1) * PADDING
+
+
+def moved_tokens(swaps: Sequence[Swap]) -> int:
+    """Tokens that change their places."""
+    return sum(len(first.tokens) + len(second.tokens) for first, second in swaps)
+
+
+def cheapest_swaps(
+    step: Sequence[Slot], others: Sequence[Slot], slots: Sequence[Slot]
+) -> list[Swap]:
+    """The swaps that move the fewest tokens and bring the slots of `step` side by side, without
+    taking a place from `others`; none where there is no room for it."""
+    placed = sorted(slots, key=lambda slot: slot.sequence)
+    found: list[list[Swap]] = []
+    for first in range(len(placed) - len(step) + 1):
+        room = placed[first : first + len(step)]
+        if not any(slot in others for slot in room):
+            outside = [slot for slot in step if slot not in room]
+            inside = [slot for slot in room if slot not in step]
+            found.append(list(zip(outside, inside, strict=True)))
+    return min(found, key=moved_tokens, default=[])
