@@ -30,7 +30,11 @@ BETTER = 0.95
 FIRST_WAIT, LONGEST_WAIT = 32, 1024
 _FEW_CELLS = 512
 _FORGET = 1.0005
-_SHARE = 0.8
+SMALLEST_CHUNK = 8
+"""Tokens of a prompt that are read at once, at the least."""
+SHARE = 0.8
+"""Of the time in which the others write, so much is for prompts: it makes their pauses 1.8 times as
+long in the mean, however long a chunk takes."""
 
 
 class Pace:
@@ -52,19 +56,30 @@ class Pace:
         self._before: tuple[int, float] | None = None
         self._since, self._wait = 0, FIRST_WAIT
         self._usual = 1.0
-        self._round_s = self._token_s = 0.0
+        self._round_s = self._token_s = self._earned_s = 0.0
 
     def read(self, tokens: int, seconds: float) -> None:
         """A chunk of a prompt was read."""
         self._token_s = _smooth(self._token_s, seconds / tokens)
+        self._earned_s = max(self._earned_s - seconds, -self._most_s)
 
     def tokens_beside(self) -> int:
-        """Tokens of a prompt that take no longer than what is written in a round beside them."""
-        return int(_SHARE * self._round_s / self._token_s) if self._token_s else 0
+        """Tokens of a prompt to be read in this round beside those who write; 0 in most rounds
+        where reading a few takes longer than writing."""
+        if not self._token_s:
+            return SMALLEST_CHUNK
+        tokens = int(self._earned_s / self._token_s)
+        return tokens if tokens >= SMALLEST_CHUNK else 0
 
     def wrote_round(self, seconds: float) -> None:
-        """All who write got a token, in so many seconds."""
+        """All who write got a token, in so many seconds. Those who read earn nearly as many."""
         self._round_s = _smooth(self._round_s, seconds)
+        self._earned_s = min(self._earned_s + SHARE * seconds, self._most_s)
+
+    @property
+    def _most_s(self) -> float:
+        """What can be saved up: one round's, or what the smallest chunk takes."""
+        return max(SHARE * self._round_s, (SMALLEST_CHUNK + 0.5) * self._token_s)
 
     def wrote(self, rows: int, cells: int, seconds: float) -> None:
         """A step of `rows` tokens was taken, one for each who writes, with attention over so many

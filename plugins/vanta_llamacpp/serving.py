@@ -2,8 +2,8 @@
 
 A round is a token for each who writes, in one step or a few (see `planning`), then one chunk of a
 prompt, or several of short ones. Chunks are steps of their own, so that no answer depends on who
-else is served (see `slots`), and what is read takes no longer than what is written beside it, so
-that a long prompt at most doubles the writers' pause. Prompts take turns by the chunk.
+else is served (see `slots`), and what is read takes no longer in all than what is written beside
+it, so that a long prompt at most doubles the writers' pauses. Prompts take turns by the chunk.
 
 Invariant: between steps every slot holds exactly what its generation has moved to; a step that was
 aborted is rewound and taken again, one that failed ends the request that made it fail and no other.
@@ -18,11 +18,10 @@ from vanta.errors import EngineError
 from vanta_llamacpp.generation import Generation
 from vanta_llamacpp.job import Job
 from vanta_llamacpp.model import Aborted, Model
-from vanta_llamacpp.pace import Pace
+from vanta_llamacpp.pace import SMALLEST_CHUNK, Pace
 from vanta_llamacpp.planning import Planner, cells_of
 from vanta_llamacpp.slots import EXACT_ROWS, common_prefix
 
-SMALLEST_CHUNK = 8
 WORTH_WAITING = 32
 """Tokens of a prompt that another request is just reading: rather copy them than read them too."""
 
@@ -147,7 +146,7 @@ class Batcher:
     def _room(self, *, beside: bool) -> int:
         """Tokens of prompts to read in this round."""
         most = self._model.chunk
-        return max(SMALLEST_CHUNK, min(most, self._pace.tokens_beside())) if beside else most
+        return min(most, self._pace.tokens_beside()) if beside else most
 
     def _read(self, reader: Generation, most: int) -> int:
         """One chunk, in a step of its own; returns its tokens. Those who were not reached come

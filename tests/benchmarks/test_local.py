@@ -16,6 +16,7 @@ from vanta.cli.bench import PACKAGE, load_benchmarks
 
 BENCHMARKS = load_benchmarks()
 local: Any = importlib.import_module(f"{PACKAGE}.local")
+local_mixed: Any = importlib.import_module(f"{PACKAGE}.local_mixed")
 local_peer: Any = importlib.import_module(f"{PACKAGE}.local_peer")
 local_seven: Any = importlib.import_module(f"{PACKAGE}.local_seven")
 local_throughput: Any = importlib.import_module(f"{PACKAGE}.local_throughput")
@@ -74,22 +75,39 @@ def test_every_figure_is_taken_or_says_why_not(path: Path) -> None:
 
 
 def test_llama_cpps_own_programs_are_peers_where_they_are_given(path: Path, tmp_path: Path) -> None:
-    """Each at every width."""
-    settings = BENCHMARKS.Settings(quick=True, repetitions=4, llama_bin=programs(tmp_path))
+    """Each at every width, with flash attention and without."""
+    settings = BENCHMARKS.Settings(quick=True, llama_bin=programs(tmp_path))
     figures = anyio.run(local_throughput.throughput, path, settings)
     for peer in (local_peer.BATCHED, local_peer.SERVER):
         found = [figure for figure in figures if figure.peer == peer]
-        assert len(found) == len(local_throughput.WIDTHS)
+        assert len({figure.name for figure in found}) == 2 * len(local_throughput.WIDTHS)
         assert all(figure.value > 0 for figure in found)
 
 
+def test_conversations_far_apart_and_uneven_ones_have_the_server_as_peer(
+    path: Path, tmp_path: Path
+) -> None:
+    """Where it is given; else the engine itself."""
+    alone = anyio.run(local_mixed.mixed, path, BENCHMARKS.Settings(quick=True))
+    assert [figure.peer == local_peer.SERVER for figure in alone] == [False, False]
+    settings = BENCHMARKS.Settings(quick=True, llama_bin=programs(tmp_path))
+    beside = anyio.run(local_mixed.mixed, path, settings)
+    assert [figure.peer == local_peer.SERVER for figure in beside] == [True] * 4
+    assert all(figure.value > 0 for figure in (*alone, *beside))
+
+
 def test_a_ratio_is_the_median_of_its_rounds() -> None:
-    """And holds where it reaches the goal of its peer."""
-    race = local_throughput.Race([(90.0, 100.0), (100.0, 100.0), (10.0, 100.0)])
-    assert race.figure(local_peer.BATCHED, 4).value == pytest.approx(0.9)
-    assert race.figure(local_peer.BATCHED, 4).holds is False
-    assert local_throughput.Race([(96.0, 100.0)]).figure(local_peer.BATCHED, 4).holds is True
-    assert local_throughput.Race([(96.0, 100.0)]).figure(local_peer.SERVER, 4).holds is False
+    """And holds where it reaches the goal."""
+
+    def figure(goal: float, *pairs: tuple[float, float]) -> Any:
+        race = local_throughput.Race("a peer's", local_peer.BATCHED, 4, False, None, goal)
+        race.pairs += pairs
+        return race.figure()
+
+    assert figure(0.95, (90.0, 100.0), (100.0, 100.0), (10.0, 100.0)).value == pytest.approx(0.9)
+    assert figure(0.95, (90.0, 100.0)).holds is False
+    assert figure(0.95, (96.0, 100.0)).holds is True
+    assert figure(1.0, (96.0, 100.0)).holds is False
 
 
 def test_a_program_that_is_not_in_the_folder_is_no_peer(tmp_path: Path) -> None:

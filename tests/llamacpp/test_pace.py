@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vanta_llamacpp.native import others_running
-from vanta_llamacpp.pace import FIRST_WAIT, LONGEST_WAIT, Pace
+from vanta_llamacpp.pace import FIRST_WAIT, LONGEST_WAIT, SHARE, SMALLEST_CHUNK, Pace
 
 # Milliseconds of a step by threads, as measured on two cores.
 QUIET = {1: 10.4, 2: 5.0}
@@ -89,18 +89,46 @@ def test_fixed_threads_stay() -> None:
     assert pace.to_dict()["contended"]
 
 
-@pytest.mark.parametrize(
-    ("write_s", "chunk", "expected"), [(0.02, (100, 0.5), 3), (0.2, (60, 0.3), 32)]
-)
-def test_a_chunk_beside_writers_takes_no_longer_than_their_step(
-    write_s: float, chunk: tuple[int, float], expected: int
+@pytest.mark.parametrize(("write_s", "token_s"), [(0.008, 0.004), (0.02, 0.005), (0.2, 0.005)])
+def test_prompts_are_read_in_less_time_than_is_written_beside_them(
+    write_s: float, token_s: float
 ) -> None:
-    """As far as it was measured."""
+    """In the mean, also where the smallest chunk takes longer than a round; and not much less."""
     pace = Pace(2)
-    assert pace.tokens_beside() == 0
-    pace.wrote_round(write_s)
-    pace.read(*chunk)
-    assert pace.tokens_beside() == expected
+    assert pace.tokens_beside() == SMALLEST_CHUNK, "nothing was measured yet"
+    chunks = []
+    for _ in range(500):
+        pace.wrote_round(write_s)
+        tokens = pace.tokens_beside()
+        if tokens:
+            pace.read(tokens, tokens * token_s)
+            chunks.append(tokens)
+    spent = sum(chunks) * token_s / (500 * write_s)
+    assert 0.7 * SHARE < spent <= SHARE + 0.01
+    assert min(chunks) >= SMALLEST_CHUNK
+
+
+def test_one_slow_read_does_not_keep_others_waiting_for_long() -> None:
+    """What was spent too much is owed for a chunk's time at the most."""
+    pace = Pace(2)
+    pace.wrote_round(0.01)
+    pace.read(8, 0.04)
+    pace.read(8, 5.0)
+    rounds = 0
+    while not pace.tokens_beside():
+        pace.wrote_round(0.5)
+        rounds += 1
+    assert rounds < 30
+
+
+def test_a_longer_conversation_is_no_contention() -> None:
+    """Its steps take longer by themselves; and a kind of step that is new says nothing."""
+    pace = Pace(2)
+    for cells, seconds in ((256, 0.007), (2048, 0.014), (4096, 0.022), (256, 0.007)):
+        for _ in range(60):
+            pace.wrote(1, cells, seconds)
+    assert pace.trials == 0
+    assert not pace.to_dict()["contended"]
 
 
 def test_the_same_times_give_the_same_threads() -> None:
