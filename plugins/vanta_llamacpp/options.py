@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 
 class LlamaCppOptions(BaseModel):
@@ -39,7 +40,7 @@ class LlamaCppOptions(BaseModel):
         default=True,
         description="keep what prompts have in common, from turn to turn and between sessions",
     )
-    cache_dir: Path | None = Field(
+    cache_dir: Annotated[Path, AfterValidator(Path.expanduser)] | None = Field(
         default=None,
         description="a folder for what sessions' prompts were computed to, found again after a "
         "restart: as private as the transcripts, some 20 to 200 KB a token; None: nothing is saved",
