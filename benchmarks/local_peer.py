@@ -32,8 +32,8 @@ _PYTHON = Path(__file__).parent / "peers" / "llama_python.py"
 def python_peer(
     kind: str, path: Path, window: int, sequences: int = 1
 ) -> Iterator[Callable[..., Any]]:
-    """One of the PEERS of `peers/llama_python.py`, ready; blocking. Raises RuntimeError when called
-    after its process ended."""
+    """One of the PEERS of `peers/llama_python.py`, ready; blocking. A call raises RuntimeError or
+    OSError once its process has ended."""
     command = [sys.executable, "-P", _PYTHON, kind, path, str(window), str(sequences)]
     peer = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True

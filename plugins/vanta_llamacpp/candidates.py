@@ -28,7 +28,7 @@ def likeliest(logits: Any, count: int) -> Any:
         return np.arange(len(logits))
     highest = logits[: whole * _BLOCK].reshape(whole, _BLOCK).max(axis=1)
     floor = np.partition(highest, whole - count)[whole - count]
-    return np.flatnonzero(logits >= floor)
+    return np.flatnonzero(~(logits < floor))  # where nothing can be compared, all of them
 
 
 class Candidates:

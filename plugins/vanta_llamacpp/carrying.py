@@ -3,7 +3,9 @@
 Its own copying between sequences (llama_memory_seq_cp) takes whole windows, however little is in
 them, and happens in the next step only; a state is as long as what is held, and moves at once.
 
-Invariant: between calls no sequence is half written, and what is put in is what was taken out.
+Invariant: between calls no sequence is half written, and what is put in is what was taken out. Not
+for models with sliding windows: llama.cpp leaves out of their states what the window has passed
+(llama-kv-cache.cpp, state_write), and the sequence could not be cut any more.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from typing import Any
 
 KEPT_BYTES = 32 << 20
 """Of a buffer that is kept for the next time: fresh memory costs more than the copying."""
+MOST_BYTES = 256 << 20
+"""Of a state that is carried: what is larger takes too long, and memory that nobody planned for."""
 
 
 class Carrier:
@@ -25,14 +29,14 @@ class Carrier:
 
     def copy(self, source: int, target: int) -> bool:
         """Put into `target` what `source` holds, in place of all else. False, and an empty target,
-        where there is no memory for it."""
+        where it is too large."""
         state = self._take(source, 0)
         self._empty(target)
         return state is not None and self._put(state, target)
 
     def swap(self, first: int, second: int) -> bool:
-        """Give each what the other holds. False if there is no memory for it: nothing is changed
-        then. Raises RuntimeError if llama.cpp does not take back what it gave."""
+        """Give each what the other holds. False if it is too large: nothing is changed then.
+        Raises RuntimeError if llama.cpp does not take back what it gave."""
         ones, others = self._take(first, 0), self._take(second, 1)
         if ones is None or others is None:
             return False
@@ -45,6 +49,8 @@ class Carrier:
     def _take(self, sequence: int, buffer: int) -> tuple[Any, int] | None:
         """The state and its bytes, in one of the two buffers."""
         size = int(self._lib.llama_state_seq_get_size(self._context, sequence))
+        if not 0 < size <= MOST_BYTES:
+            return None
         try:
             room = self._room(size, buffer)
         except MemoryError:

@@ -79,6 +79,7 @@ class Model:
             count=parallel(plan),
             reuse=plan.options.reuse_prefix,
             disk=_disk(lib, plan, context),
+            sliding=lib.llama_model_n_swa(native) > 0,
         )
 
     @property

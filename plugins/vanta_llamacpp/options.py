@@ -9,6 +9,13 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 
+def _home(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{str(path)!r}: {error}") from error
+
+
 class LlamaCppOptions(BaseModel):
     """How a model is run; each has a default that fits most machines."""
 
@@ -40,7 +47,7 @@ class LlamaCppOptions(BaseModel):
         default=True,
         description="keep what prompts have in common, from turn to turn and between sessions",
     )
-    cache_dir: Annotated[Path, AfterValidator(Path.expanduser)] | None = Field(
+    cache_dir: Annotated[Path, AfterValidator(_home)] | None = Field(
         default=None,
         description="a folder for what sessions' prompts were computed to, found again after a "
         "restart: as private as the transcripts, some 20 to 200 KB a token; None: nothing is saved",

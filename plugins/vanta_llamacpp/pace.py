@@ -85,7 +85,8 @@ class Pace:
         """A step of `rows` tokens was taken, one for each who writes, with attention over so many
         `cells`. A kind of step that is new is taken to be as slow as the steps before it were."""
         kind = rows, (cells // _FEW_CELLS).bit_length()
-        best = self._best.get(kind, seconds / (self.slowness or 1.0))
+        slowness = self.slowness or (self._before[1] if self._before else 1.0)
+        best = self._best.get(kind, seconds / slowness)
         if self._before is None:  # a trial is held against what was before it
             best = self._best[kind] = min(best * _FORGET, seconds)
         self._recent.append(seconds / best)

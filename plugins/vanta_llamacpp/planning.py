@@ -5,9 +5,8 @@ longest of its sequences has. So one long conversation among short ones makes al
 writers are parted by length wherever that costs less than the passes it adds.
 
 llama.cpp also parts a step by itself wherever its sequences are not adjacent (llama-batch.cpp,
-split_equal). Where that has cost more than moving them together would, they are moved: the rule of
-the ski rental problem, never more than twice the cost of knowing beforehand (Karlin et al.,
-"Competitive Snoopy Caching", 1988).
+split_equal). Where that has cost as much as moving them together would, they are moved, a pair a
+round: the rule of the ski rental problem (Karlin et al., "Competitive Snoopy Caching", 1988).
 
 Invariant: every writer is in exactly one step, and nothing but places changes: no answer depends on
 who else is in a step (see `slots`).
@@ -43,25 +42,32 @@ class Planner:
         if len(writers) < 2:
             return [list(writers)] if writers else []
         steps = by_length(writers, self._pass_cells)
+        settled: list[Slot] = []
         for step in steps:
             if len(step) > 1:
-                self._gather(
-                    step, [each for other in steps if _stands(other, step) for each in other]
-                )
+                self._gather(step, settled)
+                settled += step
+        whole = [[slot for step in steps for slot in step]]
+        if self._cost(whole) < self._cost(steps):
+            steps = whole  # for the time being: they lie among each other
+        for step in steps:
             step.sort(key=lambda slot: slot.sequence)
         return steps
 
-    def _gather(self, step: Sequence[Slot], others: Sequence[Slot]) -> None:
-        """Move the slots of a step together, once it is worth it."""
-        parts = 1 + sum(low + 1 < high for low, high in pairwise(sorted(s.sequence for s in step)))
-        if parts == 1:
+    def _gather(self, step: Sequence[Slot], settled: Sequence[Slot]) -> None:
+        """Move the slots of a step together, a pair at a time, once it is worth it."""
+        swaps = cheapest_swaps(step, settled, self._slots.all) if parts(step) > 1 else []
+        if not swaps:
             return
-        self._lost += (parts - 1) * MOVED_FOR_A_PASS
-        swaps = cheapest_swaps(step, others, self._slots.all)
-        if swaps and self._lost >= moved_tokens(swaps):
-            self._lost = 0
-            for first, second in swaps:
-                self.swaps += self._slots.swap(first, second)
+        self._lost += (parts(step) - 1) * MOVED_FOR_A_PASS
+        if self._lost >= moved_tokens(swaps):
+            self._lost -= moved_tokens(swaps[:1])
+            self.swaps += self._slots.swap(*swaps[0])
+
+    def _cost(self, steps: Sequence[Sequence[Slot]]) -> int:
+        """In cells, with the passes that llama.cpp adds."""
+        price = self._pass_cells or 0
+        return sum(parts(step) * price + len(step) * max(map(cells_of, step)) for step in steps)
 
 
 Swap = tuple[Slot, Slot]
@@ -87,9 +93,10 @@ def by_length(writers: Sequence[Slot], pass_cells: int | None) -> list[list[Slot
     return steps
 
 
-def _stands(other: Sequence[Slot], step: Sequence[Slot]) -> bool:
-    """Whether another step's slots have to stay where they are; one alone may be anywhere."""
-    return other is not step and len(other) > 1
+def parts(step: Sequence[Slot]) -> int:
+    """The passes over the weights that llama.cpp takes a step in: one a row of adjacent places."""
+    places = sorted(slot.sequence for slot in step)
+    return 1 + sum(low + 1 < high for low, high in pairwise(places))
 
 
 def cells_of(slot: Slot) -> int:

@@ -198,5 +198,7 @@ def _seed(seed: int | None) -> int:
 
 def _logits(lib: Any, context: Any, index: int, size: int) -> Any:
     """A view, until the next step."""
-    address = ctypes.cast(lib.llama_get_logits_ith(context, index), ctypes.c_void_p).value or 0
+    address = ctypes.cast(lib.llama_get_logits_ith(context, index), ctypes.c_void_p).value
+    if not address:
+        raise ValueError(f"llama.cpp has no logits for token {index} of the batch")
     return np.ctypeslib.as_array((ctypes.c_float * size).from_address(address))

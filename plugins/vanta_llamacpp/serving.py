@@ -3,7 +3,8 @@
 A round is a token for each who writes, in one step or a few (see `planning`), then one chunk of a
 prompt, or several of short ones. Chunks are steps of their own, so that no answer depends on who
 else is served (see `slots`), and what is read takes no longer in all than what is written beside
-it, so that a long prompt at most doubles the writers' pauses. Prompts take turns by the chunk.
+it, so that a long prompt less than doubles the writers' pauses in the mean. Prompts take turns by
+the chunk.
 
 Invariant: between steps every slot holds exactly what its generation has moved to; a step that was
 aborted is rewound and taken again, one that failed ends the request that made it fail and no other.
@@ -135,6 +136,9 @@ class Batcher:
 
     def _write(self, writers: list[Generation]) -> None:
         self._model.abort.clear()
+        writers = [each for each in writers if not each.job.stop_asked]
+        if not writers:
+            return
         rows, took_s = self._decode([(each, each.pending(1)) for each in writers])
         if took_s is None:
             return

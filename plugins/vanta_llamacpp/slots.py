@@ -34,7 +34,7 @@ SAVE_STEP = 256
 @dataclass(slots=True, eq=False)
 class Slot:
     """One sequence. exact: how many of `tokens` came from exact steps. used_at: a counter. saved:
-    how many of them are on disk."""
+    how many of them are on disk. copied: llama.cpp has yet to copy them, in its next step."""
 
     sequence: int
     tokens: list[int] = field(default_factory=list)
@@ -43,11 +43,13 @@ class Slot:
     used_at: int = 0
     busy: bool = False
     saved: int = 0
+    copied: bool = False
 
 
 class Slots:
     """All sequences of one context. reuse: False forgets everything before each prompt. disk: where
-    prefixes are saved."""
+    prefixes are saved. sliding: the model has sliding windows, so that states are not whole (see
+    `carrying`): nothing is saved, nor changes its place."""
 
     def __init__(
         self,
@@ -57,8 +59,10 @@ class Slots:
         count: int,
         reuse: bool,
         disk: SavedPrefixes | None = None,
+        sliding: bool = False,
     ) -> None:
-        self.disk = disk if reuse else None
+        self.disk = disk if reuse and not sliding else None
+        self._sliding = sliding
         self._lib = lib
         self._memory = lib.llama_get_memory(context)
         self._carrier = Carrier(lib, context)
@@ -92,7 +96,8 @@ class Slots:
             source, shared = self._longest(prompt)
         own = self._shared(slot, prompt)
         if source is not None and source is not slot and shared > own:
-            own = min(shared, self._copy(source, slot))
+            self._copy(source, slot)
+            own = shared
         self.evictions += bool(slot.session) and slot.session != session
         slot.session, slot.busy = session, True
         return slot, self.rewind(slot, own)
@@ -116,17 +121,26 @@ class Slots:
 
     def swap(self, first: Slot, second: Slot) -> bool:
         """Let two slots change their places among the sequences; whoever owns them need not know.
-        False, and nothing is changed, where there is no memory for it."""
-        if not self._carrier.swap(first.sequence, second.sequence):
+        False, and nothing is changed, where they cannot. Raises RuntimeError if both are lost."""
+        if self._sliding or self._copying:
             return False
-        first.sequence, second.sequence = second.sequence, first.sequence
-        return True
+        try:
+            done = self._carrier.swap(first.sequence, second.sequence)
+        except RuntimeError:
+            self.rewind(first, 0)
+            self.rewind(second, 0)
+            raise
+        if done:
+            first.sequence, second.sequence = second.sequence, first.sequence
+        return done
 
     def grew(self, slot: Slot, tokens: Sequence[int], *, exact: bool) -> None:
         """`tokens` were decoded in one step at the end of the slot."""
         if exact and slot.exact == len(slot.tokens):
             slot.exact += len(tokens)
         slot.tokens.extend(tokens)
+        for each in self.all if self._copying else ():
+            each.copied = False
 
     def save_one(self) -> bool:
         """Save what has grown most by now, if it is worth it; whether there was something."""
@@ -146,7 +160,7 @@ class Slots:
                 self.rewind(slot, 0)
 
     def _save(self, slot: Slot) -> bool:
-        if self.disk is None or not slot.session or slot.exact <= slot.saved:
+        if self.disk is None or not slot.session or slot.copied or slot.exact <= slot.saved:
             return False
         exact = slot.exact
         if self.rewind(slot, exact) < exact:
@@ -157,7 +171,7 @@ class Slots:
     def _restore(self, slot: Slot, prompt: Sequence[int], session: str, known: int) -> bool:
         """Take what is saved of the session, if it has more than `known` tokens of the prompt;
         whether the slot was touched."""
-        if self.disk is None or not session:
+        if self.disk is None or not session or self._copying:
             return False
         found = self.disk.find(session)
         if found is None:
@@ -194,12 +208,18 @@ class Slots:
             return source
         return min(idle, key=lambda slot: (bool(slot.tokens), slot.used_at, slot.sequence))
 
-    def _copy(self, source: Slot, slot: Slot) -> int:
-        """All that `source` holds; returns how many tokens that is."""
-        copied = self._carrier.copy(source.sequence, slot.sequence)
-        slot.tokens = list(source.tokens) if copied else []
-        slot.exact, slot.saved = source.exact if copied else 0, 0
-        return len(slot.tokens)
+    @property
+    def _copying(self) -> bool:
+        return any(slot.copied for slot in self.all)
+
+    def _copy(self, source: Slot, slot: Slot) -> None:
+        """All that `source` holds: as a state, or by llama.cpp before its next step."""
+        carried = not (self._sliding or self._copying)
+        if not (carried and self._carrier.copy(source.sequence, slot.sequence)):
+            self._lib.llama_memory_seq_rm(self._memory, slot.sequence, -1, -1)
+            self._lib.llama_memory_seq_cp(self._memory, source.sequence, slot.sequence, -1, -1)
+            slot.copied = True
+        slot.tokens, slot.exact, slot.saved = list(source.tokens), source.exact, 0
 
 
 def common_prefix(first: Sequence[int], second: Sequence[int], most: int) -> int:

@@ -32,10 +32,17 @@ _SHAPE: dict[str, str | float] = {
 
 
 def write_random_model(
-    path: Path, real: Path, *, seed: int = 7, pooling: int | None = None, window: int = WINDOW
+    path: Path,
+    real: Path,
+    *,
+    seed: int = 7,
+    pooling: int | None = None,
+    window: int = WINDOW,
+    sliding: int | None = None,
 ) -> Path:
     """A model at `path` with the vocabulary of the file `real`. pooling: llama.cpp's number of how
-    it makes embeddings, None if it makes none."""
+    it makes embeddings, None if it makes none. sliding: so many tokens are all that its layers look
+    back upon (the architecture is cohere2 then)."""
     header = read(real)
     pairs: dict[str, str | float] = {
         **_SHAPE,
@@ -44,9 +51,19 @@ def write_random_model(
     }
     if pooling is not None:
         pairs["llama.pooling_type"] = pooling
+    if sliding is not None:
+        pairs = {key.replace("llama.", "cohere2."): value for key, value in pairs.items()}
+        pairs |= {
+            "general.architecture": "cohere2",
+            "cohere2.attention.layer_norm_epsilon": 1e-5,
+            "cohere2.attention.sliding_window": sliding,
+            "cohere2.logit_scale": 1.0,
+        }
     tokenizer = _tokenizer_bytes(real)
     count = len(pairs) + len(tokenizer)
     tensors = _tensors(_vocabulary(header))
+    if sliding is not None:
+        tensors = [tensor for tensor in tensors if "ffn_norm" not in tensor[0]]
     head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), count)
     head += b"".join(_pair(key, value) for key, value in pairs.items())
     head += b"".join(tokenizer)

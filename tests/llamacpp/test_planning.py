@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from typing import cast
 
 import anyio
 import pytest
@@ -12,9 +13,18 @@ from hypothesis import strategies as st
 
 from tests.llamacpp.support import MakeEngine, answer, request
 from vanta.engine import GenerationRequest
+from vanta_llamacpp import carrying
 from vanta_llamacpp.engine import LlamaCppEngine
-from vanta_llamacpp.planning import Swap, by_length, cells_of, cheapest_swaps, moved_tokens
-from vanta_llamacpp.slots import Slot
+from vanta_llamacpp.planning import (
+    Planner,
+    Swap,
+    by_length,
+    cells_of,
+    cheapest_swaps,
+    moved_tokens,
+    parts,
+)
+from vanta_llamacpp.slots import Slot, Slots
 
 LENGTHS = st.lists(st.integers(0, 5000), min_size=1, max_size=7)
 
@@ -43,10 +53,10 @@ def partings(writers: list[Slot]) -> list[list[list[Slot]]]:
     if not writers:
         return [[]]
     first, rest = writers[0], partings(writers[1:])
-    found = [[[first], *parts] for parts in rest]
-    for parts in rest:
-        for place in range(len(parts)):
-            grown = [[first, *part] if n == place else part for n, part in enumerate(parts)]
+    found = [[[first], *dealt] for dealt in rest]
+    for dealt in rest:
+        for place in range(len(dealt)):
+            grown = [[first, *one] if n == place else one for n, one in enumerate(dealt)]
             found.append(grown)
     return found
 
@@ -63,6 +73,40 @@ def test_a_long_conversation_writes_alone_and_short_ones_together() -> None:
 def test_nobody_is_parted_where_a_row_pays_for_its_own_cells_only() -> None:
     """As with flash attention."""
     assert len(by_length(slots_of([100, 4000, 120, 90]), None)) == 1
+
+
+class Places:
+    """Slots that change places at once, as those of a context do."""
+
+    def __init__(self, slots: list[Slot]) -> None:
+        self.all = slots
+
+    def swap(self, first: Slot, second: Slot) -> bool:
+        first.sequence, second.sequence = second.sequence, first.sequence
+        return True
+
+
+@pytest.mark.parametrize("lengths", [[700, 300] * 8, [3000, 200] * 2, [4000, *[100] * 7]])
+def test_those_that_lie_among_each_other_are_sorted_out(lengths: list[int]) -> None:
+    """Pair by pair, while all write; and no round on the way costs more than one step for all."""
+    slots = slots_of(lengths)
+    planner = Planner(cast("Slots", Places(slots)), 1100)
+    at_first, steps = cost_of([slots], 1100), [slots]
+    for _ in range(300):
+        steps = planner.steps(slots)
+        assert sorted(id(slot) for step in steps for slot in step) == sorted(map(id, slots))
+        assert cost_of(steps, 1100) <= at_first
+    assert cost_of(steps, 1100) == cost(by_length(slots, 1100), 1100)
+    assert planner.swaps <= len(slots)
+    settled = planner.swaps
+    planner.steps(slots)
+    assert planner.swaps == settled
+
+
+def cost_of(steps: list[list[Slot]], pass_cells: int) -> int:
+    """With the passes that llama.cpp adds where places are not adjacent."""
+    added = sum(parts(step) - 1 for step in steps)
+    return cost(steps, pass_cells) + added * pass_cells
 
 
 @st.composite
@@ -139,6 +183,25 @@ async def test_sessions_far_apart_come_together_and_answer_as_if_alone(tiny: Mak
         assert engine.stats()["cached_input_tokens"] > cached + 3 * 20
     assert engine.stats()["swaps"] >= 3
     assert [(await answer(engine, asked)).text for asked in talks] == expected
+
+
+@pytest.mark.anyio
+async def test_what_is_too_large_to_carry_stays_and_is_copied_by_llama_cpp(
+    tiny: MakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Answers are the same."""
+    monkeypatch.setattr(carrying, "MOST_BYTES", 1000)
+    engine, alone = tiny(parallel=6), tiny(parallel=1, reuse_prefix=False)
+    talks = [
+        dataclasses.replace(request(f"Tell me of {number}.", max_tokens=48), session=f"s{number}")
+        for number in range(6)
+    ]
+    expected = [(await answer(alone, asked)).text for asked in talks]
+    assert await write_together(engine, talks[:3]) == expected[:3]
+    assert [(await answer(engine, asked)).text for asked in talks] == expected
+    assert await write_together(engine, talks[::2]) == expected[::2]
+    assert engine.stats()["swaps"] == 0
+    assert engine.stats()["cached_input_tokens"] > 5 * 10
 
 
 @pytest.mark.anyio

@@ -262,6 +262,12 @@ def test_the_likeliest_are_found_without_sorting(size: int, count: int) -> None:
     assert list(found) == sorted(found)
 
 
+def test_where_nothing_can_be_compared_nothing_is_left_out() -> None:
+    """An empty list would end the process in llama.cpp."""
+    logits = np.full(1000, np.nan, dtype=np.float32)
+    assert len(likeliest(logits, 5)) == 1000
+
+
 @pytest.mark.parametrize(
     "sampling",
     [
