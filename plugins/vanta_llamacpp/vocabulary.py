@@ -14,6 +14,7 @@ from typing import Any
 
 from vanta_llamacpp.faults import Faults
 from vanta_llamacpp.marks import MARKS
+from vanta_llamacpp.native import quick
 
 _CONTROL = 1 << 3 | 1 << 0  # and the unknown token, which is read from text just so
 _MARK = "\ufdd0"
@@ -117,7 +118,7 @@ class Vocabulary:
         return self._piece(token, special=True).decode("utf-8", "replace") if token >= 0 else ""
 
     def _control_texts(self) -> list[str]:
-        attributes = self._lib.llama_vocab_get_attr
+        attributes = quick(self._lib.llama_vocab_get_attr)
         controls = [
             (token, self._text_of(token))
             for token in range(self.size)

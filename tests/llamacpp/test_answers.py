@@ -52,6 +52,7 @@ async def test_one_that_breaks_ends_all(tiny: MakeEngine) -> None:
 async def test_a_cancelled_request_stops_all_its_answers(tiny: MakeEngine) -> None:
     """At once, and the engine answers as ever. Each would be long enough to see them all begin."""
     engine: LlamaCppEngine = tiny(parallel=3, window=8192)
+    await engine.load()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(engine.answers, request(max_tokens=8000), 3)
         while engine.stats()["active"] < 3:
