@@ -6,6 +6,7 @@ import logging
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from vanta_llamacpp.facts import facts_of
 from vanta_llamacpp.faults import Faults
 from vanta_llamacpp.model import Loadable, fits, model_params
 from vanta_llamacpp.options import LlamaCppOptions
+from vanta_llamacpp.vocabulary import Vocabulary
 
 pytestmark = pytest.mark.anyio
 
@@ -128,6 +130,29 @@ async def test_the_window_is_the_models_up_to_8192(make_engine: MakeEngine) -> N
     assert engine.window is None
     await engine.load()
     assert engine.window == engine.stats()["window"] == 8192
+
+
+@pytest.mark.timeout(40)
+async def test_a_busy_program_does_not_hold_up_the_vocabulary(tiny: MakeEngine) -> None:
+    """Its tokens are asked for by the ten thousands; a call that lets go of the lock waits 5 ms."""
+    engine = tiny()
+    await engine.load()
+    model = engine._worker.model
+    assert model is not None
+    done = threading.Event()
+
+    def spin() -> None:
+        while not done.is_set():
+            pass
+
+    spinner = threading.Thread(target=spin)
+    spinner.start()
+    try:
+        again = Vocabulary(model.lib, model.vocabulary.native, model.faults)
+    finally:
+        done.set()
+        spinner.join()
+    assert again.size == model.vocabulary.size
 
 
 async def test_threads_are_those_asked_for(make_engine: MakeEngine) -> None:
