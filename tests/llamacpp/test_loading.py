@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import shutil
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +25,6 @@ from vanta_llamacpp.facts import facts_of
 from vanta_llamacpp.faults import Faults
 from vanta_llamacpp.model import Loadable, fits, model_params
 from vanta_llamacpp.options import LlamaCppOptions
-from vanta_llamacpp.vocabulary import Vocabulary
 
 pytestmark = pytest.mark.anyio
 
@@ -132,27 +133,30 @@ async def test_the_window_is_the_models_up_to_8192(make_engine: MakeEngine) -> N
     assert engine.window == engine.stats()["window"] == 8192
 
 
-@pytest.mark.timeout(40)
-async def test_a_busy_program_does_not_hold_up_the_vocabulary(tiny: MakeEngine) -> None:
-    """Its tokens are asked for by the ten thousands; a call that lets go of the lock waits 5 ms."""
-    engine = tiny()
-    await engine.load()
-    model = engine._worker.model
-    assert model is not None
-    done = threading.Event()
+@pytest.mark.skipif(sys.platform == "win32", reason="sleeps with the C library's usleep")
+def test_a_quick_call_lets_no_other_thread_in_between() -> None:
+    """Tens of thousands of them, one for each token, would else wait for the lock at each."""
+    usleep = ctypes.CDLL(None).usleep
+    usleep.restype, usleep.argtypes = ctypes.c_int, (ctypes.c_uint32,)
+    counted, done = [0], threading.Event()
 
-    def spin() -> None:
+    def count() -> None:
         while not done.is_set():
-            pass
+            counted[0] += 1
 
-    spinner = threading.Thread(target=spin)
-    spinner.start()
+    def counted_during(function: Any) -> int:
+        before = counted[0]
+        assert function(100_000) == 0
+        return counted[0] - before
+
+    counter = threading.Thread(target=count)
+    counter.start()
     try:
-        again = Vocabulary(model.lib, model.vocabulary.native, model.faults)
+        held, let_go = counted_during(native.quick(usleep)), counted_during(usleep)
     finally:
         done.set()
-        spinner.join()
-    assert again.size == model.vocabulary.size
+        counter.join()
+    assert held < let_go / 5
 
 
 async def test_threads_are_those_asked_for(make_engine: MakeEngine) -> None:
