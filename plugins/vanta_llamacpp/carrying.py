@@ -1,7 +1,7 @@
-"""What a sequence holds, carried to another one: llama.cpp's state of it, taken out and put in.
+"""What two sequences hold, swapped: llama.cpp's states of them, taken out and put in.
 
-Its own copying between sequences (llama_memory_seq_cp) takes whole windows, however little is in
-them, and happens in the next step only; a state is as long as what is held, and moves at once.
+llama.cpp itself only copies, whole windows however little is in them, and in its next step; a state
+is as long as what is held, and moves at once.
 
 Invariant: between calls no sequence is half written, and what is put in is what was taken out. Not
 for models with sliding windows: llama.cpp leaves out of their states what the window has passed
@@ -20,19 +20,12 @@ MOST_BYTES = 256 << 20
 
 
 class Carrier:
-    """Copies and swaps the sequences of one context; used by the worker alone."""
+    """Swaps the sequences of one context; used by the worker alone."""
 
     def __init__(self, lib: Any, context: Any) -> None:
         self._lib = lib
         self._context = context
         self._kept: list[Any] = [(ctypes.c_uint8 * 0)(), (ctypes.c_uint8 * 0)()]
-
-    def copy(self, source: int, target: int) -> bool:
-        """Put into `target` what `source` holds, in place of all else. False, and an empty target,
-        where it is too large."""
-        state = self._take(source, 0)
-        self._empty(target)
-        return state is not None and self._put(state, target)
 
     def swap(self, first: int, second: int) -> bool:
         """Give each what the other holds. False if it is too large: nothing is changed then.

@@ -68,7 +68,7 @@ class Model:
         self.abort = abort
         self.window = _window(plan)
         self.gpu_layers = 0
-        self.plain_attention = plain_attention(lib, plan.options)
+        self.plain_attention = _plain_attention(lib, plan.options)
         self.adapts = plan.options.threads is None
         self.vocabulary = Vocabulary(lib, lib.llama_model_get_vocab(native), plan.faults)
         self.chunk = _chunk(plan)
@@ -213,7 +213,7 @@ def _disk(lib: Any, plan: Loadable, context: Any) -> SavedPrefixes | None:
     options = plan.options
     if options.cache_dir is None:
         return None
-    attention = plain_attention(lib, options)
+    attention = _plain_attention(lib, options)
     parameters = (build(lib), _window(plan), parallel(plan), options.gpu_layers, attention)
     return SavedPrefixes(
         options.cache_dir,
@@ -237,7 +237,7 @@ def _context_params(lib: Any, plan: Loadable) -> Any:
     params.n_batch = params.n_ubatch = max(_chunk(plan), sequences)
     params.n_seq_max = sequences
     params.kv_unified = False
-    if plain_attention(lib, plan.options):
+    if _plain_attention(lib, plan.options):
         params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
     elif plan.options.flash_attention:
         params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_ENABLED
@@ -246,7 +246,7 @@ def _context_params(lib: Any, plan: Loadable) -> Any:
     return params
 
 
-def plain_attention(lib: Any, options: LlamaCppOptions) -> bool:
+def _plain_attention(lib: Any, options: LlamaCppOptions) -> bool:
     """Whether to do without flash attention. On a processor its sums depend on how many tokens a
     step has and how many sequences (see `slots`), and it reads a few tokens upon many slowly: 60
     upon 2,000 in 520 ms in place of 360. It writes faster: 16 at once in 66 ms in place of 80."""

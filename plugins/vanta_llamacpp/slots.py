@@ -213,13 +213,11 @@ class Slots:
         return any(slot.copied for slot in self.all)
 
     def _copy(self, source: Slot, slot: Slot) -> None:
-        """All that `source` holds: as a state, or by llama.cpp before its next step."""
-        carried = not (self._sliding or self._copying)
-        if not (carried and self._carrier.copy(source.sequence, slot.sequence)):
-            self._lib.llama_memory_seq_rm(self._memory, slot.sequence, -1, -1)
-            self._lib.llama_memory_seq_cp(self._memory, source.sequence, slot.sequence, -1, -1)
-            slot.copied = True
+        """All of it: llama.cpp copies between sequences whole, and before its next step."""
+        self._lib.llama_memory_seq_rm(self._memory, slot.sequence, -1, -1)
+        self._lib.llama_memory_seq_cp(self._memory, source.sequence, slot.sequence, -1, -1)
         slot.tokens, slot.exact, slot.saved = list(source.tokens), source.exact, 0
+        slot.copied = True
 
 
 def common_prefix(first: Sequence[int], second: Sequence[int], most: int) -> int:
