@@ -98,7 +98,7 @@ async def _memory(path: Path, settings: Settings) -> list[Figure]:
 
 
 async def _shared_prompt(path: Path, _settings: Settings) -> list[Figure]:
-    system = (WORDS * 100)[:3000]
+    system = (WORDS * 100)[:3500]
     async with engine_on(path, parallel=16) as engine:
         asked = [
             request(f"Say {number}.", session=f"s{number}", system=system, tokens=2)

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from vanta_llamacpp.slots import Slot, Slots
+from vanta_llamacpp.tally import Tally
 
 PADDING = 256
 """Cells by which attention grows (llama-kv-cache.cpp, get_n_kv)."""
@@ -30,11 +31,11 @@ class Planner:
     """Plans the rounds of one context. pass_cells: attention of one row over so many cells takes as
     long as a pass over the weights; None where a row pays for its own cells only."""
 
-    def __init__(self, slots: Slots, pass_cells: int | None) -> None:
+    def __init__(self, slots: Slots, pass_cells: int | None, tally: Tally) -> None:
         self._slots = slots
         self._pass_cells = pass_cells
         self._lost = 0
-        self.swaps = 0
+        self._tally = tally
 
     def steps(self, writers: Sequence[Slot]) -> list[list[Slot]]:
         """The steps of a round in which each of `writers` gets a token; each in the order of its
@@ -62,7 +63,7 @@ class Planner:
         self._lost += (parts(step) - 1) * MOVED_FOR_A_PASS
         if self._lost >= moved_tokens(swaps):
             self._lost -= moved_tokens(swaps[:1])
-            self.swaps += self._slots.swap(*swaps[0])
+            self._tally.swaps += self._slots.swap(*swaps[0])
 
     def _cost(self, steps: Sequence[Sequence[Slot]]) -> int:
         """In cells, with the passes that llama.cpp adds."""

@@ -22,6 +22,7 @@ from vanta_llamacpp.model import Aborted, Model
 from vanta_llamacpp.pace import SMALLEST_CHUNK, Pace
 from vanta_llamacpp.planning import Planner, cells_of
 from vanta_llamacpp.slots import EXACT_ROWS, common_prefix
+from vanta_llamacpp.tally import Tally
 
 WORTH_WAITING = 32
 """Tokens of a prompt that another request is just reading: rather copy them than read them too."""
@@ -34,18 +35,17 @@ Part = tuple[Generation, Sequence[int]]
 class Batcher:
     """Serves many jobs on one model; `end` is told of each when nothing works on it any more."""
 
-    def __init__(self, model: Model, pace: Pace, end: End) -> None:
+    def __init__(self, model: Model, pace: Pace, tally: Tally, end: End) -> None:
         self._model = model
         self._slots = model.slots
-        self._planner = Planner(model.slots, model.pass_cells)
+        self._planner = Planner(model.slots, model.pass_cells, tally)
         self._pace = pace
+        self._tally = tally
         self._end = end
         self._held: list[Job] = []
         self._running: list[Generation] = []
         self._apart = False
         self.reading: Job | None = None
-        self.prefilled_tokens = 0
-        self.steps = 0
 
     def __len__(self) -> int:
         return len(self._held) + len(self._running)
@@ -54,11 +54,6 @@ class Batcher:
     def room(self) -> int:
         """How many more jobs can be served."""
         return len(self._slots.all) - len(self)
-
-    @property
-    def swaps(self) -> int:
-        """How often two sequences changed places, so that those who write lie side by side."""
-        return self._planner.swaps
 
     def admit(self, job: Job) -> None:
         """Serve `job` from now on; there has to be room."""
@@ -167,7 +162,7 @@ class Batcher:
         self.reading = None
         if took_s is not None:
             self._pace.read(len(tokens), took_s)
-            self.prefilled_tokens += len(tokens)
+            self._tally.prefilled_tokens += len(tokens)
             if not reader.left:
                 self._choose(reader, rows[0])
         return len(tokens)
@@ -181,7 +176,7 @@ class Batcher:
             batch.add(tokens, each.position, each.slot.sequence, logits=each.left == len(tokens))
             for each, tokens in parts
         ]
-        self.steps += 1
+        self._tally.steps += 1
         try:
             self._model.decode()
         except Aborted:

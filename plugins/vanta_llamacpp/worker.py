@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 
 from vanta.errors import EngineError
 from vanta_llamacpp.embedding import Embedder
@@ -23,26 +22,7 @@ from vanta_llamacpp.native import AbortFlag, others_running, release_helpers
 from vanta_llamacpp.pace import Pace
 from vanta_llamacpp.residence import Tenant, residence
 from vanta_llamacpp.serving import Batcher
-
-
-@dataclass(slots=True)
-class Tally:
-    """What the worker has done so far; seconds and tokens. prefilled_tokens: of prompts, really
-    computed and not found in the cache. swaps: how often sequences changed places (`planning`)."""
-
-    loads: int = 0
-    unloads: int = 0
-    load_s: float = 0.0
-    requests: int = 0
-    stopped: int = 0
-    failed: int = 0
-    input_tokens: int = 0
-    cached_input_tokens: int = 0
-    output_tokens: int = 0
-    prefilled_tokens: int = 0
-    steps: int = 0
-    swaps: int = 0
-    busy_s: float = 0.0
+from vanta_llamacpp.tally import Tally
 
 
 class Worker:
@@ -71,7 +51,6 @@ class Worker:
         self.pace: Pace | None = None
         self.failure: EngineError | None = None
         self.tally = Tally()
-        self._before = (0, 0, 0)
         self.tenant = Tenant(faults.model, _leaver(inbox), pinned)
 
     def start(self) -> None:
@@ -132,7 +111,6 @@ class Worker:
 
     def _free(self, model: Model | None) -> None:
         self._batcher = None
-        self._before = (self.tally.prefilled_tokens, self.tally.steps, self.tally.swaps)
         if self._embedder is not None:
             self._embedder.close()
             self._embedder = None
@@ -209,7 +187,6 @@ class Worker:
             cause = error
             batcher.fail(lambda: _wrapped(self._faults, cause))
         self.tally.busy_s += time.perf_counter() - start
-        self._count_steps(batcher)
 
     def _loaded(self) -> EngineError | None:
         """Load the model if it is not there. Returns why it could not be."""
@@ -229,7 +206,7 @@ class Worker:
         begin = max(1, most - others_running()) if adapts else most
         self.pace = Pace(most, adapt=adapts, proven=False, begin=begin)
         self.model.use_threads(begin)
-        self._batcher = Batcher(self.model, self.pace, self._ended)
+        self._batcher = Batcher(self.model, self.pace, self.tally, self._ended)
         self.tally.loads += 1
         self.tally.load_s = time.perf_counter() - start
         return None
@@ -237,16 +214,8 @@ class Worker:
     def _ended(self, job: Job, error: EngineError | None) -> None:
         """Nothing works on `job` any more; it is told when all is counted."""
         self._count(job, error)
-        if self._batcher is not None:
-            self._count_steps(self._batcher)
         self._inbox.done(job)
         job.end(error)
-
-    def _count_steps(self, batcher: Batcher) -> None:
-        read, steps, swaps = self._before
-        self.tally.prefilled_tokens = read + batcher.prefilled_tokens
-        self.tally.steps = steps + batcher.steps
-        self.tally.swaps = swaps + batcher.swaps
 
     def _count(self, job: Job, failure: EngineError | None) -> None:
         tally = self.tally
