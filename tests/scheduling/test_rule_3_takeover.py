@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 
 import anyio
 import pytest
@@ -15,7 +16,7 @@ from vanta.errors import AllTracksFailed, EngineError, ErrorKind
 from vanta.events import LegFailed, Takeover
 from vanta.scheduling.policy import API, PREFER, RACE
 from vanta.scheduling.takeover import Seam, anchor
-from vanta.testing import Fail, Hang, Say, ScriptedEngine, Wait
+from vanta.testing import Fail, Hang, Pause, Say, ScriptedEngine, Wait
 
 WHOLE = "One two three four five six seven eight nine ten."
 NO_PREFIX = Capabilities()
@@ -69,6 +70,27 @@ async def test_a_winner_that_falls_silent_is_taken_over() -> None:
     assert outcome.text == WHOLE
     assert [event.error["kind"] for event in stage.of(LegFailed)] == ["timeout"]
     assert api.streaming == 0
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("last", [Say(WHOLE[17:]), Hang()], ids=["speaks", "is silent"])
+async def test_while_the_event_loop_stands_still_nobody_is_silent(last: Say | Hang) -> None:
+    api = ScriptedEngine(Say(WHOLE[:17]), Pause(0.05), *[Pause(0.001)] * 3, last)
+    stage = Stage(PREFER, {"api": api, "local": ScriptedEngine(WHOLE)}, stall_timeout_s=0.1)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(hold_the_loop_up, 3 * stage.stall_timeout_s)
+        outcome = await stage.run()
+    assert outcome.text == WHOLE
+    served_by = outcome.leg.track.name if outcome.leg else None
+    assert served_by == ("api" if isinstance(last, Say) else "local")
+
+
+async def hold_the_loop_up(seconds: float) -> None:
+    """Compute for so long, once the first track has begun to speak."""
+    await anyio.sleep(0.02)
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        pass
 
 
 @pytest.mark.anyio

@@ -71,6 +71,7 @@ class Leg:
         self.started_s = owner.now()
         self.first_content_s: float | None = None
         self.last_delta_s: float | None = None
+        self.excused_s: float | None = None
         self.committed_s: float | None = None
         self.stop_asked_s: float | None = None
         self.ended_s: float | None = None
@@ -95,6 +96,19 @@ class Leg:
         leg that failed."""
         until = self.first_content_s or self.stop_asked_s
         return None if until is None or self.error else until - self.started_s
+
+    @property
+    def listening_since_s(self) -> float | None:
+        """Since when the leg could have said more and did not; None before its first delta."""
+        return self.excused_s or self.last_delta_s
+
+    def excuse(self) -> bool:
+        """Count the leg's silence anew from now, because nobody could hear it; once a silence,
+        False where it has been excused already."""
+        if self.excused_s is not None:
+            return False
+        self.excused_s = self._owner.now()
+        return True
 
     def stop(self) -> None:
         """Ask the leg to stop; its end confirms it. Harmless once it has ended."""
@@ -166,6 +180,7 @@ class Leg:
         self.fold.add(delta)
         self.deltas += 1
         self.last_delta_s = self._owner.now()
+        self.excused_s = None
         if delta.has_content and not self.has_content:
             self.has_content = True
             self.first_content_s = self.last_delta_s

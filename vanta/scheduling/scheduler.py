@@ -7,7 +7,8 @@ The rules, each pinned by a test in `tests/scheduling`:
    over; what it produced after the stop (tokens, money, CPU seconds) is in the trace.
 3. A committed leg that breaks (cut, silent beyond the stall timeout, malformed) is taken over by
    another track of the policy that continues the shown text, or answers anew if the policy says
-   so; the seam is a `Takeover` event.
+   so; the seam is a `Takeover` event. Silence while the event loop itself stood still (a program
+   that blocks it, a machine that stops it) is nobody's: it is counted anew, once.
 4. No leg fails silently and no error text becomes an answer. If all fail: one `AllTracksFailed`.
 5. Money is set aside before a leg is sent and settled once it stands still; a leg that a cap does
    not allow fails alone. The bill has every leg, losers, broken ones and verifications too.
@@ -54,6 +55,8 @@ __all__ = ["Outcome", "Preparer", "Race", "RacePlan", "too_late"]
 
 TICK_S = 1e-6
 """The shortest sleep: a clock that stands still between events has to be moved past a timer."""
+HELD_UP_S = 0.01
+"""A timer noticed later than this says that the event loop stood still, not the track."""
 EARLY_EXIT_EVERY = 8
 """Deltas between two looks of the gate at an unfinished answer."""
 
@@ -301,16 +304,18 @@ class Race:
         return min(timers)
 
     def _stalls_at(self, leg: Leg) -> float:
-        if leg.generated or leg.last_delta_s is None:
+        if leg.generated or leg.listening_since_s is None:
             return math.inf
-        return leg.last_delta_s + self._plan.stall_timeout_s
+        return leg.listening_since_s + self._plan.stall_timeout_s
 
     def _break_stalled(self) -> None:
         for leg in self._alive():
-            if self._stalls_at(leg) <= self.now():
-                error = stalled(leg, self._plan.stall_timeout_s)
-                leg.fail(error)
-                self._lose(leg, error)
+            late_s = self.now() - self._stalls_at(leg)
+            if late_s < 0 or (late_s > HELD_UP_S and leg.excuse()):
+                continue
+            error = stalled(leg, self._plan.stall_timeout_s)
+            leg.fail(error)
+            self._lose(leg, error)
 
     def _expire(self) -> None:
         """The turn's time is up: what is shown is the answer, cut; else the best that is held."""
