@@ -1,7 +1,8 @@
 """The benchmarks behind `vanta bench NAME`: where every number that vanta claims comes from.
 
-Each module of `BENCHMARKS` has `SUMMARY`, a line for people, and `run(settings) -> list[Figure]`,
-which blocks. Invariant: a figure is measured in this run, on this machine, or says why it was not.
+Each module of `BENCHMARKS` has `SUMMARY`, a line for people, and `run(settings)`, which blocks and
+gives its figures as they are taken. Invariant: a figure is measured in this run, on this machine,
+or says why it was not.
 
 The package is loaded from its folder under a private name (`vanta.cli.bench`), since it lies in
 `benchmarks/` of a checkout and in `vanta/_data/benchmarks/` of an installed wheel: inside it
@@ -11,6 +12,7 @@ imports are relative, and its scripts that run as programs import nothing of it.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from .report import Figure, report
@@ -36,8 +38,9 @@ class Benchmark(Protocol):
 
     SUMMARY: str
 
-    def run(self, settings: Settings) -> list[Figure]:
-        """Measure. Raises VantaError where nothing at all can be measured."""
+    def run(self, settings: Settings) -> Iterable[Figure]:
+        """Measure; a figure comes once it is taken. Raises VantaError where nothing at all can be
+        measured."""
         ...
 
 

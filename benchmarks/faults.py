@@ -38,12 +38,11 @@ FAULTS = {"cut": Behaviour.cut, "stall": Behaviour.stall, "malformed": Behaviour
 PEER = "the same SDK alone"
 
 
-def run(settings: Settings) -> list[Figure]:
+def run(settings: Settings) -> Iterator[Figure]:
     """Break streams, then keep secrets."""
-    figures: list[Figure] = []
     for fault in FAULTS:
-        figures += anyio.run(_fault_figures, fault, settings)
-    return [*figures, *anyio.run(_privacy_figures, settings)]
+        yield from anyio.run(_fault_figures, fault, settings)
+    yield from anyio.run(_privacy_figures, settings)
 
 
 def _open(folder: str, base_url: str, local: ScriptedEngine, **rest: Any) -> Opening:

@@ -35,20 +35,19 @@ LONG_WINDOW = 6144
 STOP_GOAL_MS = 50.0
 
 
-def run(settings: Settings) -> list[Figure]:
+def run(settings: Settings) -> Iterator[Figure]:
     """Measure, in this order: memory first, while nothing else was loaded."""
     path = ModelStore(default_root()).find(MODEL).path
-    return anyio.run(measure, path, settings)
+    yield from measure(path, settings)
 
 
-async def measure(path: Path, settings: Settings) -> list[Figure]:
+def measure(path: Path, settings: Settings) -> Iterator[Figure]:
     """All figures, of the model at `path`."""
-    figures: list[Figure] = []
-    for part in (_memory, throughput, mixed, _shared_prompt, turns, _stops, _contention, seven):
-        settings.progress(part.__name__.strip("_").replace("_", " "), len(figures), 30)
-        figures += await part(path, settings)
+    parts = (_memory, throughput, mixed, _shared_prompt, turns, _stops, _contention, seven)
+    for done, part in enumerate(parts):
+        settings.progress(part.__name__.strip("_").replace("_", " "), done, len(parts))
+        yield from anyio.run(part, path, settings)
         gc.collect()
-    return figures
 
 
 async def _memory(path: Path, settings: Settings) -> list[Figure]:

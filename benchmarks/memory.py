@@ -8,6 +8,8 @@ or library is not there says so in its figures.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from .report import Figure
 from .settings import Settings
 
@@ -16,12 +18,10 @@ SUMMARY = "memory: evidence found at a budget, speed, budgets kept, kills surviv
 PARTS = ("memory_locomo", "memory_budgets", "memory_speed", "memory_index", "memory_kills")
 
 
-def run(settings: Settings) -> list[Figure]:
+def run(settings: Settings) -> Iterator[Figure]:
     """Measure all parts, one after another."""
     import importlib
 
-    found: list[Figure] = []
     for name in PARTS:
         part = importlib.import_module(f".{name}", __package__)
-        found += part.figures(settings)
-    return found
+        yield from part.figures(settings)

@@ -42,13 +42,12 @@ _CLOSED = "loser's connection closed after the commit, slowest"
 _RIGHT = "races answered by the right leg"
 
 
-def run(settings: Settings) -> list[Figure]:
+def run(settings: Settings) -> Iterator[Figure]:
     """Race in each trap, then count what is left."""
-    figures: list[Figure] = []
     for trap in TRAPS:
-        figures += _taken(_names(trap), functools.partial(_trap_figures, trap, settings))
+        yield from _taken(_names(trap), functools.partial(_trap_figures, trap, settings))
     names = [f"{what} left" for what in _COUNTED]
-    return [*figures, *_taken(names, functools.partial(_leak_figures, settings))]
+    yield from _taken(names, functools.partial(_leak_figures, settings))
 
 
 def _taken(names: list[str], measure: Callable[[], Iterable[Figure]]) -> list[Figure]:

@@ -61,22 +61,20 @@ class Runs:
         return statistics.fmean(self.apgr[who])
 
 
-def run(settings: Settings) -> list[Figure]:
+def run(settings: Settings) -> Iterator[Figure]:
     """Fit and score, seed by seed."""
     seeds = settings.times(5, 2)
     path = _data()
-    figures: list[Figure] = []
     for suite in SUITES:
         if path is None:
-            figures += _missing(suite)
+            yield from _missing(suite)
             continue
         rows = read_outcomes(path, where={"bench": suite.name})
         runs = Runs()
         for seed in range(seeds):
             _measure(runs, suite, rows, seed)
             settings.progress(suite.name, seed + 1, seeds)
-        figures += _figures(suite, runs)
-    return figures
+        yield from _figures(suite, runs)
 
 
 def _measure(runs: Runs, suite: Suite, rows: Sequence[Outcome], seed: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -69,3 +70,19 @@ def test_a_goal_that_is_missed_ends_in_1_and_is_in_the_table(
     assert done.code == 1
     assert "<= 0 misses" in done.said
     assert "litellm is not installed" in done.said
+
+
+def test_ctrl_c_leaves_a_report_of_what_was_taken(
+    vanta: Run, overhead: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figure = load_benchmarks().Figure(name="turn", value=7.0, unit="ms")
+
+    def run(_settings: Any) -> Iterator[Any]:
+        yield figure
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(overhead, "run", run)
+    done = vanta("bench", "overhead", "--json")
+    assert done.code == 130
+    assert [each["name"] for each in done.json["figures"]] == ["turn"]
+    assert "turn: 7 ms" in done.err

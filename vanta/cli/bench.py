@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -50,7 +50,8 @@ def bench(
 ) -> None:
     """Measure what vanta costs and does, beside what else there is.
 
-    The configuration is the benchmark's own. Ends in 1 if a figure misses its goal or could not be
+    The configuration is the benchmark's own. Each figure is told once it is taken; Ctrl-C leaves a
+    report of those that were. Ends in 1 if a figure misses its goal or could not be
     taken. --json: an object with bench, quick, machine, versions and figures: objects with name,
     value (null: could not be taken, note says why), unit, better (lower, higher), goal, holds (null
     for a figure without a goal), peer, peer_value and note.
@@ -69,14 +70,30 @@ def bench(
             llama_bin=llama_bin,
             progress=progress,
         )
-        figures = benchmarks.load(name).run(settings)
+        figures, interrupted = _taken(benchmarks.load(name).run(settings))
     report = benchmarks.report(name, figures, quick=quick)
     if json:
         output.print_json(report)
     else:
         show_report(report)
+    if interrupted:
+        raise typer.Exit(output.ExitCode.INTERRUPTED)
     if any(figure["holds"] is False for figure in report["figures"]):
         raise typer.Exit(output.ExitCode.FAILED)
+
+
+def _taken(figures: Iterable[Any]) -> tuple[list[Any], bool]:
+    """All figures, each told once it is taken; and whether Ctrl-C came before the last."""
+    taken: list[Any] = []
+    try:
+        for figure in figures:
+            taken.append(figure)
+            output.say(f"  {figure.name}: {_amount(figure.value, figure.unit)}")
+    except KeyboardInterrupt:
+        if not taken:
+            raise
+        return taken, True
+    return taken, False
 
 
 def load_benchmarks() -> ModuleType:
