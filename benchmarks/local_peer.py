@@ -2,7 +2,7 @@
 `peers/llama_python.py`), and llama.cpp's own programs.
 
 Invariant: a peer runs on the same file, greedy, with as many threads as there are cores, in a
-process of its own, and is gone with its context.
+process of its own, streams its answers as the engine does, and is gone with its context.
 """
 
 from __future__ import annotations
@@ -106,14 +106,17 @@ def llama_server(
 
 
 def _completed(url: str, text: str, tokens: int) -> int:
+    """The tokens of a streamed answer. What else its events say is not looked at."""
     body = {"messages": _said(text), "max_tokens": tokens, "temperature": 0}
+    body |= {"stream": True, "stream_options": {"include_usage": True}}
     asked = urllib.request.Request(  # noqa: S310 - our own server on loopback
         f"{url}/v1/chat/completions",
         json.dumps(body).encode(),
         {"Content-Type": "application/json"},
     )
     with urllib.request.urlopen(asked, timeout=_TIMEOUT_S) as answered:  # noqa: S310
-        return int(json.load(answered)["usage"]["completion_tokens"])
+        last = [line for line in answered if b'"completion_tokens"' in line][-1]
+    return int(json.loads(last.removeprefix(b"data:"))["usage"]["completion_tokens"])
 
 
 def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:

@@ -31,9 +31,9 @@ WIDTHS = (1, 4, 8, 16)
 LLAMA = "llama-cpp-python's class Llama, one request after another"
 _FLASH = "with flash attention"
 _NOTES = {
-    LLAMA: "prompts included",
+    LLAMA: "prompts included, streamed",
     BATCHED: "decoding alone",
-    SERVER: "prompts included, over HTTP",
+    SERVER: "prompts included, streamed over HTTP",
 }
 
 Peer = Callable[[int, int], float]

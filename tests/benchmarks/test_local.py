@@ -33,14 +33,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 class Handler(BaseHTTPRequestHandler):
     def log_message(self, *_): pass
-    def do_GET(self): self.send(200, {{}})
+    def do_GET(self): self.send()
     def do_POST(self):
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        self.send(200, {{"usage": {{"completion_tokens": asked["max_tokens"]}}}})
-    def send(self, status, told):
-        self.send_response(status)
+        delta = {{"choices": [{{"delta": {{"content": "a"}}}}]}}
+        said = [delta] * asked["max_tokens"]
+        usage = {{"choices": [], "usage": {{"completion_tokens": len(said)}}}}
+        self.send(*(f"data: {{json.dumps(each)}}" for each in (*said, usage)), "data: [DONE]")
+    def send(self, *lines):
+        self.send_response(200)
         self.end_headers()
-        self.wfile.write(json.dumps(told).encode())
+        self.wfile.write("\\n".join(lines).encode())
 
 port = int(sys.argv[sys.argv.index("--port") + 1])
 ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
