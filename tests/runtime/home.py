@@ -13,7 +13,8 @@ from vanta.testing import ScriptedEngine, scripted_plugin
 def open_scripted(
     data_dir: Path, *, private: tuple[str, ...] = ("local",), **given: Any
 ) -> Opening:
-    """`vanta.open` on scripted engines: keyword arguments that are engines become tracks."""
+    """`vanta.open` on scripted engines: keyword arguments that are engines become tracks. Memory is
+    waited for, however slow the machine, unless `config` says otherwise."""
     engines = {name: one for name, one in given.items() if isinstance(one, ScriptedEngine)}
     rest = {name: value for name, value in given.items() if name not in engines}
     tracks: dict[str, Any] = {
@@ -25,6 +26,7 @@ def open_scripted(
     tables = rest.pop("config", {})
     for name, table in tables.pop("tracks", {}).items():
         tracks[name].update(table)
-    config = {"tracks": tracks, "data_dir": str(data_dir), **tables}
+    memory = {"recall_timeout_s": 30.0, **tables.get("memory", {})}
+    config = {"tracks": tracks, "data_dir": str(data_dir), **tables, "memory": memory}
     plugins = [scripted_plugin(**engines), *rest.pop("plugins", ())]
     return vanta.open(config, plugins=plugins, **rest)

@@ -83,7 +83,7 @@ async def test_rule_3_a_stream_that_breaks_is_finished_by_the_other_server(
     # Held back until the api has spoken, then asked again to go on from what was shown.
     rest = Behaviour.answer(TOKENS[4:])
     async with (
-        two_servers(tmp_path, rest, fault(4, TOKENS), stall_timeout_s=0.5) as (runtime, *_),
+        two_servers(tmp_path, rest, fault(4, TOKENS), stall_timeout_s=0.8) as (runtime, *_),
         runtime.session("s").stream("go", policy="prefer") as turn,
     ):
         events = [event async for event in turn]

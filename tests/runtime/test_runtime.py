@@ -162,7 +162,7 @@ async def test_a_variant_of_a_policy_is_used_by_its_name(tmp_path: Path) -> None
 
 async def test_the_deadline_and_stall_timeout_of_the_configuration_hold(tmp_path: Path) -> None:
     slow = ScriptedEngine(Say("half"), Hang())
-    async with open_scripted(tmp_path, local=slow, deadline_s=0.3) as runtime:
+    async with open_scripted(tmp_path, local=slow, deadline_s=1.5) as runtime:
         assert (await runtime.session("ada").ask("hi")).finish_reason == "deadline"
     other = ScriptedEngine(Say("half"), Hang())
     async with open_scripted(tmp_path, local=other, stall_timeout_s=0.15) as runtime:

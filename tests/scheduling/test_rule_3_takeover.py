@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 
 import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.scheduling.clock import stand_still
 from tests.scheduling.stage import Stage, states
 from vanta.engine import Capabilities
 from vanta.errors import AllTracksFailed, EngineError, ErrorKind
@@ -88,9 +88,7 @@ async def test_while_the_event_loop_stands_still_nobody_is_silent(last: Say | Ha
 async def hold_the_loop_up(seconds: float) -> None:
     """Compute for so long, once the first track has begun to speak."""
     await anyio.sleep(0.02)
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        pass
+    stand_still(seconds)
 
 
 @pytest.mark.anyio

@@ -88,13 +88,13 @@ async def test_a_stand_in_is_not_needed_any_more(
     fault: str, tmp_path: Path, vanta_runtime: Open, scripted: Make
 ) -> None:
     runtime = await vanta_runtime(
-        local=scripted("one two three"), policy="prefer", stall_timeout_s=0.2
+        local=scripted("one two three"), policy="prefer", stall_timeout_s=0.8
     )
     upstream = f"{{fault: {fault}, after: 1, text: one two three}}"
     upstream = upstream if fault != "refuse" else "refuse"
     turns = script(f"- {{say: a, upstream: {upstream}}}\n- {{say: b, track: api}}")
     first = await recorded(runtime, [turns], tmp_path / "tape.json")
-    again = await played(tmp_path / "tape.json", [turns], policy="prefer", stall_timeout_s=0.2)
+    again = await played(tmp_path / "tape.json", [turns], policy="prefer", stall_timeout_s=0.8)
     assert said(again) == said(first)
     assert [one[:2] for one in said(first)] == [
         ("one two three", "local"),

@@ -65,7 +65,7 @@ async def test_the_stand_in_breaks_in_the_middle_and_local_takes_over(
     fault: str, vanta_runtime: Open, scripted: Make
 ) -> None:
     local = scripted("one two three four")
-    runtime = await vanta_runtime(local=local, policy="prefer", stall_timeout_s=0.2)
+    runtime = await vanta_runtime(local=local, policy="prefer", stall_timeout_s=0.8)
     result = await ran(
         runtime,
         "- say: a\n"

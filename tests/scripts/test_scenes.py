@@ -69,7 +69,8 @@ async def test_scripts_recall_themselves_and_not_each_other(parallel: int, tmp_p
 
 
 async def test_a_script_leaves_its_users_memory_alone(tmp_path: Path) -> None:
-    async with stage(tmp_path, ScriptedEngine(reply=echo)) as runtime:
+    patient = {"embedder": "none", "recall_timeout_s": 30}
+    async with stage(tmp_path, ScriptedEngine(reply=echo), memory=patient) as runtime:
         await runtime.session("mine", user="ada").ask("The cat is called Miso, says the vet.")
         told = script(
             "- say: The cat is called Tiger.\n" + ASKS % "recalled: Tiger, not_recalled: Miso",
@@ -85,7 +86,8 @@ async def test_a_script_leaves_its_users_memory_alone(tmp_path: Path) -> None:
 
 
 async def test_a_conversation_that_goes_on_has_its_users_memory(tmp_path: Path) -> None:
-    async with stage(tmp_path, ScriptedEngine(reply=echo)) as runtime:
+    patient = {"embedder": "none", "recall_timeout_s": 30}
+    async with stage(tmp_path, ScriptedEngine(reply=echo), memory=patient) as runtime:
         await runtime.session("mine", user="ada").ask("The cat is called Miso, says the vet.")
         goes_on = script(
             "- {say: What is the cat called?, expect: {recalled: [1, Miso]}}",

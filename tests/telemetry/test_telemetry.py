@@ -6,6 +6,7 @@ import builtins
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -296,8 +297,10 @@ async def test_a_turn_without_a_reply_ends_its_events_with_its_trace(tmp_path: P
     async with open_scripted(tmp_path, local=local, api=api, plugins=plugins) as runtime:
         with pytest.raises(AllTracksFailed):
             await runtime.session("a").ask("?", policy="local")
-        with anyio.move_on_after(0.01):
-            await runtime.session("a").ask("?", policy="api")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(runtime.session("a").ask, "?", policy="api"))
+            await api.run()
+            tasks.cancel_scope.cancel()
     ends = [event for event in seen if isinstance(event, TurnFailed)]
     assert [end.trace.status for end in ends] == ["failed", "cancelled"]
     assert [end.trace.legs[0].state for end in ends] == ["failed", "cancelled"]

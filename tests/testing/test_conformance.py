@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import pytest
 
+from tests.scheduling.clock import jumping
 from vanta.engine import Capabilities, DeltaStream, GenerationRequest, Health, TokenCount
 from vanta.errors import EngineError, ErrorKind
 from vanta.messages import Delta, Message, TokenLogprob, Usage
@@ -32,6 +33,13 @@ def reply(request: GenerationRequest) -> Iterable[Step | str]:
     if request.sampling.json_schema is not None:
         return ['{"ok": true}']
     return [TEXTS.get(request.messages, "Well.")]
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    """Both event loops, on a clock that jumps: a good engine loses no patience over a machine that
+    stops for a moment."""
+    return jumping(request.param)
 
 
 class Good(ScriptedEngine):

@@ -26,7 +26,7 @@ def run(main: Callable[..., Awaitable[T]], *args: Any) -> T:
 
     Raises RuntimeError if it waits for something that no timer will bring.
     """
-    return anyio.run(main, *args, backend="asyncio", backend_options={"loop_factory": _Loop})
+    return anyio.run(main, *args, backend="asyncio", backend_options={"loop_factory": JumpingLoop})
 
 
 class _Jump(selectors.SelectSelector):
@@ -44,7 +44,7 @@ class _Jump(selectors.SelectSelector):
         return []
 
 
-class _Loop(asyncio.SelectorEventLoop):
+class JumpingLoop(asyncio.SelectorEventLoop):
     """asyncio's own loop, on virtual time."""
 
     def __init__(self) -> None:
@@ -54,3 +54,7 @@ class _Loop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Virtual seconds."""
         return self._jump.now
+
+    def jump(self, seconds: float) -> None:
+        """Let so much time pass in which nothing could run."""
+        self._jump.now += seconds
