@@ -20,7 +20,7 @@ import anyio
 from vanta.engine import Engine, GenerationRequest
 from vanta.models import ModelStore, default_root, read_header
 
-from .local_ground import MODEL, WINDOW, WORDS, answer, engine_on, request
+from .local_ground import MODEL, WINDOW, WORDS, answer, engine_on, request, stories
 from .local_mixed import mixed
 from .local_seven import seven
 from .local_throughput import rates, throughput
@@ -193,12 +193,12 @@ async def _contention(path: Path, settings: Settings) -> list[Figure]:
     with taken_core() as cores:
         found: dict[int | None, list[float]] = {None: [], **{n: [] for n in range(1, cores + 1)}}
         async with engine_on(path, parallel=1) as adapting:
-            await rates(adapting, 1, tokens)  # it has to notice first
+            await rates(adapting, stories(1), tokens)  # it has to notice first
             for _ in range(rounds):
-                found[None].append((await rates(adapting, 1, tokens))[0])
+                found[None].append((await rates(adapting, stories(1), tokens))[0])
                 for count in range(1, cores + 1):
                     async with engine_on(path, parallel=1, threads=count) as fixed:
-                        found[count].append((await rates(fixed, 1, tokens))[0])
+                        found[count].append((await rates(fixed, stories(1), tokens))[0])
             pace = adapting.stats()["pace"]
     return list(_contention_figures(found, pace))
 

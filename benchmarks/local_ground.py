@@ -42,9 +42,9 @@ def request(
     return GenerationRequest(messages, sampling, session=session)
 
 
-def stories(count: int) -> list[str]:
-    """So many questions with long answers."""
-    return [f"Tell me a story about the number {number}." for number in range(count)]
+def stories(count: int, first: int = 0) -> list[str]:
+    """So many questions with long answers, numbered from `first` on."""
+    return [f"Tell me a story about the number {first + number}." for number in range(count)]
 
 
 async def answer(

@@ -5,15 +5,14 @@ which only decodes, and `llama-server` over HTTP where a folder has them (`--lla
 as it comes does without flash attention (see its option `flash_attention`), the programs compute
 with it: so both are measured in both ways where they can be.
 Invariant: in every round engine and peers take turns at one width, and a figure is the median of
-the rounds' ratios, so that a busy moment spoils a round and no more.
+the rounds' ratios, so that a busy moment spoils a round and no more. No question is asked twice.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from .report import Figure, median
 from .settings import Settings
 
 WIDTHS = (1, 4, 8, 16)
+_FIRST = 1000
 LLAMA = "llama-cpp-python's class Llama, one request after another"
 _FLASH = "with flash attention"
 _NOTES = {
@@ -36,8 +36,8 @@ _NOTES = {
     SERVER: "prompts included, streamed over HTTP",
 }
 
-Peer = Callable[[int, int], float]
-"""Tokens a second in all, for so many conversations of so many tokens."""
+Peer = Callable[[Sequence[str], int], float]
+"""Tokens a second in all, for answers of so many tokens to such texts, asked for at once."""
 
 
 @dataclass(slots=True)
@@ -53,10 +53,11 @@ class Race:
     goal: float
     pairs: list[tuple[float, float]] = field(default_factory=list)
 
-    async def run(self, engine: Engine, tokens: int) -> None:
-        """One round."""
-        whole, decoding = await rates(engine, self.width, tokens)
-        theirs = await anyio.to_thread.run_sync(self.rate, self.width, tokens)
+    async def run(self, engine: Engine, first: int, tokens: int) -> None:
+        """One round, with questions from number `first` on."""
+        texts = stories(self.width, first)
+        whole, decoding = await rates(engine, texts, tokens)
+        theirs = await anyio.to_thread.run_sync(self.rate, texts, tokens)
         self.pairs.append((decoding if self.peer == BATCHED else whole, theirs))
 
     def figure(self) -> Figure:
@@ -85,9 +86,11 @@ async def throughput(path: Path, settings: Settings) -> list[Figure]:
         ):
             for engine in (plain, flash):
                 await answer(engine, request("Hello", tokens=4))
+            first = _FIRST
             for _ in range(rounds):
                 for race in races:
-                    await race.run(flash if race.flash else plain, tokens)
+                    await race.run(flash if race.flash else plain, first, tokens)
+                    first += race.width
     return [*(race.figure() for race in races), *_missing(settings)]
 
 
@@ -96,25 +99,23 @@ def _races(path: Path, settings: Settings, stack: contextlib.ExitStack) -> Itera
     llama = stack.enter_context(python_peer("class", path, WINDOW))
     for width in WIDTHS:
         goal = 0.95 if width == 1 else 1.0
-        yield Race(
-            "the class Llama's", LLAMA, width, False,
-            lambda width, tokens: llama(stories(width), tokens), goal,
-        )  # fmt: skip
+        yield Race("the class Llama's", LLAMA, width, False, llama, goal)
     batched, server = (program(settings, name) for name in (BATCHED, SERVER))
     for flash in (False, True) if batched else ():
         name = f"{BATCHED}'s, both {_FLASH if flash else 'without flash attention'}"
-        rate = functools.partial(batched_rate, batched, path, flash=flash)
+        rate = _batched(batched, path, flash=flash)
         yield from (Race(name, BATCHED, width, flash, rate, 0.95) for width in WIDTHS)
     if server:
         most = max(WIDTHS)
         ask = stack.enter_context(llama_server(server, path, most, WINDOW * most))
         for flash in (False, True):
             name = f"{SERVER}'s{f', {_FLASH}' if flash else ''}"
-            for width in WIDTHS:
-                yield Race(
-                    name, SERVER, width, flash,
-                    lambda width, tokens: ask(stories(width), tokens), 1.0,
-                )  # fmt: skip
+            yield from (Race(name, SERVER, width, flash, ask, 1.0) for width in WIDTHS)
+
+
+def _batched(program: Path, path: Path, *, flash: bool) -> Peer:
+    """llama.cpp's own benchmark: it decodes without texts, so many sequences."""
+    return lambda texts, tokens: batched_rate(program, path, len(texts), tokens, flash=flash)
 
 
 def _missing(settings: Settings) -> Iterator[Figure]:
@@ -124,10 +125,10 @@ def _missing(settings: Settings) -> Iterator[Figure]:
             yield Figure(name=f"output, of {name}", value=None, unit="x", note=note)
 
 
-async def rates(engine: Engine, width: int, tokens: int) -> tuple[float, float]:
+async def rates(engine: Engine, texts: Sequence[str], tokens: int) -> tuple[float, float]:
     """Tokens a second in all, prompts included, and while all were decoding."""
     made: list[int] = []
-    times: list[list[float]] = [[] for _ in range(width)]
+    times: list[list[float]] = [[] for _ in texts]
 
     async def one(text: str, moments: list[float]) -> None:
         told = await answer(engine, request(text, tokens=tokens), moments)
@@ -135,7 +136,7 @@ async def rates(engine: Engine, width: int, tokens: int) -> tuple[float, float]:
 
     begun = time.perf_counter()
     async with anyio.create_task_group() as tasks:
-        for text, moments in zip(stories(width), times, strict=True):
+        for text, moments in zip(texts, times, strict=True):
             tasks.start_soon(one, text, moments)
     whole = sum(made) / (time.perf_counter() - begun)
     begin, end = max(each[0] for each in times), min(each[-1] for each in times)
