@@ -56,6 +56,10 @@ class Embedder:
             raise self._faults.broken(f"llama.cpp failed with code {code} on embeddings")
         return [self._vector(sequence) for sequence in range(len(texts))]
 
+    def use_threads(self, count: int) -> None:
+        """Compute with `count` threads from the next batch on."""
+        self._lib.llama_set_n_threads(self._context, count, count)
+
     def _vector(self, sequence: int) -> list[float]:
         found = self._lib.llama_get_embeddings_seq(self._context, sequence)
         vector: Any = np.ctypeslib.as_array(found, shape=(self._width,)).astype(np.float64)

@@ -99,8 +99,9 @@ class LlamaCppEngine(Engine):
 
     async def count_texts(self, texts: Sequence[str]) -> list[TokenCount]:
         """Exact, all in one visit to a thread; loads the model if need be."""
-        prompter = await self._ready()
-        counts = await anyio.to_thread.run_sync(prompter.count_texts, texts)
+        with self._using():
+            prompter = await self._ready()
+            counts = await anyio.to_thread.run_sync(prompter.count_texts, texts)
         return [TokenCount(count, exact=True) for count in counts]
 
     @property
@@ -126,8 +127,12 @@ class LlamaCppEngine(Engine):
             tokens = await anyio.to_thread.run_sync(self._documents, model, texts)
             for portion in portions(tokens):
                 mailbox: Mailbox[EngineError | list[list[float]]] = Mailbox()
-                self._inbox.ask(Embed(portion, mailbox))
-                found = await mailbox.get()
+                task = Embed(portion, mailbox)
+                self._inbox.ask(task)
+                try:
+                    found = await mailbox.get()
+                finally:
+                    self._worker.leave(task)
                 if isinstance(found, EngineError):
                     raise found
                 vectors += found
@@ -227,6 +232,7 @@ class LlamaCppEngine(Engine):
         figures["pinned"] = self._options.pinned
         if self._worker.pace is not None:
             figures["pace"] = self._worker.pace.to_dict()
+            figures["threads"] = self._worker.pace.threads
         if model is not None:
             figures |= {
                 "file": str(model.file.path),
@@ -234,7 +240,6 @@ class LlamaCppEngine(Engine):
                 "window": model.window,
                 "parallel": len(model.slots.all),
                 "evictions": model.slots.evictions,
-                "threads": model.threads,
                 "gpu_layers": model.gpu_layers,
                 "layers": model.facts.layers,
                 "memory_bytes": self._worker.tenant.bytes,

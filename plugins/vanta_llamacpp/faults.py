@@ -46,3 +46,11 @@ class Faults:
             message,
             "Set the logger 'vanta.llamacpp' to DEBUG to see what llama.cpp says.",
         )
+
+    def told(self, cause: Exception) -> EngineError:
+        """`cause` as an error of the engine's, if it is none: what nobody foresaw."""
+        if isinstance(cause, EngineError):
+            return cause
+        error = self.broken(f"the engine failed: {cause!r}")
+        error.__cause__ = cause
+        return error

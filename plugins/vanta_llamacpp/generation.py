@@ -37,6 +37,11 @@ class Generation:
             model.lib, model.vocabulary, prompt.sampling, prompt.grammar, model.faults
         )
         self._sampler.see(prompt.tokens[-PENALTY_WINDOW:])
+        try:
+            self._sampler.go_along(prompt.tokens[len(prompt.tokens) - prompt.begun :])
+        except Exception:
+            self._sampler.close()
+            raise
         job.cached_tokens = job.read_tokens = kept
 
     def pending(self, most: int) -> Sequence[int]:
@@ -64,7 +69,10 @@ class Generation:
             return
         logprob = self._sampler.logprob(model.context, index, token)
         job.count()
-        piece = self._text.add(model.vocabulary.piece(token, marks=job.prompt.tools), logprob)
+        shown = model.vocabulary.piece(
+            token, calls=job.prompt.tools, thoughts=self._marks.may_think
+        )
+        piece = self._text.add(shown, logprob)
         if self._text.stopped is not None:
             self._finish(piece, "stop")
         elif job.output_tokens >= job.prompt.limit:

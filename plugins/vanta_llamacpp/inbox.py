@@ -28,12 +28,14 @@ class Load:
     mailbox: Mailbox[EngineError | None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Embed:
-    """Somebody waits for the vectors of texts, given as tokens; or for why there are none."""
+    """Somebody waits for the vectors of texts, given as tokens; or for why there are none. left:
+    nobody does any more."""
 
     texts: Sequence[Sequence[int]]
     mailbox: Mailbox[EngineError | list[list[float]]]
+    left: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,8 @@ Wanted = Load | Embed | Unload | Forget
 
 
 class Inbox:
-    """Bounded: `limit` jobs may wait. All methods are safe in any thread."""
+    """Bounded: `limit` jobs may wait, and as many who want vectors. All methods are safe in any
+    thread."""
 
     def __init__(self, limit: int, faults: Faults) -> None:
         self._limit = limit
@@ -71,9 +74,12 @@ class Inbox:
         return len(self._waiting)
 
     def ask(self, wanted: Wanted) -> None:
-        """Want the model, vectors, or its room. Raises EngineError once closed."""
+        """Want the model, vectors, or its room. Raises EngineError once closed, and where too many
+        want vectors."""
         with self._changed:
             self._refuse_if_closed()
+            if isinstance(wanted, Embed):
+                self._refuse_if_full(sum(isinstance(each, Embed) for each in self._asked))
             self._asked.append(wanted)
             self._changed.notify()
 
@@ -81,12 +87,7 @@ class Inbox:
         """Let a job in. Raises EngineError where the queue is full or closed."""
         with self._changed:
             self._refuse_if_closed()
-            if len(self._waiting) >= self._limit:
-                raise self._faults.error(
-                    ErrorKind.OVERLOADED,
-                    f"{len(self._waiting)} requests wait already, as many as may",
-                    "Ask again later, or raise the option 'queue'.",
-                )
+            self._refuse_if_full(len(self._waiting))
             self._waiting.append(job)
             self._changed.notify()
 
@@ -142,6 +143,14 @@ class Inbox:
             for job in self._active:
                 job.ask_stop(error())
             self._changed.notify_all()
+
+    def _refuse_if_full(self, waiting: int) -> None:
+        if waiting >= self._limit:
+            raise self._faults.error(
+                ErrorKind.OVERLOADED,
+                f"{waiting} requests wait already, as many as may",
+                "Ask again later, or raise the option 'queue'.",
+            )
 
     def _refuse_if_closed(self) -> None:
         if self.closed:

@@ -25,8 +25,9 @@ class Ended:
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """What is to be generated from. limit: output tokens at the most; grammar: GBNF or None;
-    tools: calls are to be looked for; reasoning: the prompt ends inside a reasoning; written: so
-    many tokens at the end are of an answer already, and are read as it was written, one by one."""
+    tools: calls are to be looked for; reasoning: the prompt ends inside a reasoning; begun: so many
+    tokens at the end are of the answer already; written: so many of these are read as they were
+    written, one by one."""
 
     tokens: tuple[int, ...]
     limit: int
@@ -34,6 +35,7 @@ class Prompt:
     grammar: str | None = None
     tools: bool = False
     reasoning: bool = False
+    begun: int = 0
     written: int = 0
 
 
@@ -50,6 +52,7 @@ class Job:
         self.read_tokens = 0
         self.cached_tokens = 0
         self.output_tokens = 0
+        self._chosen = 0
         self._tokens_after_stop = 0
         self._asked_at = asked_at
         self._queued_at = time.perf_counter()
@@ -78,6 +81,7 @@ class Job:
 
     def chose(self) -> None:
         """A token was chosen, be it the one that ends the answer."""
+        self._chosen += 1
         self._last_at = time.perf_counter()
         if self._first_at is None:
             self._first_at = self._last_at
@@ -110,7 +114,7 @@ class Job:
 
     def timings(self) -> EngineTimings:
         """The times so far; meaningful once a token was chosen."""
-        first_at, rest = self._first_at or self._last_at, self.output_tokens - 1
+        first_at, rest = self._first_at or self._last_at, self._chosen - 1
         return EngineTimings(
             queue_s=self._started_at - self._queued_at,
             prefill_s=first_at - self._started_at,

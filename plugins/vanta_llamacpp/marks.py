@@ -56,6 +56,11 @@ class Marks:
         if self.reasoning:
             self._state = "reasoning"
 
+    @property
+    def may_think(self) -> bool:
+        """Whether a reasoning may begin or end with what comes next."""
+        return self._state in {"start", "reasoning"}
+
     def add(self, text: str) -> Said:
         """More text; returns what can be told now."""
         self._held += text

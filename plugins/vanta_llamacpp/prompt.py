@@ -15,7 +15,7 @@ from vanta_llamacpp.chat import ChatTemplate, TemplateFault
 from vanta_llamacpp.demands import check, gbnf
 from vanta_llamacpp.families import FAMILIES, sources
 from vanta_llamacpp.job import Prompt
-from vanta_llamacpp.marks import THINK
+from vanta_llamacpp.marks import END_THINK, THINK
 from vanta_llamacpp.model import Model
 from vanta_llamacpp.tools import explained
 
@@ -45,10 +45,12 @@ class Prompter:
         """
         check(request.sampling, self._vocabulary.size, self._faults)
         text = self._render(request.messages, request.tools)
+        if request.prefix and text.rstrip().endswith(THINK):
+            text = f"{text.rstrip()}\n\n{END_THINK}\n\n"  # the prefix is of the answer itself
         opening = tokens = self._vocabulary.tokenize(text)
         if request.prefix:
             tokens = self._with_prefix(text, request.prefix, opening)
-        written = len(tokens) - len(opening)
+        begun = len(tokens) - len(opening)
         if not tokens:
             raise self._faults.bad_request("the messages make an empty prompt", "Say something.")
         room = self._window - len(tokens)
@@ -60,8 +62,9 @@ class Prompter:
             sampling=request.sampling,
             grammar=gbnf(request.sampling, self._faults),
             tools=bool(request.tools),
-            reasoning=text.rstrip().endswith(THINK) and not request.prefix,
-            written=written if written <= LONGEST_WRITTEN else 0,
+            reasoning=text.rstrip().endswith(THINK),
+            begun=begun,
+            written=begun if begun <= LONGEST_WRITTEN else 0,
         )
 
     def tokens(self, messages: Sequence[Message]) -> list[int]:

@@ -42,9 +42,13 @@ class Sampler:
         self._vocabulary = vocabulary
         self._faults = faults
         self._rivals = sampling.logprobs
-        self._grammar = self._compiled(grammar) if grammar is not None else None
         self._candidates = Candidates(lib, vocabulary.size)
-        self._chain = _chain(lib, vocabulary, sampling)
+        self._grammar = self._compiled(grammar) if grammar is not None else None
+        try:
+            self._chain = _chain(lib, vocabulary, sampling)
+        except Exception:
+            self._free_grammar()
+            raise
         self._short = _shortlist(sampling)
         known = [token for token in sampling.logit_bias if 0 <= token < vocabulary.size]
         self._biased = np.array(known, dtype=np.int64)
@@ -64,6 +68,17 @@ class Sampler:
         """Let the penalties count the end of the prompt; a grammar rules the answer alone."""
         for token in tokens:
             self._lib.llama_sampler_accept(self._chain, token)
+
+    def go_along(self, tokens: Iterable[int]) -> None:
+        """Let the grammar go along with a beginning of the answer that is given. Raises
+        `bad_request` where it allows no such beginning."""
+        for token in tokens if self._grammar is not None else ():
+            if not self._candidates.allowed(token, self._grammar):
+                raise self._faults.bad_request(
+                    "the grammar or schema allows no answer that begins with the given prefix",
+                    "Leave one of them out, or begin as the grammar does.",
+                )
+            self._lib.llama_sampler_accept(self._grammar, token)
 
     def sample(self, context: Any, index: int) -> int:
         """The next token after the batch's token at `index`, already counted in.
@@ -119,6 +134,9 @@ class Sampler:
     def close(self) -> None:
         """Free the samplers."""
         self._lib.llama_sampler_free(self._chain)
+        self._free_grammar()
+
+    def _free_grammar(self) -> None:
         if self._grammar is not None:
             self._lib.llama_sampler_free(self._grammar)
 

@@ -102,7 +102,6 @@ class Batcher:
     def _begin_held(self) -> None:
         for job in list(self._held):
             if not self._being_read_for(job):
-                self._held.remove(job)
                 self._begin(job)
 
     def _being_read_for(self, job: Job) -> bool:
@@ -121,13 +120,16 @@ class Batcher:
         return longest > WORTH_WAITING and longest > self._slots.cached(prompt)
 
     def _begin(self, job: Job) -> None:
-        tokens = job.prompt.tokens
-        slot, kept = self._slots.claim(tokens[: len(tokens) - job.prompt.written], job.session)
+        """Give it a slot. Whatever goes wrong with it is told to its reader and harms no other."""
+        tokens, slot = job.prompt.tokens, None
+        self._held.remove(job)
         try:
+            slot, kept = self._slots.claim(tokens[: len(tokens) - job.prompt.written], job.session)
             self._running.append(Generation(self._model, job, slot, kept))
-        except EngineError as error:
-            self._slots.release(slot)
-            self._end(job, error)
+        except Exception as error:  # noqa: BLE001 - see above
+            if slot is not None:
+                self._slots.release(slot)
+            self._end(job, self._model.faults.told(error))
 
     def _write(self, writers: list[Generation]) -> None:
         self._model.abort.clear()
@@ -206,8 +208,8 @@ class Batcher:
     def _choose(self, generation: Generation, row: int) -> None:
         try:
             generation.choose(row)
-        except EngineError as error:
-            self._drop(generation.job, error)
+        except Exception as error:  # noqa: BLE001 - it is this request's, and harms no other
+            self._drop(generation.job, self._model.faults.told(error))
             return
         if generation.done:
             self._drop(generation.job, None)

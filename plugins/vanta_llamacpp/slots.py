@@ -34,7 +34,8 @@ SAVE_STEP = 256
 @dataclass(slots=True, eq=False)
 class Slot:
     """One sequence. exact: how many of `tokens` came from exact steps. used_at: a counter. saved:
-    how many of them are on disk. copied: llama.cpp has yet to copy them, in its next step."""
+    how many of them are on disk. copied: llama.cpp has yet to copy them, in its next step.
+    forgotten: nobody shall find them, and they go with the owner."""
 
     sequence: int
     tokens: list[int] = field(default_factory=list)
@@ -44,6 +45,7 @@ class Slot:
     busy: bool = False
     saved: int = 0
     copied: bool = False
+    forgotten: bool = False
 
 
 class Slots:
@@ -103,9 +105,13 @@ class Slots:
         return slot, self.rewind(slot, own)
 
     def release(self, slot: Slot) -> None:
-        """Its owner has left; what it holds stays until the slot is wanted."""
+        """Its owner has left; what it holds stays until the slot is wanted, unless it is to be
+        forgotten."""
         self._clock += 1
         slot.used_at, slot.busy = self._clock, False
+        if slot.forgotten:
+            slot.forgotten = False
+            self.rewind(slot, 0)
 
     def rewind(self, slot: Slot, length: int) -> int:
         """Cut to `length` tokens, or to none where the model's memory cannot be cut (recurrent
@@ -156,7 +162,9 @@ class Slots:
         """Empty what nobody works on; what is being worked on is never saved, nor found again."""
         for slot in self.all:
             slot.session = ""
-            if not slot.busy:
+            if slot.busy:
+                slot.forgotten = True
+            else:
                 self.rewind(slot, 0)
 
     def _save(self, slot: Slot) -> bool:
@@ -194,7 +202,7 @@ class Slots:
         return best
 
     def _shared(self, slot: Slot, prompt: Sequence[int]) -> int:
-        if not self._reuse:
+        if slot.forgotten or not self._reuse:
             return 0
         most = min(slot.exact, len(prompt) - EXACT_ROWS)
         return common_prefix(slot.tokens, prompt, most)

@@ -13,10 +13,11 @@ import threading
 from typing import Any
 
 from vanta_llamacpp.faults import Faults
-from vanta_llamacpp.marks import MARKS
+from vanta_llamacpp.marks import END_THINK, MARKS, THINK
 from vanta_llamacpp.native import quick
 
 _CONTROL = 1 << 3 | 1 << 0  # and the unknown token, which is read from text just so
+_AROUND_THOUGHTS = {THINK.encode(), END_THINK.encode()}
 _MARK = "\ufdd0"
 """A Unicode noncharacter, "intended for process-internal use": no text in exchange has it."""
 
@@ -87,11 +88,12 @@ class Vocabulary:
             raise self._faults.broken(f"the tokenizer failed on {len(data)} bytes of text")
         return found[:count]
 
-    def piece(self, token: int, *, marks: bool = False) -> bytes:
-        """The bytes that `token` adds to an answer; none for a control token. marks: but for those
-        that begin or end a call of a tool."""
-        if marks and token in self._marks:
-            return self._marks[token]
+    def piece(self, token: int, *, calls: bool = False, thoughts: bool = False) -> bytes:
+        """The bytes that `token` adds to an answer; none for a control token. calls: but for those
+        that begin or end a call of a tool. thoughts: and those around a reasoning."""
+        mark = self._marks.get(token)
+        if mark is not None and (thoughts if mark in _AROUND_THOUGHTS else calls):
+            return mark
         known = self._pieces.get(token)
         if known is None:
             known = self._pieces[token] = self._piece(token, special=False)

@@ -18,11 +18,14 @@ from vanta_llamacpp.faults import Faults
 from vanta_llamacpp.inbox import Embed, Forget, Inbox, Load, Unload, closed
 from vanta_llamacpp.job import Job
 from vanta_llamacpp.model import Model
-from vanta_llamacpp.native import AbortFlag, others_running, release_helpers
+from vanta_llamacpp.native import AbortFlag, cores, others_running, release_helpers
 from vanta_llamacpp.pace import Pace
 from vanta_llamacpp.residence import Tenant, residence
 from vanta_llamacpp.serving import Batcher
 from vanta_llamacpp.tally import Tally
+
+LOOK_AGAIN_S = 5.0
+"""Seconds between two looks at who else needs the cores."""
 
 
 class Worker:
@@ -46,6 +49,8 @@ class Worker:
         self._starting = threading.Lock()
         self._batcher: Batcher | None = None
         self._embedder: Embedder | None = None
+        self._embedding: Embed | None = None
+        self._looked_at = -LOOK_AGAIN_S
         self._unsaved = False
         self.model: Model | None = None
         self.pace: Pace | None = None
@@ -72,6 +77,12 @@ class Worker:
         reads its prompt is cut short."""
         active, batcher = self._inbox.stop(job), self._batcher
         if active and batcher is not None and batcher.reading is job:
+            self._abort.set()
+
+    def leave(self, task: Embed) -> None:
+        """Nobody waits for these vectors any more; harmless once they are there."""
+        task.left = True
+        if self._embedding is task:
             self._abort.set()
 
     def close(self) -> None:
@@ -115,9 +126,11 @@ class Worker:
             self._embedder.close()
             self._embedder = None
         if model is not None:
-            model.slots.save_all()
-            model.close()
-            residence().left(self.tenant)
+            try:
+                model.slots.save_all()
+            finally:
+                model.close()
+                residence().left(self.tenant)
 
     def _turn(self) -> None:
         """Take in what has come, then go one round on."""
@@ -131,13 +144,13 @@ class Worker:
         if isinstance(task, Load):
             task.mailbox.put(self._loaded())
         elif isinstance(task, Embed):
-            task.mailbox.put(self._embedded(task))
+            task.mailbox.put(self._embedded(task, rested=idle))
+            if batcher is not None and busy:
+                self._round(batcher)  # those who write have their turn between two batches
         elif isinstance(task, Forget):
-            if self.model is not None:
-                self.model.slots.forget()
-            task.mailbox.put(None)
+            task.mailbox.put(self._forgotten())
         elif isinstance(task, Unload):
-            task.done.set_result(self._left())
+            self._unload(task)
         elif task is not None:
             self._unsaved = True
             self._admit(task)
@@ -151,6 +164,12 @@ class Worker:
         if self.model is not None:
             release_helpers(self.model.lib)
 
+    def _unload(self, task: Unload) -> None:
+        try:
+            task.done.set_result(self._left())
+        except Exception as error:  # noqa: BLE001 - whatever it was, whoever waits is told
+            task.done.set_exception(self._faults.told(error))
+
     def _left(self) -> bool:
         """Make room for another engine's model, unless somebody uses this one."""
         model = self.model
@@ -160,18 +179,36 @@ class Worker:
         self.tally.unloads += 1
         return True
 
-    def _embedded(self, task: Embed) -> EngineError | list[list[float]]:
+    def _forgotten(self) -> EngineError | None:
         try:
-            if self._embedder is None:
-                if self.model is None:
-                    return closed(self._faults)
-                self._embedder = Embedder(self.model)
-            self._abort.clear()
-            return self._embedder.embed(task.texts)
-        except EngineError as error:
-            return error
+            if self.model is not None:
+                self.model.slots.forget()
         except Exception as error:  # noqa: BLE001 - whatever it was, whoever waits is told
-            return _wrapped(self._faults, error)
+            return self._faults.told(error)
+        return None
+
+    def _embedded(self, task: Embed, *, rested: bool) -> EngineError | list[list[float]]:
+        self._embedding = task
+        # Cleared before the question, so that no stop falls between the two.
+        self._abort.clear()
+        try:
+            if task.left or self._inbox.closed or self.model is None:
+                return closed(self._faults)
+            if self._embedder is None:
+                self._embedder = Embedder(self.model)
+            if rested:
+                self._look_again(self.model, self._embedder)
+            return self._embedder.embed(task.texts)
+        except Exception as error:  # noqa: BLE001 - whatever it was, whoever waits is told
+            return closed(self._faults) if self._inbox.closed else self._faults.told(error)
+        finally:
+            self._embedding = None
+
+    def _look_again(self, model: Model, embedder: Embedder) -> None:
+        """From time to time, leave out of embedding the threads that others need."""
+        if model.adapts and time.monotonic() - self._looked_at >= LOOK_AGAIN_S:
+            self._looked_at = time.monotonic()
+            embedder.use_threads(max(1, cores() - others_running()))
 
     def _admit(self, job: Job) -> None:
         if self._batcher is None:
@@ -185,7 +222,7 @@ class Worker:
             batcher.round()
         except Exception as error:  # noqa: BLE001 - whatever it was, the readers are told
             cause = error
-            batcher.fail(lambda: _wrapped(self._faults, cause))
+            batcher.fail(lambda: self._faults.told(cause))
         self.tally.busy_s += time.perf_counter() - start
 
     def _loaded(self) -> EngineError | None:
@@ -195,11 +232,9 @@ class Worker:
         start = time.perf_counter()
         try:
             self.model = self._load(self.tenant, self._abort, lambda: not self._inbox.closed)
-        except EngineError as error:
-            self.failure = closed(self._faults) if self._inbox.closed else error
-            return self.failure
         except Exception as error:  # noqa: BLE001 - whatever it was, whoever waits is told
-            self.failure = _wrapped(self._faults, error)
+            told = self._faults.told(error)
+            self.failure = closed(self._faults) if self._inbox.closed else told
             return self.failure
         self.failure = None
         most, adapts = self.model.threads, self.model.adapts
@@ -239,9 +274,3 @@ def _leaver(inbox: Inbox) -> Callable[[], bool]:
         return done.result()
 
     return leave
-
-
-def _wrapped(faults: Faults, cause: Exception) -> EngineError:
-    error = faults.broken(f"the engine failed: {cause!r}")
-    error.__cause__ = cause
-    return error

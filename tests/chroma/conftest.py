@@ -9,10 +9,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
+from tests.chroma.support import asked
 from vanta.memory.index import IndexContext
 from vanta_chroma.index import ChromaIndex
 from vanta_chroma.options import ChromaOptions
@@ -60,15 +60,9 @@ def running_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def server(running_server: str) -> str:
     """The URL of a server without collections."""
-    import chromadb
-    from chromadb.config import Settings
-
-    host = urlsplit(running_server)
-    client = chromadb.HttpClient(
-        host=str(host.hostname), port=host.port or 0, settings=Settings(anonymized_telemetry=False)
-    )
-    for collection in client.list_collections():
-        client.delete_collection(collection.name)
+    with asked(running_server) as client:
+        for collection in client.list_collections():
+            client.delete_collection(collection.name)
     return running_server
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import anyio
 
@@ -27,6 +30,25 @@ def vectors(count: int, *, seed: int = 0) -> Vectors:
     rows = np.random.default_rng(seed).standard_normal((count, DIMENSION))
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     return rows.astype(np.float32)
+
+
+@contextmanager
+def asked(url: str) -> Iterator[Any]:
+    """Chroma's own client of the server at `url`, gone with its connections (which its `close`
+    leaves open)."""
+    import chromadb
+    from chromadb.config import Settings
+
+    host = urlsplit(url)
+    settings = Settings(anonymized_telemetry=False)
+    client: Any = chromadb.HttpClient(
+        host=str(host.hostname), port=host.port or 0, settings=settings
+    )
+    try:
+        yield client
+    finally:
+        client._server._session.close()
+        client.close()
 
 
 def runs(pid: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.chroma.conftest import OpenChroma
-from tests.chroma.support import ADA, BOB, vectors
+from tests.chroma.support import ADA, BOB, asked, vectors
 from vanta.errors import VectorIndexError
 from vanta.memory.index import Partition
 from vanta.testing import nothing_listens
@@ -54,22 +54,18 @@ async def test_a_server_that_is_not_there_has_lost_nothing(open_index: OpenChrom
 
 
 async def test_nothing_of_a_user_is_told_to_the_server(open_index: OpenChroma, server: str) -> None:
-    import chromadb
-    from chromadb.config import Settings
-
     index = open_index(url=server)
     await index.upsert(ADA, range(3), vectors(3))
     await index.upsert(BOB, range(3), vectors(3))
     await index.aclose()
-    port = int(server.rpartition(":")[2])
-    client = chromadb.HttpClient(port=port, settings=Settings(anonymized_telemetry=False))
-    collections = client.list_collections()
-    assert {one.name for one in collections} == {f"vanta-{one.key}" for one in (ADA, BOB)}
-    for one in collections:
-        got = one.get(include=["metadatas", "documents"])
-        assert got["ids"] == ["0", "1", "2"]
-        assert not any(got["metadatas"] or [])
-        assert not any(got["documents"] or [])
+    with asked(server) as client:
+        collections = client.list_collections()
+        assert {one.name for one in collections} == {f"vanta-{one.key}" for one in (ADA, BOB)}
+        for one in collections:
+            got = one.get(include=["metadatas", "documents"])
+            assert got["ids"] == ["0", "1", "2"]
+            assert not any(got["metadatas"] or [])
+            assert not any(got["documents"] or [])
 
 
 async def test_private_turns_may_go_to_a_server_of_this_machine(

@@ -18,7 +18,8 @@ from vanta.engine import GenerationRequest, Sampling
 from vanta.errors import EngineError
 from vanta.messages import Message
 from vanta_llamacpp.engine import LlamaCppEngine
-from vanta_llamacpp.job import Job, Prompt
+from vanta_llamacpp.generation import Generation
+from vanta_llamacpp.job import Ended, Job, Prompt
 
 pytestmark = pytest.mark.anyio
 GREEDY = Sampling(temperature=0.0, max_tokens=24)
@@ -226,3 +227,61 @@ async def test_a_decode_that_fails_ends_only_the_request_at_fault(tiny: MakeEngi
     assert "llama_decode failed" in str(error)
     assert texts == [expected]
     assert engine.stats()["failed"] == 1
+
+
+@pytest.mark.parametrize("place", ["beginning", "choosing"])
+async def test_a_fault_of_one_request_ends_that_one_and_no_other(
+    tiny: MakeEngine, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that nobody foresaw: its reader is told, and its slot is free again."""
+
+    def choose(self: Generation, index: int) -> None:
+        if self.job.prompt.limit == 5:
+            raise RuntimeError("choosing failed")
+        chosen(self, index)
+
+    chosen = Generation.choose
+    monkeypatch.setattr(Generation, "choose", choose)
+    asked = request(max_tokens=300)
+    expected = await alone(tiny(parallel=1), asked)
+    engine, texts = tiny(parallel=2), list[str]()
+    await engine.load()
+    wrong = Sampling(temperature=1.0, seed=3.0)  # type: ignore[arg-type]
+    sampling, limit = (wrong, 9) if place == "beginning" else (GREEDY, 5)
+
+    async def write() -> None:
+        texts.append(await alone(engine, asked))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(write)
+        while not engine.stats()["steps"]:
+            await anyio.lowlevel.checkpoint()
+        for _ in range(3):
+            bad = Job(Prompt((1, 2, 3, 4), limit, sampling), model="small", asked_at=0.0)
+            engine._inbox.put(bad)
+            with anyio.fail_after(30):
+                error = await bad.mailbox.get()
+                assert isinstance(await bad.mailbox.get(), Ended)
+            assert isinstance(error, EngineError)
+            assert "the engine failed" in str(error)
+    assert texts == [expected]
+    assert engine.stats()["active"] == 0
+
+
+async def test_what_is_forgotten_in_the_middle_of_an_answer_is_not_found_again(
+    tiny: MakeEngine,
+) -> None:
+    """Neither while it is written nor afterwards."""
+    engine, asked = tiny(parallel=2), request(f"Read this. {' '.join(WORDS * 10)}", max_tokens=40)
+    async with engine.stream(asked) as stream:
+        await anext(stream)
+        await engine.forget()
+        beside = await answer(engine, asked)
+        async for _ in stream:
+            pass
+    after = await answer(engine, asked)
+    kept = await answer(engine, asked)
+    found = [told.usage.cached_input_tokens for told in (beside, kept) if told.usage]
+    assert found[0] == 0
+    assert found[1] > 90
+    assert after.text == beside.text == kept.text

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from tests.llamacpp.random_bert import FIRST, write_random_bert
@@ -15,6 +16,9 @@ from vanta.errors import EngineError, ErrorKind
 from vanta.testing import ScriptedEngine
 from vanta_llamacpp.embedding import LONGEST, MOST_TEXTS, portions
 from vanta_llamacpp.engine import LlamaCppEngine
+from vanta_llamacpp.faults import Faults
+from vanta_llamacpp.inbox import Embed, Inbox
+from vanta_llamacpp.mailbox import Mailbox
 from vanta_llamacpp.model import model_params
 from vanta_llamacpp.options import LlamaCppOptions
 
@@ -71,6 +75,48 @@ async def test_it_answers_meanwhile_as_ever(pooled: LlamaCppEngine) -> None:
         tasks.start_soon(write)
         await pooled.embed(TEXTS * 20)
     assert texts == [expected]
+
+
+async def test_writers_have_their_turns_however_many_texts_there_are(
+    pooled: LlamaCppEngine,
+) -> None:
+    """Two embed without a pause; an answer is done long before them."""
+    done = list[str]()
+
+    async def embed() -> None:
+        await pooled.embed(["word " * 300] * 400)
+        done.append("vectors")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(embed)
+        tasks.start_soon(embed)
+        while not len(pooled._inbox._asked):
+            await anyio.lowlevel.checkpoint()
+        await answer(pooled, request(max_tokens=8))
+        done.append("answer")
+        tasks.cancel_scope.cancel()
+    assert done == ["answer"]
+
+
+async def test_whoever_leaves_is_computed_for_no_longer(pooled: LlamaCppEngine) -> None:
+    """And the next one gets its vectors."""
+    expected = await pooled.embed(TEXTS)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(pooled.embed, ["word " * 300] * 400)
+        while pooled._worker._embedding is None:
+            await anyio.lowlevel.checkpoint()
+        tasks.cancel_scope.cancel()
+    assert await pooled.embed(TEXTS) == expected
+
+
+async def test_so_many_may_wait_for_vectors() -> None:
+    """As for answers; one more is refused."""
+    inbox = Inbox(2, Faults("small"))
+    for _ in range(2):
+        inbox.ask(Embed([[1]], Mailbox()))
+    with pytest.raises(EngineError, match="2 requests wait already") as raised:
+        inbox.ask(Embed([[1]], Mailbox()))
+    assert raised.value.kind is ErrorKind.OVERLOADED
 
 
 async def test_a_model_without_pooling_is_refused(shared_engine: LlamaCppEngine) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from tests.llamacpp.support import STORY, MakeEngine, answer, answer_and_receipt, request
@@ -9,6 +11,8 @@ from vanta.engine import GenerationRequest, Sampling
 from vanta.errors import EngineError, ErrorKind
 from vanta.messages import Message
 from vanta_llamacpp.engine import LlamaCppEngine
+from vanta_llamacpp.job import Job, Prompt
+from vanta_llamacpp.marks import Marks
 from vanta_llamacpp.model import model_params
 from vanta_llamacpp.options import LlamaCppOptions
 
@@ -114,6 +118,39 @@ async def test_counts_and_times_are_told(shared_engine: LlamaCppEngine) -> None:
     assert 0 < told.timings.prefill_s <= told.timings.first_token_s
     assert told.timings.per_token_s is not None
     assert told.model == "small"
+
+
+def test_the_token_that_ends_an_answer_takes_its_time_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two tokens and the end are three choices, two apart from the first."""
+    times = iter([10.0, 11.0, 13.0, 15.0, 17.0])
+    clock = SimpleNamespace(perf_counter=lambda: next(times), process_time=lambda: 0.0)
+    monkeypatch.setattr("vanta_llamacpp.job.time", clock)
+    monkeypatch.setattr("vanta_llamacpp.job.Mailbox", object)
+    job = Job(Prompt((1,), 9, Sampling()), model="small", asked_at=9.0)
+    job.begin()
+    for _ in range(2):
+        job.chose()
+        job.count()
+    job.chose()
+    assert job.timings().per_token_s == pytest.approx(2.0)
+
+
+async def test_what_marks_a_reasoning_is_read_where_one_may_be(
+    shared_engine: LlamaCppEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also by a model for which it is a control token; elsewhere such a token is no text."""
+    await shared_engine.load()
+    model = shared_engine._worker.model
+    assert model is not None
+    monkeypatch.setitem(model.vocabulary._marks, 1, b"<think>")
+    assert model.vocabulary.piece(1, thoughts=True) == b"<think>"
+    assert model.vocabulary.piece(1, calls=True) == b""
+    marks = Marks()
+    assert marks.may_think
+    marks.add("<think>So")
+    assert marks.may_think
+    marks.add("</think>It")
+    assert not marks.may_think
 
 
 async def test_text_of_control_tokens_stays_text(shared_engine: LlamaCppEngine) -> None:

@@ -180,6 +180,8 @@ async def test_a_json_schema_is_kept(shared_engine: LlamaCppEngine) -> None:
         ("root ::= [^x] !<[3]>", "tokens"),
         ('root ::= "a"{3,1}', "repeats"),
         ('root ::= "a"{0,99999}', "repeats"),
+        ('root ::= "a"{' + "9" * 5000 + ",}", "repeats"),
+        ('root ::= "\ud800"', "surrogate"),
         ("root ::= " + "(" * 5000 + '"a"' + ")" * 5000, "levels deep"),
         ("root ::= " + '"a" ' * 20_000, "characters"),
     ],
@@ -192,6 +194,38 @@ async def test_a_bad_grammar_is_refused(
         await say(shared_engine, grammar=grammar)
     assert raised.value.kind is ErrorKind.BAD_REQUEST
     assert raised.value.suggestion
+
+
+async def test_a_token_may_be_banned_for_good(shared_engine: LlamaCppEngine) -> None:
+    """With a bias of -inf, also beside a grammar that wants it."""
+    model = shared_engine._worker.model
+    assert model is not None
+    (yes,) = model.vocabulary.tokenize("yes", start=False)
+    asked = {"grammar": 'root ::= "yes" | "no"', "logit_bias": {yes: -math.inf}}
+    assert await say(shared_engine, **asked) in {"no", "yes"}  # "yes" of other tokens: "y", "es"
+
+
+@pytest.mark.parametrize("count", [1, 9, 40])
+async def test_a_schema_goes_on_from_a_given_beginning(
+    shared_engine: LlamaCppEngine, count: int
+) -> None:
+    """As a takeover does: beginning and continuation together keep it."""
+    whole = await say(shared_engine, json_schema=PERSON, max_tokens=200)
+    asked = request(prefix=whole[:count], json_schema=PERSON, max_tokens=200)
+    rest = (await answer(shared_engine, asked)).text
+    person = json.loads(whole[:count] + rest)
+    assert list(person) == ["name", "age", "mood", "friends"]
+
+
+async def test_a_beginning_that_the_grammar_does_not_allow_is_refused(
+    shared_engine: LlamaCppEngine,
+) -> None:
+    """It would end the process, or be gone on from with what fits nowhere."""
+    asked = request(prefix="Once upon", grammar='root ::= "yes" | "no"')
+    with pytest.raises(EngineError, match="begins with the given prefix") as raised:
+        await answer(shared_engine, asked)
+    assert raised.value.kind is ErrorKind.BAD_REQUEST
+    assert await say(shared_engine), "it does not answer any more"
 
 
 async def test_a_grammar_that_leaves_no_token_is_an_error(shared_engine: LlamaCppEngine) -> None:
@@ -221,6 +255,11 @@ async def test_a_grammar_that_leaves_no_token_is_an_error(shared_engine: LlamaCp
         {"logprobs": 21},
         {"stop": ("",)},
         {"logit_bias": {10**6: 1.0}},
+        {"logit_bias": {5: math.nan}},
+        {"logit_bias": {5: math.inf}},
+        {"logit_bias": {5: "2"}},
+        {"temperature": "hot"},
+        {"seed": 3.0},
         {"grammar": 'root ::= "a"', "json_schema": {}},
     ],
 )
