@@ -1,63 +1,24 @@
 """The model's own chat template: from messages to the text of a prompt.
 
-A template comes with the file, so it is code of a stranger: it runs in jinja2's immutable sandbox
-with a limit on time, on the prompt's length and on what may multiply a text, and sees nothing but
-the messages. The environment is the one that Hugging Face renders chat
-templates in (transformers, `utils/chat_template_utils.py`), so that a template means the same here.
+A template comes with the file, so it is code of a stranger: it runs in a sandbox (see `sandbox`)
+and sees nothing but the messages. The environment is otherwise the one that Hugging Face renders
+chat templates in (transformers, `utils/chat_template_utils.py`), so that it means the same here.
 Invariant: nothing but `TemplateFault` comes out of a template that is broken or refuses.
 """
 
 from __future__ import annotations
 
 import json
-import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import datetime
-from types import FrameType
-from typing import Any, NoReturn
-
-from jinja2 import Template, TemplateError
-from jinja2.ext import loopcontrols
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from vanta.engine import Tool
-from vanta.messages import Message
+from vanta.messages import Message, ToolCall
+from vanta_llamacpp.meter import TemplateFault
+from vanta_llamacpp.sandbox import Arguments, compiled, faults, time_limit, written_out
 
 LONGEST = 256 * 1024
 LONGEST_S = 2.0
-LONGEST_PROMPT = 16 * 1024 * 1024
-_PADDING = frozenset({"center", "expandtabs", "format", "format_map", "ljust", "rjust", "zfill"})
-_PADDING_FILTERS = ("center", "format", "indent")
-
-
-class TemplateFault(Exception):  # noqa: N818 - the word that the messages use
-    """The template is broken, or refuses these messages."""
-
-
-class _Sandbox(ImmutableSandboxedEnvironment):
-    """Refuses what could make gigabytes out of a line."""
-
-    intercepted_binops = frozenset({"*", "**", "%", "+"})
-
-    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        """A text times a billion would have a billion letters, and so would one doubled often."""
-        if operator == "+":
-            if isinstance(left, str) and isinstance(right, str) and len(left) > LONGEST_PROMPT:
-                raise TemplateFault(f"it makes a text of more than {LONGEST_PROMPT} characters")
-            return left + right
-        if operator == "**" or not all(isinstance(side, (int, float)) for side in (left, right)):
-            raise TemplateFault(f"it computes {operator!r} with something else than numbers")
-        return super().call_binop(context, operator, left, right)
-
-    def wrap_str_format(self, _value: Any) -> None:
-        """No special treatment: `is_safe_attribute` refuses it."""
-
-    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        """As jinja2 says, and nothing that pads a text to a length of the template's choice."""
-        padding = isinstance(obj, str) and attr in _PADDING
-        return not padding and super().is_safe_attribute(obj, attr, value)
 
 
 class ChatTemplate:
@@ -66,7 +27,7 @@ class ChatTemplate:
     def __init__(self, source: str, *, bos: str = "", eos: str = "") -> None:
         if len(source) > LONGEST:
             raise TemplateFault(f"it has {len(source)} characters; {LONGEST} are allowed")
-        self._template = _compile(source)
+        self._template = compiled(source)
         self.knows_tools = "tools" in source
         self._tokens = {"bos_token": bos, "eos_token": eos}
 
@@ -78,51 +39,18 @@ class ChatTemplate:
         clean: Callable[[str], str] = str,
         answer: bool = True,
     ) -> str:
-        """The prompt. clean: applied to all that people and models wrote, before the template
-        sees it. answer: end with the opening of the assistant's message."""
-        try:
+        """The prompt. clean: applied to all that people, models and tools wrote, before the
+        template sees it. answer: end with the opening of the assistant's message."""
+        with faults():
+            seen = {
+                "messages": [_as_dict(message, clean) for message in messages],
+                "add_generation_prompt": answer,
+                "tools": [_tool(tool, clean) for tool in tools] or None,
+                "documents": None,
+                **self._tokens,
+            }
             with time_limit(LONGEST_S):
-                return _bounded(
-                    self._template.generate(
-                        messages=[_as_dict(message, clean) for message in messages],
-                        add_generation_prompt=answer,
-                        tools=[_tool(tool, clean) for tool in tools] or None,
-                        documents=None,
-                        **self._tokens,
-                    )
-                )
-        except Exception as error:  # a template may raise whatever Python can
-            raise TemplateFault(str(error) or repr(error)) from error
-
-
-@contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """Raise TemplateFault from whatever Python line this thread is at once the time is over."""
-    until, before = time.monotonic() + seconds, sys.gettrace()
-
-    def watch(_frame: FrameType, _event: str, _argument: object) -> Any:
-        if time.monotonic() > until:
-            raise TemplateFault(f"it takes longer than {seconds:g} s")
-        return watch
-
-    sys.settrace(watch)
-    try:
-        yield
-    finally:
-        sys.settrace(before)
-
-
-def _compile(source: str) -> Template:
-    environment = _Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
-    for name in _PADDING_FILTERS:
-        environment.filters.pop(name)
-    environment.filters["tojson"] = _to_json
-    environment.globals["raise_exception"] = _refuse
-    environment.globals["strftime_now"] = _now
-    try:
-        return environment.from_string(source)
-    except (TemplateError, RecursionError) as error:
-        raise TemplateFault(f"it does not compile: {error}") from error
+                return written_out(self._template.generate(seen))
 
 
 def _as_dict(message: Message, clean: Callable[[str], str]) -> dict[str, Any]:
@@ -130,42 +58,43 @@ def _as_dict(message: Message, clean: Callable[[str], str]) -> dict[str, Any]:
     if message.tool_calls:
         found["tool_calls"] = [
             {
-                "id": call.id,
+                "id": clean(call.id),
                 "type": "function",
-                "function": {"name": clean(call.name), "arguments": clean(call.arguments)},
+                "function": {"name": clean(call.name), "arguments": _arguments(call, clean)},
             }
             for call in message.tool_calls
         ]
     if message.tool_call_id is not None:
-        found["tool_call_id"] = message.tool_call_id
+        found["tool_call_id"] = clean(message.tool_call_id)
     return found
 
 
-def _to_json(value: Any, ensure_ascii: bool = False, **how: Any) -> str:
-    """Plain JSON: jinja2's own filter escapes for HTML."""
-    return json.dumps(value, ensure_ascii=ensure_ascii, **how)
+def _arguments(call: ToolCall, clean: Callable[[str], str]) -> Arguments | str:
+    """A mapping, as templates for Hugging Face expect; the model's text where it is none."""
+    text = clean(call.arguments)
+    try:
+        found = _cleaned(json.loads(call.arguments or "{}"), clean)
+    except (ValueError, RecursionError):
+        return text
+    return Arguments(found, text) if isinstance(found, dict) else text
+
+
+def _cleaned(value: Any, clean: Callable[[str], str]) -> Any:
+    """`value` with every text in it cleaned, those of keys as well."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, Mapping):
+        return {_cleaned(key, clean): _cleaned(inner, clean) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_cleaned(inner, clean) for inner in value]
+    return value
 
 
 def _tool(tool: Tool, clean: Callable[[str], str]) -> dict[str, Any]:
     """As OpenAI's interface describes a tool, which templates follow."""
-    function = {"name": tool.name, "description": clean(tool.description)}
-    return {"type": "function", "function": {**function, "parameters": tool.parameters}}
-
-
-def _bounded(parts: Iterable[str]) -> str:
-    kept: list[str] = []
-    length = 0
-    for part in parts:
-        length += len(part)
-        if length > LONGEST_PROMPT:
-            raise TemplateFault(f"its prompt has more than {LONGEST_PROMPT} characters")
-        kept.append(part)
-    return "".join(kept)
-
-
-def _refuse(message: str) -> NoReturn:
-    raise TemplateError(message)
-
-
-def _now(pattern: str) -> str:
-    return datetime.now().astimezone().strftime(pattern)
+    function = {
+        "name": clean(tool.name),
+        "description": clean(tool.description),
+        "parameters": _cleaned(tool.parameters, clean),
+    }
+    return {"type": "function", "function": function}

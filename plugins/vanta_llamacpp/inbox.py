@@ -68,6 +68,7 @@ class Inbox:
         self._served: dict[str, int] = {}
         self._turns = itertools.count()
         self._changed = threading.Condition()
+        self._gave_vectors = False
         self.closed = False
 
     def __len__(self) -> int:
@@ -93,15 +94,19 @@ class Inbox:
 
     def take(self, *, room: bool, wait: bool) -> Wanted | Job | None:
         """The next thing to do; None for none. room: whether it may be a job. wait: until there
-        is one, or the inbox is closed."""
+        is one, or the inbox is closed. After vectors a job comes first."""
         with self._changed:
             while wait and not (self._asked or (room and self._waiting) or self.closed):
                 self._changed.wait()
             if self.closed:
                 return None
-            if self._asked:
-                return self._asked.popleft()
-            return self._next_job() if room and self._waiting else None
+            job_waits = room and bool(self._waiting)
+            if self._asked and not (self._gave_vectors and job_waits):
+                wanted = self._asked.popleft()
+                self._gave_vectors = isinstance(wanted, Embed)
+                return wanted
+            self._gave_vectors = False
+            return self._next_job() if job_waits else None
 
     def _next_job(self) -> Job:
         """Of the session that was served longest ago, the oldest."""

@@ -15,7 +15,7 @@ from typing import Any
 from vanta.engine import ModelFile
 from vanta.errors import ErrorKind
 from vanta.models import Fit
-from vanta.models.fit import Shape, judge
+from vanta.models.fit import Shape, attention, judge
 from vanta_llamacpp.batch import Batch
 from vanta_llamacpp.facts import ModelFacts
 from vanta_llamacpp.faults import Faults
@@ -25,6 +25,7 @@ from vanta_llamacpp.native import (
     built_with_amx,
     complaint,
     cores,
+    library,
     overheard,
 )
 from vanta_llamacpp.options import LlamaCppOptions
@@ -133,25 +134,46 @@ def load(lib: Any, plan: Loadable, abort: AbortFlag, go_on: Callable[[], bool]) 
                 "Lower the track's 'window', or use a smaller model.",
             )
     abort.install(lib, context)
-    model = Model(lib, plan, native, context, abort)
+    try:
+        model = Model(lib, plan, native, context, abort)
+    except BaseException:
+        lib.llama_free(context)
+        lib.llama_model_free(native)
+        raise
     model.gpu_layers = _offloaded(lines)
     return model
 
 
-def need(plan: Loadable) -> int | None:
-    """The bytes of memory that the model takes; None where a GPU takes them."""
-    return None if plan.options.gpu_layers else fits(plan, None).need_bytes
+def need(plan: Loadable) -> int:
+    """The bytes of RAM that the model takes, without what a GPU takes of it."""
+    return fits(plan, None).need_bytes or 0
 
 
 def fits(plan: Loadable, free_bytes: int | None) -> Fit:
-    """Whether file, KV cache and buffers fit into `free_bytes`, with the arithmetic."""
+    """Whether file, KV cache and buffers fit into `free_bytes` of RAM, with the arithmetic.
+
+    Layers on a GPU are left out. What the GPU itself has free is not checked, since llama.cpp's
+    Python bindings do not say: llama.cpp then refuses the model while it loads.
+    """
+    lib = library()
+    plain = _plain_attention(lib, plan.options)
     shape = Shape(
         file_bytes=plan.facts.size,
-        kv_bytes_per_token=plan.facts.kv_bytes_per_token or None,
+        kv_bytes_per_token=plan.facts.kv_bytes_per_token,
         vocabulary=plan.facts.vocabulary,
         window=_window(plan) * parallel(plan),
+        attention_bytes=attention(_step(plan), _window(plan), plan.facts.heads) if plain else 0,
+        layers=plan.facts.layers,
+        gpu_layers=layers_on_gpu(plan, offloads=lib.llama_supports_gpu_offload()),
     )
     return judge(shape, free_bytes)
+
+
+def layers_on_gpu(plan: Loadable, *, offloads: bool) -> int:
+    """How many layers go to a GPU, 0 to all of them. offloads: whether there is one for them."""
+    asked = plan.options.gpu_layers
+    layers = plan.facts.layers
+    return min(layers, layers if asked is None else asked) if offloads else 0
 
 
 def check_plan(lib: Any, plan: Loadable) -> None:
@@ -229,12 +251,17 @@ def _chunk(plan: Loadable) -> int:
     return min(plan.options.prefill_chunk, _window(plan))
 
 
+def _step(plan: Loadable) -> int:
+    """The tokens of one step, at the most: a chunk of a prompt, or one of each who is served."""
+    return max(_chunk(plan), parallel(plan))
+
+
 def _context_params(lib: Any, plan: Loadable) -> Any:
     params = lib.llama_context_default_params()
     sequences = parallel(plan)
     threads = plan.options.threads or cores()
     params.n_ctx = _window(plan) * sequences
-    params.n_batch = params.n_ubatch = max(_chunk(plan), sequences)
+    params.n_batch = params.n_ubatch = _step(plan)
     params.n_seq_max = sequences
     params.kv_unified = False
     if _plain_attention(lib, plan.options):

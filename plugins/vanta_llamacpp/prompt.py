@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from vanta.engine import GenerationRequest, Tool
 from vanta.errors import EngineError, ErrorKind
 from vanta.messages import Message
-from vanta_llamacpp.chat import ChatTemplate, TemplateFault
+from vanta_llamacpp.chat import ChatTemplate
 from vanta_llamacpp.demands import check, gbnf
 from vanta_llamacpp.families import FAMILIES, sources
 from vanta_llamacpp.job import Prompt
 from vanta_llamacpp.marks import END_THINK, THINK
+from vanta_llamacpp.meter import TemplateFault
 from vanta_llamacpp.model import Model
 from vanta_llamacpp.tools import explained
 

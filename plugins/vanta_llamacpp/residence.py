@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from vanta.models import free_memory
-from vanta.models.fit import megabytes
+from vanta.models.fit import mapped_memory, megabytes
 
 _LOOK_S = 0.1
 
@@ -39,10 +39,22 @@ class NoRoom(Exception):  # noqa: N818 - the word that the messages use
 
 
 class Residence:
-    """All models of a process. free: bytes that the system could still give, None if not known."""
+    """All models of a process. free: bytes that the system could still give, None if not known.
 
-    def __init__(self, free: Callable[[], int | None] = free_memory) -> None:
+    mapped: bytes of files that lie in memory for this process. The system counts them as free,
+    since it could drop them; but those of loaded models would be read from the disk again with
+    every token, so they are taken off, and not more than the models are said to take: what else is
+    mapped is no model's. (llama.cpp maps a file. Weights that it lays out anew lie in memory of its
+    own instead, which the system does not count as free: so the files' sizes would be too much.)
+    """
+
+    def __init__(
+        self,
+        free: Callable[[], int | None] = free_memory,
+        mapped: Callable[[], int] = mapped_memory,
+    ) -> None:
         self._free = free
+        self._mapped = mapped
         self._lock = threading.Lock()
         self._loading = threading.Lock()
         self._clock = itertools.count(1)
@@ -117,9 +129,10 @@ class Residence:
                 f"{megabytes(need)} needed + {megabytes(taken)} of other models > "
                 f"{megabytes(most)} that all may take{told}"
             )
-        free = self._free()
-        if free is not None and need > free:
-            return f"{megabytes(need)} needed of {megabytes(free)} free{told}"
+        free, files = self._free(), min(taken, self._mapped())
+        if free is not None and need > free - files:
+            less = f" - {megabytes(files)} of loaded models' files" if files else ""
+            return f"{megabytes(need)} needed of {megabytes(free)} free{less}{told}"
         return None
 
 

@@ -3,7 +3,8 @@
 A file holds one session's exact prefix: its tokens and llama.cpp's state of the sequence. It is
 written beside its place and moved there whole, so that a process may die at any moment.
 Invariant: nothing comes back but what was saved, byte for byte, by the same model under the same
-parameters; whatever else is found is counted as refused, and as if it were not there.
+parameters; whatever else is found is counted as refused, and as if it were not there. A disk or a
+memory without room means that nothing is saved or found: no error leaves here.
 
 The files hold what was said, as the transcripts do; they are readable by their owner only.
 """
@@ -14,17 +15,22 @@ import array
 import contextlib
 import ctypes
 import hashlib
+import logging
 import os
 import struct
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+_log = logging.getLogger("vanta.llamacpp")
 MAGIC = b"VKV1"
 _DIGEST = 32
 _HEAD = struct.Struct(f"<4s{_DIGEST}s{_DIGEST}sIQ")
 _SAMPLES, _SAMPLE = 64, 1 << 16
+_NO_USE = (OSError, MemoryError, ValueError)
+"""What a disk, a memory and a session's name that is no Unicode raise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,7 @@ class SavedPrefixes:
         self._folder = folder
         self._lib = lib
         self._context = context
-        self._model = hashlib.blake2b(str(model).encode(), digest_size=8).hexdigest()
+        self._model = hashlib.blake2b(_encoded(model), digest_size=8).hexdigest()
         self._fingerprint = fingerprint(model, parameters)
         self._most_bytes = most_bytes
         self.saved = 0
@@ -56,7 +62,7 @@ class SavedPrefixes:
 
     def save(self, session: str, sequence: int, tokens: Sequence[int]) -> bool:
         """Keep `tokens`, all that the sequence holds. A disk that is full or gone keeps nothing."""
-        with contextlib.suppress(OSError, MemoryError):
+        with contextlib.suppress(*_NO_USE):
             size = int(self._lib.llama_state_seq_get_size(self._context, sequence))
             state = (ctypes.c_uint8 * size)()
             if self._lib.llama_state_seq_get_data(self._context, state, size, sequence) != size:
@@ -75,13 +81,13 @@ class SavedPrefixes:
 
     def find(self, session: str) -> Found | None:
         """What is saved of `session`, without its state; None where nothing usable is."""
-        path = self._path(session)
         try:
+            path = self._path(session)
             with path.open("rb") as file:
                 found = self._found(path, file)
         except FileNotFoundError:
             return None
-        except OSError:
+        except _NO_USE:
             found = None
         self.refused += found is None
         return found
@@ -89,15 +95,8 @@ class SavedPrefixes:
     def restore(self, found: Found, sequence: int) -> bool:
         """Put a saved prefix into an empty sequence. False, and an empty sequence, if the file is
         not what it was."""
-        body = array.array("i", found.tokens).tobytes()
-        try:
-            data = found.path.read_bytes()[_HEAD.size + len(body) :]
-        except OSError:
-            data = b""
-        state = (ctypes.c_uint8 * found.size).from_buffer_copy(data.ljust(found.size, b"\0"))
-        sound = len(data) == found.size and _digest(body, state) == found.digest
-        lib = self._lib
-        if sound and lib.llama_state_seq_set_data(self._context, state, found.size, sequence):
+        lib, state = self._lib, _state_of(found)
+        if state and lib.llama_state_seq_set_data(self._context, state, found.size, sequence):
             self.restored += 1
             with contextlib.suppress(OSError):
                 os.utime(found.path)
@@ -144,10 +143,20 @@ class SavedPrefixes:
                 path.unlink(missing_ok=True)
 
     def _clean(self) -> None:
-        """Remove what processes that are no more left half written."""
+        """Remove what processes that are no more left half written. What cannot be removed stays:
+        it is in nobody's way."""
         for path in self._folder.glob(f"{self._model}-*.kv.*"):
-            if not _alive(path.suffix[1:]):
+            if alive(path.suffix[1:]):
+                continue
+            try:
                 path.unlink(missing_ok=True)
+            except OSError as error:
+                _log.warning(
+                    "%r is a saved prefix that a process left half written, and cannot be removed "
+                    "(%s). Remove it.",
+                    str(path),
+                    error.strerror or error,
+                )
 
 
 def remove_all(folder: Path) -> None:
@@ -169,6 +178,38 @@ def fingerprint(model: Path, parameters: str) -> bytes:
     return digest.digest()
 
 
+def alive(process: str) -> bool:
+    """Whether a process with this id may be running; what is no id is none. On Windows every id
+    may: to ask there with signal 0 would be a Ctrl-C to that process."""
+    try:
+        number = int(process)
+    except ValueError:
+        return False
+    if sys.platform == "win32":
+        return True
+    try:
+        os.kill(number, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _state_of(found: Found) -> Any:
+    """What was saved, as llama.cpp takes it; None if the file is not what it was, or cannot be
+    read."""
+    body = array.array("i", found.tokens).tobytes()
+    try:
+        data = found.path.read_bytes()[_HEAD.size + len(body) :]
+        if len(data) != found.size:
+            return None
+        state = (ctypes.c_uint8 * found.size).from_buffer_copy(data)
+        return state if _digest(body, state) == found.digest else None
+    except _NO_USE:
+        return None
+
+
 def _digest(body: bytes, state: Any) -> bytes:
     digest = hashlib.blake2b(body, digest_size=_DIGEST)
     digest.update(memoryview(state))
@@ -179,12 +220,6 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _alive(process: str) -> bool:
-    """Whether a process with this id runs; what is no id does not."""
-    try:
-        os.kill(int(process), 0)
-    except (ValueError, ProcessLookupError, OverflowError):
-        return False
-    except OSError:
-        return True
-    return True
+def _encoded(path: Path) -> bytes:
+    """A path as bytes, also where its name is no Unicode."""
+    return str(path).encode("utf-8", "surrogatepass")

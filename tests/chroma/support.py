@@ -47,7 +47,8 @@ def asked(url: str) -> Iterator[Any]:
     try:
         yield client
     finally:
-        client._server._session.close()
+        for one in (client, client._admin_client):
+            one._server._session.close()
         client.close()
 
 

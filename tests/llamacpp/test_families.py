@@ -10,9 +10,10 @@ import pytest
 from vanta.engine import ModelFile
 from vanta.messages import Message
 from vanta_llamacpp import native
-from vanta_llamacpp.chat import ChatTemplate, TemplateFault
+from vanta_llamacpp.chat import ChatTemplate
 from vanta_llamacpp.facts import ModelFacts
 from vanta_llamacpp.families import FAMILIES, family_template, sources
+from vanta_llamacpp.meter import TemplateFault
 from vanta_llamacpp.vocabulary import Vocabulary
 
 TALK = (

@@ -338,7 +338,8 @@ def test_what_does_not_fit_into_memory_is_refused_with_the_arithmetic(smollm2_pa
     faults = Faults("small")
     facts = facts_of(read_gguf(smollm2_path))
     plan = Loadable(ModelFile("small", smollm2_path), facts, options, 8192, faults)
-    need = facts.size + 8 * 8192 * 23_040 + 512 * 4 * 49_152
+    attention = 64 * 8192 * (9 * (4 + 2) + 4)
+    need = facts.size + 8 * 8192 * 23_040 + 512 * 4 * 49_152 + attention
     assert fits(plan, need).fits
     verdict = fits(plan, need - 1)
     assert not verdict.fits

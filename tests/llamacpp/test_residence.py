@@ -5,13 +5,22 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 
+from tests.llamacpp.random_bert import write_random_bert
 from tests.llamacpp.support import MakeEngine, answer, request
+from vanta.engine import ModelFile
 from vanta.errors import EngineError, ErrorKind
+from vanta.models import read_gguf
+from vanta.models.fit import attention
 from vanta_llamacpp.engine import LlamaCppEngine
+from vanta_llamacpp.facts import facts_of
+from vanta_llamacpp.faults import Faults
+from vanta_llamacpp.model import Loadable, fits, layers_on_gpu
+from vanta_llamacpp.options import LlamaCppOptions
 from vanta_llamacpp.residence import NoRoom, Residence, Tenant
 
 pytestmark = pytest.mark.anyio
@@ -64,6 +73,75 @@ async def test_a_pinned_model_stays_though_nobody_uses_it(tiny: MakeEngine) -> N
     assert pinned.stats()["pinned"]
     await pinned.aclose()
     await other.load()
+
+
+async def test_a_model_without_a_kv_cache_takes_room_too(
+    make_engine: MakeEngine, tmp_path: Path
+) -> None:
+    """An encoder is its file and its buffers, and refused where these do not fit."""
+    path = write_random_bert(tmp_path / "bert.gguf")
+    with pytest.raises(
+        EngineError, match=r"MB file \+ [\d.]+ MB buffers = .*all may take"
+    ) as raised:
+        await make_engine(path=path, window=None, memory_bytes=1).load()
+    assert raised.value.kind is ErrorKind.MODEL_NOT_LOADED
+    engine = make_engine(path=path, window=None)
+    await engine.load()
+    assert engine.stats()["memory_bytes"] > path.stat().st_size
+
+
+def plan(path: Path, window: int = 8192, **options: Any) -> Loadable:
+    """A model that is to be loaded."""
+    facts = facts_of(read_gguf(path))
+    chosen = LlamaCppOptions(**{"parallel": 1} | options)
+    return Loadable(ModelFile("small", path), facts, chosen, window, Faults("small"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "offloads", "expected"),
+    [(None, False, 0), (None, True, 30), (0, True, 0), (10, True, 10), (31, True, 30)],
+)
+def test_the_layers_that_leave_the_ram(
+    smollm2_path: Path, asked: int | None, offloads: bool, expected: int
+) -> None:
+    """All that a GPU is given; none without one, whatever is asked for."""
+    assert layers_on_gpu(plan(smollm2_path, gpu_layers=asked), offloads=offloads) == expected
+
+
+def test_attention_without_flash_attention_is_a_buffer(smollm2_path: Path) -> None:
+    """As many tokens as a step has, upon a window, for each of the 9 heads."""
+    without, plain = (
+        fits(plan(smollm2_path, prefill_chunk=512, flash_attention=flash), None).need_bytes
+        for flash in (True, False)
+    )
+    assert without is not None
+    assert plain == without + attention(512, 8192, 9)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_full_window_takes_what_was_reckoned(smollm2_path: Path) -> None:
+    """Never more, and not much less: steps of 1,024 tokens upon a window of 2,048."""
+    program = (
+        "import sys, anyio\n"
+        "from pathlib import Path\n"
+        "from tests.llamacpp.support import answer, engine_on, request\n"
+        "from vanta_llamacpp import native\n"
+        "def peak():\n"
+        "    lines = Path('/proc/self/status').read_text().splitlines()\n"
+        "    return next(int(each.split()[1]) * 1024 for each in lines if 'VmHWM' in each)\n"
+        "native.library()\n"
+        "path, options = Path(sys.argv[1]), {'flash_attention': False, 'prefill_chunk': 1024}\n"
+        "engine, before = engine_on(path, window=2048, parallel=1, **options), peak()\n"
+        "anyio.run(answer, engine, request(' dragon' * 1980, max_tokens=2))\n"
+        "assert engine.stats()['input_tokens'] > 1980\n"
+        "print(engine.stats()['memory_bytes'], peak() - before)\n"
+        "anyio.run(engine.aclose)\n"
+    )
+    command = [sys.executable, "-c", program, str(smollm2_path)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert ran.returncode == 0, ran.stderr
+    reckoned, taken = map(int, ran.stdout.split())
+    assert reckoned - 100_000_000 < taken <= reckoned
 
 
 async def test_many_ask_for_two_models_at_once(tiny: MakeEngine) -> None:
@@ -126,6 +204,31 @@ def test_what_the_system_has_free_is_a_bound_too() -> None:
         pytest.raises(NoRoom, match=r"needed of .* free"),
         home.moving_in(Tenant("big", lambda: False), 26, None, lambda: True),
     ):
+        pass
+
+
+def test_files_of_loaded_models_are_not_free_though_the_system_says_so() -> None:
+    """It would drop them to make room, and every token would read them from the disk again."""
+    home = Residence(free=lambda: 15, mapped=lambda: 8)
+    tenant = settled(home)
+    with (
+        home.using(tenant),
+        pytest.raises(NoRoom, match=r"needed of .* free - .* of loaded models' files; 'model' has"),
+        home.moving_in(Tenant("new", lambda: False), 8, None, lambda: True),
+    ):
+        pass
+    small = Tenant("small", lambda: False)
+    with home.using(tenant), home.moving_in(small, 7, None, lambda: True):
+        assert tenant.bytes == 10
+    home.left(small)
+    with home.moving_in(Tenant("new", lambda: False), 15, None, lambda: True):
+        assert tenant.bytes == 0, "it made room"
+
+
+def test_what_else_is_mapped_is_no_models() -> None:
+    """Libraries and data lie there before any model is loaded."""
+    home = Residence(free=lambda: 15, mapped=lambda: 1000)
+    with home.moving_in(Tenant("new", lambda: False), 15, None, lambda: True):
         pass
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+import os
 import random
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from tests.llamacpp.random_model import write_random_model
 from tests.llamacpp.support import MakeEngine, answer, request
 from vanta.engine import GenerationRequest
 from vanta.messages import Completion
+from vanta_llamacpp import saved
 from vanta_llamacpp.saved import MAGIC
 from vanta_llamacpp.slots import SAVE_STEP
 
@@ -209,45 +212,149 @@ async def test_a_folder_that_cannot_be_written_harms_nobody(
 
 
 KILLED = """
-import sys, anyio
+import io, sys, anyio
 from pathlib import Path
 from tests.llamacpp.support import answer, engine_on
 from tests.llamacpp.test_saved import long
-async def main():
-    engine = engine_on(Path(sys.argv[1]), threads=1, parallel=1, cache_dir=Path(sys.argv[2]))
-    await answer(engine, long(1))
-    for number in range(10_000):
-        await answer(engine, long(2, session="bob", words=100 + number))
-        print(number, flush=True)
-        await answer(engine, long(1))
-anyio.run(main)
+from vanta_llamacpp import saved
+
+model, folder, point = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+
+def halt(here):
+    if here == point:
+        print(before, flush=True)
+        sys.stdin.read()
+
+class Halfway(io.BufferedWriter):
+    def write(self, data):
+        with memoryview(data) as view:
+            half = view.nbytes // 2
+            if half < 8192:
+                return super().write(data)
+            super().write(view[:half])
+            self.flush()
+            halt("writing")
+            return half + super().write(view[half:])
+
+def replace(self, target, plain=Path.replace):
+    halt("moving")
+    return plain(self, target)
+
+async def asked(words):
+    engine = engine_on(model, threads=1, parallel=1, cache_dir=folder)
+    await answer(engine, long(1, words=words))
+    await engine.aclose()
+
+anyio.run(asked, 300)
+(before,) = [path.stat().st_size for path in folder.iterdir()]
+Path.replace = replace
+saved.open = lambda path, mode, opener: Halfway(io.FileIO(path, mode, opener=opener))
+anyio.run(asked, 400)
 """
 
 
-def kill_while_it_saves(model: Path, folder: Path, lines: int) -> None:
-    """Run the program above until it has told so many lines."""
-    command = [sys.executable, "-c", KILLED, str(model), str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+def killed_while_it_saves(model: Path, folder: Path, point: str) -> tuple[list[Path], int]:
+    """Run the program above, which saves a session twice, and kill it in the second save, at
+    `point`. The files that lay there at that moment, and the bytes of the first save."""
+    command = [sys.executable, "-c", KILLED, str(model), str(folder), point]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        assert all(process.stdout.readline() for _ in range(lines))
+        told = process.stdout.readline()
+        there = files(folder)
         process.kill()
+    assert told, "it ended without coming to that point"
+    return there, int(told)
 
 
-async def test_a_kill_in_the_middle_of_a_save_leaves_the_old_or_the_new(
-    tiny: MakeEngine, random_path: Path, tmp_path: Path
+@pytest.mark.parametrize("point", ["writing", "moving"])
+async def test_a_kill_in_the_middle_of_a_save_leaves_what_was_there(
+    tiny: MakeEngine, random_path: Path, tmp_path: Path, point: str
 ) -> None:
-    """Killed again and again while it does little else; what is found is whole."""
-    expected = (await once(tiny, long(1))).text
-    chance = random.Random(3)  # noqa: S311
-    for _ in range(4):
-        kill_while_it_saves(random_path, tmp_path, chance.randint(1, 6))
+    """Half of the new state is on disk, or all of it but not yet in its place: the old one is
+    found, whole, and answers are what they are without any."""
+    there, size = killed_while_it_saves(random_path, tmp_path, point)
+    (old,) = [path for path in there if path.suffix == ".kv"]
+    (half,) = [path for path in there if path.suffix != ".kv"]
+    assert old.stat().st_size == size
+    assert (half.stat().st_size > size) is (point == "moving")
+    for words in (300, 400):
         engine = tiny(parallel=1, cache_dir=tmp_path)
-        told = await answer(engine, long(1))
-        assert told.text == expected
+        told = await answer(engine, long(1, words=words))
+        assert told.text == (await once(tiny, long(1, words=words))).text
         assert cached(told) > 250
-        assert engine.stats()["saved_prefixes"]["refused"] == 0
+        stats = engine.stats()["saved_prefixes"]
+        assert (stats["restored"], stats["refused"]) == (1, 0)
+        assert files(tmp_path) == [old], "nothing half written is left"
         await engine.aclose()
-    assert {path.suffix for path in files(tmp_path)} == {".kv"}, "nothing half written is left"
+
+
+async def test_a_leftover_that_cannot_be_removed_is_told_and_harms_nobody(
+    tiny: MakeEngine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Here, because it is a folder; its process is gone, as no system counts so far."""
+    first = await once(tiny, long(1), cache_dir=tmp_path)
+    (file,) = files(tmp_path)
+    left = tmp_path / f"{file.name}.{1 << 40}"
+    left.mkdir()
+    with caplog.at_level(logging.WARNING, "vanta.llamacpp"):
+        again = await once(tiny, long(1), cache_dir=tmp_path)
+    assert again.text == first.text
+    assert cached(again) > 250
+    (record,) = [each for each in caplog.records if each.name == "vanta.llamacpp"]
+    assert record.levelno == logging.WARNING
+    assert left.name in record.getMessage()
+    assert left.is_dir()
+
+
+def failing(error: type[Exception]) -> Callable[..., bytes]:
+    """Something that raises it."""
+
+    def fail(*_: object) -> bytes:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("error", [MemoryError, ValueError, OSError])
+async def test_no_room_means_not_saved_and_not_found(
+    tiny: MakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    """And the answer is the same."""
+    with monkeypatch.context() as patched:
+        patched.setattr(saved, "_digest", failing(error))
+        first = await once(tiny, long(1), cache_dir=tmp_path)
+    assert files(tmp_path) == []
+    await once(tiny, long(1), cache_dir=tmp_path)
+    (file,) = files(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(saved, "_digest", failing(error))
+        engine = tiny(cache_dir=tmp_path)
+        again = await answer(engine, long(1))
+        assert engine.stats()["saved_prefixes"]["refused"] == 1
+        await engine.aclose()
+    assert (cached(again), again.text) == (0, first.text)
+    assert files(tmp_path) == [file]
+
+
+async def test_a_session_whose_name_is_no_unicode_is_not_saved(
+    tiny: MakeEngine, tmp_path: Path
+) -> None:
+    """A lone surrogate cannot be written."""
+    first = await once(tiny, long(1, session="\ud800"), cache_dir=tmp_path)
+    again = await once(tiny, long(1, session="\ud800"), cache_dir=tmp_path)
+    assert (cached(again), files(tmp_path)) == (0, [])
+    assert again.text == first.text
+
+
+def test_nobody_is_asked_on_windows_whether_he_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signal 0 is Ctrl-C there."""
+    assert saved.alive(str(os.getpid()))
+    assert not saved.alive(str(1 << 40))
+    assert not saved.alive("tmp")
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(os, "kill", failing(AssertionError))
+    assert saved.alive("7")
+    assert not saved.alive("tmp")
 
 
 async def test_what_is_to_be_forgotten_is_neither_on_disk_nor_found_again(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import time
 from typing import Any
 
 import pytest
 
-from vanta_llamacpp.schema import SchemaFault, grammar_of
+from vanta_llamacpp.schema import UNREACHABLE, SchemaFault, grammar_of
 
 
 @pytest.mark.parametrize(
@@ -29,6 +31,22 @@ from vanta_llamacpp.schema import SchemaFault, grammar_of
         ({"type": "object", "properties": {"a": 3}}, "not a schema"),
         ({"allOf": [{"type": "object"}]}, "allOf"),
         ({"type": "object", "x": {1, 2}}, "cannot be converted"),
+        ({"anyOf": []}, "nothing is valid"),
+        ({"type": []}, "nothing is valid"),
+        ({"type": "string", "minLength": 1 << 31}, "characters; 262144 are allowed"),
+        ({"type": "string", "maxLength": UNREACHABLE}, "characters; 262144 are allowed"),
+        ({"type": "string", "minLength": 3, "maxLength": 2}, "nothing is valid"),
+        ({"type": "string", "maxLength": -1}, "not a number of characters"),
+        ({"type": "string", "minLength": True}, "not a number of characters"),
+        ({"type": "string", "maxLength": "9"}, "not a number of characters"),
+        ({"type": "array", "items": {"type": "null"}, "minItems": 1 << 31}, "are allowed"),
+        ({"type": "array", "items": {"type": "null"}, "maxItems": 999_999}, "are allowed"),
+        ({"type": "string", "pattern": "^a{2147483647}$"}, "are allowed"),
+        ({"type": "string", "pattern": "^(a{1,99999999}){2}$"}, "are allowed"),
+        ({"type": "string", "pattern": "^a{3,2}$"}, "from more to less"),
+        ({"type": "string", "pattern": "^[z-a]$"}, "is none"),
+        ({"type": "string", "pattern": "^[ -a]$"}, "pattern"),
+        ({"type": "string", "pattern": "^[,-a]$"}, "pattern"),
     ],
 )
 def test_what_cannot_be_kept_is_refused(schema: dict[str, Any], named: str) -> None:
@@ -62,3 +80,129 @@ def test_definitions_named_like_built_in_rules_are_kept_apart() -> None:
     grammar = grammar_of(schema)
     assert "integral-part" in grammar
     assert "char" not in grammar
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        {"maxLength": (1 << 31) - 1},
+        {"maxLength": UNREACHABLE + 1},
+        {"minLength": 2, "maxLength": (1 << 31) - 1},
+    ],
+)
+def test_a_maximum_that_no_answer_reaches_is_no_restriction(bounds: dict[str, int]) -> None:
+    """As it is usual in what OpenAI's clients write; built, it would fill the memory."""
+    began = time.monotonic()
+    grammar = grammar_of({"type": "string", **bounds})
+    assert grammar == grammar_of(
+        {"type": "string", **{name: size for name, size in bounds.items() if name != "maxLength"}}
+    )
+    items = {"type": "array", "items": {"type": "integer"}}
+    assert grammar_of({**items, "maxItems": (1 << 31) - 1}) == grammar_of(items)
+    assert time.monotonic() - began < 5
+
+
+def test_many_lengths_are_counted_together() -> None:
+    """Each may be short enough, and all of them too long."""
+    some = {"type": "string", "maxLength": 900}
+    assert grammar_of({"type": "object", "properties": {"a": some}})
+    with pytest.raises(SchemaFault, match="are allowed"):
+        grammar_of({"type": "object", "properties": {f"p{i}": some for i in range(100)}})
+    with pytest.raises(SchemaFault, match="are allowed"):
+        grammar_of({"type": "object", "properties": {"p" * 10_000: some}})
+
+
+@pytest.mark.parametrize(
+    "pattern", ["^[" + "a-z" * 40 + "$", "^" + "a" * 50_000 + '"', "^" + "[a-z]" * 10_000 + "!$"]
+)
+def test_a_pattern_is_judged_in_linear_time(pattern: str) -> None:
+    """However it could be read."""
+    began = time.monotonic()
+    with pytest.raises(SchemaFault, match="pattern"):
+        grammar_of({"type": "string", "pattern": pattern})
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("pattern", ["^[a-z0-9_-]{2,3}$", "^[-a]+$", "^(a|b)[A-F]?$", "^[a-]*$"])
+def test_usual_patterns_are_kept(pattern: str) -> None:
+    """Also with a minus that is no range."""
+    assert "root" in grammar_of({"type": "string", "pattern": pattern})
+
+
+def test_the_alternatives_of_a_pattern_stay_between_the_quotes() -> None:
+    """Of `"a` no JSON could be read."""
+    (root,) = re.findall("root ::= (.*)", grammar_of({"type": "string", "pattern": "^a|b$"}))
+    assert re.fullmatch(r'"\\"" \(.*\) "\\"" space', root)
+
+
+CAT = {"type": "object", "properties": {"kind": {"const": "cat"}}, "required": ["kind"]}
+DOG = {"type": "object", "properties": {"kind": {"enum": ["dog", "pug"]}}}
+
+
+@pytest.mark.parametrize(
+    "branches",
+    [
+        [{"type": "integer"}, {"type": "number"}],
+        [{"type": "integer"}, {"type": ["string", "number"]}],
+        [{"const": 1}, {"enum": [2, 1.0]}],
+        [{"type": "string"}, {"const": "a"}],
+        [{"type": "string"}, {"type": "string", "maxLength": 3}],
+        [{"type": "null"}, {"type": "string"}, {"type": "null"}],
+        [DOG, DOG],
+        [{**CAT, "required": []}, DOG],
+        [{"properties": CAT["properties"]}, {"properties": DOG["properties"]}],
+        [{"anyOf": [{"type": "null"}, {"type": "integer"}]}, {"type": "number"}],
+        [{"$ref": "#/$defs/cat"}, {"$ref": "#/$defs/cat"}],
+        [{"$ref": "#/$defs/round"}, {"type": "null"}],
+        [{}, {"type": "null"}],
+    ],
+)
+def test_branches_that_may_both_be_valid_are_refused(branches: list[dict[str, Any]]) -> None:
+    """What both allow is not valid under oneOf, and the converter would let it through."""
+    with pytest.raises(SchemaFault, match="oneOf"):
+        grammar_of({"oneOf": branches, "$defs": {"cat": CAT, "round": {"$ref": "#/$defs/round"}}})
+
+
+@pytest.mark.parametrize(
+    "branches",
+    [
+        [{"type": "integer"}, {"type": "string"}, {"type": "null"}],
+        [{"const": 1}, {"enum": [2, "1"]}, {"const": True, "type": "boolean"}],
+        [CAT, DOG],
+        [DOG, CAT],
+        [{"$ref": "#/$defs/cat"}, DOG],
+        [{"anyOf": [{"type": "null"}, {"$ref": "#/$defs/cat"}]}, {"type": "number"}, DOG],
+        [{"oneOf": [{"type": "null"}, CAT]}, DOG],
+    ],
+)
+def test_branches_that_exclude_each_other_are_kept(branches: list[dict[str, Any]]) -> None:
+    """By type, by constants, or by a property that must be there."""
+    assert grammar_of({"oneOf": branches, "$defs": {"cat": CAT}})
+
+
+def test_a_long_oneof_ends_soon() -> None:
+    """However its branches are nested."""
+    schema: dict[str, Any] = {"type": "string"}
+    for _ in range(3):
+        schema = {"anyOf": [schema] * 12}
+    began = time.monotonic()
+    with pytest.raises(SchemaFault):
+        grammar_of({"oneOf": [schema, {"type": "null"}] * 2})
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("name", ["email", "uri", "made-up"])
+def test_a_format_is_an_annotation(name: str) -> None:
+    """As JSON Schema has it by default: any text is valid."""
+    assert grammar_of({"type": "string", "format": name}) == grammar_of({"type": "string"})
+
+
+def test_what_looks_like_a_schema_in_a_constant_is_left_alone() -> None:
+    """It is a value."""
+    value = {"properties": {"a": 1}, "additionalProperties": {"b": 2}, "maxLength": 1 << 40}
+    grammar = grammar_of({"const": value})
+    assert '\\"b\\": 2' in grammar.replace('\\\\"', '\\"')
+    assert str(1 << 40) in grammar
+    assert "maxLength" in grammar_of(
+        {"type": "object", "properties": {"maxLength": {"type": "integer"}}}
+    )

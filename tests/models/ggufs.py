@@ -15,9 +15,13 @@ def text(value: str) -> bytes:
     return struct.pack("<Q", len(data)) + data
 
 
-def pair(key: str, value: int | str | Sequence[str] | Sequence[int]) -> bytes:
-    """A metadata pair: int as uint32, str, a list of str, or a list of int32."""
+def pair(key: str, value: int | str | bytes | Sequence[str] | Sequence[int]) -> bytes:
+    """A metadata pair: bool, int as uint32, str, bytes, a list of str, or a list of int32."""
     head = text(key)
+    if isinstance(value, bool):
+        return head + struct.pack("<I?", 7, value)
+    if isinstance(value, bytes):
+        return head + struct.pack("<IIQ", 9, 0, len(value)) + value
     if isinstance(value, int):
         return head + struct.pack("<II", 4, value)
     if isinstance(value, str):
@@ -81,3 +85,18 @@ def write(folder: Path, content: bytes) -> Path:
     path = folder / "model.gguf"
     path.write_bytes(content)
     return path
+
+
+def patched(source: Path, target: Path, changes: dict[str, object]) -> Path:
+    """A copy of the file `source` at `target`, with other values under the keys of `changes`. What
+    stood there goes on under a key that nobody knows; a last pair keeps the alignment."""
+    data = source.read_bytes()
+    for key in changes:
+        data = data.replace(text(key), text(key[:-1] + "~"), 1)
+    pairs = b"".join(pair(key, value) for key, value in changes.items())  # type: ignore[arg-type]
+    size = len(pairs) + len(pair("filler", ""))
+    pairs += pair("filler", "." * (-size % 32))
+    (count,) = struct.unpack_from("<Q", data, 16)
+    head = data[:16] + struct.pack("<Q", count + len(changes) + 1)
+    target.write_bytes(head + pairs + data[24:])
+    return target

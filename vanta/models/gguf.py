@@ -3,7 +3,8 @@
 A model file is not trusted: llama.cpp aborts the process on some broken ones. Invariant: `read`
 either returns a header in which every count, string, array and tensor lies inside the file, or
 raises `GgufFault` naming what is wrong; it never reads past the end and never allocates by a count
-that the file itself claims. Large arrays are walked, checked and not kept.
+that the file itself claims. Large arrays are walked, checked and not kept; what a `Tokenizer` holds
+is all that stays of a vocabulary.
 
 Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, versions 2 and 3, little-endian.
 """
@@ -14,10 +15,11 @@ import math
 import mmap
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vanta.models.quantisation import BLOCKS
+from vanta.models.tokenizer import MOST_CHARSMAP, SPELLINGS, Tokenizer
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
@@ -26,10 +28,12 @@ KEPT_ITEMS = 4096
 MAX_NAME = 64
 MAX_DIMENSIONS = 4
 _MAX_KEY = 65_535
-_STRING, _ARRAY = 8, 9
+_UINT8, _INT8, _INT32, _STRING, _ARRAY = 0, 1, 5, 8, 9
 _SCALARS = dict(enumerate("BbHhIif?")) | {10: "Q", 11: "q", 12: "d"}
 _ARRAY_HEAD = 4 + 4 + 8
 _TOKENS = "tokenizer.ggml.tokens"
+_TYPES = "tokenizer.ggml.token_type"
+_CHARSMAP = "tokenizer.ggml.precompiled_charsmap"
 _SMALLEST_PAIR = 8 + 1 + 4 + 1
 _SMALLEST_TENSOR = 8 + 1 + 4 + 8 + 4 + 8
 
@@ -69,6 +73,7 @@ class Gguf:
     metadata: Mapping[str, Value]
     tensors: Mapping[str, Tensor]
     file_size: int
+    tokenizer: Tokenizer
 
 
 def read(path: Path) -> Gguf:
@@ -131,12 +136,12 @@ def _header(cursor: _Cursor) -> Gguf:
     tensor_count = cursor.count("Q", "the tensor count")
     pair_count = cursor.count("Q", "the metadata count")
     _must_fit(cursor, pair_count, _SMALLEST_PAIR, "metadata pairs")
-    metadata = _metadata(cursor, pair_count)
+    metadata, tokenizer = _metadata(cursor, pair_count)
     _must_fit(cursor, tensor_count, _SMALLEST_TENSOR, "tensors")
     alignment = _alignment(metadata)
     tensors = _tensors(cursor, tensor_count, alignment)
     _check_places(tensors, -(-cursor.at // alignment) * alignment, cursor.size)
-    return Gguf(version, metadata, tensors, cursor.size)
+    return Gguf(version, metadata, tensors, cursor.size, tokenizer)
 
 
 def _must_fit(cursor: _Cursor, count: int, smallest: int, what: str) -> None:
@@ -146,23 +151,39 @@ def _must_fit(cursor: _Cursor, count: int, smallest: int, what: str) -> None:
         )
 
 
-def _metadata(cursor: _Cursor, count: int) -> dict[str, Value]:
+def _metadata(cursor: _Cursor, count: int) -> tuple[dict[str, Value], Tokenizer]:
     metadata: dict[str, Value] = {}
+    tokenizer = Tokenizer()
     for number in range(count):
         key = cursor.text(f"the key of metadata pair {number}", longest=_MAX_KEY)
         if key in metadata:
             raise GgufFault(f"the metadata key {key!r} stands there twice")
         start = cursor.at
         value = metadata[key] = _value(cursor, f"the value of {key!r}")
-        if key == _TOKENS and isinstance(value, Array) and value.type == _STRING:
-            _check_distinct(cursor, start, value.count)
-    return metadata
+        if isinstance(value, Array):
+            tokenizer = _kept(cursor, key, value, start + _ARRAY_HEAD, tokenizer)
+    return metadata, tokenizer
 
 
-def _check_distinct(cursor: _Cursor, start: int, count: int) -> None:
-    """No token twice: llama.cpp ends the process then (empty ones it tells apart itself)."""
+def _kept(cursor: _Cursor, key: str, array: Array, start: int, tokenizer: Tokenizer) -> Tokenizer:
+    """`tokenizer` and what is kept of one more array, whose items begin at `start`."""
+    if (key, array.type) == (_TOKENS, _STRING):
+        seen = _distinct(cursor.data, start, array.count)
+        return replace(tokenizer, byte_tokens=SPELLINGS & seen)
+    if (key, array.type) == (_TYPES, _INT32):
+        items = struct.iter_unpack("<i", cursor.data[start : cursor.at])
+        return replace(tokenizer, types=frozenset(item for (item,) in items))
+    if key == _CHARSMAP and array.type in {_UINT8, _INT8}:
+        if array.count > MOST_CHARSMAP:
+            raise GgufFault(f"{key!r} has {array.count} bytes; up to {MOST_CHARSMAP} make sense")
+        return replace(tokenizer, charsmap=cursor.data[start : cursor.at])
+    return tokenizer
+
+
+def _distinct(data: mmap.mmap, at: int, count: int) -> set[bytes]:
+    """The tokens. None may stand twice: llama.cpp ends the process then (the empty ones it tells
+    apart itself)."""
     length_at = struct.Struct("<Q").unpack_from
-    data, at = cursor.data, start + _ARRAY_HEAD
     seen: set[bytes] = set()
     for number in range(count):
         length = length_at(data, at)[0]
@@ -172,6 +193,7 @@ def _check_distinct(cursor: _Cursor, start: int, count: int) -> None:
         if token:
             seen.add(token)
         at += 8 + length
+    return seen
 
 
 def _value(cursor: _Cursor, what: str) -> Value:
