@@ -46,6 +46,8 @@ _ONE_HEAD_SIZE = frozenset(
     )
 )
 """Architectures whose graphs assert that keys and values are of one size (src/models)."""
+_HEADLESS = frozenset({"mamba", "mamba2"})
+"""Architectures without attention: their files say that they have 0 heads."""
 _WHOLE_ROPE = frozenset(
     {"internlm2", "llama", "mistral3", "qwen2", "qwen2moe", "qwen3", "qwen3moe", "smollm3"}
 )
@@ -180,7 +182,8 @@ def _check_heads(header: Gguf, architecture: str, embedding: int) -> None:
         for item in _each(header, full):
             if not isinstance(item, int) or not 0 <= item <= embedding:
                 raise GgufFault(f"{full!r} is {item!r}; 0 to {embedding} make sense")
-        if header.metadata.get(full) == 0 and key == "attention.head_count":
+        headless = architecture in _HEADLESS or key != "attention.head_count"
+        if header.metadata.get(full) == 0 and not headless:
             raise GgufFault(f"{full!r} is 0")
     _check_shared_heads(header, architecture)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from vanta.models.gguf import Gguf, read
 
 WIDTH, HIDDEN, HEADS, KV_HEADS, LAYERS, WINDOW = 64, 128, 4, 2, 2, 8192
+INNER, STATE, RANK, KERNEL = 2 * WIDTH, 16, 4, 4
 _STRING, _ARRAY, _UINT32, _FLOAT32 = 8, 9, 4, 6
 _F32, _Q4_1 = 0, 3
 _ALIGNMENT = 32
@@ -28,6 +29,19 @@ _SHAPE: dict[str, str | float] = {
     "llama.rope.dimension_count": WIDTH // HEADS,
     "llama.attention.layer_norm_rms_epsilon": 1e-5,
     "llama.rope.freq_base": 10_000.0,
+}
+_MAMBA: dict[str, str | float] = {
+    "general.architecture": "mamba",
+    "general.name": "Random",
+    "mamba.block_count": LAYERS,
+    "mamba.embedding_length": WIDTH,
+    "mamba.feed_forward_length": 0,
+    "mamba.attention.head_count": 0,
+    "mamba.attention.layer_norm_rms_epsilon": 1e-5,
+    "mamba.ssm.conv_kernel": KERNEL,
+    "mamba.ssm.inner_size": INNER,
+    "mamba.ssm.state_size": STATE,
+    "mamba.ssm.time_step_rank": RANK,
 }
 
 
@@ -59,11 +73,28 @@ def write_random_model(
             "cohere2.attention.sliding_window": sliding,
             "cohere2.logit_scale": 1.0,
         }
-    tokenizer = _tokenizer_bytes(real)
-    count = len(pairs) + len(tokenizer)
     tensors = _tensors(_vocabulary(header))
     if sliding is not None:
         tensors = [tensor for tensor in tensors if "ffn_norm" not in tensor[0]]
+    return _written(path, real, pairs, tensors, seed)
+
+
+def write_random_mamba(path: Path, real: Path, *, window: int = WINDOW, seed: int = 7) -> Path:
+    """A recurrent model: it has no KV cache, but a state that no token can be taken out of."""
+    vocabulary = _vocabulary(read(real))
+    pairs = {**_MAMBA, "mamba.context_length": window, "mamba.vocab_size": vocabulary}
+    return _written(path, real, pairs, _mamba_tensors(vocabulary), seed)
+
+
+def _written(
+    path: Path,
+    real: Path,
+    pairs: dict[str, str | float],
+    tensors: list[tuple[str, tuple[int, ...], int]],
+    seed: int,
+) -> Path:
+    tokenizer = _tokenizer_bytes(real)
+    count = len(pairs) + len(tokenizer)
     head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), count)
     head += b"".join(_pair(key, value) for key, value in pairs.items())
     head += b"".join(tokenizer)
@@ -75,8 +106,8 @@ def write_random_model(
     chance = random.Random(seed)  # noqa: S311 - weights, no secrets
     with path.open("wb") as file:
         file.write(head + bytes(_padded(len(head)) - len(head)))
-        for _, shape, kind in tensors:
-            data = _norm(shape) if kind == _F32 else _blocks(shape, chance)
+        for name, shape, kind in tensors:
+            data = _floats(name, shape, chance) if kind == _F32 else _blocks(shape, chance)
             file.write(data + bytes(_padded(len(data)) - len(data)))
     return path
 
@@ -102,13 +133,41 @@ def _tensors(vocabulary: int) -> list[tuple[str, tuple[int, ...], int]]:
     return shapes
 
 
+def _mamba_tensors(vocabulary: int) -> list[tuple[str, tuple[int, ...], int]]:
+    shapes: list[tuple[str, tuple[int, ...], int]] = [
+        ("token_embd.weight", (WIDTH, vocabulary), _Q4_1),
+        ("output_norm.weight", (WIDTH,), _F32),
+    ]
+    for layer in range(LAYERS):
+        shapes += [
+            (f"blk.{layer}.attn_norm.weight", (WIDTH,), _F32),
+            (f"blk.{layer}.ssm_in.weight", (WIDTH, 2 * INNER), _Q4_1),
+            (f"blk.{layer}.ssm_conv1d.weight", (KERNEL, INNER), _F32),
+            (f"blk.{layer}.ssm_conv1d.bias", (INNER,), _F32),
+            (f"blk.{layer}.ssm_x.weight", (INNER, RANK + 2 * STATE), _Q4_1),
+            (f"blk.{layer}.ssm_dt.weight", (RANK, INNER), _F32),
+            (f"blk.{layer}.ssm_dt.bias", (INNER,), _F32),
+            (f"blk.{layer}.ssm_a", (STATE, INNER), _F32),
+            (f"blk.{layer}.ssm_d", (INNER,), _F32),
+            (f"blk.{layer}.ssm_out.weight", (INNER, WIDTH), _Q4_1),
+        ]
+    return shapes
+
+
 def _size(shape: tuple[int, ...], kind: int) -> int:
     values = shape[0] * (shape[1] if len(shape) > 1 else 1)
     return values * 4 if kind == _F32 else values // 32 * 20
 
 
-def _norm(shape: tuple[int, ...]) -> bytes:
-    return struct.pack(f"<{shape[0]}f", *([1.0] * shape[0]))
+def _floats(name: str, shape: tuple[int, ...], chance: random.Random) -> bytes:
+    """Ones for a vector; else noise, below 0 for what a state fades by. What goes into a state is
+    small: its square comes out, and has to fit into 16 bits."""
+    if len(shape) == 1:
+        value = 0.2 if "ssm" in name else 1.0
+        return struct.pack(f"<{shape[0]}f", *([value] * shape[0]))
+    low, high = (-0.6, -0.1) if "ssm_a" in name else (-0.1, 0.1)
+    count = shape[0] * shape[1]
+    return struct.pack(f"<{count}f", *(chance.uniform(low, high) for _ in range(count)))
 
 
 def _blocks(shape: tuple[int, ...], chance: random.Random) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import anyio
@@ -14,7 +15,7 @@ from tests.llamacpp.random_model import write_random_model
 from tests.llamacpp.support import MakeEngine, answer, request
 from vanta.errors import EngineError, ErrorKind
 from vanta.testing import ScriptedEngine
-from vanta_llamacpp.embedding import LONGEST, MOST_TEXTS, portions
+from vanta_llamacpp.embedding import LONGEST, MOST_TEXTS, Embedder, portions
 from vanta_llamacpp.engine import LlamaCppEngine
 from vanta_llamacpp.faults import Faults
 from vanta_llamacpp.inbox import Embed, Inbox
@@ -106,6 +107,23 @@ async def test_whoever_leaves_is_computed_for_no_longer(pooled: LlamaCppEngine) 
             await anyio.lowlevel.checkpoint()
         tasks.cancel_scope.cancel()
     assert await pooled.embed(TEXTS) == expected
+
+
+async def test_short_texts_are_computed_together(
+    pooled: LlamaCppEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many in one step as it may have."""
+    together = list[int]()
+    embed = Embedder.embed
+
+    def counted(self: Embedder, texts: Sequence[Sequence[int]]) -> list[list[float]]:
+        together.append(len(texts))
+        return embed(self, texts)
+
+    monkeypatch.setattr(Embedder, "embed", counted)
+    vectors = await pooled.embed(["rain"] * (MOST_TEXTS + 4))
+    assert together == [MOST_TEXTS, 4]
+    assert len(vectors) == MOST_TEXTS + 4
 
 
 async def test_so_many_may_wait_for_vectors() -> None:

@@ -23,7 +23,7 @@ from vanta_llamacpp import native, vanta_engines
 from vanta_llamacpp.engine import LlamaCppEngine
 from vanta_llamacpp.facts import facts_of
 from vanta_llamacpp.faults import Faults
-from vanta_llamacpp.model import Loadable, fits, model_params
+from vanta_llamacpp.model import Loadable, _offloaded, fits, model_params
 from vanta_llamacpp.options import LlamaCppOptions
 
 pytestmark = pytest.mark.anyio
@@ -355,6 +355,16 @@ async def test_a_model_beyond_all_memory_is_not_loaded(
     assert error.kind is ErrorKind.MODEL_NOT_LOADED
     assert "does not fit into memory" in str(error)
     assert "64 windows" in str(error)
+
+
+def test_layers_on_a_gpu_are_those_that_the_library_reports() -> None:
+    """As llama.cpp words it (llama-model.cpp); none where it says nothing."""
+    lines = [
+        (2, "load_tensors: offloading 12 repeating layers to GPU\n"),
+        (2, "load_tensors: offloaded 12/31 layers to GPU\n"),
+    ]
+    assert _offloaded(lines) == 12
+    assert _offloaded(lines[:1]) == 0
 
 
 def test_amx_is_left_alone_unless_it_is_asked_for() -> None:

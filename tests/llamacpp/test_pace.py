@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.llamacpp.support import MakeEngine, answer, request
 from vanta_llamacpp.native import others_running
 from vanta_llamacpp.pace import FIRST_WAIT, LONGEST_WAIT, SHARE, SMALLEST_CHUNK, Pace
 
@@ -197,3 +199,25 @@ def test_others_are_those_who_want_a_core_now(tmp_path: Path, text: str, others:
     assert others_running(tmp_path / "none") == 0
     (tmp_path / "loadavg").write_text(text)
     assert others_running(tmp_path / "loadavg") == others
+
+
+@pytest.mark.anyio
+async def test_a_model_computes_with_the_threads_that_its_pace_wants(
+    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the next step on, in llama.cpp itself, and it is told."""
+    engine = make_engine()
+    await engine.load()
+    model, pace = engine._worker.model, engine._worker.pace
+    assert model is not None
+    assert pace is not None
+    pace._most = 2
+    for wanted in (1, 2):
+        monkeypatch.setattr(Pace, "_judge", functools.partialmethod(_want, wanted))
+        await answer(engine, request(max_tokens=4))
+        assert model.threads == wanted
+        assert engine.stats()["threads"] == wanted
+
+
+def _want(pace: Pace, threads: int) -> None:
+    pace.threads = threads
