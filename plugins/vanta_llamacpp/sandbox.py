@@ -8,6 +8,7 @@ Operators, literals, slices and calls go through the environment, which asks the
 from __future__ import annotations
 
 import sys
+import sysconfig
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -40,6 +41,8 @@ _METHODS: dict[type, str] = {
     list: "copy count index",
     tuple: "count index",
 }
+_LIBRARY = (sysconfig.get_path("stdlib"), "<frozen")
+_PACKAGES = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
 _JINJAS_OWN = frozenset({"_loop_vars", "_block_vars"})
 _OPEN = (BlockReference, LoopContext, Macro, Namespace, TemplateReference)
 """Objects of jinja2 whose attributes a template may see."""
@@ -168,15 +171,21 @@ def faults(prefix: str = "") -> Iterator[None]:
         raise TemplateFault(prefix + reason[:LONGEST_REASON]) from error
 
 
+def _is_library(frame: FrameType) -> bool:
+    """Whether a line is of Python's own library, where all that templates reach ends by itself."""
+    path = frame.f_code.co_filename
+    return path.startswith(_LIBRARY) and not path.startswith(_PACKAGES)
+
+
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
     """Raise TemplateFault from whatever Python line this thread is at once the time is over."""
     until, before = time.monotonic() + seconds, sys.gettrace()
 
-    def watch(_frame: FrameType, event: str, _argument: object) -> Any:
-        # Only from lines: what is raised while a generator is thrown away is lost, and with it
-        # this function.
-        if event == "line" and time.monotonic() > until:
+    def watch(frame: FrameType, event: str, _argument: object) -> Any:
+        # What is raised while a generator is thrown away, or in a callback of a weak reference, is
+        # lost, and with it this function: so only from lines, and none of the standard library's.
+        if event == "line" and time.monotonic() > until and not _is_library(frame):
             raise _OverTime
         return watch
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import tracemalloc
+import weakref
 
 import pytest
 
@@ -276,6 +277,22 @@ def test_the_end_of_the_time_cannot_be_swallowed() -> None:
 
     with pytest.raises(TemplateFault, match="longer than"), time_limit(0.05):
         stubborn()
+
+
+def test_a_callback_at_the_end_of_the_time_does_not_swallow_it() -> None:
+    """Python loses what is raised in one of a weak reference."""
+
+    class Kept:
+        pass
+
+    def drop() -> None:
+        known: weakref.WeakKeyDictionary[Kept, int] = weakref.WeakKeyDictionary()
+        for number in range(10**9):
+            known[Kept()] = number
+
+    for _ in range(20):
+        with pytest.raises(TemplateFault, match="longer than"), time_limit(0.02):
+            drop()
 
 
 def test_a_long_conversation_is_put_together_soon() -> None:
