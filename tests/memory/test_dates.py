@@ -6,7 +6,7 @@ import datetime as dt
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vanta.memory.date_words import WEEKDAYS
@@ -161,6 +161,7 @@ def test_any_text_at_any_moment_gives_words_that_are_there_and_days_that_exist(
         dt.date.fromisoformat(f"{first}-01-01"[:10])
 
 
+@example("tonight", -1e-9)
 @given(SPEECH, MOMENTS)
 def test_the_times_of_any_question_have_begun_and_are_not_empty(text: str, now: float) -> None:
     for start, end in mentioned(text, now):

@@ -23,6 +23,7 @@ sentence is looked at no further than `SENTENCE` characters from a date.
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -145,7 +146,8 @@ def _tense(text: str, match: re.Match[str], *, unclear: int) -> int:
 def _date(at: float, tz: dt.tzinfo) -> dt.date | None:
     """The day of a moment; None for one that no calendar has."""
     try:
-        return dt.datetime.fromtimestamp(at, tz).date()
+        # Of the whole second: a moment just before midnight would be rounded into the next day.
+        return dt.datetime.fromtimestamp(math.floor(at), tz).date()
     except (OverflowError, ValueError, OSError):
         return None
 
