@@ -7,8 +7,7 @@ The rules, each pinned by a test in `tests/scheduling`:
    over; what it produced after the stop (tokens, money, CPU seconds) is in the trace.
 3. A committed leg that breaks (cut, silent beyond the stall timeout, malformed) is taken over by
    another track of the policy that continues the shown text, or answers anew if the policy says
-   so; the seam is a `Takeover` event. Silence while the event loop itself stood still (a program
-   that blocks it, a machine that stops it) is nobody's: it is counted anew, once.
+   so; the seam is a `Takeover` event. While the event loop stood still, nobody was silent.
 4. No leg fails silently and no error text becomes an answer. If all fail: one `AllTracksFailed`.
 5. Money is set aside before a leg is sent and settled once it stands still; a leg that a cap does
    not allow fails alone. The bill has every leg, losers, broken ones and verifications too.
@@ -313,8 +312,7 @@ class Race:
             late_s = self.now() - self._stalls_at(leg)
             if late_s < 0 or (late_s > HELD_UP_S and leg.excuse()):
                 continue
-            error = stalled(leg, self._plan.stall_timeout_s)
-            leg.fail(error)
+            leg.fail(error := stalled(leg, self._plan.stall_timeout_s))
             self._lose(leg, error)
 
     def _expire(self) -> None:
