@@ -2,9 +2,10 @@
 
 Every request of LLMPerf's measurements is asked again in the recorded order, under policies that
 ask the same server once more when the first call is silent for too long; the turns run through the
-scheduler (`vanta.replay`). Static delays are the p95 and the p90 of all requests, known beforehand
-and one for all servers, as a configuration has it; the learned one is the built-in policy `hedge`
-as it ships, which knows nothing beforehand and has a hard cap on extra calls. Invariant: the second
+scheduler (`vanta_tuning.replay`). Static delays are the p95 and the p90 of all requests, known
+beforehand and one for all servers, as a configuration has it; the learned one is the built-in
+policy `hedge` as it ships, which knows nothing beforehand and has a hard cap on extra calls.
+Invariant: the second
 call's time is drawn tied to the first one's, since independent draws overstate what a second call
 gains; the independent figure is shown beside it, never instead.
 
@@ -20,13 +21,13 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from vanta.replay.plays import Play, Recording
-from vanta.replay.shapes import pools
-from vanta.replay.sketches import CORRELATION, Known, Pool, Sketch, fill
-from vanta.replay.stage import Result, replay
-from vanta.replay.summary import percentile
-from vanta.replay.tables import read_table
 from vanta.scheduling.policy import HEDGE, LOCAL, Policy, adapt
+from vanta_tuning.replay.plays import Play, Recording
+from vanta_tuning.replay.shapes import pools
+from vanta_tuning.replay.sketches import CORRELATION, Known, Pool, Sketch, fill
+from vanta_tuning.replay.stage import Result, replay
+from vanta_tuning.replay.summary import percentile
+from vanta_tuning.replay.tables import read_table
 
 from .report import Figure
 from .settings import Settings

@@ -13,7 +13,7 @@ from typing import Any
 
 from vanta.engine import Engine, EngineContext, GenerationRequest, ModelFile, Sampling
 from vanta.messages import Completion, Fold, Message
-from vanta.plugins import load
+from vanta.plugin_loading import load
 
 MODEL = "smollm2-135m-instruct"
 WINDOW = 1024

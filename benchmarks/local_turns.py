@@ -17,7 +17,7 @@ import anyio.to_thread
 import vanta
 from vanta.engine import Engine, GenerationRequest, Sampling
 from vanta.messages import Message, Usage
-from vanta.runtime import Opening, Runtime
+from vanta.runtime.runtime import Opening, Runtime
 
 from .local_ground import WORDS, answer, engine_on
 from .local_peer import python_peer

@@ -24,7 +24,7 @@ from vanta.engine import Engine, EngineContext, ModelFile
 from vanta.errors import EngineError, VantaError
 from vanta.messages import Message
 from vanta.models import ModelStore, default_root
-from vanta.plugins import load
+from vanta.plugin_loading import load
 from vanta.prompts import Templates
 from vanta.resources import templates_dir
 

@@ -16,15 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from vanta.errors import VantaError
-from vanta.memory import tables, truth, vectors
-from vanta.memory.dense import Dense
 from vanta.memory.embedder import Embedder, EmbedderContext
 from vanta.memory.index import IndexContext, VectorIndex
 from vanta.memory.memory import Memory
-from vanta.memory.truth import NewItem
+from vanta.memory.search.semantic import Dense
+from vanta.memory.store import repository as truth
+from vanta.memory.store import tables, vectors
+from vanta.memory.store.repository import NewItem
 from vanta.models import ModelStore, builtin_entries, builtin_sources, default_root
-from vanta.plugins import PluginSet, load
-from vanta.store import Store, sqlite_url
+from vanta.plugin_loading import PluginSet, load
+from vanta.storage.transcripts import Store, sqlite_url
 
 USER = "ada"
 _SESSION = 20

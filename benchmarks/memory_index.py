@@ -17,7 +17,7 @@ from typing import Any
 import anyio
 
 from vanta.memory.index import IndexContext, Partition, VectorIndex
-from vanta.memory.scan import ScanIndex
+from vanta.memory.search.exact_index import ScanIndex
 
 from .report import Figure, median, percentile
 from .settings import Settings

@@ -28,13 +28,13 @@ from typing import Any
 
 import anyio
 
-from vanta.context.counting import estimate_text
-from vanta.memory import lexical, ranking, retrieval
-from vanta.memory.choosing import choose
+from vanta.context.estimate import estimate_text
 from vanta.memory.items import Filters, Recalled, Scope
 from vanta.memory.memory import NEAREST
-from vanta.memory.pending import FOUND
 from vanta.memory.rendering import day, header, line
+from vanta.memory.search import lexical, ranking, retrieval
+from vanta.memory.search.budgeted_selection import choose
+from vanta.memory.search.pending_recall import FOUND
 
 from .memory_fit import Labelled, fit
 from .memory_talks import FILE, USER, Asked, Talk, close_talks, data_file, open_talks

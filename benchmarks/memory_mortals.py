@@ -32,15 +32,15 @@ from typing import Any
 import anyio
 
 from vanta.context.assembly import Exchange
-from vanta.memory import tables, vectors
-from vanta.memory.dense import Dense
-from vanta.memory.forgetting import Selection
 from vanta.memory.index import IndexContext, Partition
 from vanta.memory.items import Scope
 from vanta.memory.memory import Memory, Question
-from vanta.memory.scan import ScanIndex
+from vanta.memory.search.exact_index import ScanIndex
+from vanta.memory.search.semantic import Dense
+from vanta.memory.store import tables, vectors
+from vanta.memory.store.forgetting import Selection
 from vanta.messages import Message
-from vanta.store import Store, sqlite_url
+from vanta.storage.transcripts import Store, sqlite_url
 from vanta.testing import HashEmbedder
 
 ROUNDS_A_FOLDER = 20

@@ -18,11 +18,11 @@ from typing import Any
 import anyio
 
 from vanta.errors import VantaError
-from vanta.memory import lexical
-from vanta.memory.forgetting import Selection
 from vanta.memory.items import Scope
 from vanta.memory.memory import Memory, Question
-from vanta.store import Store
+from vanta.memory.search import lexical
+from vanta.memory.store.forgetting import Selection
+from vanta.storage.transcripts import Store
 
 from .memory_home import USER, Corpus, fill, memory_in
 from .report import Figure, median, percentile
@@ -144,7 +144,7 @@ async def _forget(settings: Settings, records: int) -> list[Figure]:
 
 
 def _secret() -> list[Any]:
-    from vanta.memory.truth import NewItem
+    from vanta.memory.store.repository import NewItem
 
     return [NewItem(USER, "fact", "The treasure lies under the Zanzibarquay oak.", 1.8e9)]
 

@@ -19,11 +19,12 @@ from typing import Any
 import anyio
 
 from vanta.errors import VantaError
-from vanta.memory import tables, truth, vectors
 from vanta.memory.embedder import Embedder
 from vanta.memory.items import MemoryItem
-from vanta.memory.truth import NewItem
-from vanta.store import Store, sqlite_url
+from vanta.memory.store import repository as truth
+from vanta.memory.store import tables, vectors
+from vanta.memory.store.repository import NewItem
+from vanta.storage.transcripts import Store, sqlite_url
 
 from .memory_home import embedder as open_embedder
 from .settings import Settings

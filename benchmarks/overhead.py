@@ -21,7 +21,7 @@ import anyio
 
 import vanta
 from vanta.engine import GenerationRequest
-from vanta.runtime import Opening, Runtime
+from vanta.runtime.runtime import Opening, Runtime
 from vanta.testing import ScriptedEngine, scripted_plugin
 
 from . import peer as peers

@@ -20,7 +20,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vanta.routing import Outcome, Router, ShareKeeper, apgr, fit_router, read_outcomes
+from vanta.routing import Router, ShareKeeper
+from vanta_tuning.fitting import Outcome, apgr, fit_router, read_outcomes
 
 from .report import Figure, percentile
 from .settings import Settings

@@ -1,8 +1,11 @@
-"""vanta: an assistant runtime to embed.
+"""vanta: a plugin-based agent runtime to embed.
 
-Every turn of a conversation is answered by a fast local track and an API track at once; a
-scheduler races them under a policy and keeps each turn inside its deadline, its money and its
-privacy rule. Begin with `vanta.open`. Nothing heavy is imported before it is used.
+Every turn of a conversation can be answered by several tracks at once: a fast local one and an API
+one. A scheduler races them under a policy and keeps each turn inside its deadline, its money and
+its privacy rule. Start with `vanta.open`.
+
+Invariant: this front and the fronts of the rooms below it are the whole public API, listed in
+`docs/api.md`. A name is imported when it is first used, so `import vanta` loads nothing heavy.
 """
 
 from __future__ import annotations
@@ -13,62 +16,219 @@ from typing import TYPE_CHECKING, Any
 from vanta.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from vanta.engine import (
+        Capabilities,
+        DeltaStream,
+        Engine,
+        EngineContext,
+        EngineFactory,
+        EngineModel,
+        GenerationRequest,
+        Health,
+        ModelFile,
+        Receipt,
+        Sampling,
+        TokenCount,
+        Tool,
+    )
     from vanta.errors import (
         AllTracksFailed,
+        BudgetExceeded,
         ConfigError,
+        EmbedderError,
         EngineError,
+        ErrorKind,
+        ModelStoreError,
         NoTrack,
+        PluginError,
         RunError,
+        ScriptError,
         StoreError,
+        TemplateError,
         UnknownName,
+        UnreadableDocument,
         UsageError,
         VantaError,
+        VectorIndexError,
     )
-    from vanta.events import Event, Reply, TextDelta, TurnFinished
-    from vanta.runtime import Runtime, open  # noqa: A004 - `vanta.open` is its name
-    from vanta.session import Session
-    from vanta.sync import SyncRuntime, ask
+    from vanta.events import (
+        Amended,
+        Committed,
+        Event,
+        LegCancelled,
+        LegFailed,
+        LegFinished,
+        LegRejected,
+        LegStarted,
+        LegTrace,
+        MemoryRecalled,
+        Reply,
+        Takeover,
+        TextDelta,
+        Timings,
+        Trace,
+        TurnFailed,
+        TurnFinished,
+        TurnStarted,
+    )
+    from vanta.expectations import (
+        Expectation,
+    )
+    from vanta.messages import (
+        Completion,
+        Delta,
+        EngineTimings,
+        FinishReason,
+        Fold,
+        Message,
+        TokenLogprob,
+        ToolCall,
+        ToolCallPart,
+        Usage,
+    )
+    from vanta.privacy import (
+        Detector,
+    )
+    from vanta.runtime.background import (
+        Companion,
+    )
+    from vanta.runtime.runtime import (
+        Observer,
+        Runtime,
+        open,  # noqa: A004 - `vanta.open` is its name
+    )
+    from vanta.runtime.session import (
+        Session,
+        TurnStream,
+    )
+    from vanta.runtime.sync import (
+        SyncRuntime,
+        SyncSession,
+        ask,
+    )
+    from vanta.scheduling.gate import (
+        Gate,
+        Verdict,
+    )
+    from vanta.scheduling.policy import (
+        GateRule,
+        LegPlan,
+        Policy,
+    )
+    from vanta.track import (
+        Price,
+        Track,
+    )
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "AllTracksFailed": "vanta.errors",
-    "ConfigError": "vanta.errors",
-    "EngineError": "vanta.errors",
-    "Event": "vanta.events",
-    "NoTrack": "vanta.errors",
-    "Reply": "vanta.events",
-    "RunError": "vanta.errors",
-    "Runtime": "vanta.runtime",
-    "Session": "vanta.session",
-    "StoreError": "vanta.errors",
-    "SyncRuntime": "vanta.sync",
-    "TextDelta": "vanta.events",
-    "TurnFinished": "vanta.events",
-    "UnknownName": "vanta.errors",
-    "UsageError": "vanta.errors",
-    "VantaError": "vanta.errors",
-    "ask": "vanta.sync",
-    "open": "vanta.runtime",
+_NAMES = {
+    "vanta.engine": (
+        "Capabilities DeltaStream Engine EngineContext EngineFactory EngineModel "
+        "GenerationRequest Health ModelFile Receipt Sampling TokenCount Tool "
+    ),
+    "vanta.errors": (
+        "AllTracksFailed BudgetExceeded ConfigError EmbedderError EngineError ErrorKind "
+        "ModelStoreError NoTrack PluginError RunError ScriptError StoreError TemplateError "
+        "UnknownName UnreadableDocument UsageError VantaError VectorIndexError "
+    ),
+    "vanta.events": (
+        "Amended Committed Event LegCancelled LegFailed LegFinished LegRejected LegStarted "
+        "LegTrace MemoryRecalled Reply Takeover TextDelta Timings Trace TurnFailed TurnFinished "
+        "TurnStarted "
+    ),
+    "vanta.expectations": "Expectation",
+    "vanta.messages": (
+        "Completion Delta EngineTimings FinishReason Fold Message TokenLogprob ToolCall "
+        "ToolCallPart Usage "
+    ),
+    "vanta.privacy": "Detector",
+    "vanta.runtime.background": "Companion",
+    "vanta.runtime.runtime": "Observer Runtime open",
+    "vanta.runtime.session": "Session TurnStream",
+    "vanta.runtime.sync": "SyncRuntime SyncSession ask",
+    "vanta.scheduling.gate": "Gate Verdict",
+    "vanta.scheduling.policy": "GateRule LegPlan Policy",
+    "vanta.track": "Price Track",
 }
+_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
     "AllTracksFailed",
+    "Amended",
+    "BudgetExceeded",
+    "Capabilities",
+    "Committed",
+    "Companion",
+    "Completion",
     "ConfigError",
+    "Delta",
+    "DeltaStream",
+    "Detector",
+    "EmbedderError",
+    "Engine",
+    "EngineContext",
     "EngineError",
+    "EngineFactory",
+    "EngineModel",
+    "EngineTimings",
+    "ErrorKind",
     "Event",
+    "Expectation",
+    "FinishReason",
+    "Fold",
+    "Gate",
+    "GateRule",
+    "GenerationRequest",
+    "Health",
+    "LegCancelled",
+    "LegFailed",
+    "LegFinished",
+    "LegPlan",
+    "LegRejected",
+    "LegStarted",
+    "LegTrace",
+    "MemoryRecalled",
+    "Message",
+    "ModelFile",
+    "ModelStoreError",
     "NoTrack",
+    "Observer",
+    "PluginError",
+    "Policy",
+    "Price",
+    "Receipt",
     "Reply",
     "RunError",
     "Runtime",
+    "Sampling",
+    "ScriptError",
     "Session",
     "StoreError",
     "SyncRuntime",
+    "SyncSession",
+    "Takeover",
+    "TemplateError",
     "TextDelta",
+    "Timings",
+    "TokenCount",
+    "TokenLogprob",
+    "Tool",
+    "ToolCall",
+    "ToolCallPart",
+    "Trace",
+    "Track",
+    "TurnFailed",
     "TurnFinished",
+    "TurnStarted",
+    "TurnStream",
     "UnknownName",
+    "UnreadableDocument",
+    "Usage",
     "UsageError",
     "VantaError",
+    "VectorIndexError",
+    "Verdict",
     "ask",
     "hookimpl",
     "open",

@@ -22,17 +22,17 @@ import pluggy
 if TYPE_CHECKING:
     import typer
 
-    from vanta.companions import Companion
     from vanta.diagnosis import Check
     from vanta.engine import EngineFactory
+    from vanta.expectations import Expectation
     from vanta.memory.embedder import EmbedderFactory
     from vanta.memory.index import IndexFactory
     from vanta.models import ModelEntry, ModelSource
     from vanta.privacy import Detector
-    from vanta.runtime import Observer
+    from vanta.runtime.background import Companion
+    from vanta.runtime.runtime import Observer
     from vanta.scheduling.gate import Gate
     from vanta.scheduling.policy import Policy
-    from vanta.scripts.expectations import Expectation
 
 hookspec = pluggy.HookspecMarker("vanta")
 hookimpl = pluggy.HookimplMarker("vanta")
@@ -190,7 +190,7 @@ def vanta_companions() -> Iterable[Companion]:  # type: ignore[empty-body]
     Each is off until ``companions`` names it. It is begun when the runtime opens and cancelled when
     it closes; what it raises is logged once and ends it alone.
 
-    :returns: one :class:`vanta.companions.Companion` for each.
+    :returns: one :class:`vanta.runtime.background.Companion` for each.
 
     Errors: two companions with one name are a :class:`vanta.errors.PluginError` naming both
     plugins.
@@ -204,7 +204,7 @@ def vanta_companions() -> Iterable[Companion]:  # type: ignore[empty-body]
 def vanta_expectations() -> Iterable[Expectation]:  # type: ignore[empty-body]
     """Bring expectations for scripts: new keys under a turn's ``expect``.
 
-    :returns: one :class:`vanta.scripts.expectations.Expectation` for each key.
+    :returns: one :class:`vanta.expectations.Expectation` for each key.
 
     Errors: two expectations with one key are a :class:`vanta.errors.PluginError` naming both.
     """

@@ -15,7 +15,7 @@ import anyio
 
 from vanta.errors import VectorIndexError
 from vanta.memory.index import IndexContext, Partition, VectorIndex
-from vanta_chroma.channel import Channel, ChannelClosed
+from vanta_chroma.child_channel import Channel, ChannelClosed
 from vanta_chroma.frames import Frame, pack_rows, unpack_rows
 
 if TYPE_CHECKING:

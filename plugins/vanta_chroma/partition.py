@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vanta_chroma import seal
+from vanta_chroma import integrity as seal
 
 if TYPE_CHECKING:
     from vanta_chroma.frames import Ids, Vectors

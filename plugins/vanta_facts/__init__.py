@@ -9,7 +9,7 @@ names what it was made of and can be forgotten alone.
 from __future__ import annotations
 
 from vanta import hookimpl
-from vanta.companions import Companion
+from vanta.runtime.background import Companion
 from vanta_facts.facts import Facts
 from vanta_facts.summaries import Summaries
 

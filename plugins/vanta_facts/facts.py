@@ -23,7 +23,7 @@ from vanta_facts.keeping import Said, keep
 from vanta_facts.local import ask, local_track
 
 if TYPE_CHECKING:
-    from vanta.runtime import Runtime
+    from vanta.runtime.runtime import Runtime
 
 LOOKED_AT = "facts.looked_at"
 """The key of memory's state for the id of the last item that was looked at."""

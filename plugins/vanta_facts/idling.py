@@ -11,11 +11,11 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from vanta.companions import in_quiet
 from vanta.errors import EngineError, ErrorKind, StoreError
+from vanta.runtime.background import in_quiet
 
 if TYPE_CHECKING:
-    from vanta.runtime import Runtime
+    from vanta.runtime.runtime import Runtime
 
 HOPELESS = frozenset({ErrorKind.CONTEXT_OVERFLOW, ErrorKind.BAD_REQUEST, ErrorKind.UNSUPPORTED})
 """Kinds of errors that would come again for the same request."""

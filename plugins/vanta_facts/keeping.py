@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import anyio
 
-from vanta.memory.forgetting import Selection
 from vanta.memory.items import SUPERSEDED, Filters, MemoryItem, Scope
 from vanta.memory.memory import Memory
-from vanta.memory.truth import NewItem
+from vanta.memory.store.forgetting import Selection
+from vanta.memory.store.repository import NewItem
 from vanta_facts.extraction import Fact, same_words
 
 

@@ -14,7 +14,7 @@ from vanta.messages import Completion, Fold, Message
 from vanta.track import Price, Track
 
 if TYPE_CHECKING:
-    from vanta.runtime import Runtime
+    from vanta.runtime.runtime import Runtime
 
 
 def local_track(runtime: Runtime, *, json_schema: bool = False) -> Track | None:

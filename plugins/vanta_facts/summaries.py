@@ -20,16 +20,16 @@ import anyio
 
 from vanta.context.assembly import Exchange
 from vanta.errors import EngineError
-from vanta.memory.forgetting import Selection
 from vanta.memory.items import Filters, MemoryItem, Scope
 from vanta.memory.memory import Memory
-from vanta.memory.truth import NewItem
+from vanta.memory.store.forgetting import Selection
+from vanta.memory.store.repository import NewItem
 from vanta.track import Track
 from vanta_facts.idling import HOPELESS, step_by_step
 from vanta_facts.local import ask, local_track
 
 if TYPE_CHECKING:
-    from vanta.runtime import Runtime
+    from vanta.runtime.runtime import Runtime
 
 LOOKED_AT = "summary.looked_at"
 """The key of memory's state for the id of the last item whose session was looked at."""

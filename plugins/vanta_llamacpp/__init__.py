@@ -60,7 +60,7 @@ def vanta_embedders() -> Iterable[EmbedderFactory]:
 
 
 def _create_embedder(options: Any, context: EmbedderContext) -> Embedder:
-    from vanta_llamacpp.embedder import LlamaCppEmbedder
+    from vanta_llamacpp.embedding.embedder import LlamaCppEmbedder
 
     return LlamaCppEmbedder(options, context)
 

@@ -28,19 +28,19 @@ from vanta.engine import (
 )
 from vanta.errors import EngineError, ErrorKind
 from vanta.messages import Delta, Message
-from vanta_llamacpp.embedding import LONGEST, portions
-from vanta_llamacpp.faults import ENGINE, Faults
-from vanta_llamacpp.inbox import Embed, Forget, Inbox, Load, closed
-from vanta_llamacpp.job import Ended, Job
-from vanta_llamacpp.loading import Loader
-from vanta_llamacpp.mailbox import Mailbox
-from vanta_llamacpp.model import Model
+from vanta_llamacpp.embedding.vectors import LONGEST, portions
+from vanta_llamacpp.errors import ENGINE, Faults
+from vanta_llamacpp.model.kv_disk import remove_all
+from vanta_llamacpp.model.loading import Loader
+from vanta_llamacpp.model.model import Model
+from vanta_llamacpp.model.model_memory import residence
+from vanta_llamacpp.model.source import locate
 from vanta_llamacpp.options import LlamaCppOptions
-from vanta_llamacpp.prompt import Prompter
-from vanta_llamacpp.residence import residence
-from vanta_llamacpp.saved import remove_all
-from vanta_llamacpp.source import locate
-from vanta_llamacpp.worker import Worker
+from vanta_llamacpp.prompt.prompt import Prompter
+from vanta_llamacpp.worker.inbox import Embed, Forget, Inbox, Load, closed
+from vanta_llamacpp.worker.job import Ended, Job
+from vanta_llamacpp.worker.mailbox import Mailbox
+from vanta_llamacpp.worker.worker import Worker
 
 HEALTH_AGE_S = 30.0
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 
-from vanta.context.refusal import read_refusal
+from vanta.context.overflow_report import read_refusal
 from vanta.engine import (
     Capabilities,
     DeltaStream,

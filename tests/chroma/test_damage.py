@@ -18,7 +18,7 @@ from tests.chroma.conftest import OpenChroma
 from tests.chroma.support import ADA, BOB, DIMENSION, vectors
 from vanta.errors import VectorIndexError
 from vanta.memory.index import IndexContext, Partition
-from vanta_chroma import seal
+from vanta_chroma import integrity as seal
 from vanta_chroma.index import ChromaIndex
 from vanta_chroma.options import ChromaOptions
 

@@ -205,7 +205,7 @@ async def test_closing_does_not_wait_for_a_process_that_hangs(open_index: OpenCh
     assert hung is not None
     os.kill(hung, signal.SIGSTOP)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("vanta_chroma.channel.GRACE_S", 0.2)
+        patched.setattr("vanta_chroma.child_channel.GRACE_S", 0.2)
         await index.aclose()
     assert not runs(hung)
 

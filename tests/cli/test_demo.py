@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from tests.cli.stage import COMMAND, Stage
-from vanta.cli import demo_plan
-from vanta.cli.demo_plan import CUT_AFTER, TURNS
-from vanta.cli.loopback import Loopback
+from vanta.cli.demo import plan as demo_plan
+from vanta.cli.demo.loopback_server import Loopback
+from vanta.cli.demo.plan import CUT_AFTER, TURNS
 from vanta.config import load
 
 

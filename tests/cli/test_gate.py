@@ -10,9 +10,9 @@ import pytest
 
 from tests.cli.as_user import Run, user
 from tests.routing import worlds
-from vanta.cli.curves import drawn
 from vanta.routing import CalibratedGate, signals
 from vanta.routing.calibration import Bin
+from vanta_tuning.commands.curves import drawn
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from vanta.cli.memory_when import NoTime, when
+from vanta.cli.memory.times import NoTime, when
 
 NOW = dt.datetime(2026, 11, 25, 12, tzinfo=dt.UTC).timestamp()  # a Wednesday
 HOUR = 3600

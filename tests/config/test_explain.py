@@ -12,8 +12,8 @@ from vanta.config import load
 from vanta.engine import Engine, EngineContext, EngineFactory
 from vanta.errors import ConfigError
 from vanta.hookspecs import hookimpl
-from vanta.plugins import PluginSet
-from vanta.plugins import load as load_plugins
+from vanta.plugin_loading import PluginSet
+from vanta.plugin_loading import load as load_plugins
 
 if TYPE_CHECKING:
     from pathlib import Path

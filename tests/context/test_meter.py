@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from vanta.context import meter as room
-from vanta.context.meter import meter_of
+from vanta.context import token_cache as room
+from vanta.context.token_cache import meter_of
 from vanta.engine import Engine, TokenCount
 from vanta.messages import Message, ToolCall
 from vanta.testing import ScriptedEngine

@@ -12,14 +12,14 @@ import pytest
 
 from vanta.context.assembly import Exchange
 from vanta.context.memories import MemorySource
+from vanta.context.overflow_report import Refusal, read_refusal
 from vanta.context.preparer import ContextPreparer
-from vanta.context.refusal import Refusal, read_refusal
 from vanta.engine import EngineContext, ModelFile, Sampling, TokenCount
 from vanta.errors import AllTracksFailed, EngineError, ErrorKind
 from vanta.memory.items import MemoryItem, Recalled
 from vanta.messages import Delta, Message, Usage
 from vanta.scheduling.policy import LegPlan, Policy
-from vanta.scheduling.scheduler import Outcome, Race, RacePlan
+from vanta.scheduling.race import Outcome, Race, RacePlan
 from vanta.testing import ScriptedEngine, Upstream
 from vanta.testing.tokens import count_tokens
 from vanta.track import Track

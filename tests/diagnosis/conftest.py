@@ -13,7 +13,7 @@ import pytest
 from vanta.config import Config
 from vanta.diagnosis import DiagnosisContext
 from vanta.models import ModelEntry, ModelStore
-from vanta.plugins import load
+from vanta.plugin_loading import load
 
 MakeContext = Callable[..., DiagnosisContext]
 

@@ -13,8 +13,8 @@ from vanta.config import Config
 from vanta.diagnosis import recall
 from vanta.memory.embedder import EmbedderFactory
 from vanta.memory.index import IndexFactory
-from vanta.memory.scan import ScanIndex
-from vanta.plugins import load
+from vanta.memory.search.exact_index import ScanIndex
+from vanta.plugin_loading import load
 from vanta.testing import HashEmbedder
 
 pytestmark = pytest.mark.anyio

@@ -17,7 +17,7 @@ from tests.cli.as_user import Run, user
 from vanta.config import load
 from vanta.config.schema import MemoryConfig
 from vanta.memory.items import Kind, MemoryItem
-from vanta.memory.ranking import HYBRID, LEXICAL
+from vanta.memory.search.ranking import HYBRID, LEXICAL
 from vanta_embedders.factory import FACTORIES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "memory.md").read_text(encoding="utf-8")
@@ -64,7 +64,7 @@ def test_every_command_is_explained() -> None:
 
 
 def _commands() -> list[str]:
-    from vanta.cli.memory import app
+    from vanta.cli.memory.app import app
 
     found = [
         each.name or (each.callback and each.callback.__name__) for each in app.registered_commands

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from vanta.scripts import BUILTIN, parse_script
-from vanta.scripts.schema import (
+from vanta_scripts import BUILTIN, parse_script
+from vanta_scripts.schema import (
     DocumentForm,
     MatrixForm,
     MemoryForm,

@@ -19,7 +19,7 @@ from vanta.memory.embedder import Embedder, EmbedderContext, EmbedderFactory
 from vanta.models import ModelStore
 from vanta.testing import EmbedderConformance
 from vanta_llamacpp import vanta_embedders
-from vanta_llamacpp.embedder import beginning, digest_of
+from vanta_llamacpp.embedding.embedder import beginning, digest_of
 from vanta_llamacpp.options import EmbedderOptions
 
 (FACTORY,) = vanta_embedders()

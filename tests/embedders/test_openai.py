@@ -15,7 +15,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.openai.support import RawServer
-from vanta import plugins
+from vanta import plugin_loading as plugins
 from vanta.errors import EmbedderError
 from vanta.memory.embedder import Embedder, EmbedderContext
 from vanta.testing import (

@@ -24,10 +24,10 @@ from tests.facts.home import (
     work_off,
 )
 from vanta.errors import EngineError, ErrorKind
-from vanta.memory.forgetting import Selection
 from vanta.memory.items import SUPERSEDED
 from vanta.memory.rendering import line
-from vanta.plugins import load
+from vanta.memory.store.forgetting import Selection
+from vanta.plugin_loading import load
 from vanta.testing import Fail, ScriptedEngine, Step, Wait
 from vanta_facts.extraction import ABOUT, FACT, LEAST_CONFIDENCE, MOST, believed, confidence
 from vanta_facts.facts import Facts, look

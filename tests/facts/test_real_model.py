@@ -10,8 +10,8 @@ import pytest
 
 from tests.facts.home import memory_of, stored, work_off
 from vanta.engine import Sampling
-from vanta.runtime import Runtime
-from vanta.runtime import open as open_runtime
+from vanta.runtime.runtime import Runtime
+from vanta.runtime.runtime import open as open_runtime
 from vanta_facts import facts
 from vanta_facts.extraction import LEAST_CONFIDENCE, SCHEMA, confidence
 from vanta_facts.local import ask, local_track

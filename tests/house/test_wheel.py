@@ -30,6 +30,8 @@ BUILT_IN = (
     "vanta_llamacpp",
     "vanta_openai",
     "vanta_privacy",
+    "vanta_scripts",
+    "vanta_tuning",
 )
 
 

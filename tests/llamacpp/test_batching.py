@@ -18,8 +18,8 @@ from vanta.engine import GenerationRequest, Sampling
 from vanta.errors import EngineError
 from vanta.messages import Message
 from vanta_llamacpp.engine import LlamaCppEngine
-from vanta_llamacpp.generation import Generation
-from vanta_llamacpp.job import Ended, Job, Prompt
+from vanta_llamacpp.worker.generation import Generation
+from vanta_llamacpp.worker.job import Ended, Job, Prompt
 
 pytestmark = pytest.mark.anyio
 GREEDY = Sampling(temperature=0.0, max_tokens=24)

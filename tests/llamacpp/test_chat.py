@@ -10,9 +10,9 @@ import pytest
 
 from vanta.engine import Tool
 from vanta.messages import Message, ToolCall
-from vanta_llamacpp.chat import LONGEST, ChatTemplate
-from vanta_llamacpp.meter import TemplateFault
-from vanta_llamacpp.sandbox import time_limit
+from vanta_llamacpp.prompt.chat_template import LONGEST, ChatTemplate
+from vanta_llamacpp.prompt.meter import TemplateFault
+from vanta_llamacpp.prompt.sandbox import time_limit
 
 TALK = (
     Message("system", "Be brief."),

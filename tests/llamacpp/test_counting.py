@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from vanta.context.meter import meter_of
+from vanta.context.token_cache import meter_of
 from vanta.messages import Message
 from vanta_llamacpp.engine import LlamaCppEngine
 

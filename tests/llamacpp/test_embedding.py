@@ -15,13 +15,13 @@ from tests.llamacpp.random_model import write_random_model
 from tests.llamacpp.support import MakeEngine, answer, request
 from vanta.errors import EngineError, ErrorKind
 from vanta.testing import ScriptedEngine
-from vanta_llamacpp.embedding import LONGEST, MOST_TEXTS, Embedder, portions
+from vanta_llamacpp.embedding.vectors import LONGEST, MOST_TEXTS, Embedder, portions
 from vanta_llamacpp.engine import LlamaCppEngine
-from vanta_llamacpp.faults import Faults
-from vanta_llamacpp.inbox import Embed, Inbox
-from vanta_llamacpp.mailbox import Mailbox
-from vanta_llamacpp.model import model_params
+from vanta_llamacpp.errors import Faults
+from vanta_llamacpp.model.model import model_params
 from vanta_llamacpp.options import LlamaCppOptions
+from vanta_llamacpp.worker.inbox import Embed, Inbox
+from vanta_llamacpp.worker.mailbox import Mailbox
 
 pytestmark = pytest.mark.anyio
 MEAN, LAST = 1, 3

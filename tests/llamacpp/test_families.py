@@ -9,12 +9,12 @@ import pytest
 
 from vanta.engine import ModelFile
 from vanta.messages import Message
-from vanta_llamacpp import native
-from vanta_llamacpp.chat import ChatTemplate
-from vanta_llamacpp.facts import ModelFacts
-from vanta_llamacpp.families import FAMILIES, family_template, sources
-from vanta_llamacpp.meter import TemplateFault
-from vanta_llamacpp.vocabulary import Vocabulary
+from vanta_llamacpp.model import native
+from vanta_llamacpp.model.header_checks import ModelFacts
+from vanta_llamacpp.model.vocabulary import Vocabulary
+from vanta_llamacpp.prompt.chat_template import ChatTemplate
+from vanta_llamacpp.prompt.families import FAMILIES, family_template, sources
+from vanta_llamacpp.prompt.meter import TemplateFault
 
 TALK = (
     Message("system", "Be brief."),
@@ -90,7 +90,7 @@ def test_turns_out_of_order_are_refused(family: str) -> None:
 @pytest.fixture(scope="module")
 def vocabulary(smollm2_path: Path) -> Vocabulary:
     """Of the real model."""
-    from vanta_llamacpp.faults import Faults
+    from vanta_llamacpp.errors import Faults
 
     lib = native.library()
     params = lib.llama_model_default_params()

@@ -11,10 +11,10 @@ from vanta.engine import GenerationRequest, Sampling
 from vanta.errors import EngineError, ErrorKind
 from vanta.messages import Message
 from vanta_llamacpp.engine import LlamaCppEngine
-from vanta_llamacpp.job import Job, Prompt
-from vanta_llamacpp.marks import Marks
-from vanta_llamacpp.model import model_params
+from vanta_llamacpp.model.model import model_params
 from vanta_llamacpp.options import LlamaCppOptions
+from vanta_llamacpp.prompt.output_parser import Marks
+from vanta_llamacpp.worker.job import Job, Prompt
 
 pytestmark = pytest.mark.anyio
 TOPICS = ("Name three colours.", "What is rain?", STORY)
@@ -124,8 +124,8 @@ def test_the_token_that_ends_an_answer_takes_its_time_too(monkeypatch: pytest.Mo
     """Two tokens and the end are three choices, two apart from the first."""
     times = iter([10.0, 11.0, 13.0, 15.0, 17.0])
     clock = SimpleNamespace(perf_counter=lambda: next(times), process_time=lambda: 0.0)
-    monkeypatch.setattr("vanta_llamacpp.job.time", clock)
-    monkeypatch.setattr("vanta_llamacpp.job.Mailbox", object)
+    monkeypatch.setattr("vanta_llamacpp.worker.job.time", clock)
+    monkeypatch.setattr("vanta_llamacpp.worker.job.Mailbox", object)
     job = Job(Prompt((1,), 9, Sampling()), model="small", asked_at=9.0)
     job.begin()
     for _ in range(2):

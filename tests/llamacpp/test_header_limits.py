@@ -14,7 +14,7 @@ from tests.llamacpp.random_bert import write_random_bert
 from tests.llamacpp.random_model import write_random_model
 from tests.models.ggufs import gguf, metadata, patched, tensor, write
 from vanta.models import GgufFault, read_gguf
-from vanta_llamacpp.facts import ModelFacts, facts_of
+from vanta_llamacpp.model.header_checks import ModelFacts, facts_of
 
 BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 ESCAPED = [repr(bytes([byte]))[2:-1] for byte in range(256)]

@@ -19,11 +19,12 @@ from tests.models.ggufs import gguf, write
 from vanta.engine import EngineContext, ModelFile
 from vanta.errors import EngineError, ErrorKind, ModelStoreError, UnknownName
 from vanta.models import read_gguf
-from vanta_llamacpp import native, vanta_engines
+from vanta_llamacpp import vanta_engines
 from vanta_llamacpp.engine import LlamaCppEngine
-from vanta_llamacpp.facts import facts_of
-from vanta_llamacpp.faults import Faults
-from vanta_llamacpp.model import Loadable, _offloaded, fits, model_params
+from vanta_llamacpp.errors import Faults
+from vanta_llamacpp.model import native
+from vanta_llamacpp.model.header_checks import facts_of
+from vanta_llamacpp.model.model import Loadable, _offloaded, fits, model_params
 from vanta_llamacpp.options import LlamaCppOptions
 
 pytestmark = pytest.mark.anyio
@@ -162,7 +163,7 @@ def test_a_quick_call_lets_no_other_thread_in_between() -> None:
 
 async def test_threads_are_those_asked_for(make_engine: MakeEngine) -> None:
     """And the machine's cores by default."""
-    from vanta_llamacpp.native import cores
+    from vanta_llamacpp.model.native import cores
 
     one, default = make_engine(threads=1), make_engine()
     await one.load()

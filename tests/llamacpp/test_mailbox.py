@@ -7,7 +7,7 @@ import threading
 import anyio
 import pytest
 
-from vanta_llamacpp.mailbox import Mailbox
+from vanta_llamacpp.worker.mailbox import Mailbox
 
 pytestmark = pytest.mark.anyio
 

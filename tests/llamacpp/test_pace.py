@@ -9,8 +9,14 @@ from pathlib import Path
 import pytest
 
 from tests.llamacpp.support import MakeEngine, answer, request
-from vanta_llamacpp.native import others_running
-from vanta_llamacpp.pace import FIRST_WAIT, LONGEST_WAIT, SHARE, SMALLEST_CHUNK, Pace
+from vanta_llamacpp.model.native import others_running
+from vanta_llamacpp.worker.thread_tuning import (
+    FIRST_WAIT,
+    LONGEST_WAIT,
+    SHARE,
+    SMALLEST_CHUNK,
+    Pace,
+)
 
 # Milliseconds of a step by threads, as measured on two cores.
 QUIET = {1: 10.4, 2: 5.0}

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from tests.llamacpp.support import MakeEngine, answer, request
 from vanta.engine import GenerationRequest
-from vanta_llamacpp import carrying
 from vanta_llamacpp.engine import LlamaCppEngine
-from vanta_llamacpp.planning import (
+from vanta_llamacpp.worker import sequence_swap as carrying
+from vanta_llamacpp.worker.slots import Slot, Slots
+from vanta_llamacpp.worker.statistics import Tally
+from vanta_llamacpp.worker.step_planner import (
     Planner,
     Swap,
     by_length,
@@ -24,8 +26,6 @@ from vanta_llamacpp.planning import (
     moved_tokens,
     parts,
 )
-from vanta_llamacpp.slots import Slot, Slots
-from vanta_llamacpp.tally import Tally
 
 LENGTHS = st.lists(st.integers(0, 5000), min_size=1, max_size=7)
 

@@ -17,11 +17,11 @@ from vanta.errors import EngineError, ErrorKind
 from vanta.models import read_gguf
 from vanta.models.fit import attention
 from vanta_llamacpp.engine import LlamaCppEngine
-from vanta_llamacpp.facts import facts_of
-from vanta_llamacpp.faults import Faults
-from vanta_llamacpp.model import Loadable, fits, layers_on_gpu
+from vanta_llamacpp.errors import Faults
+from vanta_llamacpp.model.header_checks import facts_of
+from vanta_llamacpp.model.model import Loadable, fits, layers_on_gpu
+from vanta_llamacpp.model.model_memory import NoRoom, Residence, Tenant
 from vanta_llamacpp.options import LlamaCppOptions
-from vanta_llamacpp.residence import NoRoom, Residence, Tenant
 
 pytestmark = pytest.mark.anyio
 

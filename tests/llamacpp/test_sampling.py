@@ -13,11 +13,11 @@ import pytest
 from tests.llamacpp.support import STORY, answer, request
 from vanta.engine import Sampling
 from vanta.errors import EngineError, ErrorKind
-from vanta_llamacpp.candidates import likeliest
 from vanta_llamacpp.engine import LlamaCppEngine
-from vanta_llamacpp.faults import Faults
-from vanta_llamacpp.native import library
-from vanta_llamacpp.sampling import Sampler
+from vanta_llamacpp.errors import Faults
+from vanta_llamacpp.model.native import library
+from vanta_llamacpp.sampling.candidates import likeliest
+from vanta_llamacpp.sampling.sampler import Sampler
 
 pytestmark = pytest.mark.anyio
 PERSON = {

@@ -18,9 +18,9 @@ from tests.llamacpp.random_model import write_random_model
 from tests.llamacpp.support import MakeEngine, answer, request
 from vanta.engine import GenerationRequest
 from vanta.messages import Completion
-from vanta_llamacpp import saved
-from vanta_llamacpp.saved import MAGIC
-from vanta_llamacpp.slots import SAVE_STEP
+from vanta_llamacpp.model import kv_disk as saved
+from vanta_llamacpp.model.kv_disk import MAGIC
+from vanta_llamacpp.worker.slots import SAVE_STEP
 
 pytestmark = pytest.mark.anyio
 WORDS = ["rain", "stone", "green", "seven", "window", "river", "paper", "cloud", "iron", "bread"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from vanta_llamacpp.schema import UNREACHABLE, SchemaFault, grammar_of
+from vanta_llamacpp.sampling.json_schema import UNREACHABLE, SchemaFault, grammar_of
 
 
 @pytest.mark.parametrize(

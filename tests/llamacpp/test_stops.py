@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vanta.messages import TokenLogprob
-from vanta_llamacpp.stops import Piece, TextAssembler
+from vanta_llamacpp.sampling.stops import Piece, TextAssembler
 
 
 def shown(pieces: list[bytes], stops: tuple[str, ...] = ()) -> tuple[str, str | None]:

@@ -12,8 +12,8 @@ from tests.llamacpp.support import answer, request
 from vanta.engine import Tool
 from vanta.messages import Message, ToolCall
 from vanta_llamacpp.engine import LlamaCppEngine
-from vanta_llamacpp.marks import Marks, Said
-from vanta_llamacpp.tools import explained
+from vanta_llamacpp.prompt.output_parser import Marks, Said
+from vanta_llamacpp.prompt.tools import explained
 
 CLOCK = Tool("clock", "Tells the time.", {"type": "object", "properties": {}})
 HERMES = (

@@ -9,14 +9,14 @@ from functools import partial
 from pathlib import Path
 
 from vanta.context.assembly import Exchange
-from vanta.memory import tables
-from vanta.memory.dense import Dense
 from vanta.memory.embedder import Embedder
 from vanta.memory.index import VectorIndex
 from vanta.memory.items import Filters, Scope
 from vanta.memory.memory import Memory, Question
+from vanta.memory.search.semantic import Dense
+from vanta.memory.store import tables
 from vanta.messages import Message
-from vanta.store import Store, sqlite_url
+from vanta.storage.transcripts import Store, sqlite_url
 
 _numbers = itertools.count(1)
 

@@ -7,11 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vanta.memory import tables, truth, vectors
 from vanta.memory.items import Filters, Scope
-from vanta.memory.retrieval import Candidate, candidates
-from vanta.memory.truth import NewItem
-from vanta.store import Store, sqlite_url
+from vanta.memory.search.retrieval import Candidate, candidates
+from vanta.memory.store import repository as truth
+from vanta.memory.store import tables, vectors
+from vanta.memory.store.repository import NewItem
+from vanta.storage.transcripts import Store, sqlite_url
 
 START = 1_700_000_000.0
 MINUTE_S = 60.0

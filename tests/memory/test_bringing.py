@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.memory.home import home, vector_of
-from vanta.memory.bringing import Replaced
-from vanta.memory.forgetting import Selection
 from vanta.memory.items import Filters, Scope
 from vanta.memory.memory import Question
-from vanta.memory.scan import ScanIndex
-from vanta.memory.truth import NewItem
+from vanta.memory.search.exact_index import ScanIndex
+from vanta.memory.store.forgetting import Selection
+from vanta.memory.store.importing import Replaced
+from vanta.memory.store.repository import NewItem
 from vanta.testing import HashEmbedder
 
 pytestmark = pytest.mark.anyio

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vanta.memory.choosing import choose
 from vanta.memory.items import MemoryItem, Recalled
 from vanta.memory.rendering import day
+from vanta.memory.search.budgeted_selection import choose
 
 DAY_S = 24 * 3600.0
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vanta.memory.date_words import WEEKDAYS
-from vanta.memory.dates import MOST, mentioned, resolve
+from vanta.memory.dates.dates import MOST, mentioned, resolve
+from vanta.memory.dates.vocabulary import WEEKDAYS
 
 DAYS = st.dates(dt.date(1971, 1, 1), dt.date(2200, 12, 31))
 NAMES = st.sampled_from(sorted(WEEKDAYS))

@@ -10,10 +10,10 @@ import pytest
 
 from tests.memory.home import Home, bytes_in, home, vector_of
 from vanta.errors import UsageError
-from vanta.memory.forgetting import Selection
 from vanta.memory.items import Scope
-from vanta.memory.scan import ScanIndex
-from vanta.memory.truth import NewItem
+from vanta.memory.search.exact_index import ScanIndex
+from vanta.memory.store.forgetting import Selection
+from vanta.memory.store.repository import NewItem
 from vanta.testing import HashEmbedder
 
 pytestmark = pytest.mark.anyio

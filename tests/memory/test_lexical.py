@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vanta.memory import lexical
 from vanta.memory.items import Scope
-from vanta.memory.tables import session_token, user_token
+from vanta.memory.search import lexical
+from vanta.memory.store.tables import session_token, user_token
 
 OTHERS = "Everything about cats and dogs that somebody else said"
 

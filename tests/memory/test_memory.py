@@ -13,8 +13,8 @@ from tests.memory.home import home
 from vanta.errors import EmbedderError, UsageError, VectorIndexError
 from vanta.memory.items import Filters, Scope
 from vanta.memory.memory import Question
-from vanta.memory.scan import ScanIndex
-from vanta.memory.truth import NewItem
+from vanta.memory.search.exact_index import ScanIndex
+from vanta.memory.store.repository import NewItem
 from vanta.testing import HashEmbedder
 
 pytestmark = pytest.mark.anyio

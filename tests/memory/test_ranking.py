@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vanta.memory.items import MemoryItem
-from vanta.memory.ranking import HYBRID, LEXICAL, features, rank
-from vanta.memory.retrieval import Candidate
+from vanta.memory.search.ranking import HYBRID, LEXICAL, features, rank
+from vanta.memory.search.retrieval import Candidate
 
 NOW = dt.datetime(2026, 11, 25, 12, tzinfo=dt.UTC).timestamp()
 DAY_S = 24 * 3600.0

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.memory.rows import ADA, FINGERPRINT, MINUTE_S, START, Rows, said
-from vanta.memory import postings, retrieval
 from vanta.memory.items import Filters, Scope
-from vanta.memory.ranking import rank
-from vanta.memory.truth import NewItem
+from vanta.memory.search import postings, retrieval
+from vanta.memory.search.ranking import rank
+from vanta.memory.store.repository import NewItem
 
 NOW = START + 60 * MINUTE_S
 VOCABULARY = ("cat", "dog", "house", "garden", "rain", "tea")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.models.ggufs import gguf, metadata, tensor, write
 from vanta.models.gguf import GgufFault, read
 from vanta.models.quantisation import BLOCKS
-from vanta_llamacpp.facts import ModelFacts, facts_of
+from vanta_llamacpp.model.header_checks import ModelFacts, facts_of
 
 WHOLE = gguf()
 

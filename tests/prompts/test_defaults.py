@@ -14,13 +14,13 @@ from vanta.config import load
 from vanta.config.schema import SamplingConfig
 from vanta.engine import Sampling
 from vanta.errors import TemplateError
-from vanta.opening import prompt_templates
-from vanta.plugins import load as load_plugins
+from vanta.plugin_loading import load as load_plugins
 from vanta.prompts.defaults import SAMPLING
 from vanta.prompts.front_matter import parse_template
-from vanta.scripts.format import parse_script
-from vanta.scripts.runner import run_script
+from vanta.runtime.bootstrap import prompt_templates
 from vanta.testing import ScriptedEngine
+from vanta_scripts.format import parse_script
+from vanta_scripts.runner import run_script
 
 pytestmark = pytest.mark.anyio
 
@@ -110,7 +110,7 @@ def test_a_template_s_sampling_takes_what_the_configuration_takes(name: str) -> 
 
 
 def _configurable(name: str, value: object) -> bool:
-    from vanta.documents import read
+    from vanta.text.marked_yaml import read
 
     plain = read(str(value)).value
     if plain is None:

@@ -7,7 +7,7 @@ import time
 import anyio
 import pytest
 
-from vanta.replay import clock
+from vanta_tuning.replay import clock
 
 
 def test_a_day_passes_in_no_time() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from vanta.errors import ErrorKind, UsageError
-from vanta.replay.plays import Play
-from vanta.replay.signals import with_signal
-from vanta.replay.sketches import Known, Pool, Sketch, fill
+from vanta_tuning.replay.plays import Play
+from vanta_tuning.replay.signals import with_signal
+from vanta_tuning.replay.sketches import Known, Pool, Sketch, fill
 
 ANSWERS = [Play(n / 100, n / 100 + 1.0, 5, 20) for n in range(1, 101)]
 FAILURE = Play(0.5, 0.5, error=ErrorKind.RATE_LIMITED, speaks=False)

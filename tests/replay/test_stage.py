@@ -5,9 +5,6 @@ from __future__ import annotations
 import pytest
 
 from vanta.errors import ErrorKind, UsageError
-from vanta.replay.plays import Play, Recording
-from vanta.replay.stage import Result, Rules, replay
-from vanta.scheduling.health import HealthRule
 from vanta.scheduling.policy import (
     API,
     BUILTIN,
@@ -23,7 +20,10 @@ from vanta.scheduling.policy import (
     Policy,
     adapt,
 )
+from vanta.scheduling.track_health import HealthRule
 from vanta.track import Price
+from vanta_tuning.replay.plays import Play, Recording
+from vanta_tuning.replay.stage import Result, Rules, replay
 
 PRICES = {"api": Price(input_usd_per_mtok=1_000_000, output_usd_per_mtok=10_000_000)}
 RULES = Rules(prices=PRICES)

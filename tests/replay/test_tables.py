@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from vanta.errors import ErrorKind, UsageError
-from vanta.replay.plays import Play
-from vanta.replay.shapes import arrivals, pools, sketches
-from vanta.replay.sketches import Known
-from vanta.replay.tables import read_table
+from vanta_tuning.replay.plays import Play
+from vanta_tuning.replay.shapes import arrivals, pools, sketches
+from vanta_tuning.replay.sketches import Known
+from vanta_tuning.replay.tables import read_table
 
 Write = Callable[..., Path]
 

@@ -11,12 +11,12 @@ import pytest
 
 from tests.runtime.home import open_scripted
 from vanta.errors import ErrorKind, UsageError
-from vanta.replay.data import Source, load
-from vanta.replay.plays import Play
-from vanta.replay.stage import replay
-from vanta.replay.traces import pools_of, read_traces
 from vanta.scheduling.policy import LOCAL, RACE
 from vanta.testing import Hang, Pause, ScriptedEngine
+from vanta_tuning.replay.data import Source, load
+from vanta_tuning.replay.plays import Play
+from vanta_tuning.replay.stage import replay
+from vanta_tuning.replay.traces import pools_of, read_traces
 
 
 def leg(number: int, track: str, state: str, **told: Any) -> dict[str, Any]:

@@ -9,11 +9,11 @@ import pytest
 
 from vanta.config import load
 from vanta.errors import UsageError
-from vanta.replay.plays import Play, Recording
-from vanta.replay.stage import Rules
-from vanta.replay.tuning import Limits, Tuned, tune
 from vanta.scheduling.policy import API, CASCADE, HEDGE, LOCAL, PREFER, Policy
 from vanta.track import Price
+from vanta_tuning.replay.plays import Play, Recording
+from vanta_tuning.replay.stage import Rules
+from vanta_tuning.replay.tuning import Limits, Tuned, tune
 
 RULES = Rules(prices={"api": Price(output_usd_per_mtok=1000)})
 """The api's ten tokens cost 0.01 USD."""

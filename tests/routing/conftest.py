@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.routing import worlds
-from vanta.routing import Fitted, FittedGate, fit_gate, fit_router
+from vanta_tuning.fitting import Fitted, FittedGate, fit_gate, fit_router
 
 
 @pytest.fixture(scope="session")

@@ -16,11 +16,12 @@ from tests.routing import worlds
 from vanta.config import GateConfig
 from vanta.errors import UsageError
 from vanta.messages import Completion, ToolCall
-from vanta.routing import CalibratedGate, FittedGate, JudgedAnswer, fit_gate, signals
+from vanta.routing import CalibratedGate, signals
 from vanta.routing.judgement import load, save
-from vanta.routing.judgement_fitting import auroc
 from vanta.scheduling.gate import Verdict
 from vanta.scheduling.policy import GateRule
+from vanta_tuning.fitting import FittedGate, JudgedAnswer, fit_gate
+from vanta_tuning.fitting.gate_fitting import auroc
 
 pytestmark = pytest.mark.anyio
 

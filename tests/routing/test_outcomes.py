@@ -9,7 +9,7 @@ import pytest
 
 from vanta.errors import UsageError
 from vanta.messages import TokenLogprob
-from vanta.routing import Outcome, read_answers, read_outcomes
+from vanta_tuning.fitting import Outcome, read_answers, read_outcomes
 
 TABLE = 'bench,prompt,weak_correct,strong_correct\nm,"two\nlines",1,0\ng,plain,false,0.5\n'
 LINES = '{"prompt": "a", "ours": true, "theirs": 1}\n\n{"prompt": "b", "ours": 0, "theirs": 0}\n'

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from tests.routing import worlds
 from vanta.errors import UsageError
-from vanta.routing import Fitted, Outcome, Router, apgr, fit_router
+from vanta.routing import Router
+from vanta_tuning.fitting import Fitted, Outcome, apgr, fit_router
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from tests.routing import worlds
 from vanta.errors import UsageError
-from vanta.routing import Fitted, Router, ShareKeeper
+from vanta.routing import Router, ShareKeeper
 from vanta.routing.share import RATE
+from vanta_tuning.fitting import Fitted
 
 SHARES = st.floats(0, 1)
 

@@ -6,8 +6,8 @@ import math
 import random
 
 from vanta.messages import Completion, TokenLogprob
-from vanta.routing import JudgedAnswer, Outcome
 from vanta.routing.linear import sigmoid
+from vanta_tuning.fitting import JudgedAnswer, Outcome
 
 HARD = ("prove", "integral", "theorem", "derive", "lemma")
 EASY = ("hello", "weather", "capital", "colour", "greet")

@@ -11,9 +11,9 @@ import pytest
 
 import vanta
 from tests.runtime.home import open_scripted
-from vanta.companions import Companion, in_quiet
 from vanta.errors import UnknownName
-from vanta.runtime import Runtime
+from vanta.runtime.background import Companion, in_quiet
+from vanta.runtime.runtime import Runtime
 from vanta.testing import ScriptedEngine, Wait
 
 pytestmark = pytest.mark.anyio

@@ -9,8 +9,8 @@ import pytest
 
 from tests.runtime.home import open_scripted
 from vanta.errors import UnknownName, UsageError
-from vanta.routing import Outcome, fit_router
 from vanta.testing import Say, ScriptedEngine
+from vanta_tuning.fitting import Outcome, fit_router
 
 pytestmark = pytest.mark.anyio
 

@@ -14,7 +14,7 @@ from tests.runtime.home import open_scripted
 from vanta.config import load
 from vanta.errors import ConfigError, EmbedderError, EngineError, ErrorKind, UnknownName
 from vanta.events import MemoryRecalled
-from vanta.memory.forgetting import Selection
+from vanta.memory.store.forgetting import Selection
 from vanta.messages import Message
 from vanta.testing import HashEmbedder, ScriptedEngine, hash_plugin
 

@@ -17,7 +17,7 @@ from tests.runtime.home import open_scripted
 from vanta.engine import Sampling
 from vanta.errors import ConfigError, EngineError, NoTrack, PluginError, StoreError, UnknownName
 from vanta.events import Event
-from vanta.runtime import Observer
+from vanta.runtime.runtime import Observer
 from vanta.testing import Hang, Say, ScriptedEngine, Wait
 
 pytestmark = pytest.mark.anyio
@@ -55,7 +55,7 @@ async def test_without_key_and_base_url_the_api_is_off_and_local_carries_on(
 ) -> None:
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("vanta.opening._said", set())
+    monkeypatch.setattr("vanta.runtime.bootstrap._said", set())
     for _ in range(2):
         engine = ScriptedEngine("still here")
         tables = {"tracks": {"api": {"enabled": True, "engine": "openai", "model": "m"}}}

@@ -72,7 +72,7 @@ def test_no_thread_is_left(tmp_path: Path) -> None:
 def test_one_question_one_reply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = vanta.open
     monkeypatch.setattr(
-        "vanta.runtime.open",
+        "vanta.runtime.runtime.open",
         lambda config, **overrides: open_scripted(tmp_path, local=ScriptedEngine("x")),
     )
     assert vanta.ask("hi").text == "x"

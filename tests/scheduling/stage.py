@@ -12,9 +12,9 @@ from vanta.engine import GenerationRequest, Sampling
 from vanta.errors import EngineError
 from vanta.events import Event, TextDelta
 from vanta.messages import Message
-from vanta.scheduling.experience import Experience
 from vanta.scheduling.policy import Policy
-from vanta.scheduling.scheduler import Outcome, Race, RacePlan
+from vanta.scheduling.race import Outcome, Race, RacePlan
+from vanta.scheduling.track_stats import Experience
 from vanta.testing import ScriptedEngine
 from vanta.track import Price, Track
 

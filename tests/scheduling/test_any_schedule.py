@@ -21,7 +21,7 @@ from vanta.events import (
     TextDelta,
 )
 from vanta.scheduling.policy import GateRule, LegPlan, Policy
-from vanta.scheduling.scheduler import Outcome
+from vanta.scheduling.race import Outcome
 from vanta.testing import Fail, Finish, Hang, Pause, Say, ScriptedEngine, Think
 from vanta.testing.steps import Step
 

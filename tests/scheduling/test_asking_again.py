@@ -8,10 +8,10 @@ import pytest
 from tests.scheduling.stage import Stage, states
 from vanta.errors import EngineError, ErrorKind
 from vanta.events import LegStarted
-from vanta.scheduling.experience import Experience
-from vanta.scheduling.failures import BACKOFF_S, backoff_s
-from vanta.scheduling.health import HealthRule, TrackHealth
+from vanta.scheduling.leg_failures import BACKOFF_S, backoff_s
 from vanta.scheduling.policy import HEDGE, LOCAL, PREFER
+from vanta.scheduling.track_health import HealthRule, TrackHealth
+from vanta.scheduling.track_stats import Experience
 from vanta.testing import Fail, Say, ScriptedEngine
 
 

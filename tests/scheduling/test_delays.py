@@ -7,9 +7,9 @@ import random
 import pytest
 
 from tests.scheduling.stage import Stage, states
-from vanta.scheduling.delays import ENOUGH, WINDOW, Delays, ExtraCalls, Silence
-from vanta.scheduling.experience import Experience
+from vanta.scheduling.learned_delays import ENOUGH, WINDOW, Delays, ExtraCalls, Silence
 from vanta.scheduling.policy import HEDGE, RACE, adapt
+from vanta.scheduling.track_stats import Experience
 from vanta.testing import Hang, Say, ScriptedEngine
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import anyio.lowlevel
 
-from vanta.scripts import Seen
+from vanta_scripts import Seen
 
 NUMBER = 1
 

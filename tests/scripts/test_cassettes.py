@@ -11,11 +11,11 @@ import pytest
 
 from vanta.engine import GenerationRequest
 from vanta.errors import ErrorKind, ScriptError
-from vanta.runtime import Runtime
-from vanta.runtime import open as open_runtime
-from vanta.scripts import RunOptions, RunReport, Script, Suite, parse_script
-from vanta.scripts.cassette import Player, Recorder, load_cassette, save_cassette
+from vanta.runtime.runtime import Runtime
+from vanta.runtime.runtime import open as open_runtime
 from vanta.testing import Fail, Hang, ScriptedEngine
+from vanta_scripts import RunOptions, RunReport, Script, Suite, parse_script
+from vanta_scripts.cassette import Player, Recorder, load_cassette, save_cassette
 
 pytestmark = pytest.mark.anyio
 Open = Callable[..., Awaitable[Runtime]]

@@ -26,12 +26,12 @@ from vanta.events import (
 from vanta.hookspecs import hookimpl
 from vanta.memory.items import MemoryItem
 from vanta.messages import TokenLogprob, ToolCall, Usage
-from vanta.plugins import load
-from vanta.scripts import BUILTIN, Expectation, Failure, Seen, known_expectations, parse_script
-from vanta.scripts.checks.judges import _probability
-from vanta.scripts.expectations import excerpt
+from vanta.plugin_loading import load
 from vanta.testing import HashEmbedder, ScriptedEngine, Step
 from vanta.track import Price, Track
+from vanta_scripts import BUILTIN, Expectation, Failure, Seen, known_expectations, parse_script
+from vanta_scripts.checks.judges import _probability
+from vanta_scripts.expectations import excerpt
 
 
 def seen(
@@ -266,7 +266,7 @@ def test_a_long_text_that_differs_is_shown_line_by_line() -> None:
 def test_a_pattern_that_backtracks_without_end_hangs_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("vanta.scripts.checks.patterns.TIME_LIMIT_S", 1.5)
+    monkeypatch.setattr("vanta_scripts.checks.patterns.TIME_LIMIT_S", 1.5)
     beats = 0
 
     async def main() -> Failure | None:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from vanta.engine import Sampling
 from vanta.errors import ScriptError
-from vanta.scripts import BUILTIN, Expectation, Script, load_script, parse_script
-from vanta.scripts.model import (
+from vanta_scripts import BUILTIN, Expectation, Script, load_script, parse_script
+from vanta_scripts.model import (
     USUAL_TIME,
     Call,
     DocumentFixture,

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from vanta.runtime import Runtime
-from vanta.scripts import Script, Suite, parse_script
-from vanta.scripts.comparison import rows, sides_of
-from vanta.scripts.html import html
+from vanta.runtime.runtime import Runtime
 from vanta.testing import ScriptedEngine
+from vanta_scripts import Script, Suite, parse_script
+from vanta_scripts.comparison import rows, sides_of
+from vanta_scripts.html import html
 
 pytestmark = pytest.mark.anyio
 Open = Callable[..., Awaitable[Runtime]]

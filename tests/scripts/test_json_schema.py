@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.scripts.test_format import FULL
-from vanta.scripts import BUILTIN, Expectation, script_schema
+from vanta_scripts import BUILTIN, Expectation, script_schema
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = [*ROOT.glob("examples/*.yaml"), *ROOT.glob("tests/scripts/suite/**/*.yaml")]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from vanta.runtime import open as open_runtime
-from vanta.scripts import RunOptions, Suite, parse_script
+from vanta.runtime.runtime import open as open_runtime
+from vanta_scripts import RunOptions, Suite, parse_script
 
 pytestmark = pytest.mark.anyio
 WARM = """

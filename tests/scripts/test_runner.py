@@ -13,9 +13,11 @@ import pytest
 from vanta.engine import GenerationRequest
 from vanta.errors import ErrorKind, ScriptError, StoreError
 from vanta.hookspecs import hookimpl
-from vanta.runtime import Runtime
-from vanta.runtime import open as open_runtime
-from vanta.scripts import (
+from vanta.runtime.runtime import Runtime
+from vanta.runtime.runtime import open as open_runtime
+from vanta.testing import Fail, ScriptedEngine, scripted_plugin
+from vanta.testing._runtimes import open_scripted
+from vanta_scripts import (
     ExitCode,
     Expectation,
     Failure,
@@ -30,8 +32,6 @@ from vanta.scripts import (
     parse_script,
     run_script,
 )
-from vanta.testing import Fail, ScriptedEngine, scripted_plugin
-from vanta.testing._runtimes import open_scripted
 
 pytestmark = pytest.mark.anyio
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -14,11 +14,11 @@ import pytest
 from vanta.engine import GenerationRequest
 from vanta.errors import EmbedderError, ScriptError, UnknownName, UnreadableDocument
 from vanta.memory.items import Scope
-from vanta.runtime import Runtime
-from vanta.runtime import open as open_runtime
-from vanta.scripts import RunOptions, Script, Suite, check_names, parse_script, run_script
-from vanta.scripts.cassette import Player, Recorder
+from vanta.runtime.runtime import Runtime
+from vanta.runtime.runtime import open as open_runtime
 from vanta.testing import HashEmbedder, ScriptedEngine, hash_plugin, scripted_plugin
+from vanta_scripts import RunOptions, Script, Suite, check_names, parse_script, run_script
+from vanta_scripts.cassette import Player, Recorder
 
 pytestmark = pytest.mark.anyio
 Open = Callable[..., Awaitable[Runtime]]

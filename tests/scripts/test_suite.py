@@ -14,8 +14,9 @@ import pytest
 
 from vanta.engine import GenerationRequest
 from vanta.errors import ErrorKind, ScriptError, UnknownName
-from vanta.runtime import Runtime
-from vanta.scripts import (
+from vanta.runtime.runtime import Runtime
+from vanta.testing import Fail, ScriptedEngine, Wait
+from vanta_scripts import (
     ExitCode,
     RunOptions,
     RunReport,
@@ -27,11 +28,10 @@ from vanta.scripts import (
     parse_script,
     select,
 )
-from vanta.scripts.figures import by_variant, figures, percentile
-from vanta.scripts.junit import junit
-from vanta.scripts.last_failed import only_failed, remember
-from vanta.scripts.update import update_equals
-from vanta.testing import Fail, ScriptedEngine, Wait
+from vanta_scripts.figures import by_variant, figures, percentile
+from vanta_scripts.junit import junit
+from vanta_scripts.last_failed import only_failed, remember
+from vanta_scripts.update import update_equals
 
 pytestmark = pytest.mark.anyio
 Open = Callable[..., Awaitable[Runtime]]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.scripts.suite.stage import opening
-from vanta.scripts import BUILTIN, load_script, run_script
+from vanta_scripts import BUILTIN, load_script, run_script
 
 SUITE = Path(__file__).parent / "suite"
 FAILING = sorted((SUITE / "failing").glob("*.yaml"))

@@ -10,7 +10,7 @@ import anyio
 import numpy as np
 import pytest
 
-from vanta import plugins
+from vanta import plugin_loading as plugins
 from vanta.errors import EmbedderError
 from vanta.memory.embedder import EmbedderContext
 from vanta.testing import EmbedderConformance, HashEmbedder, hash_plugin

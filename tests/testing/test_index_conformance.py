@@ -12,7 +12,7 @@ import pytest
 
 from vanta.errors import VectorIndexError
 from vanta.memory.index import Partition, VectorIndex
-from vanta.memory.scan import ScanIndex
+from vanta.memory.search.exact_index import ScanIndex
 from vanta.testing import IndexConformance
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vanta import plugins
+from vanta import plugin_loading as plugins
 from vanta.engine import Capabilities, EngineContext, GenerationRequest, Sampling, Tool
 from vanta.errors import EngineError, ErrorKind, UnknownName
 from vanta.messages import Completion, Fold, Message, Usage

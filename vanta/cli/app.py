@@ -25,23 +25,17 @@ from vanta.cli import output
 COMMANDS: Mapping[str, str] = {
     "ask": "Ask one question and print the reply.",
     "chat": "Talk, with the reply as it is written.",
-    "run": "Run scripted conversations and judge the replies.",
-    "scripts": "Begin, check and describe scripted conversations.",
     "demo": "See both tracks race, cascade and take over.",
     "models": "List, inspect, fetch and verify models.",
     "engines": "List engines and what they can do.",
     "plugins": "List plugins and what they bring.",
     "policies": "List and explain policies.",
-    "route": "Fit the router and ask it why.",
-    "gate": "Fit the gate that judges finished answers.",
     "templates": "List, show, render, make and check prompt templates.",
     "memory": "Search what is remembered, add to it, carry it along, forget.",
     "spend": "Show what was spent: today, and by user, session and track.",
     "config": "Show, check and explain the configuration.",
     "doctor": "See what works on this machine, what is missing, and the command that mends it.",
     "trace": "See what happened in a turn, leg by leg.",
-    "replay": "Try policies on recorded turns, on a clock that jumps.",
-    "tune": "Find the policy and its knobs for limits on money and time.",
     "bench": "Measure what vanta costs and does, beside what else there is.",
 }
 
@@ -55,8 +49,7 @@ class Commands(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """All names, those of plugins last."""
-        if _strangers_installed():
-            self._add_plugins()
+        self._add_plugins()
         return list(self.commands)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -122,18 +115,9 @@ def _real(found: typer.Typer, name: str) -> Any:
     return command
 
 
-def _strangers_installed() -> bool:
-    from importlib import metadata
-
-    return any(
-        point.dist is None or point.dist.name.lower() != "vanta"
-        for point in metadata.entry_points(group="vanta")
-    )
-
-
 def _plugin_commands() -> dict[str, typer.Typer]:
     """Commands of the plugins that are on. Raises PluginError for one that vanta itself has."""
-    from vanta import plugins
+    from vanta import plugin_loading as plugins
     from vanta.config import load
     from vanta.errors import PluginError
 

@@ -27,8 +27,8 @@ from vanta.cli.turn_options import (
 
 if TYPE_CHECKING:
     from vanta.events import Event, Reply
-    from vanta.session import Session
-    from vanta.sync import SyncRuntime
+    from vanta.runtime.session import Session
+    from vanta.runtime.sync import SyncRuntime
 
 app = typer.Typer()
 
@@ -105,7 +105,7 @@ class _Listener:
 
     def hear(self, event: Event) -> None:
         """Show one event."""
-        from vanta.cli.narration import narrate, summary
+        from vanta.cli.chat.narration import narrate, summary
         from vanta.events import Amended, TextDelta, TurnFinished
 
         if isinstance(event, TextDelta):

@@ -83,7 +83,7 @@ def explain(
 
 def _problems(source: str | None) -> list[str]:
     """All that a person has to change, one sentence each."""
-    from vanta import plugins
+    from vanta import plugin_loading as plugins
     from vanta.config import load
     from vanta.errors import UsageError
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from vanta.config import Config, Loaded
     from vanta.models import ModelStore
-    from vanta.plugins import PluginSet
+    from vanta.plugin_loading import PluginSet
     from vanta.scheduling.policy import Policy
     from vanta.track import Track
 
@@ -36,7 +36,7 @@ class Ground:
     @functools.cached_property
     def models(self) -> ModelStore:
         """The model registry and the files on disk. Raises ConfigError."""
-        from vanta.opening import model_store
+        from vanta.runtime.bootstrap import model_store
 
         return model_store(self.config, self.plugins)
 
@@ -45,7 +45,7 @@ class Ground:
 
         Their engines are made, not loaded; close them.
         """
-        from vanta.opening import make_tracks
+        from vanta.runtime.bootstrap import make_tracks
 
         return make_tracks(self, warn=False)
 
@@ -62,7 +62,7 @@ def ground(source: str | None, *, strict: bool | None = None) -> Ground:
     strict: whether a plugin that fails is an error; None: as configured. Raises ConfigError,
     PluginError.
     """
-    from vanta import plugins
+    from vanta import plugin_loading as plugins
     from vanta.config import load
 
     loaded = load(output.config(source))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from vanta.errors import VantaError
-    from vanta.runtime import Opening
+    from vanta.runtime.runtime import Opening
 
 ConfigOption = Annotated[
     str | None,

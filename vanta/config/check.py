@@ -13,7 +13,7 @@ from vanta.scheduling.policy import BUILTIN, Policy
 
 if TYPE_CHECKING:
     from vanta.config.load import Loaded
-    from vanta.plugins import PluginSet
+    from vanta.plugin_loading import PluginSet
 
 
 def check(loaded: Loaded, plugins: PluginSet | None) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from vanta.errors import ConfigError, did_you_mean
 from vanta.resources import configs_dir
 
 if TYPE_CHECKING:
-    from vanta.plugins import PluginSet
+    from vanta.plugin_loading import PluginSet
 
 Source = str | Path | Mapping[str, Any]
 Options = TypeVar("Options", bound=BaseModel)

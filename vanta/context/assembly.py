@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 from vanta.context.budget import Shares, TokenBudget
 from vanta.context.memories import Memories, Pack, Packer
-from vanta.context.meter import Meter, meter_of
+from vanta.context.token_cache import Meter, meter_of
 from vanta.engine import TokenCount
 from vanta.errors import EngineError, ErrorKind
 from vanta.messages import Message

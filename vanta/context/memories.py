@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vanta.context.budget import DEFAULT_SHARES, Shares
-from vanta.context.meter import Meter
+from vanta.context.token_cache import Meter
 from vanta.engine import Engine
-from vanta.memory.choosing import choose
 from vanta.memory.items import MemoryItem, Recalled
 from vanta.memory.rendering import block, day, header, line
+from vanta.memory.search.budgeted_selection import choose
 from vanta.messages import Message
 from vanta.track import Track
 

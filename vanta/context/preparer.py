@@ -12,8 +12,8 @@ from typing import Any
 
 from vanta.context.assembly import Assembled, Exchange, assemble
 from vanta.context.memories import Memories, MemorySource
-from vanta.context.meter import meter_of
-from vanta.context.refusal import Refusal, read_refusal
+from vanta.context.overflow_report import Refusal, read_refusal
+from vanta.context.token_cache import meter_of
 from vanta.engine import GenerationRequest, Sampling
 from vanta.errors import EngineError, TemplateError
 from vanta.messages import Message
@@ -62,7 +62,7 @@ class ContextPreparer:
         self.report: dict[str, dict[str, Any]] = {}
 
     async def prepare(self, track: Track, *, shown: str, judged: bool) -> GenerationRequest:
-        """The request for one leg; see `vanta.scheduling.plan.Preparer`."""
+        """The request for one leg; see `vanta.scheduling.race_plan.Preparer`."""
         await track.engine.load()
         continues = bool(shown) and track.engine.capabilities.prefix_continuation
         assembled = await self._assemble(track, self._tail(shown, continues=continues))
@@ -72,7 +72,7 @@ class ContextPreparer:
         self, track: Track, refusal: EngineError, *, shown: str, judged: bool
     ) -> GenerationRequest:
         """The request again, short enough for a server that refused it; see
-        `vanta.scheduling.plan.Preparer`."""
+        `vanta.scheduling.race_plan.Preparer`."""
         continues = bool(shown) and track.engine.capabilities.prefix_continuation
         refused = self._sent.get(track.name)
         if refused is None:
@@ -103,7 +103,7 @@ class ContextPreparer:
         )
 
     async def verification(self, track: Track, answer: str) -> GenerationRequest:
-        """The request for one token on `answer`; see `vanta.scheduling.plan.Preparer`."""
+        """The request for one token on `answer`; see `vanta.scheduling.race_plan.Preparer`."""
         await track.engine.load()
         question = Message("user", self._ask_to_verify(self._message.content, answer))
         assembled = await assemble(track, "", (), (question,))

@@ -18,7 +18,7 @@ from vanta.models import free_memory
 if TYPE_CHECKING:
     from vanta.config import Config
     from vanta.models import ModelStore
-    from vanta.plugins import PluginSet
+    from vanta.plugin_loading import PluginSet
 
 
 def usable_cores() -> int:

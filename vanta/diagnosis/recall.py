@@ -14,7 +14,7 @@ import anyio.to_thread
 from vanta.diagnosis.contract import Check, DiagnosisContext, Finding
 from vanta.engine import EngineContext
 from vanta.errors import UsageError
-from vanta.remembering import AUTO, NONE, embedder_for, index_for
+from vanta.memory.factory import AUTO, NONE, embedder_for, index_for
 
 _COMMAND = re.compile(r"pip install '[^']+'|(?<=`)(?:vanta|pip) [^`]+(?=`)")
 

@@ -7,10 +7,10 @@
     receipt = await runtime.memory.forget(Selection("ada", session="one"))
 """
 
-from vanta.memory.forgetting import Receipt, Selection
 from vanta.memory.items import Filters, MemoryItem, Recalled, Recollection, Scope
 from vanta.memory.memory import Memory, Question
-from vanta.memory.truth import NewItem
+from vanta.memory.store.forgetting import Receipt, Selection
+from vanta.memory.store.repository import NewItem
 
 __all__ = [
     "Filters",

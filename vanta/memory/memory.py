@@ -21,16 +21,21 @@ import anyio
 from anyio.abc import TaskGroup
 
 from vanta.errors import EmbedderError, StoreError, UsageError
-from vanta.memory import bringing, counting, forgetting, ranking, retrieval, truth, wiping
-from vanta.memory.bringing import Replaced
-from vanta.memory.database import Database
-from vanta.memory.dense import Dense, Near
-from vanta.memory.forgetting import Foreseen, Receipt, Selection
 from vanta.memory.index import VectorIndex
 from vanta.memory.items import EVERYTHING, Filters, Kind, MemoryItem, Recalled, Recollection, Scope
-from vanta.memory.pending import PendingRecall, Question
-from vanta.memory.postings import Postings
-from vanta.memory.truth import NewItem
+from vanta.memory.search import ranking, retrieval
+from vanta.memory.search.pending_recall import PendingRecall, Question
+from vanta.memory.search.postings import Postings
+from vanta.memory.search.semantic import Dense, Near
+from vanta.memory.store import forgetting
+from vanta.memory.store import importing as bringing
+from vanta.memory.store import index_wipes as wiping
+from vanta.memory.store import repository as truth
+from vanta.memory.store import statistics as counting
+from vanta.memory.store.database import Database
+from vanta.memory.store.forgetting import Foreseen, Receipt, Selection
+from vanta.memory.store.importing import Replaced
+from vanta.memory.store.repository import NewItem
 
 __all__ = ["Memory", "PendingRecall", "Question"]
 
@@ -79,7 +84,7 @@ class Memory:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """The life of a memory: work in the background, release everything. Its tables (see
-        `vanta.memory.tables.create`) have to be there."""
+        `vanta.memory.store.tables.create`) have to be there."""
         failure: Exception | None = None
         try:
             async with anyio.create_task_group() as tasks:

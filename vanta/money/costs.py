@@ -10,13 +10,13 @@ import dataclasses
 import json
 import math
 
-from vanta.context.counting import estimate_text
+from vanta.context.estimate import estimate_text
 from vanta.engine import GenerationRequest, TokenCount
 from vanta.messages import Completion, Usage
 from vanta.track import Track
 
 MARGIN = 1.25
-"""How much higher than its estimate a prompt may turn out; see `vanta.context.counting`."""
+"""How much higher than its estimate a prompt may turn out; see `vanta.context.estimate`."""
 
 
 def output_limit(track: Track, request: GenerationRequest) -> int:

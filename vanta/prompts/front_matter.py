@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from vanta.documents import DocumentError, Node, Place, read
 from vanta.engine import Sampling
 from vanta.errors import TemplateError, did_you_mean
 from vanta.prompts.defaults import SAMPLING, TurnDefaults
+from vanta.text.marked_yaml import DocumentError, Node, Place, read
 
 _MARK = "---"
 _KINDS: Mapping[str, tuple[type, ...]] = {

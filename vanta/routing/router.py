@@ -22,7 +22,7 @@ from vanta.errors import UsageError
 from vanta.routing import features, files
 from vanta.routing.calibration import Platt
 from vanta.routing.linear import Linear, sigmoid
-from vanta.routing.metrics import quantile, quantiles
+from vanta.routing.quantiles import quantile, quantiles
 
 KIND = "router"
 VERSION = 1

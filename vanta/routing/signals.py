@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vanta.messages import Completion
-from vanta.routing.metrics import quantile
+from vanta.routing.quantiles import quantile
 from vanta.scheduling.gate import declines
 
 _LOWEST = -20.0

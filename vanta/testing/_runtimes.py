@@ -11,7 +11,7 @@ from vanta.engine import Engine
 from vanta.testing.scripted import scripted_plugin
 
 if TYPE_CHECKING:
-    from vanta.runtime import Runtime
+    from vanta.runtime.runtime import Runtime
 
 
 def open_scripted(data_dir: Path, given: Mapping[str, Any]) -> AbstractAsyncContextManager[Runtime]:

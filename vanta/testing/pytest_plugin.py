@@ -1,6 +1,4 @@
-"""The pytest plugin: what `vanta.testing` offers, as fixtures, and scripts as tests.
-
-`*.vanta.yaml` files are collected, a test a turn; see `vanta.scripts.pytest_plugin`.
+"""The pytest plugin: what `vanta.testing` offers, as fixtures.
 
 Installed with vanta and loaded by pytest itself. Invariant: loading it imports nothing but pytest;
 each fixture imports what it needs. The asynchronous ones are anyio's to run: the test that uses
@@ -17,44 +15,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from vanta.runtime import Runtime
-    from vanta.session import Session
+    from vanta.runtime.runtime import Runtime
+    from vanta.runtime.session import Session
     from vanta.testing.loop_guard import LoopGuard
     from vanta.testing.scripted import ScriptedEngine
     from vanta.testing.upstream import Upstream
 
 pytest.register_assert_rewrite("vanta.testing.conformance")
-_SCRIPTS = (".vanta.yaml", ".vanta.yml")
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """The configuration that scripts run on."""
-    parser.addini("vanta_config", "what *.vanta.yaml run on: a TOML file or a ready one's name")
-
-
-def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    """The hook by which a conftest opens runtimes for scripts."""
-    from vanta.testing import pytest_hooks
-
-    pluginmanager.add_hookspecs(pytest_hooks)
-
-
-def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """Scripts are tests."""
-    if not file_path.name.endswith(_SCRIPTS):
-        return None
-    from vanta.scripts.pytest_plugin import ScriptFile
-
-    return ScriptFile.from_parent(parent, path=file_path)
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """Close what scripts ran on, if there were any."""
-    import sys
-
-    collected = sys.modules.get("vanta.scripts.pytest_plugin")
-    if collected is not None:
-        collected.close_runtimes(config)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typing import Any
 import vanta
 from vanta.engine import GenerationRequest
 from vanta.errors import ErrorKind
-from vanta.runtime import Opening
+from vanta.runtime.runtime import Opening
 from vanta.testing import Call, Fail, ScriptedEngine, Step, hash_plugin, scripted_plugin
 
 _coin = itertools.cycle(["heads", "tails"])

@@ -1,0 +1,1 @@
+"""Embeddings computed by llama.cpp: the embedder and its vectors."""

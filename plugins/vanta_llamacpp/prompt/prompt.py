@@ -1,0 +1,126 @@
+"""From a request to the tokens of its prompt; everything wrong with a request is found here.
+
+Runs in any thread, before the request is queued. Invariant: a `Prompt` that comes out of here fits
+the window with room for one token of an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vanta.engine import GenerationRequest, Tool
+from vanta.errors import EngineError, ErrorKind
+from vanta.messages import Message
+from vanta_llamacpp.model.model import Model
+from vanta_llamacpp.prompt.chat_template import ChatTemplate
+from vanta_llamacpp.prompt.families import FAMILIES, sources
+from vanta_llamacpp.prompt.meter import TemplateFault
+from vanta_llamacpp.prompt.output_parser import END_THINK, THINK
+from vanta_llamacpp.prompt.tools import explained
+from vanta_llamacpp.sampling.checks import check, gbnf
+from vanta_llamacpp.worker.job import Prompt
+
+LONGEST_WRITTEN = 32
+"""Tokens of a prefix that are read one by one, so that going on from it gives, to the last bit,
+what the whole answer would have been (see `slots`); a longer one is read in chunks: faster."""
+
+
+class Prompter:
+    """Makes prompts for one loaded model. Raises EngineError where it has no usable template."""
+
+    def __init__(self, model: Model) -> None:
+        self._vocabulary = model.vocabulary
+        self._window = model.window
+        self._faults = model.faults
+        if model.facts.encoder:
+            raise model.faults.unsupported(
+                f"a model of the kind {model.facts.architecture!r} makes vectors, no answers",
+                "Use it for embeddings, and a chat model for answers.",
+            )
+        self._template = _template(model)
+
+    def prompt(self, request: GenerationRequest) -> Prompt:
+        """The prompt of `request`.
+
+        Raises EngineError: bad_request, unsupported, context_overflow.
+        """
+        check(request.sampling, self._vocabulary.size, self._faults)
+        text = self._render(request.messages, request.tools)
+        if request.prefix and text.rstrip().endswith(THINK):
+            text = f"{text.rstrip()}\n\n{END_THINK}\n\n"  # the prefix is of the answer itself
+        opening = tokens = self._vocabulary.tokenize(text)
+        if request.prefix:
+            tokens = self._with_prefix(text, request.prefix, opening)
+        begun = len(tokens) - len(opening)
+        if not tokens:
+            raise self._faults.bad_request("the messages make an empty prompt", "Say something.")
+        room = self._window - len(tokens)
+        if room < 1:
+            raise self._overflow(len(tokens), request.messages)
+        return Prompt(
+            tokens=tuple(tokens),
+            limit=min(room, request.sampling.max_tokens or room),
+            sampling=request.sampling,
+            grammar=gbnf(request.sampling, self._faults),
+            tools=bool(request.tools),
+            reasoning=text.rstrip().endswith(THINK),
+            begun=begun,
+            written=begun if begun <= LONGEST_WRITTEN else 0,
+        )
+
+    def tokens(self, messages: Sequence[Message]) -> list[int]:
+        """The tokens of `messages` as a prompt, up to where the answer begins."""
+        return self._vocabulary.tokenize(self._render(messages))
+
+    def count_texts(self, texts: Sequence[str]) -> list[int]:
+        """The tokens of each text, as it would stand inside a message."""
+        clean, tokenize = self._vocabulary.defuse, self._vocabulary.tokenize
+        return [len(tokenize(clean(text), start=False)) for text in texts]
+
+    def _render(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> str:
+        clean = self._vocabulary.defuse
+        if not self._template.knows_tools:
+            messages, tools = explained(messages, tools), ()
+        try:
+            return self._template.render(messages, tools=tools, clean=clean)
+        except TemplateFault as error:
+            raise self._faults.bad_request(
+                f"the model's chat template refuses the messages: {error}",
+                "Check their roles and order: many models want user and assistant in turn.",
+            ) from error
+
+    def _with_prefix(self, text: str, prefix: str, opening: list[int]) -> list[int]:
+        """The prompt and the beginning of the answer, tokenized as the model would have written
+        it: parted where the answer begins, so that nothing merges across."""
+        prefix = self._vocabulary.defuse(prefix)
+        together = self._vocabulary.tokenize(text + prefix)
+        if together[: len(opening)] == opening:
+            return together
+        return opening + self._vocabulary.tokenize(prefix, start=False)
+
+    def _overflow(self, count: int, messages: Sequence[Message]) -> EngineError:
+        excess = count + 1 - self._window
+        last = len(self._vocabulary.tokenize(messages[-1].content)) if messages else 0
+        what = "the last message" if last > excess else "the conversation"
+        return self._faults.error(
+            ErrorKind.CONTEXT_OVERFLOW,
+            f"the prompt has {count} tokens, {excess} more than the window of {self._window} "
+            "holds with one token of an answer",
+            f"Cut {excess} tokens or more from {what}, or widen the track's 'window'.",
+        )
+
+
+def _template(model: Model) -> ChatTemplate:
+    """The best template that compiles. Raises EngineError where there is none."""
+    faults, vocabulary = model.faults, model.vocabulary
+    refused = ["the file has no chat template, and its family is not known"]
+    for whose, source in sources(model.file, model.facts, vocabulary):
+        try:
+            return ChatTemplate(source, bos=vocabulary.bos, eos=vocabulary.eos)
+        except TemplateFault as error:
+            refused.insert(0, f"{whose} chat template cannot be used: {error}")
+    raise faults.unsupported(
+        refused[0],
+        "Use a file of an instruct model that brings its own, or name the family in the registry "
+        f"(chat_template = one of {', '.join(FAMILIES)}).",
+    )

@@ -1,0 +1,1 @@
+"""Sampling: candidates, grammars, JSON schemas and stop strings."""

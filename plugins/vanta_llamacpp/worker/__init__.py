@@ -1,0 +1,1 @@
+"""The worker thread: queue, batches, slots and the step planner."""

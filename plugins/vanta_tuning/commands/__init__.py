@@ -1,0 +1,1 @@
+"""The commands `vanta replay`, `vanta tune`, `vanta route` and `vanta gate`."""

@@ -1,0 +1,57 @@
+"""`vanta gate fit`: learn from recorded answers how likely an answer is to be right."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vanta.cli import output, tables
+from vanta_tuning.commands import curves
+
+app = typer.Typer(help="Fit the gate that judges finished answers.", no_args_is_help=True)
+
+
+@app.callback()
+def group() -> None:
+    """Fit the gate that judges finished answers."""
+
+
+@app.command("fit")
+def fit_command(
+    outcomes: Annotated[Path, typer.Argument(help="Judged answers as JSON lines.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The model file to write.")],
+    json: output.JsonOption = False,
+) -> None:
+    """Fit the calibrated gate, so that its threshold is a probability of being right.
+
+    Each line of OUTCOMES is one finished answer of the local track:
+    {"text": "...", "logprobs": [-0.1, -2.3], "finish_reason": "stop", "right": true}.
+    --json: an object with out, rows, curve (isotonic or Platt), auroc, ece, brier and reliability:
+    bins with low, high, rows, told and true, all of answers that were left out of the fit.
+    """
+    from vanta.routing.judgement import save
+    from vanta_tuning.fitting import fit_gate, read_answers
+
+    fitted = fit_gate(read_answers(outcomes))
+    save(fitted.model, out)
+    if json:
+        output.print_json(
+            {
+                "out": str(out),
+                "rows": fitted.rows,
+                "curve": fitted.curve,
+                "auroc": fitted.auroc,
+                "ece": fitted.reliability.ece,
+                "brier": fitted.reliability.brier,
+                "reliability": [dataclasses.asdict(one) for one in fitted.reliability.bins],
+            }
+        )
+        return
+    tables.line(
+        f"wrote {out}: {fitted.rows} answers, {fitted.curve} curve; a right answer is judged above "
+        f"a wrong one with {fitted.auroc:.1%}"
+    )
+    curves.show(fitted.reliability, "was right")

@@ -1,0 +1,334 @@
+"""`vanta replay`: what policies would have done with recorded turns.
+
+Invariant: whatever was modelled and not measured is said beside the figures, in `--json` as
+`notes`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vanta.cli import output, tables
+from vanta.cli.ground import Ground, ground
+
+if TYPE_CHECKING:
+    from vanta.scheduling.policy import Policy
+    from vanta.track import Price
+    from vanta_tuning.replay.data import Data
+    from vanta_tuning.replay.stage import Rules
+    from vanta_tuning.replay.summary import Percentiles, Summary
+
+app = typer.Typer()
+
+DataArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DATA",
+        help="Traces (`vanta trace export`, JSON lines) or a table (CSV, also gzipped).",
+    ),
+]
+PoliciesOption = Annotated[
+    list[str] | None,
+    typer.Option("--policy", "-p", metavar="NAME", help="Repeatable; default: all that can."),
+]
+MapOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        metavar="FIELD=COLUMN",
+        help="What a column means: local.ttft_s, api.score, arrives_s... Repeatable.",
+    ),
+]
+LatencyOption = Annotated[
+    Path | None,
+    typer.Option("--latency", metavar="FILE", help="Measurements to draw missing times from."),
+]
+FromOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--from",
+        metavar="TRACK=PROVIDER/MODEL",
+        help="Whose measurements a track gets. Repeatable.",
+    ),
+]
+ArrivalsOption = Annotated[
+    Path | None,
+    typer.Option("--arrivals", metavar="FILE", help="A table whose times of arrival turns get."),
+]
+TurnsOption = Annotated[
+    int | None, typer.Option("--turns", min=1, help="Replay so many turns, chosen by the seed.")
+]
+CorrelationOption = Annotated[
+    float | None,
+    typer.Option(
+        "--correlation",
+        min=0.0,
+        max=1.0,
+        help="Of drawn times of one turn's calls; 0.57 is what was measured.",
+    ),
+]
+GateOption = Annotated[
+    float | None,
+    typer.Option(
+        "--gate-auroc", min=0.5, max=0.999, help="Model a gate's signal, as good as this."
+    ),
+]
+PriceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--price",
+        metavar="TRACK=IN/OUT",
+        help="USD for a million tokens read and written; default: as configured. Repeatable.",
+    ),
+]
+SeedOption = Annotated[int, typer.Option("--seed", help="The same seed, the same numbers.")]
+
+
+@app.command()
+def replay(
+    data: DataArgument,
+    policy: PoliciesOption = None,
+    columns: MapOption = None,
+    latency: LatencyOption = None,
+    drawn_from: FromOption = None,
+    arrivals: ArrivalsOption = None,
+    turns: TurnsOption = None,
+    correlation: CorrelationOption = None,
+    gate_auroc: GateOption = None,
+    price: PriceOption = None,
+    seed: SeedOption = 0,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE.svg", help="Draw cost against gain.")
+    ] = None,
+    json: output.JsonOption = False,
+    config: output.ConfigOption = None,
+) -> None:
+    """Try policies on recorded turns, on a clock that jumps.
+
+    The turns run through the scheduler that runs live ones; only the engines are recordings.
+    Tables of RouteLLM's outcomes, of LLMPerf's measurements and of Azure's arrivals are known by
+    their columns. --json: an object with notes, turns, turns_per_s and policies: objects with
+    policy, turns, accuracy (0 to 1; null: not recorded), failed, first_content_s and whole_s (p50,
+    p95, p99 in seconds; null: so many never came), cost_usd (a turn), calls, served, asked (shares
+    of the turns, by track) and best (no other policy is as good, as fast and as cheap).
+    """
+    here = ground(config)
+    source = source_of(
+        data, columns, latency, drawn_from, arrivals, turns, correlation, gate_auroc, seed
+    )
+    from vanta_tuning.replay.data import load
+
+    recorded = load(source)
+    policies = choose(here, policy, recorded)
+    recorded = said_of(recorded, policies)
+    summaries, turns_per_s = run(recorded, policies, rules_of(here, price), seed)
+    if plot:
+        draw(plot, summaries, recorded.notes)
+    show = _print_json if json else _print_table
+    show(summaries, recorded, turns_per_s)
+
+
+def source_of(
+    data: Path,
+    columns: Sequence[str] | None,
+    latency: Path | None,
+    drawn_from: Sequence[str] | None,
+    arrivals: Path | None,
+    turns: int | None,
+    correlation: float | None,
+    gate_auroc: float | None,
+    seed: int,
+) -> Any:
+    """What the options say is to be replayed, a `vanta_tuning.replay.data.Source`."""
+    from vanta_tuning.replay.data import Source
+    from vanta_tuning.replay.sketches import CORRELATION
+
+    return Source(
+        data,
+        columns=_pairs(columns, "--map FIELD=COLUMN"),
+        latency=latency,
+        pools=_pairs(drawn_from, "--from TRACK=PROVIDER/MODEL"),
+        arrivals=arrivals,
+        turns=turns,
+        correlation=CORRELATION if correlation is None else correlation,
+        gate_auroc=gate_auroc,
+        seed=seed,
+    )
+
+
+def rules_of(here: Ground, prices: Sequence[str] | None) -> Rules:
+    """Prices, clocks and gates as configured; `prices` go before."""
+    from vanta.money import price_of
+    from vanta.routing import Shares
+    from vanta.runtime.bootstrap import fitted_router
+    from vanta.track import Price
+    from vanta_tuning.replay.stage import Rules
+
+    known = {name: price_of(track) or Price() for name, track in here.config.tracks.items()}
+    told = _pairs(prices, "--price TRACK=IN/OUT")
+    return Rules(
+        prices={**known, **{track: _price(text) for track, text in told.items()}},
+        deadline_s=here.config.deadline_s,
+        stall_timeout_s=here.config.stall_timeout_s,
+        retries=here.config.retries,
+        is_hard=Shares(fitted_router(here.config)).is_hard,
+        gates=here.plugins.gates,
+    )
+
+
+def choose(here: Ground, names: Sequence[str] | None, recorded: Data) -> list[Policy]:
+    """The policies by name, or all that the recorded tracks and texts suffice for.
+
+    Raises UnknownName, UsageError.
+    """
+    from vanta.errors import UnknownName, UsageError
+
+    known = here.policies()
+    for name in names or ():
+        if name not in known:
+            raise UnknownName("policy", name, known)
+    if names:
+        return [known[name] for name in dict.fromkeys(names)]
+    told = any(recording.text for recording in recorded.recordings)
+    able = [
+        one
+        for one in known.values()
+        if set(one.tracks) <= set(recorded.tracks) and (told or not one.routes)
+    ]
+    if not able:
+        raise UsageError(
+            f"no policy does with the tracks {', '.join(map(repr, recorded.tracks))} alone. Name "
+            "the tracks `local` and `api`, or add a policy to the configuration."
+        )
+    return able
+
+
+def said_of(recorded: Data, policies: Sequence[Policy]) -> Data:
+    """`recorded`, with what has to be said of replaying `policies`."""
+    told = any(recording.text for recording in recorded.recordings)
+    if told or not any(one.routes for one in policies):
+        return recorded
+    note = "No text was recorded: to `route` and `speculate` every message looks the same."
+    return dataclasses.replace(recorded, notes=[*recorded.notes, note])
+
+
+def run(
+    recorded: Data, policies: Sequence[Policy], rules: Rules, seed: int
+) -> tuple[list[Summary], float]:
+    """Replay under each policy; the summaries, and how many turns a second it took."""
+    import time
+
+    from vanta_tuning.replay.stage import replay as play
+    from vanta_tuning.replay.summary import summarise
+
+    began = time.perf_counter()
+    summaries = [
+        summarise(one.name, play(recorded.recordings, one, rules, seed=seed)) for one in policies
+    ]
+    turns = len(recorded.recordings) * len(policies)
+    return summaries, turns / (time.perf_counter() - began)
+
+
+def draw(path: Path, summaries: Sequence[Summary], notes: Sequence[str]) -> None:
+    """Write the Pareto plot. Raises UsageError where that cannot be done."""
+    from vanta.errors import UsageError
+    from vanta_tuning.replay.plot import plot
+
+    said = "Times and the gate's signal: see the notes of the replay." if notes else ""
+    try:
+        path.write_text(plot(summaries, note=said), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{str(path)!r} cannot be written: {error.strerror}.") from error
+
+
+def show_summaries(summaries: Sequence[Summary]) -> None:
+    """A table of policies."""
+    from vanta_tuning.replay.summary import frontier
+
+    best = {one.policy for one in frontier(summaries)}
+    tables.show(
+        (
+            "policy",
+            ">accuracy",
+            ">first content, s: p50 p95 p99",
+            ">whole, s: p50 p95 p99",
+            ">USD/1000",
+            ">failed",
+            "served by (asked)",
+            "best",
+        ),
+        [
+            (
+                one.policy,
+                "-" if one.accuracy is None else f"{one.accuracy:.1%}",
+                _times(one.first_content_s),
+                _times(one.whole_s),
+                f"{one.cost_usd * 1000:.3f}",
+                f"{one.failed:.1%}",
+                _shares(one),
+                tables.mark(one.policy in best or None, ("yes", "no", "")),
+            )
+            for one in summaries
+        ],
+    )
+
+
+def _print_table(summaries: Sequence[Summary], recorded: Data, turns_per_s: float) -> None:
+    show_summaries(summaries)
+    for note in recorded.notes:
+        output.say(note)
+    output.say(f"{len(recorded.recordings):,} turns a policy, {turns_per_s:,.0f} turns a second")
+
+
+def _print_json(summaries: Sequence[Summary], recorded: Data, turns_per_s: float) -> None:
+    from vanta_tuning.replay.summary import frontier
+
+    best = {one.policy for one in frontier(summaries)}
+    output.print_json(
+        {
+            "notes": list(recorded.notes),
+            "turns": len(recorded.recordings),
+            "turns_per_s": round(turns_per_s),
+            "policies": [{**one.to_dict(), "best": one.policy in best} for one in summaries],
+        }
+    )
+
+
+def _times(percentiles: Percentiles) -> str:
+    known = (percentiles.p50, percentiles.p95, percentiles.p99)
+    return " ".join("never" if value is None else f"{value:.2f}" for value in known)
+
+
+def _shares(summary: Summary) -> str:
+    return ", ".join(
+        f"{track} {summary.served[track]:.0%} ({summary.asked[track]:.0%})"
+        for track in sorted(summary.asked, key=lambda track: -summary.served[track])
+    )
+
+
+def _pairs(told: Sequence[str] | None, form: str) -> Mapping[str, str]:
+    pairs = {}
+    for text in told or ():
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise typer.BadParameter(f"{text!r} is not of the form {form}.")
+        pairs[name] = value
+    return pairs
+
+
+def _price(text: str) -> Price:
+    from vanta.track import Price
+
+    read, slash, written = text.partition("/")
+    try:
+        price = Price(float(read), float(written if slash else read))
+    except ValueError:
+        price = Price(-1.0)
+    if not (0 <= price.input_usd_per_mtok < 1e9 and 0 <= price.output_usd_per_mtok < 1e9):
+        raise typer.BadParameter(f"--price {text!r}: give two amounts of USD, as in api=0.5/1.5.")
+    return price

@@ -1,0 +1,128 @@
+"""`vanta tune`: the policy and the knobs for limits on money and time, from recorded turns.
+
+Invariant: what is promised was measured on turns that had no part in the choice.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vanta.cli import output
+from vanta.cli.ground import ground
+from vanta_tuning.commands.replay import (
+    ArrivalsOption,
+    CorrelationOption,
+    DataArgument,
+    FromOption,
+    GateOption,
+    LatencyOption,
+    MapOption,
+    PoliciesOption,
+    PriceOption,
+    SeedOption,
+    TurnsOption,
+    choose,
+    rules_of,
+    said_of,
+    show_summaries,
+    source_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vanta_tuning.replay.tuning import Limits, Tuned
+
+app = typer.Typer()
+
+
+@app.command()
+def tune(
+    data: DataArgument,
+    max_cost: Annotated[
+        float | None, typer.Option("--max-cost", min=0.0, metavar="USD", help="Mean of a turn.")
+    ] = None,
+    max_p95: Annotated[
+        float | None,
+        typer.Option("--max-p95", min=0.0, metavar="SECONDS", help="Of first content."),
+    ] = None,
+    min_accuracy: Annotated[
+        float | None, typer.Option("--min-accuracy", min=0.0, max=1.0, help="0 to 1.")
+    ] = None,
+    policy: PoliciesOption = None,
+    columns: MapOption = None,
+    latency: LatencyOption = None,
+    drawn_from: FromOption = None,
+    arrivals: ArrivalsOption = None,
+    turns: TurnsOption = None,
+    correlation: CorrelationOption = None,
+    gate_auroc: GateOption = None,
+    price: PriceOption = None,
+    seed: SeedOption = 0,
+    json: output.JsonOption = False,
+    config: output.ConfigOption = None,
+) -> None:
+    """Find the policy and its knobs for limits on money and time.
+
+    Replays every policy with many values of its delay, hold or gate on half of the turns, and the
+    best one on the other half. Ends in 1 if nothing keeps the limits. --json: an object with keeps
+    (whether the limits are kept), config (what to paste), base, knobs, notes, tried, and chosen_by
+    and held_out: objects as those of `vanta replay --json`.
+    """
+    here = ground(config)
+    source = source_of(
+        data, columns, latency, drawn_from, arrivals, turns, correlation, gate_auroc, seed
+    )
+    from vanta_tuning.replay.data import load
+    from vanta_tuning.replay.tuning import Limits
+    from vanta_tuning.replay.tuning import tune as search
+
+    recorded = load(source)
+    limits = Limits(max_cost, max_p95, min_accuracy)
+    policies = choose(here, policy, recorded)
+    recorded = said_of(recorded, policies)
+    tuned = search(
+        recorded.recordings,
+        policies,
+        limits,
+        rules_of(here, price),
+        seed=seed,
+    )
+    if json:
+        _print_json(tuned, recorded.notes)
+    else:
+        _print_text(tuned, recorded.notes, limits)
+    if tuned.best is None:
+        raise typer.Exit(output.ExitCode.FAILED)
+
+
+def _print_json(tuned: Tuned, notes: Sequence[str]) -> None:
+    output.print_json(
+        {
+            "keeps": tuned.best is not None,
+            "config": tuned.nearest.snippet,
+            "base": tuned.nearest.base,
+            "knobs": dict(tuned.nearest.knobs),
+            "notes": list(notes),
+            "tried": len(tuned.tried),
+            "chosen_by": tuned.nearest.chosen_by.to_dict(),
+            "held_out": tuned.held_out.to_dict(),
+        }
+    )
+
+
+def _print_text(tuned: Tuned, notes: Sequence[str], limits: Limits) -> None:
+    if tuned.best is None:
+        output.say("Nothing keeps these limits. This comes nearest:", style="yellow")
+    print(tuned.nearest.snippet)
+    show_summaries([tuned.held_out])
+    output.say(
+        f"on {tuned.held_out.turns:,} turns that had no part in the choice among "
+        f"{len(tuned.tried)} candidates"
+    )
+    if tuned.best is not None and limits.excess(tuned.held_out) > 0:
+        output.say("There it passes a limit that it kept where it was chosen: leave some room.")
+    for note in notes:
+        output.say(note)

@@ -1,0 +1,245 @@
+"""Shapes: which columns of a table mean what.
+
+Three public shapes are known by their columns: the outcomes of RouteLLM's evaluation, the
+measurements of LLMPerf's leaderboard, and Azure's traces of arrivals. Any other table has columns
+named as the fields (`local.ttft_s`, `api.score`, `arrives_s`) or is mapped to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from vanta.errors import ErrorKind, UsageError
+from vanta_tuning.replay.plays import Play
+from vanta_tuning.replay.sketches import Known, Pool, Sketch
+from vanta_tuning.replay.tables import Cell, Row, Table
+
+TURN_FIELDS = ("id", "arrives_s", "text")
+PLAY_FIELDS = (
+    "ttft_s",
+    "total_s",
+    "input_tokens",
+    "output_tokens",
+    "error",
+    "score",
+    "mean_logprob",
+)
+TRACKS = ("local", "api")
+
+Mapped = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A kind of table: known by its columns, mapped from fields to columns."""
+
+    name: str
+    mapping: Mapped
+
+    def fits(self, table: Table) -> bool:
+        """Whether the table has all its columns."""
+        return set(self.mapping.values()) <= set(table.columns)
+
+
+ROUTELLM = Shape(
+    "routellm",
+    {"local.score": "weak_correct", "api.score": "strong_correct", "text": "prompt"},
+)
+LLMPERF = Shape(
+    "llmperf",
+    {
+        "provider": "provider",
+        "model": "model",
+        "error": "error_code",
+        "ttft_s": "ttft_s",
+        "total_s": "e2e_s",
+        "input_tokens": "in_tokens",
+        "output_tokens": "out_tokens",
+    },
+)
+AZURE = Shape(
+    "azure",
+    {
+        "arrives_s": "TIMESTAMP",
+        "local.input_tokens": "ContextTokens",
+        "local.output_tokens": "GeneratedTokens",
+        "api.input_tokens": "ContextTokens",
+        "api.output_tokens": "GeneratedTokens",
+    },
+)
+
+
+def sketches(table: Table, told: Mapped | None = None) -> list[Sketch]:
+    """The turns of a table. told: fields to columns, before what the columns themselves say.
+
+    Raises UsageError.
+    """
+    mapping = {**_own_mapping(table), **(told or {})}
+    for field in mapping:
+        _check_field(field)
+    table.require(list(mapping.values()))
+    if not any("." in field for field in mapping):
+        raise UsageError(
+            f"{table.path}: no column says anything of a track. Name columns like "
+            f"'local.score', or map them: --map local.score=COLUMN. It has: "
+            f"{', '.join(table.columns)}."
+        )
+    turns = [_sketch(row, mapping, number) for number, row in enumerate(table.rows)]
+    return _from_zero(turns)
+
+
+def pools(table: Table) -> dict[str, list[Play]]:
+    """The answers of a table of measurements, by `provider/model`. Raises UsageError."""
+    table.require(list(LLMPERF.mapping.values()))
+    found: dict[str, list[Play]] = {}
+    for row in table.rows:
+        cells = {field: row[column] for field, column in LLMPERF.mapping.items()}
+        play = _measured(cells)
+        if play:
+            found.setdefault(f"{cells['provider'].text}/{cells['model'].text}", []).append(play)
+    return found
+
+
+def arrivals(table: Table) -> list[float]:
+    """When the turns of a table arrive, in seconds from the first on. Raises UsageError."""
+    column = AZURE.mapping["arrives_s"] if AZURE.fits(table) else "arrives_s"
+    table.require([column])
+    moments = (_moment(row[column]) for row in table.rows)
+    known = sorted(moment for moment in moments if moment is not None)
+    return [moment - known[0] for moment in known]
+
+
+def pool(plays: Mapping[str, Sequence[Play]], track: str, name: str) -> Pool:
+    """The pool of `track`, drawn from the measurements of `name`. Raises UsageError."""
+    if name not in plays:
+        raise UsageError(
+            f"no measurements are named {name!r}. There are: {', '.join(sorted(plays))}."
+        )
+    return Pool(track, plays[name])
+
+
+def _own_mapping(table: Table) -> dict[str, str]:
+    for shape in (ROUTELLM, AZURE):
+        if shape.fits(table):
+            return dict(shape.mapping)
+    return {
+        column: column
+        for column in table.columns
+        if column in TURN_FIELDS or ("." in column and column.rpartition(".")[2] in PLAY_FIELDS)
+    }
+
+
+def _check_field(field: str) -> None:
+    track, _, name = field.rpartition(".")
+    if field in TURN_FIELDS or (track and name in PLAY_FIELDS):
+        return
+    raise UsageError(
+        f"no field is named {field!r}. Fields: {', '.join(TURN_FIELDS)}, and of each track "
+        f"TRACK.{', TRACK.'.join(PLAY_FIELDS)}."
+    )
+
+
+def _sketch(row: Row, mapping: Mapped, number: int) -> Sketch:
+    tracks: dict[str, dict[str, Any]] = {}
+    turn: dict[str, Any] = {"id": str(number), "arrives_s": None, "text": ""}
+    for field, column in mapping.items():
+        track, _, name = field.rpartition(".")
+        if track:
+            tracks.setdefault(track, {})[name] = _value(name, row[column])
+        else:
+            turn[name] = _moment(row[column]) if name == "arrives_s" else row[column].text
+    known = {track: _known(values, row) for track, values in tracks.items()}
+    return Sketch(turn["id"], known, turn["arrives_s"], turn["text"])
+
+
+def _known(values: dict[str, Any], row: Row) -> Known:
+    failed, ttft_s, total_s = values.get("error"), values.get("ttft_s"), values.get("total_s")
+    if failed and total_s is None:
+        total_s = ttft_s
+    if failed and ttft_s is None:
+        return Known(**{**values, "ttft_s": total_s, "total_s": total_s, "speaks": False})
+    if ttft_s is not None and total_s is not None and total_s < ttft_s:
+        raise UsageError(
+            f"{row.path}, line {row.line}: the answer ends ({total_s:g} s) before it begins "
+            f"({ttft_s:g} s). Mend the row or leave it out."
+        )
+    return Known(**{**values, "total_s": total_s})
+
+
+def _value(name: str, cell: Cell) -> Any:
+    if name == "error":
+        return _error(cell)
+    if name == "mean_logprob":
+        return cell.number()
+    value = cell.amount()
+    if value is None:
+        return None
+    if name == "score" and value > 1:
+        cell.refuse("a score of 0 to 1")
+    return round(value) if name.endswith("_tokens") else value
+
+
+def _error(cell: Cell) -> ErrorKind | None:
+    """The kind of an error: its name, or an HTTP status; 0 and nothing are none."""
+    text = cell.text.strip().lower()
+    if text in ("", "0", "none", "false"):
+        return None
+    if text in set(ErrorKind):
+        return ErrorKind(text)
+    known = {"429": ErrorKind.RATE_LIMITED, "408": ErrorKind.TIMEOUT, "503": ErrorKind.OVERLOADED}
+    return known.get(text, ErrorKind.SERVER)
+
+
+def _measured(cells: Mapping[str, Cell]) -> Play | None:
+    """One measurement; None of one without any time."""
+    error = _error(cells["error"])
+    ttft_s, total_s = cells["ttft_s"].amount(), cells["total_s"].amount()
+    ends_s = total_s if total_s is not None else ttft_s
+    if ends_s is None and error is None:
+        return None
+    tokens = cells["input_tokens"].amount(), cells["output_tokens"].amount()
+    return Play(
+        ttft_s=(ends_s or 0.0) if error or ttft_s is None else ttft_s,
+        total_s=max(ends_s or 0.0, ttft_s or 0.0),
+        input_tokens=round(tokens[0] or 0),
+        output_tokens=round(tokens[1] or 0),
+        error=error,
+        speaks=error is None,
+    )
+
+
+def _moment(cell: Cell) -> float | None:
+    """A time of arrival: seconds, or a date and time of ISO 8601."""
+    text = cell.text.strip()
+    if not text:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    whole, dot, fraction = text.partition(".")
+    try:
+        # Azure writes seven decimals; datetime reads six.
+        moment = datetime.fromisoformat(whole + dot + fraction[:6])
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except ValueError:
+        cell.refuse("seconds, or a date and time like 2023-11-16 18:15:46")
+
+
+def _from_zero(turns: list[Sketch]) -> list[Sketch]:
+    """The turns in the order of their arrival, the first one at 0 s."""
+    times = [turn.arrives_s for turn in turns if turn.arrives_s is not None]
+    if not times:
+        return turns
+    start = min(times)
+    late = max(times)
+    return sorted(
+        (
+            Sketch(t.id, t.tracks, (late if t.arrives_s is None else t.arrives_s) - start, t.text)
+            for t in turns
+        ),
+        key=lambda turn: turn.arrives_s or 0.0,
+    )

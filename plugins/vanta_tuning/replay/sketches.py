@@ -1,0 +1,207 @@
+"""Sketches: recorded turns with gaps, and the samples that fill them.
+
+A table may know how good an answer was but not how long it took; a live turn was answered by one
+track while the other was stopped. A `Sketch` says what is known, a `Pool` holds whole answers of a
+track, and `fill` draws what is missing from the pools. Invariant: what is known stays as it was
+recorded; every draw depends on nothing but the seed and its place.
+
+Two calls with one prompt take correlated times (a long answer is long everywhere, a busy hour is
+busy everywhere), so the draws for one turn are tied by a Gaussian copula; drawn independently, a
+second call would rescue more turns than it really does.
+"""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import NormalDist
+
+from vanta.errors import ErrorKind, UsageError
+from vanta_tuning.replay.plays import Play, Recording
+
+CORRELATION = 0.57
+"""Of the times of two calls with the same prompt, in paired public measurements."""
+
+_NORMAL = NormalDist()
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What was recorded of one track in one turn; None: not known.
+
+    silent_s: it was stopped after so long, still silent. running_s: stopped after so long, in the
+    middle of its answer.
+    """
+
+    ttft_s: float | None = None
+    total_s: float | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    error: ErrorKind | None = None
+    speaks: bool = True
+    score: float | None = None
+    mean_logprob: float | None = None
+    accepted: bool | None = None
+    silent_s: float = 0.0
+    running_s: float = 0.0
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing has to be drawn."""
+        return self.ttft_s is not None and self.total_s is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Sketch:
+    """One turn as far as it was recorded."""
+
+    id: str
+    tracks: Mapping[str, Known]
+    arrives_s: float | None = None
+    text: str = ""
+
+
+class Pool:
+    """Whole answers and failures of one track. Raises UsageError if nothing is in it."""
+
+    def __init__(self, track: str, plays: Sequence[Play]) -> None:
+        answers = [play for play in plays if not play.error]
+        self._answers = sorted(answers, key=lambda play: (play.ttft_s, play.total_s))
+        self._failures = [play for play in plays if play.error]
+        self._times = [play.ttft_s for play in self._answers]
+        if not self._answers:
+            raise UsageError(
+                f"no whole answer of track {track!r} is recorded, so what it would have done "
+                "cannot be drawn. Give other data, or policies without it."
+            )
+
+    def draw(self, place: float, fate: float, known: Known) -> Play:
+        """The answer at `place` (0 to 1, fast to slow) of those that fit what is known.
+
+        fate: 0 to 1, decides whether the call fails, as often as those recorded did.
+        """
+        stopped = known.silent_s or known.running_s
+        if not stopped and fate * (len(self._answers) + len(self._failures)) < len(self._failures):
+            return self._failures[int(place * len(self._failures))]
+        if known.ttft_s is not None:
+            return self._continued(place, known, known.ttft_s)
+        first = bisect.bisect_right(self._times, known.silent_s) if known.silent_s else 0
+        if first == len(self._answers):
+            return self._slower_than_all(place, known)
+        return self._answers[first + int(place * (len(self._answers) - first))]
+
+    def deviate(self, ttft_s: float) -> float:
+        """Where `ttft_s` stands among the answers, as a standard normal deviate."""
+        below = bisect.bisect_left(self._times, ttft_s)
+        upto = bisect.bisect_right(self._times, ttft_s)
+        place = (below + upto) / 2 / len(self._times)
+        return _NORMAL.inv_cdf(min(max(place, 0.5 / len(self._times)), 1 - 0.5 / len(self._times)))
+
+    def _continued(self, place: float, known: Known, ttft_s: float) -> Play:
+        """An answer that began as recorded: the rest is drawn."""
+        rests = sorted(play.total_s - play.ttft_s for play in self._answers)
+        spoken_s = max(0.0, known.running_s - ttft_s)
+        longer = [rest for rest in rests if rest > spoken_s]
+        rest = longer[int(place * len(longer))] if longer else spoken_s
+        sample = self._answers[int(place * len(self._answers))]
+        return dataclasses.replace(sample, ttft_s=ttft_s, total_s=ttft_s + rest)
+
+    def _slower_than_all(self, place: float, known: Known) -> Play:
+        """It was silent for longer than any answer: it waits as long as one of them once more."""
+        sample = self._answers[int(place * len(self._answers))]
+        return dataclasses.replace(
+            sample,
+            ttft_s=known.silent_s + sample.ttft_s,
+            total_s=known.silent_s + sample.total_s,
+        )
+
+
+@dataclass(slots=True)
+class Filled:
+    """Whole recordings, and how much of them was drawn (`drawn` of `plays`)."""
+
+    recordings: list[Recording] = field(default_factory=list)
+    plays: int = 0
+    drawn: int = 0
+
+
+def fill(
+    sketches: Sequence[Sketch],
+    pools: Mapping[str, Pool],
+    *,
+    correlation: float = CORRELATION,
+    seed: int = 0,
+) -> Filled:
+    """Whole recordings of `sketches`, with a play for every track of `pools` and of the sketches.
+
+    correlation: of the draws within a turn, 0 (independent) to 1. Raises UsageError for a track
+    with gaps that has no pool.
+    """
+    if not 0 <= correlation <= 1:
+        raise UsageError(f"a correlation of {correlation:g} is not possible: give 0 to 1.")
+    filled = Filled()
+    for number, sketch in enumerate(sketches):
+        rng = random.Random(f"{seed}/{number}")  # noqa: S311 - a simulation, no secret
+        common = _common(_places(sketch, pools), correlation, rng)
+        plays = {}
+        for track in sorted({*sketch.tracks, *pools}):
+            own = math.sqrt(correlation) * common + math.sqrt(1 - correlation) * rng.gauss(0, 1)
+            place, fate = min(_NORMAL.cdf(own), 1 - 1e-12), rng.random()
+            known = sketch.tracks.get(track, Known())
+            plays[track] = _play(track, known, pools, place, fate)
+            filled.drawn += not known.whole
+        filled.plays += len(plays)
+        filled.recordings.append(Recording(sketch.id, plays, sketch.arrives_s, sketch.text))
+    return filled
+
+
+def _places(sketch: Sketch, pools: Mapping[str, Pool]) -> list[float]:
+    """How slow the recorded answers of a turn were for their tracks, as normal deviates."""
+    return [
+        pools[track].deviate(known.ttft_s)
+        for track, known in sketch.tracks.items()
+        if known.ttft_s is not None and known.error is None and track in pools
+    ]
+
+
+def _common(known: Sequence[float], correlation: float, rng: random.Random) -> float:
+    """What the calls of one turn have in common: drawn, given the deviates that are known.
+
+    One factor: each deviate is sqrt(r) x common + sqrt(1 - r) x its own; normal given normal.
+    """
+    own = max(1e-9, 1 - correlation)
+    precision = 1 + len(known) * correlation / own
+    mean = math.sqrt(correlation) / own * sum(known) / precision
+    return mean + rng.gauss(0, 1) / math.sqrt(precision)
+
+
+def _play(track: str, known: Known, pools: Mapping[str, Pool], place: float, fate: float) -> Play:
+    if known.ttft_s is not None and known.total_s is not None:
+        base = Play(known.ttft_s, known.total_s, error=known.error, speaks=known.speaks)
+    elif track in pools:
+        base = _resized(pools[track].draw(place, fate, known), known)
+    else:
+        raise UsageError(
+            f"of track {track!r} no times are recorded. Give some: --latency FILE "
+            f"--from {track}=NAME."
+        )
+    told = {
+        name: getattr(known, name)
+        for name in ("input_tokens", "output_tokens", "score", "mean_logprob", "accepted")
+    }
+    return dataclasses.replace(
+        base, **{name: value for name, value in told.items() if value is not None}
+    )
+
+
+def _resized(play: Play, known: Known) -> Play:
+    """A drawn answer, as long as the recorded number of tokens makes it."""
+    wanted = known.output_tokens
+    if wanted is None or play.error or known.running_s:
+        return play
+    per_token_s = (play.total_s - play.ttft_s) / max(1, play.output_tokens)
+    return dataclasses.replace(play, total_s=play.ttft_s + per_token_s * wanted)

@@ -1,0 +1,139 @@
+"""The transcript store: durable, one schema, and clear about what is wrong."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from vanta.context.assembly import Exchange
+from vanta.errors import StoreError
+from vanta.messages import Message
+from vanta.storage.transcripts import SCHEMA_VERSION, Store, sqlite_url
+
+pytestmark = pytest.mark.anyio
+
+
+def turn(number: int = 1, **changes: Any) -> dict[str, Any]:
+    return {
+        "id": f"turn{number}",
+        "user": "ada",
+        "session": "s",
+        "private": False,
+        "status": "answered",
+        "track": "local",
+        "cost_usd": 0.0,
+        **changes,
+    }
+
+
+def exchange(text: str = "hello", *, private: bool = False) -> Exchange:
+    return Exchange((Message("user", text), Message("assistant", f"re: {text}")), private)
+
+
+async def test_what_was_added_is_read_back_in_order(tmp_path: Path) -> None:
+    store = Store.open(sqlite_url(tmp_path))
+    await store.add(turn(1), {"n": 1}, exchange("one"))
+    await store.add(turn(2, private=True), {"n": 2}, exchange("two", private=True))
+    assert await store.history("ada", "s") == [exchange("one"), exchange("two", private=True)]
+    assert [row["trace"] for row in await store.turns("ada", "s")] == [{"n": 1}, {"n": 2}]
+    await store.aclose()
+
+
+async def test_an_exchange_and_its_turn_are_stored_together_or_not_at_all(tmp_path: Path) -> None:
+    store = Store.open(sqlite_url(tmp_path))
+    await store.add(turn(1), {}, exchange("one"))
+    with pytest.raises(StoreError):
+        await store.add(turn(1), {}, exchange("a second turn with the same id"))
+    assert await store.history("ada", "s") == [exchange("one")]
+    await store.aclose()
+
+
+async def test_sqlite_writes_ahead_so_that_a_reader_never_waits(tmp_path: Path) -> None:
+    store = Store.open(sqlite_url(tmp_path))
+    reader = sqlite3.connect(tmp_path / "vanta.db")
+    assert reader.execute("pragma journal_mode").fetchone() == ("wal",)
+    reader.execute("begin")
+    reader.execute("select * from turns").fetchall()
+    await store.add(turn(), {}, exchange())
+    reader.close()
+    await store.aclose()
+
+
+async def test_a_full_disk_loses_nothing_and_says_what_to_do(tmp_path: Path) -> None:
+    store = Store.open(sqlite_url(tmp_path))
+    await store.add(turn(1), {}, exchange("kept"))
+    with store._engine.connect() as connection:
+        pages = connection.execute(sa.text("pragma page_count")).scalar()
+        connection.execute(sa.text(f"pragma max_page_count = {pages}"))
+    with pytest.raises(StoreError, match="Free some space"):
+        await store.add(turn(2), {}, exchange("x" * 1_000_000))
+    assert await store.history("ada", "s") == [exchange("kept")]
+    await store.aclose()
+    again = Store.open(sqlite_url(tmp_path))
+    await again.add(turn(3), {}, exchange("after"))
+    assert await again.history("ada", "s") == [exchange("kept"), exchange("after")]
+    await again.aclose()
+
+
+async def test_a_file_that_is_no_database_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "vanta.db").write_text("this is a letter, not a database" * 200)
+    with pytest.raises(StoreError, match="move it away"):
+        Store.open(sqlite_url(tmp_path))
+
+
+async def test_a_store_of_a_newer_vanta_is_left_alone(tmp_path: Path) -> None:
+    Store.open(sqlite_url(tmp_path)).close()
+    database = sqlite3.connect(tmp_path / "vanta.db")
+    database.execute("update about set schema_version = ?", (SCHEMA_VERSION + 1,))
+    database.commit()
+    database.close()
+    with pytest.raises(StoreError, match="newer vanta"):
+        Store.open(sqlite_url(tmp_path))
+
+
+@pytest.mark.parametrize("url", ["no url at all", "martian://host/db"])
+async def test_a_url_that_cannot_be_used_is_told_so(url: str) -> None:
+    with pytest.raises(StoreError, match="store_url"):
+        Store.open(url)
+
+
+async def test_the_password_of_a_url_is_never_shown() -> None:
+    with pytest.raises(StoreError) as caught:
+        Store.open("martian://ada:hunter2@host/db")
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_two_stores_on_one_file_take_turns(tmp_path: Path) -> None:
+    one, two = Store.open(sqlite_url(tmp_path)), Store.open(sqlite_url(tmp_path))
+    await one.add(turn(1), {}, exchange("one"))
+    await two.add(turn(2), {}, exchange("two"))
+    assert len(await one.history("ada", "s")) == 2
+    await one.aclose()
+    await two.aclose()
+
+
+def test_processes_that_open_a_fresh_store_at_once_all_get_it(tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib\n"
+        "from vanta.storage.transcripts import Store, sqlite_url\n"
+        "url = sqlite_url(pathlib.Path(sys.argv[1]))\n"
+        "sys.stdin.readline()\n"
+        "Store.open(url).close()\n"
+    )
+    openers = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path)],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    told = [opener.communicate("go\n", timeout=60)[1] for opener in openers]
+    assert [opener.returncode for opener in openers] == [0] * 4, told

@@ -1,0 +1,129 @@
+"""A turn on the terminal of a chat: who works on it, who speaks, where another took over.
+
+Invariant: the reply's text appears as it was said, to the character, but for control characters
+(a model's answer must not move the cursor); everything else is dim or coloured.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from rich.status import Status
+from rich.text import Text
+
+from vanta.cli import output
+from vanta.cli.chat.narration import failure, loss, summary
+from vanta.drawing.colours import colour_of
+from vanta.events import (
+    Amended,
+    Committed,
+    Event,
+    LegFailed,
+    LegRejected,
+    LegStarted,
+    Reply,
+    Takeover,
+    TextDelta,
+    TurnFinished,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Screen:
+    """Shows one turn. Use it as a context: leaving it leaves a clean line."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or output.stdout()
+        self._waiting: Status | None = None
+        self._at_work: list[str] = []
+        self._notes: list[str] = []
+        self._in_line = False
+
+    def __enter__(self) -> Screen:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop_waiting()
+        self._end_line()
+
+    def show(self, event: Event) -> None:
+        """Show one event."""
+        match event:
+            case LegStarted():
+                self._wait_for(event.track)
+            case Committed():
+                self._stop_waiting()
+                self._label(event.track)
+            case TextDelta():
+                self._write(event.text)
+            case Takeover():
+                self._seam(event)
+            case Amended():
+                self._amend(event)
+            case LegFailed():
+                self._notes.append(f"{event.track} failed: {failure(event)}")
+            case LegRejected():
+                self._notes.append(f"{event.track} was turned down: {event.why}")
+            case TurnFinished():
+                self._finish(event.reply)
+            case _:
+                pass
+
+    def interrupted(self) -> None:
+        """Say that the reply was stopped."""
+        self._stop_waiting()
+        self._end_line()
+        self._say("stopped; this exchange is not kept")
+
+    def _wait_for(self, track: str) -> None:
+        self._at_work.append(track)
+        if self._console.is_terminal and not self._in_line:
+            line = Text(f"{', '.join(dict.fromkeys(self._at_work))} at work", style="dim")
+            if self._waiting is None:
+                self._waiting = Status(line, console=self._console, spinner="dots")
+                self._waiting.start()
+            self._waiting.update(line)
+
+    def _stop_waiting(self) -> None:
+        if self._waiting is not None:
+            self._waiting.stop()
+            self._waiting = None
+
+    def _label(self, track: str) -> None:
+        self._console.print(Text(f"{track}> ", f"bold {colour_of(track).terminal}"), end="")
+        self._in_line = True
+
+    def _seam(self, event: Takeover) -> None:
+        self._stop_waiting()
+        seam = Text(f"⟪{event.from_track} broke: ", "dim")
+        seam.append(event.track, colour_of(event.track).terminal)
+        self._console.print(seam.append(" goes on⟫", "dim"), end="")
+
+    def _amend(self, event: Amended) -> None:
+        """What was shown stays on the terminal; the better answer stands below it."""
+        self._end_line()
+        self._say(f"⟪{event.track} amends: {event.why}⟫")
+        self._label(event.track)
+        self._write(event.text)
+
+    def _write(self, text: str) -> None:
+        sys.stdout.write(output.harmless(text))
+        sys.stdout.flush()
+
+    def _finish(self, reply: Reply) -> None:
+        self._end_line()
+        for note in self._notes:
+            self._say(note)
+        lost = [loss(leg) for leg in reply.trace.legs if leg.state == "cancelled"]
+        self._say(summary(reply) + (f" · stopped {'; '.join(lost)}" if lost else ""))
+
+    def _end_line(self) -> None:
+        if self._in_line:
+            self._write("\n")
+            self._in_line = False
+
+    def _say(self, line: str) -> None:
+        self._console.print(Text(f"  {line}", "dim"), soft_wrap=True)

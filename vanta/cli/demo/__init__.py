@@ -1,0 +1,5 @@
+"""The demo of two tracks."""
+
+from vanta.cli.demo.app import app
+
+__all__ = ["app"]

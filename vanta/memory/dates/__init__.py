@@ -1,0 +1,1 @@
+"""Dates that are mentioned in a text: vocabulary, meanings and spans."""

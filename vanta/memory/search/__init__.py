@@ -1,0 +1,1 @@
+"""Search: by words, by meaning, ranking and selection within a token budget."""

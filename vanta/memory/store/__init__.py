@@ -1,0 +1,1 @@
+"""The store of memory: items, vectors, imports, statistics and forgetting."""

@@ -1,0 +1,1 @@
+"""The runtime: what is open in a process, its sessions and turns."""

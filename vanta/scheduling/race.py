@@ -1,0 +1,450 @@
+"""The scheduler: one turn's legs under a policy, inside its deadline and its privacy rule.
+
+The rules, each pinned by a test in `tests/scheduling`:
+
+1. A race is decided by first content, never by headers, reasoning or an empty delta.
+2. At commit every losing leg is stopped, and its standing still is confirmed before the turn is
+   over; what it produced after the stop (tokens, money, CPU seconds) is in the trace.
+3. A committed leg that breaks (cut, silent beyond the stall timeout, malformed) is taken over by
+   another track of the policy that continues the shown text, or answers anew if the policy says
+   so; the seam is a `Takeover` event. While the event loop stood still, nobody was silent.
+4. No leg fails silently and no error text becomes an answer. If all fail: one `AllTracksFailed`.
+5. Money is set aside before a leg is sent and settled once it stands still; a leg that a cap does
+   not allow fails alone. The bill has every leg, losers, broken ones and verifications too.
+6. A private turn never reaches a track that is not private, nor does it as a takeover: such a
+   track is not among the turn's tracks.
+7. The deadline is one clock, started before the turn waited for its session.
+8. Cancelling the caller cancels every leg, at once, and waits until all stand still.
+
+(Rule 9, on side effects, comes with tools.) A track is asked again only if nothing else may answer,
+no text was shown, the error may pass and the deadline allows the wait; Retry-After is obeyed.
+
+How it works: `Race` is a state machine without awaits. Legs call it with deltas and ends, `run`
+calls it when a timer is due; each call moves the state as far as it goes. All on one event loop,
+so nothing is locked. Time is the event loop's clock, so a virtual clock replays a turn exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import anyio
+from anyio.abc import TaskGroup
+
+from vanta.engine import GenerationRequest
+from vanta.errors import AllTracksFailed, EngineError, NoTrack
+from vanta.events import Event
+from vanta.messages import Delta, FinishReason
+from vanta.scheduling.agreement import disagreement
+from vanta.scheduling.gate import Verdict
+from vanta.scheduling.leg import Leg
+from vanta.scheduling.leg_failures import backoff_s, stalled, told_to_wait, too_late, turned_down
+from vanta.scheduling.policy import LegPlan
+from vanta.scheduling.race_plan import Outcome, Preparer, RacePlan, fault_of_form, not_before
+from vanta.scheduling.start_queue import Starts
+from vanta.scheduling.takeover import Seam
+from vanta.scheduling.track_health import RETRYABLE
+from vanta.scheduling.turn_log import TurnLog
+from vanta.scheduling.verification import probability_of_yes
+from vanta.track import Track
+
+__all__ = ["Outcome", "Preparer", "Race", "RacePlan", "too_late"]
+
+TICK_S = 1e-6
+"""The shortest sleep: a clock that stands still between events has to be moved past a timer."""
+HELD_UP_S = 0.01
+"""A timer noticed later than this says that the event loop stood still, not the track."""
+EARLY_EXIT_EVERY = 8
+"""Deltas between two looks of the gate at an unfinished answer."""
+
+
+class Race:
+    """One turn's race. `emit` is called with each event, in order.
+
+    Raises NoTrack at once if no track of the policy may take part.
+    """
+
+    def __init__(self, plan: RacePlan, emit: Callable[[Event], None]) -> None:
+        self._plan = plan
+        self.purse = plan.purse
+        able = [not_before(leg, plan.earliest_s) for leg in plan.policy.legs]
+        able = [leg for leg in able if leg.track in plan.tracks]
+        if not able:
+            raise NoTrack(plan.policy.name, plan.skipped)
+        self._starts = Starts(able, hard=plan.hard, may_hedge=plan.may_hedge)
+        self._log = TurnLog(emit, self.now)
+        self._legs: list[Leg] = []
+        self._committed: Leg | None = None
+        self._broken: Leg | None = None
+        self._seams: dict[int, Seam] = {}
+        self._outcome: Outcome | None = None
+        self._wake = anyio.Event()
+        self._tasks: TaskGroup
+
+    @property
+    def legs(self) -> tuple[Leg, ...]:
+        """The legs so far."""
+        return tuple(self._legs)
+
+    async def run(self) -> Outcome:
+        """Run the race to its end; every leg stands still when this returns or raises."""
+        async with anyio.create_task_group() as self._tasks:
+            self._advance()
+            while self._outcome is None:
+                # No await lies between the step and this line: no call for a new look is lost.
+                self._wake = anyio.Event()
+                with anyio.move_on_after(max(TICK_S, self._next_timer_s() - self.now())):
+                    await self._wake.wait()
+                self._advance()
+        assert self._outcome is not None  # noqa: S101 - the loop above ends only with one
+        return self._outcome
+
+    def now(self) -> float:
+        """Seconds since the turn began."""
+        return anyio.current_time() - self._plan.started_at
+
+    def on_delta(self, leg: Leg, delta: Delta) -> None:
+        """Keep or show what a leg says; its first readable text may commit the turn."""
+        if self._outcome or not leg.answerable:
+            return
+        seam = self._seams.get(leg.number)
+        text = seam.feed(delta.text) if seam else delta.text
+        if leg is self._committed:
+            self._log.text(leg, text)
+            return
+        if text:
+            leg.pending.append(text)
+        if leg.plan.commit_on == "verdict" and leg.deltas % EARLY_EXIT_EVERY == 0:
+            self._give_up_early(leg)
+        if leg.deltas == 1 or leg.resumes or leg.first_content_s == leg.last_delta_s:
+            self._advance()
+
+    def on_end(self, leg: Leg) -> None:
+        """Note how a leg ended and move on."""
+        self._plan.experience.ended(leg, anyio.current_time())
+        if leg.stopped:
+            if leg.state == "cancelled":
+                self._log.cancelled(leg)
+        elif leg.state == "verified":
+            self._tell_verified(leg)
+        elif leg.error:
+            self._lose(leg, leg.error)
+        else:
+            self._complete(leg)
+        self._advance()
+
+    async def judge(self, leg: Leg) -> Verdict:
+        """Ask the gate about a finished answer."""
+        rule = self._plan.policy.gate
+        if rule is None:
+            return Verdict(True, None, "the policy has no gate")
+        answer = leg.fold.completion()
+        fault = fault_of_form(answer.text, self._plan, rule)
+        if fault:
+            return Verdict(False, None, fault)
+        verdict = await self._plan.gate.judge(answer, rule)
+        verifier = self._plan.tracks.get(rule.verify_with or "")
+        if not verdict.unsure or verifier is None:
+            return verdict
+        return await self._verify(verifier, leg, verdict)
+
+    def _advance(self) -> None:
+        """Do all that is due now, and let the timer loop look at its timers again."""
+        self._wake.set()
+        if self._outcome:
+            return
+        if self.now() >= self._plan.deadline_s:
+            self._expire()
+            return
+        self._break_stalled()
+        self._start_due()
+        if self._committed is None:
+            self._try_commit()
+        if self._committed and self._committed.finished:
+            self._settle(self._committed)
+        elif self._committed is None and not self._alive() and not self._some_will_start():
+            self._nothing_left()
+
+    def _some_will_start(self) -> bool:
+        """Whether the clock will begin another leg in time."""
+        return any(at_s < self._plan.deadline_s for at_s in self._starts.next_s())
+
+    def _alive(self) -> list[Leg]:
+        return [leg for leg in self._legs if leg.answerable]
+
+    def _preference(self, leg: Leg) -> int:
+        return self._plan.policy.tracks.index(leg.plan.track)
+
+    # Starting legs
+
+    def _start_due(self) -> None:
+        for plan, why in self._starts.due(self.now()):
+            self._start(plan, why)
+
+    def _start(self, plan: LegPlan, why: str, *, resumes: bool = False) -> None:
+        track = self._plan.tracks[plan.track]
+        leg = Leg(len(self._legs), plan, track, why, self, resumes=resumes)
+        self._legs.append(leg)
+        self._plan.experience.asked(leg, anyio.current_time())
+        self._log.started(leg)
+        shown = self._log.shown if resumes else ""
+        if resumes and not track.engine.capabilities.prefix_continuation:
+            self._seams[leg.number] = Seam(shown)
+
+        preparer, judged = self._plan.preparer, plan.commit_on == "verdict" and not resumes
+        prepare = partial(preparer.prepare, shown=shown, judged=judged)
+        shorten = partial(preparer.shorten, shown=shown, judged=judged)
+        self._tasks.start_soon(leg.run, prepare, shorten, name=f"leg {leg.number} on {track.name}")
+
+    def _call_reserve(self, why: str) -> None:
+        """Start the next leg that is still waiting: what it waited for will not come."""
+        plan = self._starts.call()
+        if plan:
+            self._start(plan, why)
+
+    def _call_successor(self, why: str) -> None:
+        """Start the next track that can go on from the shown text, or answer anew."""
+        mode = self._plan.policy.takeover
+        if mode == "fail" or self._alive():
+            return
+        failed = {leg.track.name for leg in self._legs if leg.error}
+        for name in self._plan.policy.tracks:
+            if name in self._plan.tracks and name not in failed:
+                self._start(LegPlan(name), why, resumes=mode == "continue")
+                return
+
+    # Committing
+
+    def _try_commit(self) -> None:
+        for leg in sorted(self._alive(), key=self._preference):
+            why = self._reason_to_commit(leg)
+            if why:
+                self._commit(leg, why)
+                return
+
+    def _reason_to_commit(self, leg: Leg) -> str | None:
+        """Why the turn can bind itself to `leg` now, None if it cannot."""
+        if leg.resumes:
+            return "goes on" if leg.pending or leg.finished else None
+        if leg.plan.commit_on == "verdict":
+            return leg.verdict.why if leg.verdict and leg.verdict.accepted else None
+        if not (leg.has_content or leg.finished):
+            return None
+        held_s = leg.plan.held_until_s
+        if self.now() >= held_s:
+            return f"no rival spoke within {held_s:g} s" if held_s else "first content"
+        return None if self._rivals_before(leg) else "no rival is left"
+
+    def _rivals_before(self, held: Leg) -> bool:
+        """Whether a leg with a shorter hold than `held` may still speak."""
+        rivals = [*(leg.plan for leg in self._alive()), *self._starts.timed]
+        return any(plan.held_until_s < held.plan.held_until_s for plan in rivals)
+
+    def _commit(self, leg: Leg, why: str) -> None:
+        """Bind the turn to `leg`: stop the others, show what it has."""
+        self._committed = leg
+        leg.committed_s = self.now()
+        self._starts.clear()
+        if self._broken:
+            self._log.takeover(leg, self._broken, restarts=not leg.resumes)
+        else:
+            self._log.committed(leg, why)
+        self._log.text(leg, "".join(leg.pending))
+        leg.pending.clear()
+        # Last, though at the same moment: whoever waits for the text then runs before the losers
+        # do, whose winding up (closing a connection) takes a millisecond of the loop.
+        for rival in self._alive():
+            if rival is not leg and not rival.plan.amends:
+                self._dismiss(rival)
+
+    # Legs that end
+
+    def _complete(self, leg: Leg) -> None:
+        """A leg came to the end of its answer."""
+        seam = self._seams.get(leg.number)
+        rest = seam.flush() if seam else ""
+        if leg is self._committed:
+            self._log.text(leg, rest)
+        elif rest:
+            leg.pending.append(rest)
+        self._log.finished(leg)
+        if leg.verdict and not leg.verdict.accepted:
+            self._turn_down(leg, leg.verdict)
+
+    def _lose(self, leg: Leg, error: EngineError) -> None:
+        """A leg broke: say so, and let another answer or go on."""
+        committed = leg is self._committed
+        leg.state = "broken" if committed else "failed"
+        self._log.failed(leg, error)
+        if committed:
+            self._committed, self._broken = None, leg
+        if self._broken:
+            self._call_successor(f"{leg.track.name} broke: {error.kind}")
+        else:
+            self._call_reserve(f"{leg.track.name} failed: {error.kind}")
+
+    def _dismiss(self, leg: Leg) -> None:
+        """Stop a leg that lost; one that has finished already only lost."""
+        leg.state = "finished" if leg.ended else "cancelled"
+        leg.stop()
+
+    # Clocks
+
+    def _next_timer_s(self) -> float:
+        """When, in seconds of the turn, time alone will change something next."""
+        timers = [self._plan.deadline_s]
+        timers += self._starts.next_s()
+        timers += [self._stalls_at(leg) for leg in self._alive()]
+        if self._committed is None:
+            holds = [leg.plan.held_until_s for leg in self._alive()]
+            timers += [held_s for held_s in holds if held_s > self.now()]
+        return min(timers)
+
+    def _stalls_at(self, leg: Leg) -> float:
+        if leg.generated or leg.listening_since_s is None:
+            return math.inf
+        return leg.listening_since_s + self._plan.stall_timeout_s
+
+    def _break_stalled(self) -> None:
+        for leg in self._alive():
+            late_s = self.now() - self._stalls_at(leg)
+            if late_s < 0 or (late_s > HELD_UP_S and leg.excuse()):
+                continue
+            leg.fail(error := stalled(leg, self._plan.stall_timeout_s))
+            self._lose(leg, error)
+
+    def _expire(self) -> None:
+        """The turn's time is up: what is shown is the answer, cut; else the best that is held."""
+        if self._committed is None and self._broken is None:
+            held = [leg for leg in self._alive() if leg.has_content]
+            held = [leg for leg in held if leg.plan.commit_on == "first_content"]
+            if held:
+                self._commit(min(held, key=self._preference), "the deadline")
+        serving = self._committed or self._broken
+        for leg in self._alive():
+            if leg is not serving:
+                self._time_out(leg)
+        if serving is None:
+            self._starts.clear()
+            self._nothing_left()
+        elif serving.finished:
+            self._end(serving, serving.fold.completion().finish_reason)
+        else:
+            serving.stop()
+            self._end(serving, "deadline")
+
+    def _time_out(self, leg: Leg) -> None:
+        error = too_late(leg.track, self._plan.deadline_s)
+        leg.fail(error)
+        leg.state = "failed"
+        self._log.failed(leg, error)
+
+    # Judging and amending
+
+    def _give_up_early(self, leg: Leg) -> None:
+        """Stop an answer that the gate is already sure to turn down."""
+        rule = self._plan.policy.gate
+        give_up = getattr(self._plan.gate, "give_up", None)
+        if rule is None or not rule.early_exit or give_up is None:
+            return
+        why = give_up(leg.fold.completion(), rule)
+        if why:
+            leg.stop()
+            self._turn_down(leg, Verdict(False, None, f"stopped early: {why}"))
+
+    def _turn_down(self, leg: Leg, verdict: Verdict) -> None:
+        leg.verdict = verdict
+        leg.state = "rejected"
+        self._log.rejected(leg, verdict)
+        self._call_reserve(f"{leg.track.name} was rejected: {verdict.why}")
+
+    async def _verify(self, track: Track, judged: Leg, verdict: Verdict) -> Verdict:
+        """Ask another track for one token on an answer that the gate is unsure of."""
+        plan = LegPlan(track.name)
+        leg = Leg(len(self._legs), plan, track, f"verifies leg {judged.number}", self, resumes=True)
+        leg.state = "verified"
+        self._legs.append(leg)
+        self._plan.experience.asked(leg, anyio.current_time())
+        self._log.started(leg)
+        answer = judged.fold.completion().text
+
+        async def prepare(track: Track) -> GenerationRequest:
+            return await self._plan.preparer.verification(track, answer)
+
+        await leg.run(prepare)
+        yes = probability_of_yes(leg.fold.completion())
+        if leg.error or yes is None:
+            return verdict
+        return Verdict(yes >= 0.5, yes, f"{track.name} finds it right with probability {yes:.2f}")
+
+    def _tell_verified(self, leg: Leg) -> None:
+        if leg.error:
+            self._log.failed(leg, leg.error)
+        else:
+            self._log.finished(leg)
+
+    def _settle(self, winner: Leg) -> None:
+        """The committed leg has finished: wait for a leg that may amend it, then end."""
+        rest = [leg for leg in self._alive() if leg is not winner]
+        for leg in rest:
+            if not leg.finished:
+                return
+            text = "".join(leg.pending)
+            why = disagreement(self._log.shown, text)
+            if why:
+                winner.state = "amended"
+                self._log.amended(leg, text, why)
+                self._end(leg, leg.fold.completion().finish_reason)
+                return
+        self._end(winner, winner.fold.completion().finish_reason)
+
+    # Ends of the turn
+
+    def _nothing_left(self) -> None:
+        """No leg may still answer: ask again; else a rejected answer is better than none."""
+        if self._ask_again():
+            return
+        rejected = [leg for leg in self._legs if leg.state == "rejected" and leg.finished]
+        if rejected and self._plan.policy.last_resort and self._broken is None:
+            best = min(rejected, key=self._preference)
+            best.state = "running"
+            self._commit(best, f"last resort, though {best.verdict.why if best.verdict else ''}")
+            self._end(best, best.fold.completion().finish_reason)
+            return
+        self._end(None, None, AllTracksFailed(self._causes(), partial=self._log.shown))
+
+    def _ask_again(self) -> bool:
+        """Have the failed tracks that may recover in time begin once more; False if none may."""
+        if self._broken:
+            return False
+        for leg in {leg.track.name: leg for leg in self._legs if leg.error}.values():
+            attempt = sum(other.track is leg.track for other in self._legs)
+            at_s = self.now() + backoff_s(leg.error, attempt)
+            passing = leg.error is not None and leg.error.kind in RETRYABLE
+            if passing and attempt <= self._plan.retries and at_s < self._plan.deadline_s:
+                self._starts.add(leg.plan, at_s)
+        return self._some_will_start()
+
+    def _causes(self) -> list[EngineError]:
+        """Why each leg of the turn gave no answer; of those that never began, the deadline."""
+        causes = [leg.error or turned_down(leg) for leg in self._legs if leg.error or leg.verdict]
+        return causes or [self._never_asked(track) for track in self._plan.tracks.values()]
+
+    def _never_asked(self, track: Track) -> EngineError:
+        wait_s = self._plan.earliest_s.get(track.name, 0.0)
+        if wait_s >= self._plan.deadline_s:
+            return told_to_wait(track, wait_s - self.now())
+        return too_late(track, self._plan.deadline_s)
+
+    def _end(
+        self, leg: Leg | None, reason: FinishReason | None, failure: AllTracksFailed | None = None
+    ) -> None:
+        if leg and leg.state == "running":
+            leg.state = "won"
+        for running in self._alive():
+            if running is not leg:
+                self._dismiss(running)
+        first = self._log.first_content_s
+        self._outcome = Outcome(self._log.shown, leg, reason, first, self.legs, failure)

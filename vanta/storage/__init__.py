@@ -1,0 +1,1 @@
+"""Storage of transcripts and records of turns."""

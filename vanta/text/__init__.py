@@ -1,0 +1,1 @@
+"""Text formats: YAML with the place of each value."""
