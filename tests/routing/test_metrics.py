@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vanta_tuning.fitting.metrics import apgr, quantile, quantiles
+from vanta.routing.quantiles import quantile, quantiles
+from vanta_tuning.fitting.metrics import apgr
 
 
 def test_the_area_of_two_rows_is_what_paper_and_pencil_say() -> None:

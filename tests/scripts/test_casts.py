@@ -11,10 +11,9 @@ import pytest
 from vanta.engine import GenerationRequest
 from vanta.errors import ScriptError, UnknownName
 from vanta.runtime.runtime import Runtime
-from vanta.scripts import ScriptResult, parse_script, run_script
 from vanta.testing import Call, ScriptedEngine
 from vanta.testing._runtimes import open_scripted
-from vanta_scripts import variants
+from vanta_scripts import ScriptResult, parse_script, run_script, variants
 from vanta_scripts.variants import repetition
 
 pytestmark = pytest.mark.anyio

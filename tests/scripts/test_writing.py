@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.scripts.test_expectations import seen
+from vanta.cli.chat.saved_script import script_of
 from vanta_scripts import parse_script
-from vanta_scripts.writing import new_script, script_of
+from vanta_scripts.writing import new_script
 
 
 def test_a_first_script_loads() -> None:

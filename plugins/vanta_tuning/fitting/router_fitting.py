@@ -18,8 +18,9 @@ from vanta.errors import UsageError
 from vanta.routing import features
 from vanta.routing.calibration import Reliability, fit_platt, reliability
 from vanta.routing.linear import Linear, fit, importance, sigmoid
+from vanta.routing.quantiles import quantiles
 from vanta.routing.router import QUANTILES, Model, Router
-from vanta_tuning.fitting.metrics import apgr, quantiles
+from vanta_tuning.fitting.metrics import apgr
 from vanta_tuning.fitting.outcomes import Outcome
 
 LEAST_ROWS = 50
