@@ -22,7 +22,7 @@ import anyio
 import vanta
 from vanta.errors import ErrorKind, VantaError
 from vanta.runtime.runtime import Opening
-from vanta.scheduling.policy import BUILTIN, Policy
+from vanta.scheduling import BUILTIN, Policy
 from vanta.testing import Behaviour, Fail, Say, ScriptedEngine, Upstream, scripted_plugin
 
 from .report import Figure, percentile

@@ -21,7 +21,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from vanta.scheduling.policy import HEDGE, LOCAL, Policy, adapt
+from vanta.scheduling import HEDGE, LOCAL, Policy, adapt
 from vanta_tuning.replay.plays import Play, Recording
 from vanta_tuning.replay.shapes import pools
 from vanta_tuning.replay.sketches import CORRELATION, Known, Pool, Sketch, fill

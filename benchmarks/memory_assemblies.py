@@ -9,9 +9,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vanta.context.assembly import Assembled, Exchange, assemble
-from vanta.context.budget import Shares
-from vanta.context.memories import Memories, Write
+from vanta.context import Assembled, BudgetShares, Exchange, Memories, Write, assemble
 from vanta.engine import Engine
 from vanta.memory.items import MemoryItem, Recalled
 from vanta.messages import Message
@@ -31,7 +29,7 @@ class Given:
     history: tuple[Exchange, ...]
     message: Message
     found: tuple[Recalled, ...]
-    shares: Shares
+    shares: BudgetShares
 
     def memories(self, write: Write) -> Memories:
         """What was recalled for the turn."""
@@ -93,7 +91,7 @@ class Draw:
             history=tuple(history),
             message=Message("user", self._texts.text(kinds)),
             found=self.found(),
-            shares=Shares(memory=choice.choice((0.1, 0.25, 0.5, 0.8))),
+            shares=BudgetShares(memory=choice.choice((0.1, 0.25, 0.5, 0.8))),
         )
 
     def found(self) -> tuple[Recalled, ...]:

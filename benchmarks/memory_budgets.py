@@ -18,8 +18,7 @@ from dataclasses import dataclass, field
 import anyio
 import anyio.to_thread
 
-from vanta.context.assembly import Assembled
-from vanta.context.memories import Write
+from vanta.context import Assembled, Write
 from vanta.engine import Engine, EngineContext, ModelFile
 from vanta.errors import EngineError, VantaError
 from vanta.messages import Message

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vanta.context.estimate_calibration import Calibration, byte_bound
+from vanta.context import Calibration, byte_bound
 from vanta.engine import Engine, EngineModel, Health, TokenCount
 from vanta.messages import Message
 

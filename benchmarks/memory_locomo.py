@@ -28,7 +28,7 @@ from typing import Any
 
 import anyio
 
-from vanta.context.estimate import estimate_text
+from vanta.context import estimate_text
 from vanta.memory.items import Filters, Recalled, Scope
 from vanta.memory.memory import NEAREST
 from vanta.memory.rendering import day, header, line
@@ -62,7 +62,7 @@ class Tried:
 
 @dataclass(slots=True)
 class Recall:
-    """Shares of evidence found, by budget and category."""
+    """BudgetShares of evidence found, by budget and category."""
 
     shares: dict[int, dict[int, list[float]]] = field(
         default_factory=lambda: {budget: {} for budget in GOALS}

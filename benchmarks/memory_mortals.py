@@ -31,7 +31,7 @@ from typing import Any
 
 import anyio
 
-from vanta.context.assembly import Exchange
+from vanta.context import Exchange
 from vanta.memory.index import IndexContext, Partition
 from vanta.memory.items import Scope
 from vanta.memory.memory import Memory, Question

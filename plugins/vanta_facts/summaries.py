@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from vanta.context.assembly import Exchange
+from vanta.context import Exchange
 from vanta.errors import EngineError
 from vanta.memory.items import Filters, MemoryItem, Scope
 from vanta.memory.memory import Memory

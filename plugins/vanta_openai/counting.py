@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import anyio.to_thread
 
-from vanta.context.estimate_calibration import Calibration
+from vanta.context import Calibration
 from vanta.engine import GenerationRequest, TokenCount
 from vanta.messages import Message
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 
-from vanta.context.overflow_report import read_refusal
+from vanta.context import read_overflow
 from vanta.engine import (
     Capabilities,
     DeltaStream,
@@ -171,7 +171,7 @@ class OpenAIEngine(Engine):
 
     def _learn_from(self, error: EngineError, request: GenerationRequest) -> None:
         """A server that refuses a prompt may say how many tokens it counted in it."""
-        told = read_refusal(error.message).prompt
+        told = read_overflow(error.message).prompt
         if error.kind is ErrorKind.CONTEXT_OVERFLOW and told is not None:
             self._counter.note(request, told)
 

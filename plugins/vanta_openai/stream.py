@@ -14,7 +14,7 @@ from dataclasses import replace
 import anyio
 import httpx2
 
-from vanta.context.estimate import estimate_text, estimate_tokens
+from vanta.context import estimate_text, estimate_tokens
 from vanta.engine import DeltaStream, Receipt
 from vanta.errors import EngineError, ErrorKind
 from vanta.messages import Delta, EngineTimings, FinishReason, Message, Usage

@@ -37,7 +37,7 @@ async def stand_in(runtime: Runtime) -> AsyncIterator[tuple[Track, Direct]]:
     UnknownName without the `openai` engine, ScriptError without the library of the server.
     """
     try:
-        from vanta.testing.upstream import Upstream
+        from vanta.testing import Upstream
     except ModuleNotFoundError as error:
         raise ScriptError(
             f"'upstream' needs the library {error.name!r}. "

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import anyio.to_thread
 
-from vanta.context.assembly import Exchange
+from vanta.context import Exchange
 from vanta.errors import EmbedderError
 from vanta.memory.embedder import Embedder
 from vanta.memory.memory import Memory

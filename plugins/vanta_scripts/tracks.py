@@ -16,8 +16,7 @@ from vanta.engine import EngineContext, Tool
 from vanta.errors import ScriptError, UnknownName
 from vanta.runtime.session import Session
 from vanta.runtime.turn import TurnSettings
-from vanta.scheduling.policy import LegPlan, Policy
-from vanta.scheduling.track_stats import Experience
+from vanta.scheduling import LegPlan, Policy, TrackStats
 from vanta.track import Track
 from vanta_scripts.embedders import Embedders
 from vanta_scripts.fake_api import TRACK, stand_in
@@ -56,7 +55,7 @@ class Cast:
         self._own: dict[str, Track] = {}
         self._speaking: dict[str, Track] = {}
         self._direct: Callable[[UpstreamPlan], None] | None = None
-        self._experience = Experience()
+        self._experience = TrackStats()
         self._embedders = Embedders(runtime)
         self._stack = AsyncExitStack()
 
@@ -115,7 +114,7 @@ class _CastRules:
     """The runtime's rules, but for the tracks, the script's system prompt, its scene's memory and
     what is learnt of the tracks: a stand-in that fails says nothing of the real one."""
 
-    experience: Experience | None = None
+    experience: TrackStats | None = None
 
     def __init__(
         self,

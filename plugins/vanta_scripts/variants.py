@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vanta.context.preparer import merge_sampling
+from vanta.context import merge_sampling
 from vanta.engine import Sampling
 from vanta_scripts.model import Matrix, Script
 

@@ -29,7 +29,7 @@ from pydantic import BaseModel
 import vanta
 from vanta.engine import EngineFactory
 from vanta.errors import ErrorKind
-from vanta.testing.scripted import Fail, ScriptedEngine, Wait
+from vanta.testing import Fail, ScriptedEngine, Wait
 
 JOURNAL = Path(os.environ["STAGE_JOURNAL"])
 

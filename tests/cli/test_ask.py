@@ -14,7 +14,7 @@ import anyio.to_thread
 import pytest
 
 from tests.cli.stage import COMMAND, Stage
-from vanta.testing.upstream import Behaviour, Upstream, nothing_listens
+from vanta.testing import Behaviour, Upstream, nothing_listens
 
 
 def test_stdout_has_the_text_of_the_reply_and_nothing_else(stage: Stage) -> None:

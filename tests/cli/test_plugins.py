@@ -12,7 +12,7 @@ from tests.cli.as_user import Run, install, user
 
 QUICK = """
 import vanta
-from vanta.scheduling.policy import LegPlan, Policy
+from vanta.scheduling import LegPlan, Policy
 
 @vanta.hookimpl
 def vanta_policies():

@@ -18,7 +18,7 @@ from vanta.config.toml_file import lines_of
 from vanta.engine import Sampling
 from vanta.errors import ConfigError, UnknownName
 from vanta.resources import configs_dir
-from vanta.scheduling.policy import BUILTIN, CASCADE, HEDGE, GateRule, Policy, adapt
+from vanta.scheduling import BUILTIN, CASCADE, HEDGE, GateRule, Policy, adapt
 
 KNOWN: Mapping[str, Policy] = {policy.name: policy for policy in BUILTIN}
 MODELS = [

@@ -12,8 +12,7 @@ from vanta.context.preparer import ContextPreparer, merge_sampling
 from vanta.engine import Capabilities, Sampling
 from vanta.errors import EngineError, ErrorKind
 from vanta.messages import Message
-from vanta.testing import ScriptedEngine
-from vanta.testing.tokens import count_prompt
+from vanta.testing import ScriptedEngine, count_prompt
 from vanta.track import Track
 
 texts = st.text(min_size=1, max_size=60)
@@ -165,7 +164,7 @@ async def test_the_trace_is_told_what_each_prompt_took() -> None:
     expected = {
         "tokens": count_prompt(request.messages),
         "exact": True,
-        "counter": "vanta.testing.tokens",
+        "counter": "vanta.testing.steps",
         "window": 1000,
         "budget": 999,
         "dropped_exchanges": 0,

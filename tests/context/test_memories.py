@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vanta.context.assembly import STEP, Assembled, Exchange, assemble
-from vanta.context.budget import Shares, TokenBudget
+from vanta.context.budget import BudgetShares, TokenBudget
 from vanta.context.memories import Memories, MemorySource
 from vanta.context.preparer import ContextPreparer
 from vanta.engine import Sampling
@@ -21,8 +21,7 @@ from vanta.memory.rendering import block
 from vanta.messages import Message, ToolCall
 from vanta.prompts import Templates
 from vanta.resources import templates_dir
-from vanta.testing import ScriptedEngine
-from vanta.testing.tokens import count_prompt
+from vanta.testing import ScriptedEngine, count_prompt
 from vanta.track import Track
 
 DAY_S = 86_400.0
@@ -55,7 +54,7 @@ def past(count: int, words: int = 5) -> list[Exchange]:
 
 
 NOW = (Message("user", "what did I say?"),)
-ON = Shares()
+ON = BudgetShares()
 
 
 @pytest.mark.anyio
@@ -72,7 +71,7 @@ async def test_memories_stand_as_one_block_before_the_message_in_the_order_of_ti
 @pytest.mark.anyio
 async def test_a_share_of_nothing_switches_the_block_off() -> None:
     found = memories(recalled(1, "early"))
-    off = Shares(memory=0.0)
+    off = BudgetShares(memory=0.0)
     got = await assemble(track(400), "", [], NOW, memories=found, shares=off)
     assert got.messages == NOW
     assert got.pack is None
@@ -254,7 +253,7 @@ async def _assemble(
         history,
         (Message("user", message),),
         memories=memories(*found),
-        shares=Shares(memory=share),
+        shares=BudgetShares(memory=share),
     )
 
 
@@ -296,16 +295,16 @@ def test_memory_s_reserve_is_a_part_of_what_is_left(
 ) -> None:
     if system + memory > 1:
         with pytest.raises(ValueError, match="shares"):
-            Shares(system, memory)
+            BudgetShares(system, memory)
         return
-    budget = TokenBudget(window, reserve, Shares(system, memory))
+    budget = TokenBudget(window, reserve, BudgetShares(system, memory))
     assert 0 <= budget.memory_reserve(whole) <= max(0, budget.prompt - whole)
     assert budget.memory_reserve(whole) <= budget.memory_most
     assert budget.prompt + reserve <= max(window, reserve)
 
 
 def test_what_the_system_prompt_does_not_use_goes_to_both() -> None:
-    budget = TokenBudget(1200, 200, Shares(system=0.2, memory=0.2), memory_most=10_000)
+    budget = TokenBudget(1200, 200, BudgetShares(system=0.2, memory=0.2), memory_most=10_000)
     assert budget.memory_reserve(200) == 200
     assert budget.memory_reserve(0) == 250
     assert budget.memory_reserve(600) == 100

@@ -9,11 +9,10 @@ from collections.abc import Sequence
 import pytest
 
 from vanta.context import token_cache as room
-from vanta.context.token_cache import meter_of
+from vanta.context.token_cache import token_cache_of
 from vanta.engine import Engine, TokenCount
 from vanta.messages import Message, ToolCall
-from vanta.testing import ScriptedEngine
-from vanta.testing.tokens import count_prompt
+from vanta.testing import ScriptedEngine, count_prompt
 
 pytestmark = pytest.mark.anyio
 
@@ -38,9 +37,9 @@ class Noting(ScriptedEngine):
 
 async def test_a_text_is_counted_once_for_as_long_as_the_counter_is_the_same() -> None:
     engine = Noting()
-    meter = meter_of(engine)
+    meter = token_cache_of(engine)
     assert await meter.texts(engine, ["one", "one two", "one"]) == [1, 2, 1]
-    assert await meter_of(engine).texts(engine, ["one two"]) == [2]
+    assert await token_cache_of(engine).texts(engine, ["one two"]) == [2]
     assert engine.asked == ["one", "one two"]
     engine.called = "second"
     await meter.texts(engine, ["one"])
@@ -50,7 +49,7 @@ async def test_a_text_is_counted_once_for_as_long_as_the_counter_is_the_same() -
 async def test_the_longest_unused_count_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "KEPT", 2)
     engine = Noting()
-    meter = meter_of(engine)
+    meter = token_cache_of(engine)
     for text in ("a", "b", "a", "c", "a", "b"):
         await meter.texts(engine, [text])
     assert engine.asked == ["a", "b", "c", "b"]
@@ -62,12 +61,12 @@ async def test_more_texts_than_are_kept_are_counted_all_the_same(
     monkeypatch.setattr(room, "KEPT", 2)
     engine = Noting()
     texts = ["one", "one two", "one two three", "four"]
-    assert await meter_of(engine).texts(engine, texts) == [1, 2, 3, 1]
+    assert await token_cache_of(engine).texts(engine, texts) == [1, 2, 3, 1]
 
 
 async def test_it_predicts_a_prompt_from_its_parts() -> None:
     engine = ScriptedEngine("fine")
-    meter = meter_of(engine)
+    meter = token_cache_of(engine)
     call = Message("assistant", "", (ToolCall("1", "look", "{}"),))
     for messages in (
         [Message("system", "be brief"), Message("user", "one two")],
@@ -83,7 +82,7 @@ async def test_it_predicts_a_prompt_from_its_parts() -> None:
 
 async def test_it_goes_with_its_engine() -> None:
     engine = ScriptedEngine("fine")
-    gone = weakref.ref(meter_of(engine))
+    gone = weakref.ref(token_cache_of(engine))
     del engine
     gc.collect()
     assert gone() is None

@@ -11,54 +11,51 @@ import anyio
 import pytest
 
 from vanta.context.assembly import Exchange
+from vanta.context.budget import OverflowReport, read_overflow
 from vanta.context.memories import MemorySource
-from vanta.context.overflow_report import Refusal, read_refusal
 from vanta.context.preparer import ContextPreparer
 from vanta.engine import EngineContext, ModelFile, Sampling, TokenCount
 from vanta.errors import AllTracksFailed, EngineError, ErrorKind
 from vanta.memory.items import MemoryItem, Recalled
 from vanta.messages import Delta, Message, Usage
-from vanta.scheduling.policy import LegPlan, Policy
-from vanta.scheduling.race import Outcome, Race, RacePlan
-from vanta.testing import ScriptedEngine, Upstream
-from vanta.testing.tokens import count_tokens
+from vanta.scheduling import LegPlan, Policy, Race, RaceOutcome, RacePlan
+from vanta.testing import ScriptedEngine, Upstream, count_tokens
 from vanta.track import Track
 from vanta_openai.engine import OpenAIEngine
 from vanta_openai.options import OpenAIOptions
 
 WORDS = {
     "This model's maximum context length is 8192 tokens. However, your messages resulted in "
-    "10213 tokens. Please reduce the length of the messages.": Refusal(8192, 10213),
+    "10213 tokens. Please reduce the length of the messages.": OverflowReport(8192, 10213),
     "This model's maximum context length is 4097 tokens. However, you requested 4503 tokens (503 "
-    "in the messages, 4000 in the completion).": Refusal(4097, 503, 4000),
+    "in the messages, 4000 in the completion).": OverflowReport(4097, 503, 4000),
     "This model's maximum context length is 4096 tokens. However, your request has 5000 input "
-    "tokens.": Refusal(4096, 5000),
+    "tokens.": OverflowReport(4096, 5000),
     "'max_tokens' or 'max_completion_tokens' is too large: 4000. This model's maximum context "
-    "length is 4096 tokens and your request has 500 input tokens (4000 > 4096 - 500).": Refusal(
-        4096, 500, 4000
-    ),
+    "length is 4096 tokens and your request has 500 input tokens (4000 > 4096 - "
+    "500).": OverflowReport(4096, 500, 4000),
     "request (5000 tokens) exceeds the available context size (4096 tokens), try increasing "
-    "it": Refusal(4096, 5000),
-    "the request exceeds the available context size, try increasing it": Refusal(),
+    "it": OverflowReport(4096, 5000),
+    "the request exceeds the available context size, try increasing it": OverflowReport(),
     "`inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000 `inputs` tokens and 100 "
-    "`max_new_tokens`": Refusal(4096, 5000, 100),
+    "`max_new_tokens`": OverflowReport(4096, 5000, 100),
     "Trying to keep the first 5000 tokens when context the overflows. However, the model is loaded "
-    "with context length of only 4096 tokens": Refusal(4096, 5000),
-    "prompt is too long: 210,000 tokens > 200,000 maximum": Refusal(200_000, 210_000),
+    "with context length of only 4096 tokens": OverflowReport(4096, 5000),
+    "prompt is too long: 210,000 tokens > 200,000 maximum": OverflowReport(200_000, 210_000),
     "This endpoint's maximum context length is 131072 tokens. However, you requested about 150000 "
-    "tokens (148000 of text input, 2000 in the output).": Refusal(131_072, 148_000, 2000),
+    "tokens (148000 of text input, 2000 in the output).": OverflowReport(131_072, 148_000, 2000),
     "Prompt contains 40000 tokens and 0 draft tokens, too large for model with 32768 maximum "
-    "context length": Refusal(32_768, 40_000),
-    "the prompt has 5000 tokens, the window 4096": Refusal(4096, 5000),
+    "context length": OverflowReport(32_768, 40_000),
+    "the prompt has 5000 tokens, the window 4096": OverflowReport(4096, 5000),
     "the prompt has 5000 tokens, 905 more than the window of 4096 holds with one token of an "
-    "answer": Refusal(4096, 5000),
-    "too long": Refusal(),
+    "answer": OverflowReport(4096, 5000),
+    "too long": OverflowReport(),
 }
 
 
 @pytest.mark.parametrize(("message", "told"), WORDS.items())
-def test_the_numbers_are_read_where_a_server_tells_them(message: str, told: Refusal) -> None:
-    assert read_refusal(message) == told
+def test_the_numbers_are_read_where_a_server_tells_them(message: str, told: OverflowReport) -> None:
+    assert read_overflow(message) == told
 
 
 class Blind(ScriptedEngine):
@@ -107,7 +104,7 @@ def preparer(history: int, *, memory: bool = True, message: str = "now") -> Cont
     )
 
 
-async def race(track: Track, prepared: ContextPreparer) -> Outcome:
+async def race(track: Track, prepared: ContextPreparer) -> RaceOutcome:
     plan = RacePlan(
         policy=Policy("one", "one track", (LegPlan(track.name),)),
         tracks={track.name: track},
@@ -130,7 +127,7 @@ async def test_a_refused_prompt_is_shortened_and_asked_once_more(words: str) -> 
     assert len(outcome.legs) == 1
     assert len(engine.requests) == 1  # the refused one never began
     told = prepared.report["api"]
-    assert read_refusal(told["refused"]) == read_refusal(engine.refusals[0])
+    assert read_overflow(told["refused"]) == read_overflow(engine.refusals[0])
     assert told["memories"]
     assert engine.requests[0].messages[-1].content.endswith("now")
 

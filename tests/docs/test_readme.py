@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from vanta.config import load
-from vanta.scheduling.policy import BUILTIN
+from vanta.scheduling import BUILTIN
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vanta.drawing.plan import MAY_WIN, RUNS, START, WAITS, WIDTH, draw, explain
-from vanta.scheduling.policy import API, BUILTIN, CASCADE, HEDGE, PREFER, ROUTE, Policy, adapt
+from vanta.scheduling import API, BUILTIN, CASCADE, HEDGE, PREFER, ROUTE, Policy, adapt
 
 
 def lanes(policy: Policy) -> dict[str, str]:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.llamacpp.support import engine_on
 from vanta.engine import Engine
-from vanta.testing.conformance import EngineConformance
+from vanta.testing import EngineConformance
 
 
 class TestLlamaCpp(EngineConformance):

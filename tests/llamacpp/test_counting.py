@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from vanta.context.token_cache import meter_of
+from vanta.context import token_cache_of
 from vanta.messages import Message
 from vanta_llamacpp.engine import LlamaCppEngine
 
@@ -27,7 +27,7 @@ def test_a_prompt_is_predicted_from_its_pieces(shared_engine: LlamaCppEngine, sy
     messages = [*head, *said]
 
     async def run() -> tuple[int, int]:
-        meter = meter_of(shared_engine)
+        meter = token_cache_of(shared_engine)
         parts = sum(await meter.messages(shared_engine, messages))
         opening = await meter.opening(shared_engine, system=system)
         return parts + opening, (await shared_engine.count_tokens(messages)).value

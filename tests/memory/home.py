@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from vanta.context.assembly import Exchange
+from vanta.context import Exchange
 from vanta.memory.embedder import Embedder
 from vanta.memory.index import VectorIndex
 from vanta.memory.items import Filters, Scope

@@ -11,8 +11,7 @@ import pytest
 from tests.openai.support import engine_at
 from vanta.engine import Capabilities, Engine, GenerationRequest, Sampling
 from vanta.messages import Delta, Message
-from vanta.testing import EngineConformance, ScriptedEngine, Upstream
-from vanta.testing.conformance import Hints
+from vanta.testing import EngineConformance, Hints, ScriptedEngine, Upstream
 
 EVERYTHING = Capabilities(
     tools=True, grammar=True, json_schema=True, logprobs=True, prefix_continuation=True

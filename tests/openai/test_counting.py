@@ -15,7 +15,7 @@ import pytest
 from tiktoken.load import load_tiktoken_bpe
 
 from tests.openai.support import answer_of, engine_at
-from vanta.context.estimate import estimate_tokens
+from vanta.context import estimate_tokens
 from vanta.engine import GenerationRequest, TokenCount
 from vanta.errors import EngineError, ErrorKind
 from vanta.messages import Message, ToolCall

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vanta.context.estimate import estimate_text, estimate_tokens
+from vanta.context import estimate_text, estimate_tokens
 from vanta.messages import Message, ToolCall
 
 # Counts of o200k_base from OpenAI's own cookbook ("How to count tokens with tiktoken"), and of

@@ -26,7 +26,7 @@ from vanta.privacy import reason_to_be_private
 from vanta.prompts import Templates
 from vanta.resources import templates_dir
 from vanta.runtime.background import accompanied
-from vanta.scheduling.policy import GateRule, LegPlan, adapt
+from vanta.scheduling import GateRule, LegPlan, adapt
 
 if TYPE_CHECKING:
     from tests.plugin_loading.conftest import Site

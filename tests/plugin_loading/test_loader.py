@@ -12,13 +12,13 @@ import pytest
 from vanta.errors import PluginError, UnknownName
 from vanta.hookspecs import hookimpl
 from vanta.plugin_loading import Plugin, PluginSet, load
-from vanta.scheduling.policy import LegPlan, Policy
+from vanta.scheduling import LegPlan, Policy
 
 if TYPE_CHECKING:
     from tests.plugin_loading.conftest import Site
 
 POLICY = """
-    from vanta.scheduling.policy import LegPlan, Policy
+    from vanta.scheduling import LegPlan, Policy
 
     @hookimpl
     def vanta_policies():

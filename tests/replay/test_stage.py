@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vanta.errors import ErrorKind, UsageError
-from vanta.scheduling.policy import (
+from vanta.scheduling import (
     API,
     BUILTIN,
     CASCADE,
@@ -16,11 +16,11 @@ from vanta.scheduling.policy import (
     REFINE,
     ROUTE,
     GateRule,
+    HealthRule,
     LegPlan,
     Policy,
     adapt,
 )
-from vanta.scheduling.track_health import HealthRule
 from vanta.track import Price
 from vanta_tuning.replay.plays import Play, Recording
 from vanta_tuning.replay.stage import Result, Rules, replay

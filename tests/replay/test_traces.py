@@ -11,7 +11,7 @@ import pytest
 
 from tests.runtime.home import open_scripted
 from vanta.errors import ErrorKind, UsageError
-from vanta.scheduling.policy import LOCAL, RACE
+from vanta.scheduling import LOCAL, RACE
 from vanta.testing import Hang, Pause, ScriptedEngine
 from vanta_tuning.replay.data import Source, load
 from vanta_tuning.replay.plays import Play

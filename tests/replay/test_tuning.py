@@ -9,7 +9,7 @@ import pytest
 
 from vanta.config import load
 from vanta.errors import UsageError
-from vanta.scheduling.policy import API, CASCADE, HEDGE, LOCAL, PREFER, Policy
+from vanta.scheduling import API, CASCADE, HEDGE, LOCAL, PREFER, Policy
 from vanta.track import Price
 from vanta_tuning.replay.plays import Play, Recording
 from vanta_tuning.replay.stage import Rules

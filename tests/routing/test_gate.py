@@ -18,8 +18,7 @@ from vanta.errors import UsageError
 from vanta.messages import Completion, ToolCall
 from vanta.routing import CalibratedGate, signals
 from vanta.routing.judgement import load, save
-from vanta.scheduling.gate import Verdict
-from vanta.scheduling.policy import GateRule
+from vanta.scheduling import GateRule, Verdict
 from vanta_tuning.fitting import FittedGate, JudgedAnswer, fit_gate
 from vanta_tuning.fitting.gate_fitting import auroc
 

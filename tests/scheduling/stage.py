@@ -13,8 +13,8 @@ from vanta.errors import EngineError
 from vanta.events import Event, TextDelta
 from vanta.messages import Message
 from vanta.scheduling.policy import Policy
-from vanta.scheduling.race import Outcome, Race, RacePlan
-from vanta.scheduling.track_stats import Experience
+from vanta.scheduling.race import Race, RaceOutcome, RacePlan
+from vanta.scheduling.track_stats import TrackStats
 from vanta.testing import ScriptedEngine
 from vanta.track import Price, Track
 
@@ -56,14 +56,14 @@ class Stage:
     prices: Mapping[str, Price] = field(default_factory=dict)
     hard: bool | None = None
     retries: int = 0
-    experience: Experience = field(default_factory=Experience)
+    experience: TrackStats = field(default_factory=TrackStats)
     earliest_s: Mapping[str, float] = field(default_factory=dict)
     question: str = ""
     json_schema: Mapping[str, object] | None = None
     events: list[Event] = field(default_factory=list)
     race: Race | None = None
 
-    async def run(self, *, late_s: float = 0.0) -> Outcome:
+    async def run(self, *, late_s: float = 0.0) -> RaceOutcome:
         """Run the race, as if its turn had begun `late_s` seconds ago."""
         plan = RacePlan(
             policy=self.policy,
@@ -100,6 +100,6 @@ class Stage:
         return "".join(event.text for event in self.of(TextDelta))
 
 
-def states(outcome: Outcome) -> Sequence[tuple[str, str]]:
+def states(outcome: RaceOutcome) -> Sequence[tuple[str, str]]:
     """Each leg's track and state."""
     return [(leg.track.name, leg.state) for leg in outcome.legs]

@@ -21,9 +21,8 @@ from vanta.events import (
     TextDelta,
 )
 from vanta.scheduling.policy import GateRule, LegPlan, Policy
-from vanta.scheduling.race import Outcome
-from vanta.testing import Fail, Finish, Hang, Pause, Say, ScriptedEngine, Think
-from vanta.testing.steps import Step
+from vanta.scheduling.race import RaceOutcome
+from vanta.testing import Fail, Finish, Hang, Pause, Say, ScriptedEngine, Step, Think
 
 TRACKS = ("local", "api", "spare")
 DEADLINE_S = 20.0
@@ -102,7 +101,9 @@ def test_the_rules_hold(
     _every_leg_has_its_end(stage, outcome)
 
 
-def _everything_ended(stage: Stage, engines: dict[str, ScriptedEngine], outcome: Outcome) -> None:
+def _everything_ended(
+    stage: Stage, engines: dict[str, ScriptedEngine], outcome: RaceOutcome
+) -> None:
     """Rules 2, 4, 7 and 8."""
     assert all(engine.streaming == 0 for engine in engines.values())
     assert all(leg.ended for leg in outcome.legs)
@@ -111,7 +112,7 @@ def _everything_ended(stage: Stage, engines: dict[str, ScriptedEngine], outcome:
     assert len(stage.of(Committed)) <= 1
 
 
-def _text_is_what_was_shown(stage: Stage, outcome: Outcome) -> None:
+def _text_is_what_was_shown(stage: Stage, outcome: RaceOutcome) -> None:
     """Rules 1 and 3: the reply is what the events spell out, and has something to read."""
     text = ""
     for event in stage.events:
@@ -126,7 +127,7 @@ def _text_is_what_was_shown(stage: Stage, outcome: Outcome) -> None:
         assert text.strip()
 
 
-def _every_leg_has_its_end(stage: Stage, outcome: Outcome) -> None:
+def _every_leg_has_its_end(stage: Stage, outcome: RaceOutcome) -> None:
     """Rule 4: no leg disappears; each that began has one end that the caller hears of."""
     started = [event.leg for event in stage.of(LegStarted)]
     assert started == list(range(len(outcome.legs)))

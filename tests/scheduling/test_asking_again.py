@@ -8,10 +8,9 @@ import pytest
 from tests.scheduling.stage import Stage, states
 from vanta.errors import EngineError, ErrorKind
 from vanta.events import LegStarted
-from vanta.scheduling.leg_failures import BACKOFF_S, backoff_s
+from vanta.scheduling.leg import BACKOFF_S, backoff_s
 from vanta.scheduling.policy import HEDGE, LOCAL, PREFER
-from vanta.scheduling.track_health import HealthRule, TrackHealth
-from vanta.scheduling.track_stats import Experience
+from vanta.scheduling.track_stats import HealthRule, TrackHealth, TrackStats
 from vanta.testing import Fail, Say, ScriptedEngine
 
 
@@ -179,7 +178,7 @@ async def test_a_track_that_may_be_asked_in_time_is_asked_then() -> None:
 
 @pytest.mark.anyio
 async def test_a_race_tells_what_it_saw_of_each_track() -> None:
-    experience = Experience(HealthRule(failures=1, cooldown_s=60))
+    experience = TrackStats(HealthRule(failures=1, cooldown_s=60))
     engines = {
         "local": ScriptedEngine(Say("ok")),
         "api": ScriptedEngine(Fail(ErrorKind.NETWORK)),

@@ -7,14 +7,20 @@ import random
 import pytest
 
 from tests.scheduling.stage import Stage, states
-from vanta.scheduling.learned_delays import ENOUGH, WINDOW, Delays, ExtraCalls, Silence
 from vanta.scheduling.policy import HEDGE, RACE, adapt
-from vanta.scheduling.track_stats import Experience
+from vanta.scheduling.track_stats import (
+    ENOUGH,
+    WINDOW,
+    HedgeBudget,
+    LearnedDelays,
+    SilenceSketch,
+    TrackStats,
+)
 from vanta.testing import Hang, Say, ScriptedEngine
 
 
 def test_a_quantile_is_known_once_enough_was_seen() -> None:
-    silence = Silence()
+    silence = SilenceSketch()
     for _ in range(ENOUGH - 1):
         silence.note(0.1)
     assert silence.quantile(0.9) is None
@@ -23,7 +29,7 @@ def test_a_quantile_is_known_once_enough_was_seen() -> None:
 
 
 def test_quantiles_are_within_the_error_of_the_sketch() -> None:
-    silence, rng = Silence(), random.Random(7)  # noqa: S311 - a test's
+    silence, rng = SilenceSketch(), random.Random(7)  # noqa: S311 - a test's
     seen = [rng.lognormvariate(-1, 0.8) for _ in range(WINDOW - 1)]
     for value in seen:
         silence.note(value)
@@ -33,7 +39,7 @@ def test_quantiles_are_within_the_error_of_the_sketch() -> None:
 
 
 def test_what_is_long_past_is_forgotten() -> None:
-    silence = Silence()
+    silence = SilenceSketch()
     for _ in range(WINDOW):
         silence.note(10.0)
     for _ in range(2 * WINDOW):
@@ -42,7 +48,7 @@ def test_what_is_long_past_is_forgotten() -> None:
 
 
 def test_a_policy_gets_its_learned_delay_and_keeps_a_fixed_one() -> None:
-    delays = Delays()
+    delays = LearnedDelays()
     assert delays.resolve(HEDGE) == HEDGE
     for _ in range(ENOUGH):
         delays.note("local", 0.2)
@@ -54,7 +60,7 @@ def test_a_policy_gets_its_learned_delay_and_keeps_a_fixed_one() -> None:
 
 
 def test_the_bucket_never_lends() -> None:
-    bucket = ExtraCalls(burst=2)
+    bucket = HedgeBudget(burst=2)
     taken = 0
     for _ in range(1000):
         bucket.turn(0.1)
@@ -65,7 +71,7 @@ def test_the_bucket_never_lends() -> None:
 @pytest.mark.anyio
 async def test_when_the_cap_is_reached_a_delayed_leg_waits_to_be_called() -> None:
     policy = adapt(HEDGE, name="hedge", delay_s=0.005, max_extra_share=0.0)
-    experience = Experience()
+    experience = TrackStats()
     for _ in range(10):
         may = experience.may_hedge(policy)
         assert may("api")
@@ -79,7 +85,7 @@ async def test_when_the_cap_is_reached_a_delayed_leg_waits_to_be_called() -> Non
 
 @pytest.mark.anyio
 async def test_a_silence_that_was_cut_short_counts_as_at_least_that_long() -> None:
-    experience = Experience()
+    experience = TrackStats()
     policy = adapt(HEDGE, name="hedge", delay_s=0.01, max_extra_share=1.0)
     for _ in range(ENOUGH):
         engines = {"local": ScriptedEngine(Hang()), "api": ScriptedEngine(Say("a"))}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.scheduling.stage import Stage, states
-from vanta.scheduling.answer_format import in_another_script, not_under_schema
+from vanta.scheduling.answer_checks import in_another_script, not_under_schema
 from vanta.scheduling.policy import CASCADE, GateRule, adapt
 from vanta.testing import Say, ScriptedEngine
 

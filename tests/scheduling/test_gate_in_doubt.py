@@ -10,8 +10,8 @@ import pytest
 from tests.scheduling.stage import Stage, states
 from vanta.errors import ErrorKind
 from vanta.messages import Completion, TokenLogprob
+from vanta.scheduling.answer_checks import probability_of_yes
 from vanta.scheduling.policy import CASCADE, GateRule, Policy
-from vanta.scheduling.verification import probability_of_yes
 from vanta.testing import Fail, Hang, Say, ScriptedEngine
 from vanta.track import Price
 

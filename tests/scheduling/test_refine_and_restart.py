@@ -10,7 +10,7 @@ import pytest
 from tests.scheduling.stage import Stage, states
 from vanta.errors import ErrorKind
 from vanta.events import Amended, Committed, Takeover, TextDelta
-from vanta.scheduling.agreement import disagreement
+from vanta.scheduling.answer_checks import disagreement
 from vanta.scheduling.policy import PREFER, REFINE
 from vanta.testing import Fail, Hang, Say, ScriptedEngine, Wait
 

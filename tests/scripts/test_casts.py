@@ -11,8 +11,7 @@ import pytest
 from vanta.engine import GenerationRequest
 from vanta.errors import ScriptError, UnknownName
 from vanta.runtime.runtime import Runtime
-from vanta.testing import Call, ScriptedEngine
-from vanta.testing._runtimes import open_scripted
+from vanta.testing import CallTool, ScriptedEngine, open_scripted
 from vanta_scripts import ScriptResult, parse_script, run_script, variants
 from vanta_scripts.variants import repetition
 
@@ -185,7 +184,7 @@ async def test_tools_are_offered_in_conversations_and_nowhere_else(
 async def test_what_a_reply_asks_for_is_checked_and_not_run(
     vanta_runtime: Open, scripted: Make
 ) -> None:
-    local = scripted(Call("get_weather", '{"city": "Paris"}'))
+    local = scripted(CallTool("get_weather", '{"city": "Paris"}'))
     runtime = await vanta_runtime(local=local, policy="race")
     called = "tool_called: {name: get_weather, arguments: {city: Paris}}"
     turns = f"- {{say: a, track: local, expect: {{{called}}}}}\n"

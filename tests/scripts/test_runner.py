@@ -15,8 +15,7 @@ from vanta.errors import ErrorKind, ScriptError, StoreError
 from vanta.hookspecs import hookimpl
 from vanta.runtime.runtime import Runtime
 from vanta.runtime.runtime import open as open_runtime
-from vanta.testing import Fail, ScriptedEngine, scripted_plugin
-from vanta.testing._runtimes import open_scripted
+from vanta.testing import Fail, ScriptedEngine, open_scripted, scripted_plugin
 from vanta_scripts import (
     ExitCode,
     Expectation,

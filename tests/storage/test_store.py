@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from vanta.context.assembly import Exchange
+from vanta.context import Exchange
 from vanta.errors import StoreError
 from vanta.messages import Message
 from vanta.storage.transcripts import SCHEMA_VERSION, Store, sqlite_url

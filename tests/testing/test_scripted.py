@@ -12,7 +12,7 @@ from vanta.engine import Capabilities, EngineContext, GenerationRequest, Samplin
 from vanta.errors import EngineError, ErrorKind, UnknownName
 from vanta.messages import Completion, Fold, Message, Usage
 from vanta.testing import (
-    Call,
+    CallTool,
     Fail,
     Finish,
     Hang,
@@ -23,7 +23,7 @@ from vanta.testing import (
     Wait,
     scripted_plugin,
 )
-from vanta.testing.tokens import count_tokens, split_tokens
+from vanta.testing.steps import count_tokens, split_tokens
 
 HI = (Message("user", "hi"),)
 
@@ -60,7 +60,7 @@ async def test_a_plain_string_is_said_token_by_token() -> None:
 async def test_every_step_becomes_what_it_stands_for() -> None:
     gate = anyio.Event()
     gate.set()
-    steps = (Think("hm"), Wait(gate), Pause(0), Say("Hi"), Call("add", "{}"), Finish("length"))
+    steps = (Think("hm"), Wait(gate), Pause(0), Say("Hi"), CallTool("add", "{}"), Finish("length"))
     answer = await complete(ScriptedEngine(*steps))
     assert (answer.reasoning, answer.text, answer.finish_reason) == ("hm", "Hi", "length")
     assert [(call.name, call.arguments) for call in answer.tool_calls] == [("add", "{}")]
@@ -68,7 +68,7 @@ async def test_every_step_becomes_what_it_stands_for() -> None:
 
 @pytest.mark.anyio
 async def test_a_script_that_calls_a_tool_ends_with_that_reason() -> None:
-    assert (await complete(ScriptedEngine(Call("add")))).finish_reason == "tool_calls"
+    assert (await complete(ScriptedEngine(CallTool("add")))).finish_reason == "tool_calls"
 
 
 @pytest.mark.anyio

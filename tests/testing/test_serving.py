@@ -18,7 +18,7 @@ from vanta.engine import Capabilities
 from vanta.errors import ErrorKind
 from vanta.messages import Message
 from vanta.testing import Behaviour, Fail, Hang, ScriptedEngine, Upstream
-from vanta.testing._behind import parse_request
+from vanta.testing._engine_backend import parse_request
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "one two three"}]}
 

@@ -1,1 +1,59 @@
-"""Context: what a track sees in a turn, within its token budget."""
+"""Build the prompt that a track receives in a turn, within the track's token budget.
+
+Invariant: a prompt never exceeds its budget by the engine's own count, and private text reaches
+private tracks only. Names are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vanta.context.assembly import Assembled, Exchange, assemble
+    from vanta.context.budget import BudgetShares, OverflowReport, TokenBudget, read_overflow
+    from vanta.context.estimate import estimate_text, estimate_tokens
+    from vanta.context.estimate_calibration import Calibration, byte_bound
+    from vanta.context.memories import Memories, MemorySource, Write
+    from vanta.context.preparer import ContextPreparer, merge_sampling
+    from vanta.context.token_cache import TokenCache, token_cache_of
+
+__all__ = [
+    "Assembled",
+    "BudgetShares",
+    "Calibration",
+    "ContextPreparer",
+    "Exchange",
+    "Memories",
+    "MemorySource",
+    "OverflowReport",
+    "TokenBudget",
+    "TokenCache",
+    "Write",
+    "assemble",
+    "byte_bound",
+    "estimate_text",
+    "estimate_tokens",
+    "merge_sampling",
+    "read_overflow",
+    "token_cache_of",
+]
+
+_NAMES = {
+    "assembly": "Assembled Exchange assemble",
+    "budget": "BudgetShares OverflowReport TokenBudget read_overflow",
+    "estimate": "estimate_text estimate_tokens",
+    "estimate_calibration": "Calibration byte_bound",
+    "memories": "Memories MemorySource Write",
+    "preparer": "ContextPreparer merge_sampling",
+    "token_cache": "TokenCache token_cache_of",
+}
+_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

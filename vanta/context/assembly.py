@@ -18,9 +18,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from vanta.context.budget import Shares, TokenBudget
+from vanta.context.budget import BudgetShares, TokenBudget
 from vanta.context.memories import Memories, Pack, Packer
-from vanta.context.token_cache import Meter, meter_of
+from vanta.context.token_cache import TokenCache, token_cache_of
 from vanta.engine import TokenCount
 from vanta.errors import EngineError, ErrorKind
 from vanta.messages import Message
@@ -70,7 +70,7 @@ async def assemble(
     tail: Sequence[Message],
     *,
     memories: Memories | None = None,
-    shares: Shares | None = None,
+    shares: BudgetShares | None = None,
     window: int | None = None,
 ) -> Assembled:
     """Put a track's prompt together: `system`, as much of `history` as fits, `memories` with the
@@ -79,8 +79,8 @@ async def assemble(
     window: in place of the track's own. Raises EngineError: context_overflow if the prompt does
     not fit without any history, and whatever the engine's `count_tokens` raises.
     """
-    shares = shares or Shares(memory=0.0)
-    meter = meter_of(track.engine)
+    shares = shares or BudgetShares(memory=0.0)
+    meter = token_cache_of(track.engine)
     window = window or meter.window(track.window or track.engine.window)
     head = (Message("system", system),) if system else ()
     visible = [exchange for exchange in history if track.private or not exchange.private]
@@ -126,7 +126,7 @@ class _Assembly:
         self._budget = budget
         self._packer = packer
         self._engine = parts.track.engine
-        self._meter: Meter = meter_of(self._engine)
+        self._meter: TokenCache = token_cache_of(self._engine)
 
     async def run(self) -> Assembled:
         """The prompt. Raises EngineError."""

@@ -6,6 +6,7 @@ where it has to leave something out.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 MEMORY_MOST = 4096
@@ -13,7 +14,7 @@ MEMORY_MOST = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Shares:
+class BudgetShares:
     """How a prompt is divided; history has what the other two leave of 1.
 
     system: of the system prompt, which is never cut. memory: of the recalled memories; 0 for none
@@ -36,7 +37,7 @@ class Shares:
         return 1.0 - self.system - self.memory
 
 
-DEFAULT_SHARES = Shares()
+DEFAULT_SHARES = BudgetShares()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class TokenBudget:
 
     window: int
     reply_reserve: int
-    shares: Shares = DEFAULT_SHARES
+    shares: BudgetShares = DEFAULT_SHARES
     memory_most: int = MEMORY_MOST
 
     @property
@@ -69,3 +70,54 @@ class TokenBudget:
         divided = self.shares.memory + self.shares.history
         part = rest * self.shares.memory / divided if divided else 0.0
         return min(self.memory_most, int(part))
+
+
+_N = r"(\d[\d,_]*)"
+_WINDOW = re.compile(
+    rf"context (?:length|size|window)(?: is| of| \(|:)?(?: only| at most)? ?{_N}"
+    rf"|{_N} maximum context length"
+    rf"|must be <= {_N}"
+    rf"|tokens > {_N} maximum"
+    rf"|window (?:of |is )?{_N}",
+    re.IGNORECASE,
+)
+_PROMPT = re.compile(
+    rf"{_N} in the messages"
+    rf"|{_N} of text input"
+    rf"|{_N} input tokens"
+    rf"|{_N} `inputs` tokens"
+    rf"|messages resulted in {_N}"
+    rf"|request \({_N} tokens"
+    rf"|prompt (?:has|contains) {_N}"
+    rf"|prompt is too long: {_N}"
+    rf"|the first {_N} tokens",
+    re.IGNORECASE,
+)
+_REPLY = re.compile(
+    rf"{_N} in the (?:completion|output)|{_N} `max_new_tokens`|too large: {_N}", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OverflowReport:
+    """Numbers of a `context_overflow`, in the server's tokens: its window, the prompt that it
+    refused, and what the reply was to have; None for what it did not tell."""
+
+    window: int | None = None
+    prompt: int | None = None
+    reply: int | None = None
+
+
+def read_overflow(message: str) -> OverflowReport:
+    """The numbers in an error's message."""
+    return OverflowReport(
+        _first(_WINDOW, message), _first(_PROMPT, message), _first(_REPLY, message)
+    )
+
+
+def _first(pattern: re.Pattern[str], message: str) -> int | None:
+    found = pattern.search(message)
+    if found is None:
+        return None
+    digits = next(group for group in found.groups() if group)
+    return int(digits.replace(",", "").replace("_", "")) or None

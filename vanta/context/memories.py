@@ -14,8 +14,8 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from vanta.context.budget import DEFAULT_SHARES, Shares
-from vanta.context.token_cache import Meter
+from vanta.context.budget import DEFAULT_SHARES, BudgetShares
+from vanta.context.token_cache import TokenCache
 from vanta.engine import Engine
 from vanta.memory.items import MemoryItem, Recalled
 from vanta.memory.rendering import block, day, header, line
@@ -41,7 +41,7 @@ class MemorySource:
     recall: Callable[[], Awaitable[Sequence[Recalled]]]
     write: Write
     session: str
-    shares: Shares = DEFAULT_SHARES
+    shares: BudgetShares = DEFAULT_SHARES
 
 
 class Memories:
@@ -134,7 +134,7 @@ GAP = "\n\n"
 class Packer:
     """Packs one turn's memories for one track; what it counts, it counts once."""
 
-    def __init__(self, track: Track, memories: Memories, meter: Meter) -> None:
+    def __init__(self, track: Track, memories: Memories, meter: TokenCache) -> None:
         self._engine: Engine = track.engine
         self._track = track
         self._memories = memories

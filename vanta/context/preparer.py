@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from vanta.context.assembly import Assembled, Exchange, assemble
+from vanta.context.budget import OverflowReport, read_overflow
 from vanta.context.memories import Memories, MemorySource
-from vanta.context.overflow_report import Refusal, read_refusal
-from vanta.context.token_cache import meter_of
+from vanta.context.token_cache import token_cache_of
 from vanta.engine import GenerationRequest, Sampling
 from vanta.errors import EngineError, TemplateError
 from vanta.messages import Message
@@ -77,8 +77,8 @@ class ContextPreparer:
         refused = self._sent.get(track.name)
         if refused is None:
             raise refusal
-        told = read_refusal(refusal.message)
-        meter_of(track.engine).heed(told.window)
+        told = read_overflow(refusal.message)
+        token_cache_of(track.engine).heed(told.window)
         window = await shorter_window(track, refused, told)
         tail = self._tail(shown, continues=continues)
         assembled = await self._assemble(track, tail, window=window)
@@ -147,7 +147,7 @@ class ContextPreparer:
             return await assemble(*parts, window=window)
 
 
-async def shorter_window(track: Track, refused: Assembled, told: Refusal) -> int:
+async def shorter_window(track: Track, refused: Assembled, told: OverflowReport) -> int:
     """The window, in the engine's own counts, in which a prompt fits that a server refused.
 
     The engine may have learnt from the refusal, so the prompt is counted again. By the server's

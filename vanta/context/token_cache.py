@@ -36,8 +36,8 @@ class ChatFormat:
     message: float
 
 
-class Meter:
-    """Counts for one engine; get it from `meter_of`. Every method may raise EngineError."""
+class TokenCache:
+    """Counts for one engine; get it from `token_cache_of`. Every method may raise EngineError."""
 
     def __init__(self) -> None:
         self._counts: OrderedDict[bytes, int] = OrderedDict()
@@ -105,12 +105,12 @@ class Meter:
             self._counts.popitem(last=False)
 
 
-def meter_of(engine: Engine) -> Meter:
+def token_cache_of(engine: Engine) -> TokenCache:
     """The meter of an engine; it goes when the engine does."""
-    return _METERS.setdefault(engine, Meter())
+    return _METERS.setdefault(engine, TokenCache())
 
 
-_METERS: WeakKeyDictionary[Engine, Meter] = WeakKeyDictionary()
+_METERS: WeakKeyDictionary[Engine, TokenCache] = WeakKeyDictionary()
 
 
 def _key(counter: str, text: str) -> bytes:

@@ -40,8 +40,7 @@ from vanta.runtime.session import Session
 from vanta.runtime.turn import Conversation, TurnSettings
 from vanta.scheduling.policy import LegPlan, Policy
 from vanta.scheduling.takeover import anchor
-from vanta.scheduling.track_health import HealthRule
-from vanta.scheduling.track_stats import Experience
+from vanta.scheduling.track_stats import HealthRule, TrackStats
 from vanta.storage.transcripts import Store
 from vanta.track import Track
 
@@ -72,7 +71,7 @@ class Runtime:
         self._detectors = [parts.plugins.detectors[name] for name in parts.config.privacy.detect]
         self._shares = Shares(parts.router)
         breaker = parts.config.breaker
-        self._experience = Experience(HealthRule(breaker.failures, breaker.cooldown_s))
+        self._experience = TrackStats(HealthRule(breaker.failures, breaker.cooldown_s))
         if parts.memory:
             parts.memory.on_forgotten(self._forget)
         self._prompts = LivePrompts(parts.templates)

@@ -22,7 +22,7 @@ import anyio
 
 from vanta.config import MemoryConfig
 from vanta.context.assembly import Exchange
-from vanta.context.budget import Shares
+from vanta.context.budget import BudgetShares
 from vanta.context.memories import MemorySource
 from vanta.context.preparer import ContextPreparer
 from vanta.engine import Sampling
@@ -36,8 +36,8 @@ from vanta.money import Ledger, TurnPurse
 from vanta.scheduling.gate import Gate
 from vanta.scheduling.leg import Leg
 from vanta.scheduling.policy import Policy
-from vanta.scheduling.race import Outcome, Race, RacePlan, too_late
-from vanta.scheduling.track_stats import Experience
+from vanta.scheduling.race import Race, RaceOutcome, RacePlan, too_late
+from vanta.scheduling.track_stats import TrackStats
 from vanta.storage.transcripts import Store
 from vanta.track import Track
 
@@ -63,7 +63,7 @@ class TurnSettings:
     system: str
     ask_to_continue: Callable[[str], str]
     ask_to_verify: Callable[[str, str], str]
-    experience: Experience
+    experience: TrackStats
     hard: bool | None
     retries: int
     ledger: Ledger
@@ -219,7 +219,7 @@ class Turn:
         settings = self._settings
         if self._recall is None:
             return None
-        shares = Shares(memory=settings.recalls.share)
+        shares = BudgetShares(memory=settings.recalls.share)
         session = self._conversation.session
         return MemorySource(self._recall, settings.write_memories, session, shares)
 
@@ -263,7 +263,7 @@ class Turn:
         history = self._conversation.history or ()
         return any(exchange.private for exchange in history) or not ids.isdisjoint(shown)
 
-    async def _conclude(self, outcome: Outcome, skipped: Mapping[str, str]) -> Reply:
+    async def _conclude(self, outcome: RaceOutcome, skipped: Mapping[str, str]) -> Reply:
         status = "failed" if outcome.failure else "answered"
         trace = self._trace(outcome, skipped, status)
         if outcome.failure or outcome.leg is None:
@@ -285,13 +285,13 @@ class Turn:
         """The caller cancelled the turn: keep a record, if that can still be done."""
         for leg in legs:
             leg.state = "cancelled" if leg.state == "running" else leg.state
-        outcome = Outcome("", None, None, None, legs)
+        outcome = RaceOutcome("", None, None, None, legs)
         trace = self._trace(outcome, skipped, "cancelled")
         with anyio.CancelScope(shield=True), contextlib.suppress(StoreError):
             await self._store.add(self._row(trace, None), trace.to_dict(), None)
         self._say_failed(trace)
 
-    def _trace(self, outcome: Outcome, skipped: Mapping[str, str], status: str) -> Trace:
+    def _trace(self, outcome: RaceOutcome, skipped: Mapping[str, str], status: str) -> Trace:
         settings = self._settings
         return Trace(
             turn_id=self.id,
@@ -308,7 +308,7 @@ class Turn:
             legs=tuple(leg.trace() for leg in outcome.legs),
         )
 
-    def _reply(self, outcome: Outcome, trace: Trace) -> Reply:
+    def _reply(self, outcome: RaceOutcome, trace: Trace) -> Reply:
         assert outcome.leg is not None  # noqa: S101 - only called for an answered turn
         answer = outcome.leg.fold.completion()
         return Reply(
@@ -354,7 +354,7 @@ class Turn:
         return anyio.current_time() - self._started_at
 
 
-_NOTHING = Outcome("", None, None, None, ())
+_NOTHING = RaceOutcome("", None, None, None, ())
 
 
 def _sum(usages: Any) -> Usage | None:

@@ -1,1 +1,87 @@
-"""Scheduling: one turn's legs under a policy, inside deadline, money and privacy."""
+"""Run the legs of one turn under a policy, within its deadline, its money and its privacy rule.
+
+A `Policy` is data; `Race` interprets it. A `Gate` judges finished answers, and `TrackStats` carries
+what one turn shows about the tracks into the next.
+
+Invariant: names are imported when they are first used, so reading a policy loads no scheduler.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vanta.scheduling.gate import Gate, SignalsGate, Verdict, declines
+    from vanta.scheduling.leg import PaidLeg, Purse
+    from vanta.scheduling.policy import (
+        API,
+        BUILTIN,
+        CASCADE,
+        HEDGE,
+        LOCAL,
+        PREFER,
+        RACE,
+        REFINE,
+        ROUTE,
+        SPECULATE,
+        GateRule,
+        LegPlan,
+        Policy,
+        TakeoverMode,
+        adapt,
+    )
+    from vanta.scheduling.race import Race
+    from vanta.scheduling.race_plan import Preparer, RaceOutcome, RacePlan
+    from vanta.scheduling.track_stats import HealthRule, TrackStats
+
+__all__ = [
+    "API",
+    "BUILTIN",
+    "CASCADE",
+    "HEDGE",
+    "LOCAL",
+    "PREFER",
+    "RACE",
+    "REFINE",
+    "ROUTE",
+    "SPECULATE",
+    "Gate",
+    "GateRule",
+    "HealthRule",
+    "LegPlan",
+    "PaidLeg",
+    "Policy",
+    "Preparer",
+    "Purse",
+    "Race",
+    "RaceOutcome",
+    "RacePlan",
+    "SignalsGate",
+    "TakeoverMode",
+    "TrackStats",
+    "Verdict",
+    "adapt",
+    "declines",
+]
+
+_NAMES = {
+    "policy": (
+        "API BUILTIN CASCADE GateRule HEDGE LOCAL LegPlan PREFER Policy RACE REFINE ROUTE "
+        "SPECULATE TakeoverMode adapt"
+    ),
+    "gate": "Gate SignalsGate Verdict declines",
+    "leg": "PaidLeg Purse",
+    "race": "Race",
+    "race_plan": "Preparer RaceOutcome RacePlan",
+    "track_stats": "HealthRule TrackStats",
+}
+_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -7,6 +7,7 @@ whole turn was cancelled; what an engine raises ends up in `error`, never furthe
 
 from __future__ import annotations
 
+import random
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -15,10 +16,9 @@ import anyio
 from vanta.engine import DeltaStream, GenerationRequest
 from vanta.errors import EngineError, ErrorKind
 from vanta.events import LegTrace
-from vanta.messages import Delta, Fold, Usage
+from vanta.messages import Completion, Delta, Fold, Usage
 from vanta.scheduling.gate import Verdict
 from vanta.scheduling.policy import LegPlan
-from vanta.scheduling.purse import PaidLeg, Purse
 from vanta.track import Track
 
 Prepare = Callable[[Track], Awaitable[GenerationRequest]]
@@ -262,3 +262,87 @@ class Leg:
             score=self.verdict.score if self.verdict else None,
             error=self.error.to_dict() if self.error else None,
         )
+
+
+class PaidLeg(Protocol):
+    """A leg that money was set aside for."""
+
+    @property
+    def request(self) -> GenerationRequest:
+        """What to send: the request, its answer bounded where the budget needs that."""
+        ...
+
+    async def close(
+        self, usage: Usage | None, seen: Completion, failure: EngineError | None
+    ) -> Usage | None:
+        """Settle a leg that stands still.
+
+        usage: what the engine told, None if nothing. seen: the answer as far as it came. failure:
+        what the engine raised. Returns the usage that was billed. Never raises.
+        """
+        ...
+
+
+class Purse(Protocol):
+    """Pays for the legs of one turn."""
+
+    async def open_leg(self, track: Track, request: GenerationRequest) -> PaidLeg | None:
+        """Set aside what the leg can cost at the most; None for a track without a price.
+
+        Raises EngineError (`budget`), which fails this leg alone: another track may answer.
+        """
+        ...
+
+
+BACKOFF_S = 0.5
+"""The longest wait before the first retry, in seconds."""
+
+
+def too_late(track: Track, deadline_s: float) -> EngineError:
+    """The error of a track that had no chance to answer before the turn's deadline."""
+    error = EngineError(
+        ErrorKind.TIMEOUT,
+        f"the turn's deadline of {deadline_s:g} s passed before it could answer",
+        engine=track.engine.name,
+        model=track.engine.model,
+        suggestion="Raise deadline_s, or choose a policy with a faster track.",
+    )
+    error.track = track.name
+    return error
+
+
+def retry_too_late(track: Track, wait_s: float) -> EngineError:
+    """The error of a track whose server asked to wait for longer than the turn may take."""
+    error = EngineError(
+        ErrorKind.RATE_LIMITED,
+        f"the server asked to wait for another {wait_s:.1f} s, longer than the turn may take",
+        engine=track.engine.name,
+        model=track.engine.model,
+        suggestion="Ask again then, or choose a policy with another track.",
+        retry_after_s=wait_s,
+    )
+    error.track = track.name
+    return error
+
+
+def rejected_answer(leg: Leg) -> EngineError:
+    """The error of a leg whose answer the gate did not want."""
+    why = leg.verdict.why if leg.verdict else "no verdict"
+    return leg.error_of(ErrorKind.SERVER, f"the gate turned its answer down: {why}")
+
+
+def stalled(leg: Leg, limit_s: float) -> EngineError:
+    """The error of a leg that fell silent in the middle of its answer."""
+    return leg.error_of(
+        ErrorKind.TIMEOUT,
+        f"silent for {limit_s:g} s in the middle of its answer",
+        "Raise stall_timeout_s if the server is only slow.",
+    )
+
+
+def backoff_s(error: EngineError | None, attempt: int) -> float:
+    """Seconds before the next attempt: what the server asked, else doubling with full jitter
+    (Brooker, "Exponential Backoff And Jitter", 2015)."""
+    if error and error.retry_after_s:
+        return error.retry_after_s
+    return random.uniform(0.0, BACKOFF_S * 2 ** (attempt - 1))  # noqa: S311 - no secret

@@ -37,20 +37,18 @@ from vanta.engine import GenerationRequest
 from vanta.errors import AllTracksFailed, EngineError, NoTrack
 from vanta.events import Event
 from vanta.messages import Delta, FinishReason
-from vanta.scheduling.agreement import disagreement
+from vanta.scheduling.answer_checks import disagreement, probability_of_yes
 from vanta.scheduling.gate import Verdict
-from vanta.scheduling.leg import Leg
-from vanta.scheduling.leg_failures import backoff_s, stalled, told_to_wait, too_late, turned_down
+from vanta.scheduling.leg import Leg, backoff_s, rejected_answer, retry_too_late, stalled, too_late
 from vanta.scheduling.policy import LegPlan
-from vanta.scheduling.race_plan import Outcome, Preparer, RacePlan, fault_of_form, not_before
-from vanta.scheduling.start_queue import Starts
+from vanta.scheduling.race_plan import Preparer, RaceOutcome, RacePlan, fault_of_form, not_before
+from vanta.scheduling.start_queue import StartQueue
 from vanta.scheduling.takeover import Seam
-from vanta.scheduling.track_health import RETRYABLE
+from vanta.scheduling.track_stats import RETRYABLE
 from vanta.scheduling.turn_log import TurnLog
-from vanta.scheduling.verification import probability_of_yes
 from vanta.track import Track
 
-__all__ = ["Outcome", "Preparer", "Race", "RacePlan", "too_late"]
+__all__ = ["Preparer", "Race", "RaceOutcome", "RacePlan", "too_late"]
 
 TICK_S = 1e-6
 """The shortest sleep: a clock that stands still between events has to be moved past a timer."""
@@ -73,13 +71,13 @@ class Race:
         able = [leg for leg in able if leg.track in plan.tracks]
         if not able:
             raise NoTrack(plan.policy.name, plan.skipped)
-        self._starts = Starts(able, hard=plan.hard, may_hedge=plan.may_hedge)
+        self._starts = StartQueue(able, hard=plan.hard, may_hedge=plan.may_hedge)
         self._log = TurnLog(emit, self.now)
         self._legs: list[Leg] = []
         self._committed: Leg | None = None
         self._broken: Leg | None = None
         self._seams: dict[int, Seam] = {}
-        self._outcome: Outcome | None = None
+        self._outcome: RaceOutcome | None = None
         self._wake = anyio.Event()
         self._tasks: TaskGroup
 
@@ -88,7 +86,7 @@ class Race:
         """The legs so far."""
         return tuple(self._legs)
 
-    async def run(self) -> Outcome:
+    async def run(self) -> RaceOutcome:
         """Run the race to its end; every leg stands still when this returns or raises."""
         async with anyio.create_task_group() as self._tasks:
             self._advance()
@@ -429,13 +427,15 @@ class Race:
 
     def _causes(self) -> list[EngineError]:
         """Why each leg of the turn gave no answer; of those that never began, the deadline."""
-        causes = [leg.error or turned_down(leg) for leg in self._legs if leg.error or leg.verdict]
+        causes = [
+            leg.error or rejected_answer(leg) for leg in self._legs if leg.error or leg.verdict
+        ]
         return causes or [self._never_asked(track) for track in self._plan.tracks.values()]
 
     def _never_asked(self, track: Track) -> EngineError:
         wait_s = self._plan.earliest_s.get(track.name, 0.0)
         if wait_s >= self._plan.deadline_s:
-            return told_to_wait(track, wait_s - self.now())
+            return retry_too_late(track, wait_s - self.now())
         return too_late(track, self._plan.deadline_s)
 
     def _end(
@@ -447,4 +447,4 @@ class Race:
             if running is not leg:
                 self._dismiss(running)
         first = self._log.first_content_s
-        self._outcome = Outcome(self._log.shown, leg, reason, first, self.legs, failure)
+        self._outcome = RaceOutcome(self._log.shown, leg, reason, first, self.legs, failure)

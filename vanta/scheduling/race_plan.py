@@ -13,13 +13,12 @@ from typing import Any, Protocol
 from vanta.engine import GenerationRequest
 from vanta.errors import AllTracksFailed, EngineError
 from vanta.messages import FinishReason
-from vanta.scheduling.answer_format import in_another_script, not_under_schema
+from vanta.scheduling.answer_checks import in_another_script, not_under_schema
 from vanta.scheduling.gate import Gate, SignalsGate
-from vanta.scheduling.leg import Leg
+from vanta.scheduling.leg import Leg, Purse
 from vanta.scheduling.policy import GateRule, LegPlan, Policy
-from vanta.scheduling.purse import Purse
 from vanta.scheduling.start_queue import MayHedge
-from vanta.scheduling.track_stats import Experience
+from vanta.scheduling.track_stats import TrackStats
 from vanta.track import Track
 
 
@@ -74,12 +73,12 @@ class RacePlan:
     earliest_s: Mapping[str, float] = field(default_factory=dict)
     question: str = ""
     json_schema: Mapping[str, Any] | None = None
-    experience: Experience = field(default_factory=Experience)
+    experience: TrackStats = field(default_factory=TrackStats)
     purse: Purse | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RaceOutcome:
     """How a race ended: the serving leg and the whole text, or the failure."""
 
     text: str

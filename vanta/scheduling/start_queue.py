@@ -15,7 +15,7 @@ from vanta.scheduling.policy import LegPlan
 MayHedge = Callable[[str], bool]
 
 
-class Starts:
+class StartQueue:
     """The legs that wait. Times are seconds since the turn began.
 
     hard: what the router said of the message (None: it was not asked, so nothing counts as hard).

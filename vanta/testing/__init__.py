@@ -1,6 +1,7 @@
-"""Real parts for tests: engines that follow a script, a server with faults, a conformance suite.
+"""Real parts for tests: scripted engines, a server with faults, conformance suites, fixtures.
 
-Invariant: importing this loads neither pytest nor h11; each name is imported when it is used.
+Invariant: importing this package loads neither pytest nor h11; each name is imported when it is
+first used.
 """
 
 from __future__ import annotations
@@ -9,38 +10,46 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vanta.testing.conformance import EngineConformance
-    from vanta.testing.conformance.embedders import EmbedderConformance
-    from vanta.testing.conformance.indexes import IndexConformance
+    from vanta.testing.conformance import (
+        EmbedderConformance,
+        EngineConformance,
+        Hints,
+        IndexConformance,
+        answered,
+        ask,
+    )
     from vanta.testing.hashing import HashEmbedder, hash_plugin
     from vanta.testing.loop_guard import BlockingCall, LoopGuard
-    from vanta.testing.scripted import Run, ScriptedEngine, scripted_plugin
-    from vanta.testing.steps import Call, Fail, Finish, Hang, Pause, Say, Step, Think, Wait
-    from vanta.testing.upstream import Behaviour, Exchange, Gate, Upstream, nothing_listens
-
-_HOME = {
-    "conformance": ("EngineConformance",),
-    "conformance.embedders": ("EmbedderConformance",),
-    "conformance.indexes": ("IndexConformance",),
-    "hashing": ("HashEmbedder", "hash_plugin"),
-    "loop_guard": ("BlockingCall", "LoopGuard"),
-    "scripted": ("Run", "ScriptedEngine", "scripted_plugin"),
-    "steps": ("Call", "Fail", "Finish", "Hang", "Pause", "Say", "Step", "Think", "Wait"),
-    "upstream": ("Behaviour", "Exchange", "Gate", "Upstream", "nothing_listens"),
-}
+    from vanta.testing.scripted import Run, ScriptedEngine, open_scripted, scripted_plugin
+    from vanta.testing.steps import (
+        CallTool,
+        Fail,
+        Finish,
+        Hang,
+        Pause,
+        Say,
+        Step,
+        Think,
+        Wait,
+        Waitable,
+        count_prompt,
+        count_tokens,
+        split_tokens,
+    )
+    from vanta.testing.upstream import Behaviour, HttpExchange, Upstream, nothing_listens
 
 __all__ = [
     "Behaviour",
     "BlockingCall",
-    "Call",
+    "CallTool",
     "EmbedderConformance",
     "EngineConformance",
-    "Exchange",
     "Fail",
     "Finish",
-    "Gate",
     "Hang",
     "HashEmbedder",
+    "Hints",
+    "HttpExchange",
     "IndexConformance",
     "LoopGuard",
     "Pause",
@@ -51,14 +60,35 @@ __all__ = [
     "Think",
     "Upstream",
     "Wait",
+    "Waitable",
+    "answered",
+    "ask",
+    "count_prompt",
+    "count_tokens",
     "hash_plugin",
     "nothing_listens",
+    "open_scripted",
     "scripted_plugin",
+    "split_tokens",
 ]
+
+_NAMES = {
+    "conformance": "EmbedderConformance EngineConformance Hints IndexConformance answered ask",
+    "hashing": "HashEmbedder hash_plugin",
+    "loop_guard": "BlockingCall LoopGuard",
+    "scripted": "Run ScriptedEngine open_scripted scripted_plugin",
+    "steps": (
+        "CallTool Fail Finish Hang Pause Say Step Think Wait Waitable count_prompt count_tokens "
+        "split_tokens"
+    ),
+    "upstream": "Behaviour HttpExchange Upstream nothing_listens",
+}
+_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
-    for module, names in _HOME.items():
-        if name in names:
-            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

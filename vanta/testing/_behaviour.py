@@ -9,10 +9,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Self
 
 from vanta.messages import Delta, FinishReason, TokenLogprob, ToolCallPart
-from vanta.testing.tokens import split_tokens
+from vanta.testing.steps import Waitable, split_tokens
 
 Fault = Literal["refuse", "cut", "stall", "malformed", "error_frame"]
 ErrorShape = Literal["object", "string", "wrapped"]
@@ -20,14 +20,6 @@ OVERFLOW = (
     "This model's maximum context length is 8192 tokens. However, your messages resulted in "
     "9000 tokens. Please reduce the length of the messages."
 )
-
-
-class Gate(Protocol):
-    """Anything to wait for; an `anyio.Event` is one."""
-
-    async def wait(self) -> object:
-        """Return when the gate is open."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +49,10 @@ class Behaviour:
     empty_deltas: int = 0
     reasoning_field: Literal["reasoning", "reasoning_content"] = "reasoning_content"
     headers_after_s: float = 0.0
-    headers_gate: Gate | None = None
+    headers_gate: Waitable | None = None
     ttft_s: float = 0.0
     gap_s: float = 0.0
-    gates: Mapping[int, Gate] = field(default_factory=dict)
+    gates: Mapping[int, Waitable] = field(default_factory=dict)
     fault: Fault | None = None
     after: int = 0
     status: int = 200
@@ -76,7 +68,7 @@ class Behaviour:
         logprobs: Iterable[float] = (),
         **rest: Any,
     ) -> Self:
-        """A whole answer: `text` is split by `vanta.testing.tokens`, or given token by token.
+        """A whole answer: `text` is split by `vanta.testing.steps`, or given token by token.
 
         reasoning: sent before the text. logprobs: one for each token of the text, sent where the
         client asked. rest: any field of `Behaviour`.

@@ -57,7 +57,7 @@ async def vanta_runtime(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
     Every keyword that is an engine is a track of that name; the others are configuration. They are
     closed after the test; their data is under `tmp_path`.
     """
-    from vanta.testing._runtimes import open_scripted
+    from vanta.testing.scripted import open_scripted
 
     async with AsyncExitStack() as stack:
 

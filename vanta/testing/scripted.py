@@ -4,17 +4,18 @@
     engine = ScriptedEngine("Hello", Wait(gate), " world")
 
 Invariant: it costs next to nothing and never waits on its own; whatever order things happen in is
-what the script's gates say. Tokens are those of `vanta.testing.tokens`, counted exactly.
+what the script's gates say. Tokens are those of `vanta.testing.steps`, counted exactly.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.lowlevel
@@ -29,15 +30,14 @@ from vanta.engine import (
     EngineModel,
     GenerationRequest,
     Health,
+    Receipt,
     TokenCount,
 )
 from vanta.errors import EngineError, ErrorKind, UnknownName
 from vanta.hookspecs import hookimpl
-from vanta.messages import Message
-from vanta.testing._behaviour import Gate
-from vanta.testing._performance import Performance
+from vanta.messages import Delta, FinishReason, Message, TokenLogprob, ToolCallPart, Usage
 from vanta.testing.steps import (
-    Call,
+    CallTool,
     Fail,
     Finish,
     Hang,
@@ -45,27 +45,20 @@ from vanta.testing.steps import (
     Say,
     Script,
     Step,
+    StopFilter,
     Think,
     Wait,
+    Waitable,
+    count_prompt,
+    count_tokens,
     expand,
     skip,
+    split_tokens,
 )
-from vanta.testing.tokens import count_prompt, count_tokens
 
-__all__ = [
-    "Call",
-    "Fail",
-    "Finish",
-    "Hang",
-    "Pause",
-    "Run",
-    "Say",
-    "ScriptedEngine",
-    "Step",
-    "Think",
-    "Wait",
-    "scripted_plugin",
-]
+if TYPE_CHECKING:
+    from vanta.runtime.runtime import Runtime
+
 
 ALL = Capabilities(tools=True, logprobs=True, prefix_continuation=True, tokenize=True)
 _HEALTH_TTL_S = 30.0
@@ -116,7 +109,7 @@ class ScriptedEngine(Engine):
         capabilities: Capabilities = ALL,
         window: int | None = None,
         healthy: bool = True,
-        winds_down: Gate | None = None,
+        winds_down: Waitable | None = None,
         tokens_after_stop: int = 0,
     ) -> None:
         self.name = name
@@ -130,7 +123,7 @@ class ScriptedEngine(Engine):
         self._window = window
         self._winds_down = winds_down
         self._tokens_after_stop = tokens_after_stop
-        self._performances: set[Performance] = set()
+        self._performances: set[ScriptedStream] = set()
         self._opened = anyio.Event()
         self._health: tuple[float, Health] | None = None
         self._closed = False
@@ -146,7 +139,7 @@ class ScriptedEngine(Engine):
         return self.runs[index]
 
     async def count_tokens(self, messages: Sequence[Message]) -> TokenCount:
-        """Exact, by the rule of `vanta.testing.tokens`."""
+        """Exact, by the rule of `vanta.testing.steps`."""
         return TokenCount(count_prompt(messages), exact=True)
 
     async def count_texts(self, texts: Sequence[str]) -> list[TokenCount]:
@@ -156,7 +149,7 @@ class ScriptedEngine(Engine):
     @property
     def counter(self) -> str:
         """The rule's name."""
-        return "vanta.testing.tokens"
+        return "vanta.testing.steps"
 
     async def models(self) -> Sequence[EngineModel]:
         """The one model."""
@@ -214,18 +207,18 @@ class ScriptedEngine(Engine):
         """An error in this engine's name."""
         return EngineError(kind, message, engine=self.name, model=self.model, suggestion=suggestion)
 
-    async def _begin(self, request: GenerationRequest) -> Performance:
+    async def _begin(self, request: GenerationRequest) -> ScriptedStream:
         await anyio.lowlevel.checkpoint()
         self._check(request)
         run = Run(request)
         self.runs.append(run)
-        performance = Performance(self, run, self._steps(request, len(self.runs) - 1))
+        performance = ScriptedStream(self, run, self._steps(request, len(self.runs) - 1))
         self._performances.add(performance)
         self._opened.set()
         self._opened = anyio.Event()
         return performance
 
-    async def _end(self, performance: Performance) -> None:
+    async def _end(self, performance: ScriptedStream) -> None:
         try:
             await self._wind_down(performance.run)
         finally:
@@ -274,8 +267,8 @@ class _Staged:
 
     def __init__(
         self,
-        begin: Callable[[], Awaitable[Performance]],
-        end: Callable[[Performance], Awaitable[None]],
+        begin: Callable[[], Awaitable[ScriptedStream]],
+        end: Callable[[ScriptedStream], Awaitable[None]],
     ) -> None:
         self._begin = begin
         self._end = end
@@ -329,3 +322,141 @@ def scripted_plugin(**engines: Engine) -> ScriptedPlugin:
     """A plugin for `vanta.open(..., plugins=[scripted_plugin(local=..., api=...)])`, for tracks
     that say `engine = "scripted"`; each gets the engine given under the track's name."""
     return ScriptedPlugin(engines)
+
+
+class ScriptedStream(DeltaStream):
+    """The deltas of a script. Made and settled by its engine."""
+
+    started = True
+
+    def __init__(self, engine: ScriptedEngine, run: Run, steps: tuple[Step, ...]) -> None:
+        sampling = run.request.sampling
+        self._engine = engine
+        self.run = run
+        self._steps: Iterator[Step] = iter(steps)
+        self._stops = StopFilter(sampling.stop)
+        self._left = sampling.max_tokens
+        self._logprobs = sampling.logprobs
+        self._input = count_prompt(run.request.messages)
+        self._calls = 0
+        self._ready: list[Delta] = []
+        self._done = False
+        self._error: EngineError | None = None
+        self._waiting: anyio.CancelScope | None = None
+
+    async def __anext__(self) -> Delta:
+        await anyio.lowlevel.checkpoint()
+        while True:
+            if self._error is not None:
+                raise self._error
+            if self._ready:
+                return self._give(self._ready.pop(0))
+            if self._done:
+                raise StopAsyncIteration
+            await self._take(next(self._steps, None))
+
+    def abort(self, error: EngineError) -> None:
+        """Have the reader meet `error` instead of the next delta."""
+        self._error = error
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    def settle(self) -> None:
+        """Stand still: the receipt is written."""
+        run = self.run
+        self.receipt = Receipt(self._input, run.tokens, run.tokens_after_stop)
+        run.stopped_at = time.monotonic()
+        run.stopped.set()
+
+    async def _take(self, step: Step | None) -> None:
+        match step:
+            case Say():
+                self._say(step)
+            case Think():
+                self.run.tokens += count_tokens(step.text)
+                self._ready.append(Delta(reasoning=step.text))
+            case Wait() | Pause() | Hang():
+                await self._pass_time(step)
+            case CallTool():
+                self._call(step)
+            case Fail():
+                self._error = self._failure(step)
+            case Finish():
+                self._finish(step.reason, step.usage)
+            case None:
+                self._finish("tool_calls" if self._calls else "stop")
+
+    def _say(self, step: Say) -> None:
+        tokens = split_tokens(step.text)
+        fit = tokens if self._left is None else tokens[: self._left]
+        self.run.tokens += len(fit)
+        text = self._stops.feed("".join(fit))
+        if self._left is not None:
+            self._left -= len(fit)
+        if text:
+            self._ready.append(Delta(text=text, logprobs=self._likely(text, step.logprob)))
+        if self._stops.hit:
+            self._finish("stop")
+        elif self._left == 0:
+            self._finish("length")
+
+    def _likely(self, text: str, logprob: float | None) -> tuple[TokenLogprob, ...]:
+        if self._logprobs is None:
+            return ()
+        value = -0.1 if logprob is None else logprob
+        rivals = self._logprobs > 0
+        return tuple(
+            TokenLogprob(token, value, ((token, value),) if rivals else ())
+            for token in split_tokens(text)
+        )
+
+    def _call(self, step: CallTool) -> None:
+        index, self._calls = self._calls, self._calls + 1
+        name = ToolCallPart(index, id=step.id or f"call_{index}", name=step.name)
+        arguments = ToolCallPart(index, arguments=step.arguments)
+        self.run.tokens += count_tokens(step.name) + count_tokens(step.arguments)
+        self._ready += [Delta(tool_calls=(name,)), Delta(tool_calls=(arguments,))]
+
+    def _finish(self, reason: FinishReason, usage: Usage | None = None) -> None:
+        held = "" if self._stops.hit else self._stops.flush()
+        if held:
+            self._ready.append(Delta(text=held, logprobs=self._likely(held, None)))
+        counted = usage or Usage(self._input, self.run.tokens)
+        self._ready.append(Delta(finish_reason=reason, usage=counted, model=self._engine.model))
+        self._done = True
+
+    def _give(self, delta: Delta) -> Delta:
+        if self._done and not self._ready:
+            self.run.complete = True
+        return delta
+
+    def _failure(self, step: Fail) -> EngineError:
+        if isinstance(step.error, EngineError):
+            return step.error
+        return self._engine.error(ErrorKind(step.error), "the script failed as it was told")
+
+    async def _pass_time(self, step: Wait | Pause | Hang) -> None:
+        with anyio.CancelScope() as self._waiting:
+            match step:
+                case Wait():
+                    await step.gate.wait()
+                case Pause():
+                    await anyio.sleep(step.seconds)
+                case Hang():
+                    await anyio.sleep_forever()
+        self._waiting = None
+
+
+def open_scripted(data_dir: Path, given: Mapping[str, Any]) -> AbstractAsyncContextManager[Runtime]:
+    """A runtime with a track for each engine in `given`; the rest of it is configuration."""
+    import vanta
+
+    engines = {name: value for name, value in given.items() if isinstance(value, Engine)}
+    rest = {name: value for name, value in given.items() if name not in engines}
+    asked = rest.pop("tracks", {})
+    tracks = {
+        name: {"engine": "scripted", "model": engine.model, **asked.get(name, {})}
+        for name, engine in engines.items()
+    }
+    config = {"data_dir": str(data_dir), **rest, "tracks": tracks}
+    return vanta.open(config, plugins=[scripted_plugin(**engines)])

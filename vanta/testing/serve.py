@@ -24,7 +24,7 @@ import anyio
 import vanta
 from vanta.errors import VantaError
 from vanta.testing._behaviour import Behaviour
-from vanta.testing._behind import behind
+from vanta.testing._engine_backend import behind
 from vanta.testing.scripted import ScriptedEngine, scripted_plugin
 from vanta.testing.upstream import Upstream
 

@@ -6,13 +6,21 @@ string in a script stands for its tokens, each a `Say` of its own.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from vanta.errors import EngineError, ErrorKind
-from vanta.messages import FinishReason, Usage
-from vanta.testing._behaviour import Gate
-from vanta.testing.tokens import split_tokens
+from vanta.messages import FinishReason, Message, Usage
+
+
+class Waitable(Protocol):
+    """Anything to wait for; an `anyio.Event` is one."""
+
+    async def wait(self) -> object:
+        """Return when the gate is open."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +42,7 @@ class Think:
 class Wait:
     """Go on when `gate` opens (an `anyio.Event` is one)."""
 
-    gate: Gate
+    gate: Waitable
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +65,7 @@ class Hang:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class CallTool:
     """A tool call: its name in one delta, its arguments (JSON text) in the next."""
 
     name: str
@@ -73,7 +81,7 @@ class Finish:
     usage: Usage | None = None
 
 
-Step = Say | Think | Wait | Pause | Fail | Hang | Call | Finish
+Step = Say | Think | Wait | Pause | Fail | Hang | CallTool | Finish
 Script = Sequence[Step | str]
 
 
@@ -107,3 +115,63 @@ def skip(steps: tuple[Step, ...], prefix: str) -> tuple[Step, ...]:
         elif not left or isinstance(step, Fail | Hang | Finish):
             rest.append(step)
     return tuple(rest)
+
+
+_TOKEN = re.compile(r"\s*\S{1,8}|\s+")
+
+PER_MESSAGE = 3
+"""Tokens that the chat format adds to each message."""
+
+
+def split_tokens(text: str) -> list[str]:
+    """The tokens of `text`, in order."""
+    return _TOKEN.findall(text)
+
+
+def count_tokens(text: str) -> int:
+    """How many tokens `text` has."""
+    return len(split_tokens(text))
+
+
+def count_prompt(messages: Sequence[Message]) -> int:
+    """How many tokens `messages` take as a prompt: their text, and `PER_MESSAGE` for each."""
+    return sum(PER_MESSAGE + _count_message(message) for message in messages)
+
+
+def _count_message(message: Message) -> int:
+    calls = (call.name + call.arguments for call in message.tool_calls)
+    return count_tokens(message.content) + sum(map(count_tokens, calls))
+
+
+class StopFilter:
+    """Watches a stream of text for any of `stops`."""
+
+    def __init__(self, stops: tuple[str, ...]) -> None:
+        self._stops = tuple(filter(None, stops))
+        self._held = ""
+        self.hit = False
+
+    def feed(self, text: str) -> str:
+        """What may go out after `text` came in; `hit` is True once a stop string was met."""
+        if not self._stops:
+            return text
+        held = self._held + text
+        met = [(at + len(stop), at) for stop in self._stops if (at := held.find(stop)) >= 0]
+        if met:
+            self.hit, self._held = True, ""
+            return held[: min(met)[1]]
+        keep = max(_overlap(held, stop) for stop in self._stops)
+        cut = len(held) - keep
+        self._held = held[cut:]
+        return held[:cut]
+
+    def flush(self) -> str:
+        """What was held back, at the end of the stream."""
+        held, self._held = self._held, ""
+        return held
+
+
+def _overlap(text: str, stop: str) -> int:
+    """The length of the longest end of `text` that a stop string could begin with."""
+    longest = min(len(text), len(stop) - 1)
+    return next((n for n in range(longest, 0, -1) if text.endswith(stop[:n])), 0)

@@ -21,15 +21,13 @@ import anyio
 import anyio.abc
 
 from vanta.engine import Engine
-from vanta.testing._behaviour import Behaviour, Gate, error_body
-from vanta.testing._behind import behind
-from vanta.testing._embeddings import EmbeddingResponder
-from vanta.testing._exchange import Exchange, blot, record
-from vanta.testing._frames import encode
-from vanta.testing._http import ClientGone, Connection
-from vanta.testing._respond import JSON, Generate, Responder, scripted
+from vanta.testing._behaviour import Behaviour, error_body
+from vanta.testing._chat import JSON, Generate, Responder, encode, scripted
+from vanta.testing._engine_backend import EmbeddingResponder, behind
+from vanta.testing._http import ClientGone, Connection, HttpExchange, blot, record
+from vanta.testing.steps import Waitable
 
-__all__ = ["Behaviour", "Exchange", "Gate", "Upstream", "nothing_listens"]
+__all__ = ["Behaviour", "HttpExchange", "Upstream", "Waitable", "nothing_listens"]
 
 _CHAT = ("POST", "/v1/chat/completions")
 _EMBEDDINGS = ("POST", "/v1/embeddings")
@@ -71,7 +69,7 @@ class Upstream:
         self._raw: list[bytearray] = []
         self._arrived = anyio.Event()
         self._stack = contextlib.AsyncExitStack()
-        self.exchanges: list[Exchange] = []
+        self.exchanges: list[HttpExchange] = []
         self.connections = 0
 
     def then(self, *behaviours: Behaviour) -> Self:
@@ -94,16 +92,16 @@ class Upstream:
         return b"".join(map(blot, self._raw))
 
     @property
-    def chats(self) -> list[Exchange]:
+    def chats(self) -> list[HttpExchange]:
         """The chat completions among the exchanges."""
         return [e for e in self.exchanges if (e.method, e.path) == _CHAT]
 
     @property
-    def embedded(self) -> list[Exchange]:
+    def embedded(self) -> list[HttpExchange]:
         """The requests for embeddings among the exchanges."""
         return [e for e in self.exchanges if (e.method, e.path) == _EMBEDDINGS]
 
-    async def chat(self, index: int = 0) -> Exchange:
+    async def chat(self, index: int = 0) -> HttpExchange:
         """The chat completion number `index`, as soon as it has arrived."""
         while len(self.chats) <= index:
             await self._arrived.wait()
@@ -146,7 +144,7 @@ class Upstream:
 
     async def _converse(self, connection: Connection) -> bool:
         """Answer request after request; True if the connection ended in good order."""
-        exchange: Exchange | None = None
+        exchange: HttpExchange | None = None
         while request := await connection.next_request():
             exchange = record(request, connection)
             self.exchanges.append(exchange)
@@ -159,7 +157,7 @@ class Upstream:
             exchange.note_gone()
         return True
 
-    async def _exchange(self, connection: Connection, exchange: Exchange) -> bool:
+    async def _exchange(self, connection: Connection, exchange: HttpExchange) -> bool:
         reset = False
 
         async def watch() -> None:
@@ -179,7 +177,7 @@ class Upstream:
             exchange.note_finished()
         return reset
 
-    async def _answer(self, connection: Connection, exchange: Exchange) -> bool:
+    async def _answer(self, connection: Connection, exchange: HttpExchange) -> bool:
         match (exchange.method, exchange.path.partition("?")[0]):
             case ("POST", "/v1/chat/completions"):
                 exchange.behaviour = self._next_behaviour()
@@ -208,7 +206,7 @@ class Upstream:
         return behaviour
 
 
-async def _page(connection: Connection, exchange: Exchange, models: Sequence[str]) -> None:
+async def _page(connection: Connection, exchange: HttpExchange, models: Sequence[str]) -> None:
     match (exchange.method, exchange.path.partition("?")[0]):
         case ("GET", "/v1/models"):
             listed = [{"id": model, "object": "model", "owned_by": "vanta"} for model in models]

@@ -8,8 +8,7 @@ import pytest
 from vanta_echo.engine import EchoEngine, EchoOptions
 
 from vanta.engine import Engine, EngineContext, ModelFile
-from vanta.testing.conformance import EngineConformance
-from vanta.testing.conformance.hints import ask
+from vanta.testing import EngineConformance, ask
 
 
 def no_model(ref: str) -> ModelFile:

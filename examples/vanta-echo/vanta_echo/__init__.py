@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from vanta.engine import EngineFactory
-    from vanta.scheduling.policy import Policy
+    from vanta.scheduling import Policy
 
 
 @vanta.hookimpl
@@ -28,7 +28,7 @@ def vanta_engines() -> Iterable[EngineFactory]:
 @vanta.hookimpl
 def vanta_policies() -> Iterable[Policy]:
     """The local track alone; if it fails or is off, the echo answers."""
-    from vanta.scheduling.policy import LegPlan, Policy
+    from vanta.scheduling import LegPlan, Policy
 
     legs = (LegPlan("local"), LegPlan("echo", start_after_s=None))
     return [Policy("local-or-echo", "local; the echo answers where that fails", legs)]

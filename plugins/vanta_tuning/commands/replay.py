@@ -17,7 +17,7 @@ from vanta.cli import output, tables
 from vanta.cli.ground import Ground, ground
 
 if TYPE_CHECKING:
-    from vanta.scheduling.policy import Policy
+    from vanta.scheduling import Policy
     from vanta.track import Price
     from vanta_tuning.replay.data import Data
     from vanta_tuning.replay.stage import Rules

@@ -23,7 +23,7 @@ from vanta.routing.calibration import (
 from vanta.routing.judgement import NAMES, SIGNS, GateModel, Judgement, vector
 from vanta.routing.linear import sigmoid
 from vanta.routing.signals import Signals, measure, signals
-from vanta.scheduling.gate import declines
+from vanta.scheduling import declines
 from vanta_tuning.fitting.outcomes import JudgedAnswer
 
 LEAST_ROWS = 40

@@ -20,11 +20,18 @@ from vanta.engine import GenerationRequest
 from vanta.errors import EngineError, UsageError
 from vanta.events import Event
 from vanta.messages import Completion
-from vanta.scheduling.gate import Gate, SignalsGate, Verdict
-from vanta.scheduling.policy import GateRule, Policy
-from vanta.scheduling.race import Outcome, Race, RacePlan
-from vanta.scheduling.track_health import HealthRule
-from vanta.scheduling.track_stats import Experience
+from vanta.scheduling import (
+    Gate,
+    GateRule,
+    HealthRule,
+    Policy,
+    Race,
+    RaceOutcome,
+    RacePlan,
+    SignalsGate,
+    TrackStats,
+    Verdict,
+)
 from vanta.track import Price, Track
 from vanta_tuning.replay import clock
 from vanta_tuning.replay.engine import ReplayEngine
@@ -95,7 +102,7 @@ class _Stage:
             )
             for name in policy.tracks
         }
-        self._experience = Experience(rules.health)
+        self._experience = TrackStats(rules.health)
         self._results: dict[str, Result] = {}
 
     async def run(self) -> list[Result]:
@@ -188,7 +195,7 @@ def _nobody(_event: Event) -> None:
     """Nobody watches a replay."""
 
 
-def _result(recording: Recording, outcome: Outcome, duration_s: float) -> Result:
+def _result(recording: Recording, outcome: RaceOutcome, duration_s: float) -> Result:
     legs = [leg.trace() for leg in outcome.legs]
     served = outcome.leg.track.name if outcome.leg else None
     first_s = outcome.first_content_s

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vanta.errors import UsageError
-from vanta.scheduling.policy import GateRule, Policy, adapt
+from vanta.scheduling import GateRule, Policy, adapt
 from vanta_tuning.replay.plays import Recording
 from vanta_tuning.replay.stage import Rules, replay
 from vanta_tuning.replay.summary import Summary, percentile, summarise

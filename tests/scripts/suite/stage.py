@@ -15,7 +15,7 @@ import vanta
 from vanta.engine import GenerationRequest
 from vanta.errors import ErrorKind
 from vanta.runtime.runtime import Opening
-from vanta.testing import Call, Fail, ScriptedEngine, Step, hash_plugin, scripted_plugin
+from vanta.testing import CallTool, Fail, ScriptedEngine, Step, hash_plugin, scripted_plugin
 
 _coin = itertools.cycle(["heads", "tails"])
 _SAYS: dict[str, list[Step | str]] = {
@@ -25,7 +25,7 @@ _SAYS: dict[str, list[Step | str]] = {
     "Break down.": [Fail(ErrorKind.AUTH)],
     "Break down in the middle.": ["It began", Fail(ErrorKind.AUTH)],
     "Refuse to answer.": ["I'm sorry, I cannot help with that."],
-    "What is the weather in Paris?": [Call("get_weather", '{"city": "Paris", "days": 1}')],
+    "What is the weather in Paris?": [CallTool("get_weather", '{"city": "Paris", "days": 1}')],
 }
 _NOTES_END = "</notes>\n\n"
 

@@ -1,4 +1,4 @@
-"""The conformance suite: what every engine must do, ours or a stranger's.
+"""Conformance suites: what every engine, embedder and vector index must do.
 
     from vanta.testing import EngineConformance
 
@@ -9,25 +9,43 @@
             yield engine
             await engine.aclose()
 
-The suite runs each test on every event loop that anyio knows of (asyncio, and trio if installed).
-Invariant: a test needs nothing but the `engine` fixture, which gives a fresh engine that was not
-loaded yet, and the hints of `Hints`, which a subclass sets where its engine differs.
+Each test runs on every event loop that anyio supports (asyncio, and trio if it is installed).
+
+Invariant: a test needs nothing but the suite's fixture, which yields a fresh object that is not
+loaded yet, and the hints, which a subclass sets where its object differs.
 """
 
 from __future__ import annotations
 
-import pytest
+import importlib
+from typing import TYPE_CHECKING, Any
 
-from vanta.testing.conformance.answers import AnswerTests
-from vanta.testing.conformance.hints import Hints
-from vanta.testing.conformance.manners import MannersTests
-from vanta.testing.conformance.shapes import ShapeTests
-from vanta.testing.conformance.stopping import StoppingTests
+if TYPE_CHECKING:
+    from vanta.testing.conformance.embedders import EmbedderConformance
+    from vanta.testing.conformance.engines import EngineConformance
+    from vanta.testing.conformance.hints import Hints, answered, ask
+    from vanta.testing.conformance.indexes import IndexConformance
 
-__all__ = ["EngineConformance", "Hints"]
+__all__ = [
+    "EmbedderConformance",
+    "EngineConformance",
+    "Hints",
+    "IndexConformance",
+    "answered",
+    "ask",
+]
+
+_HOMES = {
+    "EmbedderConformance": "embedders",
+    "EngineConformance": "engines",
+    "Hints": "hints",
+    "IndexConformance": "indexes",
+    "answered": "hints",
+    "ask": "hints",
+}
 
 
-class EngineConformance(AnswerTests, ShapeTests, StoppingTests, MannersTests):
-    """Subclass it, give an `engine` fixture, and set the hints that differ."""
-
-    pytestmark = pytest.mark.anyio
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

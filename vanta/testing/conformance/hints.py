@@ -59,7 +59,7 @@ def sample(request: GenerationRequest, **changes: object) -> GenerationRequest:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Outcome:
+class StreamResult:
     """A stream, read to its end."""
 
     deltas: list[Delta]
@@ -71,11 +71,11 @@ class Outcome:
         return fold(self.deltas)
 
 
-async def answered(engine: Engine, request: GenerationRequest) -> Outcome:
+async def answered(engine: Engine, request: GenerationRequest) -> StreamResult:
     """Read the whole stream of `request`."""
     async with engine.stream(request) as stream:
         deltas = [delta async for delta in stream]
-    return Outcome(deltas, stream.receipt)
+    return StreamResult(deltas, stream.receipt)
 
 
 def demands(request: GenerationRequest) -> Iterator[tuple[str, GenerationRequest]]:

@@ -1,25 +1,286 @@
-"""The conformance suite of vector indexes: what every one must do, ours or a stranger's.
-
-    from vanta.testing import IndexConformance
-
-    class TestMyIndex(IndexConformance):
-        @pytest.fixture
-        def open_index(self, tmp_path):
-            return lambda: MyIndex(tmp_path)
-
-Each call of `open_index` gives an index that was not loaded yet, over the same data; a test opens
-one at a time. Invariant: a test needs nothing else but the hints, and no hint weakens a rule of
-`vanta.memory.index`.
-"""
+"""What the conformance suite of indexes has to be told of one, and the vectors that it uses."""
+# ruff: noqa: S101 - these are tests
 
 from __future__ import annotations
 
+import math
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, ClassVar
+
+import anyio
+import anyio.lowlevel
 import pytest
 
-from vanta.testing.conformance.index_finding import FindingTests
-from vanta.testing.conformance.index_keeping import KeepingTests
+from vanta.errors import VectorIndexError
+from vanta.memory.index import Partition, VectorIndex
 
-__all__ = ["IndexConformance"]
+if TYPE_CHECKING:
+    from vanta.memory.index import Vectors
+
+
+OpenIndex = Callable[[], VectorIndex]
+
+DIMENSION = 16
+ADA = Partition("ada", private=False, embedder="hash/16/1", dimension=DIMENSION)
+OTHERS = (
+    Partition("bob", private=False, embedder="hash/16/1", dimension=DIMENSION),
+    Partition("ada", private=True, embedder="hash/16/1", dimension=DIMENSION),
+    Partition("ada", private=False, embedder="hash/16/2", dimension=DIMENSION),
+)
+"""Partitions that differ from `ADA` in one thing each."""
+
+
+class IndexHints:
+    """What a subclass may set.
+
+    lasting: what was put in is there when the index is opened again. patience_s: what no step of
+    the suite may take.
+    """
+
+    lasting: ClassVar[bool] = True
+    patience_s: ClassVar[float] = 60.0
+
+    @asynccontextmanager
+    async def opened(self, open_index: OpenIndex) -> AsyncIterator[VectorIndex]:
+        """An index, loaded, closed at the end."""
+        index = open_index()
+        try:
+            with anyio.fail_after(self.patience_s):
+                await index.load()
+                yield index
+        finally:
+            with anyio.CancelScope(shield=True):
+                await index.aclose()
+
+
+def vectors(count: int, *, seed: int = 0) -> Vectors:
+    """Rows of length 1, the same ones each time."""
+    import numpy as np
+
+    rows = np.random.default_rng(seed).standard_normal((count, DIMENSION))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows.astype(np.float32)
+
+
+class FindingTests(IndexHints):
+    """Every index finds so."""
+
+    async def test_the_nearest_come_first_with_their_cosines(self, open_index: OpenIndex) -> None:
+        """Ids and cosines are those of looking at every vector."""
+        rows, asked = vectors(40), vectors(3, seed=1)
+        async with self.opened(open_index) as index:
+            await index.upsert(ADA, range(100, 140), rows)
+            found = await index.search(ADA, asked, 10)
+        assert len(found) == 3, "not one list for each row"
+        for pairs, true in zip(found, asked @ rows.T, strict=True):
+            order = (-true).argsort()[:10].tolist()
+            assert [one for one, _ in pairs] == [100 + row for row in order]
+            for (_, cosine), row in zip(pairs, order, strict=True):
+                assert math.isclose(cosine, float(true[row]), abs_tol=1e-3)
+
+    async def test_every_record_finds_itself(self, open_index: OpenIndex) -> None:
+        """Whatever batches an index makes of many records, none is lost."""
+        rows = vectors(350)
+        async with self.opened(open_index) as index:
+            await index.upsert(ADA, range(350), rows)
+            found = await index.search(ADA, rows, 1)
+        assert [pairs[0][0] for pairs in found] == list(range(350))
+
+    async def test_the_limit_is_kept_and_reached(self, open_index: OpenIndex) -> None:
+        """As many as asked for, or all that there are."""
+        async with self.opened(open_index) as index:
+            await index.upsert(ADA, range(20), vectors(20))
+            few, all_of_them = [
+                await index.search(ADA, vectors(1, seed=1), limit) for limit in (7, 100)
+            ]
+        assert [len(few[0]), len(all_of_them[0])] == [7, 20]
+
+    async def test_a_partition_that_is_not_there_is_empty(self, open_index: OpenIndex) -> None:
+        """No search, listing or deletion needs one to exist."""
+        async with self.opened(open_index) as index:
+            assert await index.search(ADA, vectors(2), 5) == [[], []]
+            assert await index.ids(ADA) == frozenset()
+            await index.delete(ADA, [1])
+
+    async def test_partitions_are_apart(self, open_index: OpenIndex) -> None:
+        """Nothing of another user, of private turns or of another embedder is reached."""
+        rows = vectors(4)
+        async with self.opened(open_index) as index:
+            for row, partition in enumerate((ADA, *OTHERS)):
+                await index.upsert(partition, [row], rows[row : row + 1])
+            for row, partition in enumerate((ADA, *OTHERS)):
+                found = await index.search(partition, rows, 10)
+                assert {one for pairs in found for one, _ in pairs} == {row}
+                assert await index.ids(partition) == {row}
+
+    async def test_large_ids_come_back_as_they_went_in(self, open_index: OpenIndex) -> None:
+        """An id is any whole number from 0 to 2**63 - 1."""
+        large = [0, 2**31, 2**53 + 1, 2**63 - 1]
+        async with self.opened(open_index) as index:
+            await index.upsert(ADA, large, vectors(4))
+            assert await index.ids(ADA) == set(large)
+            found = await index.search(ADA, vectors(4), 1)
+        assert [pairs[0][0] for pairs in found] == large
+
+    async def test_a_row_of_zeros_is_near_to_nothing(self, open_index: OpenIndex) -> None:
+        """An embedder gives one for a text without words; it may be found, never as near."""
+        nothing = vectors(1) * 0
+        async with self.opened(open_index) as index:
+            await index.upsert(ADA, range(5), vectors(5))
+            await index.upsert(ADA, [5], nothing)
+            assert await index.ids(ADA) == set(range(6))
+            found = await index.search(ADA, vectors(1), 6)
+            asked_for_nothing = await index.search(ADA, nothing, 6)
+        assert found[0][0][0] == 0
+        cosines = [cosine for one, cosine in found[0] if one == 5]
+        cosines += [cosine for _, cosine in asked_for_nothing[0]]
+        assert all(math.isclose(cosine, 0.0, abs_tol=1e-3) for cosine in cosines), cosines
+
+    async def test_vectors_of_another_length_are_refused(self, open_index: OpenIndex) -> None:
+        """They are of another embedder, so nothing good can come of them."""
+        long = vectors(2).repeat(2, axis=1)
+        assert long.shape == (2, 2 * DIMENSION)
+        async with self.opened(open_index) as index:
+            await index.upsert(ADA, [1], vectors(1))
+            with pytest.raises(VectorIndexError):
+                await index.upsert(ADA, [1, 2], long)
+            with pytest.raises(VectorIndexError):
+                await index.search(ADA, long, 1)
+            assert (await index.search(ADA, vectors(1), 1))[0][0][0] == 1
+
+    async def test_many_callers_at_once_get_their_own_answers(self, open_index: OpenIndex) -> None:
+        """Searches beside each other and beside upserts."""
+        rows = vectors(60)
+
+        async def ask(index: VectorIndex, one: int) -> None:
+            await index.upsert(ADA, [one], rows[one : one + 1])
+            (pairs,) = await index.search(ADA, rows[one : one + 1], 1)
+            assert pairs[0][0] == one
+
+        async with self.opened(open_index) as index, anyio.create_task_group() as group:
+            for one in range(60):
+                group.start_soon(ask, index, one)
+
+    async def test_a_cancelled_caller_harms_nobody(self, open_index: OpenIndex) -> None:
+        """However far a request has come, those after it get their own answers."""
+        rows = vectors(200)
+        async with self.opened(open_index) as index:
+            await index.upsert(ADA, range(50), rows[:50])
+            for steps in range(12):
+                async with anyio.create_task_group() as group:
+                    group.start_soon(index.search, ADA, rows, 5)
+                    group.start_soon(index.upsert, ADA, range(50, 200), rows[50:])
+                    for _ in range(steps):
+                        await anyio.lowlevel.checkpoint()
+                    group.cancel_scope.cancel()
+                (pairs,) = await index.search(ADA, rows[steps : steps + 1], 1)
+                assert pairs[0][0] == steps
+
+
+class KeepingTests(IndexHints):
+    """Every index keeps so."""
+
+    async def test_an_upsert_replaces_what_the_id_had(self, open_index: OpenIndex) -> None:
+        """The old vector is not found any more, the new one is."""
+        rows, later = vectors(150), vectors(150, seed=1)
+        async with self.opened(open_index) as index:
+            await index.upsert(ADA, range(150), rows)
+            await index.upsert(ADA, range(0, 150, 2), later[::2])
+            assert await index.ids(ADA) == set(range(150))
+            old = await index.search(ADA, rows, 1)
+            new = await index.search(ADA, later[::2], 1)
+        kept = {row for row in range(150) if old[row][0] == pytest.approx((row, 1.0), abs=1e-3)}
+        assert kept == set(range(1, 150, 2))
+        assert [pairs[0][0] for pairs in new] == list(range(0, 150, 2))
+
+    async def test_of_an_id_that_comes_twice_the_last_counts(self, open_index: OpenIndex) -> None:
+        """As if it had come in two calls."""
+        rows = vectors(3)
+        async with self.opened(open_index) as index:
+            await index.upsert(ADA, [1, 2, 1], rows)
+            assert await index.ids(ADA) == {1, 2}
+            found = await index.search(ADA, rows, 1)
+        assert [pairs[0][0] for pairs in found[1:]] == [2, 1]
+        assert found[0][0][1] < 0.99
+
+    async def test_what_was_deleted_is_not_found(self, open_index: OpenIndex) -> None:
+        """Ids that are not there are passed over; the others stay."""
+        rows = vectors(120)
+        async with self.opened(open_index) as index:
+            await index.upsert(ADA, range(120), rows)
+            await index.delete(ADA, [*range(0, 120, 2), 999])
+            assert await index.ids(ADA) == set(range(1, 120, 2))
+            found = await index.search(ADA, rows, 3)
+            await index.upsert(ADA, [0], rows[:1])
+            (back,) = await index.search(ADA, rows[:1], 1)
+        assert not [one for pairs in found for one, _ in pairs if one % 2 == 0]
+        assert [found[row][0][0] for row in range(1, 120, 2)] == list(range(1, 120, 2))
+        assert back[0][0] == 0
+
+    async def test_nothing_is_nothing(self, open_index: OpenIndex) -> None:
+        """No ids and no rows are no mistake."""
+        async with self.opened(open_index) as index:
+            await index.upsert(ADA, [], vectors(0))
+            await index.delete(ADA, [])
+            assert await index.search(ADA, vectors(0), 5) == []
+            assert await index.ids(ADA) == frozenset()
+
+    async def test_a_wipe_empties_one_partition(self, open_index: OpenIndex) -> None:
+        """No other is touched, it can be filled again, and one that is not there can be wiped."""
+        rows = vectors(10)
+        async with self.opened(open_index) as index:
+            assert isinstance(await index.wipe(ADA), bool)
+            for partition in (ADA, *OTHERS):
+                await index.upsert(partition, range(10), rows)
+            await index.wipe(ADA)
+            assert await index.ids(ADA) == frozenset()
+            assert await index.search(ADA, rows[:1], 5) == [[]]
+            for partition in OTHERS:
+                assert await index.ids(partition) == set(range(10))
+            await index.upsert(ADA, [77], rows[:1])
+            assert await index.ids(ADA) == {77}
+
+    async def test_what_was_put_in_lasts(self, open_index: OpenIndex) -> None:
+        """Upserts and deletions are there after an end and a new beginning."""
+        if not self.lasting:
+            pytest.skip("lasting is False")
+        rows = vectors(130)
+        async with self.opened(open_index) as index:
+            await index.upsert(ADA, range(130), rows)
+            await index.delete(ADA, range(30))
+        async with self.opened(open_index) as index:
+            assert await index.ids(ADA) == set(range(30, 130))
+            found = await index.search(ADA, rows[30:], 1)
+        assert [pairs[0][0] for pairs in found] == list(range(30, 130))
+
+    async def test_it_can_be_loaded_twice(self, open_index: OpenIndex) -> None:
+        """The second time changes nothing."""
+        async with self.opened(open_index) as index:
+            await index.upsert(ADA, [1], vectors(1))
+            await index.load()
+            assert await index.ids(ADA) == {1}
+
+    async def test_it_can_be_closed_twice_and_without_a_load(self, open_index: OpenIndex) -> None:
+        """Whoever cleans up need not know how far things have come."""
+        index = open_index()
+        await index.aclose()
+        await index.aclose()
+
+    async def test_a_closed_index_says_so(self, open_index: OpenIndex) -> None:
+        """In the one error that memory can live with."""
+        async with self.opened(open_index) as index:
+            await index.upsert(ADA, [1], vectors(1))
+        with pytest.raises(VectorIndexError):
+            await index.search(ADA, vectors(1), 1)
+        with pytest.raises(VectorIndexError):
+            await index.upsert(ADA, [1], vectors(1))
+
+    async def test_it_has_a_name(self, open_index: OpenIndex) -> None:
+        """Messages can say which index."""
+        index = open_index()
+        assert index.name
+        await index.aclose()
 
 
 class IndexConformance(FindingTests, KeepingTests):

@@ -1,0 +1,362 @@
+"""Conformance: what an answer is made of, and the limits that it keeps to."""
+# ruff: noqa: S101 - these are tests
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+
+import anyio
+import pytest
+
+from vanta.engine import Engine, GenerationRequest, Health
+from vanta.errors import EngineError, ErrorKind
+from vanta.messages import Completion, Delta, Message
+from vanta.testing.conformance.hints import GRAMMAR, SCHEMA, Hints, answered, sample, unsupported
+
+
+class AnswerTests(Hints):
+    """Every engine answers so."""
+
+    async def test_the_deltas_fold_to_an_answer(self, engine: Engine) -> None:
+        """There is text, and every item of the stream is a Delta."""
+        outcome = await answered(engine, self.request)
+        assert all(isinstance(delta, Delta) for delta in outcome.deltas)
+        assert outcome.answer.text.strip(), "the answer to `request` has no text"
+
+    async def test_only_the_last_delta_has_a_finish_reason(self, engine: Engine) -> None:
+        """A stream says that it ended, once, at its end."""
+        outcome = await answered(engine, self.request)
+        reasons = [delta.finish_reason for delta in outcome.deltas]
+        assert reasons, "the stream had no delta"
+        assert reasons[-1] is not None, "the last delta has no finish_reason"
+        assert not any(reasons[:-1]), "a delta before the last has a finish_reason"
+
+    async def test_usage_is_sane(self, engine: Engine) -> None:
+        """Counts are positive, the cache is part of the input, the receipt agrees."""
+        outcome = await answered(engine, self.request)
+        usage = outcome.answer.usage
+        if not self.reports_usage:
+            pytest.skip("reports_usage is False")
+        assert usage is not None, "no delta has a usage"
+        assert usage.input_tokens > 0
+        assert usage.output_tokens > 0
+        assert 0 <= usage.cached_input_tokens <= usage.input_tokens
+
+    async def test_the_receipt_agrees_with_the_usage(self, engine: Engine) -> None:
+        """A stream that was read to its end has a receipt, with nothing after the stop."""
+        outcome = await answered(engine, self.request)
+        receipt, usage = outcome.receipt, outcome.answer.usage
+        assert receipt is not None, "leaving the context set no receipt"
+        assert receipt.tokens_after_stop == 0
+        if usage and usage.exact and receipt.exact:
+            assert receipt.output_tokens == usage.output_tokens
+            assert receipt.input_tokens == usage.input_tokens
+
+    async def test_max_tokens_is_respected(self, engine: Engine) -> None:
+        """A long answer is cut at the limit and says so."""
+        answer = (await answered(engine, sample(self.long_request, max_tokens=3))).answer
+        assert answer.finish_reason == "length"
+        whole = (await answered(engine, sample(self.long_request, max_tokens=9))).answer
+        assert len(answer.text) < len(whole.text), "3 tokens are no shorter than 9"
+        if answer.usage is not None:
+            assert answer.usage.output_tokens <= 3
+
+    async def test_a_stop_string_ends_the_answer_and_never_leaks(self, engine: Engine) -> None:
+        """Neither the stop string nor its beginning gets out, however the tokens cut it."""
+        if not self.deterministic:
+            pytest.skip("needs an engine that answers the same request the same way")
+        request = sample(self.long_request, max_tokens=24)
+        whole = (await answered(engine, request)).answer.text
+        assert len(whole) >= 20, "the answer to `long_request` is too short to stop"
+        stop = whole[11:17]
+        stopped = await answered(engine, sample(request, stop=(stop,)))
+        assert stopped.answer.text == whole[: whole.index(stop)]
+        assert stopped.answer.finish_reason == "stop"
+
+    async def test_the_same_seed_gives_the_same_answer(self, engine: Engine) -> None:
+        """A seed is honoured where the engine says so."""
+        if not self.seeded:
+            pytest.skip("seeded is False")
+        request = sample(self.request, temperature=0.9, seed=7)
+        texts = [(await answered(engine, request)).answer.text for _ in range(2)]
+        assert texts[0] == texts[1]
+
+    async def test_characters_are_kept_whole(self, engine: Engine) -> None:
+        """A character of several bytes comes in one delta, not as halves or U+FFFD."""
+        outcome = await answered(engine, self.unicode_request)
+        for delta in outcome.deltas:
+            assert "\ufffd" not in delta.text, "a delta has a broken character"
+            delta.text.encode()
+        if outcome.answer.text.isascii():
+            pytest.skip("the answer to `unicode_request` has nothing but ASCII")
+
+
+_ENOUGH = 8  # characters by which a text is known again
+
+
+class ShapeTests(Hints):
+    """Capabilities are true, both ways."""
+
+    async def test_what_it_cannot_do_is_refused(self, engine: Engine) -> None:
+        """A request that needs a missing capability raises `unsupported`, at once."""
+        demands = unsupported(engine.capabilities, self.request)
+        if not demands:
+            pytest.skip("it can do everything")
+        for name, request in demands:
+            with anyio.fail_after(self.patience_s), pytest.raises(EngineError) as raised:
+                await answered(engine, request)
+            assert raised.value.kind is ErrorKind.UNSUPPORTED, name
+
+    async def test_logprobs_have_their_shape(self, engine: Engine) -> None:
+        """Natural logarithms, at most as many rivals as asked for, best first."""
+        if not engine.capabilities.logprobs:
+            pytest.skip("no logprobs")
+        tokens = (await answered(engine, sample(self.request, logprobs=2))).answer.logprobs
+        assert tokens, "logprobs were asked for and none came"
+        for token in tokens:
+            rivals = [value for _, value in token.top]
+            assert token.logprob <= 1e-4
+            assert len(rivals) <= 2
+            assert rivals == sorted(rivals, reverse=True)
+
+    async def test_logprobs_come_only_where_asked(self, engine: Engine) -> None:
+        """Nobody pays for what nobody asked for."""
+        assert not (await answered(engine, self.request)).answer.logprobs
+
+    async def test_a_prefix_is_continued_and_not_repeated(self, engine: Engine) -> None:
+        """The answer goes on where the prefix ends."""
+        if not engine.capabilities.prefix_continuation:
+            pytest.skip("no prefix continuation")
+        request = sample(self.long_request, max_tokens=24)
+        prefix = _first_half((await answered(engine, request)).answer.text)
+        rest = (await answered(engine, dataclasses.replace(request, prefix=prefix))).answer.text
+        assert rest.strip(), "nothing came after the prefix"
+        assert not rest.lstrip().startswith(prefix[:_ENOUGH]), "the prefix was said again"
+
+    async def test_a_grammar_is_kept(self, engine: Engine) -> None:
+        """The answer is in the language of the grammar."""
+        if not engine.capabilities.grammar:
+            pytest.skip("no grammar")
+        answer = (await answered(engine, sample(self.request, grammar=GRAMMAR))).answer
+        assert answer.text in {"yes", "no"}
+
+    async def test_a_json_schema_is_kept(self, engine: Engine) -> None:
+        """The answer is JSON of the schema."""
+        if not engine.capabilities.json_schema:
+            pytest.skip("no JSON schema")
+        request = sample(self.request, json_schema=SCHEMA, max_tokens=64)
+        data = json.loads((await answered(engine, request)).answer.text)
+        assert isinstance(data, dict)
+        assert set(data) == {"ok"}
+        assert isinstance(data["ok"], bool)
+
+
+def _first_half(whole: str) -> str:
+    """About half of `whole`, cut where going on does not look like starting again: small models
+    turn in circles."""
+    whole = whole.lstrip()
+    cuts = range(len(whole) // 2, len(whole))
+    start = whole[:_ENOUGH]
+    cut = next((cut for cut in cuts if not whole[cut:].lstrip().startswith(start)), len(whole))
+    return whole[:cut].rstrip()
+
+
+_POOLS = ("AnyIO worker", "Trio thread", "asyncio_")
+
+
+class StoppingTests(Hints):
+    """Leaving, cancelling, failing and closing leave nothing behind."""
+
+    async def test_leaving_early_stops_the_work(self, engine: Engine) -> None:
+        """Leaving the context ends the generation, and the receipt says what it had cost."""
+        limit = self.long_request.sampling.max_tokens
+        assert limit is not None, "`long_request` needs a max_tokens"
+        with anyio.fail_after(self.patience_s):
+            async with engine.stream(self.long_request) as stream:
+                await anext(stream)
+        receipt = stream.receipt
+        assert receipt is not None, "leaving the context set no receipt"
+        assert receipt.output_tokens < limit, "it went on to its limit"
+        assert receipt.tokens_after_stop <= self.max_tokens_after_stop
+
+    async def test_an_abandoned_stream_does_not_hold_up_the_next(self, engine: Engine) -> None:
+        """After leaving early, the next answer is whole."""
+        async with engine.stream(self.long_request) as stream:
+            await anext(stream)
+        self._whole(await self._soon(engine))
+
+    async def test_cancelling_from_outside_leaves_it_usable(self, engine: Engine) -> None:
+        """A cancelled reader takes its generation with it, and nothing else."""
+        read = anyio.Event()
+
+        async def read_on() -> None:
+            async with engine.stream(self.long_request) as stream:
+                async for _ in stream:
+                    read.set()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(read_on)
+            await read.wait()
+            tasks.cancel_scope.cancel()
+        self._whole(await self._soon(engine))
+
+    async def test_cancelling_before_the_first_delta_leaves_it_usable(self, engine: Engine) -> None:
+        """The same, at the earliest moment."""
+        with anyio.move_on_after(0):
+            await answered(engine, self.long_request)
+        self._whole(await self._soon(engine))
+
+    async def test_concurrent_streams_all_end_well(self, engine: Engine) -> None:
+        """Several requests at once are all answered."""
+        answers: list[Completion] = []
+
+        async def one() -> None:
+            answers.append((await answered(engine, self.request)).answer)
+
+        with anyio.fail_after(self.patience_s):
+            async with anyio.create_task_group() as tasks:
+                for _ in range(3):
+                    tasks.start_soon(one)
+        assert len(answers) == 3
+        for answer in answers:
+            self._whole(answer)
+
+    async def test_it_answers_after_a_failure(self, engine: Engine) -> None:
+        """A refused request does no harm to the next."""
+        demands = unsupported(engine.capabilities, self.request)
+        if not demands:
+            pytest.skip("no request is known to fail")
+        with pytest.raises(EngineError):
+            await answered(engine, demands[0][1])
+        self._whole(await self._soon(engine))
+
+    async def test_closing_twice_is_fine(self, engine: Engine) -> None:
+        """The second time does nothing."""
+        await answered(engine, self.request)
+        with anyio.fail_after(self.patience_s):
+            await engine.aclose()
+            await engine.aclose()
+
+    async def test_a_closed_engine_refuses(self, engine: Engine) -> None:
+        """A request after `aclose` raises EngineError; it neither hangs nor opens anew."""
+        await engine.aclose()
+        with anyio.fail_after(self.patience_s), pytest.raises(EngineError):
+            await answered(engine, self.request)
+
+    async def test_no_thread_outlives_it(self, engine: Engine) -> None:
+        """Threads that came with the engine go with `aclose`."""
+        before = set(threading.enumerate())
+        await engine.load()
+        await answered(engine, self.request)
+        await engine.aclose()
+        left = [
+            thread.name
+            for thread in set(threading.enumerate()) - before
+            if not thread.name.startswith(_POOLS)
+        ]
+        assert not left, f"threads are left: {left}"
+
+    async def _soon(self, engine: Engine) -> Completion:
+        with anyio.fail_after(self.patience_s):
+            return (await answered(engine, self.request)).answer
+
+    def _whole(self, answer: Completion) -> None:
+        assert answer.text.strip()
+        assert answer.finish_reason is not None
+
+
+class MannersTests(Hints):
+    """Counting, listing, health, errors."""
+
+    async def test_it_has_a_name_and_a_model(self, engine: Engine) -> None:
+        """Messages can say which engine and which model."""
+        assert engine.name
+        assert engine.model
+
+    async def test_counts_grow_with_the_messages(self, engine: Engine) -> None:
+        """More text and more messages are never fewer tokens."""
+        short = (Message("user", "one two"),)
+        long = (Message("user", "one two three four five six"),)
+        counts = [
+            (await engine.count_tokens(messages)).value
+            for messages in (short, long, (*long, Message("assistant", "seven")))
+        ]
+        assert counts[0] > 0
+        assert counts == sorted(counts)
+
+    async def test_the_count_keeps_its_word(self, engine: Engine) -> None:
+        """An exact count is what the engine bills; an estimate is not below it."""
+        count = await engine.count_tokens(self.request.messages)
+        usage = (await answered(engine, self.request)).answer.usage
+        assert count.exact or not self.expects_exact_counts, "the count is an estimate"
+        if usage is None or not usage.exact:
+            pytest.skip("the engine reports no exact usage")
+        if count.exact:
+            assert count.value == usage.input_tokens
+        else:
+            assert count.value >= usage.input_tokens, "an estimate errs on the high side"
+
+    async def test_health_is_kept_unless_forced(self, engine: Engine) -> None:
+        """A second look within 30 seconds is the first one, and says how old it is."""
+        with anyio.fail_after(self.patience_s):
+            first = await engine.health(force=True)
+            await anyio.sleep(0.02)  # so that there is an age to tell
+            second = await engine.health()
+            forced = await engine.health(force=True)
+        assert isinstance(first, Health)
+        assert first.detail
+        assert second.age_s > 0, "it looked again"
+        assert forced.age_s < second.age_s, "it did not look again"
+
+    async def test_health_never_raises(self, engine: Engine) -> None:
+        """Not even of an engine that is closed."""
+        await engine.aclose()
+        with anyio.fail_after(self.patience_s):
+            assert isinstance(await engine.health(force=True), Health)
+
+    async def test_models_are_listed(self, engine: Engine) -> None:
+        """Each has an id."""
+        listed = await engine.models()
+        assert all(model.id for model in listed)
+        assert listed or not self.lists_models, "no model is listed"
+
+    async def test_nothing_but_engine_errors_is_raised(self, engine: Engine) -> None:
+        """However odd the request: an answer, or an EngineError."""
+        odd = (
+            GenerationRequest(()),
+            GenerationRequest((Message("user", ""),)),
+            dataclasses.replace(self.request, messages=(Message("tool", "x", tool_call_id="y"),)),
+        )
+        for request in (dataclasses.replace(one, sampling=self.request.sampling) for one in odd):
+            with anyio.fail_after(self.patience_s):
+                await self._answered_or_refused(engine, request)
+
+    async def test_errors_say_where_and_what_to_do(self, engine: Engine) -> None:
+        """Every error has the engine's name, the model and a suggestion."""
+        demands = unsupported(engine.capabilities, self.request)
+        if not demands:
+            pytest.skip("no request is known to fail")
+        with pytest.raises(EngineError) as raised:
+            await answered(engine, demands[0][1])
+        assert raised.value.engine == engine.name
+        assert raised.value.model == engine.model
+        assert raised.value.suggestion, "no suggestion"
+
+    async def test_stats_are_plain_data(self, engine: Engine) -> None:
+        """They can be printed as JSON."""
+        await answered(engine, self.request)
+        json.dumps(dict(engine.stats()))
+
+    async def _answered_or_refused(self, engine: Engine, request: GenerationRequest) -> None:
+        try:
+            await answered(engine, request)
+        except EngineError:
+            return
+
+
+class EngineConformance(AnswerTests, ShapeTests, StoppingTests, MannersTests):
+    """Subclass it, give an `engine` fixture, and set the hints that differ."""
+
+    pytestmark = pytest.mark.anyio
