@@ -21,8 +21,8 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def smollm2_path() -> Path:
-    """The embedded default model: VANTA_TEST_MODEL, or vanta's own, fetched once if need be."""
-    given = os.environ.get("VANTA_TEST_MODEL")
+    """The embedded default model: TEST_MODEL, or vanta's own, fetched once if need be."""
+    given = os.environ.get("TEST_MODEL")
     if given:
         return ModelStore(default_root()).find(given).path
     return ModelStore(default_root()).pull("smollm2-135m-instruct").path

@@ -15,7 +15,7 @@ Load = Callable[..., Loaded]
 
 @pytest.fixture
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder that one works in; it and the home are empty."""
+    """An empty working directory; the home folder is empty, too."""
     home, folder = tmp_path / "home", tmp_path / "work"
     home.mkdir()
     folder.mkdir()
@@ -28,7 +28,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def read(work: Path) -> Load:
-    """Loads a configuration file with the given text, in an environment that is given too."""
+    """Loads a configuration file with the given text under the given environment variables."""
 
     def from_text(text: str = "", environ: dict[str, str] | None = None, **more: Any) -> Loaded:
         path = work / "mine.toml"

@@ -1,4 +1,4 @@
-"""A configuration that is wrong says where, what was expected, and what comes nearest."""
+"""A wrong configuration is reported with its source, the expected value and the nearest key."""
 
 from __future__ import annotations
 
@@ -23,31 +23,37 @@ def error_of(read: Load, text: str = "", environ: dict[str, str] | None = None) 
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
-        ('\npolcy = "x"', "mine.toml:2: no key is named 'polcy'. Did you mean 'policy'?"),
+        (
+            '\npolcy = "x"',
+            "mine.toml:2: there is no configuration key 'polcy'. Did you mean 'policy'?",
+        ),
         (
             "[tracks.local]\n# why\nwindw = 1",
             (
-                "mine.toml:3: no key is named 'tracks.local.windw'. "
+                "mine.toml:3: there is no configuration key 'tracks.local.windw'. "
                 "Did you mean 'tracks.local.window'?"
             ),
         ),
-        ("window = 1", "no key is named 'window'. Did you mean 'tracks.NAME.window'?"),
+        (
+            "window = 1",
+            "there is no configuration key 'window'. Did you mean 'tracks.NAME.window'?",
+        ),
         ("[tracks.local]\ndeadline_s = 1", "Did you mean 'deadline_s'?"),
-        ("[plugin]\nallow = []", "no key is named 'plugin'. Did you mean 'plugins'?"),
+        ("[plugin]\nallow = []", "there is no configuration key 'plugin'. Did you mean 'plugins'?"),
         ("[tracks.api.sampling]\ntop_q = 1", "Did you mean 'tracks.api.sampling.top_p'?"),
         ("[policies.race.gate]\nmin_char = 1", "Did you mean 'policies.race.gate.min_chars'?"),
     ],
 )
 def test_an_unknown_key_names_file_line_key_and_the_nearest_one(
-    read: Load, text: str, told: str
+    read: Load, text: str, expected: str
 ) -> None:
-    assert told in error_of(read, text)
+    assert expected in error_of(read, text)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ('deadline_s = "soon"', "mine.toml:1: deadline_s must be a number, not the text 'soon'."),
         ("deadline_s = true", "deadline_s must be a number, not true."),
@@ -66,43 +72,46 @@ def test_an_unknown_key_names_file_line_key_and_the_nearest_one(
         ('policies.race.takeover = "x"', "must be 'continue' or 'restart' or 'fail', not"),
         ('policies.race.gate.min_mean_logprob = "of"', "must be a number or 'off'"),
         ("policies.race.delay_s = -1", "policies.race.delay_s must be greater than or equal to 0"),
-        ('[tracks."a b"]\nengine = "x"\nmodel = "y"', "tracks.a b: a name begins with a letter"),
+        (
+            '[tracks."a b"]\nengine = "x"\nmodel = "y"',
+            "tracks.a b: a name must begin with a letter",
+        ),
     ],
 )
-def test_a_wrong_value_says_what_was_expected_and_what_was_given(
-    read: Load, text: str, told: str
+def test_a_wrong_value_is_reported_with_the_expected_type(
+    read: Load, text: str, expected: str
 ) -> None:
-    assert told in error_of(read, text)
+    assert expected in error_of(read, text)
 
 
-def test_everything_that_is_wrong_is_told_at_once(read: Load) -> None:
-    told = error_of(read, 'policy = 1\ndeadline_s = "x"\nodd = 1').splitlines()
-    assert len(told) == 3
-    assert all("mine.toml:" in line for line in told)
+def test_all_problems_are_reported_at_once(read: Load) -> None:
+    message = error_of(read, 'policy = 1\ndeadline_s = "x"\nodd = 1').splitlines()
+    assert len(message) == 3
+    assert all("mine.toml:" in line for line in message)
 
 
-def test_a_track_without_engine_says_what_a_track_needs(read: Load) -> None:
-    told = error_of(read, "", {"VANTA_TRACKS__LOCL__MODEL": "x"})
-    assert "environment variable VANTA_TRACKS__LOCL__MODEL: tracks.locl has no 'engine'" in told
-    assert "Did you mean 'local'?" in told
+def test_a_track_without_an_engine_names_the_missing_key(read: Load) -> None:
+    message = error_of(read, "", {"VANTA_TRACKS__LOCL__MODEL": "x"})
+    assert "environment variable VANTA_TRACKS__LOCL__MODEL: tracks.locl has no 'engine'" in message
+    assert "Did you mean 'local'?" in message
 
 
 def test_a_reply_reserve_that_fills_the_window_names_the_line_that_broke_it(read: Load) -> None:
-    told = error_of(read, "\n\n[tracks.local]\nwindow = 256")
-    assert "mine.toml:4: tracks.local: reply_reserve (512 tokens) leaves no room" in told
+    message = error_of(read, "\n\n[tracks.local]\nwindow = 256")
+    assert "mine.toml:4: tracks.local: reply_reserve (512 tokens) leaves no room" in message
 
 
 @pytest.mark.parametrize(
-    ("variable", "told"),
+    ("variable", "expected"),
     [
-        ("VANTA_POLCY", "VANTA_POLCY: no key of vanta's is named 'polcy'"),
-        ("VANTA_LOG_LEVEL", "VANTA_LOG_LEVEL: no key of vanta's"),
+        ("VANTA_POLCY", "VANTA_POLCY: vanta has no configuration key 'polcy'"),
+        ("VANTA_LOG_LEVEL", "VANTA_LOG_LEVEL: vanta has no configuration key"),
         ("VANTA_TRACKS__LOCAL__WINDW", "Did you mean 'tracks.local.window'?"),
         ("VANTA___POLICY", "two underscores between"),
     ],
 )
-def test_an_unknown_variable_is_an_error_too(read: Load, variable: str, told: str) -> None:
-    assert told in error_of(read, "", {variable: "x"})
+def test_an_unknown_variable_is_an_error(read: Load, variable: str, expected: str) -> None:
+    assert expected in error_of(read, "", {variable: "x"})
 
 
 @pytest.mark.parametrize(
@@ -117,10 +126,10 @@ def test_an_unknown_variable_is_an_error_too(read: Load, variable: str, told: st
     ],
 )
 def test_an_api_key_in_a_file_is_an_error_that_does_not_echo_it(read: Load, text: str) -> None:
-    told = error_of(read, text)
-    assert "mine.toml:" in told
-    assert "OPENAI_API_KEY" in told
-    assert KEY not in told
+    message = error_of(read, text)
+    assert "mine.toml:" in message
+    assert "OPENAI_API_KEY" in message
+    assert KEY not in message
 
 
 def test_an_api_key_from_the_environment_or_a_call_is_refused_in_the_same_way(read: Load) -> None:
@@ -130,7 +139,7 @@ def test_an_api_key_from_the_environment_or_a_call_is_refused_in_the_same_way(re
     assert KEY not in str(caught.value)
 
 
-def test_where_a_key_is_found_may_be_told(read: Load) -> None:
+def test_options_may_name_where_a_key_is_found(read: Load) -> None:
     options = {"api_key_env": "MY_KEY", "api_key_file": "/run/key"}
     read(overrides={"tracks": {"api": {"options": options}}})
 
@@ -144,37 +153,37 @@ def test_a_key_in_the_wrong_place_is_not_echoed(read: Load, text: str) -> None:
     ("text", "at"),
     [("a = 1\nb = = 2\n", ":2:5"), ("a = [\n1,\n", ":3"), ('a = "x', ":1"), ("a=1\na=2", ":2")],
 )
-def test_a_file_that_is_not_toml_says_where(read: Load, text: str, at: str) -> None:
-    told = error_of(read, text)
-    assert f"mine.toml{at}" in told
-    assert "this is not TOML" in told
+def test_invalid_toml_is_reported_with_its_position(read: Load, text: str, at: str) -> None:
+    message = error_of(read, text)
+    assert f"mine.toml{at}" in message
+    assert "this is not valid TOML" in message
 
 
-def test_a_file_that_is_not_there_is_named(work: Path) -> None:
+def test_a_missing_file_is_named(work: Path) -> None:
     with pytest.raises(ConfigError, match=r"no configuration file '.*none\.toml'"):
         load(work / "none.toml", environ={})
     with pytest.raises(ConfigError, match=r"no configuration file 'none\.toml'"):
         load(environ={"VANTA_CONFIG": "none.toml"})
 
 
-def test_a_folder_is_no_file(work: Path) -> None:
+def test_a_folder_is_not_a_configuration_file(work: Path) -> None:
     with pytest.raises(ConfigError, match="is a folder"):
         load(work, environ={})
 
 
 def test_a_file_that_is_not_text_is_named(work: Path) -> None:
     (work / "mine.toml").write_bytes(b'policy = "\xff"')
-    with pytest.raises(ConfigError, match=r"mine\.toml: this is not a text in UTF-8 \(byte 10\)"):
+    with pytest.raises(ConfigError, match=r"mine\.toml: this is not UTF-8 text \(byte 10\)"):
         load(work / "mine.toml", environ={})
 
 
-def test_a_file_that_goes_through_another_file_is_named(work: Path) -> None:
+def test_a_path_through_a_file_is_named(work: Path) -> None:
     (work / "a").write_text("", "utf-8")
     with pytest.raises(ConfigError, match=r"cannot be read: Not a directory"):
         load(work / "a" / "mine.toml", environ={})
 
 
-def test_a_byte_order_mark_does_no_harm(work: Path) -> None:
+def test_a_byte_order_mark_is_ignored(work: Path) -> None:
     (work / "mine.toml").write_text("\ufeffpolicy = 'local'", "utf-8")
     assert load(work / "mine.toml", environ={}).config.policy == "local"
 

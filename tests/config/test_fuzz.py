@@ -1,4 +1,4 @@
-"""Whatever stands in a configuration: it loads, or it is a ConfigError; never anything else."""
+"""Any configuration either loads or raises ConfigError, never another exception."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from vanta.config import (
     TrackConfig,
     load,
 )
+from vanta.diagnosis import configuration_problems
 from vanta.errors import ConfigError
 
 KEY = "sk-abcdefghijklmnopqrst"
@@ -56,7 +57,7 @@ SHAPED = st.fixed_dictionaries(
 
 
 def loaded_or_refused(source: Any, environ: dict[str, str]) -> Loaded | str:
-    """What was loaded, else what the ConfigError says."""
+    """Return the loaded configuration, or the message of the ConfigError."""
     try:
         return load(source, environ=environ)
     except ConfigError as error:
@@ -64,19 +65,19 @@ def loaded_or_refused(source: Any, environ: dict[str, str]) -> Loaded | str:
 
 
 def attempt(source: Any, environ: dict[str, str]) -> None:
-    found = loaded_or_refused(source, environ)
-    if isinstance(found, str):
-        assert found
-        assert KEY not in found
+    result = loaded_or_refused(source, environ)
+    if isinstance(result, str):
+        assert result
+        assert KEY not in result
         return
-    found.check()
-    assert KEY not in repr(found.as_dict())
-    for key in filter(_can_be_asked_for, found.origins):
-        assert str(found.explain(key)).startswith(f"{key} = ")
+    configuration_problems(result)
+    assert KEY not in repr(result.as_dict())
+    for key in filter(_has_dotted_form, result.origins):
+        assert str(result.explain(key)).startswith(f"{key} = ")
 
 
-def _can_be_asked_for(key: str) -> bool:
-    """A name that has a dot itself, or is empty, has no dotted form."""
+def _has_dotted_form(key: str) -> bool:
+    """Return whether a key has a dotted form: no part is empty or contains a dot."""
     return all(part.replace("_", "").isalnum() for part in key.split("."))
 
 
@@ -100,5 +101,5 @@ def test_any_file_loads_or_is_a_config_error(
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "fuzzed.toml"
     path.write_bytes(content)
-    found = loaded_or_refused(path, {})
-    assert isinstance(found, Loaded) or str(path) in found
+    result = loaded_or_refused(path, {})
+    assert isinstance(result, Loaded) or str(path) in result

@@ -1,4 +1,4 @@
-"""The schema is complete, and says the same as the parts of vanta that it configures."""
+"""The schema is complete and agrees with the parts of vanta that it configures."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from vanta import config
-from vanta.config import Config, GateConfig, PolicyConfig, SamplingConfig, TrackConfig
-from vanta.config.toml_file import lines_of
+from vanta.config import Config, GateConfig, PolicyConfig, SamplingConfig, TrackConfig, schema
+from vanta.config.layers import lines_of
 from vanta.engine import Sampling
 from vanta.errors import ConfigError, UnknownName
 from vanta.resources import configs_dir
@@ -23,8 +22,8 @@ from vanta.scheduling import BUILTIN, CASCADE, HEDGE, GateRule, Policy, adapt
 KNOWN: Mapping[str, Policy] = {policy.name: policy for policy in BUILTIN}
 MODELS = [
     model
-    for name in config.__all__
-    if isinstance(model := getattr(config, name), type) and issubclass(model, BaseModel)
+    for name, model in vars(schema).items()
+    if isinstance(model, type) and issubclass(model, BaseModel) and not name.startswith("_")
 ]
 
 
@@ -35,11 +34,11 @@ def test_every_field_is_described_in_a_sentence(model: type[BaseModel]) -> None:
         assert info.description.endswith("."), name
 
 
-def test_all_six_tables_are_public() -> None:
+def test_every_table_of_the_configuration_has_a_model() -> None:
     assert {Config, TrackConfig, SamplingConfig, PolicyConfig, GateConfig} < set(MODELS)
 
 
-def test_sampling_has_the_fields_of_what_engines_take() -> None:
+def test_sampling_has_the_fields_of_the_engines_sampling() -> None:
     fields = {field.name for field in dataclasses.fields(Sampling)}
     assert set(SamplingConfig.model_fields) == fields
     assert SamplingConfig().to_sampling() == Sampling()
@@ -64,7 +63,7 @@ def test_a_policy_with_a_base_has_a_name_of_its_own() -> None:
     assert (policy.name, policy.tracks) == ("mine", ("api", "local"))
 
 
-def test_a_gate_keeps_what_is_not_set() -> None:
+def test_unset_fields_of_a_gate_keep_their_values() -> None:
     policy = PolicyConfig(gate=GateConfig(min_chars=9)).to_policy("cascade", KNOWN)
     assert CASCADE.gate is not None
     assert policy.gate == dataclasses.replace(CASCADE.gate, min_chars=9)
@@ -103,7 +102,7 @@ def _quoted(text: str) -> str:
 
 @settings(deadline=None)
 @given(st.dictionaries(KEYS, st.dictionaries(KEYS, SCALARS, max_size=3), max_size=3))
-def test_every_key_of_any_file_has_the_line_that_it_stands_in(
+def test_every_key_of_any_file_has_its_line_number(
     tables: dict[str, dict[str, int | bool | str]],
 ) -> None:
     written = ["# begin"]

@@ -85,12 +85,15 @@ def _problems(source: str | None) -> list[str]:
     """All that a person has to change, one sentence each."""
     from vanta import plugin_loading as plugins
     from vanta.config import load
+    from vanta.diagnosis import configuration_problems
     from vanta.errors import UsageError
 
     try:
         loaded = load(source)
-        told = loaded.config.plugins
-        return list(loaded.check(plugins.load(told.allow, strict=told.strict)))
+        chosen = loaded.config.plugins
+        return list(
+            configuration_problems(loaded, plugins.load(chosen.allow, strict=chosen.strict))
+        )
     except UsageError as error:
         return str(error).splitlines()
 

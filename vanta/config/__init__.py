@@ -1,40 +1,32 @@
-"""One typed configuration: files < environment < arguments, and every value knows its source.
+"""One typed configuration, merged from files, the environment and arguments.
 
-Invariant: a `Config` that exists fits the schema; a key that the schema does not know, a value of
-a wrong type and an API key are errors that name the place; no secret is ever part of one.
+Invariant: a `Config` that exists fits the schema, and the source of every value is known. An
+unknown key, a value of a wrong type and an inline API key are errors that name the place; no
+message contains a secret.
 """
 
-from vanta.config.explain import Explanation
-from vanta.config.load import Loaded, load, ready, user_file
-from vanta.config.origin import Origin
+from vanta.config.layers import Origin
+from vanta.config.load import Explanation, Loaded, load, ready_configurations, user_file
 from vanta.config.schema import (
-    BreakerConfig,
-    BudgetConfig,
     Config,
     GateConfig,
     MemoryConfig,
-    PluginsConfig,
     PolicyConfig,
-    PrivacyConfig,
     SamplingConfig,
     TrackConfig,
 )
 
 __all__ = [
-    "BreakerConfig",
-    "BudgetConfig",
     "Config",
     "Explanation",
     "GateConfig",
     "Loaded",
     "MemoryConfig",
     "Origin",
-    "PluginsConfig",
     "PolicyConfig",
-    "PrivacyConfig",
     "SamplingConfig",
     "TrackConfig",
     "load",
-    "ready",
+    "ready_configurations",
     "user_file",
 ]

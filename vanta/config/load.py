@@ -1,8 +1,8 @@
-"""Loads the configuration out of its layers.
+"""Load the configuration from its layers, and explain where each value comes from.
 
-Invariant: later layers win, in this order: what ships with vanta (`default.toml`), the user's file
-and the project's (or, in place of both, the source that was asked for), the environment, the call.
-Loading reads files and creates none.
+Invariant: later layers win, in this order: `default.toml`, which ships with vanta; the user's file
+and the project's file (or, in place of both, the given source); the environment; the arguments of
+the call. Loading reads files and creates none. An `Explanation` holds no secret.
 """
 
 from __future__ import annotations
@@ -11,36 +11,73 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import platformdirs
 from pydantic import BaseModel, ValidationError
 
-from vanta.config import layers, problems
-from vanta.config.check import check
-from vanta.config.explain import Explanation, explain
-from vanta.config.layers import SOURCE_VARIABLE, Merged
-from vanta.config.origin import Origin, dotted
+from vanta.config import keys, layers, problems
+from vanta.config.keys import Key, dotted, redact
+from vanta.config.layers import SOURCE_VARIABLE, Merged, Origin, Setting
 from vanta.config.schema import Config
-from vanta.config.secret import shown
 from vanta.errors import ConfigError, did_you_mean
 from vanta.resources import configs_dir
-
-if TYPE_CHECKING:
-    from vanta.plugin_loading import PluginSet
 
 Source = str | Path | Mapping[str, Any]
 Options = TypeVar("Options", bound=BaseModel)
 PROJECT_FILE = Path("vanta.toml")
-_NO_CONFIGURATION = frozenset({"models", "prices"})  # other data that lies in the same folder
+_OTHER_DATA = frozenset({"models", "prices"})  # files of the same folder: not configurations
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The value of one key or table, its source, and the values that it overrides.
+
+    :param key: the dotted key.
+    :param value: the effective value, without secrets.
+    :param origin: the source of the value.
+    :param description: what the key does, in one sentence.
+    :param below: sources and values of lower layers, from the nearest to the farthest.
+    :param parts: the explanations of a table's keys; () for a single value.
+    """
+
+    key: str
+    value: Any
+    origin: Origin
+    description: str
+    below: tuple[tuple[Origin, Any], ...] = ()
+    parts: tuple[Explanation, ...] = ()
+
+    def __str__(self) -> str:
+        if self.parts:
+            return "\n".join([f"[{self.key}]  {self.description}", *map(str, self.parts)])
+        lines = [
+            f"{self.key} = {_as_toml(self.value)}",
+            f"  {self.description}",
+            f"  from {self.origin}",
+        ]
+        lines += [f"  over {_as_toml(value)} from {origin}" for origin, value in self.below]
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the explanation as JSON-ready data."""
+        return {
+            "key": self.key,
+            "value": self.value,
+            "origin": str(self.origin),
+            "description": self.description,
+            "below": [{"origin": str(origin), "value": value} for origin, value in self.below],
+            "parts": [part.to_dict() for part in self.parts],
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A configuration and where each of its values came from.
+    """A configuration with the source of each of its values.
 
-    origins: dotted key -> origin, for every key that some layer set. project: the folder that the
-    configuration speaks for, None where a program handed all of it over as data.
+    :param config: the effective configuration.
+    :param origins: dotted key to source, for every key that a layer sets.
+    :param project: the folder of the project, or None if the configuration was passed as data.
     """
 
     config: Config
@@ -49,29 +86,37 @@ class Loaded:
     _merged: Merged = field(repr=False)
 
     def as_dict(self, *, redacted: bool = True) -> dict[str, Any]:
-        """The whole configuration, defaults too, as JSON-ready data."""
+        """Return the whole configuration, defaults included, as JSON-ready data.
+
+        :param redacted: whether secrets are replaced by `***`.
+        :returns: nested dictionaries in the shape of the configuration file.
+        """
         data = self.config.model_dump(mode="json")
-        return dict(shown(data)) if redacted else data
+        return dict(redact(data)) if redacted else data
 
     def explain(self, key: str) -> Explanation:
-        """Explain a dotted key or a whole table. Raises ConfigError for one that does not exist."""
-        values = self.config.model_dump(mode="json")
-        return explain(tuple(key.split(".")), values, self._merged)
+        """Explain one key or a whole table.
 
-    def check(self, plugins: PluginSet | None = None) -> tuple[str, ...]:
-        """What fits the schema and still cannot work, one sentence each; () if all is well.
-
-        plugins: what is installed; without it, engines and their options are not looked at.
+        :param key: a dotted key such as `tracks.local.window`.
+        :returns: the explanation, without secrets.
+        :raises ConfigError: for an unknown key, or a key of a table that does not exist.
         """
-        return check(self, plugins)
+        values = self.config.model_dump(mode="json")
+        return _explain(tuple(key.split(".")), values, self._merged)
 
     def options(self, track: str, model: type[Options]) -> Options:
-        """The options of a track, checked against its engine's model. Raises ConfigError."""
+        """Validate a track's engine options.
+
+        :param track: the name of a configured track.
+        :param model: the engine's options model (`EngineFactory.options`).
+        :returns: an instance of `model`.
+        :raises ConfigError: for options that do not fit; the message lists all of them.
+        """
         config = self.config.tracks[track]
         try:
             return model.model_validate(config.options)
         except ValidationError as error:
-            raise problems.as_options_error(
+            raise problems.options_error(
                 error, self._merged, track, config.engine, model.model_fields
             ) from None
 
@@ -84,42 +129,52 @@ def load(
 ) -> Loaded:
     """Load the configuration.
 
-    source: a file's path, the name of a ready configuration ("offline"), or data; it stands in
-    place of the user's and the project's file. environ: instead of the process's environment.
-    overrides: what wins over all else, nested like the file; None leaves a value as it is.
-    Raises ConfigError, which tells all that is wrong.
+    :param source: a file's path, the name of a ready configuration ("offline"), or data. It
+        replaces the user's and the project's file; None reads both.
+    :param environ: environment variables; None reads those of the process.
+    :param overrides: values that win over all other layers, nested like the file; None as a value
+        leaves a key as it is.
+    :returns: the configuration with the source of each value.
+    :raises ConfigError: for a missing or malformed file, unknown keys, values of a wrong type and
+        inline API keys; the message lists all problems.
     """
     environ = os.environ if environ is None else environ
     merged = Merged()
-    merged.lay(layers.from_file(configs_dir() / "default.toml"))
+    merged.add(layers.from_file(configs_dir() / "default.toml"))
     if source is None:
         source = environ.get(SOURCE_VARIABLE) or None
-    for layer in _chosen(source):
-        merged.lay(layer)
-    merged.lay(layers.from_environment(environ))
-    merged.lay(layers.from_arguments(overrides or {}))
-    problems.refuse_inline_keys(merged)
+    for layer in _source_layers(source):
+        merged.add(layer)
+    merged.add(layers.from_environment(environ))
+    merged.add(layers.from_arguments(overrides or {}))
+    problems.refuse_inline_secrets(merged)
     try:
         config = Config.model_validate(merged.tree)
     except ValidationError as error:
-        raise problems.as_config_error(error, merged) from None
-    origins = {dotted(key): at for key, at in merged.origins.items()}
-    return Loaded(config, origins, _project(source), merged)
+        raise problems.config_error(error, merged) from None
+    origins = {dotted(key): origin for key, origin in merged.origins.items()}
+    return Loaded(config, origins, _project_folder(source), merged)
 
 
 def user_file() -> Path:
-    """Where the user's own configuration is looked for; it need not exist."""
+    """Return the path of the user's configuration file, which need not exist.
+
+    :returns: an absolute path in the platform's configuration folder.
+    """
     return platformdirs.user_config_path("vanta", appauthor=False) / "config.toml"
 
 
-def ready() -> dict[str, Path]:
-    """The ready configurations that ship with vanta, by name."""
-    found = sorted(configs_dir().glob("*.toml"))
-    return {path.stem: path for path in found if path.stem not in _NO_CONFIGURATION}
+def ready_configurations() -> dict[str, Path]:
+    """Return the ready configurations that ship with vanta.
+
+    :returns: name to file, sorted by name.
+    """
+    paths = sorted(configs_dir().glob("*.toml"))
+    return {path.stem: path for path in paths if path.stem not in _OTHER_DATA}
 
 
-def _project(source: Source | None) -> Path | None:
-    """Where a file of one's own lies, else the working directory."""
+def _project_folder(source: Source | None) -> Path | None:
+    """Return the folder of a given file, or the working directory if no own file was given."""
     if isinstance(source, Mapping):
         return None
     path = PROJECT_FILE if source is None else _path_of(source)
@@ -127,11 +182,11 @@ def _project(source: Source | None) -> Path | None:
         path = PROJECT_FILE
     try:
         return path.absolute().parent
-    except OSError:  # the working directory is gone
+    except OSError:  # the working directory no longer exists
         return None
 
 
-def _chosen(source: Source | None) -> list[list[layers.Setting]]:
+def _source_layers(source: Source | None) -> list[list[Setting]]:
     if source is None:
         files = [path for path in (user_file(), PROJECT_FILE) if path.exists()]
         return [layers.from_file(path) for path in files]
@@ -141,14 +196,51 @@ def _chosen(source: Source | None) -> list[list[layers.Setting]]:
 
 
 def _path_of(source: str | Path) -> Path:
-    """A path as it is; a bare word is the name of a ready configuration."""
+    """Return the path of a source; a bare word is the name of a ready configuration."""
     path = Path(os.path.expanduser(source))  # noqa: PTH111 - leaves an unknown user as it is
     if isinstance(source, Path) or path.suffix or len(path.parts) != 1:
         return path
-    known = ready()
+    known = ready_configurations()
     if source not in known:
         raise ConfigError(
             f"no ready configuration is named {source!r}. {did_you_mean(source, known)} "
             f"For a file of your own, give its path: './{source}.toml'."
         )
     return known[source]
+
+
+def _explain(key: Key, values: Mapping[str, Any], merged: Merged) -> Explanation:
+    entry = keys.find(key)
+    if entry is None:
+        raise ConfigError(f"there is no configuration key {dotted(key)!r}. {keys.advice(key)}")
+    value = _value_of(key, values)
+    if isinstance(value, Mapping) and value and key not in merged.origins:
+        parts = tuple(_explain((*key, name), values, merged) for name in value)
+        origin = merged.origin_near(key)
+        return Explanation(dotted(key), redact(value), origin, entry.description, parts=parts)
+    origin = merged.origins.get(key, Origin("default"))
+    overridden = [item for item in merged.history.get(key, []) if item.origin != origin]
+    return Explanation(
+        dotted(key),
+        redact(value, key[-1]),
+        origin,
+        entry.description,
+        tuple((item.origin, redact(item.value, key[-1])) for item in reversed(overridden)),
+    )
+
+
+def _value_of(key: Key, values: Any) -> Any:
+    for length, part in enumerate(key, 1):
+        if not isinstance(values, Mapping) or part not in values:
+            name = dotted(key[:length])
+            raise ConfigError(f"{name!r} is a valid key, but nothing sets it. Set it first.")
+        values = values[part]
+    return values
+
+
+def _as_toml(value: Any) -> str:
+    if value is None:
+        return "unset"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else str(value)

@@ -1,7 +1,7 @@
 """The schema of the configuration: every key, its type, its default and what it does.
 
-Invariant: a description here is what `vanta config explain` prints, so every field has one; a
-value is taken as it is written (60 is a number, "60" is none).
+Invariant: every field has a description, which `vanta config explain` prints. Values are not
+converted: 60 is a number, "60" is not.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 def default_data_dir() -> Path:
-    """Where vanta keeps what it writes unless it is told otherwise."""
+    """Return the default of `data_dir`: the platform's folder for user data."""
     return platformdirs.user_data_path("vanta", appauthor=False)
 
 
@@ -43,48 +43,48 @@ class _Table(BaseModel):
 
 
 class SamplingConfig(_Table):
-    """How a track samples where a call does not say; the fields of `vanta.engine.Sampling`."""
+    """A track's sampling defaults; the fields are those of `vanta.Sampling`."""
 
-    max_tokens: Tokens | None = Field(default=None, description="Output tokens at the most.")
+    max_tokens: Tokens | None = Field(default=None, description="At most this many output tokens.")
     temperature: Annotated[float, Field(ge=0)] | None = Field(
-        default=None, description="0 always takes the likeliest token; higher is more varied."
+        default=None, description="0 always takes the most likely token; higher values vary more."
     )
     top_p: Annotated[float, Field(gt=0, le=1)] | None = Field(
         default=None,
-        description="Sample among the likeliest tokens that together have this probability.",
+        description="Sample among the most likely tokens that together have this probability.",
     )
     top_k: Annotated[int, Field(ge=0)] | None = Field(
-        default=None, description="Sample among this many of the likeliest tokens; 0: among all."
+        default=None, description="Sample among this many most likely tokens; 0 samples among all."
     )
     min_p: Annotated[float, Field(ge=0, le=1)] | None = Field(
         default=None,
-        description="Leave out tokens less likely than this share of the likeliest one.",
+        description="Exclude tokens less likely than this share of the most likely token.",
     )
     typical_p: Annotated[float, Field(gt=0, le=1)] | None = Field(
         default=None,
-        description="Below 1, sample among tokens about as surprising as is usual at this place.",
+        description="Below 1, sample among the tokens closest to the expected surprise.",
     )
     repeat_penalty: Annotated[float, Field(gt=0)] | None = Field(
-        default=None, description="Above 1, tokens that were used already become less likely."
+        default=None, description="Above 1, tokens that were already used become less likely."
     )
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = Field(
-        default=None, description="Above 0, a token that occurred at all becomes less likely."
+        default=None, description="Above 0, every token that occurred becomes less likely."
     )
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = Field(
-        default=None, description="Above 0, a token becomes less likely with each time it occurred."
+        default=None, description="Above 0, a token becomes less likely with each occurrence."
     )
     dry_multiplier: Annotated[float, Field(ge=0)] | None = Field(
         default=None,
-        description="Above 0, a token that would go on with a repetition becomes less likely.",
+        description="Above 0, tokens that would continue a repetition become less likely.",
     )
     seed: int | None = Field(
-        default=None, description="The same seed gives the same answer, where it can."
+        default=None, description="The same seed gives the same answer, if the engine supports it."
     )
     stop: tuple[Text, ...] = Field(
-        default=(), strict=False, description="Texts that end the answer and are no part of it."
+        default=(), strict=False, description="Texts that end the answer; they are not part of it."
     )
     logit_bias: Mapping[Annotated[int, Strict(False)], float] = Field(
-        default_factory=dict, strict=False, description="Token id to what is added to its logit."
+        default_factory=dict, strict=False, description="Token id to the number added to its logit."
     )
     grammar: str | None = Field(
         default=None, description="A GBNF grammar that the answer must follow."
@@ -94,44 +94,48 @@ class SamplingConfig(_Table):
     )
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = Field(
         default=None,
-        description="How many rivals to report beside each token, with their logprobs.",
+        description="Number of top alternatives to report for each token, with their logprobs.",
     )
 
     def to_sampling(self) -> Sampling:
-        """The same as what engines take."""
+        """Convert to the sampling that engines take.
+
+        :returns: a `Sampling` with the same values.
+        """
         return Sampling(**{name: getattr(self, name) for name in type(self).model_fields})
 
 
 class TrackConfig(_Table):
     """One track: an engine, a model, and its limits."""
 
-    enabled: bool = Field(default=True, description="A track that is not enabled is never started.")
+    enabled: bool = Field(default=True, description="False keeps the track from ever starting.")
     engine: Text = Field(description="The engine that answers; see `vanta engines list`.")
-    model: Text = Field(description="The model, by the name that the engine knows it by.")
+    model: Text = Field(description="The model, by the name that the engine uses.")
     window: Tokens | None = Field(
         default=None,
-        description="Tokens of prompt and reply together; unset: what the engine says.",
+        description="Tokens of prompt and reply together; unset: the engine's own value.",
     )
     reply_reserve: Tokens = Field(
-        default=512, description="Tokens of the window that the prompt leaves free for the reply."
+        default=512, description="Tokens of the window reserved for the reply."
     )
     private: bool = Field(
         default=False,
-        description="True: what is said here stays on this machine; private turns need it.",
+        description="True if its text stays on this machine; private turns need that.",
     )
     input_usd_per_mtok: Price | None = Field(
         default=None,
-        description="US dollars for a million tokens read; unset: what vanta's price list says.",
+        description="US dollars for a million input tokens; unset: from vanta's price list.",
     )
     output_usd_per_mtok: Price | None = Field(
         default=None,
-        description="US dollars for a million tokens written; unset: what the price list says.",
+        description="US dollars for a million output tokens; unset: from vanta's price list.",
     )
     sampling: SamplingConfig = Field(
-        default=SamplingConfig(), description="How to sample where a call does not say."
+        default=SamplingConfig(),
+        description="Sampling defaults; the arguments of a call override them.",
     )
     options: dict[str, Any] = Field(
-        default_factory=dict, description="What the engine alone understands; never an API key."
+        default_factory=dict, description="Options of the engine; never an API key."
     )
 
     @model_validator(mode="after")
@@ -139,96 +143,106 @@ class TrackConfig(_Table):
         if self.window is not None and self.reply_reserve >= self.window:
             raise ValueError(
                 f"reply_reserve ({self.reply_reserve} tokens) leaves no room for a prompt in the "
-                f"window ({self.window} tokens): make it smaller"
+                f"window ({self.window} tokens): reduce it"
             )
         return self
 
 
 class GateConfig(_Table):
-    """When a finished answer is good enough; what is not set stays as the policy has it."""
+    """When a finished answer is good enough; unset fields keep the policy's values."""
 
     use: Text | None = Field(
-        default=None, description="The gate that judges; vanta's own is `signals`."
+        default=None, description="The gate that judges answers; vanta's own is `signals`."
     )
     min_mean_logprob: float | Literal["off"] | None = Field(
         default=None,
-        description='The least mean logprob of an answer\'s tokens; "off": not looked at.',
+        description='The least mean logprob of an answer\'s tokens; "off" disables the check.',
     )
     min_probability: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         default=None,
-        description="The least probability of being right, for the gate `calibrated`.",
+        description="The least probability of a correct answer, for the gate `calibrated`.",
     )
     min_chars: Annotated[int, Field(ge=0)] | None = Field(
-        default=None, description="Answers with fewer characters are turned down."
+        default=None, description="Answers with fewer characters are rejected."
     )
     refusals: bool | None = Field(
-        default=None, description="True turns down answers that decline to answer."
+        default=None, description="True rejects answers that refuse to answer."
     )
 
     language: bool | None = Field(
         default=None,
-        description="True turns down answers in another script than the question's.",
+        description="True rejects answers in another script than the question's.",
     )
     early_exit: bool | None = Field(
-        default=None, description="True stops an answer that is already sure to be turned down."
+        default=None, description="True stops an answer as soon as it is certain to be rejected."
     )
     verify_with: Text | None = Field(
         default=None,
-        description="A track that is asked for one token on an answer that is in doubt.",
+        description="A track that verifies a doubtful answer with one token.",
     )
     verify_margin: Annotated[float, Field(ge=0)] | None = Field(
-        default=None, description="How near to its limit a mean logprob puts the answer in doubt."
+        default=None,
+        description="An answer whose mean logprob is this close to the limit is doubtful.",
     )
 
     def to_rule(self, base: GateRule) -> GateRule:
-        """`base` with what is set here."""
-        told = {key: value for key, value in self if value is not None}
-        if told.get("min_mean_logprob") == "off":
-            told["min_mean_logprob"] = None
-        return dataclasses.replace(base, **told)
+        """Apply the fields that are set to a rule.
+
+        :param base: the rule of the policy.
+        :returns: a changed copy of `base`.
+        """
+        changes = {key: value for key, value in self if value is not None}
+        if changes.get("min_mean_logprob") == "off":
+            changes["min_mean_logprob"] = None
+        return dataclasses.replace(base, **changes)
 
 
 class PolicyConfig(_Table):
-    """A variant of a policy; what is not set stays as its base has it."""
+    """A variant of a policy; unset fields keep the values of its base."""
 
     base: Text | None = Field(
         default=None,
         description="The policy that this one varies; unset: the policy of the same name.",
     )
     tracks: list[Text] | None = Field(
-        default=None, description="The tracks that play its legs, in its order of preference."
+        default=None, description="The tracks of its legs, in order of preference."
     )
     delay_s: Seconds | None = Field(
-        default=None, description="Seconds after which legs start that start after a delay."
+        default=None, description="Seconds after which the delayed legs start."
     )
     hold_s: Seconds | None = Field(
-        default=None, description="Seconds before which held-back legs may not win the turn."
+        default=None, description="Seconds for which held-back legs cannot win the turn."
     )
     delay_quantile: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         default=None,
-        description="Learn the delay: this quantile of how long the first track is silent.",
+        description="Learn the delay: this quantile of the first track's time to first token.",
     )
     max_extra_share: Annotated[float, Field(ge=0, le=1)] | None = Field(
-        default=None, description="The share of turns in which delayed legs may start by the clock."
+        default=None,
+        description="At most this share of turns starts the delayed legs by the clock.",
     )
     route_share: Annotated[float, Field(ge=0, le=1)] | None = Field(
-        default=None, description="The share of messages that the router shall call hard."
+        default=None, description="The share of messages that the router classifies as hard."
     )
     takeover: TakeoverMode | None = Field(
         default=None,
-        description="When the winner breaks: another track may `continue` or `restart`, or `fail`.",
+        description="When the winner breaks: `continue` or `restart` on another track, or `fail`.",
     )
     last_resort: bool | None = Field(
-        default=None, description="True serves a turned-down answer if nothing else answered."
+        default=None, description="True serves a rejected answer if no other track answered."
     )
     gate: GateConfig | None = Field(
         default=None, description="When a finished answer is good enough."
     )
 
     def to_policy(self, name: str, known: Mapping[str, Policy]) -> Policy:
-        """The policy `name` as told here, out of the `known` ones.
+        """Build the policy.
 
-        Raises UnknownName for a base that is not known, ConfigError for a setting without effect.
+        :param name: its name, the table's name under `policies`.
+        :param known: the policies that it may vary, by name.
+        :returns: a changed copy of the base.
+        :raises UnknownName: for a base that is not in `known`.
+        :raises ConfigError: for a setting that has no effect in the base.
         """
         base = known.get(self.base or name)
         if base is None:
@@ -263,12 +277,12 @@ class PluginsConfig(_Table):
     )
     strict: bool = Field(
         default=False,
-        description="True makes a plugin that fails an error instead of leaving it out.",
+        description="True turns a failing plugin into an error instead of isolating it.",
     )
 
 
 class PrivacyConfig(_Table):
-    """What makes a turn private without being told."""
+    """What makes a turn private without an explicit request."""
 
     detect: list[Text] = Field(
         default_factory=list,
@@ -277,76 +291,73 @@ class PrivacyConfig(_Table):
 
 
 class BreakerConfig(_Table):
-    """When a failing track is left alone."""
+    """When a failing track is paused."""
 
     failures: Annotated[int, Field(ge=1)] = Field(
-        default=5, description="Failures in a row after which a track is left alone."
+        default=5, description="Consecutive failures after which a track is paused."
     )
     cooldown_s: Seconds = Field(
-        default=10.0, description="Seconds before one turn tries it again; doubled at each failure."
+        default=10.0,
+        description="Seconds until one turn tries it again; doubled with each failure.",
     )
 
 
 class BudgetConfig(_Table):
-    """Caps on what may be spent.
+    """Caps on spending.
 
-    Under any of them a paid reply without max_tokens has at most reply_reserve tokens, so that its
-    cost has an upper end.
+    Under any cap, a paid reply without max_tokens has at most reply_reserve tokens, so that its
+    cost is bounded.
     """
 
     turn_usd: Price | None = Field(
-        default=None, description="US dollars that one turn may cost, all its legs together."
+        default=None, description="US dollars that one turn may cost, all legs together."
     )
     session_usd: Price | None = Field(
-        default=None, description="US dollars that one session may cost in all."
+        default=None, description="US dollars that one session may cost in total."
     )
     user_usd: Price | None = Field(
-        default=None, description="US dollars that one user may cost in all sessions and days."
+        default=None, description="US dollars that one user may cost, over all sessions and days."
     )
     day_usd: Price | None = Field(
-        default=None, description="US dollars that all users together may cost in a day (UTC)."
+        default=None, description="US dollars that all users together may cost in one UTC day."
     )
 
 
 class MemoryConfig(_Table):
-    """What is remembered from earlier turns and sessions, and how it is found."""
+    """What is remembered from earlier turns and sessions, and how it is recalled."""
 
     enabled: bool = Field(
         default=True,
-        description="True finds what earlier turns said and shows it to the tracks where it helps.",
+        description="True recalls relevant text of earlier turns and shows it to the tracks.",
     )
     share: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.25,
-        description="The share of a prompt's room that memories may take; 0: none are shown.",
+        description="The share of the prompt budget that memories may use; 0 shows none.",
     )
     scope: Literal["user", "session"] = Field(
         default="user",
-        description='Where to look: in all sessions of the "user", or in this "session" alone.',
+        description='Where to search: all sessions of the "user", or only this "session".',
     )
     recall_timeout_s: Seconds = Field(
-        default=0.2, description="Seconds after which a turn goes on without its memories."
+        default=0.2, description="Seconds after which a turn continues without memories."
     )
     embedder: Text = Field(
         default="auto",
-        description='What finds by meaning: a name, "auto" for the best at hand, "none" for words.',
+        description='The embedder: a name, "auto" for the best one, "none" for lexical search.',
     )
-    embedder_model: str = Field(
-        default="", description="The embedder's model; empty: its usual one."
-    )
+    embedder_model: str = Field(default="", description="The embedder's model; empty: its default.")
     embedder_options: dict[str, Any] = Field(
-        default_factory=dict, description="What the embedder alone understands; never an API key."
+        default_factory=dict, description="Options of the embedder; never an API key."
     )
     index: Text = Field(
         default="auto",
-        description='The vector index: a name, "auto" for the best at hand, "none" for no index.',
+        description='The vector index: a name, "auto" for the best available, "none" for no index.',
     )
-    index_options: dict[str, Any] = Field(
-        default_factory=dict, description="What the index alone understands."
-    )
+    index_options: dict[str, Any] = Field(default_factory=dict, description="Options of the index.")
 
 
 class Config(_Table):
-    """All that vanta can be told."""
+    """The whole configuration."""
 
     policy: Text = Field(default="race", description="When each track starts and what wins a turn.")
     deadline_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
@@ -354,20 +365,20 @@ class Config(_Table):
     )
     stall_timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         default=15.0,
-        description="Seconds without a word after which another track goes on with a reply.",
+        description="Seconds of silence after which another track takes over a reply.",
     )
     retries: Annotated[int, Field(ge=0)] = Field(
-        default=1, description="How often a track is asked again in a turn that has no other way."
+        default=1, description="Retries of a track in a turn that no other track can answer."
     )
     breaker: BreakerConfig = Field(
-        default_factory=BreakerConfig, description="When a failing track is left alone."
+        default_factory=BreakerConfig, description="When a failing track is paused."
     )
     privacy: PrivacyConfig = Field(
-        default_factory=PrivacyConfig, description="What makes a turn private without being told."
+        default_factory=PrivacyConfig, description="What makes a turn private."
     )
     companions: list[Text] = Field(
         default_factory=list,
-        description="What works in the background, by name; see `vanta plugins list`.",
+        description="Background work to run, by name; see `vanta plugins list`.",
     )
     system: Text = Field(
         default="default", description="The system prompt: a template of the folder `system/`."
@@ -378,26 +389,26 @@ class Config(_Table):
     data_dir: Path = Field(
         default_factory=default_data_dir,
         strict=False,
-        description="The folder for all that vanta writes: conversations, model files.",
+        description="The folder for everything that vanta writes: conversations, model files.",
     )
     store_url: Text | None = Field(
         default=None,
-        description="The SQLAlchemy URL that conversations are kept at; unset: SQLite in data_dir.",
+        description="The SQLAlchemy URL of the database; unset: SQLite in data_dir.",
     )
     telemetry: bool = Field(
         default=True,
-        description="True tells OpenTelemetry of every turn, never its text, where installed.",
+        description="True reports turns, never their text, to OpenTelemetry if it is installed.",
     )
     plugins: PluginsConfig = Field(default=PluginsConfig(), description="Which plugins are on.")
     budget: BudgetConfig = Field(
         default=BudgetConfig(),
-        description="Caps on spending; under one, max_tokens or reply_reserve bounds paid replies.",
+        description="Caps on spending; they bound paid replies by max_tokens or reply_reserve.",
     )
     memory: MemoryConfig = Field(
-        default=MemoryConfig(), description="What is remembered, and how it is found."
+        default=MemoryConfig(), description="What is remembered, and how it is recalled."
     )
     tracks: dict[Name, TrackConfig] = Field(
-        default_factory=dict, description="The places in the race, by name."
+        default_factory=dict, description="The tracks that can answer, by name."
     )
     policies: dict[Name, PolicyConfig] = Field(
         default_factory=dict, description="Variants of policies, by name."
@@ -409,4 +420,6 @@ class Config(_Table):
         try:
             return value.expanduser().absolute()
         except RuntimeError:
-            raise ValueError(f"{str(value)!r} begins with a user that has no home folder") from None
+            raise ValueError(
+                f"{str(value)!r} begins with a user that has no home folder: name another folder"
+            ) from None

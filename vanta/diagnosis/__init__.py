@@ -4,7 +4,15 @@ Invariant: a diagnosis changes nothing, prints no secret, and ends: a check that
 crashes a native library becomes a finding about itself and spoils no other.
 """
 
+from vanta.diagnosis.configuration import configuration_problems
 from vanta.diagnosis.contract import Check, DiagnosisContext, Finding
 from vanta.diagnosis.run import builtin_checks, diagnose
 
-__all__ = ["Check", "DiagnosisContext", "Finding", "builtin_checks", "diagnose"]
+__all__ = [
+    "Check",
+    "DiagnosisContext",
+    "Finding",
+    "builtin_checks",
+    "configuration_problems",
+    "diagnose",
+]
