@@ -1,14 +1,14 @@
 """The whole plugin contract, on one page.
 
-A plugin is a module (or any object) that an entry point in the group ``vanta`` names. It implements
-any of the hooks below, each marked with ``@vanta.hookimpl``; it uses nothing of vanta but public
-names. Hooks are plain functions that *return objects*: vanta keeps what they return together with
-the plugin that returned it, so that two plugins that claim one name are an error that names both.
-What is asynchronous lives in the returned objects. A hook is called once, when a runtime opens; it
-must be quick, do no I/O, and import heavy libraries only inside the objects that it returns.
+A plugin is a module, or any object, that an entry point in the group ``vanta`` names. It implements
+any of the hooks below, each marked with ``@vanta.hookimpl``, and imports only names that ``vanta``
+and the fronts of its packages export. Hooks are plain functions that *return objects*: vanta keeps
+each object together with its plugin, so that two plugins that claim one name are an error that
+names both. A hook is called once, when a runtime opens; it must be quick, do no I/O, and import
+heavy libraries only inside the objects that it returns. Those objects may be asynchronous.
 
-A hook may leave out parameters that it does not need, as everywhere in pluggy. A hook that raises
-isolates its plugin: the plugin is listed with the reason, and everything else works.
+A hook may omit parameters that it does not need, as always in pluggy. A hook that raises isolates
+its plugin: the plugin is listed with the reason, and all others work.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import pluggy
 if TYPE_CHECKING:
     import typer
 
-    from vanta.diagnosis import Check
+    from vanta.diagnosis.contract import Check
     from vanta.engine import EngineFactory
     from vanta.expectations import Expectation
     from vanta.memory.embedder import EmbedderFactory
@@ -37,120 +37,120 @@ if TYPE_CHECKING:
 hookspec = pluggy.HookspecMarker("vanta")
 hookimpl = pluggy.HookimplMarker("vanta")
 
-# What answers
+# Generation
 
 
 @hookspec
 def vanta_engines() -> Iterable[EngineFactory]:  # type: ignore[empty-body]
-    """Bring engines: adapters to something that generates text.
+    """Provide engines: adapters to something that generates text.
 
-    Each is used by its name, as in ``tracks.api.engine = "openai"``. The factory's ``options``
-    model checks ``tracks.NAME.options``; ``create`` is called once for every track that uses it.
+    An engine is selected by name, as in ``tracks.api.engine = "openai"``. The factory's ``options``
+    model validates ``tracks.NAME.options``; ``create`` is called once for each track that uses it.
 
-    :returns: one :class:`vanta.engine.EngineFactory` for each engine.
+    :returns: one :class:`vanta.EngineFactory` for each engine.
 
-    Errors: two engines with one name are a :class:`vanta.errors.PluginError` naming both plugins.
+    Errors: two engines with one name are a :class:`vanta.PluginError` naming both plugins.
     """
 
 
 @hookspec
 def vanta_models() -> Iterable[ModelEntry]:  # type: ignore[empty-body]
-    """Bring entries for the model registry.
+    """Provide entries for the model registry.
 
-    They are added to those of ``configs/models.toml`` and listed by ``vanta models list``.
+    They extend those of ``configs/models.toml``; ``vanta models list`` shows both.
 
     :returns: one :class:`vanta.models.ModelEntry` for each model.
 
-    Errors: two entries with one id are a :class:`vanta.errors.PluginError` naming both plugins.
+    Errors: two entries with one id are a :class:`vanta.PluginError` naming both plugins.
     """
 
 
 @hookspec
 def vanta_model_sources() -> Iterable[ModelSource]:  # type: ignore[empty-body]
-    """Bring ways to get a model's file, each for one scheme of a ``source`` (``file:``...).
+    """Provide sources of model files, each for one scheme of ``source`` (``file:``, ``wheel:``).
 
     :returns: one :class:`vanta.models.ModelSource` for each scheme.
 
-    Errors: two sources for one scheme are a :class:`vanta.errors.PluginError` naming both plugins.
+    Errors: two sources for one scheme are a :class:`vanta.PluginError` naming both plugins.
     """
 
 
-# What remembers
+# Memory
 
 
 @hookspec
 def vanta_embedders() -> Iterable[EmbedderFactory]:  # type: ignore[empty-body]
-    """Bring embedders: they turn texts into vectors, so that memory finds what is meant.
+    """Provide embedders, which turn texts into vectors for semantic recall.
 
-    Each is used by its name, as in ``memory.embedder = "minilm"``; ``auto`` takes the one with the
-    highest rank that is not off. The factory's ``options`` model checks
-    ``memory.embedder_options``; ``create`` is called once for a runtime.
+    An embedder is selected by name, as in ``memory.embedder = "minilm"``; ``auto`` selects the
+    available one with the highest rank. The factory's ``options`` model validates
+    ``memory.embedder_options``; ``create`` is called once for each runtime.
 
-    :returns: one :class:`vanta.memory.embedder.EmbedderFactory` for each embedder.
+    :returns: one :class:`vanta.memory.EmbedderFactory` for each embedder.
 
-    Errors: two embedders with one name are a :class:`vanta.errors.PluginError` naming both plugins.
+    Errors: two embedders with one name are a :class:`vanta.PluginError` naming both plugins.
     """
 
 
 @hookspec
 def vanta_vector_indexes() -> Iterable[IndexFactory]:  # type: ignore[empty-body]
-    """Bring vector indexes: nearest neighbours among the vectors that memory's store owns.
+    """Provide vector indexes, which find nearest neighbours among the vectors of memory's store.
 
-    Each is used by its name, as in ``memory.index = "chroma"``; ``auto`` takes the one with the
-    highest rank that is not off. The factory's ``options`` model checks ``memory.index_options``.
+    An index is selected by name, as in ``memory.index = "chroma"``; ``auto`` selects the available
+    one with the highest rank. The factory's ``options`` model validates ``memory.index_options``.
 
-    :returns: one :class:`vanta.memory.index.IndexFactory` for each index.
+    :returns: one :class:`vanta.memory.IndexFactory` for each index.
 
-    Errors: two indexes with one name are a :class:`vanta.errors.PluginError` naming both plugins.
+    Errors: two indexes with one name are a :class:`vanta.PluginError` naming both plugins.
     """
 
 
-# What decides
+# Decisions
 
 
 @hookspec
 def vanta_policies() -> Iterable[Policy]:  # type: ignore[empty-body]
-    """Bring policies: when each track starts and what commits a turn, as data.
+    """Provide policies: data that says when each track starts and what commits a turn.
 
-    Each is used by its name, as in ``policy = "race"``, and can be varied under
+    A policy is selected by name, as in ``policy = "race"``, and can be varied under
     ``[policies.NAME]`` like a built-in one.
 
-    :returns: one :class:`vanta.scheduling.policy.Policy` for each.
+    :returns: one :class:`vanta.Policy` for each policy.
 
-    Errors: two policies with one name are a :class:`vanta.errors.PluginError` naming both plugins.
+    Errors: two policies with one name are a :class:`vanta.PluginError` naming both plugins.
     """
 
 
 @hookspec
 def vanta_gates() -> Iterable[Gate]:  # type: ignore[empty-body]
-    """Bring gates: judges of a finished answer.
+    """Provide gates, which accept or reject a finished answer.
 
     A policy with a gate names it in ``gate.use``; the built-in one is ``signals``.
 
-    :returns: one :class:`vanta.scheduling.gate.Gate` for each.
+    :returns: one :class:`vanta.Gate` for each gate.
 
-    Errors: two gates with one name are a :class:`vanta.errors.PluginError` naming both plugins.
+    Errors: two gates with one name are a :class:`vanta.PluginError` naming both plugins.
     """
 
 
 @hookspec
 def vanta_detectors() -> Iterable[Detector]:  # type: ignore[empty-body]
-    """Bring detectors: they make a turn private by what its message says.
+    """Provide detectors, which make a turn private because of its message.
 
-    Each is off until ``privacy.detect`` names it.
+    A detector is off until ``privacy.detect`` names it.
 
-    :returns: one :class:`vanta.privacy.Detector` for each.
+    :returns: one :class:`vanta.Detector` for each detector.
 
-    Errors: two detectors with one name are a :class:`vanta.errors.PluginError` naming both plugins.
+    Errors: two detectors with one name are a :class:`vanta.PluginError` naming both plugins.
     """
 
 
-# What shapes
+# Prompts
 
 
 @hookspec
 def vanta_templates() -> Iterable[Path]:  # type: ignore[empty-body]
-    """Bring prompt templates: folders that are searched after the user's and before vanta's own.
+    """Provide folders of prompt templates, searched after the user's and before vanta's own.
 
     :returns: absolute folders; ``FOLDER/system/pirate.j2`` is the template ``system/pirate``.
 
@@ -158,64 +158,64 @@ def vanta_templates() -> Iterable[Path]:  # type: ignore[empty-body]
     """
 
 
-# What watches
+# Observation
 
 
 @hookspec
 def vanta_observers(config: Mapping[str, Any]) -> Iterable[Observer]:  # type: ignore[empty-body]
-    """Watch every event of every turn: recorders, metrics, traces.
+    """Provide observers of every event of every turn: recorders, metrics, traces.
 
-    An observer can break nothing: what it raises is logged and the turn goes on.
+    An observer cannot break a turn: its exceptions are logged and the turn continues.
 
     :param config: the effective configuration as JSON-ready data, without secrets.
-    :returns: one callable for each observer; it takes an event and must not block.
+    :returns: one :class:`vanta.Observer` for each: a callable that takes an event and must not
+        block.
     """
 
 
 @hookspec
 def vanta_checks() -> Iterable[Check]:  # type: ignore[empty-body]
-    """Bring checks for ``vanta doctor``: what works here, what is missing, how to mend it.
+    """Provide checks for ``vanta doctor``: what works, what is missing, and how to fix it.
 
-    :returns: one :class:`vanta.diagnosis.Check` for each.
+    :returns: one :class:`vanta.diagnosis.Check` for each check.
     """
 
 
-# What works in the background
+# Background work
 
 
 @hookspec
 def vanta_companions() -> Iterable[Companion]:  # type: ignore[empty-body]
-    """Bring companions: work in the background, for as long as a runtime is open.
+    """Provide companions, which work in the background while a runtime is open.
 
-    Each is off until ``companions`` names it. It is begun when the runtime opens and cancelled when
-    it closes; what it raises is logged once and ends it alone.
+    A companion is off until ``companions`` names it. It starts when the runtime opens and is
+    cancelled when it closes; an exception is logged once and ends that companion alone.
 
-    :returns: one :class:`vanta.runtime.background.Companion` for each.
+    :returns: one :class:`vanta.Companion` for each companion.
 
-    Errors: two companions with one name are a :class:`vanta.errors.PluginError` naming both
-    plugins.
+    Errors: two companions with one name are a :class:`vanta.PluginError` naming both plugins.
     """
 
 
-# What people type
+# Scripts and commands
 
 
 @hookspec
 def vanta_expectations() -> Iterable[Expectation]:  # type: ignore[empty-body]
-    """Bring expectations for scripts: new keys under a turn's ``expect``.
+    """Provide expectations for scripts: new keys under a turn's ``expect``.
 
-    :returns: one :class:`vanta.expectations.Expectation` for each key.
+    :returns: one :class:`vanta.Expectation` for each key.
 
-    Errors: two expectations with one key are a :class:`vanta.errors.PluginError` naming both.
+    Errors: two expectations with one key are a :class:`vanta.PluginError` naming both.
     """
 
 
 @hookspec
 def vanta_commands() -> Mapping[str, typer.Typer]:  # type: ignore[empty-body]
-    """Bring commands for the command line.
+    """Provide commands for the command line.
 
     :returns: command name to :class:`typer.Typer`; ``vanta NAME`` runs it.
 
-    Errors: a name that another plugin or vanta itself has is a
-    :class:`vanta.errors.PluginError` naming both.
+    Errors: a name of another plugin's or vanta's own command is a :class:`vanta.PluginError` naming
+    both.
     """

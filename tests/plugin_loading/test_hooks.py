@@ -21,7 +21,7 @@ from vanta.memory.index import IndexContext
 from vanta.messages import Completion
 from vanta.models import ModelEntry, ModelStore, builtin_sources
 from vanta.plugin_loading import PluginSet, load
-from vanta.plugin_loading.contract import HOOKS, SORTS
+from vanta.plugin_loading.hooks import CONTRACTS, HOOKS
 from vanta.privacy import reason_to_be_private
 from vanta.prompts import Templates
 from vanta.resources import templates_dir
@@ -48,9 +48,9 @@ def example(hook: str, folder: Path) -> PluginSet:
     module = types.ModuleType("example")
     module.__file__ = str(folder / "example.py")
     exec(compile(code, f"docs/plugins.md: {hook}", "exec"), module.__dict__)  # noqa: S102
-    found = load(strict=True, extra=[module], entry_points=[])
-    assert found.plugins[0].hooks == (hook,)
-    return found
+    plugins = load(strict=True, extra=[module], entry_points=[])
+    assert plugins.plugins[0].hooks == (hook,)
+    return plugins
 
 
 @pytest.mark.parametrize("hook", HOOKS)
@@ -68,8 +68,8 @@ def test_the_page_for_authors_lists_each_hook_with_its_exact_signature_in_order(
     assert listed == [(name, signature(hook)) for name, hook in HOOKS.items()]
 
 
-def test_each_hook_has_a_sort_that_its_objects_are_checked_by() -> None:
-    assert set(SORTS) == set(HOOKS)
+def test_each_hook_has_a_contract_that_checks_its_objects() -> None:
+    assert set(CONTRACTS) == set(HOOKS)
 
 
 @pytest.mark.parametrize("hook", HOOKS)
@@ -79,14 +79,12 @@ def test_each_hook_has_a_test_of_its_own(hook: str) -> None:
 
 
 @pytest.mark.parametrize("hook", HOOKS)
-def test_each_hook_is_called_once_and_its_objects_are_known_by_their_plugin(
-    hook: str, site: Site
-) -> None:
+def test_each_hook_is_called_once(hook: str, site: Site) -> None:
     arguments = ", ".join(inspect.signature(HOOKS[hook]).parameters)
     site.install("counter", f"CALLS = []\n@hookimpl\ndef {hook}({arguments}): CALLS.append(1)\n")
-    found = load(["counter"], strict=True, entry_points=site.entry_points)
-    found.observers({})
-    import some_counter_counter as counter  # type: ignore[import-not-found]
+    plugins = load(["counter"], strict=True, entry_points=site.entry_points)
+    plugins.observers({})
+    import some_counter_counter as counter  # type: ignore[import-not-plugins]
 
     assert counter.CALLS == [1]
 
@@ -105,7 +103,7 @@ def test_vanta_models_are_found_by_the_model_store(tmp_path: Path) -> None:
     assert models.origin("parrot-1b") == "example"
 
 
-def test_vanta_model_sources_are_asked_for_the_files_of_their_scheme(tmp_path: Path) -> None:
+def test_vanta_model_sources_provide_the_files_of_their_scheme(tmp_path: Path) -> None:
     sources = example("vanta_model_sources", tmp_path).sources
     entry = ModelEntry(id="parrot-1b", source="shared:parrot.gguf")
     store = ModelStore(tmp_path / "models", {entry.id: entry}, dict(sources))
@@ -153,7 +151,7 @@ async def test_vanta_gates_judge_beside_vantas_own(tmp_path: Path) -> None:
     assert set(gates) == {"signals", "polite"}
 
 
-def test_vanta_detectors_name_what_they_find(tmp_path: Path) -> None:
+def test_vanta_detectors_name_the_kind_of_a_match(tmp_path: Path) -> None:
     detectors = example("vanta_detectors", tmp_path).detectors
     assert reason_to_be_private("I am B-123456", [detectors["badges"]]) == (
         "the message has a badge number (detector 'badges')"
@@ -170,7 +168,7 @@ def test_vanta_templates_are_rendered_by_name(tmp_path: Path) -> None:
     assert templates.render("system/pirate", {"who": "a pirate"}).strip() == "Speak like a pirate."
 
 
-def test_vanta_templates_of_a_folder_that_is_not_there_isolate_the_plugin(site: Site) -> None:
+def test_vanta_templates_of_a_missing_folder_isolate_the_plugin(site: Site) -> None:
     source = (
         "from pathlib import Path\n@hookimpl\ndef vanta_templates(): return [Path('/not/there')]"
     )
@@ -180,7 +178,7 @@ def test_vanta_templates_of_a_folder_that_is_not_there_isolate_the_plugin(site: 
     assert "there is no such folder" in plugin.reason
 
 
-def test_vanta_observers_get_the_configuration_and_then_every_event(
+def test_vanta_observers_get_the_configuration_and_every_event(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (observer,) = example("vanta_observers", tmp_path).observers({"policy": "race"})
@@ -190,7 +188,7 @@ def test_vanta_observers_get_the_configuration_and_then_every_event(
 
 
 @pytest.mark.anyio
-async def test_vanta_checks_find_what_works(tmp_path: Path) -> None:
+async def test_vanta_checks_return_findings(tmp_path: Path) -> None:
     check = example("vanta_checks", tmp_path).checks["parrot"]
     context: Any = None
     finding = await check.run(context)
@@ -199,7 +197,7 @@ async def test_vanta_checks_find_what_works(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
-async def test_vanta_companions_work_beside_an_open_runtime(
+async def test_vanta_companions_run_beside_an_open_runtime(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     feeder = example("vanta_companions", tmp_path).companions["feeder"]
@@ -213,7 +211,7 @@ async def _idle() -> anyio.Event:
     return anyio.Event()
 
 
-def test_vanta_expectations_hold_or_say_what_came(tmp_path: Path) -> None:
+def test_vanta_expectations_hold_or_report_the_actual_value(tmp_path: Path) -> None:
     expectation = example("vanta_expectations", tmp_path).expectations["max_words"]
     reply = types.SimpleNamespace(text="one two three")
     seen: Any = types.SimpleNamespace(say="", reply=reply)

@@ -1,4 +1,4 @@
-"""What is on, what is off, what is isolated, and who is to blame."""
+"""Which plugins are on, off or isolated, and how failures and conflicts are reported."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def policy_source(name: str) -> str:
     return POLICY.format(name=name)
 
 
-def by_name(found: PluginSet) -> dict[str, Plugin]:
-    return {plugin.name: plugin for plugin in found.plugins}
+def by_name(plugins: PluginSet) -> dict[str, Plugin]:
+    return {plugin.name: plugin for plugin in plugins.plugins}
 
 
 class Calm:
@@ -42,40 +42,40 @@ class Calm:
         return [Policy("calm", "the local track", (LegPlan("local"),))]
 
 
-def test_a_strangers_plugin_is_off_and_not_imported_until_it_is_named(site: Site) -> None:
+def test_a_third_party_plugin_is_off_and_not_imported_until_it_is_allowed(site: Site) -> None:
     module = site.install("calm", policy_source("calm"))
-    found = load(entry_points=site.entry_points)
-    plugin = by_name(found)["calm"]
+    plugins = load(entry_points=site.entry_points)
+    plugin = by_name(plugins)["calm"]
     assert plugin.status == "off"
     assert "plugins.allow" in plugin.reason
-    assert "calm" not in found.policies
+    assert "calm" not in plugins.policies
     assert module not in sys.modules
 
 
-def test_a_plugin_that_is_named_is_on_with_its_provenance(site: Site) -> None:
+def test_an_allowed_plugin_is_on_with_its_provenance(site: Site) -> None:
     module = site.install("calm", policy_source("calm"), distribution="vanta-calm", version="2.3")
-    found = load(["calm"], entry_points=site.entry_points)
-    assert by_name(found)["calm"] == Plugin(
+    plugins = load(["calm"], entry_points=site.entry_points)
+    assert by_name(plugins)["calm"] == Plugin(
         "calm", module, "vanta-calm", "2.3", status="on", hooks=("vanta_policies",)
     )
-    assert found.policies["calm"].legs == (LegPlan("local"),)
-    assert found.policies.origin("calm") == "calm"
-    assert found.policies.plugin("calm").version == "2.3"
+    assert plugins.policies["calm"].legs == (LegPlan("local"),)
+    assert plugins.policies.origin("calm") == "calm"
+    assert plugins.policies.plugin("calm").version == "2.3"
 
 
-def test_what_vantas_own_distribution_brings_is_on_without_being_named(site: Site) -> None:
+def test_plugins_of_vantas_own_distribution_are_always_on(site: Site) -> None:
     site.install("calm", policy_source("calm"), distribution="Vanta")
     plugin = by_name(load(entry_points=site.entry_points))["calm"]
     assert plugin.builtin
     assert plugin.status == "on"
 
 
-def test_a_name_that_only_begins_like_vantas_is_a_strangers(site: Site) -> None:
+def test_a_distribution_whose_name_begins_like_vantas_is_third_party(site: Site) -> None:
     site.install("calm", policy_source("calm"), distribution="vanta-calm")
     assert not by_name(load(entry_points=site.entry_points))["calm"].builtin
 
 
-def test_the_installed_entry_points_are_found_without_being_handed_over(site: Site) -> None:
+def test_installed_entry_points_are_found_by_default(site: Site) -> None:
     site.install("calm", policy_source("calm"))
     assert "calm" in load(["calm"]).policies
 
@@ -102,14 +102,14 @@ BROKEN = {
     ),
     "surplus": (
         "@hookimpl\ndef vanta_engines(config):\n    return []",
-        "vanta_engines has no parameter 'config'. It takes none.",
+        "vanta_engines has no parameter 'config'. It has no parameters.",
     ),
     "unmarked": ("def vanta_engines():\n    return []", "it implements no hook"),
     "async": ("@hookimpl\nasync def vanta_engines():\n    return []", "vanta_engines is async"),
     "type": ("@hookimpl\ndef vanta_engines():\n    return [3]", "vanta_engines returned 3"),
     "text": ("@hookimpl\ndef vanta_engines():\n    return 'x'", "must return an iterable"),
     "number": ("@hookimpl\ndef vanta_policies():\n    return 7", "must return an iterable"),
-    "nameless": ("@hookimpl\ndef vanta_gates():\n    return [object()]", "has no 'name'"),
+    "nameless": ("@hookimpl\ndef vanta_gates():\n    return [object()]", "has no attribute 'name'"),
 }
 
 
@@ -120,13 +120,13 @@ def test_a_broken_plugin_is_isolated_with_its_reason_and_the_others_work(
     source, reason = BROKEN[how]
     site.install("broken", source)
     site.install("calm", policy_source("calm"))
-    found = load(["broken", "calm"], entry_points=site.entry_points)
-    broken = by_name(found)["broken"]
+    plugins = load(["broken", "calm"], entry_points=site.entry_points)
+    broken = by_name(plugins)["broken"]
     assert broken.status == "failed"
     assert reason in broken.reason
-    assert by_name(found)["calm"].status == "on"
-    assert "calm" in found.policies
-    assert not found.engines
+    assert by_name(plugins)["calm"].status == "on"
+    assert "calm" in plugins.policies
+    assert not plugins.engines
 
 
 @pytest.mark.parametrize("how", BROKEN)
@@ -139,17 +139,17 @@ def test_strict_turns_isolation_into_an_error_that_names_the_plugin(site: Site, 
     assert reason in str(caught.value)
 
 
-def test_a_failed_import_says_in_which_file_and_line(site: Site) -> None:
+def test_a_failed_import_is_reported_with_file_and_line(site: Site) -> None:
     module = site.install("broken", "\n\n1 / 0")
-    found = load(["broken"], entry_points=site.entry_points)
-    assert f"{module}.py:4" in by_name(found)["broken"].reason
+    plugins = load(["broken"], entry_points=site.entry_points)
+    assert f"{module}.py:4" in by_name(plugins)["broken"].reason
 
 
-def test_a_plugin_whose_second_hook_raises_brings_nothing_at_all(site: Site) -> None:
+def test_a_plugin_whose_second_hook_raises_contributes_nothing(site: Site) -> None:
     site.install("half", policy_source("calm") + "\n    @hookimpl\n    def vanta_gates(): 1 / 0\n")
-    found = load(["half"], entry_points=site.entry_points)
-    assert by_name(found)["half"].status == "failed"
-    assert "calm" not in found.policies
+    plugins = load(["half"], entry_points=site.entry_points)
+    assert by_name(plugins)["half"].status == "failed"
+    assert "calm" not in plugins.policies
 
 
 def test_two_plugins_with_one_name_are_an_error_that_names_both(site: Site) -> None:
@@ -178,31 +178,31 @@ def test_a_plugin_cannot_replace_a_policy_of_vantas_own(site: Site) -> None:
         load(["taker"], entry_points=site.entry_points)
 
 
-def test_the_name_of_a_plugin_that_failed_is_free(site: Site) -> None:
+def test_the_names_of_a_failed_plugin_are_free(site: Site) -> None:
     site.install("half", policy_source("calm") + "\n    @hookimpl\n    def vanta_gates(): 1 / 0\n")
     site.install("whole", policy_source("calm"))
-    found = load(["half", "whole"], entry_points=site.entry_points)
-    assert found.policies.origin("calm") == "whole"
+    plugins = load(["half", "whole"], entry_points=site.entry_points)
+    assert plugins.policies.origin("calm") == "whole"
 
 
-def test_the_order_is_vantas_own_then_strangers_by_name_then_what_is_passed(site: Site) -> None:
+def test_the_order_is_vantas_own_then_third_party_by_name_then_passed_objects(site: Site) -> None:
     site.install("zeta", policy_source("z"), distribution="vanta")
     site.install("beta", policy_source("b"))
     site.install("alpha", policy_source("a"))
     for points in (site.entry_points, site.entry_points[::-1]):
-        found = load(["beta", "alpha"], extra=[Calm()], entry_points=points)
-        assert [plugin.name for plugin in found.plugins] == ["zeta", "alpha", "beta", "Calm"]
-        assert list(found.policies)[-4:] == ["z", "a", "b", "calm"]
+        plugins = load(["beta", "alpha"], extra=[Calm()], entry_points=points)
+        assert [plugin.name for plugin in plugins.plugins] == ["zeta", "alpha", "beta", "Calm"]
+        assert list(plugins.policies)[-4:] == ["z", "a", "b", "calm"]
 
 
-def test_a_plugin_passed_in_code_is_on_without_being_named() -> None:
-    found = load(extra=[Calm()], entry_points=[])
-    assert by_name(found)["Calm"].status == "on"
-    assert found.policies.origin("calm") == "Calm"
+def test_a_plugin_passed_in_code_is_always_on() -> None:
+    plugins = load(extra=[Calm()], entry_points=[])
+    assert by_name(plugins)["Calm"].status == "on"
+    assert plugins.policies.origin("calm") == "Calm"
 
 
 def test_two_objects_of_one_class_need_names_of_their_own() -> None:
-    with pytest.raises(PluginError, match="a `name` of its own"):
+    with pytest.raises(PluginError, match="set another `name`"):
         load(extra=[Calm(), Calm()], entry_points=[])
 
 
@@ -219,14 +219,14 @@ def test_an_allowed_plugin_that_is_not_installed_is_listed_with_the_nearest_name
 
 def test_an_unknown_name_names_the_nearest_and_the_plugins_that_are_not_on(site: Site) -> None:
     site.install("calm", policy_source("calm"))
-    found = load(entry_points=site.entry_points)
+    plugins = load(entry_points=site.entry_points)
     with pytest.raises(UnknownName, match=r"'rase'. Did you mean 'race'\?.*'calm' \(off\)"):
-        found.policies["rase"]
-    assert found.policies.get("rase") is None
-    assert "rase" not in found.policies
+        plugins.policies["rase"]
+    assert plugins.policies.get("rase") is None
+    assert "rase" not in plugins.policies
 
 
-def test_the_description_is_json_ready_and_says_what_each_plugin_brings(site: Site) -> None:
+def test_the_description_is_json_ready_and_lists_contributions(site: Site) -> None:
     site.install("calm", policy_source("calm"))
     site.install("other", policy_source("other"))
     described = load(["calm"], entry_points=site.entry_points).describe()
@@ -237,30 +237,30 @@ def test_the_description_is_json_ready_and_says_what_each_plugin_brings(site: Si
     assert (off["name"], off["status"], off["brings"]) == ("other", "off", {})
 
 
-def test_observers_that_fail_take_all_of_their_plugin_with_them() -> None:
+def test_a_failing_observer_hook_removes_all_contributions_of_its_plugin() -> None:
     class Watcher(Calm):
         @hookimpl
         def vanta_observers(self, config: Any) -> list[Any]:
             raise RuntimeError(f"cannot watch {config['policy']}")
 
-    found = load(extra=[Watcher()], entry_points=[])
-    assert "calm" in found.policies
-    assert found.observers({"policy": "race"}) == ()
-    assert "cannot watch race" in by_name(found)["Watcher"].reason
-    assert "calm" not in found.policies
+    plugins = load(extra=[Watcher()], entry_points=[])
+    assert "calm" in plugins.policies
+    assert plugins.observers({"policy": "race"}) == ()
+    assert "cannot watch race" in by_name(plugins)["Watcher"].reason
+    assert "calm" not in plugins.policies
     strict = load(strict=True, extra=[Watcher()], entry_points=[])
     with pytest.raises(PluginError, match="cannot watch race"):
         strict.observers({"policy": "race"})
 
 
-def test_vanta_itself_can_refuse_the_names_that_it_has() -> None:
-    found = load(extra=[Calm()], entry_points=[])
-    found.policies.refuse({"other"})
+def test_a_registry_refuses_names_of_vantas_own_objects() -> None:
+    plugins = load(extra=[Calm()], entry_points=[])
+    plugins.policies.refuse({"other"})
     with pytest.raises(PluginError, match=r"'Calm'.*policy named 'calm'"):
-        found.policies.refuse({"calm", "other"})
+        plugins.policies.refuse({"calm", "other"})
 
 
-def test_importing_the_loader_brings_nothing_heavy() -> None:
+def test_importing_the_loader_imports_nothing_heavy() -> None:
     heavy = ("pydantic", "typer", "jinja2", "yaml", "sqlalchemy", "numpy", "rich")
     code = f"import sys, vanta.plugin_loading; print([m for m in {heavy!r} if m in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

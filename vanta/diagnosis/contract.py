@@ -18,7 +18,7 @@ from vanta.models import free_memory
 if TYPE_CHECKING:
     from vanta.config import Config
     from vanta.models import ModelStore
-    from vanta.plugin_loading import PluginSet
+    from vanta.plugin_loading.registry import PluginCatalog
 
 
 def usable_cores() -> int:
@@ -56,7 +56,7 @@ class DiagnosisContext:
     """
 
     config: Config
-    plugins: PluginSet
+    plugins: PluginCatalog
     models: ModelStore
     off: Mapping[str, str] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)

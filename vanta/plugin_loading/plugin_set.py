@@ -1,7 +1,7 @@
-"""All plugins of a runtime and what they brought, each object with its origin.
+"""All plugins of a runtime and their contributions, each object with its origin.
 
-Invariant: the registries hold what the plugins that are on brought, and vanta's own policies and
-gates, in the order in which the plugins were loaded; nothing of a failed plugin is in them.
+Invariant: the registries hold the objects of the plugins that are on and vanta's own policies and
+gates, in the order in which the plugins were loaded, and no object of a failed plugin.
 """
 
 from __future__ import annotations
@@ -13,15 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vanta.errors import PluginError
-from vanta.plugin_loading.contract import SORTS
-from vanta.plugin_loading.live import Isolated, LivePlugin
-from vanta.plugin_loading.plugin import CORE, Plugin
-from vanta.plugin_loading.registry import Registry
+from vanta.plugin_loading.hooks import CONTRACTS, Isolated, LivePlugin
+from vanta.plugin_loading.registry import CORE, Plugin, Registry
 from vanta.scheduling.gate import SignalsGate
 from vanta.scheduling.policy import BUILTIN
 
 if TYPE_CHECKING:
-    from vanta.diagnosis import Check
+    from vanta.diagnosis.contract import Check
     from vanta.engine import EngineFactory
     from vanta.expectations import Expectation
     from vanta.memory.embedder import EmbedderFactory
@@ -37,10 +35,12 @@ _log = logging.getLogger("vanta.plugins")
 
 
 class PluginSet:
-    """What `load` found. The registries are mappings from a name to the object with that name."""
+    """The loaded plugins; each registry maps names to the contributed objects.
+
+    :raises PluginError: if two objects of one kind have one name.
+    """
 
     def __init__(self, live: Sequence[LivePlugin], *, strict: bool = False) -> None:
-        """Raises PluginError for two objects with one name."""
         self._live = tuple(live)
         self._strict = strict
         self._gather()
@@ -48,125 +48,135 @@ class PluginSet:
     @property
     def plugins(self) -> tuple[Plugin, ...]:
         """Every plugin: on, off or failed; vanta's own first, then by name."""
-        return tuple(one.plugin for one in self._live)
+        return tuple(item.plugin for item in self._live)
 
     @property
     def engines(self) -> Registry[EngineFactory]:
-        """Engines, by their name."""
+        """Engines by name."""
         return self._registries["vanta_engines"]
 
     @property
     def models(self) -> Registry[ModelEntry]:
-        """Entries for the model registry, by id."""
+        """Entries of the model registry by id."""
         return self._registries["vanta_models"]
 
     @property
     def sources(self) -> Registry[ModelSource]:
-        """Model sources, by scheme."""
+        """Model sources by scheme."""
         return self._registries["vanta_model_sources"]
 
     @property
     def embedders(self) -> Registry[EmbedderFactory]:
-        """Embedders for memory, by their name."""
+        """Embedders for memory by name."""
         return self._registries["vanta_embedders"]
 
     @property
     def vector_indexes(self) -> Registry[IndexFactory]:
-        """Vector indexes for memory, by their name."""
+        """Vector indexes for memory by name."""
         return self._registries["vanta_vector_indexes"]
 
     @property
     def policies(self) -> Registry[Policy]:
-        """Policies, vanta's own among them, by name."""
+        """Policies by name, vanta's own included."""
         return self._registries["vanta_policies"]
 
     @property
     def gates(self) -> Registry[Gate]:
-        """Gates, vanta's own among them, by name."""
+        """Gates by name, vanta's own included."""
         return self._registries["vanta_gates"]
 
     @property
     def detectors(self) -> Registry[Detector]:
-        """Detectors of what makes a turn private, by name."""
+        """Privacy detectors by name."""
         return self._registries["vanta_detectors"]
 
     @property
     def expectations(self) -> Registry[Expectation]:
-        """Expectations for scripts, by key."""
+        """Expectations for scripts by key."""
         return self._registries["vanta_expectations"]
 
     @property
     def checks(self) -> Registry[Check]:
-        """Checks for `vanta doctor`, by name."""
+        """Checks for `vanta doctor` by name."""
         return self._registries["vanta_checks"]
 
     @property
     def companions(self) -> Registry[Companion]:
-        """Companions, which work in the background, by name."""
+        """Companions (background work) by name."""
         return self._registries["vanta_companions"]
 
     @property
     def commands(self) -> Registry[Any]:
-        """Commands for the command line (`typer.Typer`), by name."""
+        """Commands for the command line by name."""
         return self._registries["vanta_commands"]
 
     @property
     def template_dirs(self) -> tuple[Path, ...]:
-        """Folders of templates, in the order in which they are searched."""
+        """Template folders in search order."""
         return tuple(Path(folder) for folder in self._registries["vanta_templates"])
 
     def observers(self, config: Mapping[str, Any]) -> tuple[Observer, ...]:
-        """The observers that the plugins make for this configuration; asked once a runtime.
+        """Create the observers of all plugins; call it once for each runtime.
 
-        A plugin that raises here is isolated as everywhere: all that it brought goes, so ask
-        before anything else is taken from the set. Raises PluginError if it is strict.
+        A plugin that raises here is isolated and loses all its contributions, so call this before
+        reading the registries.
+
+        :param config: the effective configuration as JSON-ready data, without secrets.
+        :returns: callables that take an event.
+        :raises PluginError: if the set is strict and a plugin fails.
         """
-        found = [item for one in self._live for item in self._observers_of(one, config)]
+        observers = [item for live in self._live for item in self._observers_of(live, config)]
         self._gather()
-        return tuple(found)
+        return tuple(observers)
 
     def advice(self) -> str:
-        """For the message on an unknown name: what is not on could be what brings it; else ""."""
-        idle = [f"{one.name!r} ({one.status})" for one in self.plugins if one.status != "on"]
+        """Return a sentence for messages on unknown names.
+
+        :returns: the plugins that are not on and might provide the name, or "" if all are on.
+        """
+        idle = [f"{item.name!r} ({item.status})" for item in self.plugins if item.status != "on"]
         if not idle:
             return ""
-        return f"Plugins that are not on: {', '.join(idle)}; `vanta plugins list` says why."
+        return f"Plugins that are not on: {', '.join(idle)}; `vanta plugins list` shows why."
 
     def describe(self) -> list[dict[str, Any]]:
-        """Every plugin as JSON-ready data; `brings` names what each one brought, by hook."""
+        """Return every plugin as JSON-ready data.
+
+        :returns: the fields of `Plugin`, and `brings`: hook -> names of the contributed objects.
+        """
         return [
             {
-                **dataclasses.asdict(one.plugin),
-                "hooks": list(one.plugin.hooks),
-                "brings": _names(one),
+                **dataclasses.asdict(live.plugin),
+                "hooks": list(live.plugin.hooks),
+                "brings": _names(live),
             }
-            for one in self._live
+            for live in self._live
         ]
 
-    def _observers_of(self, one: LivePlugin, config: Mapping[str, Any]) -> list[Observer]:
-        if "vanta_observers" not in one.plugin.hooks or one.plugin.status != "on":
+    def _observers_of(self, live: LivePlugin, config: Mapping[str, Any]) -> list[Observer]:
+        if "vanta_observers" not in live.plugin.hooks or live.plugin.status != "on":
             return []
         try:
-            return [item for _name, item in one.call("vanta_observers", config=config)]
+            return [item for _name, item in live.call("vanta_observers", config=config)]
         except Isolated as failure:
             if self._strict:
-                raise PluginError(f"plugin {one.plugin} failed: {failure}.") from failure.cause
-            _log.warning("plugin %s is off: %s", one.plugin, failure)
+                raise PluginError(f"plugin {live.plugin} failed: {failure}") from failure.cause
+            _log.warning("plugin %s is off: %s", live.plugin, failure)
             return []
 
     def _gather(self) -> None:
         self._registries: dict[str, Registry[Any]] = {
-            hook: Registry(sort.what, self.advice) for hook, sort in SORTS.items()
+            hook: Registry(contract.kind, self.advice) for hook, contract in CONTRACTS.items()
         }
         for policy in BUILTIN:
             self._registries["vanta_policies"].add(policy.name, policy, CORE)
         self._registries["vanta_gates"].add(SignalsGate.name, SignalsGate(), CORE)
-        for one in self._live:
-            for hook, brought in one.brought.items():
+        for live in self._live:
+            for hook, objects in live.contributions.items():
                 if hook != "vanta_observers":
-                    for name, item in brought:
-                        self._registries[hook].add(name, item, one.plugin)
+                    for name, item in objects:
+                        self._registries[hook].add(name, item, live.plugin)
 
 
-def _names(one: LivePlugin) -> dict[str, list[str]]:
-    return {hook: [name for name, _ in brought] for hook, brought in one.brought.items()}
+def _names(live: LivePlugin) -> dict[str, list[str]]:
+    return {hook: [name for name, _ in objects] for hook, objects in live.contributions.items()}
