@@ -1,0 +1,91 @@
+"""The public API: one list, documented, and nothing else is used from outside."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.house.source import MODULES, ROOT, Import, imports, imports_of, plugin_folders
+
+PLUGINS = {folder.name for folder in plugin_folders()}
+BASELINE = Path(__file__).with_name("public_names.txt")
+"""The public names of the last release; they change only when a release is made."""
+
+
+def _builder() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("build_api", ROOT / "docs" / "build_api.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+API = _builder()
+PUBLIC = {room: frozenset(importlib.import_module(room).__all__) for room in API.ROOMS}
+
+
+def _foreign(found: list[Import]) -> list[Import]:
+    """Return what is imported of vanta that is not public."""
+    return [
+        one
+        for one in found
+        if one.module.split(".")[0] == "vanta" and one.name not in PUBLIC.get(one.module, ())
+    ]
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.split(".")[0] in PLUGINS])
+def test_a_plugin_imports_public_names_only_and_no_other_plugin(module: str) -> None:
+    own = module.split(".", maxsplit=1)[0]
+    roots = {found.module.split(".")[0] for found in imports(module)}
+    assert not roots & (PLUGINS - {own})
+    assert _foreign(imports(module)) == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").rglob("*.py")), ids=lambda p: p.name)
+def test_an_example_imports_public_names_only(path: Path) -> None:
+    assert _foreign(imports_of(ast.parse(path.read_text("utf-8")))) == []
+
+
+@pytest.mark.parametrize(
+    "path", sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]), ids=lambda p: p.name
+)
+def test_a_page_imports_public_names_only(path: Path) -> None:
+    for block in re.findall(r"```python\n(.*?)```", path.read_text("utf-8"), re.DOTALL):
+        assert _foreign(imports_of(ast.parse(block))) == [], block
+
+
+def test_the_page_of_the_api_is_generated_from_the_code() -> None:
+    assert API.PAGE.read_text("utf-8") == API.page(), "run `make docs`"
+
+
+@pytest.mark.parametrize("room", API.ROOMS)
+def test_a_front_declares_sorted_names_that_exist(room: str) -> None:
+    module = importlib.import_module(room)
+    assert module.__doc__
+    assert [name for name in module.__all__ if not hasattr(module, name)] == []
+    assert len(module.__all__) == len(PUBLIC[room])
+
+
+def test_every_public_function_and_class_has_a_docstring() -> None:
+    bare = []
+    for room in API.ROOMS:
+        for name in PUBLIC[room]:
+            value = getattr(importlib.import_module(room), name)
+            if callable(value) and hasattr(value, "__module__") and not value.__doc__:
+                bare.append(f"{room}.{name}")
+    assert bare == []
+
+
+def test_the_changelog_names_every_public_name_that_came_or_went() -> None:
+    before = set(BASELINE.read_text("utf-8").split())
+    now = {f"{room}.{name}" for room, names in PUBLIC.items() for name in names}
+    unreleased = re.split(r"^## ", ROOT.joinpath("CHANGELOG.md").read_text("utf-8"), flags=re.M)[1]
+    silent = sorted(name for name in before ^ now if f"`{name}`" not in unreleased)
+    assert silent == [], "name them under the changelog's first heading"
