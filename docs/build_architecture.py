@@ -116,10 +116,10 @@ def svg() -> str:
         for target in sorted(targets)
     ]
     boxes = [_box(room, *place) for room, place in sorted(places.items())]
+    size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
-            f'width="{width}" height="{height}" font-family="sans-serif" font-size="13">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="13">',
             "<title>The rooms of vanta: each imports only from rooms below it</title>",
             '<rect width="100%" height="100%" fill="#ffffff"/>',
             *lines,

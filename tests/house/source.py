@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import functools
+import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Literal
 
 ROOT = Path(__file__).parents[2]
@@ -44,6 +46,16 @@ def _modules() -> dict[str, Path]:
 def plugin_folders() -> list[Path]:
     """Return the import packages under `plugins/`."""
     return sorted(path.parent for path in (ROOT / "plugins").glob("*/__init__.py"))
+
+
+def script(name: str) -> ModuleType:
+    """Return the script `docs/NAME.py` as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @functools.cache

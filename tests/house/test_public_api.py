@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import ast
 import importlib
-import importlib.util
 import re
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-from tests.house.source import MODULES, ROOT, Import, imports, imports_of, plugin_folders
+from tests.house.source import (
+    MODULES,
+    ROOT,
+    Import,
+    imports,
+    imports_of,
+    plugin_folders,
+    script,
+)
 
 PLUGINS = {folder.name for folder in plugin_folders()}
 BASELINE = Path(__file__).with_name("public_names.txt")
 """The public names of the last release; they change only when a release is made."""
 
 
-def _builder() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("build_api", ROOT / "docs" / "build_api.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-API = _builder()
+API = script("build_api")
 PUBLIC = {room: frozenset(importlib.import_module(room).__all__) for room in API.ROOMS}
 
 
@@ -86,6 +83,7 @@ def test_every_public_function_and_class_has_a_docstring() -> None:
 def test_the_changelog_names_every_public_name_that_came_or_went() -> None:
     before = set(BASELINE.read_text("utf-8").split())
     now = {f"{room}.{name}" for room, names in PUBLIC.items() for name in names}
-    unreleased = re.split(r"^## ", ROOT.joinpath("CHANGELOG.md").read_text("utf-8"), flags=re.M)[1]
+    changelog = ROOT.joinpath("CHANGELOG.md").read_text("utf-8")
+    unreleased = re.split("^## ", changelog, flags=re.MULTILINE)[1]
     silent = sorted(name for name in before ^ now if f"`{name}`" not in unreleased)
     assert silent == [], "name them under the changelog's first heading"
