@@ -8,7 +8,7 @@ MODEL := smollm2-135m-instruct
 EMBEDDER := all-minilm-l6-v2
 
 .DEFAULT_GOAL := help
-.PHONY: help install model demo test lint types bench lock clean
+.PHONY: help install model demo test lint types docs bench lock clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,8 +36,8 @@ model: $(READY)
 demo: model ## a scripted conversation over both tracks, drawn
 	@$(BIN)/vanta demo
 
-test: model ## the whole suite, with coverage
-	@$(BIN)/python -m pytest --cov --cov-report=term
+test: model ## the whole suite on all cores, with coverage
+	@$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal --cov --cov-report=term
 
 lint: $(READY) ## ruff, both its checks and its format
 	@$(BIN)/ruff check .
@@ -45,6 +45,10 @@ lint: $(READY) ## ruff, both its checks and its format
 
 types: $(READY) ## mypy, strict
 	@$(BIN)/mypy
+
+docs: $(READY) ## write docs/api.md and docs/architecture.svg from the code
+	@$(BIN)/python docs/build_api.py
+	@$(BIN)/python docs/build_architecture.py
 
 bench: model ## the figures of the README
 	@$(BIN)/vanta bench overhead

@@ -117,9 +117,10 @@ def svg() -> str:
     ]
     boxes = [_box(room, *place) for room, place in sorted(places.items())]
     size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+    font = 'font-family="sans-serif" font-size="13"'
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="13">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font}>',
             "<title>The rooms of vanta: each imports only from rooms below it</title>",
             '<rect width="100%" height="100%" fill="#ffffff"/>',
             *lines,
