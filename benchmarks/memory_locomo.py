@@ -339,10 +339,10 @@ def _price(talks: Sequence[Talk], count: Count) -> None:
 
 def _counter() -> tuple[Count, str]:
     """Who counts tokens: o200k where its ranks are on disk, else the estimator high."""
-    from vanta_openai.ranks import NoRanks, encoding_of
+    from vanta_openai.token_counting import RanksNotFoundError, encoding_of
 
     try:
         encoding = encoding_of("gpt-4o")
-    except NoRanks as error:
+    except RanksNotFoundError as error:
         return estimate_text, f"tokens as vanta estimates them, on the high side ({error})"
     return lambda text: len(encoding.encode_ordinary(text)), "tokens of o200k_base"

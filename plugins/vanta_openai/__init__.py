@@ -1,33 +1,61 @@
-"""The `openai` engine and embedder: any server that speaks OpenAI's API, through the official SDK.
+"""The `openai` engine and embedder: any server with OpenAI's HTTP API, through the official SDK.
 
-Invariant: importing this package, or asking it for what it brings, does not import the SDK; that
-happens in a worker thread when the first engine loads.
+Invariant: neither importing this package nor calling its hooks imports the SDK. A worker thread
+imports it when the first engine or embedder loads.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vanta.hookspecs import hookimpl
+from vanta import hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from vanta.engine import EngineFactory
-    from vanta.memory.embedder import EmbedderFactory
+    from vanta import EngineFactory
+    from vanta.memory import EmbedderFactory
+
+__all__ = ["vanta_embedders", "vanta_engines"]
+
+_EXTRA = "vanta[openai]"
 
 
 @hookimpl
 def vanta_engines() -> Iterable[EngineFactory]:
-    """The one engine of this plugin."""
-    from vanta_openai.factory import FACTORY
+    """Return the factory of the engine `openai`."""
+    from vanta import EngineFactory
+    from vanta_openai.engine import OpenAIEngine
+    from vanta_openai.server import OpenAIOptions, why_off
 
-    return (FACTORY,)
+    return (
+        EngineFactory(
+            name="openai",
+            summary="any OpenAI-compatible server (api.openai.com, vLLM, llama-server, LM Studio)",
+            options=OpenAIOptions,
+            create=OpenAIEngine,
+            off=why_off,
+            requires="openai",
+            extra=_EXTRA,
+        ),
+    )
 
 
 @hookimpl
 def vanta_embedders() -> Iterable[EmbedderFactory]:
-    """The one embedder of this plugin."""
-    from vanta_openai.factory import EMBEDDER
+    """Return the factory of the embedder `openai`."""
+    from vanta.memory import EmbedderFactory
+    from vanta_openai.embedder import OpenAIEmbedder
+    from vanta_openai.server import OpenAIEmbedderOptions, why_off
 
-    return (EMBEDDER,)
+    return (
+        EmbedderFactory(
+            name="openai",
+            summary="an OpenAI-compatible server's embeddings; texts leave this machine",
+            options=OpenAIEmbedderOptions,
+            create=OpenAIEmbedder,
+            off=lambda options, _context: why_off(options),
+            requires="openai",
+            extra=_EXTRA,
+        ),
+    )

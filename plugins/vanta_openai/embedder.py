@@ -1,6 +1,6 @@
-"""The embedder `openai`: vectors from any server that speaks OpenAI's embeddings endpoint.
+"""The embedder `openai`: vectors from any server with OpenAI's embeddings endpoint.
 
-Invariant: it is never taken unless the configuration names it, and it is not private: no text of a
+Invariant: it is used only if the configuration names it, and it is not private: no text of a
 private turn reaches it. Nothing is retried, nothing blocks the event loop.
 """
 
@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 
-from vanta.errors import EmbedderError, EngineError, ErrorKind
-from vanta.memory.embedder import Embedder, EmbedderContext
-from vanta_openai.opening import NAME, open_transport
-from vanta_openai.options import EmbedderOptions
+from vanta import EmbedderError, EngineError, ErrorKind
+from vanta.memory import Embedder, EmbedderContext
+from vanta_openai.connection import open_transport
+from vanta_openai.server import NAME, OpenAIEmbedderOptions
 
 if TYPE_CHECKING:
-    from vanta.memory.embedder import Vectors
+    from vanta.memory import Vectors
     from vanta_openai.transport import Transport
 
-MODEL = "text-embedding-3-small"
+DEFAULT_MODEL = "text-embedding-3-small"
 
-_TRIAL = "dimension"
-"""A word, embedded by `load`: it tells that key and model are right, and how long a vector is."""
+_PROBE = "dimension"
+"""`load` embeds this word: the answer proves key and model, and gives the vectors' length."""
 
 
 class OpenAIEmbedder(Embedder):
@@ -35,9 +35,9 @@ class OpenAIEmbedder(Embedder):
     name = NAME
     private = False
 
-    def __init__(self, options: EmbedderOptions, context: EmbedderContext) -> None:
+    def __init__(self, options: OpenAIEmbedderOptions, context: EmbedderContext) -> None:
         self.revision = ""
-        self._model = context.model or MODEL
+        self._model = context.model or DEFAULT_MODEL
         self._options = options
         self._transport: Transport | None = None
         self._dimension = 0
@@ -46,40 +46,40 @@ class OpenAIEmbedder(Embedder):
 
     @property
     def dimension(self) -> int:
-        """As the server's vectors have it; raises EmbedderError before `load`."""
+        """The length of the server's vectors. Raises EmbedderError before `load`."""
         if not self._dimension:
-            raise self._failed("it is not loaded yet: await its load() first.")
+            raise self._error("it is not loaded yet: await its load() first.")
         return self._dimension
 
     async def load(self) -> None:
         """Build the client and embed one word. See `Embedder.load`."""
         async with self._lock:
             if self._closed:
-                raise self._failed("it is closed. Make a new one.")
+                raise self._error("it is closed. Create a new one.")
             if not self._dimension:
                 await self._open()
 
     async def embed(self, texts: Sequence[str]) -> Vectors:
-        """See `Embedder.embed`; texts without a word are not sent."""
+        """See `Embedder.embed`. Blank texts are not sent; their rows are zeros."""
         await self.load()
-        import numpy as np  # in memory since `load`
+        import numpy as np  # imported since `load`
 
         rows = np.zeros((len(texts), self._dimension), np.float32)
-        sendable = [(row, self._cut(text)) for row, text in enumerate(texts)]
-        wanted = [(row, text) for row, text in sendable if text.strip()]
-        for start in range(0, len(wanted), self._options.batch):
-            part = wanted[start : start + self._options.batch]
-            vectors = await self._asked([text for _, text in part])
+        truncated = [(row, self._truncated(text)) for row, text in enumerate(texts)]
+        sendable = [(row, text) for row, text in truncated if text.strip()]
+        for start in range(0, len(sendable), self._options.batch):
+            batch = sendable[start : start + self._options.batch]
+            vectors = await self._request([text for _, text in batch])
             if vectors.shape[1] != self._dimension:
-                raise self._failed(
-                    f"vectors of {vectors.shape[1]} components came where the first had "
-                    f"{self._dimension}. Look whether the server has changed its model."
+                raise self._error(
+                    f"the server returned vectors of {vectors.shape[1]} components where its first "
+                    f"one had {self._dimension}. Check whether the server has changed its model."
                 )
-            rows[[row for row, _ in part]] = vectors
+            rows[[row for row, _ in batch]] = vectors
         return rows
 
     async def aclose(self) -> None:
-        """Close the pool; requests that run end with an error."""
+        """Close the connection pool; running requests end with an error."""
         self._closed = True
         if self._transport is not None:
             await self._transport.aclose()
@@ -87,21 +87,21 @@ class OpenAIEmbedder(Embedder):
     async def _open(self) -> None:
         build = partial(open_transport, self._options, self._model)
         try:
-            # Abandoned where the caller is cancelled: all that is lost then is an import.
+            # Abandoned if the caller is cancelled: all that is lost then is an import.
             transport, server = await anyio.to_thread.run_sync(build, abandon_on_cancel=True)
         except EngineError as error:
-            raise self._failed(str(error)) from error
-        if self._transport is not None:  # of a `load` that was cancelled, or did not get an answer
+            raise self._error(str(error)) from error
+        if self._transport is not None:  # from a `load` that was cancelled or failed
             await self._transport.aclose()
         self._transport = transport
-        (vector,) = await self._asked([_TRIAL])
-        where = hashlib.sha256(f"{server.label} {self._model}".encode()).hexdigest()
-        self.revision = f"{self._model.rpartition('/')[2]}-{where[:8]}"
+        (vector,) = await self._request([_PROBE])
+        digest = hashlib.sha256(f"{server.label} {self._model}".encode()).hexdigest()
+        self.revision = f"{self._model.rpartition('/')[2]}-{digest[:8]}"
         self._dimension = len(vector)
 
-    async def _asked(self, texts: Sequence[str]) -> Vectors:
+    async def _request(self, texts: Sequence[str]) -> Vectors:
         if self._transport is None or self._closed:
-            raise self._failed("it is closed. Make a new one.")
+            raise self._error("it is closed. Create a new one.")
         body: dict[str, Any] = {"model": self._model, "input": texts, "encoding_format": "float"}
         if self._options.dimensions is not None:
             body["dimensions"] = self._options.dimensions
@@ -110,12 +110,12 @@ class OpenAIEmbedder(Embedder):
         except EngineError as error:
             if error.kind is ErrorKind.CONTEXT_OVERFLOW:
                 error.suggestion = "Lower the option 'most_bytes'."
-            raise self._failed(str(error)) from error
+            raise self._error(str(error)) from error
 
-    def _cut(self, text: str) -> str:
-        """The beginning of a text; no half of a character is left at the end."""
-        most = self._options.most_bytes
-        return text[:most].encode("utf-8", "replace")[:most].decode("utf-8", "ignore")
+    def _truncated(self, text: str) -> str:
+        """Return the beginning of a text; no part of a character remains at its end."""
+        limit = self._options.most_bytes
+        return text[:limit].encode("utf-8", "replace")[:limit].decode("utf-8", "ignore")
 
-    def _failed(self, why: str) -> EmbedderError:
-        return EmbedderError(f"embedder {self.name!r}: {why}")
+    def _error(self, problem: str) -> EmbedderError:
+        return EmbedderError(f"embedder {self.name!r}: {problem}")

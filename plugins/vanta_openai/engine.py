@@ -1,7 +1,7 @@
-"""The engine itself: the contract of `vanta.engine` over one OpenAI-compatible server.
+"""The engine `openai`: the contract of `vanta.engine` over one OpenAI-compatible server.
 
-Invariant: nothing blocks the event loop; the SDK is imported and its client built in a worker
-thread, once, by the first to need it. Nothing is retried.
+Invariant: nothing blocks the event loop; the first call that needs the SDK's client imports and
+builds it once, in a worker thread. Nothing is retried.
 """
 
 from __future__ import annotations
@@ -13,26 +13,24 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 
-from vanta.context import read_overflow
-from vanta.engine import (
+from vanta import (
     Capabilities,
     DeltaStream,
     Engine,
     EngineContext,
+    EngineError,
     EngineModel,
+    ErrorKind,
     GenerationRequest,
     Health,
+    Message,
     TokenCount,
 )
-from vanta.errors import EngineError, ErrorKind
-from vanta.messages import Message
-from vanta_openai.availability import Availability
-from vanta_openai.counting import Counter
-from vanta_openai.opening import fault, open_transport
-from vanta_openai.options import OpenAIOptions
-from vanta_openai.ranks import NoRanks, encoding_of
-from vanta_openai.request import MaxTokensField, Unsayable, body_of
-from vanta_openai.server import Server
+from vanta.context import read_overflow
+from vanta_openai.connection import Availability, open_transport
+from vanta_openai.protocol import UnsupportedFeatureError, chat_body
+from vanta_openai.server import NAME, ApiServer, OpenAIOptions, engine_error
+from vanta_openai.token_counting import RanksNotFoundError, TokenCounter, encoding_of
 
 if TYPE_CHECKING:
     from vanta_openai.stream import OpenAIStream
@@ -42,7 +40,7 @@ if TYPE_CHECKING:
 class OpenAIEngine(Engine):
     """One model on one server."""
 
-    name = "openai"
+    name = NAME
 
     def __init__(self, options: OpenAIOptions, context: EngineContext) -> None:
         self.model = context.model
@@ -54,7 +52,7 @@ class OpenAIEngine(Engine):
             prefix_continuation=bool(options.prefix_continuation),
         )
         self._options = options
-        self._server: Server | None = None
+        self._server: ApiServer | None = None
         self._transport: Transport | None = None
         self._loading = anyio.Lock()
         self._closed = False
@@ -62,11 +60,11 @@ class OpenAIEngine(Engine):
         self._availability = Availability(self._check)
         self._window: int | None = None
         self._requests = 0
-        self._counter = Counter()
+        self._counter = TokenCounter()
         self._no_ranks: str | None = None
 
     async def load(self) -> None:
-        """Import the SDK and build its client; later calls do nothing."""
+        """Import the SDK and build its client. Later calls do nothing."""
         await self._ready()
 
     @asynccontextmanager
@@ -90,33 +88,38 @@ class OpenAIEngine(Engine):
                 self._counter.note(request, stream.receipt.input_tokens)
 
     async def count_tokens(self, messages: Sequence[Message]) -> TokenCount:
-        """Exact where tiktoken's ranks for the model are on disk; else an estimate that learns from
-        the usage that the server tells, since the protocol has no way to ask."""
+        """Return an exact count if tiktoken's ranks for the model are on disk.
+
+        Otherwise the count is an estimate that learns from the usage that the server reports, since
+        the protocol cannot count.
+        """
         return await self._counter.count(messages)
 
     async def count_texts(self, texts: Sequence[str]) -> list[TokenCount]:
-        """Likewise, all in one visit to a thread where they are long."""
+        """Return the tokens of each text; long texts are counted in one call to a thread."""
         return await self._counter.count_texts(texts)
 
     @property
     def counter(self) -> str:
-        """tiktoken's encoding, or the state of the estimate."""
+        """The name of tiktoken's encoding, or the state of the estimate."""
         return self._counter.name
 
     async def models(self) -> Sequence[EngineModel]:
-        """What the server lists; teaches `window` where the server tells it."""
+        """Return the models that the server lists, and update `window` from the list."""
         transport, _ = await self._ready()
-        listed = await transport.models()
-        self._window = next((m.window for m in listed if m.id == self.model), self._window)
-        return listed
+        models = await transport.models()
+        self._window = next((m.window for m in models if m.id == self.model), self._window)
+        return models
 
     async def health(self, *, force: bool = False) -> Health:
-        """Whether the server lists its models; see `Availability` for how often it is asked."""
+        """Return whether the server lists its models; `Availability` limits the requests."""
         return await self._availability.get(force=force)
 
     def stats(self) -> Mapping[str, Any]:
-        """Requests sent so far, streams open now, and where; what counts tokens, and why tiktoken
-        does not."""
+        """Return server, number of requests, open streams, and the token counter.
+
+        `no_tiktoken` is the reason why tiktoken does not count, or None.
+        """
         return {
             "server": self._server.label if self._server else None,
             "requests": self._requests,
@@ -127,11 +130,11 @@ class OpenAIEngine(Engine):
 
     @property
     def window(self) -> int | None:
-        """The model's window, once the server's list of models has told it."""
+        """The model's window, known once the server has listed it."""
         return self._window
 
     async def aclose(self) -> None:
-        """Cut the streams that run, then close the pool."""
+        """Cut the running streams, then close the connection pool."""
         self._closed = True
         for stream in tuple(self._live):
             await stream.cut()
@@ -140,56 +143,53 @@ class OpenAIEngine(Engine):
 
     async def _check(self) -> Health:
         try:
-            listed = [model.id for model in await self.models()]
+            names = [model.id for model in await self.models()]
         except EngineError as error:
             return _health_of(error)
         where = self._server.label if self._server else "the server"
-        if listed and self.model not in listed:
+        if names and self.model not in names:
             return Health(True, f"{where} answers, but does not list the model {self.model!r}")
         return Health(True, f"{where} answers")
 
-    async def _ready(self) -> tuple[Transport, Server]:
+    async def _ready(self) -> tuple[Transport, ApiServer]:
         async with self._loading:
             if self._closed:
-                raise self._fault(ErrorKind.MODEL_NOT_LOADED, "the engine is closed", "Open anew.")
+                raise self._error(
+                    ErrorKind.MODEL_NOT_LOADED, "the engine is closed", "Create a new one."
+                )
             if self._transport is None or self._server is None:
-                # Abandoned where the caller is cancelled: all that is lost then is an import.
-                built = await anyio.to_thread.run_sync(self._build, abandon_on_cancel=True)
-                self._transport, self._server = built
+                # Abandoned if the caller is cancelled: all that is lost then is an import.
+                opened = await anyio.to_thread.run_sync(self._open, abandon_on_cancel=True)
+                self._transport, self._server = opened
             return self._transport, self._server
 
-    def _build(self) -> tuple[Transport, Server]:
-        """Everything that blocks; runs in a worker thread."""
-        self._find_ranks()
+    def _open(self) -> tuple[Transport, ApiServer]:
+        """Do everything that blocks; runs in a worker thread."""
+        try:
+            self._counter = TokenCounter(encoding_of(self.model, self._options.tiktoken_dir))
+        except RanksNotFoundError as error:
+            self._no_ranks = str(error)
         return open_transport(self._options, self.model)
 
-    def _find_ranks(self) -> None:
-        try:
-            self._counter = Counter(encoding_of(self.model, self._options.tiktoken_dir))
-        except NoRanks as why:
-            self._no_ranks = str(why)
-
     def _learn_from(self, error: EngineError, request: GenerationRequest) -> None:
-        """A server that refuses a prompt may say how many tokens it counted in it."""
-        told = read_overflow(error.message).prompt
-        if error.kind is ErrorKind.CONTEXT_OVERFLOW and told is not None:
-            self._counter.note(request, told)
+        """Calibrate the estimate with the token count in a server's refusal, if it has one."""
+        tokens = read_overflow(error.message).prompt
+        if error.kind is ErrorKind.CONTEXT_OVERFLOW and tokens is not None:
+            self._counter.note(request, tokens)
 
-    def _body(self, request: GenerationRequest, server: Server) -> dict[str, Any]:
-        default: MaxTokensField = "max_completion_tokens" if server.is_openai else "max_tokens"
-        limit_name = self._options.max_tokens_field or default
+    def _body(self, request: GenerationRequest, server: ApiServer) -> dict[str, Any]:
         try:
-            return body_of(request, self.model, self._options, limit_name)
-        except Unsayable as unsayable:
-            problem = unsayable
-        raise self._fault(ErrorKind.UNSUPPORTED, problem.what, problem.helps)
+            return chat_body(request, self.model, self._options, is_openai=server.is_openai)
+        except UnsupportedFeatureError as error:
+            failure = self._error(ErrorKind.UNSUPPORTED, error.problem, error.suggestion)
+        raise failure
 
-    def _fault(self, kind: ErrorKind, message: str, advice: str = "") -> EngineError:
-        return fault(kind, message, advice, model=self.model, server=self._server)
+    def _error(self, kind: ErrorKind, message: str, suggestion: str) -> EngineError:
+        return engine_error(kind, message, suggestion, model=self.model, server=self._server)
 
 
 def _health_of(error: EngineError) -> Health:
-    """A server that has no list of models, but answers, is there."""
+    """Return the health after a failed check; a server without a list of models still answers."""
     if error.kind is ErrorKind.MODEL_NOT_FOUND:
         return Health(True, f"{error.server} answers, but lists no models")
     return Health(False, str(error))

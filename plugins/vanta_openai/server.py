@@ -1,7 +1,8 @@
-"""Which server, with which key: from the options, the environment and the key's file.
+"""The options of engine and embedder, the server and key that they select, and its errors.
 
-Invariant: a key, and the user, password and query of a URL, are in no repr, message or error that
-comes from here; `Server.redact` takes them out of texts that come from elsewhere.
+Invariant: no option holds a secret, so a configuration can be shown, logged and committed. A key,
+and the user, password and query of a URL, appear in no repr, message or error of this module;
+`ApiServer.redact` removes them from texts that come from elsewhere.
 """
 
 from __future__ import annotations
@@ -9,26 +10,120 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any, Literal
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-    from vanta_openai.options import ServerOptions
+from vanta import EngineError, ErrorKind
 
+NAME = "openai"
 DEFAULT_URL = "https://api.openai.com/v1"
 BASE_URL_ENV = "OPENAI_BASE_URL"
 REDACTED = "[redacted]"
+_MIN_SECRET_LENGTH = 4
+"""Redacting anything shorter would protect nothing and garble every text."""
+
+_NO_KEYS_HERE = (
+    "an API key does not belong in a configuration: put it into an environment variable "
+    "(OPENAI_API_KEY, or the one that the option 'api_key_env' names) or into a file that the "
+    "option 'api_key_file' names"
+)
 
 
-class KeyProblem(Exception):  # noqa: N818 - a finding, which becomes an EngineError or a reason
-    """A key that was pointed at but cannot be used; the text says why and what to do."""
+CHECK_KEY = (
+    "Check the key: set OPENAI_API_KEY, or the environment variable or file that the track's "
+    "options name."
+)
+
+
+class ServerOptions(BaseModel):
+    """How to reach a server."""
+
+    # Inputs stay out of error texts: a value that was misplaced may be a key.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    base_url: str | None = None
+    """The server's URL, including its `/v1`. Default: the environment variable OPENAI_BASE_URL,
+    otherwise https://api.openai.com/v1."""
+
+    api_key_env: str = "OPENAI_API_KEY"
+    """The environment variable that holds the key."""
+
+    api_key_file: Path | None = None
+    """A file that contains nothing but the key. It takes precedence over the environment."""
+
+    organization: str | None = None
+    """The organization to bill, if the key belongs to several."""
+
+    connect_timeout_s: float = Field(default=5.0, gt=0)
+    """Seconds to wait for a connection, including TLS. The turn's deadline limits the rest."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _reject_inline_key(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "api_key" in data:
+            raise ValueError(_NO_KEYS_HERE)
+        return data
+
+    @field_validator("base_url")
+    @classmethod
+    def _require_web_address(cls, value: str | None) -> str | None:
+        if value is not None:
+            check_url(value)
+        return value
+
+
+class OpenAIOptions(ServerOptions):
+    """`tracks.NAME.options` of the engine: what the server supports beyond OpenAI's protocol."""
+
+    include_usage: bool = True
+    """Request token counts at the end of a stream. Set it to false for servers that reject
+    `stream_options`; counts are estimates then."""
+
+    max_tokens_field: Literal["max_completion_tokens", "max_tokens"] | None = None
+    """The request field that limits output tokens. Default: `max_completion_tokens` for
+    api.openai.com, `max_tokens` for every other server."""
+
+    extended_sampling: bool = False
+    """The server accepts top_k, min_p, repeat_penalty and grammar, which OpenAI's protocol lacks
+    (llama-server accepts all of them, vLLM all but grammar)."""
+
+    prefix_continuation: bool | Literal["vllm"] = False
+    """The server continues an answer whose beginning is sent as the last message (llama-server
+    does). "vllm": it does so only with vLLM's own request fields."""
+
+    tiktoken_dir: Path | None = None
+    """A directory with tiktoken's rank files (`o200k_base.tiktoken`...), for exact token counts of
+    OpenAI's models. Without it, the directory in TIKTOKEN_CACHE_DIR, tiktoken's own cache and
+    installed packages are searched. Nothing is downloaded."""
+
+
+class OpenAIEmbedderOptions(ServerOptions):
+    """`memory.embedder_options` of the embedder: which vectors to request, and how."""
+
+    dimensions: int | None = Field(default=None, ge=1)
+    """Components of a vector, for models that can shorten theirs. Default: the model's own."""
+
+    batch: int = Field(default=64, ge=1, le=2048)
+    """Maximum number of texts in one request."""
+
+    timeout_s: float = Field(default=30.0, gt=0)
+    """Seconds that one request may take."""
+
+    most_bytes: int = Field(default=8191, ge=1)
+    """Maximum size of a text in UTF-8 bytes; the rest is cut off. A token has at least one byte,
+    so a model whose window has this many tokens never refuses a text."""
+
+
+class ApiKeyError(Exception):
+    """The configured key cannot be used; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
-    """Where requests go. label: the URL as people may see it. key: None where none is needed."""
+class ApiServer:
+    """Where requests are sent. label: the URL without secrets. key: None if none is needed."""
 
     label: str
     url: str = field(repr=False)
@@ -40,7 +135,7 @@ class Server:
         return urlsplit(self.url).hostname == "api.openai.com"
 
     def redact(self, text: str) -> str:
-        """`text` without this server's secrets."""
+        """Return `text` without this server's secrets."""
         for secret in self._secrets():
             text = text.replace(secret, REDACTED)
         return text
@@ -48,47 +143,64 @@ class Server:
     def _secrets(self) -> list[str]:
         parts = urlsplit(self.url)
         password = parts.password or ""
-        queries = [value for _, value in parse_qsl(parts.query)]
-        secrets = {self.key or "", password, unquote(password), parts.query, *queries}
-        # What is shorter hides nothing, and blotting it out would spoil every text.
-        return sorted((s for s in secrets if len(s) >= 4), key=len, reverse=True)
+        query_values = [value for _, value in parse_qsl(parts.query)]
+        secrets = {self.key or "", password, unquote(password), parts.query, *query_values}
+        long_enough = (secret for secret in secrets if len(secret) >= _MIN_SECRET_LENGTH)
+        return sorted(long_enough, key=len, reverse=True)
+
+
+def engine_error(
+    kind: ErrorKind,
+    message: str,
+    suggestion: str,
+    *,
+    model: str,
+    server: ApiServer | None = None,
+    retry_after_s: float | None = None,
+) -> EngineError:
+    """Return an EngineError that names this engine, the model and the server."""
+    return EngineError(
+        kind,
+        message,
+        engine=NAME,
+        model=model,
+        server=server.label if server else None,
+        suggestion=suggestion,
+        retry_after_s=retry_after_s,
+    )
 
 
 def check_url(url: str) -> None:
-    """Raise ValueError, without the URL in it, unless it is one that requests can go to."""
+    """Raise ValueError, without quoting the URL, unless requests can be sent to it."""
     try:
         parts = urlsplit(url)
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        sound = False
-    if not sound or not url.isprintable() or " " in url:
+        valid = False
+    if not valid or not url.isprintable() or " " in url:
         raise ValueError("must be a URL like 'http://127.0.0.1:8080/v1' or 'https://host/v1'")
 
 
-def base_url(options: ServerOptions, environ: Mapping[str, str] = os.environ) -> str | None:
-    """The configured base URL: the option, else the environment, else None."""
-    return options.base_url or environ.get(BASE_URL_ENV, "").strip() or None
+def find_server(options: ServerOptions, environ: Mapping[str, str] = os.environ) -> ApiServer:
+    """Return the server that `options` and the environment select. Reads the key file.
 
-
-def find_server(options: ServerOptions, environ: Mapping[str, str] = os.environ) -> Server:
-    """The server of `options`. Reads the key's file. Raises KeyProblem, and ValueError for a URL
-    in the environment that is none."""
-    url = base_url(options, environ) or DEFAULT_URL
+    Raises ApiKeyError, and ValueError for an invalid URL in the environment.
+    """
+    url = _base_url(options, environ) or DEFAULT_URL
     try:
         check_url(url)
     except ValueError as error:
         raise ValueError(f"the environment variable {BASE_URL_ENV!r} {error}") from None
-    return Server(label=_label(urlsplit(url)), url=url, key=_find_key(options, environ))
+    return ApiServer(label=_label(urlsplit(url)), url=url, key=_find_key(options, environ))
 
 
 def why_off(options: ServerOptions) -> str | None:
-    """Why a track with `options` cannot be used, or None if it can."""
+    """Return why a track with `options` cannot be used, or None if it can."""
     try:
-        key = _find_key(options, os.environ)
-        find_server(options)
-    except (KeyProblem, ValueError) as problem:
-        return str(problem)
-    if key is None and base_url(options) is None:
+        key = find_server(options).key
+    except (ApiKeyError, ValueError) as error:
+        return str(error)
+    if key is None and _base_url(options, os.environ) is None:
         return (
             f"no {options.api_key_env} and no base_url: set one, the key for {DEFAULT_URL} in the "
             f"environment, or the option 'base_url' (or {BASE_URL_ENV}) for another server"
@@ -96,35 +208,42 @@ def why_off(options: ServerOptions) -> str | None:
     return None
 
 
+def _base_url(options: ServerOptions, environ: Mapping[str, str]) -> str | None:
+    return options.base_url or environ.get(BASE_URL_ENV, "").strip() or None
+
+
 def _find_key(options: ServerOptions, environ: Mapping[str, str]) -> str | None:
     if options.api_key_file is not None:
-        return _key_of_file(options.api_key_file)
+        return _read_key_file(options.api_key_file)
     key = environ.get(options.api_key_env, "").strip()
     _check_key(key, f"the environment variable {options.api_key_env!r}")
     return key or None
 
 
-def _key_of_file(path: Path) -> str:
+def _read_key_file(path: Path) -> str:
     where = f"the key file {str(path)!r}"
     try:
         key = path.expanduser().read_text(encoding="utf-8").strip()
     except UnicodeDecodeError:
-        key = "\0"  # which no key is
+        key = "\0"  # not a valid key: `_check_key` refuses it
     except OSError as error:
-        raise KeyProblem(
+        raise ApiKeyError(
             f"{where} cannot be read ({error.strerror}): write the key into it, or change the "
             "option 'api_key_file'"
         ) from None
     if not key:
-        raise KeyProblem(f"{where} is empty: write the key into it")
+        raise ApiKeyError(f"{where} is empty: write the key into it")
     _check_key(key, where)
     return key
 
 
 def _check_key(key: str, where: str) -> None:
-    """A key travels in an HTTP header, and an HTTP library would quote a bad one in its error."""
+    """Refuse a key that cannot be an HTTP header: the HTTP library would quote it in its error."""
     if not key.isascii() or any(not "!" <= char <= "~" for char in key):
-        raise KeyProblem(f"what is in {where} cannot be an API key: it must be one printable word")
+        raise ApiKeyError(
+            f"the content of {where} cannot be an API key: a key is one word of printable ASCII "
+            "characters"
+        )
 
 
 def _label(parts: SplitResult) -> str:

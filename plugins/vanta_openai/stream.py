@@ -1,8 +1,8 @@
 """One streamed answer: its deltas, its end, and the end of its connection.
 
-Invariant: however the stream is left, its connection is either closed or, if the answer had come to
-its end, back in the pool; no task and no suspended generator remains, and the receipt is written.
-The last delta, with finish reason and usage, is sent as soon as both are known.
+Invariant: however the stream is left, its connection is closed or, if the answer was complete,
+returned to the pool; no task and no suspended generator remains, and the receipt is written. The
+last delta, with finish reason and usage, is yielded as soon as both are known.
 """
 
 from __future__ import annotations
@@ -14,24 +14,32 @@ from dataclasses import replace
 import anyio
 import httpx2
 
+from vanta import (
+    Delta,
+    DeltaStream,
+    EngineError,
+    EngineTimings,
+    ErrorKind,
+    FinishReason,
+    Message,
+    Receipt,
+    Usage,
+)
 from vanta.context import estimate_text, estimate_tokens
-from vanta.engine import DeltaStream, Receipt
-from vanta.errors import EngineError, ErrorKind
-from vanta.messages import Delta, EngineTimings, FinishReason, Message, Usage
-from vanta_openai.chunks import delta_of
-from vanta_openai.faults import EXPECTED, Faults
+from vanta_openai.errors import EXPECTED, ErrorTranslator
+from vanta_openai.protocol import parse_chunk
 
 CLOSE_TIMEOUT_S = 1.0
-"""How long closing may take at the most: a TLS goodbye can wait on a full socket."""
+"""Seconds that closing may take: a TLS shutdown can wait on a full socket."""
 
 DRAIN_TIMEOUT_S = 0.1
-"""How long to wait for the end of a body whose answer is complete, to use its connection again."""
+"""Seconds to wait for the end of a body whose answer is complete, to reuse its connection."""
 
 _DONE = "[DONE]"
 
 
 class OpenAIStream(DeltaStream):
-    """The deltas of one response. `started` is True from the first: the headers are there."""
+    """The deltas of one response. `started` is always True: the headers have arrived."""
 
     started = True
 
@@ -39,32 +47,32 @@ class OpenAIStream(DeltaStream):
         self,
         response: httpx2.Response,
         messages: Sequence[Message],
-        faults: Faults,
-        asked_at: float,
+        errors: ErrorTranslator,
+        sent_at: float,
     ) -> None:
         self._response = response
         self._messages = messages
-        self._faults = faults
+        self._errors = errors
         self._events: AsyncIterator[httpx2.ServerSentEvent] = aiter(httpx2.EventSource(response))
-        self._clock = _Clock(asked_at)
+        self._clock = _Clock(sent_at)
         self._end = Delta()
         self._calls_tools = False
         self._ended = False
         self._cut = False
         self._failed = False
-        self._seen: list[str] = []
+        self._texts: list[str] = []
 
     async def __anext__(self) -> Delta:
         if self._ended or self._failed:
             raise StopAsyncIteration
         try:
             return await self._next()
-        except EngineError as cut_short:
-            fault = cut_short
+        except EngineError as error:
+            failure = error
         except EXPECTED as cause:
-            fault = self._closed() if self._cut else self._faults.of(cause)
+            failure = self._closed() if self._cut else self._errors.translate(cause)
         self._failed = True
-        raise fault
+        raise failure
 
     async def aclose(self) -> None:
         """End the stream and write the receipt; safe under cancellation, bounded in time."""
@@ -78,7 +86,7 @@ class OpenAIStream(DeltaStream):
             self.receipt = self._receipt()
 
     async def cut(self) -> None:
-        """Close the connection, unless the whole body was read."""
+        """Close the connection unless the whole body has been read."""
         self._cut = True
         await self._response.aclose()
 
@@ -89,18 +97,18 @@ class OpenAIStream(DeltaStream):
             if event.data.startswith(_DONE):
                 return self._last(self._end.finish_reason or self._default_reason())
             if not event.data:
-                continue  # a keep-alive that is an event without data
-            delta = self._take(delta_of(event.data, event.event))
+                continue  # a keep-alive sent as an event without data
+            delta = self._take(parse_chunk(event.data, event.event))
             if self._end.finish_reason and self._end.usage:
                 return self._last(self._end.finish_reason, delta)
             if delta is not None:
                 return delta
         if self._end.finish_reason:
             return self._last(self._end.finish_reason)
-        raise self._cut_short()
+        raise self._incomplete()
 
     def _take(self, delta: Delta) -> Delta | None:
-        """Keep what belongs to the end; None if nothing else is in the delta."""
+        """Keep what belongs to the end; return the rest, or None if there is none."""
         self._end = replace(
             self._end,
             finish_reason=delta.finish_reason or self._end.finish_reason,
@@ -112,7 +120,7 @@ class OpenAIStream(DeltaStream):
         self._clock.tick()
         self._calls_tools |= bool(delta.tool_calls)
         arguments = [part.name + part.arguments for part in delta.tool_calls]
-        self._seen += [delta.reasoning, delta.text, *arguments]
+        self._texts += [delta.reasoning, delta.text, *arguments]
         return replace(delta, finish_reason=None, usage=None)
 
     def _last(self, reason: FinishReason, delta: Delta | None = None) -> Delta:
@@ -129,24 +137,26 @@ class OpenAIStream(DeltaStream):
     def _default_reason(self) -> FinishReason:
         return "tool_calls" if self._calls_tools else "stop"
 
-    def _cut_short(self) -> EngineError:
-        return self._faults.make(
+    def _incomplete(self) -> EngineError:
+        return self._errors.build(
             ErrorKind.NETWORK,
             "the stream ended before the answer was complete",
-            "Look at the server's log: it, or a proxy before it, closed the connection.",
+            "Look at the server's log: the server or a proxy closed the connection.",
         )
 
     def _closed(self) -> EngineError:
-        return self._faults.make(
+        return self._errors.build(
             ErrorKind.NETWORK,
             "the stream was closed from this side before the answer was complete",
-            "Read an answer before its stream or its engine is closed.",
+            "Read the answer before closing its stream or its engine.",
         )
 
     async def _exhaust(self) -> None:
-        """Run the nested generators under the response to their end. One that is left suspended is
-        finalised by the garbage collector, which trio rightly complains about. After `cut` this
-        reads what was buffered and then fails on the closed socket; it waits for nothing."""
+        """Run the nested generators under the response to their end.
+
+        The garbage collector would finalise a suspended one, which trio reports as an error. After
+        `cut` this reads the buffered rest and then fails on the closed socket, without waiting.
+        """
         try:
             async for _ in self._events:
                 pass
@@ -158,34 +168,34 @@ class OpenAIStream(DeltaStream):
         if self._ended and usage is not None:
             return Receipt(usage.input_tokens, usage.output_tokens)
         input_tokens = usage.input_tokens if usage else estimate_tokens(self._messages).value
-        # A delta is a token for most servers; some send several tokens in one.
-        output_tokens = max(self._clock.ticks, estimate_text("".join(self._seen)))
+        # Most servers send one token per delta; some send several.
+        output_tokens = max(self._clock.ticks, estimate_text("".join(self._texts)))
         return Receipt(input_tokens, output_tokens, exact=False)
 
 
 class _Clock:
-    """When deltas came, on the monotonic clock."""
+    """The times at which deltas arrived, on the monotonic clock."""
 
-    def __init__(self, asked_at: float) -> None:
-        self._asked_at = asked_at
+    def __init__(self, sent_at: float) -> None:
+        self._sent_at = sent_at
         self._first_at: float | None = None
-        self._last_at = asked_at
+        self._last_at = sent_at
         self.ticks = 0
 
     def tick(self) -> None:
-        """A delta with something in it has come."""
+        """Record the arrival of a delta with content."""
         self._last_at = time.monotonic()
         if self._first_at is None:
             self._first_at = self._last_at
         self.ticks += 1
 
     def timings(self, usage: Usage | None) -> EngineTimings:
-        """What this side of the wire can know."""
+        """Return the timings as seen by the client."""
         if self._first_at is None:
             return EngineTimings()
         tokens = usage.output_tokens if usage else self.ticks
         spent_s = self._last_at - self._first_at
         return EngineTimings(
-            first_token_s=self._first_at - self._asked_at,
+            first_token_s=self._first_at - self._sent_at,
             per_token_s=spent_s / (tokens - 1) if tokens > 1 else None,
         )

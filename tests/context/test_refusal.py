@@ -22,7 +22,7 @@ from vanta.scheduling import LegPlan, Policy, Race, RaceOutcome, RacePlan
 from vanta.testing import ScriptedEngine, Upstream, count_tokens
 from vanta.track import Track
 from vanta_openai.engine import OpenAIEngine
-from vanta_openai.options import OpenAIOptions
+from vanta_openai.server import OpenAIOptions
 
 WORDS = {
     "This model's maximum context length is 8192 tokens. However, your messages resulted in "

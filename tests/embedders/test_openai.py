@@ -1,4 +1,4 @@
-"""Embeddings over HTTP: what is sent, what is taken from an answer, what is said of a fault."""
+"""Embeddings over HTTP: requests, answers and errors."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ from vanta.testing import (
     Upstream,
     nothing_listens,
 )
-from vanta_openai.factory import EMBEDDER
-from vanta_openai.options import EmbedderOptions
-from vanta_openai.vectors import vectors_of
+from vanta_openai import vanta_embedders
+from vanta_openai.protocol import parse_embeddings
+from vanta_openai.server import OpenAIEmbedderOptions
 
+(FACTORY,) = vanta_embedders()
 KEY = "sk-test-0123456789"
 
 
@@ -44,14 +45,14 @@ def embedder_at(base_url: str, model: str = "", **options: Any) -> Embedder:
     context = EmbedderContext(
         model, Path("/nowhere"), lambda _ref: pytest.fail("no file is needed")
     )
-    return EMBEDDER.create(EmbedderOptions(base_url=base_url, **options), context)
+    return FACTORY.create(OpenAIEmbedderOptions(base_url=base_url, **options), context)
 
 
 @asynccontextmanager
 async def embedding(
     *embeddings: Behaviour, **options: Any
 ) -> AsyncIterator[tuple[Embedder, Upstream]]:
-    """An embedder and the server that it talks to."""
+    """Yield an embedder and its server."""
     async with Upstream(embeddings=embeddings) as upstream:
         embedder = embedder_at(upstream.base_url, **options)
         try:
@@ -61,7 +62,7 @@ async def embedding(
 
 
 class TestConformance(EmbedderConformance):
-    """Against a real server on loopback whose vectors are hashed words."""
+    """Against a real server on loopback whose vectors are hashes of words."""
 
     @pytest.fixture
     async def embedder(self) -> AsyncIterator[Embedder]:
@@ -90,15 +91,15 @@ async def test_vectors_are_the_servers_and_the_request_is_openais() -> None:
 
 @pytest.mark.anyio
 async def test_the_same_model_elsewhere_is_another_revision() -> None:
-    async with embedding() as (one, _), embedding() as (other, _):
-        await one.load()
-        await other.load()
-        assert one.revision.startswith("text-embedding-3-small-")
-        assert one.revision != other.revision
+    async with embedding() as (first, _), embedding() as (second, _):
+        await first.load()
+        await second.load()
+        assert first.revision.startswith("text-embedding-3-small-")
+        assert first.revision != second.revision
 
 
 @pytest.mark.anyio
-async def test_many_texts_are_many_requests_and_texts_without_a_word_are_none() -> None:
+async def test_texts_are_sent_in_batches_and_blank_texts_not_at_all() -> None:
     async with embedding(batch=2) as (embedder, upstream):
         vectors = await embedder.embed(["one", " ", "two", "", "three"])
         assert [exchange.body["input"] for exchange in upstream.embedded[1:]] == [
@@ -109,14 +110,14 @@ async def test_many_texts_are_many_requests_and_texts_without_a_word_are_none() 
 
 
 @pytest.mark.anyio
-async def test_a_long_text_is_cut_between_two_characters() -> None:
+async def test_a_long_text_is_truncated_between_two_characters() -> None:
     async with embedding(most_bytes=6) as (embedder, upstream):
         await embedder.embed(["日本語", "abcdefgh"])
         assert upstream.embedded[-1].body["input"] == ["日本", "abcdef"]
 
 
 @pytest.mark.anyio
-async def test_the_key_goes_with_the_request_and_into_no_error(
+async def test_the_key_is_sent_and_appears_in_no_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
@@ -134,7 +135,7 @@ async def test_the_key_goes_with_the_request_and_into_no_error(
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("behaviour", "said"),
+    ("behaviour", "message"),
     [
         (Behaviour.not_found("nomic"), "model_not_found: HTTP 404"),
         (Behaviour.rate_limited(), "rate_limited: HTTP 429"),
@@ -142,20 +143,20 @@ async def test_the_key_goes_with_the_request_and_into_no_error(
         (Behaviour.context_overflow(), "context_overflow: .*Lower the option 'most_bytes'"),
         (Behaviour.refused(), "network: the connection broke"),
         (Behaviour.cut(0), "network: the connection broke"),
-        (Behaviour.malformed(0), "server: what came as embeddings is none"),
+        (Behaviour.malformed(0), "server: the answer is not a list of embeddings"),
         (Behaviour.error_frame(), "server: HTTP 500"),
     ],
 )
-async def test_a_fault_is_one_error_and_is_not_tried_again(behaviour: Behaviour, said: str) -> None:
+async def test_a_failure_is_one_error_without_a_retry(behaviour: Behaviour, message: str) -> None:
     async with embedding(Behaviour.answer(), behaviour) as (embedder, upstream):
         await embedder.load()
-        with pytest.raises(EmbedderError, match=f"embedder 'openai': {said}"):
+        with pytest.raises(EmbedderError, match=f"embedder 'openai': {message}"):
             await embedder.embed(["x"])
         assert len(upstream.embedded) == 2
 
 
 @pytest.mark.anyio
-async def test_a_server_that_is_silent_is_left_at_the_timeout() -> None:
+async def test_a_silent_server_is_abandoned_at_the_timeout() -> None:
     async with embedding(Behaviour.stall(0), timeout_s=1.5) as (embedder, upstream):
         with pytest.raises(EmbedderError, match=r"timeout: no answer within 1.5 s.*'timeout_s'"):
             await embedder.load()
@@ -164,7 +165,7 @@ async def test_a_server_that_is_silent_is_left_at_the_timeout() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_load_that_failed_can_be_tried_again() -> None:
+async def test_a_failed_load_can_be_repeated() -> None:
     async with embedding(Behaviour.server_error(), Behaviour.answer()) as (embedder, _):
         with pytest.raises(EmbedderError):
             await embedder.load()
@@ -175,7 +176,7 @@ async def test_a_load_that_failed_can_be_tried_again() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_cancelled_request_is_given_up() -> None:
+async def test_a_cancelled_request_closes_its_connection() -> None:
     gate = anyio.Event()
     held = Behaviour.answer(headers_gate=gate)
     async with embedding(Behaviour.answer(), held) as (embedder, upstream):
@@ -190,7 +191,7 @@ async def test_a_cancelled_request_is_given_up() -> None:
 
 
 @pytest.mark.anyio
-async def test_where_nothing_listens_the_error_says_so() -> None:
+async def test_a_refused_connection_is_an_error_that_says_so() -> None:
     with nothing_listens() as url:
         embedder = embedder_at(url)
         with pytest.raises(EmbedderError, match=r"network: no connection.*Check that the server"):
@@ -199,7 +200,7 @@ async def test_where_nothing_listens_the_error_says_so() -> None:
 
 
 class Growing(ScriptedEngine):
-    """An engine whose vectors get longer from one request to the next."""
+    """An engine whose vectors grow with each request."""
 
     length = 0
 
@@ -214,7 +215,7 @@ async def test_vectors_that_change_their_length_are_refused() -> None:
         embedder = embedder_at(upstream.base_url)
         await embedder.load()
         assert embedder.dimension == 1
-        with pytest.raises(EmbedderError, match="vectors of 2 components came where the first had"):
+        with pytest.raises(EmbedderError, match="vectors of 2 components where its first one had"):
             await embedder.embed(["x"])
         await embedder.aclose()
 
@@ -233,7 +234,7 @@ async def test_fewer_vectors_than_texts_are_refused() -> None:
     answer = json.dumps({"data": [{"embedding": [1.0, 0.0]}]})
     async with RawServer(answer, content_type="application/json") as server:
         embedder = embedder_at(server.base_url)
-        with pytest.raises(EmbedderError, match="1 vectors came for 2 texts"):
+        with pytest.raises(EmbedderError, match="1 vectors were returned for 2 texts"):
             await embedder.embed(["x", "y"])
         await embedder.aclose()
 
@@ -241,45 +242,47 @@ async def test_fewer_vectors_than_texts_are_refused() -> None:
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
-        ("[]", "no list of vectors"),
-        ('{"data": 3}', "no list of vectors"),
-        ('{"data": [{"index": 0}]}', "no list of vectors"),
-        ('{"data": []}', "0 vectors came for 1 texts"),
-        ('{"data": [{"index": 1, "embedding": [1]}]}', "index 1, of 1"),
-        ('{"data": [{"embedding": []}]}', "no rows"),
-        ('{"data": [{"embedding": [NaN]}]}', "no rows of finite numbers"),
-        ('{"data": [{"embedding": ["a"]}]}', "no numbers"),
-        ('{"data": [{"embedding": 1}]}', "no rows"),
+        ("[]", "contains no list of vectors"),
+        ('{"data": 3}', "contains no list of vectors"),
+        ('{"data": [{"index": 0}]}', "contains no list of vectors"),
+        ('{"data": []}', "0 vectors were returned for 1 texts"),
+        ('{"data": [{"index": 1, "embedding": [1]}]}', "index 1, which is not one of 1"),
+        ('{"data": [{"embedding": []}]}', "not rows"),
+        ('{"data": [{"embedding": [NaN]}]}', "not rows of finite numbers"),
+        ('{"data": [{"embedding": ["a"]}]}', "not numbers"),
+        ('{"data": [{"embedding": 1}]}', "not rows"),
     ],
 )
-def test_an_answer_that_is_none_says_why(answer: str, why: str) -> None:
+def test_a_wrong_answer_is_refused_with_the_reason(answer: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
-        vectors_of(answer.encode(), 1)
+        parse_embeddings(answer.encode(), 1)
 
 
 def test_rows_follow_the_servers_index() -> None:
     answer = b'{"data": [{"index": 1, "embedding": [0, 2]}, {"index": 0, "embedding": [3, 0]}]}'
-    assert vectors_of(answer, 2).tolist() == [[1, 0], [0, 1]]
-    with pytest.raises(ValueError, match="two vectors have one index"):
-        vectors_of(answer.replace(b"1,", b"0,"), 2)
+    assert parse_embeddings(answer, 2).tolist() == [[1, 0], [0, 1]]
+    with pytest.raises(ValueError, match="two vectors have the same index"):
+        parse_embeddings(answer.replace(b"1,", b"0,"), 2)
 
 
-def test_it_is_off_without_key_and_server_and_never_chosen_by_itself() -> None:
+def test_it_is_off_without_key_and_server_and_never_chosen_automatically() -> None:
     context = EmbedderContext("", Path("/nowhere"), lambda _ref: pytest.fail("no file is needed"))
-    assert "no OPENAI_API_KEY and no base_url" in (EMBEDDER.off(EmbedderOptions(), context) or "")
-    assert EMBEDDER.off(EmbedderOptions(base_url="http://127.0.0.1:9/v1"), context) is None
-    assert EMBEDDER.rank == 0
+    assert "no OPENAI_API_KEY and no base_url" in (
+        FACTORY.off(OpenAIEmbedderOptions(), context) or ""
+    )
+    assert FACTORY.off(OpenAIEmbedderOptions(base_url="http://127.0.0.1:9/v1"), context) is None
+    assert FACTORY.rank == 0
 
 
 def test_a_key_in_its_options_is_refused() -> None:
-    with pytest.raises(ValidationError, match="no place in a configuration"):
-        EmbedderOptions.model_validate({"api_key": KEY})
+    with pytest.raises(ValidationError, match="does not belong in a configuration"):
+        OpenAIEmbedderOptions.model_validate({"api_key": KEY})
 
 
 def test_the_built_in_plugins_bring_the_embedders() -> None:
-    found = plugins.load(strict=True).embedders
-    assert {"minilm", "openai", "static"} <= set(found)
-    assert found.origin("openai") == "openai"
-    ranked = sorted(found, key=lambda name: -found[name].rank)
+    embedders = plugins.load(strict=True).embedders
+    assert {"minilm", "openai", "static"} <= set(embedders)
+    assert embedders.origin("openai") == "openai"
+    ranked = sorted(embedders, key=lambda name: -embedders[name].rank)
     assert ranked[0] == "minilm"
     assert ranked[-1] == "openai"

@@ -1,4 +1,4 @@
-"""No key and no server of the machine's own reaches these tests."""
+"""Keeps keys, servers and proxies of the machine away from these tests."""
 
 from __future__ import annotations
 

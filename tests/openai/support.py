@@ -1,4 +1,4 @@
-"""What the tests of this room share: an engine at a URL, and a server that says what it is told."""
+"""Shared by the tests of this room: an engine at a URL, and a server that sends given bytes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import anyio.abc
 from vanta.engine import EngineContext, GenerationRequest, ModelFile, Sampling
 from vanta.messages import Completion, Delta, Fold, Message
 from vanta_openai.engine import OpenAIEngine
-from vanta_openai.options import OpenAIOptions
+from vanta_openai.server import OpenAIOptions
 
 
 def context(model: str = "test-model") -> EngineContext:
@@ -38,14 +38,18 @@ def request(text: str = "Hello?", **rest: Any) -> GenerationRequest:
     return GenerationRequest((Message("user", text),), sampling=sampling, **rest)
 
 
-async def deltas_of(engine: OpenAIEngine, asked: GenerationRequest | None = None) -> list[Delta]:
-    async with engine.stream(asked or request()) as stream:
+async def deltas_of(
+    engine: OpenAIEngine, generation: GenerationRequest | None = None
+) -> list[Delta]:
+    async with engine.stream(generation or request()) as stream:
         return [delta async for delta in stream]
 
 
-async def answer_of(engine: OpenAIEngine, asked: GenerationRequest | None = None) -> Completion:
+async def answer_of(
+    engine: OpenAIEngine, generation: GenerationRequest | None = None
+) -> Completion:
     fold = Fold()
-    for delta in await deltas_of(engine, asked):
+    for delta in await deltas_of(engine, generation):
         fold.add(delta)
     return fold.completion()
 
@@ -53,8 +57,8 @@ async def answer_of(engine: OpenAIEngine, asked: GenerationRequest | None = None
 class RawServer:
     """Answers every request with the same bytes and then closes the connection.
 
-    For what no proper server sends, and so `Upstream` does not either. holds: it waits for the
-    client to close the connection instead, which `gone` tells.
+    For answers that a proper server, and so `Upstream`, never sends. holds: wait for the client to
+    close the connection, then set `gone`.
     """
 
     def __init__(
@@ -97,7 +101,7 @@ class RawServer:
 
 
 async def _read_request(client: anyio.abc.SocketStream) -> None:
-    head, _, body = b"", b"", b""
+    head = b""
     while b"\r\n\r\n" not in head:
         head += await client.receive()
     head, _, body = head.partition(b"\r\n\r\n")
@@ -109,9 +113,9 @@ async def _read_request(client: anyio.abc.SocketStream) -> None:
 
 
 def frames(*chunks: str, done: bool = True) -> str:
-    """An event stream of `chunks`, each the JSON of one frame."""
-    sent = "".join(f"data: {chunk}\n\n" for chunk in chunks)
-    return sent + ("data: [DONE]\n\n" if done else "")
+    """Return an event stream of `chunks`, each the JSON of one chunk."""
+    events = "".join(f"data: {chunk}\n\n" for chunk in chunks)
+    return events + ("data: [DONE]\n\n" if done else "")
 
 
 def text_frame(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The conformance suite over a real socket: behind the server stands an engine with a script."""
+"""The conformance suite over a real socket, against a server backed by a scripted engine."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def script(request: GenerationRequest) -> Iterable[str]:
 
 
 def request_of(body: Mapping[str, Any]) -> GenerationRequest:
-    """What a server makes of a request."""
+    """Return the request that a server reads from a body."""
     messages = [Message(m["role"], m.get("content") or "") for m in body["messages"]]
     prefix = messages.pop().content if messages and messages[-1].role == "assistant" else ""
     schema = body.get("response_format", {}).get("json_schema", {}).get("schema")
@@ -53,8 +53,8 @@ async def answers(body: Mapping[str, Any]) -> AsyncIterator[AsyncIterator[Delta]
         yield aiter(stream)
 
 
-class TestAPlainServer(EngineConformance):
-    """What every OpenAI-compatible server can do."""
+class TestPlainServer(EngineConformance):
+    """Capabilities that every OpenAI-compatible server has."""
 
     expects_exact_counts = False
 
@@ -64,8 +64,8 @@ class TestAPlainServer(EngineConformance):
             yield engine
 
 
-class TestAServerThatCanDoMore(EngineConformance):
-    """llama-server and its like, with all options on."""
+class TestExtendedServer(EngineConformance):
+    """llama-server and similar ones, with all options on."""
 
     expects_exact_counts = False
 

@@ -1,4 +1,4 @@
-"""Counting: tiktoken from checked files on disk alone; else an estimate that learns."""
+"""Counting tokens: tiktoken from verified files on disk, otherwise an estimate that learns."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ from vanta.engine import GenerationRequest, TokenCount
 from vanta.errors import EngineError, ErrorKind
 from vanta.messages import Message, ToolCall
 from vanta.testing import Behaviour, Upstream
-from vanta_openai.counting import Counter
-from vanta_openai.ranks import NoRanks, _own, encoding_of
+from vanta_openai.token_counting import RanksNotFoundError, TokenCounter, encoding_of
 
 URL = "https://ranks.invalid/encodings/o200k_base.tiktoken"
 CACHE_NAME = hashlib.sha1(URL.encode(), usedforsecurity=False).hexdigest()
@@ -36,7 +35,7 @@ SHA256 = hashlib.sha256(FILE).hexdigest()
 
 
 def small() -> dict[str, Any]:
-    """A recipe as tiktoken's are, of a vocabulary of our own."""
+    """A recipe like tiktoken's, of a small vocabulary."""
     return {
         "name": "o200k_base",
         "pat_str": r" ?\w+|[^\w\s]+|\s+",
@@ -46,7 +45,7 @@ def small() -> dict[str, Any]:
 
 
 def on_top() -> dict[str, Any]:
-    """A recipe that uses another one, as o200k_harmony does."""
+    """A recipe that calls another one, as o200k_harmony's does."""
     return {**small(), "special_tokens": {"<|start|>": 301}}
 
 
@@ -69,14 +68,14 @@ def _no_network_and_no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("name", ["o200k_base.tiktoken", CACHE_NAME])
-def test_ranks_are_read_from_the_directory_that_is_named(tmp_path: Path, name: str) -> None:
+def test_ranks_are_read_from_the_given_directory(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(FILE)
     encoding = encoding_of("gpt-4o-mini", tmp_path, RECIPES)
     assert encoding.encode_ordinary("hello world") == [RANKS[b"hello"], RANKS[b" world"]]
 
 
 @pytest.mark.parametrize("variable", ["TIKTOKEN_CACHE_DIR", "DATA_GYM_CACHE_DIR"])
-def test_and_from_tiktoken_s_own_caches(
+def test_ranks_are_read_from_tiktokens_caches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     (tmp_path / CACHE_NAME).write_bytes(FILE)
@@ -84,14 +83,14 @@ def test_and_from_tiktoken_s_own_caches(
     assert encoding_of("gpt-4o", None, RECIPES).encode_ordinary("hello") == [RANKS[b"hello"]]
 
 
-def test_its_default_cache_is_looked_at_too(tmp_path: Path) -> None:
+def test_ranks_are_read_from_tiktokens_default_cache(tmp_path: Path) -> None:
     folder = tmp_path / "elsewhere" / "data-gym-cache"
     folder.mkdir(parents=True)
     (folder / CACHE_NAME).write_bytes(FILE)
     assert encoding_of("gpt-4o", None, RECIPES).name == "o200k_base"
 
 
-def test_an_installed_package_that_carries_ranks_will_do(
+def test_ranks_are_read_from_an_installed_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "carrier" / "data").mkdir(parents=True)
@@ -101,41 +100,37 @@ def test_an_installed_package_that_carries_ranks_will_do(
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: carrier\nVersion: 1.0\n")
     (info / "RECORD").write_text(f"carrier/data/{CACHE_NAME},,\n")
     monkeypatch.syspath_prepend(tmp_path)
-    from vanta_openai.ranks import _installed
-
-    _installed.cache_clear()
-    try:
-        assert encoding_of("gpt-4o", None, RECIPES).name == "o200k_base"
-    finally:
-        _installed.cache_clear()
+    assert encoding_of("gpt-4o", None, RECIPES).name == "o200k_base"
 
 
-def test_a_file_of_another_hash_is_neither_used_nor_deleted(tmp_path: Path) -> None:
+def test_a_file_with_another_hash_is_neither_used_nor_deleted(tmp_path: Path) -> None:
     for name in (CACHE_NAME, "o200k_base.tiktoken"):
         (tmp_path / name).write_bytes(FILE + b"YQ== 999\n")
-    with pytest.raises(NoRanks, match=f"another sha256: .*{CACHE_NAME}"):
+    with pytest.raises(RanksNotFoundError, match=f"another sha256: .*{CACHE_NAME}"):
         encoding_of("gpt-4o", tmp_path, RECIPES)
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_a_recipe_that_uses_another_is_kept_from_the_network_as_well(tmp_path: Path) -> None:
+def test_a_recipe_that_calls_another_is_kept_off_the_network(tmp_path: Path) -> None:
     (tmp_path / CACHE_NAME).write_bytes(FILE)
-    assert encoding_of("gpt-oss-20b", tmp_path, RECIPES)._special_tokens == {"<|start|>": 301}
+    encoding = encoding_of("gpt-oss-20b", tmp_path, RECIPES)
+    assert encoding.special_tokens_set == {"<|start|>"}
+    assert encoding.encode_single_token("<|start|>") == 301
 
 
 @pytest.mark.parametrize("model", ["gpt-4o", "openai/gpt-4.1-mini", "gpt-oss-20b", "gpt-4"])
-def test_tiktoken_s_own_recipes_stay_on_disk_and_say_what_is_missing(model: str) -> None:
-    with pytest.raises(NoRanks, match="tiktoken_dir"):
+def test_tiktokens_recipes_read_the_disk_only_and_name_the_missing_file(model: str) -> None:
+    with pytest.raises(RanksNotFoundError, match="tiktoken_dir"):
         encoding_of(model)
 
 
 @pytest.mark.parametrize("model", ["gpt2", "llama-3", "davinci"])
-def test_what_has_no_ranks_of_the_new_kind_is_said(model: str) -> None:
-    with pytest.raises(NoRanks):
+def test_a_model_without_ranks_of_the_new_kind_is_refused(model: str) -> None:
+    with pytest.raises(RanksNotFoundError):
         encoding_of(model)
 
 
-def test_a_file_with_the_right_hash_that_is_no_file_of_ranks_is_said(tmp_path: Path) -> None:
+def test_a_file_with_the_right_hash_and_no_ranks_is_refused(tmp_path: Path) -> None:
     junk = b"no ranks at all\n"
     (tmp_path / "o200k_base.tiktoken").write_bytes(junk)
 
@@ -143,7 +138,7 @@ def test_a_file_with_the_right_hash_that_is_no_file_of_ranks_is_said(tmp_path: P
         digest = hashlib.sha256(b"no ranks at all\n").hexdigest()
         return {"mergeable_ranks": load_tiktoken_bpe(URL, expected_hash=digest)}
 
-    with pytest.raises(NoRanks, match="no file of ranks"):
+    with pytest.raises(RanksNotFoundError, match="not a file of ranks"):
         encoding_of("gpt-4o", tmp_path, {"o200k_base": recipe})
 
 
@@ -153,18 +148,18 @@ PROMPT = (Message("system", "hello"), Message("user", "hello world"))
 @pytest.mark.anyio
 async def test_an_encoding_counts_exactly_by_the_documented_format(tmp_path: Path) -> None:
     (tmp_path / CACHE_NAME).write_bytes(FILE)
-    counter = Counter(await anyio.to_thread.run_sync(encoding_of, "gpt-4o", tmp_path, RECIPES))
+    counter = TokenCounter(await anyio.to_thread.run_sync(encoding_of, "gpt-4o", tmp_path, RECIPES))
     counted = await counter.count(PROMPT)
     assert (counted.value, counted.exact) == (1 + 2 + 2 * 3 + 3, True)
     texts = await counter.count_texts(["hello world", "", "hell"])
-    assert [one.value for one in texts] == [2, 0, 1]
+    assert [text.value for text in texts] == [2, 0, 1]
     assert counter.name == "tiktoken o200k_base"
     call = Message("assistant", "", (ToolCall("1", "hello", "{}"),))
     assert not (await counter.count([*PROMPT, call])).exact
 
 
 @pytest.mark.anyio
-async def test_an_engine_without_ranks_estimates_and_says_why(tmp_path: Path) -> None:
+async def test_an_engine_without_ranks_estimates_and_reports_the_reason(tmp_path: Path) -> None:
     async with (
         Upstream() as upstream,
         engine_at(upstream.base_url, model="gpt-4o", tiktoken_dir=tmp_path) as engine,
@@ -176,40 +171,38 @@ async def test_an_engine_without_ranks_estimates_and_says_why(tmp_path: Path) ->
 
 
 @pytest.mark.anyio
-async def test_an_engine_counts_exactly_with_the_directory_that_its_options_name(
+async def test_an_engine_counts_exactly_with_ranks_in_its_tiktoken_dir(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / CACHE_NAME).write_bytes(FILE)
     public = importlib.import_module("tiktoken_ext.openai_public")
     monkeypatch.setitem(public.ENCODING_CONSTRUCTORS, "o200k_base", small)
-    _own.cache_clear()
     options: dict[str, Any] = {"model": "gpt-4o", "tiktoken_dir": tmp_path}
     async with Upstream() as upstream, engine_at(upstream.base_url, **options) as engine:
         await engine.load()
         assert engine.counter == "tiktoken o200k_base"
         assert await engine.count_tokens(PROMPT) == TokenCount(12, exact=True)
-    _own.cache_clear()
 
 
 @pytest.mark.anyio
-async def test_an_engine_learns_from_the_usage_that_its_server_tells() -> None:
-    """The server's tokens are dearer than the estimate; the next estimate makes up for it."""
+async def test_an_engine_learns_from_the_usage_that_its_server_reports() -> None:
+    """The server counts more tokens than the estimate; the next estimate is corrected."""
     messages = tuple(Message("user", "word " * 40) for _ in range(4))
-    dear = estimate_tokens(messages).value * 3 // 2
+    counted_by_server = estimate_tokens(messages).value * 3 // 2
     async with (
-        Upstream(default=Behaviour.answer(prompt_tokens=dear)) as upstream,
+        Upstream(default=Behaviour.answer(prompt_tokens=counted_by_server)) as upstream,
         engine_at(upstream.base_url) as engine,
     ):
         await answer_of(engine, GenerationRequest(messages))
         counted = await engine.count_tokens(messages)
-        assert dear <= counted.value <= dear * 1.05
+        assert counted_by_server <= counted.value <= counted_by_server * 1.05
         assert not counted.exact
         assert engine.counter == "estimate x1.50"
 
 
 @pytest.mark.anyio
-async def test_and_from_the_numbers_of_a_refusal() -> None:
-    """9000 tokens, says the server: many more than were estimated."""
+async def test_an_engine_learns_from_the_numbers_in_a_refusal() -> None:
+    """The server counts 9000 tokens, many more than estimated."""
     messages = (Message("user", "words and words " * 1000),)
     before = estimate_tokens(messages).value
     async with (
@@ -223,7 +216,7 @@ async def test_and_from_the_numbers_of_a_refusal() -> None:
 
 
 @pytest.mark.anyio
-async def test_llama_server_s_numbers_stand_beside_its_message() -> None:
+async def test_llama_servers_token_counts_are_appended_to_its_message() -> None:
     error = {
         "code": 400,
         "type": "exceed_context_size_error",
@@ -242,6 +235,6 @@ async def test_llama_server_s_numbers_stand_beside_its_message() -> None:
 
 @pytest.mark.anyio
 async def test_long_prompts_are_counted_off_the_loop() -> None:
-    """The guard of this room fails the test if not: a megabyte takes a fifth of a second."""
+    """Otherwise the guard of the event loop fails the test: a megabyte takes 0.2 s."""
     prompt = [Message("user", "0123 word Ab" * 70_000)]
-    assert (await Counter().count(prompt)).value > 100_000
+    assert (await TokenCounter().count(prompt)).value > 100_000

@@ -1,4 +1,4 @@
-"""Every way to fail has its kind, says where it happened, and what to do."""
+"""Every failure has a kind, and says where it happened and what to do."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ async def test_a_failure_has_its_kind_and_names_engine_model_and_server(
     assert error.__cause__ is not None
 
 
-async def test_what_the_server_said_is_in_the_message() -> None:
+async def test_the_servers_message_is_quoted() -> None:
     error = await error_of(Behaviour.failure(400, "temperature must be at most 2"))
     assert "HTTP 400: temperature must be at most 2" in str(error)
 
@@ -116,25 +116,25 @@ async def test_the_suggestion_names_what_to_change(behaviour: Behaviour, advice:
 
 
 @pytest.mark.parametrize(
-    ("asked", "seconds"), [("7", 7.0), ("0.5", 0.5), (None, None), ("soon", None), ("-3", None)]
+    ("header", "seconds"), [("7", 7.0), ("0.5", 0.5), (None, None), ("soon", None), ("-3", None)]
 )
-async def test_retry_after_in_seconds_is_kept(asked: str | None, seconds: float | None) -> None:
-    assert (await error_of(Behaviour.rate_limited(asked))).retry_after_s == seconds
+async def test_retry_after_in_seconds_is_kept(header: str | None, seconds: float | None) -> None:
+    assert (await error_of(Behaviour.rate_limited(header))).retry_after_s == seconds
 
 
 async def test_retry_after_as_a_date_is_kept_as_seconds_from_now() -> None:
-    asked = formatdate(time.time() + 3600, usegmt=True)
-    waits = (await error_of(Behaviour.rate_limited(asked))).retry_after_s
+    header = formatdate(time.time() + 3600, usegmt=True)
+    waits = (await error_of(Behaviour.rate_limited(header))).retry_after_s
     assert waits is not None
     assert 3000 < waits <= 3600
 
 
-async def test_retry_after_in_the_past_is_now() -> None:
-    asked = formatdate(time.time() - 3600, usegmt=True)
-    assert (await error_of(Behaviour.rate_limited(asked))).retry_after_s == 0
+async def test_retry_after_in_the_past_is_zero() -> None:
+    header = formatdate(time.time() - 3600, usegmt=True)
+    assert (await error_of(Behaviour.rate_limited(header))).retry_after_s == 0
 
 
-async def test_retry_after_ms_goes_first() -> None:
+async def test_retry_after_ms_takes_precedence() -> None:
     behaviour = Behaviour.rate_limited("9").but(
         headers={"retry-after-ms": "250", "retry-after": "9"}
     )
@@ -151,7 +151,7 @@ async def test_an_html_error_page_is_not_quoted() -> None:
     assert caught.value.kind is ErrorKind.SERVER
 
 
-async def test_where_nothing_listens_it_is_the_network() -> None:
+async def test_a_refused_connection_is_a_network_error() -> None:
     with nothing_listens() as url:
         async with engine_at(url) as engine:
             with pytest.raises(EngineError, match="no connection") as caught:
@@ -160,9 +160,9 @@ async def test_where_nothing_listens_it_is_the_network() -> None:
     assert "base_url" in caught.value.suggestion
 
 
-async def test_a_server_that_accepts_and_says_nothing_times_out_while_connecting() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as mute:  # TLS waits for its hello
-        url = f"https://127.0.0.1:{mute.getsockname()[1]}/v1"
+async def test_a_silent_server_times_out_while_connecting() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # TLS waits for its hello
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}/v1"
         async with engine_at(url, connect_timeout_s=0.05) as engine:
             with pytest.raises(EngineError) as caught:
                 await answer_of(engine)
@@ -179,7 +179,7 @@ async def test_slow_headers_are_not_bounded_by_the_connect_timeout() -> None:
         assert (await answer_of(engine)).text == "there"
 
 
-async def test_a_message_that_is_no_unicode_text_is_a_bad_request() -> None:
+async def test_a_message_that_is_not_unicode_text_is_a_bad_request() -> None:
     async with Upstream() as upstream, engine_at(upstream.base_url) as engine:
         with pytest.raises(EngineError) as caught:
             await answer_of(engine, request("half a pair: \ud83d"))
@@ -187,11 +187,11 @@ async def test_a_message_that_is_no_unicode_text_is_a_bad_request() -> None:
     assert caught.value.kind is ErrorKind.BAD_REQUEST
 
 
-async def test_a_schema_that_is_no_json_is_a_bad_request() -> None:
-    asked = request(sampling=Sampling(json_schema={"type": object()}))
+async def test_a_schema_that_is_not_json_is_a_bad_request() -> None:
+    generation = request(sampling=Sampling(json_schema={"type": object()}))
     async with Upstream() as upstream, engine_at(upstream.base_url) as engine:
         with pytest.raises(EngineError) as caught:
-            await answer_of(engine, asked)
+            await answer_of(engine, generation)
     assert caught.value.kind is ErrorKind.BAD_REQUEST
 
 

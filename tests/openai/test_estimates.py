@@ -1,4 +1,4 @@
-"""Token estimates err on the high side, grow with the text, and cost no time to speak of."""
+"""Token estimates err on the high side and grow with the text."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KNOWN_O200K = {
 }
 
 # The cookbook's conversation, which the API bills as 124 prompt tokens for gpt-4o. Four of its
-# messages have names there, which `Message` has not and which cost a few tokens more.
+# messages have names there, which `Message` lacks and which cost a few tokens more.
 COOKBOOK = (
     (
         "You are a helpful, pattern-following assistant that translates corporate jargon into "
@@ -67,7 +67,7 @@ def test_a_conversation_is_estimated_high_but_not_absurdly() -> None:
         ("\ud800", 1),
     ],
 )
-def test_the_classes_of_characters_have_their_price(text: str, at_least: int) -> None:
+def test_each_class_of_characters_has_a_minimum(text: str, at_least: int) -> None:
     assert estimate_text(text) >= at_least
 
 
@@ -77,17 +77,17 @@ def test_a_text_never_costs_less_than_its_beginning(head: str, tail: str) -> Non
 
 
 @given(st.text(alphabet="aA1 \n\t.é漢🙂", max_size=12), st.text(alphabet="aA1 \n\t.é漢🙂"))
-def test_that_holds_where_the_classes_meet(head: str, tail: str) -> None:
+def test_a_text_never_costs_less_where_the_classes_meet(head: str, tail: str) -> None:
     assert estimate_text(head + tail) >= estimate_text(head)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_a_text_costs_no_more_than_its_bytes_and_one(text: str) -> None:
+def test_a_text_costs_at_most_its_bytes_plus_one(text: str) -> None:
     assert estimate_text(text) <= len(text.encode()) + 1
 
 
 @given(st.lists(st.text(), max_size=5), st.text())
-def test_one_more_message_is_more_tokens(texts: list[str], more: str) -> None:
+def test_another_message_adds_tokens(texts: list[str], more: str) -> None:
     messages = [Message("user", text) for text in texts]
     with_more = [*messages, Message("assistant", more)]
     assert estimate_tokens(with_more).value > estimate_tokens(messages).value

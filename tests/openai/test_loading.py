@@ -1,4 +1,4 @@
-"""The SDK is heavy: it comes late, in a worker thread, and its absence is explained."""
+"""The SDK is heavy: it is imported late, in a worker thread; if it is missing, an error says so."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ from vanta.errors import EngineError, ErrorKind
 
 
 def run_python(code: str) -> str:
-    """What `code` prints in a fresh interpreter."""
+    """Return what `code` prints in a fresh interpreter."""
     command = [sys.executable, "-c", textwrap.dedent(code)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    completed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert completed.returncode == 0, completed.stderr
+    return completed.stdout.strip()
 
 
-def test_asking_the_plugin_for_its_engines_does_not_import_the_sdk() -> None:
+def test_calling_the_hook_for_engines_does_not_import_the_sdk() -> None:
     loaded = run_python(
         """
         import sys, vanta_openai
         [factory] = vanta_openai.vanta_engines()
         factory.off(factory.options())
-        print(factory.name, [n for n in ("openai", "httpx2", "httpcore2") if n in sys.modules])
+        sdk = ("openai", "httpx2", "httpcore2")
+        print(factory.name, [name for name in sdk if name in sys.modules])
         """
     )
     assert loaded == "openai []"
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_the_sdk_is_imported_in_another_thread_than_the_event_loops(backend: str) -> None:
+def test_the_sdk_is_not_imported_in_the_thread_of_the_event_loop(backend: str) -> None:
     imported = run_python(
         f"""
         import sys, threading
@@ -64,11 +65,11 @@ def test_the_sdk_is_imported_in_another_thread_than_the_event_loops(backend: str
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("missing", ["openai", "httpx2"])
-async def test_a_missing_library_is_an_error_with_the_command_that_installs_it(
+async def test_a_missing_library_raises_an_error_with_the_install_command(
     monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
     for name in [name for name in sys.modules if name.startswith("vanta_openai.")]:
-        if name.rpartition(".")[2] in ("transport", "stream", "faults"):
+        if name.rpartition(".")[2] in ("transport", "stream", "errors"):
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, missing, None)
     async with engine_at("http://127.0.0.1:1/v1") as engine:

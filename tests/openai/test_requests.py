@@ -1,4 +1,4 @@
-"""What goes out: every sampling parameter by its name, or an error that says it has none."""
+"""The request: every sampling parameter has a field, or an error says that there is none."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from vanta.testing import Upstream
 pytestmark = pytest.mark.anyio
 
 
-async def sent_for(asked: GenerationRequest, **options: Any) -> dict[str, Any]:
-    """The request's body as the server got it."""
+async def body_sent_for(generation: GenerationRequest, **options: Any) -> dict[str, Any]:
+    """Return the request body that the server received."""
     async with Upstream() as upstream, engine_at(upstream.base_url, **options) as engine:
-        await answer_of(engine, asked)
+        await answer_of(engine, generation)
         return dict((await upstream.chat()).body)
 
 
-async def test_a_bare_request_says_nothing_that_was_not_asked() -> None:
-    assert await sent_for(request("Hi")) == {
+async def test_a_plain_request_contains_no_optional_fields() -> None:
+    assert await body_sent_for(request("Hi")) == {
         "model": "test-model",
         "messages": [{"role": "user", "content": "Hi"}],
         "stream": True,
@@ -31,7 +31,7 @@ async def test_a_bare_request_says_nothing_that_was_not_asked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sampling", "said"),
+    ("sampling", "fields"),
     [
         (Sampling(temperature=0.0), {"temperature": 0.0}),
         (Sampling(top_p=0.5), {"top_p": 0.5}),
@@ -57,17 +57,17 @@ async def test_a_bare_request_says_nothing_that_was_not_asked() -> None:
         ),
     ],
 )
-async def test_sampling_is_sent_under_openais_names(
-    sampling: Sampling, said: dict[str, Any]
+async def test_sampling_is_sent_in_openais_fields(
+    sampling: Sampling, fields: dict[str, Any]
 ) -> None:
-    body = await sent_for(request(sampling=sampling))
-    assert {name: body.get(name) for name in said} == said
-    assert set(body) - set(said) == {"model", "messages", "stream", "stream_options"}
+    body = await body_sent_for(request(sampling=sampling))
+    assert {name: body.get(name) for name in fields} == fields
+    assert set(body) - set(fields) == {"model", "messages", "stream", "stream_options"}
 
 
 async def test_the_name_of_the_token_limit_is_an_option() -> None:
-    asked = request(sampling=Sampling(max_tokens=5))
-    body = await sent_for(asked, max_tokens_field="max_completion_tokens")
+    generation = request(sampling=Sampling(max_tokens=5))
+    body = await body_sent_for(generation, max_tokens_field="max_completion_tokens")
     assert body["max_completion_tokens"] == 5
     assert "max_tokens" not in body
 
@@ -82,39 +82,39 @@ EXTENDED = [
 ]
 
 
-@pytest.mark.parametrize(("sampling", "said"), EXTENDED)
-async def test_what_openai_lacks_is_refused_unless_the_server_is_said_to_know_it(
-    sampling: Sampling, said: dict[str, Any]
+@pytest.mark.parametrize(("sampling", "fields"), EXTENDED)
+async def test_sampling_that_openai_lacks_needs_the_option_extended_sampling(
+    sampling: Sampling, fields: dict[str, Any]
 ) -> None:
     with pytest.raises(EngineError, match="extended_sampling") as caught:
-        await sent_for(request(sampling=sampling))
+        await body_sent_for(request(sampling=sampling))
     assert caught.value.kind is ErrorKind.UNSUPPORTED
-    body = await sent_for(request(sampling=sampling), extended_sampling=True)
-    assert {name: body.get(name) for name in said} == said
+    body = await body_sent_for(request(sampling=sampling), extended_sampling=True)
+    assert {name: body.get(name) for name in fields} == fields
 
 
-async def test_a_prefix_is_refused_unless_the_server_is_said_to_continue_it() -> None:
+async def test_a_prefix_needs_the_option_prefix_continuation() -> None:
     with pytest.raises(EngineError, match="prefix_continuation") as caught:
-        await sent_for(request(prefix="Once upon"))
+        await body_sent_for(request(prefix="Once upon"))
     assert caught.value.kind is ErrorKind.UNSUPPORTED
 
 
 async def test_a_prefix_is_sent_as_the_last_message() -> None:
-    body = await sent_for(request(prefix="Once upon"), prefix_continuation=True)
+    body = await body_sent_for(request(prefix="Once upon"), prefix_continuation=True)
     assert body["messages"][-1] == {"role": "assistant", "content": "Once upon"}
     assert "continue_final_message" not in body
 
 
-async def test_vllm_is_told_to_continue_a_prefix() -> None:
-    body = await sent_for(request(prefix="Once upon"), prefix_continuation="vllm")
+async def test_a_prefix_for_vllm_comes_with_its_own_fields() -> None:
+    body = await body_sent_for(request(prefix="Once upon"), prefix_continuation="vllm")
     assert body["messages"][-1] == {"role": "assistant", "content": "Once upon"}
     assert body["continue_final_message"] is True
     assert body["add_generation_prompt"] is False
-    without = await sent_for(request(), prefix_continuation="vllm")
+    without = await body_sent_for(request(), prefix_continuation="vllm")
     assert "continue_final_message" not in without
 
 
-async def test_capabilities_are_those_of_the_options() -> None:
+async def test_capabilities_follow_from_the_options() -> None:
     async with engine_at(None) as plain:
         assert not plain.capabilities.grammar
         assert not plain.capabilities.prefix_continuation

@@ -1,4 +1,4 @@
-"""A key, and what else is secret, is in nothing that a person or a log gets to see."""
+"""Keys and other secrets appear in nothing that a person or a log can see."""
 
 from __future__ import annotations
 
@@ -13,24 +13,23 @@ from tests.openai.support import RawServer, answer_of, engine_at, frames, reques
 from vanta.engine import Sampling
 from vanta.errors import EngineError
 from vanta.testing import Behaviour, Upstream, nothing_listens
-from vanta_openai.options import OpenAIOptions
-from vanta_openai.server import find_server
+from vanta_openai.server import OpenAIOptions, find_server
 
 KEY = "sk-test-0123456789abcdef"
 ECHO = f"Incorrect API key provided: {KEY}. Find yours on our page."
 
 
-def everything_said(error: BaseException) -> str:
-    """All texts of an error and of the whole chain behind it, shown or suppressed."""
-    said = traceback.format_exception(error)
-    behind: list[BaseException | None] = [error]
-    while behind:
-        one = behind.pop()
-        if one is not None:
-            said += [str(one), repr(one), repr(one.args)]
-            behind += [one.__cause__, one.__context__]
-    said.append(repr(error.to_dict() if isinstance(error, EngineError) else ""))
-    return "\n".join(said)
+def all_texts(error: BaseException) -> str:
+    """Return all texts of an error and of its whole chain of causes, suppressed ones included."""
+    texts = traceback.format_exception(error)
+    pending: list[BaseException | None] = [error]
+    while pending:
+        cause = pending.pop()
+        if cause is not None:
+            texts += [str(cause), repr(cause), repr(cause.args)]
+            pending += [cause.__cause__, cause.__context__]
+    texts.append(repr(error.to_dict() if isinstance(error, EngineError) else ""))
+    return "\n".join(texts)
 
 
 @pytest.fixture
@@ -51,7 +50,7 @@ def key(monkeypatch: pytest.MonkeyPatch) -> str:
         Behaviour.cut(1),
     ],
 )
-async def test_no_error_has_the_key_even_where_the_server_echoes_it(
+async def test_no_error_contains_the_key_even_if_the_server_echoes_it(
     behaviour: Behaviour, key: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -59,13 +58,13 @@ async def test_no_error_has_the_key_even_where_the_server_echoes_it(
         with pytest.raises(EngineError) as caught:
             await answer_of(engine)
         assert upstream.chats[0].authorized_with(key)
-    assert key not in everything_said(caught.value)
+    assert key not in all_texts(caught.value)
     assert key not in caplog.text
     assert caught.value.__cause__ is not None
 
 
 @pytest.mark.anyio
-async def test_the_rest_of_what_the_server_said_is_kept(key: str) -> None:
+async def test_the_rest_of_the_servers_message_is_kept(key: str) -> None:
     behaviour = Behaviour.failure(401, ECHO)
     async with Upstream(behaviour) as upstream, engine_at(upstream.base_url) as engine:
         with pytest.raises(EngineError, match=r"provided: \[redacted\]\. Find yours"):
@@ -78,7 +77,7 @@ async def test_a_malformed_frame_is_shown_without_the_key(body: str, key: str) -
     async with RawServer(body) as server, engine_at(server.base_url) as engine:
         with pytest.raises(EngineError, match="malformed") as caught:
             await answer_of(engine)
-    assert key not in everything_said(caught.value)
+    assert key not in all_texts(caught.value)
 
 
 @pytest.mark.anyio
@@ -92,14 +91,14 @@ async def test_the_engine_and_its_parts_do_not_show_the_key(key: str) -> None:
 
 
 @pytest.mark.anyio
-async def test_a_key_that_no_header_can_carry_is_refused_without_being_quoted(
+async def test_a_key_that_cannot_be_a_header_is_refused_without_being_quoted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", f"{KEY}\nHost: elsewhere")
     async with engine_at("http://127.0.0.1:1/v1") as engine:
         with pytest.raises(EngineError, match="'OPENAI_API_KEY' cannot be an API key") as caught:
             await answer_of(engine)
-    assert KEY not in everything_said(caught.value)
+    assert KEY not in all_texts(caught.value)
 
 
 @pytest.mark.anyio
@@ -110,20 +109,20 @@ async def test_a_password_in_the_url_is_not_shown(key: str) -> None:
             with pytest.raises(EngineError) as caught:
                 await answer_of(engine, request(sampling=Sampling(max_tokens=1)))
             health = await engine.health()
-    said = everything_said(caught.value) + repr(health)
-    assert not [secret for secret in ("hunter22", "tell-nobody", key) if secret in said]
+    texts = all_texts(caught.value) + repr(health)
+    assert not [secret for secret in ("hunter22", "tell-nobody", key) if secret in texts]
 
 
-def test_a_key_among_the_options_is_refused_with_the_way_that_works() -> None:
+def test_a_key_among_the_options_is_refused_with_the_ways_that_work() -> None:
     with pytest.raises(ValidationError) as caught:
         OpenAIOptions.model_validate({"api_key": KEY})
-    said = str(caught.value)
-    assert "api_key_file" in said
-    assert "OPENAI_API_KEY" in said
-    assert KEY not in said
+    message = str(caught.value)
+    assert "api_key_file" in message
+    assert "OPENAI_API_KEY" in message
+    assert KEY not in message
 
 
-def test_a_key_file_is_shown_by_its_name_only(tmp_path: Path) -> None:
+def test_a_key_file_is_shown_by_its_path_only(tmp_path: Path) -> None:
     (tmp_path / "key").write_text(KEY)
     options = OpenAIOptions(api_key_file=tmp_path / "key")
     assert find_server(options, {}).key == KEY

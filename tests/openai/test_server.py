@@ -1,4 +1,4 @@
-"""Which server, which key, and when the track is off."""
+"""Selecting server and key, and turning the track off."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from tests.openai.support import answer_of, context, engine_at, request
 from vanta.engine import Sampling
 from vanta.errors import EngineError, ErrorKind
 from vanta.testing import Upstream
-from vanta_openai.engine import OpenAIEngine
-from vanta_openai.factory import FACTORY
-from vanta_openai.options import OpenAIOptions
-from vanta_openai.server import Server, find_server
+from vanta_openai import vanta_engines
+from vanta_openai.protocol import chat_body
+from vanta_openai.server import ApiServer, OpenAIOptions, find_server
 
+(FACTORY,) = vanta_engines()
 KEY = "sk-test-0123456789abcdef"
 
 
-def test_the_option_goes_before_the_environment_and_that_before_the_default() -> None:
+def test_the_option_overrides_the_environment_which_overrides_the_default() -> None:
     environ = {"OPENAI_BASE_URL": "http://env.example/v1"}
     configured = OpenAIOptions(base_url="http://config.example/v1")
     assert find_server(configured, environ).url == "http://config.example/v1"
@@ -28,7 +28,7 @@ def test_the_option_goes_before_the_environment_and_that_before_the_default() ->
 
 
 @pytest.mark.anyio
-async def test_the_environments_server_is_the_one_that_is_asked(
+async def test_requests_go_to_the_server_in_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with Upstream() as upstream:
@@ -52,7 +52,7 @@ async def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.anyio
-async def test_a_key_file_goes_before_the_environment(
+async def test_a_key_file_overrides_the_environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
@@ -83,15 +83,13 @@ async def test_the_organization_is_sent() -> None:
         assert upstream.chats[0].headers["openai-organization"] == "org-1"
 
 
-def test_the_token_limit_is_named_for_the_server() -> None:
-    assert Server("x", "https://api.openai.com/v1", None).is_openai
-    assert not Server("x", "https://api.openai.com.example/v1", None).is_openai
-    asked = request(sampling=Sampling(max_tokens=1))
-    engine = OpenAIEngine(OpenAIOptions(), context())
-    openai = find_server(OpenAIOptions(), {})
-    other = find_server(OpenAIOptions(base_url="http://127.0.0.1:1/v1"), {})
-    assert "max_completion_tokens" in engine._body(asked, openai)
-    assert "max_tokens" in engine._body(asked, other)
+def test_the_field_of_the_token_limit_depends_on_the_server() -> None:
+    assert ApiServer("x", "https://api.openai.com/v1", None).is_openai
+    assert not ApiServer("x", "https://api.openai.com.example/v1", None).is_openai
+    generation = request(sampling=Sampling(max_tokens=1))
+    options = OpenAIOptions()
+    assert "max_completion_tokens" in chat_body(generation, "m", options, is_openai=True)
+    assert "max_tokens" in chat_body(generation, "m", options, is_openai=False)
 
 
 def test_without_key_and_base_url_the_track_is_off_and_says_what_to_set() -> None:
@@ -109,28 +107,28 @@ def test_with_a_key_or_a_base_url_the_track_is_on(monkeypatch: pytest.MonkeyPatc
     assert FACTORY.off(OpenAIOptions()) is None
 
 
-def test_off_names_the_variable_that_was_configured() -> None:
+def test_the_reason_for_off_names_the_configured_variable() -> None:
     assert "no MY_KEY" in (FACTORY.off(OpenAIOptions(api_key_env="MY_KEY")) or "")
 
 
 @pytest.mark.parametrize(
-    ("content", "complaint"),
+    ("content", "problem"),
     [(None, "cannot be read"), ("", "is empty"), ("two words", "cannot be an API key")],
 )
-def test_a_key_file_that_is_no_use_turns_the_track_off(
-    tmp_path: Path, content: str | None, complaint: str
+def test_an_unusable_key_file_turns_the_track_off(
+    tmp_path: Path, content: str | None, problem: str
 ) -> None:
     file = tmp_path / "key"
     if content is not None:
         file.write_text(content)
     options = OpenAIOptions(base_url="http://127.0.0.1:1/v1", api_key_file=file)
     reason = FACTORY.off(options) or ""
-    assert complaint in reason
+    assert problem in reason
     assert str(file) in reason
     assert "two words" not in reason
 
 
-def test_a_key_file_of_bytes_is_no_key(tmp_path: Path) -> None:
+def test_a_binary_key_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(b"\xff\xfe")
     options = OpenAIOptions(api_key_file=tmp_path / "key")
     assert "cannot be an API key" in (FACTORY.off(options) or "")
@@ -146,7 +144,7 @@ async def test_a_key_file_that_vanished_is_an_auth_error(tmp_path: Path) -> None
 
 
 @pytest.mark.anyio
-async def test_a_bad_url_in_the_environment_is_an_error_that_names_it(
+async def test_an_invalid_url_in_the_environment_is_an_error_that_names_the_variable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", "ftp://me:hunter22@host")
@@ -159,7 +157,7 @@ async def test_a_bad_url_in_the_environment_is_an_error_that_names_it(
 
 
 @pytest.mark.parametrize("url", ["localhost:8080", "ftp://x/v1", "http://", "http://a b/", "//x"])
-def test_a_base_url_that_is_none_is_refused(url: str) -> None:
+def test_an_invalid_base_url_is_refused(url: str) -> None:
     with pytest.raises(ValidationError, match="must be a URL like"):
         OpenAIOptions(base_url=url)
 
@@ -181,7 +179,7 @@ def test_an_unknown_option_is_refused() -> None:
         OpenAIOptions.model_validate({"base_uri": "x"})
 
 
-def test_the_factory_makes_an_engine_for_a_track_without_opening_anything() -> None:
+def test_the_factory_creates_an_engine_without_opening_anything() -> None:
     engine = FACTORY.create(OpenAIOptions(), context("gpt-4o"))
     assert (engine.name, engine.model) == ("openai", "gpt-4o")
     assert engine.stats()["server"] is None

@@ -1,4 +1,4 @@
-"""An answer, its end, and what becomes of its connection: over a real socket."""
+"""Answers, their ends and their connections, over a real socket."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from tests.openai.support import answer_of, deltas_of, engine_at, request
-from vanta.engine import Receipt, Sampling, Tool
+from vanta.engine import GenerationRequest, Receipt, Sampling, Tool
 from vanta.errors import EngineError, ErrorKind
 from vanta.messages import Message, ToolCall, Usage
 from vanta.testing import Behaviour, Upstream
@@ -37,21 +37,21 @@ async def test_only_the_last_delta_has_a_finish_reason() -> None:
     assert [bool(delta.finish_reason) for delta in deltas] == [False] * (len(deltas) - 1) + [True]
 
 
-async def test_tool_calls_come_in_parts_and_tools_and_results_go_out() -> None:
+async def test_tools_and_results_are_sent_and_tool_calls_received_in_parts() -> None:
     tool = Tool("weather", "The weather", {"type": "object", "properties": {}})
     call = ToolCall("call_0", "weather", "{}")
-    asked = request(tools=(tool,))
-    asked = type(asked)(
+    first = request(tools=(tool,))
+    generation = GenerationRequest(
         (
-            *asked.messages,
+            *first.messages,
             Message("assistant", "", (call,)),
             Message("tool", "rain", tool_call_id="call_0"),
         ),
-        tools=asked.tools,
+        tools=first.tools,
     )
     behaviour = Behaviour.calls("weather", '{"city": "Ghent"}')
     async with Upstream(behaviour) as upstream, engine_at(upstream.base_url) as engine:
-        answer = await answer_of(engine, asked)
+        answer = await answer_of(engine, generation)
         sent = (await upstream.chat()).body
     assert answer.tool_calls == (ToolCall("call_1", "weather", '{"city": "Ghent"}'),)
     assert answer.finish_reason == "tool_calls"
@@ -60,7 +60,7 @@ async def test_tool_calls_come_in_parts_and_tools_and_results_go_out() -> None:
     assert sent["messages"][2] == {"role": "tool", "content": "rain", "tool_call_id": "call_0"}
 
 
-async def test_logprobs_are_asked_for_and_passed_on() -> None:
+async def test_logprobs_are_requested_and_returned() -> None:
     behaviour = Behaviour.answer("yes no", logprobs=(-0.5, -1.5))
     async with Upstream(behaviour) as upstream, engine_at(upstream.base_url) as engine:
         answer = await answer_of(engine, request(sampling=Sampling(logprobs=1)))
@@ -68,21 +68,21 @@ async def test_logprobs_are_asked_for_and_passed_on() -> None:
     assert answer.logprobs[0].top == (("yes", -0.5),)
 
 
-async def test_a_finished_answer_leaves_its_connection_for_the_next() -> None:
+async def test_a_finished_answer_returns_its_connection_to_the_pool() -> None:
     async with Upstream() as upstream, engine_at(upstream.base_url) as engine:
         for _ in range(3):
             await answer_of(engine)
-        assert [e.received.count(b"POST /v1/chat") for e in upstream.chats] == [1, 2, 3]
-        assert not any(e.abandoned for e in upstream.chats)
+        assert [chat.received.count(b"POST /v1/chat") for chat in upstream.chats] == [1, 2, 3]
+        assert not any(chat.abandoned for chat in upstream.chats)
 
 
-async def test_leaving_at_the_last_delta_leaves_the_connection_for_the_next() -> None:
+async def test_leaving_at_the_last_delta_returns_the_connection_to_the_pool() -> None:
     async with Upstream() as upstream, engine_at(upstream.base_url) as engine:
         for _ in range(2):
             async with engine.stream(request()) as stream:
                 while not (await anext(stream)).finish_reason:
                     pass
-        assert [e.received.count(b"POST /v1/chat") for e in upstream.chats] == [1, 2]
+        assert [chat.received.count(b"POST /v1/chat") for chat in upstream.chats] == [1, 2]
 
 
 async def test_leaving_early_closes_the_connection_and_the_next_request_opens_another() -> None:
@@ -165,14 +165,14 @@ async def test_two_streams_run_at_once() -> None:
     async with (
         Upstream(first, second) as upstream,
         engine_at(upstream.base_url) as engine,
-        engine.stream(request()) as one,
-        engine.stream(request()) as other,
+        engine.stream(request()) as first_stream,
+        engine.stream(request()) as second_stream,
     ):
-        assert {(await anext(one)).text, (await anext(other)).text} == {"a", "c"}
+        assert {(await anext(first_stream)).text, (await anext(second_stream)).text} == {"a", "c"}
         assert engine.stats()["open_streams"] == 2
         both.set()
-        assert [delta.text async for delta in one] == [" b", ""]
-        assert [delta.text async for delta in other] == [" d", ""]
+        assert [delta.text async for delta in first_stream] == [" b", ""]
+        assert [delta.text async for delta in second_stream] == [" d", ""]
 
 
 async def test_closing_the_engine_cuts_the_streams_that_run() -> None:
@@ -204,7 +204,7 @@ async def test_without_usage_the_receipt_is_an_estimate() -> None:
     assert stream.receipt.input_tokens > 0
 
 
-async def test_usage_is_not_asked_for_where_the_server_would_reject_that() -> None:
+async def test_usage_is_not_requested_if_the_option_is_off() -> None:
     async with Upstream() as upstream:
         async with engine_at(upstream.base_url, include_usage=False) as engine:
             assert (await answer_of(engine)).usage is None

@@ -1,4 +1,4 @@
-"""What real servers do that the protocol does not say: each is one answer, or one clear error."""
+"""Deviations of real servers from the protocol: each gives one answer, or one clear error."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def answer_to(body: str) -> Completion:
 
 
 async def error_after(body: str) -> tuple[str, EngineError]:
-    """The text that came before the error, and the error."""
+    """Return the text before the error, and the error."""
     async with RawServer(body) as server, engine_at(server.base_url) as engine:
         return await read_to_error(engine)
 
@@ -80,7 +80,7 @@ async def test_an_empty_stream_was_cut() -> None:
     assert error.kind is ErrorKind.NETWORK
 
 
-async def test_role_only_and_empty_deltas_are_left_out() -> None:
+async def test_role_only_and_empty_deltas_are_skipped() -> None:
     behaviour = Behaviour.answer("one two", role_delta=True, empty_deltas=3)
     async with Upstream(behaviour) as upstream, engine_at(upstream.base_url) as engine:
         assert [delta.text for delta in await deltas_of(engine)] == ["one", " two", ""]
@@ -104,7 +104,7 @@ async def test_a_refusal_is_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "kept"),
+    ("sent", "expected"),
     [
         ("eos", "stop"),
         ("length", "length"),
@@ -113,9 +113,9 @@ async def test_a_refusal_is_text() -> None:
         ("content_filter", "content_filter"),
     ],
 )
-async def test_a_finish_reason_that_is_not_ours_becomes_one_that_is(sent: str, kept: str) -> None:
+async def test_an_unknown_finish_reason_becomes_a_known_one(sent: str, expected: str) -> None:
     answer = await answer_to(frames(chunk({"content": "x"}, finish_reason=sent)))
-    assert (answer.text, answer.finish_reason) == ("x", kept)
+    assert (answer.text, answer.finish_reason) == ("x", expected)
 
 
 async def test_usage_in_a_last_chunk_without_choices_is_read() -> None:
@@ -128,24 +128,24 @@ async def test_usage_in_a_last_chunk_without_choices_is_read() -> None:
     assert (await answer_to(frames(text_frame("x"), FINISH, last))).usage == Usage(5, 1, 4)
 
 
-async def test_a_first_chunk_without_choices_is_no_error() -> None:
+async def test_a_first_chunk_without_choices_is_accepted() -> None:
     filtered = '{"choices": [], "prompt_filter_results": []}'
     assert (await answer_to(frames(filtered, text_frame("x"), FINISH))).text == "x"
 
 
-async def test_nulls_where_there_could_be_values_are_no_error() -> None:
+async def test_nulls_in_place_of_values_are_accepted() -> None:
     nulls = '{"choices": [{"delta": {"content": null, "tool_calls": null}, "logprobs": null}]}'
     bare = '{"choices": [{"finish_reason": null}], "usage": null, "model": null, "error": null}'
     assert (await answer_to(frames(nulls, bare, text_frame("x"), FINISH))).text == "x"
 
 
-async def test_comments_keep_alives_and_other_line_ends_are_no_frames() -> None:
+async def test_comments_keep_alives_and_other_line_ends_are_skipped() -> None:
     body = f": hello\r\n\r\ndata:\r\n\r\ndata: {text_frame('x')}\r\n\r\n: ping\r\n\r\n"
     body += f"event: message\r\ndata:{FINISH}\r\n\r\ndata: [DONE]\r\n\r\n"
     assert (await answer_to(body)).text == "x"
 
 
-async def test_a_body_that_goes_on_after_the_answer_does_not_hold_up_leaving() -> None:
+async def test_a_body_that_continues_after_the_answer_does_not_delay_closing() -> None:
     async with (
         RawServer(frames(text_frame("x"), FINISH), holds=True) as server,
         engine_at(server.base_url) as engine,
@@ -154,7 +154,7 @@ async def test_a_body_that_goes_on_after_the_answer_does_not_hold_up_leaving() -
         await server.gone.wait()
 
 
-async def test_what_follows_the_end_is_not_read() -> None:
+async def test_data_after_the_end_is_not_read() -> None:
     assert (await answer_to(frames(text_frame("x"), FINISH) + frames("{broken"))).text == "x"
 
 
@@ -169,14 +169,14 @@ async def test_what_follows_the_end_is_not_read() -> None:
         '{"choices": [], "usage": {"prompt_tokens": "many"}}',
     ],
 )
-async def test_a_malformed_frame_is_a_server_error_that_shows_it(bad: str) -> None:
+async def test_a_malformed_chunk_is_a_server_error(bad: str) -> None:
     text, error = await error_after(frames(text_frame("x"), bad, FINISH))
     assert text == "x"
     assert error.kind is ErrorKind.SERVER
     assert "malformed" in error.message
 
 
-async def test_a_malformed_frame_closes_the_connection() -> None:
+async def test_a_malformed_chunk_closes_the_connection() -> None:
     async with Upstream(Behaviour.malformed(1)) as upstream, engine_at(upstream.base_url) as engine:
         with pytest.raises(EngineError, match="malformed"):
             await answer_of(engine)
@@ -185,7 +185,7 @@ async def test_a_malformed_frame_closes_the_connection() -> None:
 
 @pytest.mark.parametrize("shape", ["object", "string", "wrapped"])
 @pytest.mark.parametrize("code", [500, "500", None, "server_error"])
-async def test_an_error_frame_after_200_is_an_error(
+async def test_an_error_chunk_after_status_200_is_an_error(
     shape: Literal["object", "string", "wrapped"], code: int | str | None
 ) -> None:
     behaviour = Behaviour.error_frame(1, message="it burns", code=code, shape=shape)
@@ -210,7 +210,7 @@ async def test_an_error_frame_after_200_is_an_error(
         ('{"choices": [{"delta": {}, "finish_reason": "error"}]}', ErrorKind.SERVER),
     ],
 )
-async def test_an_error_frame_is_of_the_kind_that_it_says(frame: str, kind: ErrorKind) -> None:
+async def test_an_error_chunk_has_the_kind_that_it_reports(frame: str, kind: ErrorKind) -> None:
     _, error = await error_after(frames(text_frame("x"), frame))
     assert error.kind is kind
 
@@ -220,7 +220,7 @@ async def test_an_error_event_is_an_error() -> None:
     assert "out of memory" in str(error)
 
 
-async def test_an_error_as_plain_json_with_200_is_an_error() -> None:
+async def test_an_error_as_plain_json_with_status_200_is_an_error() -> None:
     body = '{"error": {"message": "no such thing", "code": 404}}'
     async with (
         RawServer(body, content_type="application/json") as server,
@@ -231,7 +231,7 @@ async def test_an_error_as_plain_json_with_200_is_an_error() -> None:
     assert caught.value.kind is ErrorKind.MODEL_NOT_FOUND
 
 
-async def test_a_web_page_with_200_says_to_check_the_base_url() -> None:
+async def test_a_web_page_with_status_200_suggests_checking_the_base_url() -> None:
     async with (
         RawServer("<html>Welcome</html>", content_type="text/html") as server,
         engine_at(server.base_url) as engine,

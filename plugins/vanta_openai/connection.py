@@ -1,0 +1,78 @@
+"""Opening the client of a server, and checking whether the server answers.
+
+Invariant: `open_transport` does everything that blocks (reading the key, importing the SDK,
+building its client), runs in a worker thread, and raises nothing but EngineError. `Availability`
+runs at most one check at a time, and none within `RETRY_S` of the last one unless forced.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import anyio
+
+from vanta import ErrorKind, Health
+from vanta_openai.server import CHECK_KEY, ApiKeyError, ApiServer, engine_error, find_server
+
+if TYPE_CHECKING:
+    from vanta_openai.server import ServerOptions
+    from vanta_openai.transport import Transport
+
+RETRY_S = 30.0
+"""Seconds until a failed check may be repeated."""
+
+FRESH_S = 60.0
+"""Seconds for which a successful check is reused."""
+
+
+def open_transport(options: ServerOptions, model: str) -> tuple[Transport, ApiServer]:
+    """Return a client for the server of `options`, and that server. Raises EngineError."""
+    try:
+        server = find_server(options)
+    except ApiKeyError as error:
+        raise engine_error(ErrorKind.AUTH, str(error), CHECK_KEY, model=model) from None
+    except ValueError as error:
+        raise engine_error(
+            ErrorKind.BAD_REQUEST, str(error), "Correct the variable, or unset it.", model=model
+        ) from None
+    try:
+        from vanta_openai.transport import Transport
+    except ImportError as error:
+        raise engine_error(
+            ErrorKind.MODEL_NOT_LOADED,
+            f"the OpenAI library cannot be imported ({error})",
+            "Install it: pip install 'vanta[openai]'",
+            model=model,
+        ) from error
+    return Transport(options, model, server), server
+
+
+class Availability:
+    """The cached result of a health check."""
+
+    def __init__(
+        self, check: Callable[[], Awaitable[Health]], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """check: asks the server. clock: returns seconds on a monotonic clock."""
+        self._check = check
+        self._clock = clock
+        self._lock = anyio.Lock()
+        self._last: Health | None = None
+        self._checked_at = 0.0
+
+    async def get(self, *, force: bool = False) -> Health:
+        """Return the last result with its age while it is valid, otherwise check again."""
+        async with self._lock:
+            age_s = self._clock() - self._checked_at
+            if self._last is not None and not force and age_s < self._lifetime_s(self._last):
+                return replace(self._last, age_s=age_s)
+            self._last = await self._check()
+            self._checked_at = self._clock()
+            return self._last
+
+    @staticmethod
+    def _lifetime_s(health: Health) -> float:
+        return FRESH_S if health.ok else RETRY_S

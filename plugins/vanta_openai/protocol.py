@@ -1,0 +1,320 @@
+"""OpenAI's wire format, in both directions: requests, streamed chunks, model lists, embeddings.
+
+https://platform.openai.com/docs/api-reference. Invariant: pure. A request contains everything that
+the caller set, or `UnsupportedFeatureError` is raised. Reading is tolerant: a chunk may lack fields
+that others have; one of the wrong shape raises `MalformedChunkError`, one that reports an error
+raises `ErrorChunkError`, and nothing else is raised.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from vanta import (
+    Delta,
+    EngineModel,
+    FinishReason,
+    GenerationRequest,
+    Message,
+    Sampling,
+    TokenLogprob,
+    Tool,
+    ToolCallPart,
+    Usage,
+)
+
+if TYPE_CHECKING:
+    from vanta.memory import Vectors
+    from vanta_openai.server import OpenAIOptions
+
+_PLAIN_FIELDS = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "seed")
+_EXTENDED_FIELDS = {
+    "top_k": ("top_k",),
+    "min_p": ("min_p",),
+    "repeat_penalty": ("repeat_penalty", "repetition_penalty"),  # llama-server's name and vLLM's
+    "typical_p": ("typical_p",),
+    "dry_multiplier": ("dry_multiplier",),
+    "grammar": ("grammar",),
+}
+_FINISH_REASONS: dict[str, FinishReason] = {
+    "stop": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+}
+_FAILED_FINISH = ("error", "abort")
+_WINDOW_FIELDS = ("max_model_len", "context_length", "context_window", "max_context_length")
+"""Fields in which vLLM, OpenRouter, Groq and LM Studio report the context window in tokens."""
+
+
+class UnsupportedFeatureError(Exception):
+    """The protocol, as configured, cannot express a part of the request."""
+
+    def __init__(self, problem: str, suggestion: str) -> None:
+        self.problem = problem
+        self.suggestion = suggestion
+        super().__init__(problem)
+
+
+class MalformedChunkError(Exception):
+    """A chunk does not have the shape that the protocol prescribes."""
+
+
+class ErrorChunkError(Exception):
+    """The server sent an error in place of a chunk. error: the JSON value that it sent."""
+
+    def __init__(self, error: object) -> None:
+        self.error = error
+        super().__init__("the server reported an error in the stream")
+
+
+def chat_body(
+    request: GenerationRequest, model: str, options: OpenAIOptions, *, is_openai: bool
+) -> dict[str, Any]:
+    """Return the keyword arguments of the SDK's `chat.completions.create` for a streamed answer.
+
+    is_openai: the server is OpenAI's own. Raises UnsupportedFeatureError.
+    """
+    limit_field = options.max_tokens_field or (
+        "max_completion_tokens" if is_openai else "max_tokens"
+    )
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": [*map(_message, request.messages), *_prefix(request, options)],
+        "stream": True,
+        **_sampling(request.sampling, limit_field),
+    }
+    if options.include_usage:
+        body["stream_options"] = {"include_usage": True}
+    if request.tools:
+        body["tools"] = [_tool(tool) for tool in request.tools]
+    extra = {**_extended_sampling(request.sampling, options), **_continuation(request, options)}
+    return {**body, "extra_body": extra} if extra else body
+
+
+def _message(message: Message) -> dict[str, Any]:
+    payload: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        payload["content"] = message.content or None
+        payload["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+            }
+            for call in message.tool_calls
+        ]
+    if message.tool_call_id is not None:
+        payload["tool_call_id"] = message.tool_call_id
+    return payload
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    function = {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": dict(tool.parameters),
+    }
+    return {"type": "function", "function": function}
+
+
+def _sampling(sampling: Sampling, limit_field: str) -> dict[str, Any]:
+    fields = {name: getattr(sampling, name) for name in _PLAIN_FIELDS}
+    fields[limit_field] = sampling.max_tokens
+    fields["stop"] = list(sampling.stop) or None
+    fields["logit_bias"] = {str(token): bias for token, bias in sampling.logit_bias.items()} or None
+    fields["top_logprobs"] = sampling.logprobs
+    fields["logprobs"] = None if sampling.logprobs is None else True
+    if sampling.json_schema is not None:
+        schema = {"name": "answer", "strict": True, "schema": dict(sampling.json_schema)}
+        fields["response_format"] = {"type": "json_schema", "json_schema": schema}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _extended_sampling(sampling: Sampling, options: OpenAIOptions) -> dict[str, Any]:
+    values = {name: getattr(sampling, name) for name in _EXTENDED_FIELDS}
+    values = {name: value for name, value in values.items() if value is not None}
+    if values and not options.extended_sampling:
+        raise UnsupportedFeatureError(
+            f"the OpenAI protocol has no field for {', '.join(map(repr, values))}",
+            "Remove it, or set the option 'extended_sampling' if the server supports it.",
+        )
+    return {field: value for name, value in values.items() for field in _EXTENDED_FIELDS[name]}
+
+
+def _prefix(request: GenerationRequest, options: OpenAIOptions) -> Iterator[dict[str, Any]]:
+    if not request.prefix:
+        return
+    if not options.prefix_continuation:
+        raise UnsupportedFeatureError(
+            "the OpenAI protocol cannot continue an answer from a given beginning",
+            "Set the option 'prefix_continuation' if the server supports it.",
+        )
+    yield {"role": "assistant", "content": request.prefix}
+
+
+def _continuation(request: GenerationRequest, options: OpenAIOptions) -> dict[str, Any]:
+    if request.prefix and options.prefix_continuation == "vllm":
+        return {"continue_final_message": True, "add_generation_prompt": False}
+    return {}
+
+
+def parse_chunk(data: str, event: str = "message") -> Delta:
+    """Return the delta of one server-sent event.
+
+    Its finish reason and usage belong to the chunk; whether the stream has ended is not known here.
+    Raises MalformedChunkError, ErrorChunkError.
+    """
+    try:
+        chunk = json.loads(data)
+        if not isinstance(chunk, dict):
+            raise MalformedChunkError(f"a chunk is not a JSON object: {_excerpt(data)}")
+        _check_error(chunk, event)
+        return _delta(chunk)
+    except (
+        ValueError,
+        TypeError,
+        AttributeError,
+        LookupError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
+        raise MalformedChunkError(f"a chunk has the wrong shape: {_excerpt(data)}") from error
+
+
+def _check_error(chunk: Mapping[str, Any], event: str) -> None:
+    if chunk.get("error"):
+        raise ErrorChunkError(chunk["error"])
+    if event == "error" or chunk.get("object") == "error":
+        raise ErrorChunkError(chunk)
+
+
+def _delta(chunk: Mapping[str, Any]) -> Delta:
+    model = chunk.get("model")
+    choices = chunk.get("choices") or []
+    choice = choices[0] if choices else {}
+    delta = choice.get("delta") or {}
+    finish = choice.get("finish_reason")
+    if finish in _FAILED_FINISH:
+        raise ErrorChunkError(choice.get("error") or f"the server ended the answer with {finish!r}")
+    return Delta(
+        text=_text(delta.get("content")) or _text(delta.get("refusal")),
+        # Servers in transition between the two names send the same text under both.
+        reasoning=_text(delta.get("reasoning_content")) or _text(delta.get("reasoning")),
+        tool_calls=tuple(_tool_call_parts(delta.get("tool_calls") or ())),
+        logprobs=tuple(_logprobs(choice.get("logprobs"))),
+        # An unknown reason still means that the answer has ended.
+        finish_reason=_FINISH_REASONS.get(str(finish), "stop") if finish else None,
+        usage=_usage(chunk),
+        model=model if isinstance(model, str) and model else None,
+    )
+
+
+def _usage(chunk: Mapping[str, Any]) -> Usage | None:
+    usage = chunk.get("usage")
+    if not isinstance(usage, dict) or usage.get("prompt_tokens") is None:
+        return None
+    details = usage.get("prompt_tokens_details") or {}
+    return Usage(
+        input_tokens=int(usage["prompt_tokens"]),
+        output_tokens=int(usage.get("completion_tokens") or 0),
+        cached_input_tokens=int(details.get("cached_tokens") or 0),
+    )
+
+
+def _text(value: object) -> str:
+    if value is None or isinstance(value, dict):
+        return ""
+    if not isinstance(value, str):
+        raise MalformedChunkError(f"a text is of type {type(value).__name__}")
+    return value
+
+
+def _tool_call_parts(calls: Any) -> Iterator[ToolCallPart]:
+    for position, call in enumerate(calls):
+        function = call.get("function") or {}
+        arguments = function.get("arguments") or ""
+        yield ToolCallPart(
+            index=int(call.get("index", position) or 0),
+            id=str(call.get("id") or ""),
+            name=str(function.get("name") or ""),
+            arguments=arguments if isinstance(arguments, str) else json.dumps(arguments),
+        )
+
+
+def _logprobs(logprobs: Any) -> Iterator[TokenLogprob]:
+    entries = logprobs.get("content") if isinstance(logprobs, dict) else None
+    for entry in entries or ():
+        alternatives = entry.get("top_logprobs") or ()
+        top = tuple((str(item["token"]), float(item["logprob"])) for item in alternatives)
+        yield TokenLogprob(str(entry["token"]), float(entry["logprob"]), top)
+
+
+def _excerpt(data: str) -> str:
+    return repr(data if len(data) <= 80 else data[:77] + "...")
+
+
+def parse_models(listing: Any) -> list[EngineModel]:
+    """Return the models in the JSON of `GET /models`; `data` may be null if there are none.
+
+    Raises ValueError for any other shape.
+    """
+    if not isinstance(listing, dict) or "data" not in listing:
+        raise ValueError("not a list of models")
+    entries = listing["data"] or []
+    if not isinstance(entries, list):
+        raise ValueError("not a list of models")  # noqa: TRY004 - the input is wrong, not a call
+    return [_model(entry) for entry in entries if isinstance(entry, dict) and entry.get("id")]
+
+
+def _model(entry: dict[str, Any]) -> EngineModel:
+    windows = (entry.get(name) for name in _WINDOW_FIELDS)
+    window = next((value for value in windows if isinstance(value, int) and value > 0), None)
+    return EngineModel(str(entry["id"]), window, entry)
+
+
+def parse_embeddings(body: bytes, count: int) -> Vectors:
+    """Return the vectors of `count` texts, in their order: finite, of length 1 or all zeros.
+
+    Blocking. Raises ValueError with what is wrong with the response.
+    """
+    import numpy as np
+
+    items = _embedding_items(json.loads(body))
+    if len(items) != count:
+        raise ValueError(f"{len(items)} vectors were returned for {count} texts")
+    rows: list[Any] = [None] * count
+    for position, item in enumerate(items):
+        rows[_text_index(item, position, count)] = item["embedding"]
+    if any(row is None for row in rows):
+        raise ValueError("two vectors have the same index")
+    try:
+        matrix = np.array(rows, np.float64)
+    except (TypeError, ValueError):
+        raise ValueError("the vectors are not numbers, or differ in length") from None
+    if matrix.ndim != 2 or not matrix.shape[1] or not np.isfinite(matrix).all():
+        raise ValueError("the vectors are not rows of finite numbers")
+    lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
+    vectors: Vectors = (matrix / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+    return vectors
+
+
+def _embedding_items(response: Any) -> list[dict[str, Any]]:
+    items = response.get("data") if isinstance(response, dict) else None
+    if not isinstance(items, list) or not all(
+        isinstance(item, dict) and "embedding" in item for item in items
+    ):
+        raise ValueError("it contains no list of vectors")
+    return items
+
+
+def _text_index(item: dict[str, Any], position: int, count: int) -> int:
+    """Return which text an item belongs to; servers that omit the index keep the order."""
+    index = item.get("index", position)
+    if not isinstance(index, int) or not 0 <= index < count:
+        raise ValueError(f"a vector has the index {index!r}, which is not one of {count} texts")
+    return index
