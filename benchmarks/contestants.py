@@ -17,7 +17,7 @@ import vanta
 from vanta.errors import VantaError
 from vanta.events import Committed, Event, TextDelta
 from vanta.hookspecs import hookimpl
-from vanta.runtime.runtime import Runtime
+from vanta.runtime import Runtime
 
 from .traps import Trap
 

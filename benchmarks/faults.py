@@ -20,8 +20,8 @@ from typing import Any
 import anyio
 
 import vanta
+from vanta import Opening
 from vanta.errors import ErrorKind, VantaError
-from vanta.runtime.runtime import Opening
 from vanta.scheduling import BUILTIN, Policy
 from vanta.testing import Behaviour, Fail, Say, ScriptedEngine, Upstream, scripted_plugin
 

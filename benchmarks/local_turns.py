@@ -15,9 +15,10 @@ from pathlib import Path
 import anyio.to_thread
 
 import vanta
+from vanta import Opening
 from vanta.engine import Engine, GenerationRequest, Sampling
 from vanta.messages import Message, Usage
-from vanta.runtime.runtime import Opening, Runtime
+from vanta.runtime import Runtime
 
 from .local_ground import WORDS, answer, engine_on
 from .local_peer import python_peer
@@ -125,11 +126,11 @@ async def _twentieth(runtime: Runtime, bare: Bare, name: str) -> tuple[float, st
     session = runtime.session(name)
     await session.ask("My sister's name again?", sampling=_greedy(40))
     reply = await session.ask("Where does my sister Anna live?", sampling=_greedy(8))
-    told = reply.trace.context["local"]
+    context = reply.trace.context["local"]
     assert reply.usage is not None
     assert reply.timings.first_content_s is not None
     ratio, note = await _against(bare, reply.usage, reply.timings.first_content_s)
-    return ratio, f"{note}; {told['memory_tokens']} of them memories"
+    return ratio, f"{note}; {context.memory_tokens} of them memories"
 
 
 def _greedy(tokens: int) -> Sampling:

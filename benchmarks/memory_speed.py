@@ -221,7 +221,7 @@ config = {
 async def main():
     async with vanta.open(config, plugins=[scripted_plugin(local=engine)]) as runtime:
         reply = await runtime.session("new", user="ada").ask(sys.argv[2])
-    assert reply.trace.context["local"]["memories"], reply.trace
+    assert reply.trace.context["local"].memories, reply.trace
 anyio.run(main)
 """
 

@@ -20,8 +20,9 @@ from typing import Any
 import anyio
 
 import vanta
+from vanta import Opening
 from vanta.engine import GenerationRequest
-from vanta.runtime.runtime import Opening, Runtime
+from vanta.runtime import Runtime
 from vanta.testing import ScriptedEngine, scripted_plugin
 
 from . import peer as peers

@@ -22,7 +22,7 @@ import anyio
 import vanta
 from vanta.errors import VantaError
 from vanta.models import ModelStore, default_root
-from vanta.runtime.runtime import Runtime
+from vanta.runtime import Runtime
 from vanta.testing import ScriptedEngine, scripted_plugin
 from vanta_scripts import RunOptions, Script, Suite, find_scripts, load_script, parse_script
 

@@ -16,6 +16,16 @@ from typing import TYPE_CHECKING, Any
 from vanta.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from vanta.api import (
+        Opening,
+        Overrides,
+        ask,
+        open,  # noqa: A004 - `vanta.open` is its name
+    )
+    from vanta.companion import (
+        Companion,
+        Host,
+    )
     from vanta.engine import (
         Capabilities,
         DeltaStream,
@@ -54,6 +64,7 @@ if TYPE_CHECKING:
     from vanta.events import (
         Amended,
         Committed,
+        ContextTrace,
         Event,
         LegCancelled,
         LegFailed,
@@ -62,6 +73,9 @@ if TYPE_CHECKING:
         LegStarted,
         LegTrace,
         MemoryRecalled,
+        MemoryTrace,
+        Observer,
+        RecallTrace,
         Reply,
         Takeover,
         TextDelta,
@@ -89,22 +103,17 @@ if TYPE_CHECKING:
     from vanta.privacy import (
         Detector,
     )
-    from vanta.runtime.background import (
-        Companion,
-    )
-    from vanta.runtime.runtime import (
-        Observer,
+    from vanta.runtime import (
+        Isolation,
         Runtime,
-        open,  # noqa: A004 - `vanta.open` is its name
-    )
-    from vanta.runtime.session import (
         Session,
-        TurnStream,
-    )
-    from vanta.runtime.sync import (
+        ShownText,
         SyncRuntime,
         SyncSession,
-        ask,
+        SyncTurn,
+        TurnOptions,
+        TurnStream,
+        in_quiet,
     )
     from vanta.scheduling.gate import (
         Gate,
@@ -123,6 +132,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _NAMES = {
+    "vanta.api": "Opening Overrides ask open",
+    "vanta.companion": "Companion Host",
     "vanta.engine": (
         "Capabilities DeltaStream Engine EngineContext EngineFactory EngineModel "
         "GenerationRequest Health ModelFile Receipt Sampling TokenCount Tool "
@@ -133,9 +144,9 @@ _NAMES = {
         "UnknownName UnreadableDocument UsageError VantaError VectorIndexError "
     ),
     "vanta.events": (
-        "Amended Committed Event LegCancelled LegFailed LegFinished LegRejected LegStarted "
-        "LegTrace MemoryRecalled Reply Takeover TextDelta Timings Trace TurnFailed TurnFinished "
-        "TurnStarted "
+        "Amended Committed ContextTrace Event LegCancelled LegFailed LegFinished LegRejected "
+        "LegStarted LegTrace MemoryRecalled MemoryTrace Observer RecallTrace Reply Takeover "
+        "TextDelta Timings Trace TurnFailed TurnFinished TurnStarted "
     ),
     "vanta.expectations": "Expectation",
     "vanta.messages": (
@@ -143,10 +154,10 @@ _NAMES = {
         "ToolCallPart Usage "
     ),
     "vanta.privacy": "Detector",
-    "vanta.runtime.background": "Companion",
-    "vanta.runtime.runtime": "Observer Runtime open",
-    "vanta.runtime.session": "Session TurnStream",
-    "vanta.runtime.sync": "SyncRuntime SyncSession ask",
+    "vanta.runtime": (
+        "Isolation Runtime Session ShownText SyncRuntime SyncSession SyncTurn TurnOptions "
+        "TurnStream in_quiet"
+    ),
     "vanta.scheduling.gate": "Gate Verdict",
     "vanta.scheduling.policy": "GateRule LegPlan Policy",
     "vanta.track": "Price Track",
@@ -162,6 +173,7 @@ __all__ = [
     "Companion",
     "Completion",
     "ConfigError",
+    "ContextTrace",
     "Delta",
     "DeltaStream",
     "Detector",
@@ -181,6 +193,8 @@ __all__ = [
     "GateRule",
     "GenerationRequest",
     "Health",
+    "Host",
+    "Isolation",
     "LegCancelled",
     "LegFailed",
     "LegFinished",
@@ -189,14 +203,18 @@ __all__ = [
     "LegStarted",
     "LegTrace",
     "MemoryRecalled",
+    "MemoryTrace",
     "Message",
     "ModelFile",
     "ModelStoreError",
     "NoTrack",
     "Observer",
+    "Opening",
+    "Overrides",
     "PluginError",
     "Policy",
     "Price",
+    "RecallTrace",
     "Receipt",
     "Reply",
     "RunError",
@@ -204,9 +222,11 @@ __all__ = [
     "Sampling",
     "ScriptError",
     "Session",
+    "ShownText",
     "StoreError",
     "SyncRuntime",
     "SyncSession",
+    "SyncTurn",
     "Takeover",
     "TemplateError",
     "TextDelta",
@@ -220,6 +240,7 @@ __all__ = [
     "Track",
     "TurnFailed",
     "TurnFinished",
+    "TurnOptions",
     "TurnStarted",
     "TurnStream",
     "UnknownName",
@@ -231,6 +252,7 @@ __all__ = [
     "Verdict",
     "ask",
     "hookimpl",
+    "in_quiet",
     "open",
 ]
 

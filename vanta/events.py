@@ -1,18 +1,17 @@
-"""What a turn tells its caller, in order.
+"""The events of a turn, its trace and its reply.
 
-The command line, scripts, servers and recorders all read this one stream. Invariant: events are
-frozen, JSON-ready (`to_dict`), and ordered: `TurnStarted` first, `TurnFinished` last if the turn
-has a reply, else `TurnFailed`, every text delta after the `Committed` or `Takeover` that it belongs
-to. The text of a reply is the concatenation of its `TextDelta`s since the last `Takeover` that
-restarts, unless an `Amended` replaces it. `at_s` is seconds on the monotonic clock since the turn
-began.
+The command line, scripts, servers and recorders read this one stream. Invariant: events are frozen,
+JSON-ready (`to_dict`) and ordered: `TurnStarted` comes first; `TurnFinished` comes last if the turn
+has a reply, otherwise `TurnFailed`; a `TextDelta` comes after the `Committed` or `Takeover` that it
+belongs to. `at_s` is in seconds since the turn began, on the monotonic clock.
+`vanta.TurnStream.text` turns the stream into the text to display.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -21,18 +20,30 @@ from vanta.messages import FinishReason, ToolCall, Usage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """What all events have."""
+    """The base of all events.
+
+    :param at_s: seconds since the turn began.
+    """
 
     at_s: float
 
     def to_dict(self) -> dict[str, Any]:
-        """The event as JSON-ready data; `type` is the class's name."""
-        return {"type": type(self).__name__, **dataclasses.asdict(self)}
+        """Return the event as JSON-ready data; `type` is the name of its class."""
+        return {"type": type(self).__name__, **_plain(self)}
+
+
+Observer = Callable[[Event], None]
+"""Receives every event of every turn, on the event loop; it must return at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnStarted(Event):
-    """A turn has begun. `skipped` says of tracks that cannot take part why not."""
+    """A turn has begun.
+
+    :param policy: the name of the policy it runs under.
+    :param deadline_s: seconds that the whole turn may take.
+    :param skipped: why each track of the policy that cannot take part is skipped, by name.
+    """
 
     turn_id: str
     session_id: str
@@ -43,8 +54,11 @@ class TurnStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegStarted(Event):
-    """A track began an attempt. `leg` numbers the attempts of a turn from 0; `why` is the rule
-    of the policy that started it."""
+    """A track began an attempt.
+
+    :param leg: the number of the attempt in this turn, from 0.
+    :param why: the rule of the policy that started it.
+    """
 
     leg: int
     track: str
@@ -54,9 +68,16 @@ class LegStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryRecalled(Event):
-    """Memory was asked, once for all tracks of the turn. found: id and score of what it found, best
-    first; what of it each track was shown is in the trace's `context`. embedder, index: what took
-    part, None where words alone decided. skipped: what took no part, and why ("" if all did)."""
+    """Memory was searched, once for all tracks of the turn.
+
+    What each track was shown of it is in the trace's `context`.
+
+    :param found: id and score of each match, best first.
+    :param took_s: seconds that the search took.
+    :param embedder: the embedder that took part; None if only words were compared.
+    :param index: the vector index that took part; None if only words were compared.
+    :param skipped: what did not take part, and why; "" if everything did.
+    """
 
     found: tuple[tuple[int, float], ...]
     took_s: float
@@ -67,7 +88,7 @@ class MemoryRecalled(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Committed(Event):
-    """The turn bound itself to a leg: its text is what the user sees from here on."""
+    """The turn bound itself to a leg: its text is shown from here on."""
 
     leg: int
     track: str
@@ -76,7 +97,7 @@ class Committed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextDelta(Event):
-    """Text for the user."""
+    """Text to append to what is shown."""
 
     leg: int
     track: str
@@ -85,8 +106,13 @@ class TextDelta(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Takeover(Event):
-    """The committed leg broke after `shown_chars` characters; another goes on from there, or, if
-    it `restarts`, answers anew: what was shown before is then void."""
+    """The committed leg broke, and another leg takes over.
+
+    :param shown_chars: how many characters were shown when it broke.
+    :param why: the error of the broken leg.
+    :param restarts: True if the new leg answers anew, so that the text shown before is void; False
+        if it continues that text.
+    """
 
     leg: int
     track: str
@@ -99,7 +125,7 @@ class Takeover(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Amended(Event):
-    """A leg that finished later disagrees materially: `text` stands in place of what was shown."""
+    """A leg that finished later disagrees materially: `text` replaces what was shown."""
 
     leg: int
     track: str
@@ -109,7 +135,7 @@ class Amended(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegFinished(Event):
-    """A leg came to the end of its answer."""
+    """A leg reached the end of its answer."""
 
     leg: int
     track: str
@@ -119,7 +145,7 @@ class LegFinished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegFailed(Event):
-    """A leg broke. `error` is `EngineError.to_dict()`."""
+    """A leg failed. `error` is `EngineError.to_dict()`."""
 
     leg: int
     track: str
@@ -128,7 +154,7 @@ class LegFailed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegRejected(Event):
-    """The gate turned a leg's finished answer down."""
+    """The gate rejected a leg's finished answer."""
 
     leg: int
     track: str
@@ -138,7 +164,12 @@ class LegRejected(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegCancelled(Event):
-    """A losing leg stands still, confirmed: `confirmed_s` after it was told to."""
+    """A losing leg has stopped, confirmed by its engine.
+
+    :param confirmed_s: seconds from the request to stop until the engine had stopped.
+    :param tokens_after_stop: tokens that it still generated in that time.
+    :param cpu_after_stop_s: CPU seconds that it still used in that time.
+    """
 
     leg: int
     track: str
@@ -149,32 +180,34 @@ class LegCancelled(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnFinished(Event):
-    """The turn is over, its exchange is durable."""
+    """The turn is over, and its exchange is durable."""
 
     reply: Reply
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"type": "TurnFinished", "at_s": self.at_s, "reply": self.reply.to_dict()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnFailed(Event):
-    """The turn is over without a reply: it failed, or its caller cancelled it; what it raises
-    follows. Not sent where the store failed."""
+    """The turn is over without a reply: it failed, or its caller cancelled it.
+
+    The error that the turn raises follows. Not sent if the store failed.
+    """
 
     trace: Trace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegTrace:
-    """One leg's record in a trace.
+    """The record of one leg. Times are seconds since the turn began; None if it never happened.
 
-    Times are seconds since the turn began, None for what never happened. `state` is one of won,
-    finished (it answered but lost), failed, rejected, cancelled, broken (it was committed and
-    broke), amended (it won, and another's text replaced its own), verified (it judged). usage and
-    cost_usd are of everything the leg produced, delivered or not; `usage.exact` is False where
-    they are estimates. cpu_s: CPU seconds of this process while the leg ran, where its engine
-    computes here. verdict, accepted and score: the gate's reason, word and measure.
+    :param state: `won`, `finished` (it answered but lost), `failed`, `rejected`, `cancelled`,
+        `broken` (it was committed and broke), `amended` (it won, and another leg's text replaced
+        its own) or `verified` (it judged an answer).
+    :param usage: tokens of everything the leg produced, delivered or not; `usage.exact` is False if
+        they are estimates.
+    :param cost_usd: what they cost.
+    :param cpu_s: CPU seconds of this process while the leg ran, if its engine computes here.
+    :param verdict: the gate's reason; `accepted` and `score` are its decision and measurement.
+    :param error: `EngineError.to_dict()` of a leg that failed.
     """
 
     leg: int
@@ -201,9 +234,73 @@ class LegTrace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryTrace:
+    """One memory in a prompt: its id, its score, and the tokens of its line."""
+
+    id: int
+    score: float
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextTrace:
+    """The last prompt that a track was sent in a turn. Counts are in the track's own tokens.
+
+    :param tokens: the size of the prompt; None if it was not counted.
+    :param exact: whether `tokens` is exact; None if it was not counted.
+    :param counter: the tokenizer or estimate that counted.
+    :param window: the track's context window; None if it is unknown.
+    :param budget: the tokens that the prompt may take; None if the window is unknown.
+    :param dropped_exchanges: how many of the oldest exchanges were left out.
+    :param memories: the memories in the prompt, in its order.
+    :param memory_tokens: the size of the block of memories.
+    :param summary: whether the block has a summary of the session.
+    :param memory_skipped: why the memories were left out although there are some.
+    :param refused: the error of a server that refused an earlier, longer prompt.
+    """
+
+    tokens: int | None = None
+    exact: bool | None = None
+    counter: str = ""
+    window: int | None = None
+    budget: int | None = None
+    dropped_exchanges: int = 0
+    memories: tuple[MemoryTrace, ...] = ()
+    memory_tokens: int = 0
+    summary: bool = False
+    memory_skipped: str | None = None
+    refused: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready data; `memory_skipped` and `refused` are left out if they are None."""
+        data = {name: _plain(getattr(self, name)) for name in _field_names(ContextTrace)}
+        for name in ("memory_skipped", "refused"):
+            if data[name] is None:
+                del data[name]
+        return data
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecallTrace:
+    """The turn's search of memory; its fields are those of `MemoryRecalled`."""
+
+    found: tuple[tuple[int, float], ...] = ()
+    took_s: float = 0.0
+    embedder: str | None = None
+    index: str | None = None
+    skipped: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
-    """What happened in a turn, leg by leg; stored with it. private_because: what a detector found
-    that made the turn private. recall: what `MemoryRecalled` said, None if memory was not asked."""
+    """What happened in a turn, leg by leg; stored with it. It has no text of the conversation.
+
+    :param status: `answered`, `failed` or `cancelled`.
+    :param skipped: why each track of the policy that did not take part was skipped, by name.
+    :param context: the last prompt of each track that was sent one, by track name.
+    :param private_because: why the turn was private although its caller did not ask for it.
+    :param recall: the search of memory; None if memory was not searched.
+    """
 
     turn_id: str
     session_id: str
@@ -213,19 +310,37 @@ class Trace:
     duration_s: float
     status: str
     skipped: Mapping[str, str]
-    context: Mapping[str, Any]
+    context: Mapping[str, ContextTrace]
     legs: tuple[LegTrace, ...]
     private_because: str | None = None
-    recall: Mapping[str, Any] | None = None
+    recall: RecallTrace | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready data."""
+        """Return JSON-ready data."""
         return cast("dict[str, Any]", _plain(self))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Trace:
+        """Restore a trace from `to_dict` data; keys that this version does not know are ignored."""
+        changes: dict[str, Any] = {
+            "legs": tuple(_leg_from(leg) for leg in data["legs"]),
+            "context": {
+                track: _context_from(context) for track, context in data["context"].items()
+            },
+        }
+        recall = data.get("recall")
+        if recall is not None:
+            found = tuple((identity, score) for identity, score in recall["found"])
+            changes["recall"] = _known(RecallTrace, {**recall, "found": found})
+        return _known(cls, {**data, **changes})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timings:
-    """Of a whole turn, in seconds: first_content_s is when the user could read the first text."""
+    """Times of a whole turn, in seconds since it began.
+
+    :param first_content_s: when the user could read the first text; None if there was none.
+    """
 
     first_content_s: float | None
     duration_s: float
@@ -235,9 +350,12 @@ class Timings:
 class Reply:
     """The answer of a turn.
 
-    track and model: who served it (after a takeover, who finished it). usage: the serving legs'
-    tokens. cost_usd: of all legs, losers too. finish_reason `deadline` means that the text was cut
-    when the turn's time was up.
+    :param track: the track that served it; after a takeover, the one that finished it.
+    :param model: the model that served it.
+    :param finish_reason: why the text ends; `deadline` if it was cut when the turn's time was up.
+    :param usage: tokens of the legs whose text was shown; None if they are unknown.
+    :param cost_usd: the cost of all legs, losers included.
+    :param tool_calls: the calls that the model asks for.
     """
 
     text: str
@@ -252,18 +370,22 @@ class Reply:
     tool_calls: tuple[ToolCall, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready data: what `vanta ask --json` prints."""
-        return dataclasses.asdict(self)
+        """Return JSON-ready data: the output of `vanta ask --json`."""
+        return cast("dict[str, Any]", _plain(self))
 
 
 def _plain(value: Any) -> Any:
-    """What `dataclasses.asdict` gives, four times as quickly: it is part of every turn, and nothing
-    in a trace needs to be copied deeply."""
+    """Return what `dataclasses.asdict` returns, four times as fast.
+
+    It is part of every turn, and nothing in a trace needs a deep copy.
+    """
     kind: Any = type(value)
     if kind in _ATOMS:
         return value
     if kind in {list, tuple}:
         return kind(map(_plain, value))
+    if kind is ContextTrace:
+        return value.to_dict()
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     names = _field_names(kind)
@@ -272,12 +394,29 @@ def _plain(value: Any) -> Any:
 
 @functools.cache
 def _field_names(kind: type) -> tuple[str, ...]:
-    """The fields of a dataclass; none of anything else."""
+    """Return the field names of a dataclass; none of any other type."""
     return (
         tuple(field.name for field in dataclasses.fields(kind))
         if dataclasses.is_dataclass(kind)
         else ()
     )
+
+
+def _known(kind: Any, data: Mapping[str, Any]) -> Any:
+    """Make a dataclass from the keys of `data` that it has as fields."""
+    return kind(**{name: data[name] for name in _field_names(kind) if name in data})
+
+
+def _leg_from(data: Mapping[str, Any]) -> LegTrace:
+    usage = data.get("usage")
+    leg: LegTrace = _known(LegTrace, {**data, "usage": _known(Usage, usage) if usage else None})
+    return leg
+
+
+def _context_from(data: Mapping[str, Any]) -> ContextTrace:
+    memories = tuple(_known(MemoryTrace, memory) for memory in data.get("memories", ()))
+    context: ContextTrace = _known(ContextTrace, {**data, "memories": memories})
+    return context
 
 
 _ATOMS = frozenset({str, int, float, bool, type(None)})

@@ -22,15 +22,15 @@ import pluggy
 if TYPE_CHECKING:
     import typer
 
+    from vanta.companion import Companion
     from vanta.diagnosis.contract import Check
     from vanta.engine import EngineFactory
+    from vanta.events import Observer
     from vanta.expectations import Expectation
     from vanta.memory.embedder import EmbedderFactory
     from vanta.memory.index import IndexFactory
     from vanta.models import ModelEntry, ModelSource
     from vanta.privacy import Detector
-    from vanta.runtime.background import Companion
-    from vanta.runtime.runtime import Observer
     from vanta.scheduling.gate import Gate
     from vanta.scheduling.policy import Policy
 

@@ -8,8 +8,7 @@ names what it was made of and can be forgotten alone.
 
 from __future__ import annotations
 
-from vanta import hookimpl
-from vanta.runtime.background import Companion
+from vanta import Companion, hookimpl
 from vanta_facts.facts import Facts
 from vanta_facts.summaries import Summaries
 

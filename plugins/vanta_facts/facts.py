@@ -23,7 +23,7 @@ from vanta_facts.keeping import Said, keep
 from vanta_facts.local import ask, local_track
 
 if TYPE_CHECKING:
-    from vanta.runtime.runtime import Runtime
+    from vanta import Host
 
 LOOKED_AT = "facts.looked_at"
 """The key of memory's state for the id of the last item that was looked at."""
@@ -43,21 +43,21 @@ class Facts:
 
     name = "facts"
 
-    async def accompany(self, runtime: Runtime) -> None:
+    async def accompany(self, host: Host) -> None:
         """Extract facts while no turn runs; returns at once, with a warning, where that cannot
         be."""
-        memory, track = runtime.memory, local_track(runtime, json_schema=True)
+        memory, track = host.memory, local_track(host, json_schema=True)
         if memory is None:
-            _log.warning("companion 'facts' is off: there is no memory (%s)", runtime.memory_off)
+            _log.warning("companion 'facts' is off: there is no memory (%s)", host.memory_off)
         elif track is None:
             _log.warning(
                 "companion 'facts' is off: no track is private and free and can keep a JSON Schema"
             )
         else:
-            await step_by_step(runtime, self.name, partial(look, runtime, memory, track))
+            await step_by_step(host, self.name, partial(look, host, memory, track))
 
 
-async def look(runtime: Runtime, memory: Memory, track: Track) -> bool:
+async def look(host: Host, memory: Memory, track: Track) -> bool:
     """Look at the next exchange that nobody looked at yet; False if there is none. Raises
     EngineError, StoreError."""
     after = int(await memory.state(LOOKED_AT) or 0)
@@ -66,7 +66,7 @@ async def look(runtime: Runtime, memory: Memory, track: Track) -> bool:
         return False
     said = _first_exchange(page)
     if said:
-        await keep(memory, said, await _extract(runtime, track, said))
+        await keep(memory, said, await _extract(host, track, said))
     with anyio.CancelScope(shield=True):
         await memory.set_state(LOOKED_AT, str((said.items if said else page)[-1].id))
     return True
@@ -81,10 +81,10 @@ def _first_exchange(page: list[MemoryItem]) -> Said | None:
     return None
 
 
-async def _extract(runtime: Runtime, track: Track, said: Said) -> list[Fact]:
+async def _extract(host: Host, track: Track, said: Said) -> list[Fact]:
     """What the model finds in an exchange, as far as it can be believed."""
     text = said.text("user")[:SAID]
-    prompt = runtime.templates.render(
+    prompt = host.templates.render(
         "memory/facts", {"said": text, "answered": said.text("assistant")[:ANSWERED]}
     )
     try:

@@ -11,11 +11,11 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from vanta import in_quiet
 from vanta.errors import EngineError, ErrorKind, StoreError
-from vanta.runtime.background import in_quiet
 
 if TYPE_CHECKING:
-    from vanta.runtime.runtime import Runtime
+    from vanta import Host
 
 HOPELESS = frozenset({ErrorKind.CONTEXT_OVERFLOW, ErrorKind.BAD_REQUEST, ErrorKind.UNSUPPORTED})
 """Kinds of errors that would come again for the same request."""
@@ -23,17 +23,17 @@ HOPELESS = frozenset({ErrorKind.CONTEXT_OVERFLOW, ErrorKind.BAD_REQUEST, ErrorKi
 _log = logging.getLogger("vanta.facts")
 
 
-async def step_by_step(runtime: Runtime, name: str, step: Callable[[], Awaitable[bool]]) -> None:
+async def step_by_step(host: Host, name: str, step: Callable[[], Awaitable[bool]]) -> None:
     """Do `step` again and again while it returns True; after a False, or an engine or a store that
     fails, go on after the next turn. Never returns."""
-    turn_begins = await runtime.idle()
-    if not runtime.turns:
+    turn_begins = await host.idle()
+    if not host.turns:
         await turn_begins.wait()
     said: set[str] = set()
     while True:
-        turn_begins = await runtime.idle()
+        turn_begins = await host.idle()
         try:
-            more = await in_quiet(runtime, step)
+            more = await in_quiet(host, step)
         except (EngineError, StoreError) as error:
             more = False
             if str(error) not in said:

@@ -14,13 +14,13 @@ from vanta.messages import Completion, Fold, Message
 from vanta.track import Price, Track
 
 if TYPE_CHECKING:
-    from vanta.runtime.runtime import Runtime
+    from vanta import Host
 
 
-def local_track(runtime: Runtime, *, json_schema: bool = False) -> Track | None:
+def local_track(host: Host, *, json_schema: bool = False) -> Track | None:
     """The track to ask, None if there is none: the first that is private and free, and can keep a
     JSON Schema if that is wanted."""
-    for track in runtime.tracks.values():
+    for track in host.tracks.values():
         able = track.engine.capabilities.json_schema or not json_schema
         if track.private and track.price == Price() and able:
             return track

@@ -29,7 +29,7 @@ from vanta_facts.idling import HOPELESS, step_by_step
 from vanta_facts.local import ask, local_track
 
 if TYPE_CHECKING:
-    from vanta.runtime.runtime import Runtime
+    from vanta import Host
 
 LOOKED_AT = "summary.looked_at"
 """The key of memory's state for the id of the last item whose session was looked at."""
@@ -53,19 +53,19 @@ class Summaries:
 
     name = "summary"
 
-    async def accompany(self, runtime: Runtime) -> None:
+    async def accompany(self, host: Host) -> None:
         """Write summaries while no turn runs; returns at once, with a warning, where that cannot
         be."""
-        memory, track = runtime.memory, local_track(runtime)
+        memory, track = host.memory, local_track(host)
         if memory is None:
-            _log.warning("companion 'summary' is off: there is no memory (%s)", runtime.memory_off)
+            _log.warning("companion 'summary' is off: there is no memory (%s)", host.memory_off)
         elif track is None:
             _log.warning("companion 'summary' is off: no track is private and free")
         else:
-            await step_by_step(runtime, self.name, partial(look, runtime, memory, track))
+            await step_by_step(host, self.name, partial(look, host, memory, track))
 
 
-async def look(runtime: Runtime, memory: Memory, track: Track) -> bool:
+async def look(host: Host, memory: Memory, track: Track) -> bool:
     """Bring the summaries of the next session in which something was said one step further; False
     if there is none. Raises EngineError, StoreError."""
     after = int(await memory.state(LOOKED_AT) or 0)
@@ -73,7 +73,7 @@ async def look(runtime: Runtime, memory: Memory, track: Track) -> bool:
     if not page:
         return False
     user, session = page[0].user, page[0].session
-    if page[0].kind == "message" and await _Session(runtime, memory, track, user, session).grow():
+    if page[0].kind == "message" and await _Session(host, memory, track, user, session).grow():
         return True
     run = list(takewhile(lambda item: (item.user, item.session) == (user, session), page))
     await memory.set_state(LOOKED_AT, str(run[-1].id))
@@ -84,7 +84,7 @@ async def look(runtime: Runtime, memory: Memory, track: Track) -> bool:
 class _Session:
     """One session on its way into summaries."""
 
-    runtime: Runtime
+    host: Host
     memory: Memory
     track: Track
     user: str
@@ -109,10 +109,10 @@ class _Session:
 
     async def _fell_out(self) -> list[Exchange]:
         """The exchanges that some track no longer sees, the earliest first."""
-        records = await self.runtime.store.records(user=self.user, session=self.session, limit=1)
+        records = await self.host.store.records(user=self.user, session=self.session, limit=1)
         if not records:
             return []
-        history = await self.runtime.store.history(self.user, self.session)
+        history = await self.host.store.history(self.user, self.session)
         dropped = _dropped(records[0]["trace"].get("context", {}))
         if records[0]["private"]:
             return history[:dropped]
@@ -139,7 +139,7 @@ class _Session:
 
     async def _summary(self, before: str, exchanges: Sequence[Exchange]) -> str:
         """The model's summary; where it gives none, the beginnings of what the user said."""
-        prompt = self.runtime.templates.render(
+        prompt = self.host.templates.render(
             "memory/summary", {"before": before, "exchanges": _lines(exchanges)}
         )
         try:
@@ -171,7 +171,7 @@ class _Session:
         )
         with anyio.CancelScope(shield=True):
             await self.memory.replace(self.user, tag, [item], kind="summary")
-            left = {one.turn for one in await self.runtime.store.history(self.user, self.session)}
+            left = {one.turn for one in await self.host.store.history(self.user, self.session)}
             if not all(exchange.turn in left for exchange in exchanges):
                 stale = await self._stored(private)
                 await self.memory.forget(Selection(self.user, ids=tuple(one.id for one in stale)))

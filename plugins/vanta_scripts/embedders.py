@@ -17,7 +17,7 @@ from vanta.memory.factory import embedder_named
 
 if TYPE_CHECKING:
     from vanta.memory.embedder import Embedder
-    from vanta.runtime.runtime import Runtime
+    from vanta.runtime import Runtime
 
 
 class Embedders:

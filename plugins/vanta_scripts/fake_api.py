@@ -19,7 +19,7 @@ from vanta.track import Price, Track
 from vanta_scripts.model import UpstreamPlan
 
 if TYPE_CHECKING:
-    from vanta.runtime.runtime import Runtime
+    from vanta.runtime import Runtime
     from vanta.testing import Behaviour
 
 TRACK = "api"

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vanta.memory.embedder import Vectors
-    from vanta.runtime.runtime import Runtime
+    from vanta.runtime import Runtime
 
 PATIENCE_S = 5.0
 """Seconds that a recall in a script may take at the least: a busy machine shall not change what a

@@ -15,7 +15,7 @@ from vanta_scripts.fixtures import path_of
 from vanta_scripts.model import Script
 
 if TYPE_CHECKING:
-    from vanta.runtime.runtime import Runtime
+    from vanta.runtime import Runtime
 
 
 def check_names(script: Script, runtime: Runtime) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from vanta.runtime.runtime import Opening
+    from vanta import Opening
 
 
 @pytest.hookspec(firstresult=True)

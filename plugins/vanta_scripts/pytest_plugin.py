@@ -20,10 +20,10 @@ import anyio
 import pytest
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+from vanta import Opening
+from vanta import open as open_runtime
 from vanta.errors import VantaError
-from vanta.runtime.runtime import Opening
-from vanta.runtime.runtime import open as open_runtime
-from vanta.runtime.sync import SyncRuntime
+from vanta.runtime import SyncRuntime
 from vanta_scripts.checks import known_expectations
 from vanta_scripts.format import load_script
 from vanta_scripts.model import Script

@@ -34,8 +34,7 @@ from vanta_scripts.tracks import Cast, Wrap
 
 if TYPE_CHECKING:
     from vanta.memory.memory import Memory
-    from vanta.runtime.runtime import Runtime
-    from vanta.runtime.session import Session
+    from vanta.runtime import Runtime, Session
 
 Progress = Callable[[Script, TurnResult], None]
 Reopen = Callable[[], AbstractAsyncContextManager["Runtime"]]
@@ -204,11 +203,14 @@ class ScriptRun:
 
     async def _recalled(self, turn: ScriptTurn, reply: Reply) -> tuple[MemoryItem, ...]:
         """The memories that the track which answered was shown, in the order of the prompt."""
-        shown = reply.trace.context.get(reply.track, {}).get("memories", ())
+        context = reply.trace.context.get(reply.track)
+        shown = context.memories if context else ()
         if not shown or self._memory is None:
             return ()
         scope = Scope(turn.user or self.script.user, private=True)
-        found = [await self._memory.recent(scope, after_id=one["id"] - 1, limit=1) for one in shown]
+        found = [
+            await self._memory.recent(scope, after_id=memory.id - 1, limit=1) for memory in shown
+        ]
         return tuple(item for items in found for item in items)
 
     async def _say(self, turn: ScriptTurn, events: list[Event]) -> Reply:

@@ -22,7 +22,7 @@ from vanta_scripts.tracks import Wrap
 from vanta_scripts.variants import repetition, variants
 
 if TYPE_CHECKING:
-    from vanta.runtime.runtime import Runtime
+    from vanta.runtime import Runtime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

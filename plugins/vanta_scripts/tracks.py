@@ -10,13 +10,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vanta.engine import EngineContext, Tool
 from vanta.errors import ScriptError, UnknownName
-from vanta.runtime.session import Session
-from vanta.runtime.turn import TurnSettings
-from vanta.scheduling import LegPlan, Policy, TrackStats
+from vanta.runtime import Isolation, Session
+from vanta.scheduling import TrackStats
 from vanta.track import Track
 from vanta_scripts.embedders import Embedders
 from vanta_scripts.fake_api import TRACK, stand_in
@@ -25,10 +24,8 @@ from vanta_scripts.model import Script, UpstreamPlan
 from vanta_scripts.tools import TEMPLATE, offering
 
 if TYPE_CHECKING:
-    from vanta.config import MemoryConfig
-    from vanta.events import Event
     from vanta.memory.embedder import Embedder
-    from vanta.runtime.runtime import Runtime
+    from vanta.runtime import Runtime
 
 Wrap = Callable[[Track], Track]
 
@@ -101,62 +98,29 @@ class Cast:
 
     def session(self, user: str, name: str) -> Session:
         """The conversation `name` of `user`, answered by this cast."""
-        script, scene = self._script, self._scene
-        rules = _CastRules(self.runtime, script, user, self._speaking or self._own, scene)
-        if self._own:
-            rules.experience = self._experience
-        store = scene.store if scene else self.runtime.store
-        conversation = self.runtime.conversation(user, name)
-        return Session(conversation, rules, store, private=script.private)
+        script = self._script
+        return self.runtime.session(
+            name,
+            user=user,
+            private=script.private,
+            system=script.system,
+            variables=script.variables,
+            isolation=self._isolation(),
+        )
 
+    def _isolation(self) -> Isolation:
+        """Return the tracks, the store and the memory of this run.
 
-class _CastRules:
-    """The runtime's rules, but for the tracks, the script's system prompt, its scene's memory and
-    what is learnt of the tracks: a stand-in that fails says nothing of the real one."""
-
-    experience: TrackStats | None = None
-
-    def __init__(
-        self,
-        runtime: Runtime,
-        script: Script,
-        user: str,
-        tracks: Mapping[str, Track],
-        scene: Scene | None,
-    ) -> None:
-        self._runtime = runtime
-        self._tracks = tracks
-        self._scene = scene
-        own = script.system is not None or bool(script.variables)
-        self._prompt = runtime.prompt(user, script.system, script.variables) if own else None
-
-    async def refresh(self) -> None:
-        """As the runtime does."""
-        await self._runtime.refresh()
-
-    def settings(self, **asked: Any) -> TurnSettings:
-        """The settings of one turn; see `vanta.runtime.session.TurnRules`."""
-        track = asked["track"]
-        if track in self._tracks:
-            alone = Policy(f"track {track}", "one track alone", (LegPlan(track),))
-            asked = {**asked, "track": None, "policy": alone}
-        settings = self._runtime.settings(**asked, prompt=self._prompt)
-        changes: dict[str, Any] = {"tracks": {**settings.tracks, **self._tracks}}
-        if self.experience:
-            changes["experience"] = self.experience
-        if self._scene:
-            changes |= {"memory": self._scene.memory, "recalls": _patient(settings.recalls)}
-        return dataclasses.replace(settings, **changes)
-
-    def observe(self, event: Event) -> None:
-        """As the runtime does."""
-        self._runtime.observe(event)
-
-
-def _patient(recalls: MemoryConfig) -> MemoryConfig:
-    """The rules of recall, with time for it."""
-    wait_s = max(recalls.recall_timeout_s, PATIENCE_S)
-    return recalls.model_copy(update={"recall_timeout_s": wait_s})
+        A fake API that fails says nothing of the real one, so the run learns for itself.
+        """
+        scene = self._scene
+        return Isolation(
+            tracks=self._speaking or self._own,
+            experience=self._experience if self._own else None,
+            store=scene.store if scene else None,
+            memory=scene.memory if scene else None,
+            recall_timeout_s=PATIENCE_S if scene else 0.0,
+        )
 
 
 def _with_model(runtime: Runtime, name: str, model: str) -> Track:

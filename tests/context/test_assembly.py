@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.context.prompts import PlainPrompts
 from vanta.context.assembly import STEP, Exchange, assemble
 from vanta.context.preparer import ContextPreparer, merge_sampling
 from vanta.engine import Capabilities, Sampling
@@ -117,9 +118,9 @@ def preparer(**changes: object) -> ContextPreparer:
         "history": past(1),
         "message": Message("user", "now"),
         "sampling": Sampling(),
-        "session": "ada/s",
-        "ask_to_continue": lambda shown: f"go on after {shown}",
-        "ask_to_verify": lambda question, answer: f"is {answer} right for {question}?",
+        "user": "ada",
+        "session": "s",
+        "prompts": PlainPrompts(),
         **changes,
     }
     return ContextPreparer(**given)  # type: ignore[arg-type]
@@ -168,11 +169,11 @@ async def test_the_trace_is_told_what_each_prompt_took() -> None:
         "window": 1000,
         "budget": 999,
         "dropped_exchanges": 0,
-        "memories": [],
+        "memories": (),
         "memory_tokens": 0,
         "summary": False,
     }
-    assert prepared.report == {"local": expected}
+    assert {name: trace.to_dict() for name, trace in prepared.traces.items()} == {"local": expected}
 
 
 def test_what_the_turn_samples_goes_before_what_the_track_samples() -> None:

@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.context.prompts import PlainPrompts
 from vanta.context.assembly import STEP, Assembled, Exchange, assemble
 from vanta.context.budget import BudgetShares, TokenBudget
-from vanta.context.memories import Memories, MemorySource
+from vanta.context.memories import Memories
 from vanta.context.preparer import ContextPreparer
 from vanta.engine import Sampling
 from vanta.errors import TemplateError
+from vanta.events import MemoryTrace
 from vanta.memory.items import Kind, MemoryItem, Recalled
 from vanta.memory.rendering import block
 from vanta.messages import Message, ToolCall
@@ -324,19 +326,20 @@ async def test_both_tracks_are_packed_from_one_retrieval_and_the_trace_says_with
         history=[],
         message=Message("user", "what is my colour?"),
         sampling=Sampling(),
-        session="ada/now",
-        ask_to_continue=lambda shown: shown,
-        ask_to_verify=lambda question, answer: question + answer,
-        memory=MemorySource(recall, write, "now"),
+        user="ada",
+        session="now",
+        prompts=PlainPrompts(write),
+        recall=recall,
     )
     local = await preparer.prepare(track(400), shown="", judged=False)
     open_track = dataclasses.replace(track(400, private=False), name="api")
     api = await preparer.prepare(open_track, shown="", judged=False)
     assert "secret" in local.messages[-1].content
     assert "secret" not in api.messages[-1].content
-    assert preparer.report["api"]["memories"] == [{"id": 1, "score": 0.5, "tokens": 7}]
-    assert [one["id"] for one in preparer.report["local"]["memories"]] == [1, 2]
-    assert preparer.report["api"]["memory_tokens"] > 7
+    assert preparer.traces["api"].memories == (MemoryTrace(id=1, score=0.5, tokens=7),)
+    assert [memory.id for memory in preparer.traces["local"].memories] == [1, 2]
+    assert preparer.traces["api"].memory_tokens > 7
+    assert preparer.shown_ids == {"api": frozenset({1}), "local": frozenset({1, 2})}
 
 
 def test_the_template_that_ships_cannot_be_left_by_what_is_quoted_in_it() -> None:
@@ -362,14 +365,15 @@ async def test_a_block_that_cannot_be_written_breaks_no_turn() -> None:
         history=past(1),
         message=NOW[0],
         sampling=Sampling(),
-        session="ada/now",
-        ask_to_continue=lambda shown: shown,
-        ask_to_verify=lambda question, answer: question + answer,
-        memory=MemorySource(recall, broken, "now"),
+        user="ada",
+        session="now",
+        prompts=PlainPrompts(broken),
+        recall=recall,
     )
     request = await preparer.prepare(track(400), shown="", judged=False)
     assert request.messages[-1] == NOW[0]
-    assert "is broken" in preparer.report["local"]["memory_skipped"]
+    assert "is broken" in (preparer.traces["local"].memory_skipped or "")
+    assert preparer.shown_ids == {}
 
 
 def kinds() -> list[Kind]:

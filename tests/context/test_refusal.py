@@ -10,15 +10,15 @@ from typing import Any
 import anyio
 import pytest
 
+from tests.context.prompts import PlainPrompts
 from vanta.context.assembly import Exchange
 from vanta.context.budget import OverflowReport, read_overflow
-from vanta.context.memories import MemorySource
 from vanta.context.preparer import ContextPreparer
 from vanta.engine import EngineContext, ModelFile, Sampling, TokenCount
 from vanta.errors import AllTracksFailed, EngineError, ErrorKind
 from vanta.memory.items import MemoryItem, Recalled
 from vanta.messages import Delta, Message, Usage
-from vanta.scheduling import LegPlan, Policy, Race, RaceOutcome, RacePlan
+from vanta.scheduling import LegPlan, Policy, Race, RaceOutcome, RacePlan, RaceSettings
 from vanta.testing import ScriptedEngine, Upstream, count_tokens
 from vanta.track import Track
 from vanta_openai.engine import OpenAIEngine
@@ -91,27 +91,28 @@ async def recall() -> Sequence[Recalled]:
 
 
 def preparer(history: int, *, memory: bool = True, message: str = "now") -> ContextPreparer:
-    source = MemorySource(recall, lambda notes, summary: f"<{summary}{notes}>", "now")
     return ContextPreparer(
         system="be brief",
         history=exchanges(history),
         message=Message("user", message),
         sampling=Sampling(),
-        session="ada/now",
-        ask_to_continue=lambda shown: shown,
-        ask_to_verify=lambda question, answer: question + answer,
-        memory=source if memory else None,
+        user="ada",
+        session="now",
+        prompts=PlainPrompts(lambda notes, summary: f"<{summary}{notes}>"),
+        recall=recall if memory else None,
     )
 
 
 async def race(track: Track, prepared: ContextPreparer) -> RaceOutcome:
     plan = RacePlan(
-        policy=Policy("one", "one track", (LegPlan(track.name),)),
+        settings=RaceSettings(
+            policy=Policy("one", "one track", (LegPlan(track.name),)),
+            deadline_s=30.0,
+            stall_timeout_s=30.0,
+        ),
         tracks={track.name: track},
         preparer=prepared,
         started_at=anyio.current_time(),
-        deadline_s=30.0,
-        stall_timeout_s=30.0,
     )
     return await Race(plan, lambda _event: None).run()
 
@@ -126,9 +127,10 @@ async def test_a_refused_prompt_is_shortened_and_asked_once_more(words: str) -> 
     assert (outcome.text, len(engine.refusals)) == ("fine", 1)
     assert len(outcome.legs) == 1
     assert len(engine.requests) == 1  # the refused one never began
-    told = prepared.report["api"]
-    assert read_overflow(told["refused"]) == read_overflow(engine.refusals[0])
-    assert told["memories"]
+    trace = prepared.traces["api"]
+    assert read_overflow(trace.refused or "") == read_overflow(engine.refusals[0])
+    assert trace.memories
+    assert prepared.shown_ids["api"] >= {memory.id for memory in trace.memories}
     assert engine.requests[0].messages[-1].content.endswith("now")
 
 
@@ -139,7 +141,7 @@ async def test_the_window_that_a_server_named_holds_from_then_on() -> None:
     await race(track, preparer(30))
     later = preparer(30, memory=False)
     await later.prepare(track, shown="", judged=False)
-    assert later.report["api"]["window"] == 600
+    assert later.traces["api"].window == 600
 
 
 @pytest.mark.anyio
@@ -212,8 +214,8 @@ async def test_a_real_server_s_refusal_shortens_the_prompt_and_teaches_the_estim
         first = preparer(60)
         assert (await race(track, first)).text == "fine"
         assert [chat.status for chat in upstream.chats] == [400, 200]
-        assert "maximum context length is 2000" in first.report["api"]["refused"]
-        assert first.report["api"]["memories"]
+        assert "maximum context length is 2000" in (first.traces["api"].refused or "")
+        assert first.traces["api"].memories
         for _ in range(3):
             assert (await race(track, preparer(60))).text == "fine"
         assert [chat.status for chat in upstream.chats] == [400, 200, 200, 200, 200]

@@ -11,11 +11,12 @@ import anyio
 
 import vanta
 from tests.runtime.home import open_scripted
+from vanta.api import Opening
+from vanta.companion import Companion
 from vanta.engine import Capabilities, GenerationRequest
 from vanta.memory.items import Filters, Kind, MemoryItem, Scope
 from vanta.memory.memory import Memory
-from vanta.runtime.background import Companion
-from vanta.runtime.runtime import Opening, Runtime
+from vanta.runtime import Runtime
 from vanta.testing import ScriptedEngine, Step
 
 ABLE = Capabilities(json_schema=True, tokenize=True, prefix_continuation=True)

@@ -9,9 +9,9 @@ import jsonschema
 import pytest
 
 from tests.facts.home import memory_of, stored, work_off
+from vanta.api import open as open_runtime
 from vanta.engine import Sampling
-from vanta.runtime.runtime import Runtime
-from vanta.runtime.runtime import open as open_runtime
+from vanta.runtime import Runtime
 from vanta_facts import facts
 from vanta_facts.extraction import LEAST_CONFIDENCE, SCHEMA, confidence
 from vanta_facts.local import ask, local_track

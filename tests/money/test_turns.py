@@ -14,7 +14,7 @@ from tests.money.till import totals
 from tests.runtime.home import open_scripted
 from vanta.errors import AllTracksFailed, EngineError, ErrorKind
 from vanta.events import LegFailed, Reply
-from vanta.runtime.runtime import Runtime
+from vanta.runtime import Runtime
 from vanta.scheduling import LegPlan, Policy
 from vanta.testing import Fail, Hang, Pause, ScriptedEngine, Step, Wait
 

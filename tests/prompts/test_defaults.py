@@ -17,7 +17,7 @@ from vanta.errors import TemplateError
 from vanta.plugin_loading import load as load_plugins
 from vanta.prompts.defaults import SAMPLING
 from vanta.prompts.front_matter import parse_template
-from vanta.runtime.bootstrap import prompt_templates
+from vanta.runtime import prompt_templates
 from vanta.testing import ScriptedEngine
 from vanta_scripts.format import parse_script
 from vanta_scripts.runner import run_script

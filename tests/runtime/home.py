@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import vanta
-from vanta.runtime.runtime import Opening
+from vanta.api import Opening
 from vanta.testing import ScriptedEngine, scripted_plugin
 
 

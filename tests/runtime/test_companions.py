@@ -11,9 +11,9 @@ import pytest
 
 import vanta
 from tests.runtime.home import open_scripted
+from vanta.companion import Companion
 from vanta.errors import UnknownName
-from vanta.runtime.background import Companion, in_quiet
-from vanta.runtime.runtime import Runtime
+from vanta.runtime import Runtime, in_quiet
 from vanta.testing import ScriptedEngine, Wait
 
 pytestmark = pytest.mark.anyio

@@ -55,10 +55,10 @@ async def test_a_race_asks_memory_once_for_all_its_tracks(tmp_path: Path) -> Non
     assert len(recalls) == 1
     ids = [identity for identity, _ in recalls[0].found]
     assert reply.trace.recall is not None
-    assert [one[0] for one in reply.trace.recall["found"]] == ids
-    for track in reply.trace.context.values():
-        assert {one["id"] for one in track["memories"]} <= set(ids)
-        assert track["memories"]
+    assert [identity for identity, _ in reply.trace.recall.found] == ids
+    for context in reply.trace.context.values():
+        assert {memory.id for memory in context.memories} <= set(ids)
+        assert context.memories
 
 
 async def test_what_is_stored_is_the_bare_message(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ async def test_a_reply_made_of_what_was_private_stays_private(tmp_path: Path) ->
         await runtime.session("two").ask("Say it again.", policy="api")
         await runtime.session("three").ask(ASK, policy="api")
     assert reply.trace.private
-    assert "in private" in (reply.trace.private_because or "")
+    assert "private turn" in (reply.trace.private_because or "")
     for request in range(len(api.requests)):
         assert "Biscuit" not in shown(api, request)
 
@@ -135,8 +135,8 @@ async def test_meaning_takes_part_once_the_embedder_is_ready(tmp_path: Path) -> 
         await runtime.memory.reindex()
         reply = await runtime.session("two").ask(ASK, policy="local")
     assert reply.trace.recall is not None
-    assert reply.trace.recall["embedder"] == "hash"
-    assert reply.trace.recall["index"] == "scan"
+    assert reply.trace.recall.embedder == "hash"
+    assert reply.trace.recall.index == "scan"
     assert embedder.closed
 
 
@@ -186,7 +186,7 @@ async def test_a_memory_that_is_broken_does_not_break_the_turn(tmp_path: Path) -
         reply = await runtime.session("two").ask(ASK, policy="local")
     assert reply.text == "ok"
     assert reply.trace.recall is not None
-    assert "memories_fts" in reply.trace.recall["skipped"]
+    assert "memories_fts" in reply.trace.recall.skipped
 
 
 async def test_an_embedder_that_fails_does_not_break_the_turn(tmp_path: Path) -> None:
@@ -254,8 +254,8 @@ async def test_a_larger_share_shows_more(tmp_path: Path) -> None:
                 )
             reply = await runtime.session("last").ask("How long did the dog sleep?", policy="local")
         context = reply.trace.context["local"]
-        numbers.append(len(context["memories"]))
-        assert context["memory_tokens"] <= 1.2 * share * context["budget"]  # of what is to share
+        numbers.append(len(context.memories))
+        assert context.memory_tokens <= 1.2 * share * (context.budget or 0)  # of what is to share
     assert 0 < numbers[0] < numbers[1]
 
 

@@ -13,7 +13,7 @@ import pytest
 import vanta
 from vanta.errors import AllTracksFailed, EngineError, ErrorKind
 from vanta.events import Committed, LegCancelled, Takeover
-from vanta.runtime.runtime import Runtime
+from vanta.runtime import Runtime
 from vanta.testing import Behaviour, Upstream
 
 pytestmark = pytest.mark.anyio

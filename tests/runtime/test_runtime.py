@@ -16,8 +16,7 @@ import vanta
 from tests.runtime.home import open_scripted
 from vanta.engine import Sampling
 from vanta.errors import ConfigError, EngineError, NoTrack, PluginError, StoreError, UnknownName
-from vanta.events import Event
-from vanta.runtime.runtime import Observer
+from vanta.events import Event, Observer
 from vanta.testing import Hang, Say, ScriptedEngine, Wait
 
 pytestmark = pytest.mark.anyio

@@ -11,7 +11,7 @@ import vanta
 from tests.runtime.home import open_scripted
 from vanta.errors import AllTracksFailed, ErrorKind
 from vanta.events import TextDelta
-from vanta.testing import Fail, Hang, Say, ScriptedEngine
+from vanta.testing import Fail, Hang, Say, ScriptedEngine, scripted_plugin
 
 
 def test_ask_and_history(tmp_path: Path) -> None:
@@ -69,11 +69,7 @@ def test_no_thread_is_left(tmp_path: Path) -> None:
     assert set(threading.enumerate()) <= before
 
 
-def test_one_question_one_reply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = vanta.open
-    monkeypatch.setattr(
-        "vanta.runtime.runtime.open",
-        lambda config, **overrides: open_scripted(tmp_path, local=ScriptedEngine("x")),
-    )
-    assert vanta.ask("hi").text == "x"
-    assert opened is not None
+def test_one_question_one_reply(tmp_path: Path) -> None:
+    config = {"tracks": {"local": {"engine": "scripted", "model": "m"}}, "policy": "local"}
+    plugins = [scripted_plugin(local=ScriptedEngine("x"))]
+    assert vanta.ask("hi", config=config, plugins=plugins, data_dir=tmp_path).text == "x"

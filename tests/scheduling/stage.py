@@ -13,7 +13,7 @@ from vanta.errors import EngineError
 from vanta.events import Event, TextDelta
 from vanta.messages import Message
 from vanta.scheduling.policy import Policy
-from vanta.scheduling.race import Race, RaceOutcome, RacePlan
+from vanta.scheduling.race import Race, RaceOutcome, RacePlan, RaceSettings
 from vanta.scheduling.track_stats import TrackStats
 from vanta.testing import ScriptedEngine
 from vanta.track import Price, Track
@@ -66,22 +66,23 @@ class Stage:
     async def run(self, *, late_s: float = 0.0) -> RaceOutcome:
         """Run the race, as if its turn had begun `late_s` seconds ago."""
         plan = RacePlan(
-            policy=self.policy,
+            settings=RaceSettings(
+                policy=self.policy,
+                deadline_s=self.deadline_s,
+                stall_timeout_s=self.stall_timeout_s,
+                sampling=Sampling(json_schema=self.json_schema),
+                retries=self.retries,
+                hard=self.hard,
+                experience=self.experience,
+            ),
             tracks={
                 name: Track(name, engine, price=self.prices.get(name, Price()))
                 for name, engine in self.engines.items()
             },
             preparer=PlainPreparer(),
             started_at=anyio.current_time() - late_s,
-            deadline_s=self.deadline_s,
-            stall_timeout_s=self.stall_timeout_s,
-            hard=self.hard,
-            may_hedge=self.experience.may_hedge(self.policy),
-            retries=self.retries,
-            experience=self.experience,
             earliest_s=self.earliest_s,
             question=self.question,
-            json_schema=self.json_schema,
         )
         self.race = Race(plan, self.events.append)
         return await self.race.run()

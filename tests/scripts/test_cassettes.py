@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from vanta.api import open as open_runtime
 from vanta.engine import GenerationRequest
 from vanta.errors import ErrorKind, ScriptError
-from vanta.runtime.runtime import Runtime
-from vanta.runtime.runtime import open as open_runtime
+from vanta.runtime import Runtime
 from vanta.testing import Fail, Hang, ScriptedEngine
 from vanta_scripts import RunOptions, RunReport, Script, Suite, parse_script
 from vanta_scripts.cassette import Player, Recorder, load_cassette, save_cassette

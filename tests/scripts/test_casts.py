@@ -10,7 +10,7 @@ import pytest
 
 from vanta.engine import GenerationRequest
 from vanta.errors import ScriptError, UnknownName
-from vanta.runtime.runtime import Runtime
+from vanta.runtime import Runtime
 from vanta.testing import CallTool, ScriptedEngine, open_scripted
 from vanta_scripts import ScriptResult, parse_script, run_script, variants
 from vanta_scripts.variants import repetition

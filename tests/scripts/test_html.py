@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from vanta.runtime.runtime import Runtime
+from vanta.runtime import Runtime
 from vanta.testing import ScriptedEngine
 from vanta_scripts import Script, Suite, parse_script
 from vanta_scripts.comparison import rows, sides_of

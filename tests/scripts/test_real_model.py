@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vanta.runtime.runtime import open as open_runtime
+from vanta.api import open as open_runtime
 from vanta_scripts import RunOptions, Suite, parse_script
 
 pytestmark = pytest.mark.anyio

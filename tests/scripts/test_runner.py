@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from vanta.api import open as open_runtime
 from vanta.engine import GenerationRequest
 from vanta.errors import ErrorKind, ScriptError, StoreError
 from vanta.hookspecs import hookimpl
-from vanta.runtime.runtime import Runtime
-from vanta.runtime.runtime import open as open_runtime
+from vanta.runtime import Runtime
 from vanta.testing import Fail, ScriptedEngine, open_scripted, scripted_plugin
 from vanta_scripts import (
     ExitCode,

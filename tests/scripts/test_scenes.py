@@ -11,11 +11,11 @@ from typing import Any
 import anyio
 import pytest
 
+from vanta.api import open as open_runtime
 from vanta.engine import GenerationRequest
 from vanta.errors import EmbedderError, ScriptError, UnknownName, UnreadableDocument
 from vanta.memory.items import Scope
-from vanta.runtime.runtime import Runtime
-from vanta.runtime.runtime import open as open_runtime
+from vanta.runtime import Runtime
 from vanta.testing import HashEmbedder, ScriptedEngine, hash_plugin, scripted_plugin
 from vanta_scripts import RunOptions, Script, Suite, check_names, parse_script, run_script
 from vanta_scripts.cassette import Player, Recorder
@@ -153,7 +153,7 @@ async def test_an_embedder_that_fails_leaves_the_words(tmp_path: Path) -> None:
     (turn,) = result.turns
     assert turn.reply is not None
     assert turn.reply.trace.recall is not None
-    assert "no power" in turn.reply.trace.recall["skipped"]
+    assert "no power" in turn.reply.trace.recall.skipped
 
 
 async def test_a_result_tells_what_was_recalled(tmp_path: Path) -> None:

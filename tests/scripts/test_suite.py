@@ -14,7 +14,7 @@ import pytest
 
 from vanta.engine import GenerationRequest
 from vanta.errors import ErrorKind, ScriptError, UnknownName
-from vanta.runtime.runtime import Runtime
+from vanta.runtime import Runtime
 from vanta.testing import Fail, ScriptedEngine, Wait
 from vanta_scripts import (
     ExitCode,

@@ -27,8 +27,7 @@ from vanta.cli.turn_options import (
 
 if TYPE_CHECKING:
     from vanta.events import Event, Reply
-    from vanta.runtime.session import Session
-    from vanta.runtime.sync import SyncRuntime
+    from vanta.runtime import Session, SyncRuntime
 
 app = typer.Typer()
 

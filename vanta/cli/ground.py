@@ -36,7 +36,7 @@ class Ground:
     @functools.cached_property
     def models(self) -> ModelStore:
         """The model registry and the files on disk. Raises ConfigError."""
-        from vanta.runtime.bootstrap import model_store
+        from vanta.runtime import model_store
 
         return model_store(self.config, self.plugins)
 
@@ -45,7 +45,7 @@ class Ground:
 
         Their engines are made, not loaded; close them.
         """
-        from vanta.runtime.bootstrap import make_tracks
+        from vanta.runtime import make_tracks
 
         return make_tracks(self, warn=False)
 

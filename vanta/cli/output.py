@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from vanta.api import Opening
     from vanta.errors import VantaError
-    from vanta.runtime.runtime import Opening
 
 ConfigOption = Annotated[
     str | None,

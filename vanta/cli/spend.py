@@ -35,7 +35,7 @@ def spend(json: output.JsonOption = False, config: output.ConfigOption = None) -
     import anyio
 
     from vanta.config import load
-    from vanta.runtime.bootstrap import caps_of
+    from vanta.runtime import caps_of
 
     loaded = load(output.config(config)).config
     caps = caps_of(loaded)
@@ -49,7 +49,7 @@ def spend(json: output.JsonOption = False, config: output.ConfigOption = None) -
 async def _read(config: Config) -> Spending:
     import anyio.to_thread
 
-    from vanta.runtime.bootstrap import open_store
+    from vanta.runtime import open_store
 
     store, ledger = await anyio.to_thread.run_sync(open_store, config)
     try:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from vanta.context.budget import BudgetShares, OverflowReport, TokenBudget, read_overflow
     from vanta.context.estimate import estimate_text, estimate_tokens
     from vanta.context.estimate_calibration import Calibration, byte_bound
-    from vanta.context.memories import Memories, MemorySource, Write
-    from vanta.context.preparer import ContextPreparer, merge_sampling
+    from vanta.context.memories import Memories, Recall, Write
+    from vanta.context.preparer import ContextPreparer, TurnPrompts, merge_sampling
     from vanta.context.token_cache import TokenCache, token_cache_of
 
 __all__ = [
@@ -25,10 +25,11 @@ __all__ = [
     "ContextPreparer",
     "Exchange",
     "Memories",
-    "MemorySource",
     "OverflowReport",
+    "Recall",
     "TokenBudget",
     "TokenCache",
+    "TurnPrompts",
     "Write",
     "assemble",
     "byte_bound",
@@ -44,8 +45,8 @@ _NAMES = {
     "budget": "BudgetShares OverflowReport TokenBudget read_overflow",
     "estimate": "estimate_text estimate_tokens",
     "estimate_calibration": "Calibration byte_bound",
-    "memories": "Memories MemorySource Write",
-    "preparer": "ContextPreparer merge_sampling",
+    "memories": "Memories Recall Write",
+    "preparer": "ContextPreparer TurnPrompts merge_sampling",
     "token_cache": "TokenCache token_cache_of",
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}

@@ -12,11 +12,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from vanta.context.budget import DEFAULT_SHARES, BudgetShares
 from vanta.context.token_cache import TokenCache
 from vanta.engine import Engine
+from vanta.events import MemoryTrace
 from vanta.memory.items import MemoryItem, Recalled
 from vanta.memory.rendering import block, day, header, line
 from vanta.memory.search.budgeted_selection import choose
@@ -29,19 +28,9 @@ MOST_OFFERED = 256
 Write = Callable[[str, str], str]
 """Writes the block from its lines and the summary ("" for none)."""
 
-
-@dataclass(frozen=True, slots=True)
-class MemorySource:
-    """Where a turn's memories come from and how they are written.
-
-    recall: what was found, best first; all legs of a turn ask it, so it finds once. It never
-    raises and has a deadline of its own. session: the conversation's id, for its own summary.
-    """
-
-    recall: Callable[[], Awaitable[Sequence[Recalled]]]
-    write: Write
-    session: str
-    shares: BudgetShares = DEFAULT_SHARES
+Recall = Callable[[], Awaitable[Sequence[Recalled]]]
+"""Returns a turn's matches, best first and the same at every call. It never raises and has a
+deadline of its own."""
 
 
 class Memories:
@@ -106,12 +95,12 @@ class Pack:
         notes = self.write(block(one.item for one in self.chosen), self.summary)
         return dataclasses.replace(message, content=f"{notes}{GAP}{message.content}")
 
-    def provenance(self) -> list[dict[str, Any]]:
-        """Where each line comes from, as JSON-ready data: the item, its score, its tokens."""
-        return [
-            {"id": one.item.id, "score": one.score, "tokens": self.costs[one.item.id]}
-            for one in self.chosen
-        ]
+    def trace(self) -> tuple[MemoryTrace, ...]:
+        """Return the id, the score and the tokens of each line."""
+        return tuple(
+            MemoryTrace(id=memory.item.id, score=memory.score, tokens=self.costs[memory.item.id])
+            for memory in self.chosen
+        )
 
     def without(self, tokens: int) -> Pack | None:
         """The block shorter by at least `tokens`, the lowest scores dropped; None if that takes

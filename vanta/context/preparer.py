@@ -1,39 +1,67 @@
-"""The preparer: turns a turn's message into the request that one track gets.
+"""Builds the request that a track gets in a turn.
 
-Invariant: every request of a turn is prepared here, so that budget and privacy hold for first
-legs, hedges and takeovers alike. What each track's prompt took is kept for the trace.
+Invariant: every request of a turn is built here, so that budget and privacy hold for first legs,
+hedges and takeovers alike. `shown_ids` records which memories each track was shown.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from vanta.context.assembly import Assembled, Exchange, assemble
-from vanta.context.budget import OverflowReport, read_overflow
-from vanta.context.memories import Memories, MemorySource
+from vanta.context.budget import DEFAULT_SHARES, BudgetShares, OverflowReport, read_overflow
+from vanta.context.memories import Memories, Recall
 from vanta.context.token_cache import token_cache_of
 from vanta.engine import GenerationRequest, Sampling
 from vanta.errors import EngineError, TemplateError
+from vanta.events import ContextTrace
 from vanta.messages import Message
 from vanta.track import Track
 
 VERIFY_RIVALS = 5
-"""Rivals of a verifier's one token whose logprobs are asked for, to find yes and no among them."""
+"""Top alternatives to request for a verifier's one token, to find yes and no among them."""
 
 MARGIN = 0.02
-"""A share of what a server leaves open that is left free after it refused a prompt."""
+"""Share of a server's window that is left free after the server refused a prompt."""
+
+
+class TurnPrompts(Protocol):
+    """The texts that vanta itself adds to a turn. Each method may raise TemplateError."""
+
+    def write_memories(self, lines: str, summary: str) -> str:
+        """Return the block of memories.
+
+        :param lines: the memories, one per line; may be empty.
+        :param summary: the summary of the session, or "".
+        """
+        ...
+
+    def ask_to_continue(self, shown: str) -> str:
+        """Return the message that asks an engine without prefix continuation to continue `shown`.
+
+        :param shown: the text that the user has seen.
+        """
+        ...
+
+    def ask_to_verify(self, question: str, answer: str) -> str:
+        """Return the message that asks whether `answer` is a right answer to `question`."""
+        ...
 
 
 class ContextPreparer:
-    """Prepares the requests of one turn.
+    """Builds the requests of one turn.
 
-    system: the rendered system prompt. history: past exchanges, oldest first. sampling: what the
-    turn asks for; its set fields go before the track's. session: key of the engine's KV cache.
-    ask_to_continue: the message that asks an engine without prefix continuation to go on from a
-    shown text. ask_to_verify: the message that asks whether an answer to a question is right.
-    memory: where memories come from, None where it is off.
+    :param system: the rendered system prompt.
+    :param history: past exchanges, oldest first.
+    :param message: the user's message.
+    :param sampling: the turn's sampling; its set fields take precedence over the track's.
+    :param user: the user's name.
+    :param session: the id of the conversation; with `user`, the key of the engine's KV cache.
+    :param prompts: the texts that vanta itself adds.
+    :param recall: searches memory; None if the turn has no memory.
+    :param shares: how the prompt is divided between system prompt, memories and history.
     """
 
     def __init__(
@@ -43,81 +71,106 @@ class ContextPreparer:
         history: Sequence[Exchange],
         message: Message,
         sampling: Sampling,
+        user: str,
         session: str,
-        ask_to_continue: Callable[[str], str],
-        ask_to_verify: Callable[[str, str], str],
-        memory: MemorySource | None = None,
+        prompts: TurnPrompts,
+        recall: Recall | None = None,
+        shares: BudgetShares = DEFAULT_SHARES,
     ) -> None:
         self._system = system
         self._history = history
         self._message = message
         self._sampling = sampling
+        self._user = user
         self._session = session
-        self._ask_to_continue = ask_to_continue
-        self._ask_to_verify = ask_to_verify
-        self._memory = memory
+        self._prompts = prompts
+        self._recall = recall
+        self._shares = shares
         self._memories: Memories | None = None
-        self._unwritable: str | None = None
+        self._memory_skipped: str | None = None
         self._sent: dict[str, Assembled] = {}
-        self.report: dict[str, dict[str, Any]] = {}
+        self._traces: dict[str, ContextTrace] = {}
+        self._shown_ids: dict[str, frozenset[int]] = {}
+
+    @property
+    def traces(self) -> Mapping[str, ContextTrace]:
+        """The last prompt of each track that was sent one, for the turn's trace."""
+        return self._traces
+
+    @property
+    def shown_ids(self) -> Mapping[str, frozenset[int]]:
+        """The ids of all memories that each track was shown in this turn, by track name."""
+        return self._shown_ids
 
     async def prepare(self, track: Track, *, shown: str, judged: bool) -> GenerationRequest:
-        """The request for one leg; see `vanta.scheduling.race_plan.Preparer`."""
+        """Build the request of one leg; see `vanta.scheduling.race_plan.Preparer`."""
         await track.engine.load()
-        continues = bool(shown) and track.engine.capabilities.prefix_continuation
-        assembled = await self._assemble(track, self._tail(shown, continues=continues))
+        assembled = await self._assemble(track, self._tail(track, shown))
         return self._request(track, assembled, shown, judged=judged)
 
     async def shorten(
         self, track: Track, refusal: EngineError, *, shown: str, judged: bool
     ) -> GenerationRequest:
-        """The request again, short enough for a server that refused it; see
-        `vanta.scheduling.race_plan.Preparer`."""
-        continues = bool(shown) and track.engine.capabilities.prefix_continuation
+        """Build a shorter request for a server that refused the first one.
+
+        See `vanta.scheduling.race_plan.Preparer`.
+        """
         refused = self._sent.get(track.name)
         if refused is None:
             raise refusal
-        told = read_overflow(refusal.message)
-        token_cache_of(track.engine).heed(told.window)
-        window = await shorter_window(track, refused, told)
-        tail = self._tail(shown, continues=continues)
-        assembled = await self._assemble(track, tail, window=window)
-        request = self._request(track, assembled, shown, judged=judged)
-        self.report[track.name]["refused"] = refusal.message
-        return request
-
-    def _request(
-        self, track: Track, assembled: Assembled, shown: str, *, judged: bool
-    ) -> GenerationRequest:
-        continues = bool(shown) and track.engine.capabilities.prefix_continuation
-        self._sent[track.name] = assembled
-        self.report[track.name] = report_of(assembled)
-        if self._unwritable:
-            self.report[track.name]["memory_skipped"] = self._unwritable
-        messages = assembled.messages[:-1] if continues else assembled.messages
-        return GenerationRequest(
-            messages=messages,
-            sampling=self._sampling_for(track, judged=judged),
-            prefix=shown if continues else "",
-            session=self._session,
-        )
+        report = read_overflow(refusal.message)
+        token_cache_of(track.engine).heed(report.window)
+        window = await shorter_window(track, refused, report)
+        assembled = await self._assemble(track, self._tail(track, shown), window=window)
+        return self._request(track, assembled, shown, judged=judged, refused=refusal.message)
 
     async def verification(self, track: Track, answer: str) -> GenerationRequest:
-        """The request for one token on `answer`; see `vanta.scheduling.race_plan.Preparer`."""
+        """Build the request for one token on `answer`.
+
+        See `vanta.scheduling.race_plan.Preparer`.
+        """
         await track.engine.load()
-        question = Message("user", self._ask_to_verify(self._message.content, answer))
+        question = Message("user", self._prompts.ask_to_verify(self._message.content, answer))
         assembled = await assemble(track, "", (), (question,))
         logprobs = VERIFY_RIVALS if track.engine.capabilities.logprobs else None
         sampling = Sampling(max_tokens=1, temperature=0.0, logprobs=logprobs)
         return GenerationRequest(assembled.messages, sampling)
 
-    def _tail(self, shown: str, *, continues: bool) -> tuple[Message, ...]:
+    def _request(
+        self,
+        track: Track,
+        assembled: Assembled,
+        shown: str,
+        *,
+        judged: bool,
+        refused: str | None = None,
+    ) -> GenerationRequest:
+        continues = _continues(track, shown)
+        self._record(track, assembled, refused)
+        messages = assembled.messages[:-1] if continues else assembled.messages
+        return GenerationRequest(
+            messages=messages,
+            sampling=self._sampling_for(track, judged=judged),
+            prefix=shown if continues else "",
+            session=f"{self._user}/{self._session}",
+        )
+
+    def _record(self, track: Track, assembled: Assembled, refused: str | None) -> None:
+        self._sent[track.name] = assembled
+        trace = trace_of(assembled, memory_skipped=self._memory_skipped, refused=refused)
+        self._traces[track.name] = trace
+        if assembled.pack:
+            ids = frozenset(memory.item.id for memory in assembled.pack.chosen)
+            self._shown_ids[track.name] = self._shown_ids.get(track.name, frozenset()) | ids
+
+    def _tail(self, track: Track, shown: str) -> tuple[Message, ...]:
+        """Return the messages that stand whole at the end of the prompt."""
         if not shown:
             return (self._message,)
-        said = Message("assistant", shown)
-        if continues:
-            return (self._message, said)
-        return (self._message, said, Message("user", self._ask_to_continue(shown)))
+        answer = Message("assistant", shown)
+        if _continues(track, shown):
+            return (self._message, answer)
+        return (self._message, answer, Message("user", self._prompts.ask_to_continue(shown)))
 
     def _sampling_for(self, track: Track, *, judged: bool) -> Sampling:
         sampling = merge_sampling(track.sampling, self._sampling)
@@ -125,62 +178,62 @@ class ContextPreparer:
             return dataclasses.replace(sampling, logprobs=0)
         return sampling
 
-    async def _recall(self, source: MemorySource) -> Memories:
-        """What was found, the same object for all tracks as long as it is the same."""
-        found = tuple(await source.recall())
-        if self._memories is None or self._memories.found != found:
-            self._memories = Memories(found, source.write, source.session)
-        return self._memories
-
     async def _assemble(
         self, track: Track, tail: tuple[Message, ...], window: int | None = None
     ) -> Assembled:
         parts = (track, self._system, self._history, tail)
-        source = self._memory
-        if source is None:
+        if self._recall is None:
             return await assemble(*parts, window=window)
-        memories = await self._recall(source)
+        found = await self._recall()
+        if self._memories is None:
+            self._memories = Memories(found, self._prompts.write_memories, self._session)
+        memories, shares = self._memories, self._shares
         try:
-            return await assemble(*parts, memories=memories, shares=source.shares, window=window)
-        except TemplateError as error:  # memory breaks no turn, and neither does how it is written
-            self._unwritable = str(error)
+            return await assemble(*parts, memories=memories, shares=shares, window=window)
+        except TemplateError as error:  # a broken template of the block must not break the turn
+            self._memory_skipped = str(error)
             return await assemble(*parts, window=window)
 
 
-async def shorter_window(track: Track, refused: Assembled, told: OverflowReport) -> int:
-    """The window, in the engine's own counts, in which a prompt fits that a server refused.
+async def shorter_window(track: Track, refused: Assembled, report: OverflowReport) -> int:
+    """Return the window, in the engine's own counts, in which a refused prompt would fit.
 
-    The engine may have learnt from the refusal, so the prompt is counted again. By the server's
-    numbers where it told both, each of its tokens being worth as many of the engine's as in this
-    prompt; else half of the prompt has to do. Raises EngineError.
+    The engine may have learnt from the refusal, so the prompt is counted again. If the server
+    reported both its window and the size of the prompt, they are scaled to the engine's counts;
+    otherwise the prompt is halved.
+
+    :raises EngineError: if the engine cannot count.
     """
     counted = (await track.engine.count_tokens(refused.messages)).value
-    if told.window is None or told.prompt is None:
+    if report.window is None or report.prompt is None:
         return counted // 2 + track.reply_reserve
-    reserve = track.reply_reserve if told.reply is None else told.reply
-    left = int((told.window - reserve) * counted / told.prompt * (1.0 - MARGIN))
+    reserve = track.reply_reserve if report.reply is None else report.reply
+    left = int((report.window - reserve) * counted / report.prompt * (1.0 - MARGIN))
     return (left if 0 < left < counted else counted // 2) + track.reply_reserve
 
 
-def report_of(assembled: Assembled) -> dict[str, Any]:
-    """What a trace tells of a prompt, as JSON-ready data: its tokens and who counted them, the
-    budget, and each memory in it with its score and the tokens of its line."""
+def trace_of(
+    assembled: Assembled, *, memory_skipped: str | None = None, refused: str | None = None
+) -> ContextTrace:
+    """Return the trace of a prompt."""
     tokens, pack, budget = assembled.tokens, assembled.pack, assembled.budget
-    return {
-        "tokens": tokens.value if tokens else None,
-        "exact": tokens.exact if tokens else None,
-        "counter": assembled.counter,
-        "window": budget.window if budget else None,
-        "budget": budget.prompt if budget else None,
-        "dropped_exchanges": assembled.dropped,
-        "memories": pack.provenance() if pack else [],
-        "memory_tokens": pack.tokens if pack else 0,
-        "summary": bool(pack and pack.summary),
-    }
+    return ContextTrace(
+        tokens=tokens.value if tokens else None,
+        exact=tokens.exact if tokens else None,
+        counter=assembled.counter,
+        window=budget.window if budget else None,
+        budget=budget.prompt if budget else None,
+        dropped_exchanges=assembled.dropped,
+        memories=pack.trace() if pack else (),
+        memory_tokens=pack.tokens if pack else 0,
+        summary=bool(pack and pack.summary),
+        memory_skipped=memory_skipped,
+        refused=refused,
+    )
 
 
 def merge_sampling(base: Sampling, over: Sampling) -> Sampling:
-    """`base` with every field that `over` sets."""
+    """Return `base` with every field that `over` sets."""
     default = Sampling()
     changes = {
         field.name: getattr(over, field.name)
@@ -188,3 +241,8 @@ def merge_sampling(base: Sampling, over: Sampling) -> Sampling:
         if getattr(over, field.name) != getattr(default, field.name)
     }
     return dataclasses.replace(base, **changes) if changes else base
+
+
+def _continues(track: Track, shown: str) -> bool:
+    """Whether the engine continues the shown text itself, given as a prefix."""
+    return bool(shown) and track.engine.capabilities.prefix_continuation

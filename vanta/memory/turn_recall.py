@@ -1,22 +1,25 @@
-"""One turn's recall: begun with the turn, awaited by the first leg, the same for all its legs.
+"""The recall of one turn: starts with the turn, awaited by its first leg, the same for all legs.
 
-Invariant: asking for it never raises and never lasts longer than `memory.recall_timeout_s` after
-the turn took its place; what a private turn says is given to no embedder that is not private.
+Invariant: awaiting it never raises and never takes longer than its time-out after the turn started;
+the text of a private turn is given to no embedder that is not private.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from vanta.events import Event, MemoryRecalled
+from vanta.events import Event, MemoryRecalled, RecallTrace
 from vanta.memory.items import Recalled, Recollection
 from vanta.memory.memory import Memory, Question
 
 
 class TurnRecall:
-    """A recall of `memory` for one turn. emit: told of it once, when it is first needed. now_s: the
-    turn's clock."""
+    """A search of `memory` for one turn.
+
+    :param timeout_s: seconds that the search may take.
+    :param emit: called with one `MemoryRecalled`, when the result is first needed.
+    :param now_s: the turn's clock.
+    """
 
     def __init__(
         self,
@@ -29,30 +32,37 @@ class TurnRecall:
         self._pending = memory.begin(question, timeout_s)
         self._emit = emit
         self._now_s = now_s
-        self.report: dict[str, Any] | None = None
+        self.trace: RecallTrace | None = None
         self.private_ids: frozenset[int] = frozenset()
 
     async def __call__(self) -> Sequence[Recalled]:
-        """What was recalled, best first."""
+        """Return the matches, best first; the same at every call."""
         recollection = await self._pending.get()
-        if self.report is None:
-            self._tell(recollection)
+        if self.trace is None:
+            self._report(recollection)
         return recollection.found
 
     def close(self) -> None:
-        """Nobody needs it any more."""
+        """Cancel the search. No-op if it has completed."""
         self._pending.scope.cancel()
 
-    def _tell(self, recollection: Recollection) -> None:
-        event = MemoryRecalled(
-            at_s=self._now_s(),
-            found=tuple((one.item.id, round(one.score, 4)) for one in recollection.found),
+    def _report(self, recollection: Recollection) -> None:
+        matches = recollection.found
+        self.private_ids = frozenset(match.item.id for match in matches if match.item.private)
+        self.trace = trace = RecallTrace(
+            found=tuple((match.item.id, round(match.score, 4)) for match in matches),
             took_s=recollection.took_s,
             embedder=recollection.embedder,
             index=recollection.index,
             skipped=recollection.skipped,
         )
-        self.private_ids = frozenset(one.item.id for one in recollection.found if one.item.private)
-        told = event.to_dict()
-        self.report = {key: told[key] for key in told if key not in {"type", "at_s"}}
-        self._emit(event)
+        self._emit(
+            MemoryRecalled(
+                at_s=self._now_s(),
+                found=trace.found,
+                took_s=trace.took_s,
+                embedder=trace.embedder,
+                index=trace.index,
+                skipped=trace.skipped,
+            )
+        )

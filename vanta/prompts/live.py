@@ -9,6 +9,7 @@ on.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,21 +46,37 @@ class LivePrompts:
         self.edition = 0
         self._look_at = time.monotonic() + INTERVAL_S
         self._lock = anyio.Lock()
+        self._one_look = anyio.CapacityLimiter(1)
 
     def prompt(self, name: str, variables: Mapping[str, Any]) -> SystemPrompt:
         """The prompt that template `name` makes of `variables`; rendered when it is used."""
         return SystemPrompt(self, name, variables)
 
-    async def refresh(self) -> None:
-        """Have edited files take effect. Callers go on in the order in which they came."""
+    async def refresh(self, until: float = math.inf) -> None:
+        """Make edited files take effect. Callers continue in the order in which they called.
+
+        A look that is cut off continues on its thread, and the next caller waits for it.
+
+        :param until: when to give up, in seconds on the event loop's clock; the prompts then stay
+            as they are.
+        """
         if time.monotonic() < self._look_at and not self._lock.locked():
             return
-        async with self._lock:
-            if time.monotonic() < self._look_at:
-                return
-            if await anyio.to_thread.run_sync(self.templates.reload):
-                self.edition += 1
-            self._look_at = time.monotonic() + INTERVAL_S
+        with anyio.move_on_at(until):
+            async with self._lock:
+                if time.monotonic() < self._look_at:
+                    return
+                await anyio.to_thread.run_sync(
+                    self._look, abandon_on_cancel=True, limiter=self._one_look
+                )
+
+    def _look(self) -> None:
+        """Reload the files if they changed. Runs on a worker thread, one at a time."""
+        if time.monotonic() < self._look_at:
+            return
+        if self.templates.reload():
+            self.edition += 1
+        self._look_at = time.monotonic() + INTERVAL_S
 
 
 class SystemPrompt:

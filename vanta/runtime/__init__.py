@@ -1,1 +1,70 @@
-"""The runtime: what is open in a process, its sessions and turns."""
+"""Runtimes, sessions and turns: everything that is open in a process.
+
+A `Runtime` has sessions, a `Session` runs its turns one after another, and a turn resolves its
+options into settings, races its legs and stores the exchange. Invariant: what opening opened,
+closing closes, and cancelling a caller leaves session, memory and money consistent. Names are
+imported on first use, since a runtime loads the database library.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vanta.runtime.background import in_quiet
+    from vanta.runtime.bootstrap import (
+        caps_of,
+        fitted_router,
+        make_tracks,
+        model_store,
+        open_store,
+        prompt_templates,
+        template_folders,
+    )
+    from vanta.runtime.options import Isolation, TurnOptions
+    from vanta.runtime.runtime import Runtime
+    from vanta.runtime.session import Session
+    from vanta.runtime.sync import SyncRuntime, SyncSession, SyncTurn
+    from vanta.runtime.turn_stream import ShownText, TurnStream
+
+_MODULES = {
+    "background": "in_quiet",
+    "bootstrap": (
+        "caps_of fitted_router make_tracks model_store open_store prompt_templates template_folders"
+    ),
+    "options": "Isolation TurnOptions",
+    "runtime": "Runtime",
+    "session": "Session",
+    "sync": "SyncRuntime SyncSession SyncTurn",
+    "turn_stream": "ShownText TurnStream",
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
+
+__all__ = [
+    "Isolation",
+    "Runtime",
+    "Session",
+    "ShownText",
+    "SyncRuntime",
+    "SyncSession",
+    "SyncTurn",
+    "TurnOptions",
+    "TurnStream",
+    "caps_of",
+    "fitted_router",
+    "in_quiet",
+    "make_tracks",
+    "model_store",
+    "open_store",
+    "prompt_templates",
+    "template_folders",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'vanta.runtime' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"vanta.runtime.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -1,8 +1,6 @@
-"""Companions: work in the background, for as long as a runtime is open.
+"""Runs companions beside a runtime, and their work while no turn runs.
 
-A companion runs in the runtime's own task group: begun when the runtime opens, cancelled when it
-closes, before engines and store are. Invariant: a companion harms nothing but itself: what it
-raises is logged once, with its name, and ends it alone.
+Invariant: a companion that fails ends alone; its error is logged once, with its name.
 """
 
 from __future__ import annotations
@@ -10,55 +8,45 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TypeVar
 
 import anyio
 
-if TYPE_CHECKING:
-    from vanta.runtime.runtime import Runtime
+from vanta.companion import Companion, Host
 
 T = TypeVar("T")
 
 _log = logging.getLogger("vanta")
 
 
-class Companion(Protocol):
-    """What a plugin brings by `vanta_companions`. name: as in the configuration's `companions`."""
-
-    @property
-    def name(self) -> str: ...
-
-    async def accompany(self, runtime: Runtime) -> None:
-        """Do its work until there is none left, or until it is cancelled: the runtime closes.
-
-        It shares the event loop with every turn, so it must not block; one companion may be asked
-        to accompany several runtimes at once, so what it keeps belongs into this call.
-        """
-        ...
-
-
 @asynccontextmanager
-async def accompanied(runtime: Runtime, companions: Iterable[Companion]) -> AsyncIterator[None]:
-    """Have `companions` run beside the body, and cancel them when it ends."""
+async def accompanied(host: Host, companions: Iterable[Companion]) -> AsyncIterator[None]:
+    """Run `companions` beside the body, and cancel them when it ends."""
     async with anyio.create_task_group() as tasks:
         for companion in companions:
-            tasks.start_soon(_accompany, companion, runtime, name=f"companion {companion.name}")
+            tasks.start_soon(_accompany, companion, host, name=f"companion {companion.name}")
         try:
             yield
         finally:
             tasks.cancel_scope.cancel()
 
 
-async def in_quiet(runtime: Runtime, work: Callable[[], Awaitable[T]]) -> T:
-    """What `work` returns, done while no turn runs: it waits for such a moment, is cancelled as
-    soon as a turn begins, and is begun again afterwards. For work that may be begun again, such as
-    a generation whose result counts only once it is whole."""
+async def in_quiet(host: Host, work: Callable[[], Awaitable[T]]) -> T:
+    """Run `work` while no turn runs, and return its result.
+
+    Waits until no turn runs, cancels `work` as soon as a turn starts, and starts it again
+    afterwards. For work that can be repeated, such as a generation whose result only counts when it
+    is complete.
+
+    :param host: the runtime.
+    :param work: called once for each attempt.
+    """
     while True:
-        turn_begins = await runtime.idle()
+        turn_starts = await host.idle()
         values: list[T] = []
         errors: list[Exception] = []
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_cancel_at, turn_begins, tasks.cancel_scope)
+            tasks.start_soon(_cancel_at, turn_starts, tasks.cancel_scope)
             try:
                 values.append(await work())
             except Exception as error:  # noqa: BLE001 - raised below, outside the task group
@@ -75,8 +63,8 @@ async def _cancel_at(event: anyio.Event, scope: anyio.CancelScope) -> None:
     scope.cancel()
 
 
-async def _accompany(companion: Companion, runtime: Runtime) -> None:
+async def _accompany(companion: Companion, host: Host) -> None:
     try:
-        await companion.accompany(runtime)
-    except Exception:  # noqa: BLE001 - a companion's failure must stay its own
+        await companion.accompany(host)
+    except Exception:  # noqa: BLE001 - the failure of a companion must not leave it
         _log.exception("companion %r failed and is off until the next start", companion.name)

@@ -12,13 +12,14 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from vanta import plugin_loading, telemetry
 from vanta.config import Config, Loaded, TrackConfig
 from vanta.config import load as load_config
 from vanta.engine import Engine, EngineContext, EngineFactory
 from vanta.errors import StoreError, UnknownName
+from vanta.events import Observer
 from vanta.memory.factory import open_memory
 from vanta.memory.memory import Memory
 from vanta.models import ModelStore, builtin_entries, builtin_sources
@@ -31,9 +32,6 @@ from vanta.scheduling.gate import Gate
 from vanta.scheduling.policy import Policy
 from vanta.storage.transcripts import Store, sqlite_url
 from vanta.track import Price, Track
-
-if TYPE_CHECKING:
-    from vanta.runtime.runtime import Observer
 
 _log = logging.getLogger("vanta")
 _said: set[str] = set()

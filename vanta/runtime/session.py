@@ -1,95 +1,53 @@
 """A session: one conversation with one user.
 
-Invariant: the turns of a session run one after another, in the order in which they were asked;
+Invariant: the turns of a session run one after another, in the order in which they were requested;
 every other session is independent. Its history survives a restart.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Protocol
 
 import anyio
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from anyio.streams.memory import MemoryObjectSendStream
 
 from vanta.engine import Sampling
 from vanta.errors import VantaError
-from vanta.events import Event, Reply, TurnFinished
+from vanta.events import Event, Observer, Reply
 from vanta.messages import Message
-from vanta.runtime.turn import Conversation, Emit, Turn, TurnSettings
+from vanta.prompts import SystemPrompt
+from vanta.runtime.options import NOT_ISOLATED, Isolation, TurnOptions
+from vanta.runtime.turn import Conversation, Turn
+from vanta.runtime.turn_settings import TurnPlanner
+from vanta.runtime.turn_stream import TurnStream
 from vanta.scheduling.policy import Policy
 from vanta.storage.transcripts import Store
 
 
-class TurnRules(Protocol):
-    """What a runtime gives its sessions: the rules of a turn, and who watches it."""
+class Session:
+    """One conversation; get it from `Runtime.session`.
 
-    async def refresh(self) -> None:
-        """Bring the rules up to date before a turn. Callers go on in the order they came in."""
-        ...
-
-    def settings(
-        self,
-        *,
-        text: str,
-        user: str,
-        policy: str | Policy | None,
-        track: str | None,
-        deadline_s: float | None,
-        private: bool,
-        sampling: Sampling | None,
-    ) -> TurnSettings:
-        """The settings of one turn. Raises UnknownName, ConfigError, TemplateError."""
-        ...
-
-    def observe(self, event: Event) -> None:
-        """Show an event to the observers; never raises."""
-        ...
-
-
-class TurnStream:
-    """The events of a running turn, in order. Iterate it; then `reply` is there.
-
-    Iterating raises what the turn raises (AllTracksFailed, NoTrack, StoreError), after the events
-    that came before.
+    :ivar private: whether its turns are confined to private tracks unless they say otherwise.
     """
 
-    def __init__(self, receive: MemoryObjectReceiveStream[Event | VantaError]) -> None:
-        self._receive = receive
-        self._reply: Reply | None = None
-
-    @property
-    def reply(self) -> Reply:
-        """The reply. Raises RuntimeError before `TurnFinished` has come."""
-        if self._reply is None:
-            raise RuntimeError("the turn has no reply yet: iterate its events to the end first")
-        return self._reply
-
-    def __aiter__(self) -> AsyncIterator[Event]:
-        return self
-
-    async def __anext__(self) -> Event:
-        try:
-            item = await self._receive.receive()
-        except (anyio.EndOfStream, anyio.ClosedResourceError):
-            raise StopAsyncIteration from None
-        if isinstance(item, VantaError):
-            raise item
-        if isinstance(item, TurnFinished):
-            self._reply = item.reply
-        return item
-
-
-class Session:
-    """One conversation. Make it with `Runtime.session`."""
-
     def __init__(
-        self, conversation: Conversation, rules: TurnRules, store: Store, *, private: bool
+        self,
+        conversation: Conversation,
+        planner: TurnPlanner,
+        observe: Observer,
+        store: Store,
+        *,
+        private: bool = False,
+        prompt: SystemPrompt | None = None,
+        isolation: Isolation = NOT_ISOLATED,
     ) -> None:
         self._conversation = conversation
-        self._rules = rules
+        self._planner = planner
+        self._observe = observe
         self._store = store
+        self._prompt = prompt
+        self._isolation = isolation
         self.private = private
 
     @property
@@ -99,7 +57,7 @@ class Session:
 
     @property
     def user(self) -> str:
-        """Whose conversation it is."""
+        """The user of the conversation."""
         return self._conversation.user
 
     async def ask(
@@ -111,20 +69,33 @@ class Session:
         deadline_s: float | None = None,
         private: bool | None = None,
         sampling: Sampling | None = None,
+        options: TurnOptions | None = None,
     ) -> Reply:
-        """Say `text` and return the whole reply.
+        """Send `text` and return the whole reply.
 
-        policy: a policy's name or the policy itself. track: one track alone, instead of a policy.
-        With neither, the system prompt's template decides, else the configuration. deadline_s:
-        seconds for the whole turn. private: keep this turn on private tracks; None for the
-        session's own rule. sampling: goes before the template's, which goes before the tracks'.
+        With neither `policy` nor `track`, the system prompt's template decides, then the
+        configuration.
 
-        Raises AllTracksFailed if no track could answer, NoTrack if none was allowed to,
-        UnknownName for a policy or track that does not exist, StoreError if the exchange could
-        not be stored.
+        :param text: the user's message.
+        :param policy: the name of a policy, or a policy.
+        :param track: the name of one track that answers alone.
+        :param deadline_s: seconds that the whole turn may take, waiting for the session's earlier
+            turns included.
+        :param private: whether the turn is confined to private tracks; None for the session's rule.
+        :param sampling: its set fields take precedence over the template's, and those over the
+            track's.
+        :param options: the same five as one object; the other arguments take precedence over it.
+        :returns: the reply; its exchange is durable.
+        :raises AllTracksFailed: if no track could answer.
+        :raises NoTrack: if no track may take part.
+        :raises UnknownName: for a policy or a track that does not exist.
+        :raises TemplateError: if the system prompt cannot be rendered.
+        :raises StoreError: if the transcript cannot be read or written.
         """
-        await self._rules.refresh()
-        turn = self._turn(text, self._rules.observe, policy, track, deadline_s, private, sampling)
+        chosen = TurnOptions(
+            policy=policy, track=track, deadline_s=deadline_s, private=private, sampling=sampling
+        )
+        turn = await self._begin(text, chosen.over(options), self._observe)
         return await turn.run()
 
     @asynccontextmanager
@@ -137,22 +108,26 @@ class Session:
         deadline_s: float | None = None,
         private: bool | None = None,
         sampling: Sampling | None = None,
+        options: TurnOptions | None = None,
     ) -> AsyncIterator[TurnStream]:
-        """Say `text` and watch the turn: `async with session.stream(...) as turn`.
+        """Send `text` and watch the turn: `async with session.stream(...) as turn`.
 
-        Takes the same as `ask`. Leaving the context before the turn is over cancels the turn and
-        waits until all its legs stand still.
+        Leaving the context before the turn is over cancels the turn, and waits until all its legs
+        have stopped. Parameters and errors are those of `ask`; errors of a turn that has started
+        are raised where the turn is iterated.
         """
+        chosen = TurnOptions(
+            policy=policy, track=track, deadline_s=deadline_s, private=private, sampling=sampling
+        )
         send, receive = anyio.create_memory_object_stream[Event | VantaError](float("inf"))
 
         def emit(event: Event) -> None:
-            self._rules.observe(event)
+            self._observe(event)
             send.send_nowait(event)
 
         failure: Exception | None = None
-        await self._rules.refresh()
         with send, receive:
-            turn = self._turn(text, emit, policy, track, deadline_s, private, sampling)
+            turn = await self._begin(text, chosen.over(options), emit)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_deliver, turn, send)
                 try:
@@ -164,40 +139,40 @@ class Session:
             raise failure
 
     async def history(self) -> list[Message]:
-        """All messages of the conversation, oldest first."""
+        """Return all messages of the conversation, oldest first.
+
+        :raises StoreError: if the transcript cannot be read.
+        """
         exchanges = await self._store.history(self.user, self.id)
         return [message for exchange in exchanges for message in exchange.messages]
 
     async def clear(self) -> int:
-        """Forget the conversation; returns how many messages there were."""
+        """Delete the conversation.
+
+        :returns: the number of messages that it had.
+        :raises StoreError: if the transcript cannot be written.
+        """
         async with self._conversation.lock:
             self._conversation.history = None
             return await self._store.clear(self.user, self.id)
 
-    def _turn(
-        self,
-        text: str,
-        emit: Emit,
-        policy: str | Policy | None,
-        track: str | None,
-        deadline_s: float | None,
-        private: bool | None,
-        sampling: Sampling | None,
-    ) -> Turn:
-        settings = self._rules.settings(
-            text=text,
-            user=self.user,
-            policy=policy,
-            track=track,
-            deadline_s=deadline_s,
-            private=self.private if private is None else private,
-            sampling=sampling,
+    async def _begin(self, text: str, options: TurnOptions, emit: Callable[[Event], None]) -> Turn:
+        """Start the clock of a turn, and resolve its settings under templates that are current."""
+        started_at = anyio.current_time()
+        await self._planner.refresh(started_at + self._planner.deadline_s(options))
+        settings = self._planner.settings(
+            text,
+            self.user,
+            options,
+            private=self.private,
+            prompt=self._prompt,
+            isolation=self._isolation,
         )
-        return Turn(self._conversation, text, settings, self._store, emit)
+        return Turn(self._conversation, text, settings, emit, started_at)
 
 
 async def _deliver(turn: Turn, send: MemoryObjectSendStream[Event | VantaError]) -> None:
-    """Run a turn for a stream; what it raises goes to whoever iterates."""
+    """Run a turn for a stream, and send it what the turn raises."""
     with send:
         try:
             await turn.run()

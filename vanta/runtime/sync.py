@@ -1,32 +1,38 @@
 """The synchronous facade: a runtime for programs without an event loop.
 
-One background thread runs the event loop; every call waits for its result there. Invariant: it
-adds nothing to what the asynchronous runtime does, and leaves no thread behind.
+One background thread runs the event loop; every call waits for its result there. Invariant: the
+facade has the parameters, types and errors of the asynchronous classes and adds no behaviour.
 """
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import partial
-from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+from anyio.from_thread import BlockingPortal
 
+from vanta.config import Config
+from vanta.engine import Sampling
 from vanta.events import Event, Reply
 from vanta.messages import Message
-from vanta.runtime.runtime import Opening, Runtime
-from vanta.runtime.session import Session, TurnStream
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from vanta.models import ModelStore
+from vanta.plugin_loading import PluginSet
+from vanta.prompts import Templates
+from vanta.runtime.options import NOT_ISOLATED, Isolation, TurnOptions
+from vanta.runtime.runtime import Runtime
+from vanta.runtime.session import Session
+from vanta.runtime.turn_stream import ShownText, TurnStream
+from vanta.scheduling.policy import Policy
+from vanta.track import Track
 
 
 class SyncTurn:
-    """The events of a running turn: iterate it, then `reply` is there."""
+    """The events of a running turn, in order; iterate it, or its `text()`, to the end.
+
+    See `vanta.TurnStream`.
+    """
 
     def __init__(self, turn: TurnStream, portal: BlockingPortal) -> None:
         self._turn = turn
@@ -34,14 +40,27 @@ class SyncTurn:
 
     @property
     def reply(self) -> Reply:
-        """The reply. Raises RuntimeError before the turn has finished."""
+        """The reply.
+
+        :raises RuntimeError: if the turn is not iterated to its end yet.
+        """
         return self._turn.reply
 
+    def text(self) -> Iterator[ShownText]:
+        """Yield the whole text to show, each time that it changes; see `TurnStream.text`.
+
+        :raises VantaError: what the turn raises.
+        """
+        texts = self._turn.text()
+
+        async def following() -> ShownText | None:
+            return await anext(texts, None)
+
+        while (shown := self._portal.call(following)) is not None:
+            yield shown
+
     def __iter__(self) -> Iterator[Event]:
-        while True:
-            event = self._portal.call(self._next)
-            if event is None:
-                return
+        while (event := self._portal.call(self._next)) is not None:
             yield event
 
     async def _next(self) -> Event | None:
@@ -50,20 +69,71 @@ class SyncTurn:
 
 
 class SyncSession:
-    """A session whose calls wait for their result; see `vanta.runtime.session.Session`."""
+    """A session whose calls wait for their result; see `vanta.Session`."""
 
     def __init__(self, session: Session, portal: BlockingPortal) -> None:
         self._session = session
         self._portal = portal
 
-    def ask(self, text: str, **options: Any) -> Reply:
-        """Say `text` and wait for the whole reply; takes and raises what `Session.ask` does."""
-        return self._portal.call(partial(self._session.ask, text, **options))
+    @property
+    def id(self) -> str:
+        """The session's name, unique for its user."""
+        return self._session.id
+
+    @property
+    def user(self) -> str:
+        """The user of the conversation."""
+        return self._session.user
+
+    def ask(
+        self,
+        text: str,
+        *,
+        policy: str | Policy | None = None,
+        track: str | None = None,
+        deadline_s: float | None = None,
+        private: bool | None = None,
+        sampling: Sampling | None = None,
+        options: TurnOptions | None = None,
+    ) -> Reply:
+        """Send `text` and wait for the whole reply; see `Session.ask`."""
+        asking = partial(
+            self._session.ask,
+            text,
+            policy=policy,
+            track=track,
+            deadline_s=deadline_s,
+            private=private,
+            sampling=sampling,
+            options=options,
+        )
+        return self._portal.call(asking)
 
     @contextmanager
-    def stream(self, text: str, **options: Any) -> Iterator[SyncTurn]:
-        """Say `text` and watch the turn: `with session.stream(...) as turn`."""
-        streaming = self._session.stream(text, **options)
+    def stream(
+        self,
+        text: str,
+        *,
+        policy: str | Policy | None = None,
+        track: str | None = None,
+        deadline_s: float | None = None,
+        private: bool | None = None,
+        sampling: Sampling | None = None,
+        options: TurnOptions | None = None,
+    ) -> Iterator[SyncTurn]:
+        """Send `text` and watch the turn: `with session.stream(...) as turn`.
+
+        See `Session.stream`.
+        """
+        streaming = self._session.stream(
+            text,
+            policy=policy,
+            track=track,
+            deadline_s=deadline_s,
+            private=private,
+            sampling=sampling,
+            options=options,
+        )
         with ExitStack() as stack:
             # Left without the body's exception: Ctrl-C is for this thread, not for the loop's.
             turning = self._portal.wrap_async_context_manager(streaming)
@@ -72,76 +142,85 @@ class SyncSession:
             yield SyncTurn(turn, self._portal)
 
     def history(self) -> list[Message]:
-        """All messages of the conversation, oldest first."""
+        """Return all messages of the conversation; see `Session.history`."""
         return self._portal.call(self._session.history)
 
     def clear(self) -> int:
-        """Forget the conversation; returns how many messages there were."""
+        """Delete the conversation; see `Session.clear`."""
         return self._portal.call(self._session.clear)
 
 
 class SyncRuntime:
-    """A runtime whose calls wait for their result. `runtime` is the asynchronous one, `portal` the
-    way to call anything on its event loop; config, tracks, off, policies and plugins are its own.
+    """A runtime whose calls wait for their result; see `vanta.Runtime`.
+
+    :ivar runtime: the asynchronous runtime.
+    :ivar portal: calls functions on its event loop.
     """
 
     def __init__(self, runtime: Runtime, portal: BlockingPortal) -> None:
         self.runtime = runtime
         self.portal = portal
-        self.config = runtime.config
-        self.tracks = runtime.tracks
-        self.off = runtime.off
-        self.policies = runtime.policies
-        self.plugins = runtime.plugins
 
-    def session(self, id: str, *, user: str = "default", private: bool = False) -> SyncSession:  # noqa: A002
-        """The conversation `id` of `user`; see `Runtime.session`."""
-        return SyncSession(self.runtime.session(id, user=user, private=private), self.portal)
+    @property
+    def config(self) -> Config:
+        """The effective configuration."""
+        return self.runtime.config
+
+    @property
+    def tracks(self) -> Mapping[str, Track]:
+        """The tracks that are on, by name."""
+        return self.runtime.tracks
+
+    @property
+    def off(self) -> Mapping[str, str]:
+        """Why each other configured track is off, by name."""
+        return self.runtime.off
+
+    @property
+    def policies(self) -> Mapping[str, Policy]:
+        """The policies by name, the configuration's variants included."""
+        return self.runtime.policies
+
+    @property
+    def plugins(self) -> PluginSet:
+        """All plugins and what they bring."""
+        return self.runtime.plugins
+
+    @property
+    def models(self) -> ModelStore:
+        """The model registry and the files on disk."""
+        return self.runtime.models
+
+    @property
+    def templates(self) -> Templates:
+        """The prompt templates."""
+        return self.runtime.templates
+
+    def session(
+        self,
+        id: str,  # noqa: A002
+        *,
+        user: str = "default",
+        private: bool = False,
+        system: str | None = None,
+        variables: Mapping[str, Any] | None = None,
+        isolation: Isolation = NOT_ISOLATED,
+    ) -> SyncSession:
+        """Get or create the session `id` of `user`; see `Runtime.session`."""
+        session = self.runtime.session(
+            id,
+            user=user,
+            private=private,
+            system=system,
+            variables=variables,
+            isolation=isolation,
+        )
+        return SyncSession(session, self.portal)
 
     def warm_up(self, *tracks: str) -> None:
         """Load engines ahead of the first turn; see `Runtime.warm_up`."""
         self.portal.call(self.runtime.warm_up, *tracks)
 
-
-class SyncOpening(AbstractContextManager[SyncRuntime]):
-    """Opens a runtime on an event loop in a thread of its own."""
-
-    def __init__(self, opening: Opening) -> None:
-        self._opening = opening
-        self._stack = ExitStack()
-
-    def __enter__(self) -> SyncRuntime:
-        with ExitStack() as stack:
-            portal = stack.enter_context(start_blocking_portal())
-            runtime = stack.enter_context(portal.wrap_async_context_manager(self._opening))
-            self._stack = stack.pop_all()
-        return SyncRuntime(runtime, portal)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool | None:
-        # Not told of the body's exception: Ctrl-C is for this thread, not for the loop's.
-        self._stack.close()
-        return None
-
-
-def ask(
-    text: str,
-    *,
-    config: str | Path | Mapping[str, Any] | None = None,
-    session: str | None = None,
-    user: str = "default",
-    **overrides: Any,
-) -> Reply:
-    """One question, one reply, from a program without an event loop: `vanta.ask("...").text`.
-
-    Opens a runtime, asks, and closes it; open one yourself for more than a few questions. session:
-    go on with that conversation; None begins a new one. config and overrides as in `vanta.open`.
-    """
-    from vanta.runtime.runtime import open as open_runtime
-
-    with open_runtime(config, **overrides) as runtime:
-        return runtime.session(session or uuid.uuid4().hex, user=user).ask(text)
+    def usual_policy(self, user: str = "default") -> Policy:
+        """Return the policy of turns that name none; see `Runtime.usual_policy`."""
+        return self.runtime.usual_policy(user)

@@ -1,10 +1,10 @@
 """A turn: one message and its reply, from the session's queue to the stored exchange.
 
-Order: wait for the session, ask memory and read the history, race the legs, store the exchange, say
-`TurnFinished`. Invariant: the exchange is durable before `TurnFinished`; a turn that fails or is
-cancelled leaves the history as it was, and a record of itself. What was said in private is shown
-only in a turn whose tracks are all private, for a reply repeats what it was shown, and another
-track may go on with it or judge it; a turn in which it was shown is itself private.
+Order: wait for the session's earlier turns, start the recall and read the history, race the legs,
+store the exchange, emit `TurnFinished`. Invariants: the exchange is durable before `TurnFinished`;
+a turn that fails or is cancelled leaves the history as it was, and a record of itself. Private text
+is shown only in a turn whose tracks are all private, since a reply repeats what its track was
+shown, and another track may continue or judge it; a turn in which it was shown is private itself.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -20,61 +20,30 @@ from typing import Any
 
 import anyio
 
-from vanta.config import MemoryConfig
 from vanta.context.assembly import Exchange
 from vanta.context.budget import BudgetShares
-from vanta.context.memories import MemorySource
 from vanta.context.preparer import ContextPreparer
-from vanta.engine import Sampling
 from vanta.errors import AllTracksFailed, NoTrack, StoreError
 from vanta.events import Event, Reply, Timings, Trace, TurnFailed, TurnFinished, TurnStarted
 from vanta.memory.items import Scope
-from vanta.memory.memory import Memory, Question
+from vanta.memory.memory import Question
 from vanta.memory.turn_recall import TurnRecall
 from vanta.messages import Message, Usage
-from vanta.money import Ledger, TurnPurse
-from vanta.scheduling.gate import Gate
+from vanta.money import TurnPurse
+from vanta.runtime.turn_settings import TurnSettings
 from vanta.scheduling.leg import Leg
-from vanta.scheduling.policy import Policy
 from vanta.scheduling.race import Race, RaceOutcome, RacePlan, too_late
-from vanta.scheduling.track_stats import TrackStats
-from vanta.storage.transcripts import Store
 from vanta.track import Track
 
-Emit = Callable[[Event], None]
+SHOWN_PRIVATE = "a track was shown text from an earlier private turn"
+"""Why a turn is private if neither its caller nor a detector made it so."""
 
-SHOWN = "what was said in private before was shown to its track"
-"""Why a turn is private that nobody asked to be."""
-
-
-@dataclass(frozen=True, slots=True)
-class TurnSettings:
-    """What a turn runs under; times in seconds."""
-
-    policy: Policy
-    gate: Gate
-    private: bool
-    private_because: str | None
-    deadline_s: float
-    stall_timeout_s: float
-    sampling: Sampling
-    tracks: Mapping[str, Track]
-    off: Mapping[str, str]
-    system: str
-    ask_to_continue: Callable[[str], str]
-    ask_to_verify: Callable[[str, str], str]
-    experience: TrackStats
-    hard: bool | None
-    retries: int
-    ledger: Ledger
-    memory: Memory | None
-    recalls: MemoryConfig
-    write_memories: Callable[[str, str], str]
+_NO_RACE = RaceOutcome("", None, None, None, ())
 
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
 class Conversation:
-    """What a session keeps between turns. history is None until it was read from the store."""
+    """The state of a session between turns. `history` is None until it is read from the store."""
 
     user: str
     session: str
@@ -83,37 +52,43 @@ class Conversation:
 
 
 class Turn:
-    """One turn of a conversation. `emit` is called with each event."""
+    """One turn of a conversation.
+
+    :param emit: called with each event.
+    :param started_at: when its clock started, in seconds on the event loop's clock.
+    """
 
     def __init__(
         self,
         conversation: Conversation,
         text: str,
         settings: TurnSettings,
-        store: Store,
-        emit: Emit,
+        emit: Callable[[Event], None],
+        started_at: float,
     ) -> None:
         self.id = uuid.uuid4().hex
         self._conversation = conversation
         self._message = Message("user", text)
         self._settings = settings
-        self._store = store
+        self._race = settings.race
         self._emit = emit
-        self._started_at = anyio.current_time()
+        self._started_at = started_at
         self._preparer: ContextPreparer | None = None
         self._recall: TurnRecall | None = None
 
     async def run(self) -> Reply:
         """Answer the message.
 
-        Raises AllTracksFailed, NoTrack, or StoreError if the transcript cannot be read or written;
-        a StoreError after the text was shown still leaves the caller with all of its deltas.
+        :raises AllTracksFailed: if no track could answer in time.
+        :raises NoTrack: if no track may take part.
+        :raises StoreError: if the transcript cannot be read or written; the deltas of a reply may
+            have been emitted by then.
         """
         allowed, skipped = self._eligible()
-        self._say_started(skipped)
+        self._emit_started(skipped)
         if not allowed:
-            self._say_failed(self._trace(_NOTHING, skipped, "failed"))
-            raise NoTrack(self._settings.policy.name, skipped)
+            self._emit_failed(self._trace(_NO_RACE, skipped, "failed"))
+            raise NoTrack(self._race.policy.name, skipped)
         await self._take_place(allowed, skipped)
         try:
             return await self._answer(allowed, skipped)
@@ -123,12 +98,12 @@ class Turn:
             self._conversation.lock.release()
 
     async def _take_place(self, allowed: Mapping[str, Track], skipped: Mapping[str, str]) -> None:
-        """Wait for the session's earlier turns; the wait is part of this turn's time."""
-        deadline_s = self._settings.deadline_s
-        with anyio.move_on_after(deadline_s):
+        """Wait for the session's earlier turns, at most until the deadline."""
+        deadline_s = self._race.deadline_s
+        with anyio.move_on_at(self._started_at + deadline_s):
             await self._conversation.lock.acquire()
             return
-        self._say_failed(self._trace(_NOTHING, skipped, "failed"))
+        self._emit_failed(self._trace(_NO_RACE, skipped, "failed"))
         raise AllTracksFailed([too_late(track, deadline_s) for track in allowed.values()])
 
     async def _answer(self, allowed: Mapping[str, Track], skipped: Mapping[str, str]) -> Reply:
@@ -141,10 +116,10 @@ class Turn:
         return await self._conclude(outcome, skipped)
 
     def _eligible(self) -> tuple[dict[str, Track], dict[str, str]]:
-        """The tracks of the policy that may take part, and why the others may not."""
+        """Return the policy's tracks that may take part, and why the others may not."""
         allowed: dict[str, Track] = {}
         skipped: dict[str, str] = {}
-        for name in self._settings.policy.tracks:
+        for name in self._race.policy.tracks:
             track = self._settings.tracks.get(name)
             if track is None:
                 why = self._settings.off.get(name, "no track of this name is configured")
@@ -156,8 +131,8 @@ class Turn:
         return self._healthy(allowed, skipped), skipped
 
     def _healthy(self, allowed: dict[str, Track], skipped: dict[str, str]) -> dict[str, Track]:
-        """`allowed` without the tracks that had better rest, unless none would be left."""
-        resting = self._settings.experience.refusals(allowed, anyio.current_time())
+        """Return `allowed` without the tracks that failed lately, unless none would be left."""
+        resting = self._race.experience.refusals(allowed, anyio.current_time())
         if len(resting) == len(allowed):
             return allowed
         skipped.update(resting)
@@ -170,73 +145,54 @@ class Turn:
             system=settings.system,
             history=await self._visible_history(),
             message=self._message,
-            sampling=settings.sampling,
-            session=f"{self._conversation.user}/{self._conversation.session}",
-            ask_to_continue=settings.ask_to_continue,
-            ask_to_verify=settings.ask_to_verify,
-            memory=self._memories(),
+            sampling=self._race.sampling,
+            user=self._conversation.user,
+            session=self._conversation.session,
+            prompts=settings.prompts,
+            recall=self._recall,
+            shares=BudgetShares(memory=settings.recall.share),
         )
-        now = anyio.current_time()
-        waits = settings.experience.waits_s(allowed, now)
+        waits = self._race.experience.waits_s(allowed, anyio.current_time())
         return RacePlan(
-            policy=settings.policy,
+            settings=self._race,
             tracks=allowed,
-            skipped=skipped,
             preparer=self._preparer,
             started_at=self._started_at,
-            deadline_s=settings.deadline_s,
-            stall_timeout_s=settings.stall_timeout_s,
-            gate=settings.gate,
-            hard=settings.hard,
-            may_hedge=settings.experience.may_hedge(settings.policy),
-            retries=settings.retries,
+            skipped=skipped,
             earliest_s={name: self._now() + wait_s for name, wait_s in waits.items()},
-            experience=settings.experience,
             question=self._message.content,
-            json_schema=settings.sampling.json_schema,
             purse=self._purse(),
         )
 
     def _begin_recall(self) -> TurnRecall | None:
-        """Ask memory what it knows, while everything else gets ready."""
-        memory, rules = self._settings.memory, self._settings.recalls
-        if memory is None or not rules.share:
+        """Start to search memory, while the history is read and engines load."""
+        settings, conversation = self._settings, self._conversation
+        if settings.memory is None or not settings.recall.share:
             return None
-        conversation = self._conversation
+        session = conversation.session if settings.recall.scope == "session" else None
         question = Question(
             self._message.content,
-            Scope(
-                conversation.user,
-                conversation.session if rules.scope == "session" else None,
-                private=self._secluded,
-            ),
+            Scope(conversation.user, session, private=self._secluded),
             session=conversation.session,
-            confidential=self._settings.private,
+            confidential=settings.private,
         )
-        return TurnRecall(memory, question, rules.recall_timeout_s, self._emit, self._now)
-
-    def _memories(self) -> MemorySource | None:
-        settings = self._settings
-        if self._recall is None:
-            return None
-        shares = BudgetShares(memory=settings.recalls.share)
-        session = self._conversation.session
-        return MemorySource(self._recall, settings.write_memories, session, shares)
+        timeout_s = settings.recall_timeout_s
+        return TurnRecall(settings.memory, question, timeout_s, self._emit, self._now)
 
     def _purse(self) -> TurnPurse:
-        conversation, settings = self._conversation, self._settings
+        conversation = self._conversation
         return TurnPurse(
-            ledger=settings.ledger,
+            ledger=self._settings.ledger,
             user=conversation.user,
             session=conversation.session,
             turn=self.id,
-            deadline_s=settings.deadline_s,
+            deadline_s=self._race.deadline_s,
         )
 
     async def _history(self) -> list[Exchange]:
         conversation = self._conversation
         if conversation.history is None:
-            conversation.history = await self._store.history(
+            conversation.history = await self._settings.store.history(
                 conversation.user, conversation.session
             )
         return conversation.history
@@ -250,30 +206,31 @@ class Turn:
     @property
     def _secluded(self) -> bool:
         """Whether nothing of this turn can reach a track that is not private."""
-        tracks = (self._settings.tracks.get(name) for name in self._settings.policy.tracks)
+        tracks = (self._settings.tracks.get(name) for name in self._race.policy.tracks)
         return self._settings.private or all(track.private for track in tracks if track)
 
     @property
-    def _saw_private(self) -> bool:
-        """Whether a track was shown what was said in private."""
+    def _was_shown_private(self) -> bool:
+        """Whether a track was shown private text."""
         if not self._secluded or self._preparer is None:
             return False
-        ids = self._recall.private_ids if self._recall else frozenset()
-        shown = (one["id"] for told in self._preparer.report.values() for one in told["memories"])
-        history = self._conversation.history or ()
-        return any(exchange.private for exchange in history) or not ids.isdisjoint(shown)
+        if any(exchange.private for exchange in self._conversation.history or ()):
+            return True
+        private = self._recall.private_ids if self._recall else frozenset()
+        return not all(private.isdisjoint(ids) for ids in self._preparer.shown_ids.values())
 
     async def _conclude(self, outcome: RaceOutcome, skipped: Mapping[str, str]) -> Reply:
+        store = self._settings.store
         status = "failed" if outcome.failure else "answered"
         trace = self._trace(outcome, skipped, status)
         if outcome.failure or outcome.leg is None:
-            await self._store.add(self._row(trace, None), trace.to_dict(), None)
-            self._say_failed(trace)
+            await store.add(self._row(trace, None), trace.to_dict(), None)
+            self._emit_failed(trace)
             raise outcome.failure or AssertionError("a race without a failure has a leg")
         reply = self._reply(outcome, trace)
-        said = Message("assistant", reply.text)
-        exchange = Exchange((self._message, said), trace.private, self.id)
-        await self._store.add(self._row(trace, reply), trace.to_dict(), exchange)
+        answer = Message("assistant", reply.text)
+        exchange = Exchange((self._message, answer), trace.private, self.id)
+        await store.add(self._row(trace, reply), trace.to_dict(), exchange)
         history = await self._history()
         history.append(exchange)
         if self._settings.memory:
@@ -282,29 +239,30 @@ class Turn:
         return reply
 
     async def _record_abandoned(self, legs: tuple[Leg, ...], skipped: Mapping[str, str]) -> None:
-        """The caller cancelled the turn: keep a record, if that can still be done."""
+        """Record a turn that its caller cancelled, if the store still works."""
         for leg in legs:
             leg.state = "cancelled" if leg.state == "running" else leg.state
         outcome = RaceOutcome("", None, None, None, legs)
         trace = self._trace(outcome, skipped, "cancelled")
         with anyio.CancelScope(shield=True), contextlib.suppress(StoreError):
-            await self._store.add(self._row(trace, None), trace.to_dict(), None)
-        self._say_failed(trace)
+            await self._settings.store.add(self._row(trace, None), trace.to_dict(), None)
+        self._emit_failed(trace)
 
     def _trace(self, outcome: RaceOutcome, skipped: Mapping[str, str], status: str) -> Trace:
-        settings = self._settings
+        settings, shown_private = self._settings, self._was_shown_private
+        because = settings.private_because or (SHOWN_PRIVATE if shown_private else None)
         return Trace(
             turn_id=self.id,
             session_id=self._conversation.session,
-            policy=settings.policy.name,
-            private=settings.private or self._saw_private,
-            private_because=settings.private_because or (SHOWN if self._saw_private else None),
-            deadline_s=settings.deadline_s,
+            policy=self._race.policy.name,
+            private=settings.private or shown_private,
+            private_because=because,
+            deadline_s=self._race.deadline_s,
             duration_s=self._now(),
             status=status,
             skipped=skipped,
-            context=self._preparer.report if self._preparer else {},
-            recall=self._recall.report if self._recall else None,
+            context=self._preparer.traces if self._preparer else {},
+            recall=self._recall.trace if self._recall else None,
             legs=tuple(leg.trace() for leg in outcome.legs),
         )
 
@@ -335,28 +293,25 @@ class Turn:
             "cost_usd": sum(leg.cost_usd for leg in trace.legs),
         }
 
-    def _say_started(self, skipped: Mapping[str, str]) -> None:
+    def _emit_started(self, skipped: Mapping[str, str]) -> None:
         self._emit(
             TurnStarted(
                 at_s=0.0,
                 turn_id=self.id,
                 session_id=self._conversation.session,
-                policy=self._settings.policy.name,
-                deadline_s=self._settings.deadline_s,
+                policy=self._race.policy.name,
+                deadline_s=self._race.deadline_s,
                 skipped=skipped,
             )
         )
 
-    def _say_failed(self, trace: Trace) -> None:
+    def _emit_failed(self, trace: Trace) -> None:
         self._emit(TurnFailed(at_s=self._now(), trace=trace))
 
     def _now(self) -> float:
         return anyio.current_time() - self._started_at
 
 
-_NOTHING = RaceOutcome("", None, None, None, ())
-
-
-def _sum(usages: Any) -> Usage | None:
+def _sum(usages: Iterable[Usage | None]) -> Usage | None:
     known = [usage for usage in usages if usage is not None]
     return reduce(add, known) if known else None

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         adapt,
     )
     from vanta.scheduling.race import Race
-    from vanta.scheduling.race_plan import Preparer, RaceOutcome, RacePlan
+    from vanta.scheduling.race_plan import Preparer, RaceOutcome, RacePlan, RaceSettings
     from vanta.scheduling.track_stats import HealthRule, TrackStats
 
 __all__ = [
@@ -57,6 +57,7 @@ __all__ = [
     "Race",
     "RaceOutcome",
     "RacePlan",
+    "RaceSettings",
     "SignalsGate",
     "TakeoverMode",
     "TrackStats",
@@ -73,7 +74,7 @@ _NAMES = {
     "gate": "Gate SignalsGate Verdict declines",
     "leg": "PaidLeg Purse",
     "race": "Race",
-    "race_plan": "Preparer RaceOutcome RacePlan",
+    "race_plan": "Preparer RaceOutcome RacePlan RaceSettings",
     "track_stats": "HealthRule TrackStats",
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}

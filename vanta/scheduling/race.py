@@ -41,14 +41,21 @@ from vanta.scheduling.answer_checks import disagreement, probability_of_yes
 from vanta.scheduling.gate import Verdict
 from vanta.scheduling.leg import Leg, backoff_s, rejected_answer, retry_too_late, stalled, too_late
 from vanta.scheduling.policy import LegPlan
-from vanta.scheduling.race_plan import Preparer, RaceOutcome, RacePlan, fault_of_form, not_before
+from vanta.scheduling.race_plan import (
+    Preparer,
+    RaceOutcome,
+    RacePlan,
+    RaceSettings,
+    format_fault,
+    not_before,
+)
 from vanta.scheduling.start_queue import StartQueue
 from vanta.scheduling.takeover import Seam
 from vanta.scheduling.track_stats import RETRYABLE
 from vanta.scheduling.turn_log import TurnLog
 from vanta.track import Track
 
-__all__ = ["Preparer", "Race", "RaceOutcome", "RacePlan", "too_late"]
+__all__ = ["Preparer", "Race", "RaceOutcome", "RacePlan", "RaceSettings", "too_late"]
 
 TICK_S = 1e-6
 """The shortest sleep: a clock that stands still between events has to be moved past a timer."""
@@ -66,12 +73,14 @@ class Race:
 
     def __init__(self, plan: RacePlan, emit: Callable[[Event], None]) -> None:
         self._plan = plan
+        self._settings = settings = plan.settings
         self.purse = plan.purse
-        able = [not_before(leg, plan.earliest_s) for leg in plan.policy.legs]
+        able = [not_before(leg, plan.earliest_s) for leg in settings.policy.legs]
         able = [leg for leg in able if leg.track in plan.tracks]
         if not able:
-            raise NoTrack(plan.policy.name, plan.skipped)
-        self._starts = StartQueue(able, hard=plan.hard, may_hedge=plan.may_hedge)
+            raise NoTrack(settings.policy.name, plan.skipped)
+        may_hedge = settings.experience.may_hedge(settings.policy)
+        self._starts = StartQueue(able, hard=settings.hard, may_hedge=may_hedge)
         self._log = TurnLog(emit, self.now)
         self._legs: list[Leg] = []
         self._committed: Leg | None = None
@@ -121,7 +130,7 @@ class Race:
 
     def on_end(self, leg: Leg) -> None:
         """Note how a leg ended and move on."""
-        self._plan.experience.ended(leg, anyio.current_time())
+        self._settings.experience.ended(leg, anyio.current_time())
         if leg.stopped:
             if leg.state == "cancelled":
                 self._log.cancelled(leg)
@@ -135,14 +144,14 @@ class Race:
 
     async def judge(self, leg: Leg) -> Verdict:
         """Ask the gate about a finished answer."""
-        rule = self._plan.policy.gate
+        rule = self._settings.policy.gate
         if rule is None:
             return Verdict(True, None, "the policy has no gate")
         answer = leg.fold.completion()
-        fault = fault_of_form(answer.text, self._plan, rule)
+        fault = format_fault(answer.text, self._plan, rule)
         if fault:
             return Verdict(False, None, fault)
-        verdict = await self._plan.gate.judge(answer, rule)
+        verdict = await self._settings.gate.judge(answer, rule)
         verifier = self._plan.tracks.get(rule.verify_with or "")
         if not verdict.unsure or verifier is None:
             return verdict
@@ -153,7 +162,7 @@ class Race:
         self._wake.set()
         if self._outcome:
             return
-        if self.now() >= self._plan.deadline_s:
+        if self.now() >= self._settings.deadline_s:
             self._expire()
             return
         self._break_stalled()
@@ -167,13 +176,13 @@ class Race:
 
     def _some_will_start(self) -> bool:
         """Whether the clock will begin another leg in time."""
-        return any(at_s < self._plan.deadline_s for at_s in self._starts.next_s())
+        return any(at_s < self._settings.deadline_s for at_s in self._starts.next_s())
 
     def _alive(self) -> list[Leg]:
         return [leg for leg in self._legs if leg.answerable]
 
     def _preference(self, leg: Leg) -> int:
-        return self._plan.policy.tracks.index(leg.plan.track)
+        return self._settings.policy.tracks.index(leg.plan.track)
 
     # Starting legs
 
@@ -185,7 +194,7 @@ class Race:
         track = self._plan.tracks[plan.track]
         leg = Leg(len(self._legs), plan, track, why, self, resumes=resumes)
         self._legs.append(leg)
-        self._plan.experience.asked(leg, anyio.current_time())
+        self._settings.experience.asked(leg, anyio.current_time())
         self._log.started(leg)
         shown = self._log.shown if resumes else ""
         if resumes and not track.engine.capabilities.prefix_continuation:
@@ -204,11 +213,11 @@ class Race:
 
     def _call_successor(self, why: str) -> None:
         """Start the next track that can go on from the shown text, or answer anew."""
-        mode = self._plan.policy.takeover
+        mode = self._settings.policy.takeover
         if mode == "fail" or self._alive():
             return
         failed = {leg.track.name for leg in self._legs if leg.error}
-        for name in self._plan.policy.tracks:
+        for name in self._settings.policy.tracks:
             if name in self._plan.tracks and name not in failed:
                 self._start(LegPlan(name), why, resumes=mode == "continue")
                 return
@@ -292,7 +301,7 @@ class Race:
 
     def _next_timer_s(self) -> float:
         """When, in seconds of the turn, time alone will change something next."""
-        timers = [self._plan.deadline_s]
+        timers = [self._settings.deadline_s]
         timers += self._starts.next_s()
         timers += [self._stalls_at(leg) for leg in self._alive()]
         if self._committed is None:
@@ -303,14 +312,14 @@ class Race:
     def _stalls_at(self, leg: Leg) -> float:
         if leg.generated or leg.listening_since_s is None:
             return math.inf
-        return leg.listening_since_s + self._plan.stall_timeout_s
+        return leg.listening_since_s + self._settings.stall_timeout_s
 
     def _break_stalled(self) -> None:
         for leg in self._alive():
             late_s = self.now() - self._stalls_at(leg)
             if late_s < 0 or (late_s > HELD_UP_S and leg.excuse()):
                 continue
-            leg.fail(error := stalled(leg, self._plan.stall_timeout_s))
+            leg.fail(error := stalled(leg, self._settings.stall_timeout_s))
             self._lose(leg, error)
 
     def _expire(self) -> None:
@@ -334,7 +343,7 @@ class Race:
             self._end(serving, "deadline")
 
     def _time_out(self, leg: Leg) -> None:
-        error = too_late(leg.track, self._plan.deadline_s)
+        error = too_late(leg.track, self._settings.deadline_s)
         leg.fail(error)
         leg.state = "failed"
         self._log.failed(leg, error)
@@ -343,8 +352,8 @@ class Race:
 
     def _give_up_early(self, leg: Leg) -> None:
         """Stop an answer that the gate is already sure to turn down."""
-        rule = self._plan.policy.gate
-        give_up = getattr(self._plan.gate, "give_up", None)
+        rule = self._settings.policy.gate
+        give_up = getattr(self._settings.gate, "give_up", None)
         if rule is None or not rule.early_exit or give_up is None:
             return
         why = give_up(leg.fold.completion(), rule)
@@ -364,7 +373,7 @@ class Race:
         leg = Leg(len(self._legs), plan, track, f"verifies leg {judged.number}", self, resumes=True)
         leg.state = "verified"
         self._legs.append(leg)
-        self._plan.experience.asked(leg, anyio.current_time())
+        self._settings.experience.asked(leg, anyio.current_time())
         self._log.started(leg)
         answer = judged.fold.completion().text
 
@@ -405,7 +414,7 @@ class Race:
         if self._ask_again():
             return
         rejected = [leg for leg in self._legs if leg.state == "rejected" and leg.finished]
-        if rejected and self._plan.policy.last_resort and self._broken is None:
+        if rejected and self._settings.policy.last_resort and self._broken is None:
             best = min(rejected, key=self._preference)
             best.state = "running"
             self._commit(best, f"last resort, though {best.verdict.why if best.verdict else ''}")
@@ -421,7 +430,7 @@ class Race:
             attempt = sum(other.track is leg.track for other in self._legs)
             at_s = self.now() + backoff_s(leg.error, attempt)
             passing = leg.error is not None and leg.error.kind in RETRYABLE
-            if passing and attempt <= self._plan.retries and at_s < self._plan.deadline_s:
+            if passing and attempt <= self._settings.retries and at_s < self._settings.deadline_s:
                 self._starts.add(leg.plan, at_s)
         return self._some_will_start()
 
@@ -434,9 +443,9 @@ class Race:
 
     def _never_asked(self, track: Track) -> EngineError:
         wait_s = self._plan.earliest_s.get(track.name, 0.0)
-        if wait_s >= self._plan.deadline_s:
+        if wait_s >= self._settings.deadline_s:
             return retry_too_late(track, wait_s - self.now())
-        return too_late(track, self._plan.deadline_s)
+        return too_late(track, self._settings.deadline_s)
 
     def _end(
         self, leg: Leg | None, reason: FinishReason | None, failure: AllTracksFailed | None = None

@@ -1,6 +1,7 @@
-"""What a race needs to know before it begins, and what it leaves behind.
+"""The input and the result of a race.
 
-Invariant: a plan is frozen; everything that a race may ask of the rest of vanta is named here.
+Invariant: plans and outcomes are frozen, and a plan names everything that a race uses of the rest
+of vanta.
 """
 
 from __future__ import annotations
@@ -8,78 +9,105 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
-from vanta.engine import GenerationRequest
+from vanta.engine import GenerationRequest, Sampling
 from vanta.errors import AllTracksFailed, EngineError
 from vanta.messages import FinishReason
 from vanta.scheduling.answer_checks import in_another_script, not_under_schema
 from vanta.scheduling.gate import Gate, SignalsGate
 from vanta.scheduling.leg import Leg, Purse
 from vanta.scheduling.policy import GateRule, LegPlan, Policy
-from vanta.scheduling.start_queue import MayHedge
 from vanta.scheduling.track_stats import TrackStats
 from vanta.track import Track
 
 
 class Preparer(Protocol):
-    """Builds what a track is asked; the session implements it."""
+    """Builds the requests of a race; see `vanta.context.preparer.ContextPreparer`."""
 
     async def prepare(self, track: Track, *, shown: str, judged: bool) -> GenerationRequest:
-        """The request for one leg.
+        """Build the request of one leg.
 
-        shown: the text already shown, which a takeover has to continue, else "". judged: whether
-        a gate will look at the answer, so that it wants logprobs. Raises EngineError
-        (context_overflow...), which fails this leg alone.
+        :param track: the track of the leg.
+        :param shown: the text that the user has seen and that the leg continues; "" for a first
+            answer.
+        :param judged: whether a gate judges the answer, which then needs logprobs.
+        :raises EngineError: if there is no such request (`context_overflow`...). Only this leg
+            fails.
         """
         ...
 
     async def shorten(
         self, track: Track, refusal: EngineError, *, shown: str, judged: bool
     ) -> GenerationRequest:
-        """The request of the same leg, short enough after the engine's `context_overflow`. Asked
-        once a leg. Raises EngineError where nothing is left to leave out."""
+        """Build the leg's request again, shorter, after the engine raised `context_overflow`.
+
+        Called at most once per leg.
+
+        :param refusal: the engine's error.
+        :raises EngineError: if nothing is left to leave out.
+        """
         ...
 
     async def verification(self, track: Track, answer: str) -> GenerationRequest:
-        """The request that asks a track for one token: is `answer` right? Raises EngineError."""
+        """Build the request that asks a track in one token whether `answer` is right.
+
+        :raises EngineError: if the request does not fit.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class RacePlan:
-    """All that a race needs to know.
+class RaceSettings:
+    """The settings of a turn that a race obeys.
 
-    tracks: those that may take part, by name; skipped: why the others may not. started_at: when
-    the turn's clock began, on the event loop's clock. deadline_s, stall_timeout_s: seconds.
-    hard: what the router says of the message, None if it was not asked. may_hedge: whether a
-    delayed leg may start by its clock, asked once for each. retries: how often one track is asked
-    again. question, json_schema: what was asked, and what the answer has to be valid under, for
-    the gate. earliest_s: tracks that must not be asked before that second of the turn. experience
-    is told of every leg. purse: who pays for legs on tracks that have a price, None for nobody.
+    :param policy: when each track starts, and what commits the turn.
+    :param deadline_s: seconds that the whole turn may take.
+    :param stall_timeout_s: seconds of silence after which a committed leg counts as broken.
+    :param sampling: the turn's sampling; an answer must be valid under its `json_schema`.
+    :param gate: judges finished answers where the policy has a gate rule.
+    :param retries: how often one track may be tried again.
+    :param hard: whether the router classifies the message as hard; None if it did not run.
+    :param experience: records every leg of the race, for later turns.
     """
 
     policy: Policy
+    deadline_s: float
+    stall_timeout_s: float
+    sampling: Sampling = field(default_factory=Sampling)
+    gate: Gate = field(default_factory=SignalsGate)
+    retries: int = 1
+    hard: bool | None = None
+    experience: TrackStats = field(default_factory=TrackStats)
+
+
+@dataclass(frozen=True, slots=True)
+class RacePlan:
+    """One race: the settings of its turn, and the tracks and helpers that it runs with.
+
+    :param settings: the turn's settings.
+    :param tracks: the tracks that may take part, by name.
+    :param preparer: builds the request of each leg.
+    :param started_at: when the turn's clock started, in seconds on the event loop's clock.
+    :param skipped: why each other track of the policy does not take part, by name.
+    :param earliest_s: seconds of the turn before which a track must not start, by name.
+    :param question: the user's message, for the gate.
+    :param purse: pays for legs on tracks that have a price; None if legs are not charged.
+    """
+
+    settings: RaceSettings
     tracks: Mapping[str, Track]
     preparer: Preparer
     started_at: float
-    deadline_s: float
-    stall_timeout_s: float
-    gate: Gate = field(default_factory=SignalsGate)
     skipped: Mapping[str, str] = field(default_factory=dict)
-    hard: bool | None = None
-    may_hedge: MayHedge = lambda _track: True
-    retries: int = 1
     earliest_s: Mapping[str, float] = field(default_factory=dict)
     question: str = ""
-    json_schema: Mapping[str, Any] | None = None
-    experience: TrackStats = field(default_factory=TrackStats)
     purse: Purse | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RaceOutcome:
-    """How a race ended: the serving leg and the whole text, or the failure."""
+    """The result of a race: the serving leg with the whole text, or the failure."""
 
     text: str
     leg: Leg | None
@@ -90,16 +118,16 @@ class RaceOutcome:
 
 
 def not_before(plan: LegPlan, earliest_s: Mapping[str, float]) -> LegPlan:
-    """`plan`, but not by the clock before its track may be asked."""
+    """Return `plan`, delayed until its track may start."""
     earliest = earliest_s.get(plan.track, 0.0)
     if plan.start_after_s is None or plan.start_after_s >= earliest:
         return plan
     return dataclasses.replace(plan, start_after_s=earliest)
 
 
-def fault_of_form(text: str, plan: RacePlan, rule: GateRule) -> str | None:
-    """What is wrong with an answer's form, whatever its gate would say; None if nothing is."""
-    fault = not_under_schema(text, plan.json_schema)
+def format_fault(text: str, plan: RacePlan, rule: GateRule) -> str | None:
+    """Return why an answer's format is wrong, whatever the gate's verdict; None if it is right."""
+    fault = not_under_schema(text, plan.settings.sampling.json_schema)
     if fault is None and rule.language:
         fault = in_another_script(text, plan.question)
     return fault

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from vanta.runtime.runtime import Runtime
-    from vanta.runtime.session import Session
+    from vanta.runtime import Runtime, Session
     from vanta.testing.loop_guard import LoopGuard
     from vanta.testing.scripted import ScriptedEngine
     from vanta.testing.upstream import Upstream

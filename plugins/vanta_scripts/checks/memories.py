@@ -8,7 +8,7 @@ letter.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
@@ -67,13 +67,13 @@ def _told(items: Sequence[MemoryItem], seen: Seen) -> tuple[str, tuple[str, ...]
 
 
 def _why_nothing(seen: Seen) -> str:
-    recall: Any = seen.reply.trace.recall
+    recall = seen.reply.trace.recall
     if recall is None:
         return "nothing: memory was not asked"
-    if recall["skipped"] and not recall["found"]:
-        return f"nothing: {recall['skipped']}"
-    if recall["found"]:
-        return f"nothing of the {len(recall['found'])} found: {_LEFT_OUT}"
+    if recall.skipped and not recall.found:
+        return f"nothing: {recall.skipped}"
+    if recall.found:
+        return f"nothing of the {len(recall.found)} found: {_LEFT_OUT}"
     return "nothing: it found none"
 
 

@@ -17,8 +17,8 @@ from vanta.cli import output
 from vanta.cli.turn_options import PolicyOption, TrackOption, check_choice
 
 if TYPE_CHECKING:
-    from vanta.runtime.runtime import Opening, Runtime
-    from vanta.runtime.sync import SyncRuntime
+    from vanta import Opening
+    from vanta.runtime import Runtime, SyncRuntime
     from vanta_scripts import RunOptions, RunReport, Script, Suite, TurnResult
     from vanta_scripts.cassette import Player, Recorder
 

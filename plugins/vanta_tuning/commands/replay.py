@@ -165,7 +165,7 @@ def rules_of(here: Ground, prices: Sequence[str] | None) -> Rules:
     """Prices, clocks and gates as configured; `prices` go before."""
     from vanta.money import price_of
     from vanta.routing import Shares
-    from vanta.runtime.bootstrap import fitted_router
+    from vanta.runtime import fitted_router
     from vanta.track import Price
     from vanta_tuning.replay.stage import Rules
 

@@ -28,6 +28,7 @@ from vanta.scheduling import (
     Race,
     RaceOutcome,
     RacePlan,
+    RaceSettings,
     SignalsGate,
     TrackStats,
     Verdict,
@@ -119,19 +120,21 @@ class _Stage:
     async def _turn(self, recording: Recording) -> None:
         rules, now = self._rules, anyio.current_time()
         policy = self._experience.resolve(self._policy)
-        plan = RacePlan(
+        settings = RaceSettings(
             policy=policy,
-            tracks=self._healthy(now),
-            preparer=_Script(recording.id),
-            started_at=now,
             deadline_s=rules.deadline_s,
             stall_timeout_s=rules.stall_timeout_s,
             gate=_RecordedGate(recording.plays, self._gate()),
-            hard=rules.is_hard(recording.text, policy),
-            may_hedge=self._experience.may_hedge(policy),
             retries=rules.retries,
-            earliest_s=self._experience.waits_s(self._tracks, now),
+            hard=rules.is_hard(recording.text, policy),
             experience=self._experience,
+        )
+        plan = RacePlan(
+            settings=settings,
+            tracks=self._healthy(now),
+            preparer=_Script(recording.id),
+            started_at=now,
+            earliest_s=self._experience.waits_s(self._tracks, now),
         )
         race = Race(plan, _nobody)
         outcome = await race.run()

@@ -10,8 +10,8 @@ import pytest
 
 import vanta
 from tests.scripts.suite.stage import opening
+from vanta.api import Opening
 from vanta.models import ModelStore, default_root
-from vanta.runtime.runtime import Opening
 
 REAL, CAPPED = (Path(__file__).parent / name for name in ("real", "capped"))
 CAPS = {"turn_usd": 0.01, "session_usd": 0.005}

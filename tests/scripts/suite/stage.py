@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import vanta
+from vanta.api import Opening
 from vanta.engine import GenerationRequest
 from vanta.errors import ErrorKind
-from vanta.runtime.runtime import Opening
 from vanta.testing import CallTool, Fail, ScriptedEngine, Step, hash_plugin, scripted_plugin
 
 _coin = itertools.cycle(["heads", "tails"])

@@ -28,7 +28,7 @@ from vanta.cli.turn_options import (
 if TYPE_CHECKING:
     from vanta.cli.chat.commands import Talk
     from vanta.events import Event
-    from vanta.runtime.sync import SyncRuntime
+    from vanta.runtime import SyncRuntime
 
 app = typer.Typer()
 

@@ -14,8 +14,7 @@ from vanta.errors import UnknownName
 
 if TYPE_CHECKING:
     from vanta.events import Reply
-    from vanta.runtime.session import Session
-    from vanta.runtime.sync import SyncRuntime
+    from vanta.runtime import Session, SyncRuntime
 
 Command = Callable[["Talk", str], str]
 

@@ -51,9 +51,7 @@ def _last(talk: Talk, memory: Memory) -> str:
         *shown_lines(trace, each=False),
     ]
     scores: dict[int, float] = {
-        one["id"]: one["score"]
-        for report in trace.context.values()
-        for one in report.get("memories", ())
+        memory.id: memory.score for report in trace.context.values() for memory in report.memories
     }
     items = talk.runtime.portal.call(memory.named, _scope(talk), list(scores))
     by_score = sorted(items, key=lambda item: -scores[item.id])

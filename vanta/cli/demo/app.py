@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from vanta.cli.demo.plan import DemoTurn, Stage
     from vanta.errors import VantaError
     from vanta.events import Event, Reply
-    from vanta.runtime.session import Session
-    from vanta.runtime.sync import SyncRuntime
+    from vanta.runtime import Session, SyncRuntime
 
 app = typer.Typer()
 

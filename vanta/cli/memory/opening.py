@@ -38,7 +38,7 @@ async def opened(here: Ground) -> AsyncIterator[Memory]:
 
     from vanta.errors import UsageError
     from vanta.memory.factory import open_memory
-    from vanta.runtime.bootstrap import open_store
+    from vanta.runtime import open_store
 
     store, _ledger = await anyio.to_thread.run_sync(open_store, here.config)
     try:

@@ -163,7 +163,7 @@ def new(
     """Make a template to edit, and say where it is and how it is used."""
     from vanta.errors import TemplateError
     from vanta.prompts.templates import place_for
-    from vanta.runtime.bootstrap import template_folders
+    from vanta.runtime import template_folders
 
     here = ground(config)
     templates, _ = _templates(here)
@@ -222,7 +222,7 @@ def check(
 def _templates(here: Ground) -> tuple[Templates, Mapping[Path, str]]:
     """The templates, and what each folder of theirs is."""
     from vanta.resources import templates_dir
-    from vanta.runtime.bootstrap import prompt_templates, template_folders
+    from vanta.runtime import prompt_templates, template_folders
 
     own = {folder: place for place, folder in template_folders(here.loaded).items()}
     plugins = dict.fromkeys(here.plugins.template_dirs, "plugin")

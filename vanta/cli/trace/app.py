@@ -5,7 +5,6 @@ Invariant: it reads the store and changes nothing; a trace has no word of what w
 
 from __future__ import annotations
 
-import dataclasses
 import json as json_library
 import time
 from collections.abc import Mapping
@@ -71,8 +70,9 @@ def show(
         return
     from vanta.cli.trace.memory import recall_line, shown_lines
     from vanta.drawing import timeline
+    from vanta.events import Trace
 
-    trace = read(record["trace"])
+    trace = Trace.from_dict(record["trace"])
     tables.line(_headline(record, trace))
     for track, why in trace.skipped.items():
         output.say(f"{track} took no part: {why}")
@@ -99,27 +99,10 @@ def export(
         print(json_library.dumps(record, ensure_ascii=False, default=str))
 
 
-def read(stored: Mapping[str, Any]) -> Trace:
-    """A stored trace as a `Trace`; what a newer vanta added is left out."""
-    from vanta.events import LegTrace, Trace
-    from vanta.messages import Usage
-
-    legs = tuple(
-        LegTrace(**_fields(LegTrace, {**leg, "usage": leg["usage"] and Usage(**leg["usage"])}))
-        for leg in stored["legs"]
-    )
-    return Trace(**_fields(Trace, {**stored, "legs": legs}))
-
-
-def _fields(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    names = {field.name for field in dataclasses.fields(kind)}
-    return {name: value for name, value in values.items() if name in names}
-
-
 def _records(source: str | None, **wanted: Any) -> list[dict[str, Any]]:
     import anyio
 
-    from vanta.runtime.bootstrap import open_store
+    from vanta.runtime import open_store
 
     store, _ledger = open_store(ground(source).config)
 

@@ -1,0 +1,164 @@
+"""The way in: `vanta.open` for programs, `vanta.ask` for one question.
+
+Invariant: everything that entering opens, leaving closes, also after an error or a cancellation;
+an exception of the body comes out as itself.
+"""
+
+from __future__ import annotations
+
+import functools
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypedDict, Unpack
+
+import anyio.to_thread
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from vanta.events import Reply
+from vanta.runtime.background import accompanied
+from vanta.runtime.bootstrap import gather
+from vanta.runtime.runtime import Runtime
+from vanta.runtime.sync import SyncRuntime
+
+Table = Mapping[str, Any]
+
+
+class Overrides(TypedDict, total=False):
+    """Configuration keys that `vanta.open` takes as keyword arguments; see `vanta.config.Config`.
+
+    Tables are mappings: `vanta.open(tracks={"api": {"enabled": True}})`.
+    """
+
+    policy: str
+    deadline_s: float
+    stall_timeout_s: float
+    retries: int
+    breaker: Table
+    privacy: Table
+    companions: Sequence[str]
+    system: str
+    variables: Table
+    data_dir: str | Path
+    store_url: str | None
+    telemetry: bool
+    budget: Table
+    memory: Table
+    tracks: Table
+    policies: Table
+
+
+class Opening:
+    """The result of `vanta.open`.
+
+    Enter it with `async with` for a `Runtime`, or with `with` for a `SyncRuntime` in a program
+    without an event loop.
+    """
+
+    def __init__(
+        self,
+        config: str | Path | Mapping[str, Any] | None,
+        plugins: Iterable[object],
+        overrides: Mapping[str, Any],
+    ) -> None:
+        self._gather = functools.partial(gather, config, tuple(plugins), dict(overrides))
+        self._stack = AsyncExitStack()
+        self._sync_stack = ExitStack()
+
+    async def __aenter__(self) -> Runtime:
+        async with AsyncExitStack() as stack:
+            parts = await anyio.to_thread.run_sync(self._gather)
+            stack.callback(parts.store.close)
+            companions = [
+                parts.plugins.companions[name] for name in dict.fromkeys(parts.config.companions)
+            ]
+            runtime = Runtime(parts, BlockingPortal())
+            stack.push_async_callback(runtime.aclose)
+            await stack.enter_async_context(runtime.portal)
+            if parts.memory:
+                await stack.enter_async_context(parts.memory.running())
+            if companions:
+                await stack.enter_async_context(accompanied(runtime, companions))
+            self._stack = stack.pop_all()
+        return runtime
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        # The portal's task group would wrap the body's exception in a group if it received it.
+        if isinstance(error, Exception):
+            await self._stack.aclose()
+            return None
+        return await self._stack.__aexit__(kind, error, traceback)
+
+    def __enter__(self) -> SyncRuntime:
+        with ExitStack() as stack:
+            portal = stack.enter_context(start_blocking_portal())
+            runtime = stack.enter_context(portal.wrap_async_context_manager(self))
+            self._sync_stack = stack.pop_all()
+        return SyncRuntime(runtime, portal)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # Closed without the body's exception: Ctrl-C is for this thread, not for the loop's.
+        self._sync_stack.close()
+
+
+def open(  # noqa: A001 - `vanta.open` is its name
+    config: str | Path | Mapping[str, Any] | None = None,
+    *,
+    plugins: Iterable[object] = (),
+    **overrides: Unpack[Overrides],
+) -> Opening:
+    """Open a runtime: `async with vanta.open() as runtime`.
+
+    Programs without an event loop use `with vanta.open() as runtime`. Entering raises the errors.
+
+    :param config: a TOML file, the name of a ready configuration ("offline"), a mapping of the same
+        shape, or None for the default with the user's own files.
+    :param plugins: plugin objects to use beside the installed ones.
+    :param overrides: configuration keys that take precedence over everything else:
+        `vanta.open(policy="race", deadline_s=10)`.
+    :returns: an object to enter with `async with` or `with`.
+    :raises ConfigError: if the configuration does not fit the schema.
+    :raises PluginError: if a plugin fails and `plugins.strict` is set, or two claim one name.
+    :raises UnknownName: if the configuration names something that does not exist.
+    :raises TemplateError: if the configured system prompt is broken.
+    :raises StoreError: if the transcripts cannot be opened.
+    """
+    return Opening(config, plugins, overrides)
+
+
+def ask(
+    text: str,
+    *,
+    config: str | Path | Mapping[str, Any] | None = None,
+    session: str | None = None,
+    user: str = "default",
+    plugins: Iterable[object] = (),
+    **overrides: Unpack[Overrides],
+) -> Reply:
+    """Ask one question from a program without an event loop: `vanta.ask("...").text`.
+
+    Opens a runtime, asks, and closes it. Open one yourself for more than a few questions.
+
+    :param text: the user's message.
+    :param config: as for `vanta.open`.
+    :param session: the conversation to continue; None starts a new one.
+    :param user: the name of the user.
+    :param plugins: as for `vanta.open`.
+    :param overrides: as for `vanta.open`.
+    :returns: the reply; its exchange is durable.
+    :raises VantaError: what `vanta.open` and `Session.ask` raise.
+    """
+    with open(config, plugins=plugins, **overrides) as runtime:
+        return runtime.session(session or uuid.uuid4().hex, user=user).ask(text)

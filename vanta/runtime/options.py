@@ -1,0 +1,80 @@
+"""What a caller chooses: the options of one turn, and parts of its own for isolated sessions.
+
+Invariant: everything here is frozen, and None means "as the session, the template or the
+configuration has it".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vanta.engine import Sampling
+    from vanta.memory.memory import Memory
+    from vanta.scheduling.policy import Policy
+    from vanta.scheduling.track_stats import TrackStats
+    from vanta.storage.transcripts import Store
+    from vanta.track import Track
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnOptions:
+    """How one turn is answered.
+
+    With neither `policy` nor `track`, the system prompt's template decides, then the configuration.
+
+    :param policy: the name of a policy, or a policy.
+    :param track: the name of one track that answers alone; takes precedence over `policy`.
+    :param deadline_s: seconds that the whole turn may take.
+    :param private: whether the turn is confined to private tracks.
+    :param sampling: its set fields take precedence over the template's, and those over the track's.
+    """
+
+    policy: str | Policy | None = None
+    track: str | None = None
+    deadline_s: float | None = None
+    private: bool | None = None
+    sampling: Sampling | None = None
+
+    def over(self, base: TurnOptions | None) -> TurnOptions:
+        """Return these options, with what they leave open taken from `base`.
+
+        A `policy` or a `track` here replaces both of `base`.
+
+        :param base: options that these take precedence over, or None.
+        """
+        if base is None:
+            return self
+        chosen = {name: value for name, value in _fields(self) if value is not None}
+        if "policy" in chosen or "track" in chosen:
+            chosen = {"policy": None, "track": None, **chosen}
+        return dataclasses.replace(base, **chosen)
+
+
+def _fields(options: TurnOptions) -> list[tuple[str, Any]]:
+    return [(field.name, getattr(options, field.name)) for field in dataclasses.fields(TurnOptions)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Isolation:
+    """Parts that isolated sessions use instead of the runtime's own, for tests and scripts.
+
+    :param tracks: tracks by name; they are added to the runtime's, and replace those of the same
+        name.
+    :param experience: what is learnt of the tracks; None for the runtime's own.
+    :param store: where the conversation is kept; None for the runtime's own store and memory.
+    :param memory: what is recalled; only used with `store`, where None means no memory.
+    :param recall_timeout_s: seconds that a recall may take at least, whatever the configuration.
+    """
+
+    tracks: Mapping[str, Track] = field(default_factory=dict)
+    experience: TrackStats | None = None
+    store: Store | None = None
+    memory: Memory | None = None
+    recall_timeout_s: float = 0.0
+
+
+NOT_ISOLATED = Isolation()

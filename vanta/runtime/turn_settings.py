@@ -1,0 +1,217 @@
+"""Resolves the options of a turn into its settings.
+
+Precedence: the call, then the session, then the front matter of its system prompt, then the
+configuration. Invariant: settings are frozen and complete, so that nothing that changes later
+changes a running turn.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vanta.config import MemoryConfig
+from vanta.context.preparer import TurnPrompts, merge_sampling
+from vanta.errors import TemplateError, UnknownName
+from vanta.memory.memory import Memory
+from vanta.money import Ledger
+from vanta.privacy import reason_to_be_private
+from vanta.prompts import LivePrompts, Rendered, SystemPrompt, Templates
+from vanta.routing import Shares
+from vanta.runtime.options import NOT_ISOLATED, Isolation, TurnOptions
+from vanta.scheduling.policy import LegPlan, Policy
+from vanta.scheduling.race_plan import RaceSettings
+from vanta.scheduling.takeover import anchor
+from vanta.scheduling.track_stats import HealthRule, TrackStats
+from vanta.storage.transcripts import Store
+from vanta.track import Track
+
+if TYPE_CHECKING:
+    from vanta.runtime.bootstrap import Parts
+
+
+@dataclass(frozen=True, slots=True)
+class TurnSettings:
+    """Everything that one turn runs under.
+
+    :param race: the settings that its races obey.
+    :param private: whether the turn is confined to private tracks from its beginning.
+    :param private_because: why it is private although its caller did not ask for it, or None.
+    :param tracks: all tracks, by name.
+    :param off: why each configured track that is off is off, by name.
+    :param system: the rendered system prompt.
+    :param prompts: the other texts that vanta adds.
+    :param store: where the exchange is kept.
+    :param ledger: where money is reserved and settled.
+    :param memory: what is recalled; None for no memory.
+    :param recall: how memory is searched.
+    :param recall_timeout_s: seconds that the search may take.
+    """
+
+    race: RaceSettings
+    private: bool
+    private_because: str | None
+    tracks: Mapping[str, Track]
+    off: Mapping[str, str]
+    system: str
+    prompts: TurnPrompts
+    store: Store
+    ledger: Ledger
+    memory: Memory | None
+    recall: MemoryConfig
+    recall_timeout_s: float
+
+
+class TurnPlanner:
+    """Makes the settings of the turns of one runtime.
+
+    :param parts: the parts of the runtime.
+    :param tracks: its tracks, by name.
+    :param off: why each other configured track is off, by name.
+    """
+
+    def __init__(self, parts: Parts, tracks: Mapping[str, Track], off: Mapping[str, str]) -> None:
+        self._parts = parts
+        self._tracks = tracks
+        self._off = off
+        self._detectors = [parts.plugins.detectors[name] for name in parts.config.privacy.detect]
+        self._shares = Shares(parts.router)
+        breaker = parts.config.breaker
+        self._experience = TrackStats(HealthRule(breaker.failures, breaker.cooldown_s))
+        self._templates = LivePrompts(parts.templates)
+        self._prompts = _TemplatePrompts(parts.templates)
+        self._prompt_of = functools.lru_cache(maxsize=256)(self.prompt)
+
+    async def refresh(self, until: float = math.inf) -> None:
+        """Reload templates that were edited; give up at `until`.
+
+        Callers continue in the order in which they called.
+
+        :param until: seconds on the event loop's clock.
+        """
+        await self._templates.refresh(until)
+
+    def deadline_s(self, options: TurnOptions) -> float:
+        """Return the seconds that a turn with these options may take."""
+        return self._parts.config.deadline_s if options.deadline_s is None else options.deadline_s
+
+    def prompt(
+        self, user: str, system: str | None = None, variables: Mapping[str, Any] | None = None
+    ) -> SystemPrompt:
+        """Return the system prompt for `user`; see `vanta.runtime.runtime.Runtime.session`."""
+        config = self._parts.config
+        values = {"user": user, **config.variables, **(variables or {})}
+        return self._templates.prompt(f"system/{system or config.system}", values)
+
+    def usual_policy(self, user: str) -> Policy:
+        """Return the policy of turns that name neither policy nor track."""
+        return self._policy_of_template(self._prompt_of(user).now())
+
+    def settings(
+        self,
+        text: str,
+        user: str,
+        options: TurnOptions,
+        *,
+        private: bool,
+        prompt: SystemPrompt | None,
+        isolation: Isolation = NOT_ISOLATED,
+    ) -> TurnSettings:
+        """Return the settings of one turn.
+
+        :param text: the user's message.
+        :param private: the session's rule, for options that leave it open.
+        :param prompt: the session's system prompt; None for the configured one.
+        :raises UnknownName: for a policy or a track that does not exist.
+        :raises TemplateError: if the system prompt cannot be rendered.
+        """
+        parts, config = self._parts, self._parts.config
+        system = (prompt or self._prompt_of(user)).now()
+        tracks = {**self._tracks, **isolation.tracks} if isolation.tracks else self._tracks
+        chosen = self._chosen_policy(options, system, tracks)
+        experience = isolation.experience or self._experience
+        policy = experience.resolve(chosen)
+        private = private if options.private is None else options.private
+        because = None if private else reason_to_be_private(text, self._detectors)
+        sampling = system.defaults.sampling
+        if options.sampling:
+            sampling = merge_sampling(sampling, options.sampling)
+        race = RaceSettings(
+            policy=policy,
+            deadline_s=self.deadline_s(options),
+            stall_timeout_s=config.stall_timeout_s,
+            sampling=sampling,
+            gate=parts.gates[policy.gate.use if policy.gate else "signals"],
+            retries=config.retries,
+            hard=self._shares.is_hard(text, policy),
+            experience=experience,
+        )
+        return TurnSettings(
+            race=race,
+            private=private or bool(because),
+            private_because=because,
+            tracks=tracks,
+            off=self._off,
+            system=system.text,
+            prompts=self._prompts,
+            store=isolation.store or parts.store,
+            ledger=parts.ledger,
+            memory=isolation.memory if isolation.store else parts.memory,
+            recall=config.memory,
+            recall_timeout_s=max(config.memory.recall_timeout_s, isolation.recall_timeout_s),
+        )
+
+    def _chosen_policy(
+        self, options: TurnOptions, system: Rendered, tracks: Mapping[str, Track]
+    ) -> Policy:
+        if options.track is not None:
+            return self._single_track(options.track, tracks)
+        if options.policy is None:
+            return self._policy_of_template(system)
+        return self._named_policy(options.policy)
+
+    def _policy_of_template(self, system: Rendered) -> Policy:
+        """Return the policy that the system prompt's template names, or the configured one."""
+        defaults = system.defaults
+        try:
+            if defaults.track is not None:
+                return self._single_track(defaults.track, self._tracks)
+            return self._named_policy(defaults.policy or self._parts.config.policy)
+        except UnknownName as error:
+            if defaults.policy or defaults.track:
+                raise TemplateError(f"{system.where}: {error}") from error
+            raise
+
+    def _named_policy(self, policy: str | Policy) -> Policy:
+        if isinstance(policy, Policy):
+            return policy
+        policies = self._parts.policies
+        if policy not in policies:
+            raise UnknownName("policy", policy, policies)
+        return policies[policy]
+
+    def _single_track(self, name: str, tracks: Mapping[str, Track]) -> Policy:
+        if name not in tracks and name not in self._off:
+            raise UnknownName("track", name, [*tracks, *self._off])
+        return Policy(f"track {name}", "one track alone", (LegPlan(name),))
+
+
+class _TemplatePrompts:
+    """The texts that vanta adds to turns, from its prompt templates."""
+
+    def __init__(self, templates: Templates) -> None:
+        self._templates = templates
+
+    def write_memories(self, lines: str, summary: str) -> str:
+        return self._templates.render("memory/block", {"notes": lines, "summary": summary})
+
+    def ask_to_continue(self, shown: str) -> str:
+        variables = {"shown": shown, "anchor": anchor(shown)}
+        return self._templates.render("takeover/continue", variables)
+
+    def ask_to_verify(self, question: str, answer: str) -> str:
+        variables = {"question": question, "answer": answer}
+        return self._templates.render("verify/answer", variables)
