@@ -1,0 +1,227 @@
+"""One SQL database: connections, transactions on a worker thread, and errors in words.
+
+SQLite by default, any database by SQLAlchemy URL. SQLite runs in WAL mode with `synchronous =
+NORMAL`: a committed transaction survives the death of the process (not the loss of power, which
+would cost one fsync per turn). Invariant: writes run on a worker thread, one at a time, and a
+transaction that has begun is completed or rolled back before its caller continues.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import SQLAlchemyError
+
+from vanta.errors import StoreError
+
+BUSY_TIMEOUT_S = 5.0
+READERS = 2
+"""Read transactions that may run at the same time beside the writer."""
+
+READ_CACHE_KB = 32_000
+"""Page cache of a reading connection; SQLite's default of 2 MB holds few vectors."""
+
+T = TypeVar("T")
+
+
+class Database:
+    """One open database, shared by the rooms that keep tables in it.
+
+    :param url: a SQLAlchemy URL; a file of SQLite is created if it does not exist.
+    :raises StoreError: if the URL is invalid or its driver is not installed.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._one_at_a_time = anyio.CapacityLimiter(1)
+        self._lock = threading.Lock()
+        try:
+            self._url = sa.make_url(url)
+            self._engine = _writing_engine(self._url)
+        except (SQLAlchemyError, ImportError) as error:
+            raise StoreError(
+                f"the store URL {_without_password(url)!r} cannot be used: {error}. Check "
+                "store_url; a database other than SQLite needs its driver installed."
+            ) from error
+        self._readers = self._engine
+        self._reads = self._one_at_a_time
+        if self.is_sqlite and self._url.database not in {None, "", ":memory:"}:
+            self._readers = _reading_engine(self._url)
+            self._reads = anyio.CapacityLimiter(READERS)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the database is SQLite, which memory requires."""
+        return self._url.get_backend_name() == "sqlite"
+
+    async def transact(self, work: Callable[[sa.Connection], T]) -> T:
+        """Run `work` in one transaction on the worker thread.
+
+        Cancelled before it has begun, it does not begin; later, it is waited for.
+
+        :param work: called with a connection; an exception rolls the transaction back.
+        :returns: the result of `work`.
+        :raises StoreError: if the database fails; the message names the store and the next step.
+        """
+        # A statement that has begun is waited for even if cancelled: no thread writes afterwards.
+        call: Callable[[], T] = functools.partial(self._guarded, self._transact, work)
+        return await anyio.to_thread.run_sync(call, limiter=self._one_at_a_time)
+
+    def transact_now(self, work: Callable[[sa.Connection], T]) -> T:
+        """Run `work` in one transaction on the current thread, for code that opens a store.
+
+        :param work: as in `transact`.
+        :returns: the result of `work`.
+        :raises StoreError: if the database fails.
+        """
+        result: T = self._guarded(self._transact, work)
+        return result
+
+    async def read(self, work: Callable[[sa.Connection], T]) -> T:
+        """Run `work` beside the writer. When cancelled, it is waited for.
+
+        :param work: called with a connection that can only read.
+        :returns: the result of `work`.
+        :raises StoreError: if the database fails.
+        """
+        if self._readers is self._engine:
+            return await self.transact(work)
+        call: Callable[[], T] = functools.partial(self._read_only, work)
+        return await anyio.to_thread.run_sync(call, limiter=self._reads)
+
+    async def rewrite(self) -> bool:
+        """Rewrite an SQLite database, so that neither its file nor its log holds deleted data.
+
+        :returns: True if that is certain; False while another process still reads the old log.
+        :raises StoreError: if the database fails.
+        """
+        call = functools.partial(self._guarded, self._vacuum)
+        return await anyio.to_thread.run_sync(call, limiter=self._one_at_a_time)
+
+    async def aclose(self) -> None:
+        """Close all connections, after the running statement."""
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self.close, limiter=self._one_at_a_time)
+
+    def close(self) -> None:
+        """Close all connections; blocking, for a database that was never used asynchronously."""
+        self._readers.dispose()
+        self._engine.dispose()
+
+    def _guarded(self, work: Callable[..., T], *args: Any) -> T:
+        # The lock, because asyncio's own cancellation frees the limiter while the thread runs.
+        try:
+            with self._lock:
+                return work(*args)
+        except SQLAlchemyError as error:
+            raise _explain(error, self._url) from error
+
+    def _transact(self, work: Callable[[sa.Connection], T]) -> T:
+        with self._engine.begin() as connection:
+            return work(connection)
+
+    def _read_only(self, work: Callable[[sa.Connection], T]) -> T:
+        try:
+            with self._readers.connect() as connection:
+                return work(connection)
+        except SQLAlchemyError as error:
+            raise _explain(error, self._url) from error
+
+    def _vacuum(self) -> bool:
+        with self._engine.connect() as connection:
+            alone = connection.execution_options(isolation_level="AUTOCOMMIT")
+            alone.exec_driver_sql("VACUUM")
+            busy, *_ = alone.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+        return not busy
+
+
+def sqlite_url(folder: Path) -> str:
+    """Return the URL of the default database in a data directory.
+
+    :param folder: the data directory, which is created if it does not exist.
+    :returns: a SQLAlchemy URL of the file `vanta.db`.
+    :raises StoreError: if the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink(missing_ok=True)  # another process may open it at the same time
+    except OSError as error:
+        raise StoreError(
+            f"the data directory {str(folder)!r} cannot be written: {error.strerror}. "
+            "Make it writable, or name another one with data_dir or VANTA_DATA_DIR."
+        ) from error
+    return f"sqlite:///{folder / 'vanta.db'}"
+
+
+def _writing_engine(url: sa.URL) -> sa.Engine:
+    def to_json(value: Any) -> str:
+        return json.dumps(value, separators=(",", ":"))
+
+    if url.get_backend_name() != "sqlite":
+        return sa.create_engine(url, json_serializer=to_json, pool_pre_ping=True)
+    engine = sa.create_engine(
+        url,
+        json_serializer=to_json,
+        poolclass=sa.StaticPool,
+        connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_S},
+    )
+    event.listen(engine, "connect", _tune_writer)
+    return engine
+
+
+def _reading_engine(url: sa.URL) -> sa.Engine:
+    """Return connections that only read; in WAL mode they see the last commit and block nothing."""
+    engine = sa.create_engine(
+        url,
+        poolclass=sa.QueuePool,
+        pool_size=READERS,
+        connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_S},
+    )
+    event.listen(engine, "connect", _tune_reader)
+    return engine
+
+
+def _tune_writer(connection: Any, _record: Any) -> None:
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _tune_reader(connection: Any, _record: Any) -> None:
+    for pragma in ("query_only=ON", f"cache_size=-{READ_CACHE_KB}"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _without_password(url: str | sa.URL) -> str:
+    try:
+        return sa.make_url(url).render_as_string(hide_password=True)
+    except SQLAlchemyError:
+        return "(unreadable)"
+
+
+def _explain(error: SQLAlchemyError, url: sa.URL) -> StoreError:
+    """Return the error with the store's URL and the next step."""
+    cause = str(getattr(error, "orig", None) or error)
+    default = "Check that the database exists and can be written."
+    advice = next((advice for sign, advice in _ADVICE.items() if sign in cause), default)
+    return StoreError(f"the store {_without_password(url)!r} failed: {cause}. {advice}")
+
+
+_ADVICE = {
+    "disk is full": "Free some space and continue: stored data is safe.",
+    "not a database": "The file is damaged or belongs to another program: move it away, or name "
+    "another data_dir.",
+    "malformed": "The file is damaged: move it away and restore a backup.",
+    "readonly": "Make the file and its folder writable, or name another data_dir.",
+    "unable to open": "Make the folder writable, or name another data_dir.",
+    "locked": f"Another process held it for {BUSY_TIMEOUT_S:g} s: close that one, or try again.",
+}

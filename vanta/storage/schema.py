@@ -1,0 +1,71 @@
+"""The tables of the transcripts: turns and messages, with the version of their schema.
+
+Invariant: `create_tables` may run in several processes at once, and never changes a database that
+a newer vanta wrote.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from vanta.errors import StoreError
+
+SCHEMA_VERSION = 1
+
+_metadata = sa.MetaData()
+_about = sa.Table("about", _metadata, sa.Column("schema_version", sa.Integer, nullable=False))
+turns = sa.Table(
+    "turns",
+    _metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("user", sa.String(200), nullable=False),
+    sa.Column("session", sa.String(200), nullable=False),
+    sa.Column("private", sa.Boolean, nullable=False),
+    sa.Column("status", sa.String(20), nullable=False),
+    sa.Column("track", sa.String(200)),
+    sa.Column("cost_usd", sa.Float, nullable=False),
+    sa.Column("finished_at", sa.Float, nullable=False),
+    sa.Column("trace", sa.JSON, nullable=False),
+)
+messages = sa.Table(
+    "messages",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("user", sa.String(200), nullable=False),
+    sa.Column("session", sa.String(200), nullable=False),
+    sa.Column("turn_id", sa.String(32), sa.ForeignKey("turns.id"), nullable=False),
+    sa.Column("private", sa.Boolean, nullable=False),
+    sa.Column("role", sa.String(20), nullable=False),
+    sa.Column("content", sa.Text, nullable=False),
+    sa.Index("messages_of_session", "user", "session", "id"),
+)
+_statements: dict[str, tuple[str, ...]] = {}
+
+
+def create_tables(connection: sa.Connection) -> None:
+    """Create missing tables. Raises StoreError if a newer vanta wrote the database."""
+    # Not `create_all`: it checks first and creates later, and two processes may check at once.
+    for statement in _creation(connection.dialect):
+        connection.exec_driver_sql(statement)
+    version = connection.execute(sa.select(_about.c.schema_version)).scalar()
+    if version is None:
+        connection.execute(sa.insert(_about), {"schema_version": SCHEMA_VERSION})
+    elif version > SCHEMA_VERSION:
+        url = connection.engine.url.render_as_string(hide_password=True)
+        raise StoreError(
+            f"the store {url!r} was written by a newer vanta (schema {version}; this version "
+            f"supports {SCHEMA_VERSION}). Upgrade vanta, or name another store_url."
+        )
+
+
+def _creation(dialect: sa.Dialect) -> tuple[str, ...]:
+    """Return the statements that create missing tables; cached, as compiling them takes as long
+    as running them."""
+    if dialect.name not in _statements:
+        elements: list[CreateTable | CreateIndex] = []
+        for table in _metadata.sorted_tables:
+            elements.append(CreateTable(table, if_not_exists=True))
+            elements += [CreateIndex(index, if_not_exists=True) for index in table.indexes]
+        _statements[dialect.name] = tuple(str(item.compile(dialect=dialect)) for item in elements)
+    return _statements[dialect.name]
