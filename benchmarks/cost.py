@@ -24,7 +24,7 @@ from vanta.errors import BudgetExceeded
 from vanta.money import Caps, Ledger, TurnPurse
 from vanta.money.owner import Owner
 from vanta.money.tables import legs
-from vanta.storage.transcripts import Store, sqlite_url
+from vanta.storage import Store, sqlite_url
 from vanta.testing import ScriptedEngine
 from vanta.track import Track
 

@@ -25,7 +25,7 @@ from vanta.memory.store import tables, vectors
 from vanta.memory.store.repository import NewItem
 from vanta.models import ModelStore, builtin_entries, builtin_sources, default_root
 from vanta.plugin_loading import PluginSet, load
-from vanta.storage.transcripts import Store, sqlite_url
+from vanta.storage import Store, sqlite_url
 
 USER = "ada"
 _SESSION = 20

@@ -40,7 +40,7 @@ from vanta.memory.search.semantic import Dense
 from vanta.memory.store import tables, vectors
 from vanta.memory.store.forgetting import Selection
 from vanta.messages import Message
-from vanta.storage.transcripts import Store, sqlite_url
+from vanta.storage import Store, sqlite_url
 from vanta.testing import HashEmbedder
 
 ROUNDS_A_FOLDER = 20

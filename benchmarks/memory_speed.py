@@ -22,7 +22,7 @@ from vanta.memory.items import Scope
 from vanta.memory.memory import Memory, Question
 from vanta.memory.search import lexical
 from vanta.memory.store.forgetting import Selection
-from vanta.storage.transcripts import Store
+from vanta.storage import Store
 
 from .memory_home import USER, Corpus, fill, memory_in
 from .report import Figure, median, percentile

@@ -24,7 +24,7 @@ from vanta.memory.items import MemoryItem
 from vanta.memory.store import repository as truth
 from vanta.memory.store import tables, vectors
 from vanta.memory.store.repository import NewItem
-from vanta.storage.transcripts import Store, sqlite_url
+from vanta.storage import Store, sqlite_url
 
 from .memory_home import embedder as open_embedder
 from .settings import Settings

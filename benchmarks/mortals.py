@@ -19,7 +19,7 @@ import anyio
 
 from vanta.errors import BudgetExceeded
 from vanta.money import Caps, Ledger
-from vanta.storage.transcripts import Store
+from vanta.storage import Store
 
 CALLS = 20
 CALL_USD = 0.02

@@ -16,7 +16,7 @@ from vanta.errors import BudgetExceeded
 from vanta.money import Caps, Reservation
 from vanta.money.amounts import nano, nano_up
 from vanta.money.caps import accounts, day_of
-from vanta.storage.transcripts import Store
+from vanta.storage import Store
 
 _metadata = sa.MetaData()
 _spent = sa.Table(

@@ -26,7 +26,7 @@ from vanta.money import Caps, Reservation
 from vanta.money.amounts import nano
 from vanta.money.caps import accounts, day_of
 from vanta.money.tables import legs
-from vanta.storage.transcripts import Store
+from vanta.storage import Store
 
 LEASE_S = 600.0
 _DAY_S = 86_400.0

@@ -24,7 +24,7 @@ from vanta.memory.embedder import Embedder
 from vanta.memory.memory import Memory
 from vanta.memory.search.semantic import Dense
 from vanta.memory.store import tables
-from vanta.storage.transcripts import Store, sqlite_url
+from vanta.storage import Store, sqlite_url
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

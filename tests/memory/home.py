@@ -16,7 +16,7 @@ from vanta.memory.memory import Memory, Question
 from vanta.memory.search.semantic import Dense
 from vanta.memory.store import tables
 from vanta.messages import Message
-from vanta.storage.transcripts import Store, sqlite_url
+from vanta.storage import Store, sqlite_url
 
 _numbers = itertools.count(1)
 

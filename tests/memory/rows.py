@@ -12,7 +12,7 @@ from vanta.memory.search.retrieval import Candidate, candidates
 from vanta.memory.store import repository as truth
 from vanta.memory.store import tables, vectors
 from vanta.memory.store.repository import NewItem
-from vanta.storage.transcripts import Store, sqlite_url
+from vanta.storage import Store, sqlite_url
 
 START = 1_700_000_000.0
 MINUTE_S = 60.0

@@ -16,7 +16,7 @@ from tests.money.till import OTHER_HOST, open_ledger, reserve, totals
 from vanta.errors import BudgetExceeded, StoreError
 from vanta.money import Caps, Ledger, Reservation
 from vanta.money.owner import Owner, this_process
-from vanta.storage.transcripts import Store
+from vanta.storage import Store
 
 pytestmark = pytest.mark.anyio
 

@@ -176,7 +176,7 @@ async def test_whatever_is_raced_hedged_and_cancelled_the_cap_holds_and_the_bill
                 if chance.random() < 0.3:
                     scope.cancel()
         spent = await runtime.ledger.spending()
-        turns = [row for n in range(3) for row in await runtime.store.turns("default", f"s{n}")]
+        turns = [row for n in range(3) for row in await runtime.store.records(session=f"s{n}")]
     assert 0 < spent.total.spent_usd <= 0.2
     assert spent.total.reserved_usd == 0
     assert max(session.spent_usd for session in spent.sessions) <= 0.1

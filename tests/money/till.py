@@ -10,7 +10,7 @@ from typing import Any
 
 from vanta.money import Caps, Ledger, Reservation
 from vanta.money.owner import Owner
-from vanta.storage.transcripts import Store, sqlite_url
+from vanta.storage import Store, sqlite_url
 
 OTHER_HOST = Owner("elsewhere", "1:1")
 

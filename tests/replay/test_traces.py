@@ -117,7 +117,7 @@ async def _race_twice(folder: Path) -> tuple[list[str], list[dict[str, Any]]]:
         session = runtime.session("a")
         served = [(await session.ask("?", policy="race")).track for _ in range(2)]
         served += [(await session.ask("?", track=name)).track for name in ("local", "api")]
-        return served, await runtime.store.turns("default", "a")
+        return served, await runtime.store.records(session="a")
 
 
 @pytest.mark.anyio

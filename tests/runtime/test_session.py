@@ -155,7 +155,7 @@ async def test_a_turn_that_fails_leaves_the_history_as_it_was_and_a_record(tmp_p
             await session.ask("1?")
         await session.ask("2?")
         said = [message.content for message in await session.history()]
-        turns = await runtime.store.turns("default", "ada")
+        turns = await runtime.store.records(session="ada")
     assert said == ["2?", "fine"]
     assert [turn["status"] for turn in turns] == ["failed", "answered"]
 
@@ -173,7 +173,7 @@ async def test_a_cancelled_turn_leaves_session_and_engine_ready_and_a_record(
         assert engine.streaming == 0
         assert (await session.ask("2?")).text == "whole"
         said = [message.content for message in await session.history()]
-        turns = await runtime.store.turns("default", "ada")
+        turns = await runtime.store.records(session="ada")
     assert said == ["2?", "whole"]
     assert [turn["status"] for turn in turns] == ["cancelled", "answered"]
     assert turns[0]["trace"]["legs"][0]["usage"]["output_tokens"] >= 1

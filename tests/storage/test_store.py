@@ -14,7 +14,8 @@ import sqlalchemy as sa
 from vanta.context import Exchange
 from vanta.errors import StoreError
 from vanta.messages import Message
-from vanta.storage.transcripts import SCHEMA_VERSION, Store, sqlite_url
+from vanta.storage import Store, sqlite_url
+from vanta.storage.schema import SCHEMA_VERSION
 
 pytestmark = pytest.mark.anyio
 
@@ -36,12 +37,12 @@ def exchange(text: str = "hello", *, private: bool = False) -> Exchange:
     return Exchange((Message("user", text), Message("assistant", f"re: {text}")), private)
 
 
-async def test_what_was_added_is_read_back_in_order(tmp_path: Path) -> None:
+async def test_added_exchanges_are_read_back_in_order(tmp_path: Path) -> None:
     store = Store.open(sqlite_url(tmp_path))
     await store.add(turn(1), {"n": 1}, exchange("one"))
     await store.add(turn(2, private=True), {"n": 2}, exchange("two", private=True))
     assert await store.history("ada", "s") == [exchange("one"), exchange("two", private=True)]
-    assert [row["trace"] for row in await store.turns("ada", "s")] == [{"n": 1}, {"n": 2}]
+    assert [row["trace"] for row in await store.records(session="s")] == [{"n": 1}, {"n": 2}]
     await store.aclose()
 
 
@@ -54,7 +55,7 @@ async def test_an_exchange_and_its_turn_are_stored_together_or_not_at_all(tmp_pa
     await store.aclose()
 
 
-async def test_sqlite_writes_ahead_so_that_a_reader_never_waits(tmp_path: Path) -> None:
+async def test_sqlite_writes_ahead_so_that_readers_do_not_block_writers(tmp_path: Path) -> None:
     store = Store.open(sqlite_url(tmp_path))
     reader = sqlite3.connect(tmp_path / "vanta.db")
     assert reader.execute("pragma journal_mode").fetchone() == ("wal",)
@@ -65,12 +66,10 @@ async def test_sqlite_writes_ahead_so_that_a_reader_never_waits(tmp_path: Path) 
     await store.aclose()
 
 
-async def test_a_full_disk_loses_nothing_and_says_what_to_do(tmp_path: Path) -> None:
+async def test_a_full_disk_loses_nothing_and_the_error_names_the_next_step(tmp_path: Path) -> None:
     store = Store.open(sqlite_url(tmp_path))
     await store.add(turn(1), {}, exchange("kept"))
-    with store._engine.connect() as connection:
-        pages = connection.execute(sa.text("pragma page_count")).scalar()
-        connection.execute(sa.text(f"pragma max_page_count = {pages}"))
+    await store.transact(_allow_no_more_pages)
     with pytest.raises(StoreError, match="Free some space"):
         await store.add(turn(2), {}, exchange("x" * 1_000_000))
     assert await store.history("ada", "s") == [exchange("kept")]
@@ -81,13 +80,18 @@ async def test_a_full_disk_loses_nothing_and_says_what_to_do(tmp_path: Path) -> 
     await again.aclose()
 
 
-async def test_a_file_that_is_no_database_is_told_so(tmp_path: Path) -> None:
+def _allow_no_more_pages(connection: sa.Connection) -> None:
+    pages = connection.execute(sa.text("pragma page_count")).scalar()
+    connection.execute(sa.text(f"pragma max_page_count = {pages}"))
+
+
+async def test_a_file_that_is_not_a_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "vanta.db").write_text("this is a letter, not a database" * 200)
     with pytest.raises(StoreError, match="move it away"):
         Store.open(sqlite_url(tmp_path))
 
 
-async def test_a_store_of_a_newer_vanta_is_left_alone(tmp_path: Path) -> None:
+async def test_a_store_of_a_newer_vanta_is_refused_and_unchanged(tmp_path: Path) -> None:
     Store.open(sqlite_url(tmp_path)).close()
     database = sqlite3.connect(tmp_path / "vanta.db")
     database.execute("update about set schema_version = ?", (SCHEMA_VERSION + 1,))
@@ -98,18 +102,18 @@ async def test_a_store_of_a_newer_vanta_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["no url at all", "martian://host/db"])
-async def test_a_url_that_cannot_be_used_is_told_so(url: str) -> None:
+async def test_an_unusable_url_is_refused(url: str) -> None:
     with pytest.raises(StoreError, match="store_url"):
         Store.open(url)
 
 
-async def test_the_password_of_a_url_is_never_shown() -> None:
+async def test_no_message_contains_the_password_of_a_url() -> None:
     with pytest.raises(StoreError) as caught:
         Store.open("martian://ada:hunter2@host/db")
     assert "hunter2" not in str(caught.value)
 
 
-async def test_two_stores_on_one_file_take_turns(tmp_path: Path) -> None:
+async def test_two_stores_on_one_file_share_it(tmp_path: Path) -> None:
     one, two = Store.open(sqlite_url(tmp_path)), Store.open(sqlite_url(tmp_path))
     await one.add(turn(1), {}, exchange("one"))
     await two.add(turn(2), {}, exchange("two"))
@@ -118,10 +122,10 @@ async def test_two_stores_on_one_file_take_turns(tmp_path: Path) -> None:
     await two.aclose()
 
 
-def test_processes_that_open_a_fresh_store_at_once_all_get_it(tmp_path: Path) -> None:
+def test_several_processes_can_open_a_new_store_at_once(tmp_path: Path) -> None:
     code = (
         "import sys, pathlib\n"
-        "from vanta.storage.transcripts import Store, sqlite_url\n"
+        "from vanta.storage import Store, sqlite_url\n"
         "url = sqlite_url(pathlib.Path(sys.argv[1]))\n"
         "sys.stdin.readline()\n"
         "Store.open(url).close()\n"
@@ -135,5 +139,5 @@ def test_processes_that_open_a_fresh_store_at_once_all_get_it(tmp_path: Path) ->
         )
         for _ in range(4)
     ]
-    told = [opener.communicate("go\n", timeout=60)[1] for opener in openers]
-    assert [opener.returncode for opener in openers] == [0] * 4, told
+    errors = [opener.communicate("go\n", timeout=60)[1] for opener in openers]
+    assert [opener.returncode for opener in openers] == [0] * 4, errors

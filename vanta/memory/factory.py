@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from vanta.config import Config
     from vanta.models import ModelStore
     from vanta.plugin_loading.registry import PluginCatalog, Registry
-    from vanta.storage.transcripts import Store
+    from vanta.storage import Store
 
 AUTO, NONE = "auto", "none"
 FACTORY = TypeVar("FACTORY", EmbedderFactory, IndexFactory)

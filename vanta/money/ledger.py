@@ -23,7 +23,7 @@ from vanta.money.caps import Caps, day_of
 from vanta.money.owner import Owner, this_process
 from vanta.money.reservation import Reservation
 from vanta.money.summary import Spending, spending
-from vanta.storage.transcripts import Store
+from vanta.storage import Store
 
 LEASE_S = 900.0
 """Seconds after which money goes back whose process cannot be looked at from here."""

@@ -30,7 +30,7 @@ from vanta.resources import templates_dir
 from vanta.routing import CalibratedGate, Router
 from vanta.scheduling.gate import Gate
 from vanta.scheduling.policy import Policy
-from vanta.storage.transcripts import Store, sqlite_url
+from vanta.storage import Store, sqlite_url
 from vanta.track import Price, Track
 
 _log = logging.getLogger("vanta")

@@ -22,7 +22,7 @@ from vanta.runtime.turn import Conversation, Turn
 from vanta.runtime.turn_settings import TurnPlanner
 from vanta.runtime.turn_stream import TurnStream
 from vanta.scheduling.policy import Policy
-from vanta.storage.transcripts import Store
+from vanta.storage import Store
 
 
 class Session:

@@ -71,8 +71,8 @@ class Store(Database):
         :raises StoreError: if the database fails; nothing is recorded then.
         """
         row = {**turn, "finished_at": self._clock(), "trace": trace}
-        rows = [_message_row(turn, message) for message in exchange.messages] if exchange else []
-        await self.transact(partial(_add, turn=row, messages=rows))
+        texts = [_message_row(turn, message) for message in exchange.messages] if exchange else []
+        await self.transact(partial(_add, turn=row, texts=texts))
 
     async def clear(self, user: str, session: str) -> int:
         """Delete the messages of a session. The records of its turns stay: they hold no text.
@@ -83,16 +83,6 @@ class Store(Database):
         :raises StoreError: if the database fails.
         """
         return await self.transact(partial(_clear, user=user, session=session))
-
-    async def turns(self, user: str, session: str) -> list[dict[str, Any]]:
-        """Return the records of a session's turns.
-
-        :param user: the user's name.
-        :param session: the session's id.
-        :returns: the records as JSON-ready data, oldest first.
-        :raises StoreError: if the database fails.
-        """
-        return await self.records(user=user, session=session)
 
     async def records(
         self, *, user: str | None = None, session: str | None = None, turn: str = "", limit: int = 0
@@ -128,12 +118,10 @@ def _history(connection: sa.Connection, *, user: str, session: str) -> list[Exch
     return [Exchange(tuple(parts), private[turn], turn) for turn, parts in exchanges.items()]
 
 
-def _add(
-    connection: sa.Connection, *, turn: dict[str, Any], messages: list[dict[str, Any]]
-) -> None:
+def _add(connection: sa.Connection, *, turn: dict[str, Any], texts: list[dict[str, Any]]) -> None:
     connection.execute(_add_turn, turn)
-    if messages:
-        connection.execute(_add_message, messages)
+    if texts:
+        connection.execute(_add_message, texts)
 
 
 def _clear(connection: sa.Connection, *, user: str, session: str) -> int:

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Database(Protocol):
-    """See `vanta.storage.transcripts.Store`. Both raise StoreError."""
+    """See `vanta.storage.Database`. Both raise StoreError."""
 
     async def transact(self, work: Callable[[sa.Connection], T]) -> T:
         """Run `work` in one transaction; what it raises takes back what it wrote."""
