@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from vanta.memory.memory import Memory
     from vanta.prompts import Templates
-    from vanta.storage.transcripts import Store
+    from vanta.storage import Store
     from vanta.track import Track
 
 

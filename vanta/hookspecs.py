@@ -22,8 +22,8 @@ import pluggy
 if TYPE_CHECKING:
     import typer
 
+    from vanta.check import Check
     from vanta.companion import Companion
-    from vanta.diagnosis.contract import Check
     from vanta.engine import EngineFactory
     from vanta.events import Observer
     from vanta.expectations import Expectation

@@ -44,6 +44,20 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Exchange:
+    """The messages of one past turn: a message and its reply.
+
+    :param messages: the messages, oldest first.
+    :param private: whether only private tracks may see it.
+    :param turn: the turn's id, "" if it is unknown.
+    """
+
+    messages: tuple[Message, ...]
+    private: bool = False
+    turn: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class TokenLogprob:
     """A generated token, its natural-log probability, and its rivals' if asked for (best first)."""
 

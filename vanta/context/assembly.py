@@ -16,14 +16,14 @@ is sent.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from vanta.context.budget import BudgetShares, TokenBudget
 from vanta.context.memories import Memories, Pack, Packer
 from vanta.context.token_cache import TokenCache, token_cache_of
 from vanta.engine import TokenCount
 from vanta.errors import EngineError, ErrorKind
-from vanta.messages import Message
+from vanta.messages import Exchange, Message
 from vanta.track import Track
 
 STEP = 4
@@ -37,16 +37,6 @@ BLIND_ROOM = 1024
 
 SLACK = 0.01
 """A share of the prompt; when more than this turns out to be left, memories are packed anew."""
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """One past turn: the message and its reply. A private one is for private tracks alone. turn:
-    the turn's id, "" where it is not known."""
-
-    messages: tuple[Message, ...]
-    private: bool = False
-    turn: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

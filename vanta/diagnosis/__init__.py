@@ -4,8 +4,8 @@ Invariant: a diagnosis changes nothing, prints no secret, and ends: a check that
 crashes a native library becomes a finding about itself and spoils no other.
 """
 
+from vanta.check import Check, DiagnosisContext, Finding
 from vanta.diagnosis.configuration import configuration_problems
-from vanta.diagnosis.contract import Check, DiagnosisContext, Finding
 from vanta.diagnosis.run import builtin_checks, diagnose
 
 __all__ = [

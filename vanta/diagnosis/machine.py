@@ -10,7 +10,7 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from vanta.diagnosis.contract import DiagnosisContext, Finding
+from vanta.check import DiagnosisContext, Finding
 from vanta.diagnosis.tracks import local_tracks
 from vanta.errors import ModelStoreError, UnknownName
 from vanta.models.fit import megabytes

@@ -11,7 +11,7 @@ from typing import Any
 
 import anyio
 
-from vanta.diagnosis.contract import DiagnosisContext, Finding
+from vanta.check import DiagnosisContext, Finding
 from vanta.diagnosis.tracks import local_tracks
 
 _FEATURES = """

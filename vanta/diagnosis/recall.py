@@ -11,7 +11,7 @@ import re
 
 import anyio.to_thread
 
-from vanta.diagnosis.contract import Check, DiagnosisContext, Finding
+from vanta.check import Check, DiagnosisContext, Finding
 from vanta.engine import EngineContext
 from vanta.errors import UsageError
 from vanta.memory.factory import AUTO, NONE, embedder_for, index_for

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import anyio
 
+from vanta.check import Check, DiagnosisContext, Finding
 from vanta.diagnosis import machine, native, recall, tracks
-from vanta.diagnosis.contract import Check, DiagnosisContext, Finding
 
 
 def builtin_checks(context: DiagnosisContext) -> list[Check]:

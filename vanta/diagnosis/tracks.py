@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import anyio.to_thread
 
-from vanta.diagnosis.contract import Check, DiagnosisContext, Finding
+from vanta.check import Check, DiagnosisContext, Finding
 from vanta.errors import UnknownName, VantaError
 
 if TYPE_CHECKING:

@@ -25,7 +25,8 @@ from vanta.memory.store import tables
 if TYPE_CHECKING:
     from vanta.config import Config
     from vanta.models import ModelStore
-    from vanta.plugin_loading.registry import PluginCatalog, Registry
+    from vanta.plugin_loading import PluginSet
+    from vanta.plugin_loading.registry import Registry
     from vanta.storage import Store
 
 AUTO, NONE = "auto", "none"
@@ -34,7 +35,7 @@ _log = logging.getLogger("vanta.memory")
 
 
 def open_memory(
-    config: Config, plugins: PluginCatalog, models: ModelStore, store: Store
+    config: Config, plugins: PluginSet, models: ModelStore, store: Store
 ) -> tuple[Memory | None, str]:
     """The memory of a runtime, not yet running; None, and why, where there is none. Blocking.
 
@@ -58,7 +59,7 @@ def open_memory(
 
 
 def embedder_for(
-    config: Config, plugins: PluginCatalog, models: ModelStore
+    config: Config, plugins: PluginSet, models: ModelStore
 ) -> tuple[EmbedderFactory | None, str]:
     """Which embedder a configuration comes to, or why none. Blocking. Raises as `open_memory`."""
     asked, context = config.memory, _context(config, models)
@@ -69,7 +70,7 @@ def embedder_for(
     return _choose(asked.embedder, plugins.embedders, off)
 
 
-def index_for(config: Config, plugins: PluginCatalog) -> tuple[IndexFactory | None, str]:
+def index_for(config: Config, plugins: PluginSet) -> tuple[IndexFactory | None, str]:
     """Which index a configuration comes to, or why none. Blocking. Raises as `open_memory`."""
     asked = config.memory
 
@@ -85,7 +86,7 @@ def _context(config: Config, models: ModelStore) -> EmbedderContext:
 
 
 def _embedder(
-    config: Config, plugins: PluginCatalog, models: ModelStore
+    config: Config, plugins: PluginSet, models: ModelStore
 ) -> tuple[Embedder | None, str]:
     """The embedder, or why there is none."""
     factory, why = embedder_for(config, plugins, models)
@@ -95,9 +96,7 @@ def _embedder(
     return factory.create(options, _context(config, models)), ""
 
 
-def embedder_named(
-    name: str, config: Config, plugins: PluginCatalog, models: ModelStore
-) -> Embedder:
+def embedder_named(name: str, config: Config, plugins: PluginSet, models: ModelStore) -> Embedder:
     """A new embedder of that name, beside memory's own; with the options of the configuration where
     that names it, too. Blocking. Raises UnknownName, EmbedderError where it cannot be used."""
     factory, asked = plugins.embedders[name], config.memory
@@ -111,7 +110,7 @@ def embedder_named(
     return factory.create(options, context)
 
 
-def _index(config: Config, plugins: PluginCatalog, folder: Path) -> VectorIndex | None:
+def _index(config: Config, plugins: PluginSet, folder: Path) -> VectorIndex | None:
     factory, why = index_for(config, plugins)
     if factory is None:
         _said(config.memory.index, "index", why)

@@ -7,6 +7,6 @@ the module of a plugin that is off is never imported.
 
 from vanta.plugin_loading.loader import load
 from vanta.plugin_loading.plugin_set import PluginSet
-from vanta.plugin_loading.registry import Plugin, PluginCatalog, Registry
+from vanta.plugin_loading.registry import Plugin, Registry
 
-__all__ = ["Plugin", "PluginCatalog", "PluginSet", "Registry", "load"]
+__all__ = ["Plugin", "PluginSet", "Registry", "load"]

@@ -19,8 +19,8 @@ from vanta.scheduling.gate import SignalsGate
 from vanta.scheduling.policy import BUILTIN
 
 if TYPE_CHECKING:
+    from vanta.check import Check
     from vanta.companion import Companion
-    from vanta.diagnosis.contract import Check
     from vanta.engine import EngineFactory
     from vanta.events import Observer
     from vanta.expectations import Expectation

@@ -9,14 +9,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from vanta.errors import PluginError, UnknownName
-
-if TYPE_CHECKING:
-    from vanta.engine import EngineFactory
-    from vanta.memory.embedder import EmbedderFactory
-    from vanta.memory.index import IndexFactory
 
 T = TypeVar("T")
 
@@ -145,30 +140,6 @@ class Registry(Mapping[str, T], Generic[T]):
             return self._items[name]
         except KeyError:
             raise UnknownName(self.kind, name, self._items, hint=self._advice()) from None
-
-
-class PluginCatalog(Protocol):
-    """The part of a `PluginSet` that memory and the diagnosis read."""
-
-    @property
-    def plugins(self) -> tuple[Plugin, ...]:
-        """Every plugin: on, off or failed."""
-        ...
-
-    @property
-    def engines(self) -> Registry[EngineFactory]:
-        """Engines by name."""
-        ...
-
-    @property
-    def embedders(self) -> Registry[EmbedderFactory]:
-        """Embedders by name."""
-        ...
-
-    @property
-    def vector_indexes(self) -> Registry[IndexFactory]:
-        """Vector indexes by name."""
-        ...
 
 
 def _article(kind: str) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vanta.memory.memory import Memory
     from vanta.scheduling.policy import Policy
     from vanta.scheduling.track_stats import TrackStats
-    from vanta.storage.transcripts import Store
+    from vanta.storage import Store
     from vanta.track import Track
 
 

@@ -32,7 +32,7 @@ from vanta.runtime.session import Session
 from vanta.runtime.turn import Conversation
 from vanta.runtime.turn_settings import TurnPlanner
 from vanta.scheduling.policy import Policy
-from vanta.storage.transcripts import Store
+from vanta.storage import Store
 =======
 from vanta.runtime.turn import Conversation, TurnSettings
 from vanta.scheduling.policy import LegPlan, Policy

@@ -20,7 +20,6 @@ from typing import Any
 
 import anyio
 
-from vanta.context.assembly import Exchange
 from vanta.context.budget import BudgetShares
 from vanta.context.preparer import ContextPreparer
 from vanta.errors import AllTracksFailed, NoTrack, StoreError
@@ -28,7 +27,7 @@ from vanta.events import Event, Reply, Timings, Trace, TurnFailed, TurnFinished,
 from vanta.memory.items import Scope
 from vanta.memory.memory import Question
 from vanta.memory.turn_recall import TurnRecall
-from vanta.messages import Message, Usage
+from vanta.messages import Exchange, Message, Usage
 from vanta.money import TurnPurse
 from vanta.runtime.turn_settings import TurnSettings
 from vanta.scheduling.leg import Leg

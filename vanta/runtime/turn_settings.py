@@ -26,7 +26,7 @@ from vanta.scheduling.policy import LegPlan, Policy
 from vanta.scheduling.race_plan import RaceSettings
 from vanta.scheduling.takeover import anchor
 from vanta.scheduling.track_stats import HealthRule, TrackStats
-from vanta.storage.transcripts import Store
+from vanta.storage import Store
 from vanta.track import Track
 
 if TYPE_CHECKING:

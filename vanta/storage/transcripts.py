@@ -12,8 +12,7 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 
-from vanta.context.assembly import Exchange
-from vanta.messages import Message
+from vanta.messages import Exchange, Message
 from vanta.storage.database import Database
 from vanta.storage.schema import create_tables, messages, turns
 
