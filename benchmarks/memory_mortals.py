@@ -31,7 +31,6 @@ from typing import Any
 
 import anyio
 
-from vanta.context import Exchange
 from vanta.memory.index import IndexContext, Partition
 from vanta.memory.items import Scope
 from vanta.memory.memory import Memory, Question
@@ -39,7 +38,7 @@ from vanta.memory.search.exact_index import ScanIndex
 from vanta.memory.search.semantic import Dense
 from vanta.memory.store import tables, vectors
 from vanta.memory.store.forgetting import Selection
-from vanta.messages import Message
+from vanta.messages import Exchange, Message
 from vanta.storage import Store, sqlite_url
 from vanta.testing import HashEmbedder
 

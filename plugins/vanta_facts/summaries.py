@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from vanta.context import Exchange
 from vanta.errors import EngineError
 from vanta.memory.items import Filters, MemoryItem, Scope
 from vanta.memory.memory import Memory
 from vanta.memory.store.forgetting import Selection
 from vanta.memory.store.repository import NewItem
+from vanta.messages import Exchange
 from vanta.track import Track
 from vanta_facts.idling import HOPELESS, step_by_step
 from vanta_facts.local import ask, local_track

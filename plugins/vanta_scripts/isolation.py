@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import anyio.to_thread
 
-from vanta.context import Exchange
 from vanta.errors import EmbedderError
 from vanta.memory.embedder import Embedder
 from vanta.memory.memory import Memory
 from vanta.memory.search.semantic import Dense
 from vanta.memory.store import tables
+from vanta.messages import Exchange
 from vanta.storage import Store, sqlite_url
 
 if TYPE_CHECKING:

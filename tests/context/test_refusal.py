@@ -11,13 +11,12 @@ import anyio
 import pytest
 
 from tests.context.prompts import PlainPrompts
-from vanta.context.assembly import Exchange
 from vanta.context.budget import OverflowReport, read_overflow
 from vanta.context.preparer import ContextPreparer
 from vanta.engine import EngineContext, ModelFile, Sampling, TokenCount
 from vanta.errors import AllTracksFailed, EngineError, ErrorKind
 from vanta.memory.items import MemoryItem, Recalled
-from vanta.messages import Delta, Message, Usage
+from vanta.messages import Delta, Exchange, Message, Usage
 from vanta.scheduling import LegPlan, Policy, Race, RaceOutcome, RacePlan, RaceSettings
 from vanta.testing import ScriptedEngine, Upstream, count_tokens
 from vanta.track import Track

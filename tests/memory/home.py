@@ -8,14 +8,13 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from vanta.context import Exchange
 from vanta.memory.embedder import Embedder
 from vanta.memory.index import VectorIndex
 from vanta.memory.items import Filters, Scope
 from vanta.memory.memory import Memory, Question
 from vanta.memory.search.semantic import Dense
 from vanta.memory.store import tables
-from vanta.messages import Message
+from vanta.messages import Exchange, Message
 from vanta.storage import Store, sqlite_url
 
 _numbers = itertools.count(1)

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from vanta.context import Exchange
 from vanta.errors import StoreError
-from vanta.messages import Message
+from vanta.messages import Exchange, Message
 from vanta.storage import Store, sqlite_url
 from vanta.storage.schema import SCHEMA_VERSION
 

@@ -10,13 +10,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vanta.context.assembly import Assembled, Exchange, assemble
+    from vanta.context.assembly import Assembled, assemble
     from vanta.context.budget import BudgetShares, OverflowReport, TokenBudget, read_overflow
     from vanta.context.estimate import estimate_text, estimate_tokens
     from vanta.context.estimate_calibration import Calibration, byte_bound
     from vanta.context.memories import Memories, Recall, Write
     from vanta.context.preparer import ContextPreparer, TurnPrompts, merge_sampling
     from vanta.context.token_cache import TokenCache, token_cache_of
+    from vanta.messages import Exchange
 
 __all__ = [
     "Assembled",

@@ -10,14 +10,14 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from vanta.context.assembly import Assembled, Exchange, assemble
+from vanta.context.assembly import Assembled, assemble
 from vanta.context.budget import DEFAULT_SHARES, BudgetShares, OverflowReport, read_overflow
 from vanta.context.memories import Memories, Recall
 from vanta.context.token_cache import token_cache_of
 from vanta.engine import GenerationRequest, Sampling
 from vanta.errors import EngineError, TemplateError
 from vanta.events import ContextTrace
-from vanta.messages import Message
+from vanta.messages import Exchange, Message
 from vanta.track import Track
 
 VERIFY_RIVALS = 5

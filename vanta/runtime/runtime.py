@@ -28,18 +28,10 @@ from vanta.prompts import Templates
 from vanta.runtime.bootstrap import Parts, make_tracks
 from vanta.runtime.options import NOT_ISOLATED, Isolation
 from vanta.runtime.session import Session
-<<<<<<< HEAD
 from vanta.runtime.turn import Conversation
 from vanta.runtime.turn_settings import TurnPlanner
 from vanta.scheduling.policy import Policy
 from vanta.storage import Store
-=======
-from vanta.runtime.turn import Conversation, TurnSettings
-from vanta.scheduling.policy import LegPlan, Policy
-from vanta.scheduling.takeover import anchor
-from vanta.scheduling.track_stats import HealthRule, TrackStats
-from vanta.storage import Store
->>>>>>> 4d2986c (Split storage into database, schema and transcripts behind a light front)
 from vanta.track import Track
 
 RECENT = 128
