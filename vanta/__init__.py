@@ -41,6 +41,10 @@ if TYPE_CHECKING:
         TokenCount,
         Tool,
     )
+    from vanta.engine_base import (
+        BaseEngine,
+        WrapperEngine,
+    )
     from vanta.errors import (
         AllTracksFailed,
         BudgetExceeded,
@@ -138,6 +142,7 @@ _NAMES = {
         "Capabilities DeltaStream Engine EngineContext EngineFactory EngineModel "
         "GenerationRequest Health ModelFile Receipt Sampling TokenCount Tool "
     ),
+    "vanta.engine_base": "BaseEngine WrapperEngine",
     "vanta.errors": (
         "AllTracksFailed BudgetExceeded ConfigError EmbedderError EngineError ErrorKind "
         "ModelStoreError NoTrack PluginError RunError ScriptError StoreError TemplateError "
@@ -167,6 +172,7 @@ _HOMES = {name: module for module, names in _NAMES.items() for name in names.spl
 __all__ = [
     "AllTracksFailed",
     "Amended",
+    "BaseEngine",
     "BudgetExceeded",
     "Capabilities",
     "Committed",
@@ -250,6 +256,7 @@ __all__ = [
     "VantaError",
     "VectorIndexError",
     "Verdict",
+    "WrapperEngine",
     "ask",
     "hookimpl",
     "in_quiet",

@@ -1,12 +1,14 @@
-"""The Engine contract: what an adapter to something that generates text must do.
+"""The engine contract: what an adapter to something that generates text must do.
 
 There is one way to generate, `Engine.stream`; a whole answer is the folded stream. An engine never
-retries, never falls back and never sleeps: the scheduler decides. It raises nothing but
-`EngineError`. Leaving the stream's context stops the generation where it really happens: in process
-within one decode step, over HTTP by closing the connection; `DeltaStream.receipt` then says what
-the generation had cost until it really stood still.
+retries, falls back or sleeps: the scheduler decides. It raises nothing but `EngineError`. Leaving
+the stream's context stops the generation at its source: in process within one decode step, over
+HTTP by closing the connection. `DeltaStream.receipt` then states what the generation cost until it
+had stopped.
 
-The conformance suite in `vanta.testing.conformance` holds every adapter to this page.
+Derive adapters from `vanta.BaseEngine`, which implements all of this but the deltas; derive an
+engine that changes another one from `vanta.WrapperEngine`. The conformance suite
+`vanta.testing.EngineConformance` checks every rule on this page.
 """
 
 from __future__ import annotations
@@ -27,15 +29,29 @@ from vanta.messages import Completion, Delta, Fold, Message
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How to sample. None leaves a value to the engine; an engine that cannot do what was asked
-    raises `unsupported` rather than ignore it.
+    """How to sample. None leaves a value to the engine.
 
-    max_tokens: output tokens at the most. typical_p: locally typical sampling (Meister et al. 2022,
-    https://arxiv.org/abs/2202.00666). dry_multiplier: how strongly a token that would go on with a
-    repetition is held back (DRY), 0 for not at all. stop: strings that end the answer and are no
-    part of it. logit_bias: token id -> bias. grammar: GBNF text. json_schema: the answer is JSON
-    valid under it. logprobs: None for none, else how many rivals to report beside each token (0 to
-    20).
+    An engine that does not support a value raises `unsupported` instead of ignoring it.
+
+    :param max_tokens: largest number of output tokens.
+    :param temperature: 0 for greedy decoding.
+    :param top_p: nucleus sampling, 0 to 1.
+    :param top_k: number of most likely tokens to sample from.
+    :param min_p: smallest probability relative to the most likely token, 0 to 1.
+    :param typical_p: locally typical sampling, 0 to 1 (Meister et al. 2022,
+        https://arxiv.org/abs/2202.00666).
+    :param repeat_penalty: factor by which repeated tokens become less likely; 1 disables it.
+    :param presence_penalty: penalty for tokens that occurred at all.
+    :param frequency_penalty: penalty for each occurrence of a token.
+    :param dry_multiplier: strength of the DRY penalty on tokens that would continue a
+        repetition; 0 disables it.
+    :param seed: seed of the random number generator.
+    :param stop: strings that end the answer and are not part of it.
+    :param logit_bias: bias to add, by token id.
+    :param grammar: GBNF grammar that the answer must match.
+    :param json_schema: JSON Schema that the answer must be valid under.
+    :param logprobs: number of top alternatives to return per token, 0 to 20; None disables
+        logprobs.
     """
 
     max_tokens: int | None = None
@@ -58,7 +74,12 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A function that the model may call. `parameters` is a JSON Schema of its arguments."""
+    """A function that the model may call.
+
+    :param name: name that the model calls it by.
+    :param description: what it does, for the model.
+    :param parameters: JSON Schema of its arguments.
+    """
 
     name: str
     description: str
@@ -69,9 +90,12 @@ class Tool:
 class GenerationRequest:
     """One generation.
 
-    messages: the whole conversation, system first. prefix: text of the assistant that is already
-    written and must be continued, not repeated (engines with `prefix_continuation`; others raise
-    `unsupported`). session: a key under which an engine may keep its KV cache.
+    :param messages: the whole conversation, system message first.
+    :param sampling: how to sample.
+    :param tools: functions that the model may call.
+    :param prefix: beginning of the assistant's reply, which must be continued and not repeated.
+        Engines without the capability `prefix_continuation` raise `unsupported`.
+    :param session: key under which the engine may keep its KV cache; "" for none.
     """
 
     messages: tuple[Message, ...]
@@ -83,7 +107,17 @@ class GenerationRequest:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What an engine can do, so that nothing is asked of it in vain."""
+    """What an engine supports; requests for anything else are refused before they are sent.
+
+    :param tools: tool calls.
+    :param grammar: `Sampling.grammar`.
+    :param json_schema: `Sampling.json_schema`.
+    :param logprobs: `Sampling.logprobs`.
+    :param prefix_continuation: `GenerationRequest.prefix`.
+    :param embeddings: `Engine.embed`.
+    :param tokenize: exact token counts.
+    :param load: `Engine.load` takes noticeable time.
+    """
 
     tools: bool = False
     grammar: bool = False
@@ -93,12 +127,15 @@ class Capabilities:
     embeddings: bool = False
     tokenize: bool = False
     load: bool = False
-    pull: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class TokenCount:
-    """A number of tokens; `exact` is False for an estimate, which then errs on the high side."""
+    """A number of tokens.
+
+    :param value: the number of tokens.
+    :param exact: False for an estimate, which errs on the high side.
+    """
 
     value: int
     exact: bool
@@ -106,7 +143,12 @@ class TokenCount:
 
 @dataclass(frozen=True, slots=True)
 class EngineModel:
-    """A model that an engine can serve. `window` is in tokens, None where unknown."""
+    """A model that an engine can serve.
+
+    :param id: the model's name.
+    :param window: context window in tokens, None if it is unknown.
+    :param details: JSON-ready properties.
+    """
 
     id: str
     window: int | None = None
@@ -115,8 +157,12 @@ class EngineModel:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether an engine could answer now; `detail` is a sentence for a person. age_s: seconds since
-    the check, for an answer out of the cache."""
+    """Whether an engine can answer now.
+
+    :param ok: True if it can.
+    :param detail: a sentence for a person.
+    :param age_s: seconds since the check was made.
+    """
 
     ok: bool
     detail: str
@@ -125,12 +171,14 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a generation had cost when it really stood still.
+    """What a generation cost until it had stopped.
 
-    output_tokens counts every token produced, delivered or not; tokens_after_stop and
-    cpu_after_stop_s those (and the CPU seconds) spent after the stop was asked for. cpu_s: CPU
-    seconds of this process while the generation ran, with what ran beside it. `exact` is
-    False where another machine did the work and the counts are what this side saw of it.
+    :param input_tokens: tokens of the prompt.
+    :param output_tokens: every token produced, delivered or not.
+    :param tokens_after_stop: tokens produced after the stop was requested.
+    :param cpu_after_stop_s: CPU seconds spent after the stop was requested.
+    :param cpu_s: CPU seconds of this process during the generation, including other work.
+    :param exact: False if another machine did the work and the counts are those of this side.
     """
 
     input_tokens: int
@@ -142,10 +190,9 @@ class Receipt:
 
 
 class DeltaStream(abc.ABC):
-    """The deltas of one generation, and its receipt once the context was left.
+    """The deltas of one generation, and its receipt after the context was left.
 
-    An engine derives from it, implements `__anext__`, and sets `receipt` when its context is left,
-    however it is left.
+    Subclasses implement `__anext__` and set `receipt` when the context is left, for any reason.
     """
 
     receipt: Receipt | None = None
@@ -155,76 +202,107 @@ class DeltaStream(abc.ABC):
 
     @abc.abstractmethod
     async def __anext__(self) -> Delta:
-        """The next delta.
+        """Return the next delta.
 
-        Raises EngineError when the generation breaks, StopAsyncIteration after the last delta.
+        :raises EngineError: if the generation breaks.
+        :raises StopAsyncIteration: after the last delta.
         """
 
 
 class Engine(abc.ABC):
-    """An adapter to something that generates text. One instance serves one track."""
+    """An adapter to something that generates text. One instance serves one track.
+
+    `name` and `model` identify it in messages. `keeps_state` is False for an engine that keeps no
+    text of earlier requests in this process or on its disk; others implement `forget`.
+    """
 
     name: str
     model: str
     capabilities: Capabilities = Capabilities()
+    keeps_state: bool = True
 
     @abc.abstractmethod
     def stream(self, request: GenerationRequest) -> AbstractAsyncContextManager[DeltaStream]:
         """Generate. Entering the context starts the work, leaving it stops the work.
 
-        Raises EngineError from entering or from iterating; nothing else.
+        :param request: what to generate.
+        :returns: the context of the stream.
+        :raises EngineError: from entering the context or from iterating; nothing else is raised.
         """
 
     @abc.abstractmethod
     async def count_tokens(self, messages: Sequence[Message]) -> TokenCount:
-        """The tokens that `messages` take as a prompt, chat format included."""
+        """Count the tokens of `messages` as a prompt, chat format included.
+
+        :param messages: the prompt.
+        :returns: the count.
+        :raises EngineError: if the engine cannot count.
+        """
 
     async def count_texts(self, texts: Sequence[str]) -> list[TokenCount]:
-        """The tokens of each text on its own, without any chat format: for the pieces that a prompt
-        is packed from. By default what each adds to a message, by `count_tokens`, one after the
-        other; an engine with a tokenizer does better. Raises EngineError."""
+        """Count the tokens of each text alone, without a chat format.
+
+        By default this is what each text adds to a message, by `count_tokens`, one after the
+        other. An engine with a tokenizer should override it.
+
+        :param texts: pieces that a prompt is packed from.
+        :returns: one count for each text.
+        :raises EngineError: if the engine cannot count.
+        """
         empty = (await self.count_tokens((Message("user", ""),))).value
-        counted = [await self.count_tokens((Message("user", text),)) for text in texts]
-        return [TokenCount(max(0, one.value - empty), one.exact) for one in counted]
+        counts = [await self.count_tokens((Message("user", text),)) for text in texts]
+        return [TokenCount(max(0, count.value - empty), count.exact) for count in counts]
 
     @property
     def counter(self) -> str:
-        """A name for what counts here: a tokenizer, or a state of an estimate. As long as it stays
-        the same, a text's count does, too."""
+        """The name of what counts: a tokenizer, or a state of an estimate.
+
+        As long as the name stays the same, the count of a text does, too.
+        """
         return f"{self.name}: {self.model}"
 
     @abc.abstractmethod
     async def models(self) -> Sequence[EngineModel]:
-        """The models that this engine could serve."""
+        """Return the models that this engine could serve.
+
+        :raises EngineError: if they cannot be listed.
+        """
 
     @abc.abstractmethod
     async def health(self, *, force: bool = False) -> Health:
-        """Whether the engine could answer now, without generating; never raises EngineError.
+        """Return whether the engine could answer now. Never generates, never raises EngineError.
 
-        A check is made at most every 30 seconds unless forced; between, the last one is returned.
+        :param force: check now; otherwise a check is at most 30 seconds old.
         """
 
     async def load(self) -> None:  # noqa: B027 - loading is optional
-        """Get ready ahead of the first request (load a model, open a pool). May be called twice."""
+        """Prepare for the first request: load a model, open a pool. Idempotent.
+
+        :raises EngineError: if that fails.
+        """
 
     async def answers(self, request: GenerationRequest, count: int) -> list[Completion]:
-        """`count` whole answers to one request, generated at once.
+        """Return `count` whole answers to one request, generated concurrently.
 
-        A seed becomes one for each: seed, seed + 1... An engine that keeps prefixes reads the
-        prompt once. If one breaks, all are stopped and its EngineError is raised.
+        An engine that keeps prefixes reads the prompt once. If one answer breaks, all are stopped.
+
+        :param request: what to generate; its seed becomes seed, seed + 1...
+        :param count: number of answers.
+        :returns: the answers, in the order of their seeds.
+        :raises EngineError: the first error.
         """
         import anyio
 
-        found: dict[int, Completion] = {}
+        completions: dict[int, Completion] = {}
         failures: list[EngineError] = []
 
         async def answer(number: int) -> None:
             try:
-                async with self.stream(_seeded(request, number)) as stream:
-                    folded = Fold()
+                async with self.stream(_with_seed(request, number)) as stream:
+                    fold = Fold()
                     async for delta in stream:
-                        folded.add(delta)
-                    found[number] = folded.completion()
+                        fold.add(delta)
+                    completions[number] = fold.completion()
             except EngineError as error:
                 failures.append(error)
                 group.cancel_scope.cancel()
@@ -234,40 +312,54 @@ class Engine(abc.ABC):
                 group.start_soon(answer, number)
         if failures:
             raise failures[0]
-        return [found[number] for number in range(count)]
+        return [completions[number] for number in range(count)]
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """A vector of length 1 for each text, for engines with `embeddings`.
+        """Return a vector of length 1 for each text, for engines with `embeddings`.
 
-        Raises EngineError: `unsupported` where engine or model cannot.
+        :param texts: the texts to embed.
+        :raises EngineError: `unsupported` if the engine or its model cannot embed.
         """
         raise EngineError(
             ErrorKind.UNSUPPORTED,
-            f"{len(texts)} texts cannot be embedded by this engine",
+            f"this engine does not embed texts ({len(texts)} were given)",
             engine=self.name,
             model=self.model,
-            suggestion="Use an engine that says 'embeddings' in 'vanta engines list'.",
+            suggestion="Use an engine that lists 'embeddings' in 'vanta engines list'.",
         )
 
     def stats(self) -> Mapping[str, Any]:
-        """JSON-ready figures of the engine's life so far, for `vanta doctor` and `/stats`."""
+        """Return JSON-ready figures of the engine so far, for `vanta doctor` and `/stats`."""
         return {}
 
     @property
     def window(self) -> int | None:
-        """The context window in tokens where the engine knows it, else None."""
+        """The context window in tokens, None if the engine does not know it."""
         return None
 
-    async def forget(self) -> None:  # noqa: B027 - only for engines that keep something
-        """Keep nothing of earlier requests: no KV cache in memory or on disk, no cached prompt."""
+    async def forget(self) -> None:
+        """Discard all text of earlier requests: KV caches in memory and on disk, cached prompts.
+
+        By default this succeeds only if `keeps_state` is False.
+
+        :raises EngineError: if some of it may remain.
+        """
+        if self.keeps_state:
+            raise EngineError(
+                ErrorKind.UNSUPPORTED,
+                "the engine may keep text of earlier requests and does not implement 'forget'",
+                engine=self.name,
+                model=self.model,
+                suggestion="Restart the process; ask the plugin's author to implement 'forget'.",
+            )
 
     @abc.abstractmethod
     async def aclose(self) -> None:
-        """Release everything: threads, sockets, memory. Running streams end first."""
+        """Release everything: threads, sockets, memory. Running streams end first. Idempotent."""
 
 
-def _seeded(request: GenerationRequest, number: int) -> GenerationRequest:
-    """`request` as the answer of this number asks it."""
+def _with_seed(request: GenerationRequest, number: int) -> GenerationRequest:
+    """Return `request` with the seed of answer `number`."""
     seed = request.sampling.seed
     if seed is None or not number:
         return request
@@ -277,7 +369,12 @@ def _seeded(request: GenerationRequest, number: int) -> GenerationRequest:
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """A model found on disk through the registry: where it is and what the registry says of it."""
+    """A model file on disk, found through the registry.
+
+    :param id: the model's id in the registry.
+    :param path: the file.
+    :param details: the registry's entry, JSON-ready.
+    """
 
     id: str
     path: Path
@@ -286,12 +383,13 @@ class ModelFile:
 
 @dataclass(frozen=True, slots=True)
 class EngineContext:
-    """What a track gives to the factory of its engine.
+    """What a track passes to the factory of its engine.
 
-    track: the track's name, for messages. model: the model's name as configured. window: the
-    context window in tokens that the configuration asks for, None for the engine's own.
-    find_model: turns a registry id or a path into a file on disk; raises ModelStoreError or
-    UnknownName. Blocking and without network: engines call it from their worker.
+    :param track: name of the track, for messages.
+    :param model: name of the model as configured.
+    :param window: configured context window in tokens, None for the engine's own.
+    :param find_model: returns the file of a registry id or path; raises ModelStoreError or
+        UnknownName. It blocks and uses no network: call it from a worker thread.
     """
 
     track: str
@@ -302,15 +400,17 @@ class EngineContext:
 
 @dataclass(frozen=True, slots=True)
 class EngineFactory:
-    """What a plugin gives for each engine that it brings.
+    """What a plugin returns for each engine that it brings.
 
-    name: as in `tracks.NAME.engine`. options: a pydantic model that `tracks.NAME.options` is
-    checked against. create: builds the engine, quickly and without I/O: heavy work belongs in
-    `Engine.load`, which the first request calls where nobody did. summary: one line for
-    `vanta engines list`. off: given the options, why the engine cannot be used as configured
-    (no key and no server...), or None; a track that is off is skipped, and said so once.
-    requires: the import name of the heavy library; a track is off where it is missing. extra:
-    what pip installs to bring it, as in "vanta[openai]".
+    :param name: name of the engine, as in `tracks.NAME.engine`.
+    :param summary: one line for `vanta engines list`.
+    :param options: pydantic model that `tracks.NAME.options` is validated with.
+    :param create: builds the engine from its options, fast and without I/O. Heavy work belongs in
+        `Engine.load`, which runs before the first request at the latest.
+    :param off: returns why the engine cannot be used with these options (no key, no server...),
+        or None. A track that is off is skipped, and the reason is reported once.
+    :param requires: import name of the heavy library; a track is off where it is missing.
+    :param extra: what pip installs to get that library, as in "vanta[openai]".
     """
 
     name: str

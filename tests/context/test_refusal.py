@@ -160,7 +160,7 @@ class Stubborn(ScriptedEngine):
 
     asked = 0
 
-    def _check(self, request: Any) -> None:
+    def require(self, request: Any) -> None:
         self.asked += 1
         raise self.error(ErrorKind.CONTEXT_OVERFLOW, "too long")
 

@@ -224,7 +224,7 @@ async def test_vectors_that_change_their_length_are_refused() -> None:
 async def test_an_engine_behind_the_server_that_cannot_embed_says_so() -> None:
     async with Upstream(engine=ScriptedEngine("no vectors")) as upstream:
         embedder = embedder_at(upstream.base_url)
-        with pytest.raises(EmbedderError, match=r"HTTP 400: .*cannot be embedded by this engine"):
+        with pytest.raises(EmbedderError, match=r"HTTP 400: .*this engine does not embed texts"):
             await embedder.load()
         await embedder.aclose()
 

@@ -80,7 +80,7 @@ async def test_losers_lose_again_and_errors_come_again(
     again = await played(tmp_path / "tape.json", [turns], policy="race")
     assert said(again) == said(first)
     assert [one[0] for one in said(first)[:3]] == ["l1", "a2", "l3"]
-    assert "the script failed as it was told" in said(again)[3]
+    assert "the script fails here" in said(again)[3]
 
 
 @pytest.mark.parametrize("fault", ["cut", "stall", "refuse"])

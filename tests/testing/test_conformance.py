@@ -265,7 +265,7 @@ class Brittle(Good):
     """Cannot be closed twice."""
 
     async def aclose(self) -> None:
-        if self._closed:
+        if self.closed:
             raise RuntimeError("closed already")
         await super().aclose()
 
@@ -315,8 +315,8 @@ class NeverLooksAgain(Good):
 
 class SickAndLoud(Good):
     async def health(self, *, force: bool = False) -> Health:
-        if self._closed:
-            raise self._closed_error()
+        if self.closed:
+            raise self.closed_error()
         return await super().health(force=force)
 
 

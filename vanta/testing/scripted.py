@@ -3,17 +3,16 @@
     gate = anyio.Event()
     engine = ScriptedEngine("Hello", Wait(gate), " world")
 
-Invariant: it costs next to nothing and never waits on its own; whatever order things happen in is
-what the script's gates say. Tokens are those of `vanta.testing.steps`, counted exactly.
+Invariant: it costs next to nothing and never waits on its own; the gates of the script alone
+determine the order of events. Tokens are those of `vanta.testing.steps`, counted exactly.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +26,12 @@ from vanta.engine import (
     Engine,
     EngineContext,
     EngineFactory,
-    EngineModel,
     GenerationRequest,
     Health,
     Receipt,
     TokenCount,
 )
+from vanta.engine_base import BaseEngine, StopFilter
 from vanta.errors import EngineError, ErrorKind, UnknownName
 from vanta.hookspecs import hookimpl
 from vanta.messages import Delta, FinishReason, Message, TokenLogprob, ToolCallPart, Usage
@@ -45,7 +44,6 @@ from vanta.testing.steps import (
     Say,
     Script,
     Step,
-    StopFilter,
     Think,
     Wait,
     Waitable,
@@ -59,17 +57,20 @@ from vanta.testing.steps import (
 if TYPE_CHECKING:
     from vanta.runtime.runtime import Runtime
 
-
 ALL = Capabilities(tools=True, logprobs=True, prefix_continuation=True, tokenize=True)
-_HEALTH_TTL_S = 30.0
 
 
 @dataclass(slots=True)
 class Run:
-    """One request and what became of it.
+    """One request to a `ScriptedEngine` and what became of it. Times are `time.monotonic()`.
 
-    tokens: produced, delivered or not. complete: the last delta was taken. cancelled: the stream
-    was left before that. stopped: the event of its standing still. at: `time.monotonic()` seconds.
+    :param request: the request.
+    :param tokens: tokens produced, delivered or not.
+    :param tokens_after_stop: tokens produced after the stream was left.
+    :param complete: True once the last delta was delivered.
+    :param stopped: set when the stream has stopped.
+    :param started_at: when the stream was opened.
+    :param stopped_at: when the stream stopped, None while it runs.
     """
 
     request: GenerationRequest
@@ -82,22 +83,29 @@ class Run:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the stream was left before its end."""
+        """True if the stream was left before its end."""
         return self.stopped_at is not None and not self.complete
 
 
-class ScriptedEngine(Engine):
-    """Answers by a script.
+class ScriptedEngine(BaseEngine):
+    """Answers by a script. Pass one of `script`, `scripts` and `reply`; none is an empty answer.
 
-    script: steps (a plain string: its tokens) for every request. scripts: one script a request, in
-    order, the last one repeating. reply: a function from the request to its script. Give one of
-    the three; none is an empty answer.
+    A request with a `prefix` is continued: the text of the script that the prefix has already is
+    not sent again. `runs` records every request, for tests.
 
-    capabilities: requests for anything else raise `unsupported`. A request with a `prefix` is
-    continued: text of the script that the prefix already has is not said again. window: in tokens;
-    longer prompts raise `context_overflow`. healthy: what `health` says. winds_down: leaving a
-    stream early takes until this gate opens; tokens_after_stop: what its receipt then admits to.
+    :param script: steps for every request; a plain string stands for its tokens.
+    :param scripts: one script per request, in order; the last one repeats.
+    :param reply: returns the script for a request.
+    :param name: the engine's name.
+    :param model: the model's name.
+    :param capabilities: requests that need anything else raise `unsupported`.
+    :param window: context window in tokens; longer prompts raise `context_overflow`.
+    :param healthy: what `health` reports.
+    :param winds_down: leaving a stream early takes until this opens.
+    :param tokens_after_stop: tokens that the receipt of a stream left early then reports.
     """
+
+    keeps_state = False
 
     def __init__(
         self,
@@ -118,60 +126,52 @@ class ScriptedEngine(Engine):
         self.healthy = healthy
         self.runs: list[Run] = []
         self.loads = self.health_checks = 0
-        self._scripts = [expand(one) for one in (scripts or [script])]
+        self._scripts = [expand(steps) for steps in (scripts or [script])]
         self._reply = reply
         self._window = window
         self._winds_down = winds_down
         self._tokens_after_stop = tokens_after_stop
-        self._performances: set[ScriptedStream] = set()
+        self._streams: set[ScriptedStream] = set()
         self._opened = anyio.Event()
-        self._health: tuple[float, Health] | None = None
-        self._closed = False
 
     def stream(self, request: GenerationRequest) -> AbstractAsyncContextManager[DeltaStream]:
-        """Perform the script for `request`."""
-        return _Staged(partial(self._begin, request), self._end)
+        """Perform the script for `request`; see `Engine.stream`."""
+        return _OpenStream(self, request)
 
     async def run(self, index: int = 0) -> Run:
-        """The run number `index`, as soon as it has begun."""
+        """Wait until a run has begun and return it.
+
+        :param index: number of the request, from 0.
+        """
         while len(self.runs) <= index:
             await self._opened.wait()
         return self.runs[index]
 
     async def count_tokens(self, messages: Sequence[Message]) -> TokenCount:
-        """Exact, by the rule of `vanta.testing.steps`."""
+        """Count exactly, by the rule of `vanta.testing.steps`."""
         return TokenCount(count_prompt(messages), exact=True)
 
     async def count_texts(self, texts: Sequence[str]) -> list[TokenCount]:
-        """Exact, by the same rule."""
+        """Count exactly, by the same rule."""
         return [TokenCount(count_tokens(text), exact=True) for text in texts]
 
     @property
     def counter(self) -> str:
-        """The rule's name."""
-        return "vanta.testing.steps"
+        """The name of the rule."""
+        return "vanta.testing.tokens"
 
-    async def models(self) -> Sequence[EngineModel]:
-        """The one model."""
-        return (EngineModel(self.model, self._window),)
-
-    async def health(self, *, force: bool = False) -> Health:
-        """As `healthy` says, looked at no more than every 30 seconds unless forced."""
-        now = time.monotonic()
-        if force or self._health is None or now - self._health[0] >= _HEALTH_TTL_S:
-            self.health_checks += 1
-            detail = "the script is ready" if self.healthy else "told to be unwell"
-            self._health = (now, Health(self.healthy and not self._closed, detail))
-        checked_at, health = self._health
-        return Health(health.ok, health.detail, now - checked_at)
+    async def check(self) -> Health:
+        """Report `healthy`; counted in `health_checks`."""
+        self.health_checks += 1
+        return Health(self.healthy, "the script is ready" if self.healthy else "set to unhealthy")
 
     async def load(self) -> None:
-        """Nothing to load; counted in `loads`."""
+        """Do nothing; counted in `loads`."""
         self.loads += 1
 
     @property
     def window(self) -> int | None:
-        """As it was set."""
+        """The window as it was set."""
         return self._window
 
     @window.setter
@@ -185,11 +185,11 @@ class ScriptedEngine(Engine):
 
     @property
     def streaming(self) -> int:
-        """How many streams are open."""
-        return len(self._performances)
+        """The number of open streams."""
+        return len(self._streams)
 
     def stats(self) -> dict[str, Any]:
-        """Streams opened and closed, tokens produced and produced after a stop."""
+        """Return the streams opened and closed, and the tokens produced and produced too late."""
         return {
             "opened": len(self.runs),
             "closed": len(self.runs) - self.streaming,
@@ -198,32 +198,31 @@ class ScriptedEngine(Engine):
         }
 
     async def aclose(self) -> None:
-        """End what runs: its reader gets an EngineError; so does every later request."""
-        self._closed = True
-        for performance in tuple(self._performances):
-            performance.abort(self._closed_error())
+        """End running streams with an EngineError and refuse later requests."""
+        await super().aclose()
+        for stream in tuple(self._streams):
+            stream.abort(self.closed_error())
 
-    def error(self, kind: ErrorKind, message: str, suggestion: str = "") -> EngineError:
-        """An error in this engine's name."""
-        return EngineError(kind, message, engine=self.name, model=self.model, suggestion=suggestion)
-
-    async def _begin(self, request: GenerationRequest) -> ScriptedStream:
+    async def begin(self, request: GenerationRequest) -> ScriptedStream:
+        """Open the stream of `request`; for this module."""
         await anyio.lowlevel.checkpoint()
-        self._check(request)
+        self.require(request)
+        self._require_room(request)
         run = Run(request)
         self.runs.append(run)
-        performance = ScriptedStream(self, run, self._steps(request, len(self.runs) - 1))
-        self._performances.add(performance)
+        stream = ScriptedStream(self, run, self._steps(request, len(self.runs) - 1))
+        self._streams.add(stream)
         self._opened.set()
         self._opened = anyio.Event()
-        return performance
+        return stream
 
-    async def _end(self, performance: ScriptedStream) -> None:
+    async def end(self, stream: ScriptedStream) -> None:
+        """Close a stream; for this module."""
         try:
-            await self._wind_down(performance.run)
+            await self._wind_down(stream.run)
         finally:
-            performance.settle()
-            self._performances.discard(performance)
+            stream.settle()
+            self._streams.discard(stream)
 
     def _steps(self, request: GenerationRequest, index: int) -> tuple[Step, ...]:
         if self._reply is not None:
@@ -232,14 +231,7 @@ class ScriptedEngine(Engine):
             steps = self._scripts[min(index, len(self._scripts) - 1)]
         return skip(steps, request.prefix)
 
-    def _check(self, request: GenerationRequest) -> None:
-        if self._closed:
-            raise self._closed_error()
-        for asked, name in _asked(request):
-            if asked and not getattr(self.capabilities, name):
-                raise self.error(
-                    ErrorKind.UNSUPPORTED, f"{name} was asked for", "Ask for what it can do."
-                )
+    def _require_room(self, request: GenerationRequest) -> None:
         tokens = count_prompt(request.messages)
         if self._window is not None and tokens > self._window:
             message = f"the prompt has {tokens} tokens, the window {self._window}"
@@ -256,76 +248,29 @@ class ScriptedEngine(Engine):
         run.tokens_after_stop = self._tokens_after_stop
         run.tokens += self._tokens_after_stop
 
-    def _closed_error(self) -> EngineError:
-        return self.error(ErrorKind.MODEL_NOT_LOADED, "the engine was closed", "Open a new one.")
 
+class _OpenStream:
+    """The context of one stream; a class, because a generator would cost more than the stream."""
 
-class _Staged:
-    """The context of one stream."""
+    __slots__ = ("_engine", "_request", "_stream")
 
-    __slots__ = ("_begin", "_end", "_performance")
-
-    def __init__(
-        self,
-        begin: Callable[[], Awaitable[ScriptedStream]],
-        end: Callable[[ScriptedStream], Awaitable[None]],
-    ) -> None:
-        self._begin = begin
-        self._end = end
+    def __init__(self, engine: ScriptedEngine, request: GenerationRequest) -> None:
+        self._engine = engine
+        self._request = request
 
     async def __aenter__(self) -> DeltaStream:
-        self._performance = await self._begin()
-        return self._performance
+        self._stream = await self._engine.begin(self._request)
+        return self._stream
 
     async def __aexit__(self, *exc_info: object) -> None:
-        await self._end(self._performance)
-
-
-def _asked(request: GenerationRequest) -> tuple[tuple[object, str], ...]:
-    sampling = request.sampling
-    return (
-        (request.tools, "tools"),
-        (request.prefix, "prefix_continuation"),
-        (sampling.grammar is not None, "grammar"),
-        (sampling.json_schema is not None, "json_schema"),
-        (sampling.logprobs is not None, "logprobs"),
-    )
-
-
-class AnyOptions(BaseModel):
-    """Options of the scripted engine: whatever is given, and nothing is made of it."""
-
-    model_config = ConfigDict(extra="allow")
-
-
-class ScriptedPlugin:
-    """A plugin whose engine `scripted` is, for each track, the engine of the track's name."""
-
-    name = "scripted"
-
-    def __init__(self, engines: dict[str, Engine]) -> None:
-        self.engines = engines
-
-    @hookimpl
-    def vanta_engines(self) -> Iterable[EngineFactory]:
-        """The factory `scripted`."""
-        return (EngineFactory("scripted", "follows a script", AnyOptions, self._create),)
-
-    def _create(self, _options: Any, context: EngineContext) -> Engine:
-        try:
-            return self.engines[context.track]
-        except KeyError:
-            raise UnknownName("scripted engine", context.track, self.engines) from None
-
-
-def scripted_plugin(**engines: Engine) -> ScriptedPlugin:
-    """A plugin for `vanta.open(..., plugins=[scripted_plugin(local=..., api=...)])`, for tracks
-    that say `engine = "scripted"`; each gets the engine given under the track's name."""
-    return ScriptedPlugin(engines)
+        await self._engine.end(self._stream)
 
 
 class ScriptedStream(DeltaStream):
-    """The deltas of a script. Made and settled by its engine."""
+    """The deltas of one script. A checkpoint precedes every delta, so any of them can be the last.
+
+    `settle` writes the receipt, exactly once.
+    """
 
     started = True
 
@@ -337,7 +282,7 @@ class ScriptedStream(DeltaStream):
         self._stops = StopFilter(sampling.stop)
         self._left = sampling.max_tokens
         self._logprobs = sampling.logprobs
-        self._input = count_prompt(run.request.messages)
+        self._input_tokens = count_prompt(run.request.messages)
         self._calls = 0
         self._ready: list[Delta] = []
         self._done = False
@@ -350,21 +295,21 @@ class ScriptedStream(DeltaStream):
             if self._error is not None:
                 raise self._error
             if self._ready:
-                return self._give(self._ready.pop(0))
+                return self._deliver(self._ready.pop(0))
             if self._done:
                 raise StopAsyncIteration
             await self._take(next(self._steps, None))
 
     def abort(self, error: EngineError) -> None:
-        """Have the reader meet `error` instead of the next delta."""
+        """Raise `error` in the reader instead of the next delta."""
         self._error = error
         if self._waiting is not None:
             self._waiting.cancel()
 
     def settle(self) -> None:
-        """Stand still: the receipt is written."""
+        """Write the receipt and mark the run as stopped."""
         run = self.run
-        self.receipt = Receipt(self._input, run.tokens, run.tokens_after_stop)
+        self.receipt = Receipt(self._input_tokens, run.tokens, run.tokens_after_stop)
         run.stopped_at = time.monotonic()
         run.stopped.set()
 
@@ -394,19 +339,19 @@ class ScriptedStream(DeltaStream):
         if self._left is not None:
             self._left -= len(fit)
         if text:
-            self._ready.append(Delta(text=text, logprobs=self._likely(text, step.logprob)))
+            self._ready.append(Delta(text=text, logprobs=self._logprobs_of(text, step.logprob)))
         if self._stops.hit:
             self._finish("stop")
         elif self._left == 0:
             self._finish("length")
 
-    def _likely(self, text: str, logprob: float | None) -> tuple[TokenLogprob, ...]:
+    def _logprobs_of(self, text: str, logprob: float | None) -> tuple[TokenLogprob, ...]:
         if self._logprobs is None:
             return ()
         value = -0.1 if logprob is None else logprob
-        rivals = self._logprobs > 0
+        alternatives = self._logprobs > 0
         return tuple(
-            TokenLogprob(token, value, ((token, value),) if rivals else ())
+            TokenLogprob(token, value, ((token, value),) if alternatives else ())
             for token in split_tokens(text)
         )
 
@@ -420,12 +365,12 @@ class ScriptedStream(DeltaStream):
     def _finish(self, reason: FinishReason, usage: Usage | None = None) -> None:
         held = "" if self._stops.hit else self._stops.flush()
         if held:
-            self._ready.append(Delta(text=held, logprobs=self._likely(held, None)))
-        counted = usage or Usage(self._input, self.run.tokens)
+            self._ready.append(Delta(text=held, logprobs=self._logprobs_of(held, None)))
+        counted = usage or Usage(self._input_tokens, self.run.tokens)
         self._ready.append(Delta(finish_reason=reason, usage=counted, model=self._engine.model))
         self._done = True
 
-    def _give(self, delta: Delta) -> Delta:
+    def _deliver(self, delta: Delta) -> Delta:
         if self._done and not self._ready:
             self.run.complete = True
         return delta
@@ -433,7 +378,7 @@ class ScriptedStream(DeltaStream):
     def _failure(self, step: Fail) -> EngineError:
         if isinstance(step.error, EngineError):
             return step.error
-        return self._engine.error(ErrorKind(step.error), "the script failed as it was told")
+        return self._engine.error(ErrorKind(step.error), "the script fails here")
 
     async def _pass_time(self, step: Wait | Pause | Hang) -> None:
         with anyio.CancelScope() as self._waiting:
@@ -447,15 +392,58 @@ class ScriptedStream(DeltaStream):
         self._waiting = None
 
 
-def open_scripted(data_dir: Path, given: Mapping[str, Any]) -> AbstractAsyncContextManager[Runtime]:
-    """A runtime with a track for each engine in `given`; the rest of it is configuration."""
+class AnyOptions(BaseModel):
+    """Options of the scripted engine: anything is accepted and ignored."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class ScriptedPlugin:
+    """A plugin whose engine `scripted` is, for each track, the engine passed under its name."""
+
+    name = "scripted"
+
+    def __init__(self, engines: dict[str, Engine]) -> None:
+        self.engines = engines
+
+    @hookimpl
+    def vanta_engines(self) -> Iterable[EngineFactory]:
+        """Return the factory of `scripted`."""
+        return (EngineFactory("scripted", "follows a script", AnyOptions, self._create),)
+
+    def _create(self, _options: Any, context: EngineContext) -> Engine:
+        try:
+            return self.engines[context.track]
+        except KeyError:
+            raise UnknownName("scripted engine", context.track, self.engines) from None
+
+
+def scripted_plugin(**engines: Engine) -> ScriptedPlugin:
+    """Return a plugin for `vanta.open(..., plugins=[scripted_plugin(local=..., api=...)])`.
+
+    :param engines: the engine of each track whose configuration says `engine = "scripted"`, by
+        the track's name.
+    """
+    return ScriptedPlugin(engines)
+
+
+def open_scripted(
+    data_dir: Path, settings: Mapping[str, Any]
+) -> AbstractAsyncContextManager[Runtime]:
+    """Open a runtime whose tracks are scripted.
+
+    :param data_dir: folder of the runtime's data.
+    :param settings: every value that is an engine becomes a track of its key's name; the others
+        are configuration.
+    :returns: the context of the runtime.
+    """
     import vanta
 
-    engines = {name: value for name, value in given.items() if isinstance(value, Engine)}
-    rest = {name: value for name, value in given.items() if name not in engines}
-    asked = rest.pop("tracks", {})
+    engines = {name: value for name, value in settings.items() if isinstance(value, Engine)}
+    rest = {name: value for name, value in settings.items() if name not in engines}
+    configured = rest.pop("tracks", {})
     tracks = {
-        name: {"engine": "scripted", "model": engine.model, **asked.get(name, {})}
+        name: {"engine": "scripted", "model": engine.model, **configured.get(name, {})}
         for name, engine in engines.items()
     }
     config = {"data_dir": str(data_dir), **rest, "tracks": tracks}

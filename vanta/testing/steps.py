@@ -1,7 +1,11 @@
-"""The steps that a `ScriptedEngine` takes to answer a request.
+"""The steps of a `ScriptedEngine`'s answer, and the tokens that the fakes count in.
 
-Invariant: steps are frozen and carry no state, so one script serves any number of requests. A plain
-string in a script stands for its tokens, each a `Say` of its own.
+A plain string in a script stands for its tokens, each a `Say` of its own. A token is a word, or
+eight characters of a longer one, with the white space before it; white space at the end of a text
+is a token of its own.
+
+Invariant: steps are frozen and carry no state, so one script serves any number of requests. The
+tokens of a text join to the text.
 """
 
 from __future__ import annotations
@@ -14,18 +18,27 @@ from typing import Protocol
 from vanta.errors import EngineError, ErrorKind
 from vanta.messages import FinishReason, Message, Usage
 
+_TOKEN = re.compile(r"\s*\S{1,8}|\s+")
+
+PER_MESSAGE = 3
+"""Tokens that the chat format adds to each message."""
+
 
 class Waitable(Protocol):
     """Anything to wait for; an `anyio.Event` is one."""
 
     async def wait(self) -> object:
-        """Return when the gate is open."""
+        """Return when the test lets the script continue."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """One delta of text. logprob: of each of its tokens, sent where it was asked for."""
+    """Send one delta of text.
+
+    :param text: the text.
+    :param logprob: log probability of each of its tokens, sent if the request asks for logprobs.
+    """
 
     text: str
     logprob: float | None = None
@@ -33,40 +46,57 @@ class Say:
 
 @dataclass(frozen=True, slots=True)
 class Think:
-    """One delta of reasoning."""
+    """Send one delta of reasoning.
+
+    :param text: the reasoning.
+    """
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Go on when `gate` opens (an `anyio.Event` is one)."""
+    """Wait for an event.
+
+    :param gate: what to wait for.
+    """
 
     gate: Waitable
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Go on after so many seconds; where a test can, let it `Wait` instead."""
+    """Wait for some time. Prefer `Wait` where a test can order things by events.
+
+    :param seconds: how long to wait.
+    """
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """Raise this error; a kind alone stands for an error of that kind."""
+    """Raise an error.
+
+    :param error: the error, or a kind for an error of that kind.
+    """
 
     error: EngineError | ErrorKind
 
 
 @dataclass(frozen=True, slots=True)
 class Hang:
-    """Say nothing more until cancelled."""
+    """Send nothing more until cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallTool:
-    """A tool call: its name in one delta, its arguments (JSON text) in the next."""
+    """Call a tool: its name in one delta, its arguments in the next.
+
+    :param name: the tool's name.
+    :param arguments: JSON text.
+    :param id: the call's id; "" numbers the calls of an answer.
+    """
 
     name: str
     arguments: str = "{}"
@@ -75,7 +105,11 @@ class CallTool:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """End the answer. usage None: what the engine counted."""
+    """End the answer.
+
+    :param reason: the finish reason.
+    :param usage: the reported usage; None for what the engine counted.
+    """
 
     reason: FinishReason = "stop"
     usage: Usage | None = None
@@ -86,7 +120,7 @@ Script = Sequence[Step | str]
 
 
 def expand(script: Iterable[Step | str]) -> tuple[Step, ...]:
-    """`script` with every plain string as the `Say` of each of its tokens."""
+    """Return `script` with every plain string replaced by a `Say` for each of its tokens."""
     steps: list[Step] = []
     for step in script:
         if isinstance(step, str):
@@ -97,13 +131,13 @@ def expand(script: Iterable[Step | str]) -> tuple[Step, ...]:
 
 
 def skip(steps: tuple[Step, ...], prefix: str) -> tuple[Step, ...]:
-    """`steps` without the text `prefix`, if the text that they say begins with it.
+    """Return `steps` without the text `prefix`, if the text of the steps begins with it.
 
-    So a script continues a prefix as a model that always gives the same answer would. Waits,
-    pauses and thoughts before the seam are gone with it; failures are not.
+    A script thus continues a prefix as a model would that always gives the same answer. Waits,
+    pauses and thoughts before the seam are dropped; failures are not.
     """
-    said = "".join(step.text for step in steps if isinstance(step, Say))
-    if not prefix or not said.startswith(prefix):
+    text = "".join(step.text for step in steps if isinstance(step, Say))
+    if not prefix or not text.startswith(prefix):
         return steps
     rest: list[Step] = []
     left = len(prefix)
@@ -117,61 +151,31 @@ def skip(steps: tuple[Step, ...], prefix: str) -> tuple[Step, ...]:
     return tuple(rest)
 
 
-_TOKEN = re.compile(r"\s*\S{1,8}|\s+")
-
-PER_MESSAGE = 3
-"""Tokens that the chat format adds to each message."""
-
-
 def split_tokens(text: str) -> list[str]:
-    """The tokens of `text`, in order."""
+    """Return the tokens of a text.
+
+    :param text: any text.
+    :returns: its tokens in order; they join to the text.
+    """
     return _TOKEN.findall(text)
 
 
 def count_tokens(text: str) -> int:
-    """How many tokens `text` has."""
+    """Return the number of tokens in a text.
+
+    :param text: any text.
+    """
     return len(split_tokens(text))
 
 
 def count_prompt(messages: Sequence[Message]) -> int:
-    """How many tokens `messages` take as a prompt: their text, and `PER_MESSAGE` for each."""
+    """Return the number of tokens in a prompt.
+
+    :param messages: the prompt; each message takes `PER_MESSAGE` tokens beyond its text.
+    """
     return sum(PER_MESSAGE + _count_message(message) for message in messages)
 
 
 def _count_message(message: Message) -> int:
     calls = (call.name + call.arguments for call in message.tool_calls)
     return count_tokens(message.content) + sum(map(count_tokens, calls))
-
-
-class StopFilter:
-    """Watches a stream of text for any of `stops`."""
-
-    def __init__(self, stops: tuple[str, ...]) -> None:
-        self._stops = tuple(filter(None, stops))
-        self._held = ""
-        self.hit = False
-
-    def feed(self, text: str) -> str:
-        """What may go out after `text` came in; `hit` is True once a stop string was met."""
-        if not self._stops:
-            return text
-        held = self._held + text
-        met = [(at + len(stop), at) for stop in self._stops if (at := held.find(stop)) >= 0]
-        if met:
-            self.hit, self._held = True, ""
-            return held[: min(met)[1]]
-        keep = max(_overlap(held, stop) for stop in self._stops)
-        cut = len(held) - keep
-        self._held = held[cut:]
-        return held[:cut]
-
-    def flush(self) -> str:
-        """What was held back, at the end of the stream."""
-        held, self._held = self._held, ""
-        return held
-
-
-def _overlap(text: str, stop: str) -> int:
-    """The length of the longest end of `text` that a stop string could begin with."""
-    longest = min(len(text), len(stop) - 1)
-    return next((n for n in range(longest, 0, -1) if text.endswith(stop[:n])), 0)
