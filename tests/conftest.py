@@ -68,5 +68,7 @@ def smollm2_path() -> Path:
 @pytest.fixture(autouse=True)
 def nothing_blocks(request: pytest.FixtureRequest) -> None:
     """Fail a test whose awaited code blocks the event loop, in the rooms of a turn."""
-    if GUARDED & set(request.path.parts) and request.node.get_closest_marker("anyio"):
+    if GUARDED & set(
+        request.path.relative_to(Path(__file__).parent).parts
+    ) and request.node.get_closest_marker("anyio"):
         request.getfixturevalue("no_blocking")

@@ -41,6 +41,7 @@ class OpenAIEngine(Engine):
     """One model on one server."""
 
     name = NAME
+    keeps_state = False  # in this process; what the server keeps is up to its operator
 
     def __init__(self, options: OpenAIOptions, context: EngineContext) -> None:
         self.model = context.model

@@ -107,9 +107,13 @@ class Player:
 class _Played(Engine):
     """One track of one reel."""
 
+    keeps_state = False
+
     def __init__(self, track: str, recorded: RecordedTrack, reel: Reel) -> None:
         self.name, self.model = recorded.engine, recorded.model
-        self.capabilities = Capabilities(**recorded.capabilities)
+        known = {field.name for field in dataclasses.fields(Capabilities)}
+        held = {name: value for name, value in recorded.capabilities.items() if name in known}
+        self.capabilities = Capabilities(**held)
         self._window = recorded.window
         self._track = track
         self._reel = reel

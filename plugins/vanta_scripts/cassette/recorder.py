@@ -7,17 +7,16 @@ recorded of a stream is what was taken from it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any
 
+from vanta import WrapperEngine
 from vanta.engine import (
     DeltaStream,
     Engine,
-    EngineModel,
     GenerationRequest,
-    Health,
     TokenCount,
 )
 from vanta.errors import EngineError
@@ -80,62 +79,37 @@ class Recorder:
         )
 
 
-class _Recording(Engine):
-    """An engine that is listened to. It is not this one's to close."""
+class _Recording(WrapperEngine):
+    """An engine whose streams and counts are recorded. Its owner closes it."""
+
+    answers = Engine.answers
 
     def __init__(self, track: Track, reel: Reel) -> None:
+        super().__init__(track.engine)
         self._track = track.name
-        self._engine = track.engine
         self._reel = reel
-        self.name, self.model = track.engine.name, track.engine.model
-
-    @property
-    def capabilities(self) -> Any:  # type: ignore[override]
-        """As the engine says now: some learn it when they are loaded."""
-        return self._engine.capabilities
-
-    @property
-    def window(self) -> int | None:
-        """As the engine says."""
-        return self._engine.window
 
     def stream(self, request: GenerationRequest) -> AbstractAsyncContextManager[DeltaStream]:
-        """The engine's stream, recorded."""
+        """Open the engine's stream and record it."""
         stream = Stream(self._track, fingerprint(request))
         self._reel.streams.append(stream)
-        return _Tap(self._engine.stream(request), stream)
+        return _Tap(self.wrapped.stream(request), stream)
 
     async def count_tokens(self, messages: Sequence[Message]) -> TokenCount:
-        """As the engine counts."""
-        count = await self._engine.count_tokens(messages)
+        """Record the engine's count."""
+        count = await self.wrapped.count_tokens(messages)
         self._reel.counts[f"{self._track}/{fingerprint_of_messages(messages)}"] = count.value
         return count
 
     async def count_texts(self, texts: Sequence[str]) -> list[TokenCount]:
-        """As the engine counts."""
-        counts = await self._engine.count_texts(texts)
+        """Record the engine's counts."""
+        counts = await self.wrapped.count_texts(texts)
         for text, count in zip(texts, counts, strict=True):
             self._reel.counts[f"{self._track}/{fingerprint_of_text(text)}"] = count.value
         return counts
 
-    async def models(self) -> Sequence[EngineModel]:
-        """As the engine says."""
-        return await self._engine.models()
-
-    async def health(self, *, force: bool = False) -> Health:
-        """As the engine says."""
-        return await self._engine.health(force=force)
-
-    async def load(self) -> None:
-        """Load the engine."""
-        await self._engine.load()
-
-    def stats(self) -> Mapping[str, Any]:
-        """As the engine says."""
-        return self._engine.stats()
-
     async def aclose(self) -> None:
-        """Nothing: the engine is closed by whoever opened it."""
+        """Do nothing: the engine belongs to the runtime."""
 
 
 class _Tap:

@@ -38,6 +38,7 @@ class ReplayEngine(Engine):
     """
 
     name = "replay"
+    keeps_state = False
     capabilities = Capabilities(
         tools=True, grammar=True, json_schema=True, logprobs=True, prefix_continuation=True
     )
