@@ -22,8 +22,8 @@ import sqlalchemy as sa
 
 from vanta.errors import BudgetExceeded
 from vanta.money import Caps, Ledger, TurnPurse
-from vanta.money.owner import Owner
-from vanta.money.tables import legs
+from vanta.money.books import legs
+from vanta.money.reservation import Owner
 from vanta.storage import Store, sqlite_url
 from vanta.testing import ScriptedEngine
 from vanta.track import Track

@@ -14,8 +14,7 @@ import sqlalchemy as sa
 
 from vanta.errors import BudgetExceeded
 from vanta.money import Caps, Reservation
-from vanta.money.amounts import nano, nano_up
-from vanta.money.caps import accounts, day_of
+from vanta.money.amounts import account_keys, day_of, nano, nano_up
 from vanta.storage import Store
 
 _metadata = sa.MetaData()
@@ -71,7 +70,7 @@ def _add(leg: Reservation, cost: int, connection: sa.Connection) -> None:
 
 
 def _keys(leg: Reservation) -> dict[str, str]:
-    return accounts(leg.user, leg.session, leg.turn, leg.day)
+    return account_keys(leg.user, leg.session, leg.turn, leg.day)
 
 
 def _refusal(scope: str, *nanos: Any) -> BudgetExceeded:

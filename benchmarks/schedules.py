@@ -23,9 +23,8 @@ import sqlalchemy as sa
 
 from vanta.errors import BudgetExceeded
 from vanta.money import Caps, Reservation
-from vanta.money.amounts import nano
-from vanta.money.caps import accounts, day_of
-from vanta.money.tables import legs
+from vanta.money.amounts import account_keys, day_of, nano
+from vanta.money.books import legs
 from vanta.storage import Store
 
 LEASE_S = 600.0
@@ -130,7 +129,7 @@ class Schedule:
         try:
             await _steps(chance)
         finally:
-            for account in accounts(held.user, held.session, held.turn, held.day).items():
+            for account in account_keys(held.user, held.session, held.turn, held.day).items():
                 self.spent[account] += nano(usd)
             with anyio.CancelScope(shield=True):
                 await till.settle(held, usd)

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from tests.cli.as_user import Run, user
-from tests.money.till import open_ledger, reserve
+from tests.money.ledgers import open_ledger, reserve
 
 
 @pytest.fixture

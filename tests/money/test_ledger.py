@@ -1,4 +1,4 @@
-"""The ledger: caps hold, settlements are true, nothing stays reserved."""
+"""The ledger enforces caps, settles true costs and leaves nothing reserved."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import anyio.lowlevel
 import pytest
 import sqlalchemy as sa
 
-from tests.money.till import OTHER_HOST, open_ledger, reserve, totals
+from tests.money.ledgers import OTHER_HOST, open_ledger, reserve, totals
 from vanta.errors import BudgetExceeded, StoreError
 from vanta.money import Caps, Ledger, Reservation
-from vanta.money.owner import Owner, this_process
-from vanta.storage import Store
+from vanta.money.reservation import Owner, this_process
+from vanta.storage import Store, sqlite_url
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_of_twenty_calls_at_once_exactly_as_many_pass_as_the_cap_allows(
+async def test_of_twenty_concurrent_calls_exactly_as_many_pass_as_the_cap_allows(
     tmp_path: Path,
 ) -> None:
     passed: list[Reservation] = []
@@ -42,7 +42,7 @@ async def test_of_twenty_calls_at_once_exactly_as_many_pass_as_the_cap_allows(
 
 
 @pytest.mark.parametrize("scope", ["turn", "session", "user", "day"])
-async def test_each_cap_counts_its_own_and_nothing_else(tmp_path: Path, scope: str) -> None:
+async def test_each_cap_counts_only_its_own_scope(tmp_path: Path, scope: str) -> None:
     mine = {"user": "ada", "session": "s", "turn": "t"}
     others = {
         "turn": {**mine, "turn": "t2"},
@@ -59,7 +59,7 @@ async def test_each_cap_counts_its_own_and_nothing_else(tmp_path: Path, scope: s
                 await reserve(ledger, 0.02, **other)
 
 
-async def test_a_session_is_its_users_own(tmp_path: Path) -> None:
+async def test_a_session_belongs_to_its_user(tmp_path: Path) -> None:
     async with open_ledger(tmp_path, session_usd=0.05) as ledger:
         await reserve(ledger, 0.05, user="ada", session="s")
         await reserve(ledger, 0.05, user="bob", session="s")
@@ -81,16 +81,18 @@ async def test_a_new_day_begins_at_midnight_utc_and_a_leg_belongs_to_the_day_it_
         assert (await ledger.spending()).today.spent_usd == 0.03
 
 
-async def test_a_refusal_names_the_cap_and_its_state_and_what_to_do(tmp_path: Path) -> None:
+async def test_a_refusal_names_the_cap_its_state_and_the_next_step(tmp_path: Path) -> None:
     async with open_ledger(tmp_path, day_usd=1, user_usd=0.05) as ledger:
         await ledger.settle(await reserve(ledger, 0.02), 0.01)
         await reserve(ledger, 0.03)
         with pytest.raises(BudgetExceeded) as refused:
             await reserve(ledger, 0.02)
-        told = str(refused.value)
-        assert "the user cap of $0.05 does not allow $0.02: $0.01 spent and $0.03 reserved" in told
-        assert "Try again when what is reserved has settled" in told
-        assert "budget.user_usd" in told
+        message = str(refused.value)
+        assert (
+            "the user cap of $0.05 does not allow $0.02: $0.01 spent and $0.03 reserved" in message
+        )
+        assert "Try again when the reserved legs have settled" in message
+        assert "budget.user_usd" in message
         with pytest.raises(BudgetExceeded) as hopeless:
             await reserve(ledger, 0.5)
         assert "Try again" not in str(hopeless.value)
@@ -98,7 +100,7 @@ async def test_a_refusal_names_the_cap_and_its_state_and_what_to_do(tmp_path: Pa
         assert hopeless.value.asked_usd == 0.5
 
 
-async def test_settling_frees_what_was_not_spent(tmp_path: Path) -> None:
+async def test_settling_releases_the_unspent_money(tmp_path: Path) -> None:
     async with open_ledger(tmp_path, day_usd=0.05) as ledger:
         held = await reserve(ledger, 0.05)
         settled = await ledger.settle(held, 0.01, exact=False)
@@ -108,7 +110,7 @@ async def test_settling_frees_what_was_not_spent(tmp_path: Path) -> None:
         assert (await ledger.spending()).total.estimated_usd == 0.01
 
 
-async def test_settling_twice_is_settling_once(tmp_path: Path) -> None:
+async def test_settling_is_idempotent(tmp_path: Path) -> None:
     async with open_ledger(tmp_path, day_usd=0.05) as ledger:
         held = await reserve(ledger, 0.05)
         await ledger.settle(held, 0.01)
@@ -117,7 +119,7 @@ async def test_settling_twice_is_settling_once(tmp_path: Path) -> None:
         assert await totals(ledger) == (0.01, 0)
 
 
-async def test_a_settlement_above_its_reservation_is_recorded_as_it_is_and_said(
+async def test_a_settlement_above_its_reservation_is_recorded_and_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_ledger(tmp_path, day_usd=0.05) as ledger:
@@ -138,7 +140,7 @@ async def test_caps_bind_two_ledgers_on_one_store(tmp_path: Path) -> None:
             await reserve(two, 0.03)
 
 
-async def test_without_a_cap_nothing_is_reserved_but_all_is_recorded(tmp_path: Path) -> None:
+async def test_without_a_cap_nothing_is_reserved_and_every_cost_is_recorded(tmp_path: Path) -> None:
     async with open_ledger(tmp_path) as ledger:
         free = await reserve(ledger, 0.5)
         assert not free.held
@@ -184,14 +186,14 @@ async def test_a_reserve_that_asyncio_itself_cancels_leaves_nothing_reserved(
             assert await totals(ledger) == (0, 0)
 
 
-async def test_a_leg_that_never_began_is_no_leg_and_no_death(tmp_path: Path) -> None:
+async def test_a_leg_that_never_started_is_not_counted(tmp_path: Path) -> None:
     async with open_ledger(tmp_path, day_usd=1) as ledger:
         await ledger.give_back(await reserve(ledger, 0.5))
         spent = await ledger.spending()
     assert (spent.total.legs, spent.total.reserved_usd, spent.returned) == (0, 0, 0)
 
 
-async def test_a_cancelled_settle_is_written_all_the_same(tmp_path: Path) -> None:
+async def test_a_cancelled_settlement_is_still_written(tmp_path: Path) -> None:
     async with open_ledger(tmp_path, day_usd=1) as ledger:
         held = await reserve(ledger, 0.5)
         with anyio.CancelScope() as scope:
@@ -200,7 +202,7 @@ async def test_a_cancelled_settle_is_written_all_the_same(tmp_path: Path) -> Non
         assert await totals(ledger) == (0.1, 0)
 
 
-async def test_what_a_dead_process_had_reserved_goes_back_with_the_next_reserve(
+async def test_the_reservation_of_a_dead_process_is_returned_with_the_next_reserve(
     tmp_path: Path,
 ) -> None:
     me = this_process()
@@ -218,7 +220,7 @@ async def test_what_a_dead_process_had_reserved_goes_back_with_the_next_reserve(
         assert await totals(ledger) == (0.02, 0.05)
 
 
-async def test_a_lease_from_another_host_runs_out(tmp_path: Path) -> None:
+async def test_a_lease_from_another_host_expires(tmp_path: Path) -> None:
     now = [1_000_000.0]
     async with (
         open_ledger(tmp_path, owner=OTHER_HOST, clock=lambda: now[0], day_usd=0.05) as far,
@@ -234,14 +236,15 @@ async def test_a_lease_from_another_host_runs_out(tmp_path: Path) -> None:
 async def test_a_settlement_that_the_store_refused_is_written_with_the_next_call(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with open_ledger(tmp_path, day_usd=1) as ledger:
+    store = Store.open(sqlite_url(tmp_path))
+    async with open_ledger(tmp_path, store=store, day_usd=1) as ledger:
         held = await reserve(ledger, 0.5)
-        await ledger._store.transact(partial(_set_query_only, on=True))
+        await store.transact(partial(_set_query_only, on=True))
         await ledger.settle(held, 0.1)
         assert "kept until it can be written" in caplog.text
         with pytest.raises(StoreError):
             await reserve(ledger, 0.1)
-        await ledger._store.transact(partial(_set_query_only, on=False))
+        await store.transact(partial(_set_query_only, on=False))
         await reserve(ledger, 0.3)
         assert await totals(ledger) == (0.1, 0.3)
 
@@ -262,9 +265,13 @@ async def test_spending_is_broken_down_by_user_session_and_track(tmp_path: Path)
     assert spent.total.reserved_usd == 0.3
 
 
-async def test_a_store_that_could_not_keep_a_cap_is_refused(tmp_path: Path) -> None:
+def _name_the_dialect_oracle(connection: sa.Connection) -> None:
+    connection.dialect.name = "oracle"
+
+
+async def test_a_database_that_cannot_enforce_caps_is_refused(tmp_path: Path) -> None:
     store = Store.open(f"sqlite:///{tmp_path / 'x.db'}")
-    store._engine.dialect.name = "oracle"
+    store.transact_now(_name_the_dialect_oracle)
     with pytest.raises(StoreError, match="SQLite or PostgreSQL, not 'oracle'"):
         Ledger.open(store, Caps())
     store.close()

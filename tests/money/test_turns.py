@@ -1,4 +1,4 @@
-"""Turns pay: reserved before a leg, settled after it, refused alone."""
+"""A turn reserves money before each leg, settles it afterwards, and a refusal ends one leg."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from tests.money.till import totals
+from tests.money.ledgers import totals
 from tests.runtime.home import open_scripted
 from vanta.errors import AllTracksFailed, EngineError, ErrorKind
 from vanta.events import LegFailed, Reply
@@ -45,7 +45,7 @@ async def test_a_paid_leg_is_reserved_while_it_runs_and_settled_at_its_real_usag
         assert await totals(runtime.ledger) == (0.1, 0)
 
 
-async def test_of_twenty_turns_at_once_exactly_as_many_are_paid_as_the_cap_allows(
+async def test_of_twenty_concurrent_turns_exactly_as_many_are_paid_as_the_cap_allows(
     tmp_path: Path,
 ) -> None:
     engine = ScriptedEngine("one two three")
@@ -71,7 +71,7 @@ async def test_of_twenty_turns_at_once_exactly_as_many_are_paid_as_the_cap_allow
 
 
 @pytest.mark.parametrize("cap", ["turn_usd", "session_usd", "user_usd", "day_usd"])
-async def test_every_cap_of_the_configuration_refuses_a_leg_that_is_too_dear(
+async def test_every_configured_cap_refuses_a_leg_that_is_too_expensive(
     tmp_path: Path, cap: str
 ) -> None:
     engine = ScriptedEngine("hi")
@@ -112,7 +112,7 @@ async def test_a_track_without_a_price_never_touches_the_ledger(tmp_path: Path) 
         assert (await runtime.ledger.spending()).total.legs == 0
 
 
-async def test_a_loser_is_in_the_bill_and_in_the_ledger_alike(tmp_path: Path) -> None:
+async def test_a_loser_is_in_the_bill_and_in_the_ledger(tmp_path: Path) -> None:
     spoken = anyio.Event()
     local = ScriptedEngine(Wait(spoken), "mine")
     api = ScriptedEngine(Pause(0), " ", Hang())
@@ -144,7 +144,7 @@ async def test_a_cancelled_turn_leaves_nothing_reserved(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_whatever_is_raced_hedged_and_cancelled_the_cap_holds_and_the_bill_is_the_ledger(
+async def test_under_races_hedges_and_cancellations_the_cap_holds_and_bills_equal_the_ledger(
     tmp_path: Path, seed: int
 ) -> None:
     chance = random.Random(seed)  # noqa: S311 - a seed, no secret
@@ -183,7 +183,7 @@ async def test_whatever_is_raced_hedged_and_cancelled_the_cap_holds_and_the_bill
     assert sum(turn["cost_usd"] for turn in turns) == pytest.approx(spent.total.spent_usd)
 
 
-async def test_a_leg_that_fails_is_settled_too(tmp_path: Path) -> None:
+async def test_a_failing_leg_is_settled(tmp_path: Path) -> None:
     engine = ScriptedEngine("one", Fail(ErrorKind.BAD_REQUEST))
     async with open_scripted(
         tmp_path, api=engine, tracks=PAID, policy="api", budget={"day_usd": 1.0}
@@ -193,7 +193,7 @@ async def test_a_leg_that_fails_is_settled_too(tmp_path: Path) -> None:
         assert await totals(runtime.ledger) == (0.05, 0)
 
 
-async def test_under_a_cap_an_answer_without_a_limit_has_the_reply_reserve_for_one(
+async def test_under_a_cap_an_answer_without_a_limit_is_bounded_by_the_reply_reserve(
     tmp_path: Path,
 ) -> None:
     tracks: dict[str, Any] = {"api": {**FIVE_CENTS_A_TOKEN, "reply_reserve": 2}}
@@ -208,7 +208,7 @@ async def test_under_a_cap_an_answer_without_a_limit_has_the_reply_reserve_for_o
             assert (await runtime.session("s").ask("hi")).text.strip() == words
 
 
-async def test_without_a_cap_spending_is_recorded_all_the_same(tmp_path: Path) -> None:
+async def test_without_a_cap_spending_is_still_recorded(tmp_path: Path) -> None:
     async with open_scripted(
         tmp_path, api=ScriptedEngine("one two"), tracks=PAID, policy="api"
     ) as runtime:
@@ -218,7 +218,7 @@ async def test_without_a_cap_spending_is_recorded_all_the_same(tmp_path: Path) -
     assert [line.name for line in spent.sessions] == ["default/s"]
 
 
-async def test_under_a_cap_a_model_without_a_known_price_is_said_once(
+async def test_under_a_cap_a_model_without_a_known_price_is_logged_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(2):

@@ -15,8 +15,7 @@ from vanta.cli import output, tables
 
 if TYPE_CHECKING:
     from vanta.config import Config
-    from vanta.money import Caps
-    from vanta.money.summary import Line, Spending
+    from vanta.money import Caps, Spending, SpendingLine
 
 app = typer.Typer()
 
@@ -68,7 +67,7 @@ def _show(spent: Spending, caps: Caps) -> None:
         tables.line(sentence)
 
 
-def _row(row: tuple[str, Line]) -> tuple[str, ...]:
+def _row(row: tuple[str, SpendingLine]) -> tuple[str, ...]:
     name, line = row
     amounts = (line.spent_usd, line.estimated_usd, line.reserved_usd)
     return (output.harmless(name), *map(_dollars, amounts), str(line.legs))
@@ -86,6 +85,6 @@ def _sentences(spent: Spending, caps: Caps) -> Iterable[str]:
 
 
 def _dollars(usd: float) -> str:
-    from vanta.money.amounts import dollars, nano
+    from vanta.money import format_usd
 
-    return dollars(nano(usd))
+    return format_usd(usd)

@@ -1,29 +1,48 @@
-"""Money: what legs cost, what may be spent, and the ledger that holds both together.
+"""The cost of legs, the caps on spending, and the ledger that enforces them.
 
-A leg's worst case is reserved before it starts and its true cost settled when it stands still.
-Invariant: what is spent and reserved together never passes a cap, whichever turns, sessions and
-processes share the store; amounts are whole nano-USD, so that no sum drifts.
+The maximum cost of a leg is reserved before it starts and its true cost is settled when it has
+ended. Invariant: spent and reserved money together never exceed a cap, whichever turns, sessions
+and processes share the database; amounts are whole nano-USD, so that no sum drifts. Names are
+imported when they are first used, so that importing this package does not load SQLAlchemy.
 """
 
-from vanta.money.caps import Caps
-from vanta.money.costs import estimate_loser, max_cost_usd, output_limit
-from vanta.money.ledger import Ledger, Settlement
-from vanta.money.owner import this_process
-from vanta.money.prices import ListedPrice, listed_prices, price_of
-from vanta.money.purse import TurnPurse
-from vanta.money.reservation import Reservation
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vanta.money.amounts import Caps, format_usd
+    from vanta.money.costs import TurnPurse, listed_prices, price_of
+    from vanta.money.ledger import Ledger, Settlement, Spending, SpendingLine
+    from vanta.money.reservation import Reservation, this_process
+
+_NAMES = {
+    "amounts": "Caps format_usd",
+    "costs": "TurnPurse listed_prices price_of",
+    "ledger": "Ledger Settlement Spending SpendingLine",
+    "reservation": "Reservation this_process",
+}
+_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
     "Caps",
     "Ledger",
-    "ListedPrice",
     "Reservation",
     "Settlement",
+    "Spending",
+    "SpendingLine",
     "TurnPurse",
-    "estimate_loser",
+    "format_usd",
     "listed_prices",
-    "max_cost_usd",
-    "output_limit",
     "price_of",
     "this_process",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

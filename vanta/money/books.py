@@ -1,9 +1,11 @@
-"""The books: what the ledger does inside one transaction of the store's database.
+"""The books: the ledger's two tables, and its work inside one transaction of the database.
 
-A reservation is added to its accounts first and checked after, inside one transaction: SQLite gives
-its one write lock with the first write, PostgreSQL locks the accounts' rows, always in the order of
-their scopes. Invariant: whoever checks a cap holds the account that it stands on until the
-reservation is committed or rolled back, in whatever process.
+`money_legs` has a row for each paid leg; `money_accounts` has the running totals that caps are
+checked against. All amounts are nano-USD. A reservation is added to its accounts first and checked
+afterwards, inside one transaction: SQLite takes its only write lock with the first write and
+PostgreSQL locks the rows of the accounts, always in the order of their scopes. Invariant: an
+account is the sum of its legs, and a transaction that checks a cap holds its account until it
+ends, in whatever process.
 """
 
 from __future__ import annotations
@@ -12,25 +14,57 @@ from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.schema import CreateIndex, CreateTable
 
-from vanta.errors import BudgetExceeded
-from vanta.money.amounts import dollars, usd
-from vanta.money.caps import Caps, accounts
-from vanta.money.owner import Owner
-from vanta.money.reservation import Reservation
-from vanta.money.tables import ADD_ACCOUNT, legs
-from vanta.money.tables import accounts as _accounts
+from vanta.errors import BudgetExceeded, StoreError
+from vanta.money.amounts import Caps, account_keys, dollars, usd
+from vanta.money.reservation import Owner, Reservation
 
-_key = sa.and_(
-    _accounts.c.scope == sa.bindparam("of_scope"), _accounts.c.key == sa.bindparam("of_key")
+_metadata = sa.MetaData()
+
+accounts = sa.Table(
+    "money_accounts",
+    _metadata,
+    sa.Column("scope", sa.String(10), primary_key=True),
+    sa.Column("key", sa.String(450), primary_key=True),
+    sa.Column("spent", sa.BigInteger, nullable=False),
+    sa.Column("reserved", sa.BigInteger, nullable=False),
 )
-_read_account = sa.select(_accounts.c.spent, _accounts.c.reserved).where(_key)
+legs = sa.Table(
+    "money_legs",
+    _metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("user", sa.String(200), nullable=False),
+    sa.Column("session", sa.String(200), nullable=False),
+    sa.Column("turn", sa.String(200), nullable=False),
+    sa.Column("track", sa.String(200), nullable=False),
+    sa.Column("day", sa.String(10), nullable=False),
+    sa.Column("state", sa.String(10), nullable=False),
+    sa.Column("reserved", sa.BigInteger, nullable=False),
+    sa.Column("spent", sa.BigInteger, nullable=False),
+    sa.Column("exact", sa.Boolean, nullable=False),
+    sa.Column("label", sa.String(10), nullable=False),
+    sa.Column("host", sa.String(200), nullable=False),
+    sa.Column("process", sa.String(60), nullable=False),
+    sa.Column("expires_at", sa.Float, nullable=False),
+    sa.Index("money_legs_by_state", "state"),
+    sa.Index("money_legs_by_day", "day"),
+)
+_add_account = {
+    "sqlite": sqlite.insert(accounts).on_conflict_do_nothing(),
+    "postgresql": postgresql.insert(accounts).on_conflict_do_nothing(),
+}
+_key = sa.and_(
+    accounts.c.scope == sa.bindparam("of_scope"), accounts.c.key == sa.bindparam("of_key")
+)
+_read_account = sa.select(accounts.c.spent, accounts.c.reserved).where(_key)
 _book = (
-    sa.update(_accounts)
+    sa.update(accounts)
     .where(_key)
     .values(
-        spent=_accounts.c.spent + sa.bindparam("spend"),
-        reserved=_accounts.c.reserved + sa.bindparam("reserve"),
+        spent=accounts.c.spent + sa.bindparam("spend"),
+        reserved=accounts.c.reserved + sa.bindparam("reserve"),
     )
 )
 _add_leg = sa.insert(legs)
@@ -42,7 +76,7 @@ _close_leg = (
         state=sa.bindparam("becomes"),
         spent=sa.bindparam("cost"),
         exact=sa.bindparam("certain"),
-        label=sa.bindparam("said"),
+        label=sa.bindparam("new_label"),
     )
 )
 _open_legs = sa.select(legs).where(
@@ -52,11 +86,23 @@ _open_legs = sa.select(legs).where(
 )
 
 
+def create_tables(connection: sa.Connection) -> None:
+    """Create missing tables; several processes may do so at once. Raises StoreError."""
+    if connection.dialect.name not in _add_account:
+        raise StoreError(
+            f"budgets need SQLite or PostgreSQL, not {connection.dialect.name!r}. "
+            "Name another store_url."
+        )
+    for table in _metadata.sorted_tables:
+        connection.execute(CreateTable(table, if_not_exists=True))
+        for index in sorted(table.indexes, key=lambda item: str(item.name)):
+            connection.execute(CreateIndex(index, if_not_exists=True))
+
+
 def reserve(connection: sa.Connection, reservation: Reservation, caps: Caps, owner: Owner) -> None:
-    """Set the reservation's amount aside. Raises BudgetExceeded; the transaction must then end
-    without being committed."""
+    """Set the reservation's amount aside. Raises BudgetExceeded; the caller must roll back then."""
     keys = _keys(reservation)
-    connection.execute(ADD_ACCOUNT[connection.dialect.name], _empty(keys))
+    connection.execute(_add_account[connection.dialect.name], _empty(keys))
     connection.execute(_book, _changes(keys, spend=0, reserve=reservation.amount))
     for scope, limit in caps.set():
         _check(connection, scope, keys[scope], limit, reservation.amount)
@@ -64,39 +110,39 @@ def reserve(connection: sa.Connection, reservation: Reservation, caps: Caps, own
 
 
 def settle(connection: sa.Connection, reservation: Reservation, cost: int, *, exact: bool) -> str:
-    """Write what a leg did cost, in nano-USD, and free the rest of its reservation.
+    """Record a leg's cost in nano-USD and release the rest of its reservation. Idempotent.
 
-    Returns a label: "" where all went as reserved, `overrun` where it cost more, `late` where its
-    reservation had gone back already. Settling twice changes nothing.
+    Returns a label: "", `overrun` if the leg cost more than was reserved, or `late` if its
+    reservation had already been returned.
     """
-    label = "overrun" if cost > reservation.amount else ""
-    for was, said, freed in (("reserved", label, reservation.amount), ("returned", "late", 0)):
-        if _close(connection, reservation, was, "settled", cost, exact=exact, said=said):
+    overrun = "overrun" if cost > reservation.amount else ""
+    for state, label, freed in (("reserved", overrun, reservation.amount), ("returned", "late", 0)):
+        if _close(connection, reservation, state, "settled", cost, exact=exact, label=label):
             changes = _changes(_keys(reservation), spend=cost, reserve=-freed)
             connection.execute(_book, changes)
-            return said
+            return label
     return ""
 
 
 def record(
     connection: sa.Connection, reservation: Reservation, owner: Owner, cost: int, *, exact: bool
 ) -> str:
-    """Write what a leg did cost that nothing was set aside for; a second time changes nothing."""
+    """Record the cost of a leg without a reservation. Idempotent."""
     keys = _keys(reservation)
-    connection.execute(ADD_ACCOUNT[connection.dialect.name], _empty(keys))
+    connection.execute(_add_account[connection.dialect.name], _empty(keys))
     if connection.execute(_known_leg, {"leg": reservation.id}).first() is None:
-        done = {"state": "settled", "reserved": 0, "spent": cost, "exact": exact}
-        connection.execute(_add_leg, _row(reservation, owner) | done)
+        settled = {"state": "settled", "reserved": 0, "spent": cost, "exact": exact}
+        connection.execute(_add_leg, _row(reservation, owner) | settled)
         connection.execute(_book, _changes(keys, spend=cost, reserve=0))
     return ""
 
 
-def give_back(connection: sa.Connection, reservation: Reservation, *, said: str) -> bool:
+def give_back(connection: sa.Connection, reservation: Reservation, *, label: str) -> bool:
     """Return the money of a leg that never settled; False if it was settled or returned before.
 
-    said: the leg's label, `returned` where its process is gone.
+    label: the leg's label, `returned` if its process is gone.
     """
-    closed = _close(connection, reservation, "reserved", "returned", 0, exact=True, said=said)
+    closed = _close(connection, reservation, "reserved", "returned", 0, exact=True, label=label)
     if closed:
         changes = _changes(_keys(reservation), spend=0, reserve=-reservation.amount)
         connection.execute(_book, changes)
@@ -104,66 +150,66 @@ def give_back(connection: sa.Connection, reservation: Reservation, *, said: str)
 
 
 def abandoned(connection: sa.Connection, now_s: float, owner: Owner) -> list[Reservation]:
-    """Reservations whose process is gone, or whose lease has run out. Only reads."""
+    """Return the reservations whose process is gone or whose lease has expired. Only reads."""
     of_others = {"now": now_s, "host": owner.host, "process": owner.process}
     rows = connection.execute(_open_legs, of_others).all()
     gone: dict[Owner, bool] = {}
-    found = []
+    reservations = []
     for row in rows:
         holder = Owner(row.host, row.process)
         if row.expires_at >= now_s and not gone.setdefault(holder, holder.gone):
             continue
-        found.append(_reservation(row))
-    return found
+        reservations.append(_reservation(row))
+    return reservations
 
 
 def _close(
     connection: sa.Connection,
     reservation: Reservation,
-    was: str,
-    becomes: str,
+    state: str,
+    new_state: str,
     cost: int,
     *,
     exact: bool,
-    said: str,
+    label: str,
 ) -> bool:
-    """Move a leg's row from one state to another; False if it is not in that state."""
-    which = {"leg": reservation.id, "was": was}
-    new = {"becomes": becomes, "cost": cost, "certain": exact, "said": said}
-    return bool(connection.execute(_close_leg, which | new).rowcount)
+    """Move a leg's row from one state to another; return False if it is not in that state."""
+    which = {"leg": reservation.id, "was": state}
+    changes = {"becomes": new_state, "cost": cost, "certain": exact, "new_label": label}
+    return bool(connection.execute(_close_leg, which | changes).rowcount)
 
 
-def _check(connection: sa.Connection, scope: str, key: str, limit: int, asked: int) -> None:
-    """Raise BudgetExceeded if an account, with what was asked already in it, is over its cap."""
+def _check(connection: sa.Connection, scope: str, key: str, limit: int, amount: int) -> None:
+    """Raise BudgetExceeded if an account that includes `amount` already exceeds its cap."""
     at = {"of_scope": scope, "of_key": key}
     spent, reserved = connection.execute(_read_account, at).one()
     if spent + reserved <= limit:
         return
-    before = reserved - asked
+    before = reserved - amount
     raise BudgetExceeded(
-        f"the {scope} cap of {dollars(limit)} does not allow {dollars(asked)}: "
+        f"the {scope} cap of {dollars(limit)} does not allow {dollars(amount)}: "
         f"{dollars(spent)} spent and {dollars(before)} reserved"
         f"{f' on {key} (UTC)' if scope == 'day' else ''}",
-        suggestion=_advice(scope, fits_later=spent + asked <= limit),
+        suggestion=_advice(scope, fits_later=spent + amount <= limit),
         scope=scope,
         limit_usd=usd(limit),
         spent_usd=usd(spent),
         reserved_usd=usd(before),
-        asked_usd=usd(asked),
+        asked_usd=usd(amount),
     )
 
 
 def _advice(scope: str, *, fits_later: bool) -> str:
     steps = [f"raise budget.{scope}_usd", "lower max_tokens", "use a track without a price"]
     if fits_later:
-        steps.insert(0, "try again when what is reserved has settled")
+        steps.insert(0, "try again when the reserved legs have settled")
     elif scope == "day":
         steps.insert(0, "wait for the next day")
     return f"{', '.join(steps[:-1])}, or {steps[-1]}.".capitalize()
 
 
 def _keys(reservation: Reservation) -> dict[str, str]:
-    return accounts(reservation.user, reservation.session, reservation.turn, reservation.day)
+    return account_keys(reservation.user, reservation.session, reservation.turn, reservation.day)
 
 
 def _empty(keys: Mapping[str, str]) -> list[dict[str, Any]]:

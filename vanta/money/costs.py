@@ -1,40 +1,163 @@
-"""What a leg can cost at the most, and what a leg did cost whose provider does not say.
+"""Costs: list prices, the maximum cost of a leg, and the purse that pays for a turn's legs.
 
-Pure functions. Invariant: for the same request, no estimate and no real usage within `max_tokens`
-costs more than `max_cost_usd`, as long as the prompt was counted exactly or within `MARGIN`.
+Invariant: for the same request, no estimate and no real usage within `max_tokens` costs more than
+`max_cost_usd`, if the prompt was counted exactly or within `MARGIN`. A price is found by the whole
+name of a model or not at all, and never derived from a similar name; a private track is free
+unless the configuration sets a price. A leg on a track without a price costs the ledger nothing;
+every other leg is reserved before its engine is called and settled when it has ended, for whatever
+reason.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import functools
 import json
 import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from vanta.context.estimate import estimate_text
 from vanta.engine import GenerationRequest, TokenCount
+from vanta.errors import BudgetExceeded, ConfigError, EngineError, ErrorKind, StoreError
 from vanta.messages import Completion, Usage
-from vanta.track import Track
+from vanta.money.reservation import Reservation
+from vanta.resources import configs_dir
+from vanta.track import Price, Track
+
+if TYPE_CHECKING:
+    from vanta.config import TrackConfig
+    from vanta.money.ledger import Ledger
 
 MARGIN = 1.25
-"""How much higher than its estimate a prompt may turn out; see `vanta.context.estimate`."""
+"""The factor by which a prompt may exceed its estimate; see `vanta.context.estimate`."""
+
+GRACE_S = 300.0
+"""Seconds after the turn's deadline for which a leg's lease lasts."""
+
+_UNCERTAIN = frozenset({ErrorKind.NETWORK, ErrorKind.TIMEOUT})
+"""Failures after which it is unknown whether the provider had started."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPrice:
+    """A model's public price.
+
+    :param price: the price in US dollars per million tokens.
+    :param checked: the day on which it was compared with a published list.
+    """
+
+    price: Price
+    checked: datetime.date
+
+
+@dataclass(frozen=True, slots=True)
+class TurnPurse:
+    """Pays for the legs of one turn; see `vanta.scheduling.purse.Purse`.
+
+    :param ledger: the ledger that pays.
+    :param user: the user who pays.
+    :param session: the session that pays.
+    :param turn: the turn that pays.
+    :param deadline_s: the turn's deadline in seconds.
+    """
+
+    ledger: Ledger
+    user: str
+    session: str
+    turn: str
+    deadline_s: float
+
+    async def open_leg(self, track: Track, request: GenerationRequest) -> OpenLeg | None:
+        """Reserve the maximum cost of a leg.
+
+        :param track: the track of the leg.
+        :param request: the request to send.
+        :returns: the paid leg, or None for a track without a price.
+        :raises EngineError: `budget` if a cap or a failing ledger forbids the leg, and errors of
+            the engine's `count_tokens`.
+        """
+        if not (track.price.input_usd_per_mtok or track.price.output_usd_per_mtok):
+            return None
+        counted = await track.engine.count_tokens(request.messages)
+        if self.ledger.caps:
+            request = bounded(track, request)
+        reservation = await self._reserve(track, max_cost_usd(track, request, counted))
+        return OpenLeg(self.ledger, track, request, counted, reservation)
+
+    async def _reserve(self, track: Track, usd: float) -> Reservation:
+        try:
+            return await self.ledger.reserve(
+                user=self.user,
+                session=self.session,
+                turn=self.turn,
+                track=track.name,
+                usd=usd,
+                lease_s=self.deadline_s + GRACE_S,
+            )
+        except BudgetExceeded as error:
+            raise _budget_error(track, error.message, error.suggestion) from error
+        except StoreError as error:
+            raise _budget_error(track, f"the ledger cannot be read: {error}", "") from error
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLeg:
+    """A paid leg. request: the request to send, its answer bounded if a cap is set."""
+
+    ledger: Ledger
+    track: Track
+    request: GenerationRequest
+    counted: TokenCount
+    reservation: Reservation
+
+    async def close(
+        self, usage: Usage | None, seen: Completion, failure: EngineError | None
+    ) -> Usage | None:
+        """Settle the leg by the engine's usage, or by an estimate. Call it under a shield.
+
+        :param usage: the usage that the engine reported, or None.
+        :param seen: the answer so far.
+        :param failure: the error that ended the leg, or None.
+        :returns: the billed usage, or None if the engine never started.
+        """
+        billed = self._billed(usage, seen, failure)
+        cost = self.track.price.of(billed)
+        await self.ledger.settle(self.reservation, cost, exact=billed is None or billed.exact)
+        return billed
+
+    def _billed(
+        self, usage: Usage | None, seen: Completion, failure: EngineError | None
+    ) -> Usage | None:
+        if usage is not None:
+            return within_bounds(self.track, self.request, self.counted, usage)
+        if failure is not None and failure.kind not in _UNCERTAIN:
+            return None
+        return estimate_loser(self.track, self.request, self.counted, seen)
 
 
 def output_limit(track: Track, request: GenerationRequest) -> int:
-    """Tokens that the answer may have: what the request says, else the track's reply reserve."""
-    asked = request.sampling.max_tokens
-    return track.reply_reserve if asked is None else asked
+    """Return the token limit of the answer: the request's own, or the track's reply reserve."""
+    max_tokens = request.sampling.max_tokens
+    return track.reply_reserve if max_tokens is None else max_tokens
 
 
 def bounded(track: Track, request: GenerationRequest) -> GenerationRequest:
-    """The request with its output limit spelt out, so that its cost has an upper end."""
+    """Return the request with an explicit output limit, so that its cost is bounded."""
     limit = output_limit(track, request)
     sampling = dataclasses.replace(request.sampling, max_tokens=limit)
     return dataclasses.replace(request, sampling=sampling)
 
 
 def max_input_tokens(request: GenerationRequest, counted: TokenCount) -> int:
-    """The most that a prompt can take. `counted` is of the request's messages; what else is sent
-    with them (tools, a schema, a prefix) is estimated on the high side."""
+    """Return the maximum size of a prompt in tokens.
+
+    counted: the tokens of the request's messages. Tools, a schema and a prefix are added with a
+    high estimate.
+    """
     extra = estimate_text(request.prefix)
     for tool in request.tools:
         extra += estimate_text(tool.name + tool.description + json.dumps(dict(tool.parameters)))
@@ -45,15 +168,17 @@ def max_input_tokens(request: GenerationRequest, counted: TokenCount) -> int:
 
 
 def max_cost_usd(track: Track, request: GenerationRequest, counted: TokenCount) -> float:
-    """What one leg with this request can cost at the most, in US dollars."""
+    """Return the maximum cost of one leg with this request, in US dollars."""
     return track.price.of_tokens(max_input_tokens(request, counted), output_limit(track, request))
 
 
 def estimate_loser(
     track: Track, request: GenerationRequest, counted: TokenCount, seen: Completion
 ) -> Usage:
-    """The usage of a leg that was cut off before its provider reported any: the prompt, and what
-    was seen of the answer. Labelled as an estimate."""
+    """Return the estimated usage of a leg that was cancelled before its provider reported any.
+
+    seen: the answer so far, which is counted together with the prompt.
+    """
     written = estimate_text(seen.text) + estimate_text(seen.reasoning)
     return within_bounds(track, request, counted, Usage(counted.value, written, exact=False))
 
@@ -61,7 +186,7 @@ def estimate_loser(
 def within_bounds(
     track: Track, request: GenerationRequest, counted: TokenCount, usage: Usage
 ) -> Usage:
-    """An estimated usage, no higher than what the request allows; an exact one as it is."""
+    """Return an estimated usage cut to the request's bounds, and an exact one unchanged."""
     if usage.exact:
         return usage
     return dataclasses.replace(
@@ -69,3 +194,55 @@ def within_bounds(
         input_tokens=min(usage.input_tokens, max_input_tokens(request, counted)),
         output_tokens=min(usage.output_tokens, output_limit(track, request)),
     )
+
+
+@functools.cache
+def listed_prices() -> Mapping[str, ListedPrice]:
+    """Return the price list that ships with vanta.
+
+    :returns: model name to price.
+    :raises ConfigError: if the file is broken.
+    """
+    path = configs_dir() / "prices.toml"
+    try:
+        tables: list[dict[str, Any]] = tomllib.loads(path.read_text("utf-8"))["prices"]
+        return {model: _listed(table) for table in tables for model in table["models"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"the price list {str(path)!r} cannot be read: {error!r}. Install vanta again."
+        ) from error
+
+
+def price_of(track: TrackConfig) -> Price | None:
+    """Return the price of a track.
+
+    :param track: the track's configuration; each of its two prices overrides the price list.
+    :returns: the price, or None if it is unknown.
+    :raises ConfigError: if the price list is broken.
+    """
+    own = (track.input_usd_per_mtok, track.output_usd_per_mtok)
+    listed = None if track.private else listed_prices().get(track.model)
+    if own == (None, None):
+        return listed.price if listed else Price() if track.private else None
+    default = listed.price if listed else Price()
+    return Price(
+        default.input_usd_per_mtok if own[0] is None else own[0],
+        default.output_usd_per_mtok if own[1] is None else own[1],
+    )
+
+
+def _listed(table: Mapping[str, Any]) -> ListedPrice:
+    price = Price(float(table["input_usd_per_mtok"]), float(table["output_usd_per_mtok"]))
+    return ListedPrice(price, table["checked"])
+
+
+def _budget_error(track: Track, message: str, suggestion: str) -> EngineError:
+    error = EngineError(
+        ErrorKind.BUDGET,
+        message,
+        engine=track.engine.name,
+        model=track.engine.model,
+        suggestion=suggestion,
+    )
+    error.track = track.name
+    return error

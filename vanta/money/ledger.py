@@ -1,43 +1,56 @@
-"""The ledger: reserve before a leg, settle after it, in the database of the transcripts.
+"""The ledger: reserve before a leg, settle after it, and sum up the spending.
 
-Each call is one transaction on the store's worker thread. Invariant: a reserve that is cancelled or
-fails leaves nothing reserved; a settlement is written once, or kept and written with the next call
-if the store fails; what a dead process had reserved goes back with the next reserve of any other.
+Each call is one transaction on the database's worker thread. Invariant: a reserve that is cancelled
+or fails leaves nothing reserved. A settlement is written once; if the store fails, it is kept and
+written with the next call. The reservations of a dead process are returned with the next reserve of
+any other. Every number of `Spending` comes from the legs, whose sums the accounts only repeat.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import anyio
 import sqlalchemy as sa
 
 from vanta.errors import StoreError, VantaError
-from vanta.money import amounts, books, tables
-from vanta.money.caps import Caps, day_of
-from vanta.money.owner import Owner, this_process
-from vanta.money.reservation import Reservation
-from vanta.money.summary import Spending, spending
-from vanta.storage import Store
+from vanta.money import amounts, books
+from vanta.money.amounts import Caps, day_of, usd
+from vanta.money.books import legs
+from vanta.money.reservation import Owner, Reservation, this_process
+from vanta.storage import Database
 
 LEASE_S = 900.0
-"""Seconds after which money goes back whose process cannot be looked at from here."""
+"""Seconds after which the reservation of an unreachable process is returned."""
 
 Write = Callable[[sa.Connection], str]
 _log = logging.getLogger("vanta")
 
+_open = legs.c.state == "reserved"
+_began = sa.case((legs.c.state == "returned", 0), else_=1)
+_sums = (
+    sa.func.coalesce(sa.func.sum(_began), 0),
+    sa.func.coalesce(sa.func.sum(legs.c.spent), 0),
+    sa.func.coalesce(sa.func.sum(sa.case((_open, legs.c.reserved), else_=0)), 0),
+    sa.func.coalesce(sa.func.sum(sa.case((legs.c.exact, 0), else_=legs.c.spent)), 0),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What a leg did cost in the end.
+    """The final cost of a leg.
 
-    exact: False for an estimate. label: "" where all went as reserved, `overrun` where it cost more
-    than its reservation, `late` where its reservation had gone back already.
+    :param usd: the cost in US dollars.
+    :param exact: False for an estimate.
+    :param label: "", `overrun` if the leg cost more than its reservation, or `late` if its
+        reservation had already been returned.
     """
 
     usd: float
@@ -45,22 +58,71 @@ class Settlement:
     label: str = ""
 
 
-class Ledger:
-    """The money of all that share a store. Make it with `Ledger.open`.
+@dataclass(frozen=True, slots=True)
+class SpendingLine:
+    """One row of a breakdown.
 
-    owner: who reserves, this process by default. clock: seconds since the epoch.
+    :param name: the user, session or track, or the name of the whole.
+    :param legs: the number of legs that ran or were settled.
+    :param spent_usd: the settled cost in US dollars.
+    :param reserved_usd: the cost reserved by running legs in US dollars.
+    :param estimated_usd: the part of `spent_usd` that no provider has confirmed.
+    """
+
+    name: str
+    legs: int
+    spent_usd: float
+    reserved_usd: float
+    estimated_usd: float
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """All spending, as `vanta spend` shows it; the breakdowns are of all days.
+
+    :param day: a UTC day, as 2026-01-31.
+    :param today: the spending of `day`.
+    :param total: the spending of all days.
+    :param users: by user, the most expensive first.
+    :param sessions: by session, the most expensive first.
+    :param tracks: by track, the most expensive first.
+    :param overruns: the number of legs that cost more than was reserved or were settled late.
+    :param returned: the number of legs whose process died before it could settle.
+    """
+
+    day: str
+    today: SpendingLine
+    total: SpendingLine
+    users: tuple[SpendingLine, ...]
+    sessions: tuple[SpendingLine, ...]
+    tracks: tuple[SpendingLine, ...]
+    overruns: int
+    returned: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the spending as JSON-ready data."""
+        return dataclasses.asdict(self)
+
+
+class Ledger:
+    """The money of all runtimes that share a database. Open it with `Ledger.open`.
+
+    :param database: the open database, with the tables of the books.
+    :param caps: the caps that reservations must not exceed.
+    :param owner: the process that reserves; None is the current one.
+    :param clock: returns seconds since the epoch.
     """
 
     def __init__(
         self,
-        store: Store,
+        database: Database,
         caps: Caps,
         *,
         owner: Owner | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.caps = caps
-        self._store = store
+        self._database = database
         self._given_owner = owner
         self._clock = clock
         self._unwritten: dict[str, Write] = {}
@@ -68,15 +130,23 @@ class Ledger:
     @classmethod
     def open(
         cls,
-        store: Store,
+        database: Database,
         caps: Caps,
         *,
         owner: Owner | None = None,
         clock: Callable[[], float] = time.time,
     ) -> Ledger:
-        """The ledger in a store, created where it is missing. Blocking. Raises StoreError."""
-        store.transact_now(tables.create)
-        return cls(store, caps, owner=owner, clock=clock)
+        """Open the ledger of a database and create missing tables. Blocking.
+
+        :param database: the open database.
+        :param caps: the caps that reservations must not exceed.
+        :param owner: the process that reserves; None is the current one.
+        :param clock: returns seconds since the epoch.
+        :returns: the ledger.
+        :raises StoreError: if the database fails, or is neither SQLite nor PostgreSQL.
+        """
+        database.transact_now(books.create_tables)
+        return cls(database, caps, owner=owner, clock=clock)
 
     async def reserve(
         self,
@@ -88,10 +158,17 @@ class Ledger:
         usd: float,
         lease_s: float = LEASE_S,
     ) -> Reservation:
-        """Set `usd` aside, what a leg can cost at the most.
+        """Set aside the maximum cost of a leg. Without any cap, nothing is written.
 
-        Raises BudgetExceeded if a cap does not allow it, StoreError. Without any cap nothing is
-        set aside and nothing written before the leg settles.
+        :param user: the user who pays.
+        :param session: the session that pays.
+        :param turn: the turn that pays.
+        :param track: the track of the leg.
+        :param usd: the maximum cost in US dollars.
+        :param lease_s: seconds after which the money is returned if the process is unreachable.
+        :returns: the reservation, to be settled or given back.
+        :raises BudgetExceeded: if a cap does not allow the cost.
+        :raises StoreError: if the database fails.
         """
         now = self._clock()
         reservation = Reservation(
@@ -111,15 +188,20 @@ class Ledger:
     async def settle(
         self, reservation: Reservation, usd: float, *, exact: bool = True
     ) -> Settlement:
-        """Write what the leg did cost and free the rest; a second time changes nothing.
+        """Record a leg's cost and release the rest of its reservation. Idempotent.
 
-        Never raises StoreError: what could not be written now is written with the next call.
+        Never raises StoreError: if the database fails, the next call writes the settlement.
+
+        :param reservation: the leg's reservation.
+        :param usd: the cost in US dollars.
+        :param exact: whether the provider confirmed the cost.
+        :returns: the settlement.
         """
         cost = amounts.nano(usd)
         write = self._settling(reservation, cost, exact=exact)
         try:
             with anyio.CancelScope(shield=True):
-                label = await self._store.transact(write)
+                label = await self._database.transact(write)
         except BaseException as error:
             self._unwritten[reservation.id] = write
             if not isinstance(error, StoreError):
@@ -127,31 +209,43 @@ class Ledger:
             _log.warning("a settlement is kept until it can be written: %s", error)
             return Settlement(usd, exact)
         if label:
-            _log.warning("%s", _told(label, reservation, cost))
+            _log.warning("%s", _describe(label, reservation, cost))
         return Settlement(usd, exact, label)
 
     async def give_back(self, reservation: Reservation) -> None:
-        """Free a reservation whose leg never began, if there is one. Raises StoreError."""
+        """Release the reservation of a leg that never started. No-op if it was settled.
+
+        :param reservation: the leg's reservation.
+        :raises StoreError: if the database fails.
+        """
         with anyio.CancelScope(shield=True):
-            free = partial(books.give_back, reservation=reservation, said="")
-            await self._store.transact(free)
+            release = partial(books.give_back, reservation=reservation, label="")
+            await self._database.transact(release)
 
     async def sweep(self) -> int:
-        """Return what dead processes had reserved; the number of their legs. Raises StoreError."""
-        return await self._return(await self._store.transact(self._abandoned))
+        """Release the reservations of dead processes.
+
+        :returns: the number of released reservations.
+        :raises StoreError: if the database fails.
+        """
+        return await self._return(await self._database.transact(self._abandoned))
 
     async def spending(self) -> Spending:
-        """What was spent, today (UTC) and in all. Raises StoreError."""
+        """Sum up the spending of the current UTC day and of all days.
+
+        :returns: the sums, with breakdowns by user, session and track.
+        :raises StoreError: if the database fails.
+        """
         await self._catch_up()
         await self.sweep()
-        return await self._store.transact(partial(spending, day=day_of(self._clock())))
+        return await self._database.transact(partial(_spending, day=day_of(self._clock())))
 
     async def aclose(self) -> None:
-        """Write what could not be written before; what fails again is logged."""
+        """Write kept settlements; those that fail again are logged."""
         try:
             await self._catch_up()
         except StoreError as error:
-            _log.error("%d settlements are lost: %s", len(self._unwritten), error)
+            _log.error("%d settlements could not be written: %s", len(self._unwritten), error)
 
     @property
     def _owner(self) -> Owner:
@@ -160,12 +254,12 @@ class Ledger:
     async def _hold(self, reservation: Reservation) -> None:
         try:
             await self._catch_up()
-            while found := await self._store.transact(partial(self._reserve, reservation)):
-                await self._return(found)
+            while stale := await self._database.transact(partial(self._reserve, reservation)):
+                await self._return(stale)
         except VantaError:
             raise
         except BaseException:
-            # Cancelled: the transaction may have been under way, and nobody else knows its id.
+            # Cancelled: the transaction may have been committed, and only this call knows its id.
             with contextlib.suppress(StoreError):
                 await self.give_back(reservation)
             raise
@@ -173,11 +267,11 @@ class Ledger:
     def _reserve(
         self, reservation: Reservation, connection: sa.Connection
     ) -> Sequence[Reservation]:
-        """Reserve, unless something has to be returned first: then that."""
-        found = self._abandoned(connection)
-        if not found:
+        """Return the reservations to release first; reserve if there are none."""
+        stale = self._abandoned(connection)
+        if not stale:
             books.reserve(connection, reservation, self.caps, self._owner)
-        return found
+        return stale
 
     def _settling(self, reservation: Reservation, cost: int, *, exact: bool) -> Write:
         if reservation.held:
@@ -188,23 +282,57 @@ class Ledger:
     def _abandoned(self, connection: sa.Connection) -> Sequence[Reservation]:
         return books.abandoned(connection, self._clock(), self._owner)
 
-    async def _return(self, found: Sequence[Reservation]) -> int:
-        # One transaction each: accounts are locked in one order only inside one reservation.
+    async def _return(self, stale: Sequence[Reservation]) -> int:
+        # One transaction each: the order of locks is fixed only within one reservation.
         returned = 0
-        for reservation in found:
-            give_back = partial(books.give_back, reservation=reservation, said="returned")
-            returned += await self._store.transact(give_back)
+        for reservation in stale:
+            give_back = partial(books.give_back, reservation=reservation, label="returned")
+            returned += await self._database.transact(give_back)
         return returned
 
     async def _catch_up(self) -> None:
-        """Write the settlements that could not be written before. Raises StoreError."""
+        """Write the kept settlements. Raises StoreError."""
         for leg, write in list(self._unwritten.items()):
-            await self._store.transact(write)
+            await self._database.transact(write)
             self._unwritten.pop(leg, None)
 
 
-def _told(label: str, reservation: Reservation, cost: int) -> str:
-    what = f"a leg of track {reservation.track!r} cost ${amounts.usd(cost):.9g}"
+def _describe(label: str, reservation: Reservation, cost: int) -> str:
+    leg = f"a leg of track {reservation.track!r} cost ${usd(cost):.9g}"
     if label == "late":
-        return f"{what} and was settled after its reservation had gone back"
-    return f"{what}, more than the ${reservation.usd:.9g} reserved for it"
+        return f"{leg} and was settled after its reservation had been returned"
+    return f"{leg}, more than the ${reservation.usd:.9g} reserved for it"
+
+
+def _spending(connection: sa.Connection, day: str) -> Spending:
+    return Spending(
+        day=day,
+        today=_total(connection, day, legs.c.day == day),
+        total=_total(connection, "all", sa.true()),
+        users=_by(connection, legs.c.user),
+        sessions=_by(connection, legs.c.user, legs.c.session),
+        tracks=_by(connection, legs.c.track),
+        overruns=_count(connection, legs.c.label.in_(["overrun", "late"])),
+        returned=_count(connection, legs.c.label == "returned"),
+    )
+
+
+def _total(connection: sa.Connection, name: str, where: sa.ColumnElement[bool]) -> SpendingLine:
+    return _line(name, connection.execute(sa.select(*_sums).where(where)).one())
+
+
+def _by(connection: sa.Connection, *columns: sa.Column[str]) -> tuple[SpendingLine, ...]:
+    """Return the sums by some columns, the most expensive first."""
+    rows = connection.execute(sa.select(*_sums, *columns).group_by(*columns)).all()
+    lines = [_line("/".join(row[len(_sums) :]), row[: len(_sums)]) for row in rows]
+    return tuple(sorted(lines, key=lambda line: (-line.spent_usd, line.name)))
+
+
+def _count(connection: sa.Connection, where: sa.ColumnElement[bool]) -> int:
+    query = sa.select(sa.func.count()).select_from(legs).where(where)
+    return int(connection.execute(query).scalar_one())
+
+
+def _line(name: str, sums: Any) -> SpendingLine:
+    count, spent, reserved, estimated = sums
+    return SpendingLine(name, int(count), usd(int(spent)), usd(int(reserved)), usd(int(estimated)))

@@ -1,4 +1,4 @@
-"""A ledger on a store of its own, and a look at what it holds."""
+"""Open ledgers on a store and read their totals."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vanta.money import Caps, Ledger, Reservation
-from vanta.money.owner import Owner
+from vanta.money.reservation import Owner
 from vanta.storage import Store, sqlite_url
 
 OTHER_HOST = Owner("elsewhere", "1:1")
@@ -22,10 +22,11 @@ async def open_ledger(
     caps: Caps | None = None,
     owner: Owner | None = None,
     clock: Callable[[], float] = time.time,
+    store: Store | None = None,
     **limits: float,
 ) -> AsyncIterator[Ledger]:
-    """A ledger in `folder`; two of them there share their money. limits: the caps, one by one."""
-    store = Store.open(sqlite_url(folder))
+    """Open a ledger in `folder`; two ledgers there share their money. limits: single caps."""
+    store = store or Store.open(sqlite_url(folder))
     ledger = Ledger.open(store, caps or Caps(**limits), owner=owner, clock=clock)
     try:
         yield ledger
@@ -35,12 +36,12 @@ async def open_ledger(
 
 
 async def reserve(ledger: Ledger, usd: float, **changes: Any) -> Reservation:
-    """Reserve for ada's first turn, unless told otherwise."""
-    whose = {"user": "ada", "session": "s", "turn": "t", "track": "api", **changes}
-    return await ledger.reserve(usd=usd, **whose)
+    """Reserve for ada's first turn, with the given changes."""
+    payer = {"user": "ada", "session": "s", "turn": "t", "track": "api", **changes}
+    return await ledger.reserve(usd=usd, **payer)
 
 
 async def totals(ledger: Ledger) -> tuple[float, float]:
-    """All that is spent and all that is reserved, in US dollars."""
+    """Return the totals of spent and reserved money, in US dollars."""
     total = (await ledger.spending()).total
     return total.spent_usd, total.reserved_usd
