@@ -18,7 +18,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from vanta.engine import Tool
 from vanta.errors import ScriptError, did_you_mean
 from vanta.expectations import Expectation
-from vanta.text.marked_yaml import DocumentError, Node, Place, read
+from vanta.text import DocumentError, Node, Place, read_marked
 from vanta_scripts.checks import BUILTIN
 from vanta_scripts.contradictions import contradictions
 from vanta_scripts.faults import Fault, faults_of
@@ -65,7 +65,7 @@ def parse_script(
 ) -> Script:
     """The script that `text` is; `source` stands for the file in messages. Raises ScriptError."""
     try:
-        node = read(text, syntax=syntax)
+        node = read_marked(text, syntax=syntax)
     except DocumentError as error:
         raise ScriptError(_located(source, error.place, error.reason)) from error
     form, faults = _validated(node, expectations)

@@ -110,9 +110,9 @@ def test_a_template_s_sampling_takes_what_the_configuration_takes(name: str) -> 
 
 
 def _configurable(name: str, value: object) -> bool:
-    from vanta.text.marked_yaml import read
+    from vanta.text import read_marked
 
-    plain = read(str(value)).value
+    plain = read_marked(str(value)).value
     if plain is None:
         return False  # a template says nothing by leaving the line out
     try:

@@ -225,7 +225,7 @@ def test_only_plain_data_is_given_to_a_template(
          "'temperature' has to be at least 0, not -1"),
         ("---\nsampling: {top_p: 0}\n---\n", "2:19", "'top_p' has to be more than 0, not 0"),
         ("---\nsampling: {stop: [[]]}\n---\n", "2:19", "'stop' has to be a list of strings"),
-        ("---\nname: a\nname: a\n---\n", "3:1", "the key 'name' is here twice, first on line 2"),
+        ("---\nname: a\nname: a\n---\n", "3:1", "the key 'name' is duplicated, first on line 2"),
     ],
 )  # fmt: skip
 def test_front_matter_that_does_not_fit_is_said_with_its_place(

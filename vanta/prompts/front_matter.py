@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from vanta.engine import Sampling
 from vanta.errors import TemplateError, did_you_mean
 from vanta.prompts.defaults import SAMPLING, TurnDefaults
-from vanta.text.marked_yaml import DocumentError, Node, Place, read
+from vanta.text import DocumentError, Node, Place, read_marked
 
 _MARK = "---"
 _KINDS: Mapping[str, tuple[type, ...]] = {
@@ -93,7 +93,7 @@ def parse_template(name: str, path: Path, text: str) -> Template:
     if not header.strip():
         return Template(name, path, body, first_line)
     try:
-        node = read("\n" + header)
+        node = read_marked("\n" + header)
     except DocumentError as error:
         raise _error(path, error.place, error.reason) from error
     form = _Form(path, node)

@@ -1,8 +1,8 @@
-"""YAML and JSON text as plain data that remembers where each value stood.
+"""Read YAML and JSON as plain data in which each value knows its line and column.
 
-Invariant: whatever the text is, `read` gives JSON-like data (text, numbers, booleans, null, lists,
-mappings with text keys) or raises DocumentError; its work is bounded by `Limits`. There are no
-tags, no duplicate keys and no merge keys, aliases count as often as they are used, and plain
+Invariant: for any text, `read_marked` returns JSON-like data (text, numbers, booleans, null, lists,
+mappings with text keys) or raises DocumentError, and its work is bounded by `YamlLimits`. Tags,
+duplicate keys and merge keys are refused, aliases count as often as they are used, and plain
 scalars follow the YAML 1.2 core schema, so that `yes` and `2026-01-01` are text.
 """
 
@@ -29,14 +29,22 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A position in a text; both count from 1, columns in characters."""
+    """A position in a text.
+
+    :param line: the line, counted from 1.
+    :param column: the column in characters, counted from 1.
+    """
 
     line: int
     column: int
 
 
 class DocumentError(ValueError):
-    """The text cannot be read as data: why, and where."""
+    """The text cannot be read as data.
+
+    :param reason: what is wrong, in words.
+    :param place: where it is.
+    """
 
     def __init__(self, reason: str, place: Place) -> None:
         super().__init__(reason)
@@ -45,8 +53,13 @@ class DocumentError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What a text may ask for; `nodes` counts a value as often as aliases repeat it."""
+class YamlLimits:
+    """The limits of a text.
+
+    :param characters: the maximum length of the text.
+    :param depth: the maximum depth of nested lists and mappings.
+    :param nodes: the maximum number of values, each counted as often as aliases repeat it.
+    """
 
     characters: int = 1_000_000
     depth: int = 32
@@ -55,7 +68,14 @@ class Limits:
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """A value with its place; `keys` has the places of a mapping's keys."""
+    """A value with its place in the text.
+
+    :param value: the value: plain data.
+    :param place: where it begins.
+    :param children: the nodes of its items, by key or index.
+    :param keys: the places of a mapping's keys.
+    :param size: the number of values in it, itself included.
+    """
 
     value: Any
     place: Place
@@ -64,8 +84,12 @@ class Node:
     size: int = 1
 
     def place_of(self, path: Sequence[str | int], *, key: bool = False) -> Place:
-        """Where the value at `path` (or the key that leads to it) stands; where the path leaves
-        the data, the last place that exists."""
+        """Return the place of the value at `path`.
+
+        :param path: keys and indexes from this node to the value.
+        :param key: whether to return the place of the key instead of its value.
+        :returns: the place, or the last one on the path that exists.
+        """
         node, key_place = self, self.place
         for step in path:
             if step not in node.children:
@@ -75,14 +99,20 @@ class Node:
         return key_place if key else node.place
 
 
-def read(text: str, *, syntax: Literal["yaml", "json"] = "yaml", limits: Limits = Limits()) -> Node:
-    """The data in `text`.
+def read_marked(
+    text: str, *, syntax: Literal["yaml", "json"] = "yaml", limits: YamlLimits = YamlLimits()
+) -> Node:
+    """Parse a text.
 
-    Raises DocumentError, and nothing else, for text that is not one document within `limits`.
+    :param text: one document.
+    :param syntax: "yaml" or "json".
+    :param limits: the bounds on its size.
+    :returns: the root of the data.
+    :raises DocumentError: for text that is not one document within `limits`; never another error.
     """
     if len(text) > limits.characters:
         raise DocumentError(
-            f"the text has {len(text)} characters, at most {limits.characters} are allowed",
+            f"the text has {len(text)} characters; at most {limits.characters} are allowed",
             Place(1, 1),
         )
     tree = _Tree(limits)
@@ -97,9 +127,9 @@ def read(text: str, *, syntax: Literal["yaml", "json"] = "yaml", limits: Limits 
 
 @dataclass(slots=True)
 class _Tree:
-    """Puts values together, one parser event at a time, without recursion."""
+    """Builds the data from parser events, without recursion."""
 
-    limits: Limits
+    limits: YamlLimits
     root: Node | None = None
     _open: list[Node] = field(default_factory=list)
     _pending: list[tuple[str, Place] | None] = field(default_factory=list)
@@ -108,7 +138,7 @@ class _Tree:
     def open(self, container: dict[str, Any] | list[Any], place: Place) -> Node:
         """Begin a mapping or a list."""
         if self._wants_key():
-            raise DocumentError("a mapping's key has to be text", place)
+            raise DocumentError("a mapping's key must be text", place)
         if len(self._open) >= self.limits.depth:
             self.fail_depth(place)
         node = Node(container, place)
@@ -117,16 +147,18 @@ class _Tree:
         return node
 
     def close(self) -> None:
-        """End what was opened last and put it into its parent."""
+        """End the innermost container and add it to its parent."""
         self._pending.pop()
         node = self._open.pop()
         self._count(1, node.place)
         self._put(node)
 
     def scalar(self, value: Any, raw: str, place: Place) -> Node:
-        """Take in a key or a value; `raw` is its text, which is what it is as a key."""
+        """Add a key or a value; `raw` is its text, which is used if it is a key."""
         if _SURROGATE.search(raw):
-            raise DocumentError("the text has half a surrogate pair, which is no character", place)
+            raise DocumentError(
+                "the text has half a surrogate pair, which is not a character", place
+            )
         node = Node(value, place)
         if self._wants_key():
             self._key(raw, place)
@@ -136,16 +168,16 @@ class _Tree:
         return node
 
     def alias(self, node: Node, place: Place) -> None:
-        """Take in a value once more."""
+        """Add a repeated value."""
         if any(node is container for container in self._open):
-            raise DocumentError("an alias refers to what it stands in", place)
+            raise DocumentError("an alias refers to the value that contains it", place)
         if self._wants_key():
-            raise DocumentError("a mapping's key has to be text", place)
+            raise DocumentError("a mapping's key must be text", place)
         self._count(node.size, place)
         self._put(node)
 
     def fail_depth(self, place: Place) -> NoReturn:
-        """Refuse what is nested too deeply."""
+        """Refuse a value that is nested too deeply."""
         raise DocumentError(f"nested more than {self.limits.depth} levels deep", place)
 
     def _wants_key(self) -> bool:
@@ -159,7 +191,7 @@ class _Tree:
         first = self._open[-1].keys.get(name)
         if first:
             raise DocumentError(
-                f"the key {name!r} is here twice, first on line {first.line}", place
+                f"the key {name!r} is duplicated, first on line {first.line}", place
             )
         self._pending[-1] = (name, place)
 
@@ -195,7 +227,7 @@ def _read_yaml(text: str, tree: _Tree) -> None:
         )
     anchors: dict[str, Node] = {}
     try:
-        # libyaml where it is built in: it reads ten times as fast.
+        # libyaml, if it is built in, parses ten times as fast.
         for event in yaml.parse(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader)):
             _take(event, tree, anchors)
     except yaml.MarkedYAMLError as error:
@@ -212,7 +244,7 @@ def _take(event: Any, tree: _Tree, anchors: dict[str, Node]) -> None:
     place = Place(event.start_mark.line + 1, event.start_mark.column + 1)
     match event:
         case yaml.DocumentStartEvent() if tree.root:
-            raise DocumentError("one document is wanted, here a second one begins", place)
+            raise DocumentError("only one document is allowed; a second one begins here", place)
         case yaml.AliasEvent():
             if event.anchor not in anchors:
                 raise DocumentError(f"no anchor is named {event.anchor!r}", place)
@@ -259,7 +291,7 @@ def _number(kind: type[int] | type[float], text: str, place: Place) -> int | flo
 
 
 def _read_json(text: str, tree: _Tree) -> None:
-    """JSON by the standard library's parser; a second pass over its tokens adds the places."""
+    """Validate JSON with the standard parser, then add the places in a second pass over tokens."""
     try:
         json.loads(text, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
