@@ -72,6 +72,10 @@ class PluginCatalog(Protocol):
         """Vector indexes by name."""
         ...
 
+    def library_hint(self, factory: EngineFactory | EmbedderFactory | IndexFactory) -> str:
+        """Return the pip command that installs the library which a factory requires."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -81,13 +85,13 @@ class Finding:
     :param ok: True if it works, False if it is broken, None if it is optional and absent or
         cannot be determined.
     :param detail: a sentence for a person, without secrets.
-    :param mend: a command that fixes the problem, or "".
+    :param fix: a command that fixes the problem, or "".
     """
 
     check: str
     ok: bool | None
     detail: str
-    mend: str = ""
+    fix: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the finding as JSON-ready data."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import typer
 
     from vanta.check import Check
+    from vanta.command import Command
     from vanta.companion import Companion
     from vanta.engine import EngineFactory
     from vanta.events import Observer
@@ -211,10 +212,14 @@ def vanta_expectations() -> Iterable[Expectation]:  # type: ignore[empty-body]
 
 
 @hookspec
-def vanta_commands() -> Mapping[str, typer.Typer]:  # type: ignore[empty-body]
+def vanta_commands() -> Mapping[str, typer.Typer | Command]:  # type: ignore[empty-body]
     """Provide commands for the command line.
 
-    :returns: command name to :class:`typer.Typer`; ``vanta NAME`` runs it.
+    A :class:`vanta.cli.Command` names the module of its ``typer.Typer``, which is imported when the
+    command runs; ``vanta --help`` then costs no import.
+
+    :returns: command name to :class:`typer.Typer` or :class:`vanta.cli.Command`; ``vanta NAME``
+        runs it.
 
     Errors: a name of another plugin's or vanta's own command is a :class:`vanta.PluginError` naming
     both.

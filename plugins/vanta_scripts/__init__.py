@@ -6,9 +6,8 @@ imports YAML before a script is read.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from vanta import hookimpl
+from vanta.cli import Command
 from vanta.expectations import Expectation, Failure, Seen
 from vanta_scripts.checks import BUILTIN, known_expectations
 from vanta_scripts.discovery import find_scripts
@@ -22,9 +21,6 @@ from vanta_scripts.runner import ScriptRun, run_script
 from vanta_scripts.selection import select
 from vanta_scripts.suite import RunOptions, Suite
 from vanta_scripts.variants import variants
-
-if TYPE_CHECKING:
-    import typer
 
 __all__ = [
     "BUILTIN",
@@ -58,8 +54,14 @@ __all__ = [
 
 
 @hookimpl
-def vanta_commands() -> dict[str, typer.Typer]:
+def vanta_commands() -> dict[str, Command]:
     """Return the commands `run` and `scripts`."""
-    from vanta_scripts.commands import run, scripts
-
-    return {"run": run.app, "scripts": scripts.app}
+    return {
+        "run": Command(
+            "Run scripted conversations and judge the replies.", "vanta_scripts.commands.run:app"
+        ),
+        "scripts": Command(
+            "Begin, check and describe scripted conversations.",
+            "vanta_scripts.commands.scripts:app",
+        ),
+    }

@@ -5,19 +5,26 @@ Invariant: everything runs on recorded data; no command of this plugin opens a r
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from vanta import hookimpl
-
-if TYPE_CHECKING:
-    import typer
+from vanta.cli import Command
 
 __all__ = ["vanta_commands"]
 
 
 @hookimpl
-def vanta_commands() -> dict[str, typer.Typer]:
+def vanta_commands() -> dict[str, Command]:
     """Return the commands `route`, `gate`, `replay` and `tune`."""
-    from vanta_tuning.commands import gate, replay, route, tune
-
-    return {"route": route.app, "gate": gate.app, "replay": replay.app, "tune": tune.app}
+    return {
+        "route": Command("Fit the router and ask it why.", "vanta_tuning.commands.route:app"),
+        "gate": Command(
+            "Fit the gate that judges finished answers.", "vanta_tuning.commands.gate:app"
+        ),
+        "replay": Command(
+            "Try policies on recorded turns, on a clock that jumps.",
+            "vanta_tuning.commands.replay:app",
+        ),
+        "tune": Command(
+            "Find the policy and its knobs for limits on money and time.",
+            "vanta_tuning.commands.tune:app",
+        ),
+    }

@@ -1,69 +1,84 @@
-"""The root command: what commands there are, and how each is found when it is used.
+"""The root command: which commands exist, and how each is imported when it runs.
 
-Every command of vanta's own lives in a module `vanta.cli.NAME` that exposes `app: typer.Typer`:
-with one command and no callback it is `vanta NAME`, otherwise (a group with a single command needs
-an empty callback) it is `vanta NAME COMMAND`. The module is imported when its command runs; the
-help page is made of `COMMANDS` alone, so that it costs no import. A command imports what is heavy
-(`vanta.open` and all behind it) inside its function.
+A command is a `typer.Typer`: with one command and no callback it is `vanta NAME`, otherwise (a
+group with a single command needs an empty callback) it is `vanta NAME COMMAND`. The help page is
+made of lazy `Command`s, so it imports none of them. A command imports heavy libraries (`vanta.open`
+and everything behind it) inside its function.
 
-A plugin's commands are looked for when a name is none of vanta's own, and for the help page or a
-completion only if a plugin of someone else is installed: asking what is installed takes some
-milliseconds, loading the configuration and the plugins takes some hundred.
+Built-in plugins name their hook `vanta_commands` in the entry-point group `vanta.commands`, so
+their commands are found without the configuration and without any other plugin. Commands of
+third-party plugins need both; they are loaded for the help page and for a completion if such a
+plugin is installed, and otherwise only for a name that no one else has.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from vanta.cli import output
+from vanta.cli.options import ConfigOption, config_source, set_config
+from vanta.command import Command
+from vanta.installation import is_own
 
-COMMANDS: Mapping[str, str] = {
-    "ask": "Ask one question and print the reply.",
-    "chat": "Talk, with the reply as it is written.",
-    "demo": "See both tracks race, cascade and take over.",
-    "models": "List, inspect, fetch and verify models.",
-    "engines": "List engines and what they can do.",
-    "plugins": "List plugins and what they bring.",
-    "policies": "List and explain policies.",
-    "templates": "List, show, render, make and check prompt templates.",
-    "memory": "Search what is remembered, add to it, carry it along, forget.",
-    "spend": "Show what was spent: today, and by user, session and track.",
-    "config": "Show, check and explain the configuration.",
-    "doctor": "See what works on this machine, what is missing, and the command that mends it.",
-    "trace": "See what happened in a turn, leg by leg.",
-    "bench": "Measure what vanta costs and does, beside what else there is.",
+COMMANDS: Mapping[str, Command] = {
+    "ask": Command("Ask one question and print the reply.", "vanta.cli.ask:app"),
+    "chat": Command("Talk, and see the reply while it is written.", "vanta.cli.chat.app:app"),
+    "demo": Command("See both tracks race, cascade and take over.", "vanta.cli.demo.app:app"),
+    "models": Command("List, inspect, fetch and verify models.", "vanta.cli.models:app"),
+    "engines": Command("List engines and their capabilities.", "vanta.cli.listings:engines"),
+    "plugins": Command("List plugins and what they provide.", "vanta.cli.listings:plugins"),
+    "policies": Command("List and explain policies.", "vanta.cli.listings:policies"),
+    "templates": Command(
+        "List, show, render, create and check prompt templates.", "vanta.cli.templates.app:app"
+    ),
+    "memory": Command(
+        "Search memory, add to it, export, import and forget.", "vanta.cli.memory.app:app"
+    ),
+    "spend": Command(
+        "Show the money spent: today, and by user, session and track.", "vanta.cli.spend:app"
+    ),
+    "config": Command("Show, check and explain the configuration.", "vanta.cli.config:app"),
+    "doctor": Command(
+        "Check what works on this machine and how to fix the rest.", "vanta.cli.doctor:app"
+    ),
+    "trace": Command("See what happened in a turn, leg by leg.", "vanta.cli.trace:app"),
+    "bench": Command("Measure vanta's speed and cost beside its peers.", "vanta.cli.bench:app"),
 }
+PLUGINS = "vanta"
+BUILTIN_COMMANDS = "vanta.commands"
 
 
 class Commands(TyperGroup):
-    """The commands by name: stand-ins with a line of help until one is used."""
+    """The commands by name; each is a placeholder with a line of help until it runs."""
 
     def __init__(self, **attrs: Any) -> None:
         super().__init__(**attrs)
-        self.commands.update({name: _stand_in(name, line) for name, line in COMMANDS.items()})
+        self.commands.update(_placeholders(COMMANDS))
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """All names, those of plugins last."""
-        self._add_plugins()
+        """Return all names, those of plugins last."""
+        if _third_party_plugins():
+            self.commands.update(_placeholders(_plugin_commands()))
+        else:
+            self.commands.update(_placeholders(_builtin_commands()))
         return list(self.commands)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The real command in the place of its stand-in, then as typer does."""
+        """Replace the placeholder of the command by the command itself."""
         name = args[0]
-        if name in COMMANDS:
-            self.commands[name] = _real(importlib.import_module(f"vanta.cli.{name}").app, name)
-        elif not name.startswith("-"):
-            self._add_plugins()
+        if not name.startswith("-"):
+            command = COMMANDS.get(name) or _builtin_commands().get(name)
+            if command is None:
+                others = _plugin_commands()
+                self.commands.update(_placeholders(others))
+                command = others.get(name)
+            if command is not None:
+                self.commands[name] = _as_click(command, name)
         return super().resolve_command(ctx, args)
-
-    def _add_plugins(self) -> None:
-        for name, plugin_app in _plugin_commands().items():
-            self.commands[name] = _real(plugin_app, name)
 
 
 app = typer.Typer(
@@ -86,7 +101,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def root(
-    config: output.ConfigOption = None,
+    config: ConfigOption = None,
     version: Annotated[
         bool,
         typer.Option(
@@ -94,38 +109,68 @@ def root(
         ),
     ] = False,
 ) -> None:
-    """Keep what holds for every command."""
-    output.set_config(config)
+    """Keep the options that every command may use."""
+    set_config(config)
 
 
 def run(argv: Sequence[str] | None) -> None:
-    """Run the command line; ends in SystemExit, or in what a command raised."""
+    """Run the command line.
+
+    :param argv: the arguments; those of the process if None.
+    :raises SystemExit: at the end of most commands; an error of the command is raised as it is.
+    """
     app(args=None if argv is None else list(argv), prog_name="vanta")
 
 
-def _stand_in(name: str, line: str) -> Any:
-    return TyperCommand(name=name, help=line)
+def _placeholders(commands: Mapping[str, typer.Typer | Command]) -> dict[str, Any]:
+    return {
+        name: TyperCommand(name=name, help=command.help)
+        if isinstance(command, Command)
+        else _as_click(command, name)
+        for name, command in commands.items()
+    }
 
 
-def _real(found: typer.Typer, name: str) -> Any:
+def _as_click(command: typer.Typer | Command, name: str) -> Any:
+    found = command.load() if isinstance(command, Command) else command
     # Completion belongs to the root; without this, typer adds its options to every command.
     found._add_completion = False  # noqa: SLF001 - typer has no public way after construction
-    command = typer.main.get_command(found)
-    command.name = name
-    return command
+    loaded = typer.main.get_command(found)
+    loaded.name = name
+    return loaded
 
 
-def _plugin_commands() -> dict[str, typer.Typer]:
-    """Commands of the plugins that are on. Raises PluginError for one that vanta itself has."""
-    from vanta import plugin_loading as plugins
+def _third_party_plugins() -> bool:
+    points = metadata.entry_points(group=PLUGINS)
+    return any(point.dist is None or not is_own(point.dist.name) for point in points)
+
+
+def _builtin_commands() -> Mapping[str, typer.Typer | Command]:
+    """Return the commands of vanta's own plugins; a plugin that fails is isolated as always."""
+    commands: dict[str, typer.Typer | Command] = {}
+    try:
+        for point in metadata.entry_points(group=BUILTIN_COMMANDS):
+            if point.dist is not None and is_own(point.dist.name):
+                commands.update(point.load()())
+    except Exception:  # noqa: BLE001 - the plugin loader isolates the plugin and says why
+        return _plugin_commands()
+    return commands
+
+
+def _plugin_commands() -> Mapping[str, typer.Typer | Command]:
+    """Return the commands of all plugins that are on.
+
+    :raises PluginError: if a plugin claims the name of one of vanta's own commands.
+    """
+    from vanta import plugin_loading
     from vanta.config import load
     from vanta.errors import PluginError
 
-    allowed = load(output.config()).config.plugins
-    found = plugins.load(allowed.allow, strict=allowed.strict).commands
-    for name in sorted(set(found) & set(COMMANDS)):
+    wanted = load(config_source()).config.plugins
+    commands = plugin_loading.load(wanted.allow, strict=wanted.strict).commands
+    for name in sorted(set(commands) & set(COMMANDS)):
         raise PluginError(
-            f"plugin {found.origin(name)!r} brings the command {name!r}, which vanta itself "
+            f"plugin {commands.origin(name)!r} brings the command {name!r}, which vanta itself "
             "has. Take the plugin out of plugins.allow, or ask its author for another name."
         )
-    return dict(found)
+    return commands

@@ -1,7 +1,7 @@
 """`vanta ask`: one question, one reply.
 
-Invariant: stdout has the reply's text and nothing else (with `--json`, one object and nothing
-else), so that it can be piped; who speaks and what broke is said on stderr, to a person.
+Invariant: stdout carries the reply's text and nothing else (with `--json`, one object), so it can
+be piped; the progress of the turn goes to stderr.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vanta.cli import output
-from vanta.cli.turn_options import (
+from vanta.cli.options import (
+    ConfigOption,
     DeadlineOption,
+    JsonOption,
     PolicyOption,
     PrivateOption,
     SessionOption,
@@ -22,8 +24,9 @@ from vanta.cli.turn_options import (
     UserOption,
     check_choice,
     check_deadline,
-    fresh_session,
+    new_session_id,
 )
+from vanta.cli.setup import open_runtime
 
 if TYPE_CHECKING:
     from vanta.events import Event, Reply
@@ -36,7 +39,7 @@ app = typer.Typer()
 def ask(
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[TEXT]...", help="The question; - stands for what is piped in."),
+        typer.Argument(metavar="[TEXT]...", help="The question; - stands for standard input."),
     ] = None,
     track: TrackOption = None,
     policy: PolicyOption = None,
@@ -44,25 +47,25 @@ def ask(
     user: UserOption = "default",
     private: PrivateOption = False,
     deadline: DeadlineOption = None,
-    json: output.JsonOption = False,
+    json: JsonOption = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Say what happens, on stderr.")
+        bool, typer.Option("--verbose", "-v", help="Show the progress of the turn on stderr.")
     ] = False,
-    config: output.ConfigOption = None,
+    config: ConfigOption = None,
 ) -> None:
     """Ask one question and print the reply.
 
-    The question may come from a pipe: `vanta ask < question.txt`, or as a part of it:
+    The question may come from a pipe: `vanta ask < question.txt`, or in part:
     `git diff | vanta ask "What changed here?" -`.
     """
     check_choice(track, policy)
     check_deadline(deadline)
     text = _question(words or [])
     choice = {"track": track, "policy": policy, "deadline_s": deadline, "private": private}
-    listener = _Listener(text=not json, status=verbose or (not json and sys.stderr.isatty()))
-    with output.open_runtime(config) as runtime:
-        conversation = runtime.runtime.session(session or fresh_session(), user=user)
-        reply = _answer(runtime, conversation, text, choice, listener)
+    printer = _TurnPrinter(text=not json, status=verbose or (not json and sys.stderr.isatty()))
+    with open_runtime(config) as runtime:
+        conversation = runtime.runtime.session(session or new_session_id(), user=user)
+        reply = _answer(runtime, conversation, text, choice, printer)
     if json:
         output.print_json(reply.to_dict())
 
@@ -72,73 +75,79 @@ def _answer(
     conversation: Session,
     text: str,
     choice: dict[str, Any],
-    listener: _Listener,
+    printer: _TurnPrinter,
 ) -> Reply:
-    """The reply, shown as it comes. Raises what the turn raises; KeyboardInterrupt for Ctrl-C."""
-    from vanta.cli.interruptible import Interruptible
+    """Run the turn, print it while it runs, and return the reply.
+
+    :raises KeyboardInterrupt: if Ctrl-C stopped the turn.
+    """
+    from vanta.cli.turns import Interruptible
 
     replies: list[Reply] = []
 
-    async def work(tell: Callable[[Event], None]) -> None:
+    async def work(report: Callable[[Event], None]) -> None:
         async with conversation.stream(text, **choice) as turn:
             async for event in turn:
-                tell(event)
+                report(event)
             replies.append(turn.reply)
 
     watched: Interruptible[Event] = Interruptible(runtime.portal)
     try:
-        if not watched.watch(work, listener.hear):
+        if not watched.watch(work, printer.show):
             raise KeyboardInterrupt
     finally:
-        listener.end()
+        printer.end_line()
     return replies[0]
 
 
-class _Listener:
-    """Shows a turn: its text on stdout, what happens on stderr. Either can be off."""
+class _TurnPrinter:
+    """Prints a turn: its text on stdout, its progress on stderr. Either can be off."""
 
     def __init__(self, *, text: bool, status: bool) -> None:
         self._text = text
         self._status = status
-        self._column = ""
+        self._open_line = False
 
-    def hear(self, event: Event) -> None:
-        """Show one event."""
-        from vanta.cli.chat.narration import narrate, summary
+    def show(self, event: Event) -> None:
+        """Print one event."""
+        from vanta.cli.turns import describe_event, describe_reply
         from vanta.events import Amended, TextDelta, TurnFinished
 
         if isinstance(event, TextDelta):
             self._write(event.text)
             return
-        line = summary(event.reply) if isinstance(event, TurnFinished) else narrate(event)
+        if isinstance(event, TurnFinished):
+            line: str | None = describe_reply(event.reply)
+        else:
+            line = describe_event(event)
         if line and self._status:
             self._break_line()
-            output.say(line)
+            output.print_status(line)
         if isinstance(event, Amended):
-            self.end()
+            self.end_line()
             self._write(event.text)
 
-    def end(self) -> None:
-        """End the last line of text."""
-        if self._column:
+    def end_line(self) -> None:
+        """End a line of text that is still open."""
+        if self._open_line:
             self._write("\n")
 
     def _write(self, text: str) -> None:
         if self._text and text:
-            self._column = "" if text.endswith("\n") else text[-1]
-            sys.stdout.write(output.harmless(text) if sys.stdout.isatty() else text)
+            self._open_line = not text.endswith("\n")
+            sys.stdout.write(output.printable(text) if sys.stdout.isatty() else text)
             sys.stdout.flush()
 
     def _break_line(self) -> None:
-        # Only where both streams are one terminal: a pipe gets the text as it was said.
-        if self._column and sys.stdout.isatty():
+        # Only where both streams share one terminal: a pipe receives the text unchanged.
+        if self._open_line and sys.stdout.isatty():
             self._write("\n")
 
 
 def _question(words: Sequence[str]) -> str:
-    """The arguments as one text, `-` replaced by all of stdin; stdin alone without arguments."""
+    """Join the arguments into one text; `-` or no argument at all stands for stdin."""
     if not words and sys.stdin.isatty():
-        raise typer.BadParameter("there is no question: give one, or pipe one in.")
+        raise typer.BadParameter("the question is missing: give one, or pipe one in.")
     parts = [sys.stdin.read().strip() if word == "-" else word for word in words or ["-"]]
     text = "\n\n".join(parts) if "-" in words else " ".join(parts)
     if not text.strip():

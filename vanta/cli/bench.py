@@ -1,26 +1,24 @@
-"""`vanta bench NAME`: measures what vanta costs and does, on this machine.
+"""`vanta bench NAME`: measure vanta's speed and cost on this machine.
 
-The benchmarks are a package of their own (`vanta.resources.benchmarks_dir`), loaded under a private
-name, so that a checkout and an installed wheel use them the same way.
+The benchmarks are a package of their own (`vanta.resources.benchmarks_dir`). It is loaded under a
+private name, so a checkout and an installed wheel use it the same way.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from vanta.cli import output, tables
+from vanta.cli import output
+from vanta.cli.options import JsonOption
 from vanta.errors import UnknownName
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 app = typer.Typer()
 
@@ -30,11 +28,11 @@ PACKAGE = "_vanta_benchmarks"
 @app.command()
 def bench(
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="Which one; without it they are listed.")
+        str | None, typer.Argument(metavar="NAME", help="The benchmark; without it, list all.")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="End within a minute.")] = False,
     repetitions: Annotated[
-        int | None, typer.Option(min=1, help="So many, in place of the benchmark's own number.")
+        int | None, typer.Option(min=1, help="Repetitions, instead of the benchmark's own number.")
     ] = None,
     peer_python: Annotated[
         Path | None,
@@ -46,15 +44,15 @@ def bench(
         Path | None,
         typer.Option(exists=True, file_okay=False, help="A folder with llama.cpp's programs."),
     ] = None,
-    json: output.JsonOption = False,
+    json: JsonOption = False,
 ) -> None:
-    """Measure what vanta costs and does, beside what else there is.
+    """Measure vanta's speed and cost beside its peers.
 
-    The configuration is the benchmark's own. Each figure is told once it is taken; Ctrl-C leaves a
-    report of those that were. Ends in 1 if a figure misses its goal or could not be
-    taken. --json: an object with bench, quick, machine, versions and figures: objects with name,
-    value (null: could not be taken, note says why), unit, better (lower, higher), goal, holds (null
-    for a figure without a goal), peer, peer_value and note.
+    The configuration is the benchmark's own. Each figure is printed once it is taken; Ctrl-C leaves
+    a report of the figures taken so far. The exit code is 1 if a figure misses its goal or could
+    not be taken. --json: an object with bench, quick, machine, versions and figures: objects with
+    name, value (null if it could not be taken; note gives the reason), unit, better (lower,
+    higher), goal, holds (null for a figure without a goal), peer, peer_value and note.
     """
     benchmarks = load_benchmarks()
     if name is None:
@@ -70,34 +68,23 @@ def bench(
             llama_bin=llama_bin,
             progress=progress,
         )
-        figures, interrupted = _taken(benchmarks.load(name).run(settings))
+        figures, interrupted = _take(benchmarks.load(name).run(settings))
     report = benchmarks.report(name, figures, quick=quick)
     if json:
         output.print_json(report)
     else:
-        show_report(report)
+        _show_report(report)
     if interrupted:
         raise typer.Exit(output.ExitCode.INTERRUPTED)
     if any(figure["holds"] is False for figure in report["figures"]):
         raise typer.Exit(output.ExitCode.FAILED)
 
 
-def _taken(figures: Iterable[Any]) -> tuple[list[Any], bool]:
-    """All figures, each told once it is taken; and whether Ctrl-C came before the last."""
-    taken: list[Any] = []
-    try:
-        for figure in figures:
-            taken.append(figure)
-            output.say(f"  {figure.name}: {_amount(figure.value, figure.unit)}")
-    except KeyboardInterrupt:
-        if not taken:
-            raise
-        return taken, True
-    return taken, False
-
-
 def load_benchmarks() -> ModuleType:
-    """The package of the benchmarks. Raises UsageError for a broken installation."""
+    """Return the package of the benchmarks.
+
+    :raises UsageError: if the installation is incomplete.
+    """
     from vanta.resources import benchmarks_dir
 
     if PACKAGE in sys.modules:
@@ -117,11 +104,25 @@ def load_benchmarks() -> ModuleType:
     return package
 
 
-def show_report(report: Mapping[str, Any]) -> None:
-    """A report as a table, what has to be said of its figures below."""
+def _take(figures: Iterable[Any]) -> tuple[list[Any], bool]:
+    """Return the figures, each printed once it is taken, and whether Ctrl-C ended the benchmark."""
+    taken: list[Any] = []
+    try:
+        for figure in figures:
+            taken.append(figure)
+            output.print_status(f"  {figure.name}: {_amount(figure.value, figure.unit)}")
+    except KeyboardInterrupt:
+        if not taken:
+            raise
+        return taken, True
+    return taken, False
+
+
+def _show_report(report: Mapping[str, Any]) -> None:
+    """Print a report as a table, with the notes of its figures below."""
     machine, figures = report["machine"], report["figures"]
-    tables.line(f"{report['bench']} on {machine['processor']}, {machine['cores']} cores")
-    tables.show(
+    output.print_line(f"{report['bench']} on {machine['processor']}, {machine['cores']} cores")
+    output.print_table(
         ("", "figure", ">value", ">goal", "verdict", ">peer"),
         [
             (
@@ -129,7 +130,7 @@ def show_report(report: Mapping[str, Any]) -> None:
                 figure["name"],
                 _amount(figure["value"], figure["unit"]),
                 _goal(figure),
-                tables.mark(figure["holds"], ("holds", "misses", "-")),
+                output.status_cell(figure["holds"], ("holds", "misses", "-")),
                 _amount(figure["peer_value"], figure["unit"]) if figure["peer"] else "",
             )
             for number, figure in enumerate(figures, 1)
@@ -137,15 +138,15 @@ def show_report(report: Mapping[str, Any]) -> None:
     )
     for number, figure in enumerate(figures, 1):
         if figure["note"]:
-            tables.line(f"{number}: {figure['note']}")
+            output.print_line(f"{number}: {figure['note']}")
     peers = dict.fromkeys(figure["peer"] for figure in figures if figure["peer"])
     for peer in peers:
-        tables.line(f"peer: {peer}")
+        output.print_line(f"peer: {peer}")
 
 
 def _show_names(benchmarks: ModuleType) -> None:
-    found = {name: benchmarks.load(name).SUMMARY for name in benchmarks.BENCHMARKS}
-    tables.show(("benchmark", "what it measures"), list(found.items()))
+    summaries = {name: benchmarks.load(name).SUMMARY for name in benchmarks.BENCHMARKS}
+    output.print_table(("benchmark", "what it measures"), list(summaries.items()))
 
 
 def _amount(value: float | None, unit: str) -> str:
@@ -161,17 +162,17 @@ def _goal(figure: Mapping[str, Any]) -> str:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on a terminal, a line for each thing that is measured elsewhere."""
+    """Show a bar on a terminal, and elsewhere one line for each measurement."""
     console = output.stderr()
     if not console.is_terminal:
-        said: dict[str, None] = {}
+        shown: set[str] = set()
 
-        def say(what: str, _done: int, _total: int) -> None:
-            if what not in said:
-                said[what] = None
-                output.say(f"measuring: {what}")
+        def show_line(measurement: str, _done: int, _total: int) -> None:
+            if measurement not in shown:
+                shown.add(measurement)
+                output.print_status(f"measuring: {measurement}")
 
-        yield say
+        yield show_line
         return
     from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
@@ -179,7 +180,7 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
     with Progress(*columns, console=console, transient=True) as bars:
         task = bars.add_task("starting")
 
-        def show(what: str, done: int, total: int) -> None:
-            bars.update(task, description=what, completed=done, total=total)
+        def show_bar(measurement: str, done: int, total: int) -> None:
+            bars.update(task, description=measurement, completed=done, total=total)
 
-        yield show
+        yield show_bar

@@ -1,4 +1,4 @@
-"""`vanta doctor`: what works on this machine, what is missing, and the command that mends it."""
+"""`vanta doctor`: check what works on this machine and how to fix the rest."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from vanta.cli import output, tables
-from vanta.cli.ground import Ground, ground
+from vanta.cli import output
+from vanta.cli.options import ConfigOption, JsonOption
+from vanta.cli.setup import Setup, load_setup
 
 if TYPE_CHECKING:
     from vanta.diagnosis import Finding
@@ -16,45 +17,45 @@ app = typer.Typer()
 
 
 @app.command()
-def doctor(json: output.JsonOption = False, config: output.ConfigOption = None) -> None:
-    """See what works on this machine, what is missing, and the command that mends it.
+def doctor(json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Check what works on this machine and how to fix the rest.
 
-    Ends in 1 if something is broken; what is merely not there is not. --json: an object with ok and
-    findings: objects with check, ok (null: optional and not there), detail and mend.
+    The exit code is 1 if something is broken; something optional that is missing is not. --json: an
+    object with ok and findings: objects with check, ok (null: optional and missing), detail and
+    fix.
     """
     import anyio
 
-    findings = anyio.run(_findings, ground(config, strict=False))
+    findings = anyio.run(_findings, load_setup(config, strict=False))
     broken = [finding for finding in findings if finding.ok is False]
     if json:
-        told = [finding.to_dict() for finding in findings]
-        output.print_json({"ok": not broken, "findings": told})
+        items = [finding.to_dict() for finding in findings]
+        output.print_json({"ok": not broken, "findings": items})
     else:
         _show(findings, broken)
     if broken:
         raise typer.Exit(output.ExitCode.FAILED)
 
 
-async def _findings(here: Ground) -> list[Finding]:
+async def _findings(setup: Setup) -> list[Finding]:
     from vanta.diagnosis import DiagnosisContext, diagnose
 
-    tracks, off = here.tracks()
+    tracks, off = setup.tracks()
     for track in tracks.values():
         await track.engine.aclose()
-    context = DiagnosisContext(here.config, here.plugins, here.models, off)
-    return await diagnose(context, here.plugins.checks.values())
+    context = DiagnosisContext(setup.config, setup.plugins, setup.models, off)
+    return await diagnose(context, setup.plugins.checks.values())
 
 
 def _show(findings: list[Finding], broken: list[Finding]) -> None:
     rows = []
     for finding in findings:
-        mend = f"\nmend: {finding.mend}" if finding.mend else ""
-        rows.append(
-            (tables.mark(finding.ok, ("ok", "broken", "-")), finding.check, finding.detail + mend)
-        )
-    tables.show(("", "", ""), rows)
+        fix = f"\nfix: {finding.fix}" if finding.fix else ""
+        verdict = output.status_cell(finding.ok, ("ok", "broken", "-"))
+        rows.append((verdict, finding.check, finding.detail + fix))
+    output.print_table(("", "", ""), rows)
     if broken:
         names = ", ".join(finding.check for finding in broken)
-        tables.line(f"{len(broken)} of {len(findings)} need mending: {names}")
+        output.print_line(f"{len(broken)} of {len(findings)} checks failed: {names}")
     else:
-        tables.line("all that is needed works")
+        output.print_line("everything that is needed works")

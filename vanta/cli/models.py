@@ -1,6 +1,7 @@
-"""`vanta models`: what there is, what fits, fetching it and checking it.
+"""`vanta models`: list, inspect, fetch and verify models.
 
-Invariant: only `pull` uses the network; with `--json` stdout has one document and nothing else.
+Invariant: only fetching uses the network, and Ctrl-C leaves the store as it was. With `--json`
+stdout carries one document and nothing else.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vanta.cli import output, tables
-from vanta.cli.ground import ground
+from vanta.cli import output
+from vanta.cli.options import ConfigOption, JsonOption
+from vanta.cli.setup import load_setup
 
 if TYPE_CHECKING:
+    from vanta.engine import ModelFile
     from vanta.models import ModelStore, Progress
 
 app = typer.Typer(help="List, inspect, fetch and verify models.", no_args_is_help=True)
@@ -31,28 +34,28 @@ _PHASES = {
 
 
 @app.command("list")
-def list_models(json: output.JsonOption = False, config: output.ConfigOption = None) -> None:
-    """List the models of the registry: which are here, how large they are, whether they fit.
+def list_models(json: JsonOption = False, config: ConfigOption = None) -> None:
+    """List the models of the registry: whether each is on disk, its size, and whether it fits.
 
     --json: a list of objects with id, present, path, size_bytes, source, licence, window,
     quantisation, description, memory and hint.
     """
-    found = _store(config).list()
+    models = _store(config).list()
     if json:
-        output.print_json(found)
+        output.print_json(models)
         return
-    tables.show(
+    output.print_table(
         ("model", "here", ">size", ">window", "fits", "what it is"),
         [
             (
                 model["id"],
-                tables.mark(model["present"]),
+                output.status_cell(model["present"]),
                 _size(model["size_bytes"]),
                 str(model["window"] or "?"),
-                tables.mark(model["memory"]["fits"], ("yes", "no", "?")),
+                output.status_cell(model["memory"]["fits"], ("yes", "no", "?")),
                 model["description"],
             )
-            for model in found
+            for model in models
         ],
     )
 
@@ -61,73 +64,87 @@ def list_models(json: output.JsonOption = False, config: output.ConfigOption = N
 def info(
     model: ModelArgument,
     window: Annotated[
-        int | None, typer.Option("--window", min=1, help="Tokens that the memory verdict is for.")
+        int | None,
+        typer.Option("--window", min=1, help="Context window for the memory check, in tokens."),
     ] = None,
-    json: output.JsonOption = False,
-    config: output.ConfigOption = None,
+    json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
-    """Show all that is known of one model, and whether it fits in memory.
+    """Show everything known about one model, and whether it fits in memory.
 
     --json: an object with the registry's fields, and present, path, hint, architecture and memory.
     """
-    found = _store(config).info(model, window=window)
+    fields = _store(config).info(model, window=window)
     if json:
-        output.print_json(found)
+        output.print_json(fields)
         return
-    told = {key: value for key, value in found.items() if value not in (None, "", [], ())}
-    tables.show(("", ""), [(key, _told(key, value)) for key, value in told.items()])
+    known = {key: value for key, value in fields.items() if value not in (None, "", [], ())}
+    output.print_table(("", ""), [(key, _format(key, value)) for key, value in known.items()])
 
 
 @app.command()
-def verify(
-    model: ModelArgument, json: output.JsonOption = False, config: output.ConfigOption = None
-) -> None:
+def verify(model: ModelArgument, json: JsonOption = False, config: ConfigOption = None) -> None:
     """Check a model's file against the registry's size and hash.
 
-    Ends in 1 if the file is missing or wrong. --json: an object with id, status (ok, corrupt,
-    missing, unknown), detail, path, size_bytes, sha256 and mend.
+    The exit code is 1 if the file is missing or wrong. --json: an object with id, status (ok,
+    corrupt, missing, unknown), detail, path, size_bytes, sha256 and mend.
     """
     store = _store(config)
     with _progress() as progress:
-        found = store.verify(model, progress)
+        result = store.verify(model, progress)
     if json:
-        output.print_json(found.to_dict())
+        output.print_json(result.to_dict())
     else:
-        tables.line(f"{found.status}: {found.id}: {found.detail}")
-        if found.mend:
-            tables.line(f"mend it with: {found.mend}")
-    if found.status in {"corrupt", "missing"}:
+        output.print_line(f"{result.status}: {result.id}: {result.detail}")
+        if result.mend:
+            output.print_line(f"fix it with: {result.mend}")
+    if result.status in {"corrupt", "missing"}:
         raise typer.Exit(output.ExitCode.FAILED)
 
 
 @app.command()
-def pull(
-    model: ModelArgument, json: output.JsonOption = False, config: output.ConfigOption = None
-) -> None:
-    """Fetch a model, once: what is here and right is not fetched again.
+def pull(model: ModelArgument, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Fetch a model; a verified file on disk is not fetched again.
 
-    An interrupted download is gone on with. --json: an object with id, path and size_bytes.
+    An interrupted download is resumed. --json: an object with id, path and size_bytes.
     """
     store = _store(config)
     with _progress() as progress:
-        found = store.pull(model, progress)
+        file = store.pull(model, progress)
     if json:
-        size = found.path.stat().st_size
-        output.print_json({"id": found.id, "path": str(found.path), "size_bytes": size})
+        size = file.path.stat().st_size
+        output.print_json({"id": file.id, "path": str(file.path), "size_bytes": size})
         return
-    tables.line(f"{found.id} is here: {found.path}")
+    output.print_line(f"{file.id} is here: {file.path}")
+
+
+def find_or_pull(store: ModelStore, ref: str) -> ModelFile:
+    """Return the model `ref`, fetched with a progress bar if it is not on disk. Blocking.
+
+    A model on disk costs no network and no hashing.
+
+    :raises UnknownName: if neither the registry nor the disk has it.
+    :raises ModelStoreError: if it cannot be fetched.
+    """
+    from vanta.errors import ModelStoreError
+
+    try:
+        return store.find(ref)
+    except ModelStoreError:
+        with _progress() as progress:
+            return store.pull(ref, progress)
 
 
 def _store(config: str | None) -> ModelStore:
-    return ground(config).models
+    return load_setup(config).models
 
 
 @contextmanager
 def _progress() -> Iterator[Progress]:
-    """A bar on a terminal, a line for each phase elsewhere."""
+    """Show a bar on a terminal, and elsewhere a line for each phase."""
     console = output.stderr()
     if not console.is_terminal:
-        yield _Lines()
+        yield _PhaseLines()
         return
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -141,16 +158,16 @@ def _progress() -> Iterator[Progress]:
         yield show
 
 
-class _Lines:
-    """Progress where no bar can be drawn: says each phase once."""
+class _PhaseLines:
+    """Progress without a terminal: prints each phase once."""
 
     def __init__(self) -> None:
-        self._said = ""
+        self._phase = ""
 
     def __call__(self, _done: int, _total: int | None, phase: str) -> None:
-        if phase != self._said:
-            self._said = phase
-            output.say(f"{_PHASES.get(phase, phase)}...")
+        if phase != self._phase:
+            self._phase = phase
+            output.print_status(f"{_PHASES.get(phase, phase)}...")
 
 
 def _size(count: int | None) -> str:
@@ -159,7 +176,7 @@ def _size(count: int | None) -> str:
     return "?" if count is None else megabytes(count)
 
 
-def _told(key: str, value: Any) -> str:
+def _format(key: str, value: Any) -> str:
     if key == "memory":
         fits = {True: "it fits", False: "it does not fit", None: "not known"}[value["fits"]]
         return f"{fits}: {value['arithmetic']}"

@@ -1,8 +1,8 @@
-"""What all commands share: consoles, `--json`, `--config`, errors as messages, exit codes.
+"""How every command talks to a terminal and to the shell: consoles, tables, JSON, exit codes.
 
-Invariant: stdout carries only what was asked for, everything said about it goes to stderr; an error
-that vanta raises on purpose is a readable message and an exit code, never a traceback; Ctrl-C and a
-closed pipe are quiet.
+Invariant: stdout carries only the requested result and stderr everything about it. An error that
+vanta raises on purpose becomes a readable message and an exit code, never a traceback. Ctrl-C and
+a closed pipe are quiet. Text of models and servers is never read as markup.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -23,27 +22,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rich.console import Console
+    from rich.text import Text
 
-    from vanta.api import Opening
     from vanta.errors import VantaError
 
-ConfigOption = Annotated[
-    str | None,
-    typer.Option(
-        "--config",
-        "-c",
-        metavar="PATH|NAME",
-        help='A TOML file, or a ready configuration ("offline"); VANTA_CONFIG says the same.',
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
-
 _CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
-_config: ContextVar[str | None] = ContextVar("config", default=None)
 
 
 class ExitCode(IntEnum):
-    """What a command tells the shell."""
+    """The exit codes of every command."""
 
     FINE = 0
     FAILED = 1
@@ -52,29 +39,9 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
-def set_config(source: str | None) -> None:
-    """Remember what `--config` before the command's name said."""
-    _config.set(source)
-
-
-def config(source: str | None = None) -> str | None:
-    """The configuration to load: the command's own `--config`, else the one before its name."""
-    return source or _config.get()
-
-
-def open_runtime(
-    source: str | None, *, plugins: tuple[object, ...] = (), **overrides: Any
-) -> Opening:
-    """`vanta.open` with the configuration that was asked for; overrides that are None are none."""
-    import vanta
-
-    told = {key: value for key, value in overrides.items() if value is not None}
-    return vanta.open(config(source), plugins=plugins, **told)
-
-
 @functools.cache
 def stdout() -> Console:
-    """For what was asked for."""
+    """Return the console for results."""
     from rich.console import Console
 
     return Console(highlight=False, soft_wrap=False)
@@ -82,59 +49,118 @@ def stdout() -> Console:
 
 @functools.cache
 def stderr() -> Console:
-    """For what is said about it."""
+    """Return the console for messages about the work."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False)
 
 
-def print_json(data: Any) -> None:
-    """One JSON document on stdout, indented for a person, the same for a pipe."""
-    print(json.dumps(data, ensure_ascii=False, indent=2, default=str))
-
-
-def writing(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file that was asked for. Raises typer's usage error where that cannot be done."""
-    try:
-        write(path)
-    except OSError as error:
-        raise typer.BadParameter(f"{path} cannot be written: {error.strerror}.") from error
-
-
-def read_json(path: Path) -> Any:
-    """The JSON in a file that was named. Raises typer's usage error where there is none."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise typer.BadParameter(f"{path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise typer.BadParameter(f"{path} is no JSON: {error}.") from error
-
-
-def say(message: str, style: str = "dim") -> None:
-    """A line about what happens, on stderr; never taken for markup."""
-    stderr().print(message, style=style, markup=False, highlight=False, soft_wrap=True)
-
-
-def harmless(text: str) -> str:
-    """`text` without what would steer a terminal; for text that a model or a server wrote."""
+def printable(text: str) -> str:
+    """Replace control characters, so text of a model or a server cannot steer the terminal."""
     return text.translate(_CONTROLS)
 
 
+def print_json(data: Any) -> None:
+    """Print `data` as one indented JSON document on stdout."""
+    print(json.dumps(data, ensure_ascii=False, indent=2, default=str))
+
+
+def print_status(message: str, style: str = "dim") -> None:
+    """Print a line about the work on stderr.
+
+    :param style: a rich style; "none" for plain text.
+    """
+    stderr().print(message, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_line(text: str | Text) -> None:
+    """Print one line on stdout without wrapping it."""
+    from rich.text import Text
+
+    stdout().print(Text(text) if isinstance(text, str) else text, soft_wrap=True)
+
+
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, title: str = ""
+) -> None:
+    """Print a table on stdout.
+
+    :param columns: headings; one that begins with `>` aligns its column to the right. If all are
+        empty, the table has no heading row.
+    :param rows: the cells of each row, printed literally.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(
+        box=None, pad_edge=False, padding=(0, 2, 0, 0), title=title or None, title_justify="left"
+    )
+    table.show_header = any(columns)
+    for column in columns:
+        table.add_column(
+            column.lstrip(">"),
+            header_style="bold",
+            justify="right" if column.startswith(">") else "left",
+            overflow="fold",
+        )
+    for row in rows:
+        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+    stdout().print(table)
+
+
+def status_cell(holds: bool | None, words: Sequence[str] = ("yes", "no", "-")) -> Text:
+    """Return a coloured table cell for a verdict.
+
+    :param words: the words for True, False and None.
+    """
+    from rich.text import Text
+
+    style = {True: "green", False: "red", None: "dim"}[holds]
+    return Text({True: words[0], False: words[1], None: words[2]}[holds], style)
+
+
+def write_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Call `write` with the path of an output file.
+
+    :raises typer.BadParameter: if the file cannot be written.
+    """
+    try:
+        write(path)
+    except OSError as error:
+        raise typer.BadParameter(
+            f"{str(path)!r} cannot be written: {error.strerror}. Choose another file."
+        ) from error
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file that is named on the command line.
+
+    :raises typer.BadParameter: if the file cannot be read or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise typer.BadParameter(
+            f"{str(path)!r} cannot be read: {error.strerror}. Check the path."
+        ) from error
+    except ValueError as error:
+        raise typer.BadParameter(f"{str(path)!r} is not JSON: {error}.") from error
+
+
 def print_error(error: VantaError) -> None:
-    """An error as a person should see it; where several tracks failed, a line for each."""
+    """Print an error on stderr; if several tracks failed, one line for each."""
     from vanta.errors import AllTracksFailed
 
     if not isinstance(error, AllTracksFailed):
-        return _print_failure(str(error))
+        _print_failure(str(error))
+        return
     _print_failure("no track could answer:")
     for cause in error.exceptions:
-        say(f"  {cause}", style="none")
-    return None
+        print_status(f"  {cause}", style="none")
 
 
 def exit_code(error: VantaError) -> ExitCode:
-    """2 where a person has to change something, 3 without a store to work on, else 1."""
+    """Return USAGE for a UsageError, COULD_NOT_RUN for a StoreError, else FAILED."""
     from vanta.errors import StoreError, UsageError
 
     if isinstance(error, UsageError):
@@ -142,8 +168,8 @@ def exit_code(error: VantaError) -> ExitCode:
     return ExitCode.COULD_NOT_RUN if isinstance(error, StoreError) else ExitCode.FAILED
 
 
-def guarded(command: Callable[[], None]) -> int:
-    """Run `command`, turn whatever ends it into an exit code, and say why on stderr."""
+def run_guarded(command: Callable[[], None]) -> int:
+    """Run a command and return its exit code; the reason for a failure goes to stderr."""
     from vanta.errors import VantaError
 
     _show_warnings()
@@ -155,14 +181,14 @@ def guarded(command: Callable[[], None]) -> int:
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
-        return _hush()
+        return _close_pipe()
     except OSError as error:
-        # What the system refuses where nothing of ours stands between: a full disk, above all.
+        # The operating system refuses something outside vanta's own code, often for a full disk.
         _print_failure(f"{error}. Make room or choose another place, then try again.")
         return ExitCode.COULD_NOT_RUN
     except SystemExit as end:
-        return _flushed(_as_code(end.code))
-    return _flushed(ExitCode.FINE)
+        return _flush(_as_code(end.code))
+    return _flush(ExitCode.FINE)
 
 
 def _print_failure(message: str) -> None:
@@ -177,25 +203,25 @@ def _as_code(code: object) -> int:
     return ExitCode.FINE if code is None else ExitCode.FAILED
 
 
-def _flushed(code: int) -> int:
+def _flush(code: int) -> int:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        return _hush()
+        return _close_pipe()
     return code
 
 
-def _hush() -> int:
-    """Nobody reads any more: keep the interpreter from complaining when it flushes at its end."""
+def _close_pipe() -> int:
+    """Redirect stdout, so the interpreter does not complain when it flushes a closed pipe."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return ExitCode.FAILED
 
 
 class _Warnings(logging.Handler):
-    """Shows what vanta logs as a dim line on stderr."""
+    """Prints vanta's log warnings as dim lines on stderr."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        say(f"note: {record.getMessage()}")
+        print_status(f"note: {record.getMessage()}")
 
 
 def _show_warnings() -> None:

@@ -1,6 +1,6 @@
-"""`vanta spend`: what was spent, what is reserved, and what may still be spent.
+"""`vanta spend`: money spent, money reserved, and the caps.
 
-Invariant: it only reads, but for the money of dead processes, which it returns first.
+Invariant: it only reads, except that it first returns the reservations of dead processes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from vanta.cli import output, tables
+from vanta.cli import output
+from vanta.cli.options import ConfigOption, JsonOption, config_source
 
 if TYPE_CHECKING:
     from vanta.config import Config
@@ -23,20 +24,20 @@ _OF = {"turn": "each turn", "session": "each session", "user": "each user", "day
 
 
 @app.command()
-def spend(json: output.JsonOption = False, config: output.ConfigOption = None) -> None:
-    """Show what was spent: today, and by user, session and track.
+def spend(json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Show the money spent: today, and by user, session and track.
 
-    A day is a UTC day. Amounts marked as estimated are of legs that were stopped before their
-    provider told their usage. --json: an object with day, today and total (objects with name, legs,
+    A day is a UTC day. An estimated amount belongs to a leg that was stopped before its provider
+    reported its usage. --json: an object with day, today and total (objects with name, legs,
     spent_usd, reserved_usd and estimated_usd), users, sessions and tracks (lists of such objects),
-    overruns, returned, and caps (turn_usd, session_usd, user_usd, day_usd; null where none is set).
+    overruns, returned, and caps (turn_usd, session_usd, user_usd, day_usd; null without a cap).
     """
     import anyio
 
     from vanta.config import load
     from vanta.runtime import caps_of
 
-    loaded = load(output.config(config)).config
+    loaded = load(config_source(config)).config
     caps = caps_of(loaded)
     spent = anyio.run(_read, loaded)
     if json:
@@ -62,15 +63,15 @@ def _show(spent: Spending, caps: Caps) -> None:
     for what, lines in (("user", spent.users), ("session", spent.sessions)):
         rows += [(f"{what} {line.name}", line) for line in lines]
     rows += [(f"track {line.name}", line) for line in spent.tracks]
-    tables.show(("", ">spent", ">estimated", ">reserved", ">legs"), map(_row, rows))
+    output.print_table(("", ">spent", ">estimated", ">reserved", ">legs"), map(_row, rows))
     for sentence in _sentences(spent, caps):
-        tables.line(sentence)
+        output.print_line(sentence)
 
 
 def _row(row: tuple[str, SpendingLine]) -> tuple[str, ...]:
     name, line = row
     amounts = (line.spent_usd, line.estimated_usd, line.reserved_usd)
-    return (output.harmless(name), *map(_dollars, amounts), str(line.legs))
+    return (output.printable(name), *map(_dollars, amounts), str(line.legs))
 
 
 def _sentences(spent: Spending, caps: Caps) -> Iterable[str]:
@@ -79,9 +80,9 @@ def _sentences(spent: Spending, caps: Caps) -> Iterable[str]:
     if not caps:
         yield "No cap is set: budget.day_usd, user_usd, session_usd and turn_usd set one."
     if spent.overruns:
-        yield f"legs that cost more than was reserved for them: {spent.overruns}"
+        yield f"legs that cost more than their reservation: {spent.overruns}"
     if spent.returned:
-        yield f"legs that ended with their process, their reservation returned: {spent.returned}"
+        yield f"legs whose process died, with their reservation returned: {spent.returned}"
 
 
 def _dollars(usd: float) -> str:

@@ -1,7 +1,7 @@
-"""What works on this machine, what is missing, and the command that mends it: `vanta doctor`.
+"""The checks of `vanta doctor`: what works on this machine, what does not, and how to fix it.
 
-Invariant: a diagnosis changes nothing, prints no secret, and ends: a check that raises, hangs or
-crashes a native library becomes a finding about itself and spoils no other.
+Invariant: a diagnosis changes nothing, prints no secret, and ends. A check that raises, hangs or
+crashes a native library becomes a finding of its own and does not affect the others.
 """
 
 from vanta.check import Check, DiagnosisContext, Finding

@@ -1,10 +1,15 @@
-"""Checks of what answers: plugins, their libraries, models, access to servers, tracks."""
+"""Checks of the tracks and of recall: plugins, libraries, models, access to servers.
+
+Invariant: nothing is loaded except the token counter of an API track; the plugin that brings an
+embedder or an index reports whether it is available.
+"""
 
 from __future__ import annotations
 
 import functools
 import importlib.metadata
 import importlib.util
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,29 +18,33 @@ from urllib.parse import urlsplit
 import anyio.to_thread
 
 from vanta.check import Check, DiagnosisContext, Finding
-from vanta.errors import UnknownName, VantaError
+from vanta.engine import EngineContext
+from vanta.errors import UnknownName, UsageError, VantaError
+from vanta.memory.factory import AUTO, NONE, embedder_for, index_for
 
 if TYPE_CHECKING:
+    from vanta.check import PluginCatalog
     from vanta.engine import EngineFactory
 
-# The built-in engines by what they need; a stranger's engine brings checks of its own.
+# The built-in engines by their needs; the plugin of another engine brings its own checks.
 _RUNS_MODEL_FILES = "llamacpp"
 _CALLS_SERVERS = "openai"
+_COMMAND = re.compile(r"pip install (?:-e )?'[^']+'|(?<=`)(?:vanta|pip) [^`]+(?=`)")
 _DEFAULT_SERVER = "https://api.openai.com/v1"
 
 
 def local_tracks(context: DiagnosisContext) -> list[str]:
-    """The enabled tracks that run a model file of the store."""
+    """Return the enabled tracks that run a model file of the store."""
     return _with_engine(context, _RUNS_MODEL_FILES)
 
 
 def api_tracks(context: DiagnosisContext) -> list[str]:
-    """The enabled tracks that call a server."""
+    """Return the enabled tracks that call a server."""
     return _with_engine(context, _CALLS_SERVERS)
 
 
 async def plugins(context: DiagnosisContext) -> Finding:
-    """Whether every plugin that is not off could be loaded."""
+    """Check whether every plugin that is not off could be loaded."""
     failed = [plugin for plugin in context.plugins.plugins if plugin.status == "failed"]
     if failed:
         reasons = "; ".join(f"{plugin.name!r}: {plugin.reason}" for plugin in failed)
@@ -45,7 +54,7 @@ async def plugins(context: DiagnosisContext) -> Finding:
 
 
 async def tracks(context: DiagnosisContext) -> Finding:
-    """Which tracks can answer; one is enough."""
+    """Check whether at least one track can answer."""
     on = [name for name in context.config.tracks if name not in context.off]
     reasons = "; ".join(f"{name!r} is off: {why}" for name, why in context.off.items())
     detail = f"on: {', '.join(map(repr, on)) or 'none'}" + (f"; {reasons}" if reasons else "")
@@ -53,18 +62,18 @@ async def tracks(context: DiagnosisContext) -> Finding:
 
 
 def library_check(factory: EngineFactory) -> Check:
-    """A check of the library that an engine needs; it is looked for, not imported."""
+    """Return a check that finds, without importing it, the library of an engine."""
     name = f"engine {factory.name}"
 
-    async def run(_context: DiagnosisContext) -> Finding:
-        look = functools.partial(_library, name, factory)
+    async def run(context: DiagnosisContext) -> Finding:
+        look = functools.partial(_library, name, factory, context.plugins)
         return await anyio.to_thread.run_sync(look, abandon_on_cancel=True)
 
     return Check(name, run)
 
 
 def model_check(track: str) -> Check:
-    """A check that the model file of a track is here, of the right size, and a GGUF file."""
+    """Return a check that a track's model is on disk, of the right size, and a GGUF file."""
     name = f"model of {track}"
 
     async def run(context: DiagnosisContext) -> Finding:
@@ -75,7 +84,7 @@ def model_check(track: str) -> Check:
 
 
 def access_check(track: str) -> Check:
-    """A check that a track has a key or a server; it says where from, and never the key."""
+    """Return a check that a track has a key or a server; it never shows the key."""
     name = f"access of {track}"
 
     async def run(context: DiagnosisContext) -> Finding:
@@ -86,30 +95,53 @@ def access_check(track: str) -> Check:
     return Check(name, run)
 
 
+async def recall(context: DiagnosisContext) -> Finding:
+    """Check whether memory finds items by words and by meaning."""
+    look = functools.partial(_recall, context)
+    return await anyio.to_thread.run_sync(look, abandon_on_cancel=True)
+
+
+def tokens_check(track: str) -> Check:
+    """Return a check of the token counter of a track that calls a server."""
+    name = f"tokens of {track}"
+
+    async def run(context: DiagnosisContext) -> Finding:
+        if track in context.off:
+            return Finding(name, None, f"not checked: {track!r} is off")
+        config = context.config.tracks[track]
+        factory = context.plugins.engines[config.engine]
+        options = factory.options.model_validate(dict(config.options))
+        engine_context = EngineContext(track, config.model, config.window, context.models.find)
+        engine = factory.create(options, engine_context)
+        try:
+            await engine.load()
+            counter, why = engine.counter, str(engine.stats().get("no_tiktoken") or "")
+        finally:
+            await engine.aclose()
+        if not why:
+            return Finding(name, True, f"counted by {counter}")
+        return Finding(name, None, f"an estimate on the high side: {why}", _command_in(why))
+
+    return Check(name, run)
+
+
 def _with_engine(context: DiagnosisContext, engine: str) -> list[str]:
     tracks = context.config.tracks.items()
     return [name for name, track in tracks if track.enabled and track.engine == engine]
 
 
-def _library(name: str, factory: EngineFactory) -> Finding:
+def _library(name: str, factory: EngineFactory, plugins: PluginCatalog) -> Finding:
     library = factory.requires
     if library is None:
         return Finding(name, True, "needs no library")
     try:
-        found = importlib.util.find_spec(library) is not None
+        installed = importlib.util.find_spec(library) is not None
     except (ImportError, ValueError):
-        found = False
-    if found:
+        installed = False
+    if installed:
         return Finding(name, True, f"{library!r} is installed{_version(library)}")
-    return Finding(name, False, f"needs {library!r}, which is not installed", _install(factory))
-
-
-def _install(factory: EngineFactory) -> str:
-    """`extra` may be one of vanta's extras or a whole requirement such as 'vanta-x[y]'."""
-    extra = factory.extra
-    if extra is None:
-        return f"pip install {factory.requires}"
-    return f"pip install '{extra if '[' in extra else f'vanta[{extra}]'}'"
+    detail = f"needs {library!r}, which is not installed"
+    return Finding(name, False, detail, plugins.library_hint(factory))
 
 
 def _version(library: str) -> str:
@@ -120,16 +152,16 @@ def _version(library: str) -> str:
 def _model(name: str, track: str, context: DiagnosisContext) -> Finding:
     model = context.config.tracks[track].model
     try:
-        found = context.models.find(model)
+        file = context.models.find(model)
     except UnknownName as error:
         return Finding(name, False, str(error), "vanta models list")
     except VantaError as error:
-        return Finding(name, False, str(error), _bring(model, context))
-    size = found.path.stat().st_size / 1e6
-    return Finding(name, True, f"{found.id!r} is here, {size:,.1f} MB, at {str(found.path)!r}")
+        return Finding(name, False, str(error), _fetch_command(model, context))
+    size = file.path.stat().st_size / 1e6
+    return Finding(name, True, f"{file.id!r} is here, {size:,.1f} MB, at {str(file.path)!r}")
 
 
-def _bring(model: str, context: DiagnosisContext) -> str:
+def _fetch_command(model: str, context: DiagnosisContext) -> str:
     try:
         return context.models.verify(model).mend
     except VantaError:
@@ -163,10 +195,40 @@ def _key_file(name: str, file: Path, server: str) -> Finding:
 
 
 def _without_secrets(url: str) -> str:
-    """A URL as people may see it: no user, password, query or fragment."""
+    """Return a URL without user, password, query and fragment."""
     try:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
         return "a server whose URL cannot be read"
     return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
+
+
+def _recall(context: DiagnosisContext) -> Finding:
+    memory = context.config.memory
+    if not memory.enabled:
+        return Finding("recall", None, "memory.enabled is false: nothing is recalled")
+    if not (context.config.store_url or "sqlite").startswith("sqlite"):
+        detail = "memory needs SQLite, and store_url names another database"
+        return Finding("recall", None, detail, "vanta config explain store_url")
+    try:
+        embedder, why = embedder_for(context.config, context.plugins, context.models)
+        index, without = index_for(context.config, context.plugins)
+    except UsageError as error:
+        return Finding("recall", False, str(error), "vanta config explain memory")
+    if embedder is None:
+        required = memory.embedder not in {AUTO, NONE}
+        fix = "" if memory.embedder == NONE else _command_in(why)
+        return Finding("recall", False if required else None, f"by words alone: {why}", fix)
+    sources = f"by words and by meaning (embedder {embedder.name!r})"
+    if index is None:
+        required = memory.index not in {AUTO, NONE}
+        detail = f"{sources}, every vector is compared: {without}"
+        return Finding("recall", False if required else None, detail, _command_in(without))
+    return Finding("recall", True, f"{sources}, index {index.name!r}")
+
+
+def _command_in(why: str) -> str:
+    """Return the command in a reason, or ""."""
+    match = _COMMAND.search(why)
+    return match[0] if match else ""

@@ -193,7 +193,9 @@ def _observer(item: Any) -> Named:
 
 def _command(item: Any) -> Named:
     if not (isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)):
-        raise Mismatch("it must be a mapping from command names to typer.Typer")
+        raise Mismatch(
+            "it must be a mapping from command names to typer.Typer or vanta.cli.Command"
+        )
     return item
 
 

@@ -7,7 +7,6 @@ unless `strict` turns it into an error; a plugin that is not allowed is not impo
 from __future__ import annotations
 
 import logging
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from importlib import metadata
 from typing import Any
 
 from vanta.errors import PluginError, did_you_mean
+from vanta.installation import is_own
 from vanta.plugin_loading.hooks import Isolated, LivePlugin
 from vanta.plugin_loading.plugin_set import PluginSet
 from vanta.plugin_loading.registry import CORE, Plugin
@@ -73,7 +73,7 @@ def _candidate(point: metadata.EntryPoint, allowed: frozenset[str]) -> _FoundPlu
         module=point.value,
         distribution=distribution,
         version=point.dist.version if point.dist else "",
-        builtin=re.sub(r"[-_.]+", "-", distribution).lower() == CORE.distribution,
+        builtin=is_own(distribution),
         reason=f"it is a third-party plugin: add {point.name!r} to plugins.allow to turn it on",
     )
     return _FoundPlugin(plugin, point.load, plugin.builtin or point.name in allowed)

@@ -13,8 +13,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vanta.cli import output
-from vanta.cli.turn_options import PolicyOption, TrackOption, check_choice
+from vanta.cli import (
+    ConfigOption,
+    ExitCode,
+    Interruptible,
+    JsonOption,
+    PolicyOption,
+    TrackOption,
+    check_choice,
+    open_runtime,
+    print_error,
+    print_json,
+    print_status,
+    read_json,
+    write_file,
+)
 
 if TYPE_CHECKING:
     from vanta import Opening
@@ -73,8 +86,8 @@ def run(
     replay: Annotated[
         Path | None, typer.Option("--replay", metavar="FILE", help="Run without any engine.")
     ] = None,
-    json: output.JsonOption = False,
-    config: output.ConfigOption = None,
+    json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Run scripted conversations and judge the replies.
 
@@ -97,13 +110,13 @@ def run(
     if update:
         _update(report)
     if json:
-        output.print_json(report.to_dict())
+        print_json(report.to_dict())
     else:
         from vanta_scripts.commands.run_display import compare, conclude
 
         conclude(report)
         compare(report.to_dict(), before)
-    raise typer.Exit(output.ExitCode.INTERRUPTED if interrupted else report.exit_code)
+    raise typer.Exit(ExitCode.INTERRUPTED if interrupted else report.exit_code)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -159,7 +172,7 @@ class _Tapes:
 
         if self.record and isinstance(tape, Recorder):
             cassette = tape.cassette
-            output.writing(self.record, lambda path: save_cassette(cassette, path))
+            write_file(self.record, lambda path: save_cassette(cassette, path))
 
 
 def _run(
@@ -177,8 +190,8 @@ def _run(
 
         def opening() -> Opening:
             if player is None:
-                return output.open_runtime(config)
-            return output.open_runtime(config, plugins=(player,), tracks=player.tracks)
+                return open_runtime(config)
+            return open_runtime(config, plugins=(player,), tracks=player.tracks)
 
         with opening() as runtime:
             scripts = choice.read(runtime.runtime)
@@ -193,13 +206,12 @@ def _run(
             tapes.save(tape)
             return report, not finished
     except VantaError as error:
-        output.print_error(error)
+        print_error(error)
         raise typer.Exit(exit_code_of(error)) from None
 
 
 def _watch(suite: Suite, runtime: SyncRuntime, *, quiet: bool) -> bool:
     """Run the suite and show how it goes; False if Ctrl-C ended it."""
-    from vanta.cli.interruptible import Interruptible
     from vanta_scripts.commands.run_display import Display
 
     async def work(tell: Callable[[Verdict], None]) -> None:
@@ -214,7 +226,7 @@ def _watch(suite: Suite, runtime: SyncRuntime, *, quiet: bool) -> bool:
 
 def read_report(path: Path) -> dict[str, Any]:
     """A report that was saved. Raises typer's usage error for a file that is none."""
-    report = output.read_json(path)
+    report = read_json(path)
     if not isinstance(report, dict) or not {"figures", "scripts", "outcomes"} <= report.keys():
         raise typer.BadParameter(f"{path} is no report: make one with `vanta run --json`.")
     return report
@@ -233,14 +245,14 @@ def write_report(
 
     if junit:
         text = as_junit(report)
-        output.writing(junit, lambda path: path.write_text(text, encoding="utf-8"))
+        write_file(junit, lambda path: path.write_text(text, encoding="utf-8"))
     if html:
         page = as_html(report, before=before)
-        output.writing(html, lambda path: path.write_text(page, encoding="utf-8"))
+        write_file(html, lambda path: path.write_text(page, encoding="utf-8"))
 
 
 def _update(report: RunReport) -> None:
     from vanta_scripts.update import update_equals
 
     for place in update_equals(report.results):
-        output.say(f"updated {place}")
+        print_status(f"updated {place}")

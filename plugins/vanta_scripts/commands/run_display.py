@@ -12,8 +12,15 @@ from typing import TYPE_CHECKING, Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from vanta.cli import output
-from vanta.cli.chat.narration import money, narrate, seconds
+from vanta.cli import (
+    describe_event,
+    format_money,
+    format_seconds,
+    print_status,
+    printable,
+    stderr,
+    stdout,
+)
 
 if TYPE_CHECKING:
     from vanta_scripts import Outcome, RunReport, Script, TurnResult
@@ -28,9 +35,9 @@ class Display:
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            console=output.stderr(),
+            console=stderr(),
             transient=True,
-            disable=not output.stderr().is_terminal,
+            disable=not stderr().is_terminal,
         )
         self._task = self._progress.add_task("turns", total=turns)
 
@@ -43,16 +50,16 @@ class Display:
 
     def show(self, script: Script, turn: TurnResult) -> None:
         """A line for a turn that passed; what was expected, what came and how it went else."""
-        self._progress.update(self._task, advance=1, description=output.harmless(script.title)[:40])
+        self._progress.update(self._task, advance=1, description=printable(script.title)[:40])
         sign = Text("✓ ", "green") if turn.passed else Text("✗ ", "bold red")
-        head, _, rest = output.harmless(turn.describe()).partition("\n")
-        line = sign.append(f"{output.harmless(script.title)} ", "bold")
+        head, _, rest = printable(turn.describe()).partition("\n")
+        line = sign.append(f"{printable(script.title)} ", "bold")
         line.append(head, "not bold default")
         if turn.reply:
-            duration = seconds(turn.reply.timings.duration_s)
+            duration = format_seconds(turn.reply.timings.duration_s)
             line.append(f"  ({turn.reply.track}, {duration})", "not bold dim")
         line.append(f"\n{rest}" if rest else "", "not bold default")
-        output.stdout().print(line, soft_wrap=True)
+        stdout().print(line, soft_wrap=True)
         if not turn.passed:
             self._how_it_went(turn)
 
@@ -62,26 +69,27 @@ class Display:
         from vanta.drawing import timeline
 
         if turn.reply and turn.reply.trace.legs:
-            output.stdout().print(Padding(timeline(turn.reply.trace, legend=False), (0, 0, 0, 2)))
+            stdout().print(Padding(timeline(turn.reply.trace, legend=False), (0, 0, 0, 2)))
             return
         for event in turn.events:
-            told = narrate(event)
+            told = describe_event(event)
             if told:
-                line = f"  {seconds(event.at_s):>7}  {output.harmless(told)}"
-                output.stdout().print(Text(line, "dim"), soft_wrap=True)
+                line = f"  {format_seconds(event.at_s):>7}  {printable(told)}"
+                stdout().print(Text(line, "dim"), soft_wrap=True)
 
 
 def conclude(report: RunReport) -> None:
     """A line for every script, and the sum."""
     for outcome in report.outcomes:
-        output.stdout().print(_line(outcome), soft_wrap=True)
+        stdout().print(_line(outcome), soft_wrap=True)
     if report.stopped:
-        output.say(f"not everything was run: {output.harmless(report.stopped)}", "yellow")
+        print_status(f"not everything was run: {printable(report.stopped)}", "yellow")
     if len(report.outcomes) > 1:
         passed = sum(outcome.passed for outcome in report.outcomes)
-        line = f"{passed} of {len(report.outcomes)} scripts passed in {seconds(report.duration_s)}"
+        duration = format_seconds(report.duration_s)
+        line = f"{passed} of {len(report.outcomes)} scripts passed in {duration}"
         style = "bold green" if report.passed else "bold red"
-        output.stdout().print(Text(f"{line}, {money(report.cost_usd)}", style), soft_wrap=True)
+        stdout().print(Text(f"{line}, {format_money(report.cost_usd)}", style), soft_wrap=True)
 
 
 def compare(report: Mapping[str, Any], before: Mapping[str, Any] | None) -> None:
@@ -95,28 +103,28 @@ def compare(report: Mapping[str, Any], before: Mapping[str, Any] | None) -> None
         return
     table = Table("", box=None, header_style="")
     for side in sides:
-        table.add_column(Text(output.harmless(side)), justify="right")
+        table.add_column(Text(printable(side)), justify="right")
     for row in rows(sides):
         cells = [
             Text(value, "green" if at in row.best else "") for at, value in enumerate(row.values)
         ]
         table.add_row(Text(row.name, "dim"), *cells)
-    output.stdout().print(table)
+    stdout().print(table)
 
 
 def _line(outcome: Outcome) -> Text:
     turns = [turn for run in outcome.runs for turn in run.turns]
     passed = sum(turn.passed for turn in turns)
-    title = output.harmless(outcome.script.title)
-    duration = seconds(sum(run.duration_s for run in outcome.runs))
+    title = printable(outcome.script.title)
+    duration = format_seconds(sum(run.duration_s for run in outcome.runs))
     line = f"{title}: {passed} of {len(turns)} turns passed in {duration}, "
-    line += money(sum(run.cost_usd for run in outcome.runs))
+    line += format_money(sum(run.cost_usd for run in outcome.runs))
     if outcome.planned > 1:
         wanted = f"{outcome.script.pass_rate:.0%} wanted"
         line += f"; {outcome.passed_runs} of {outcome.planned} runs passed, {wanted}"
     stopped = [run.stopped for run in outcome.runs if run.stopped]
     if stopped:
-        line += f"; stopped: {output.harmless(stopped[0])}"
+        line += f"; stopped: {printable(stopped[0])}"
     elif not outcome.complete:
         line += "; not run" if not outcome.runs else "; not run to its end"
     return Text(line, "green" if outcome.passed else "bold red")

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vanta.cli import output
+from vanta.cli import (
+    ConfigOption,
+    ExitCode,
+    JsonOption,
+    load_setup,
+    print_json,
+    print_status,
+    printable,
+    stdout,
+    write_file,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,8 +41,8 @@ def new(
     if file.exists():
         raise typer.BadParameter(f"{file} exists: take another name, or remove it.")
     text = new_script(name or file.name.partition(".")[0], str(file))
-    output.writing(file, lambda path: path.write_text(text, encoding="utf-8"))
-    output.say(f"{file} is written: change it, then `vanta run {file}`")
+    write_file(file, lambda path: path.write_text(text, encoding="utf-8"))
+    print_status(f"{file} is written: change it, then `vanta run {file}`")
 
 
 @app.command()
@@ -40,8 +50,8 @@ def check(
     paths: Annotated[
         list[Path], typer.Argument(metavar="PATH...", help="Files, or folders of them.")
     ],
-    json: output.JsonOption = False,
-    config: output.ConfigOption = None,
+    json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Say what is wrong with scripts, without running them.
 
@@ -59,20 +69,20 @@ def check(
         except ScriptError as error:
             faults[str(path)] = str(error)
     if json:
-        output.print_json({"checked": len(found), "faults": faults})
+        print_json({"checked": len(found), "faults": faults})
     else:
         for fault in faults.values():
-            output.stdout().print(fault, style="red", markup=False, soft_wrap=True)
-        output.say(f"{len(found) - len(faults)} of {len(found)} scripts are right")
-    raise typer.Exit(output.ExitCode.USAGE if faults else output.ExitCode.FINE)
+            stdout().print(fault, style="red", markup=False, soft_wrap=True)
+        print_status(f"{len(found) - len(faults)} of {len(found)} scripts are right")
+    raise typer.Exit(ExitCode.USAGE if faults else ExitCode.FINE)
 
 
 @app.command()
-def schema(config: output.ConfigOption = None) -> None:
+def schema(config: ConfigOption = None) -> None:
     """Print the JSON Schema of scripts, for editors; what plugins bring is in it."""
     from vanta_scripts import script_schema
 
-    output.print_json(script_schema(_known(config)))
+    print_json(script_schema(_known(config)))
 
 
 @app.command()
@@ -98,12 +108,11 @@ def report(
     for outcome in told["outcomes"]:
         style = "green" if outcome["passed"] else "bold red"
         line = f"{outcome['title']}: {outcome['passed_runs']} of {outcome['planned']} runs passed"
-        output.stdout().print(output.harmless(line), style=style, markup=False, soft_wrap=True)
+        stdout().print(printable(line), style=style, markup=False, soft_wrap=True)
     compare(told, before)
 
 
 def _known(config: str | None) -> Mapping[str, Expectation]:
-    from vanta.cli.ground import ground
     from vanta_scripts import known_expectations
 
-    return known_expectations(ground(config).plugins)
+    return known_expectations(load_setup(config).plugins)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vanta.cli import tables
+from vanta.cli import print_line, print_table
 
 if TYPE_CHECKING:
     from vanta.routing.calibration import Bin, Reliability
@@ -14,13 +14,13 @@ _ROWS, _COLUMNS = 11, 41
 
 def show(held: Reliability, what: str) -> None:
     """Print how often `what` came true, for each range of what was told."""
-    tables.line(f"expected calibration error {held.ece:.3f}, Brier score {held.brier:.3f}")
-    tables.show(
+    print_line(f"expected calibration error {held.ece:.3f}, Brier score {held.brier:.3f}")
+    print_table(
         (">told", f">{what}", ">rows"),
         [(f"{one.told:.1%}", f"{one.true:.1%}", str(one.rows)) for one in held.bins],
     )
     for line in drawn(held.bins):
-        tables.line(line)
+        print_line(line)
 
 
 def drawn(bins: tuple[Bin, ...]) -> list[str]:

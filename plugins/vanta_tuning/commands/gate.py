@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vanta.cli import output, tables
+from vanta.cli import JsonOption, print_json, print_line
 from vanta_tuning.commands import curves
 
 app = typer.Typer(help="Fit the gate that judges finished answers.", no_args_is_help=True)
@@ -23,7 +23,7 @@ def group() -> None:
 def fit_command(
     outcomes: Annotated[Path, typer.Argument(help="Judged answers as JSON lines.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The model file to write.")],
-    json: output.JsonOption = False,
+    json: JsonOption = False,
 ) -> None:
     """Fit the calibrated gate, so that its threshold is a probability of being right.
 
@@ -38,7 +38,7 @@ def fit_command(
     fitted = fit_gate(read_answers(outcomes))
     save(fitted.model, out)
     if json:
-        output.print_json(
+        print_json(
             {
                 "out": str(out),
                 "rows": fitted.rows,
@@ -50,7 +50,7 @@ def fit_command(
             }
         )
         return
-    tables.line(
+    print_line(
         f"wrote {out}: {fitted.rows} answers, {fitted.curve} curve; a right answer is judged above "
         f"a wrong one with {fitted.auroc:.1%}"
     )

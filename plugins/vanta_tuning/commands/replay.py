@@ -13,8 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vanta.cli import output, tables
-from vanta.cli.ground import Ground, ground
+from vanta.cli import (
+    ConfigOption,
+    JsonOption,
+    Setup,
+    load_setup,
+    print_json,
+    print_status,
+    print_table,
+    status_cell,
+)
 
 if TYPE_CHECKING:
     from vanta.scheduling import Policy
@@ -105,8 +113,8 @@ def replay(
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE.svg", help="Draw cost against gain.")
     ] = None,
-    json: output.JsonOption = False,
-    config: output.ConfigOption = None,
+    json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Try policies on recorded turns, on a clock that jumps.
 
@@ -117,7 +125,7 @@ def replay(
     p95, p99 in seconds; null: so many never came), cost_usd (a turn), calls, served, asked (shares
     of the turns, by track) and best (no other policy is as good, as fast and as cheap).
     """
-    here = ground(config)
+    here = load_setup(config)
     source = source_of(
         data, columns, latency, drawn_from, arrivals, turns, correlation, gate_auroc, seed
     )
@@ -161,7 +169,7 @@ def source_of(
     )
 
 
-def rules_of(here: Ground, prices: Sequence[str] | None) -> Rules:
+def rules_of(here: Setup, prices: Sequence[str] | None) -> Rules:
     """Prices, clocks and gates as configured; `prices` go before."""
     from vanta.money import price_of
     from vanta.routing import Shares
@@ -181,7 +189,7 @@ def rules_of(here: Ground, prices: Sequence[str] | None) -> Rules:
     )
 
 
-def choose(here: Ground, names: Sequence[str] | None, recorded: Data) -> list[Policy]:
+def choose(here: Setup, names: Sequence[str] | None, recorded: Data) -> list[Policy]:
     """The policies by name, or all that the recorded tracks and texts suffice for.
 
     Raises UnknownName, UsageError.
@@ -251,7 +259,7 @@ def show_summaries(summaries: Sequence[Summary]) -> None:
     from vanta_tuning.replay.summary import frontier
 
     best = {one.policy for one in frontier(summaries)}
-    tables.show(
+    print_table(
         (
             "policy",
             ">accuracy",
@@ -271,7 +279,7 @@ def show_summaries(summaries: Sequence[Summary]) -> None:
                 f"{one.cost_usd * 1000:.3f}",
                 f"{one.failed:.1%}",
                 _shares(one),
-                tables.mark(one.policy in best or None, ("yes", "no", "")),
+                status_cell(one.policy in best or None, ("yes", "no", "")),
             )
             for one in summaries
         ],
@@ -281,15 +289,15 @@ def show_summaries(summaries: Sequence[Summary]) -> None:
 def _print_table(summaries: Sequence[Summary], recorded: Data, turns_per_s: float) -> None:
     show_summaries(summaries)
     for note in recorded.notes:
-        output.say(note)
-    output.say(f"{len(recorded.recordings):,} turns a policy, {turns_per_s:,.0f} turns a second")
+        print_status(note)
+    print_status(f"{len(recorded.recordings):,} turns a policy, {turns_per_s:,.0f} turns a second")
 
 
 def _print_json(summaries: Sequence[Summary], recorded: Data, turns_per_s: float) -> None:
     from vanta_tuning.replay.summary import frontier
 
     best = {one.policy for one in frontier(summaries)}
-    output.print_json(
+    print_json(
         {
             "notes": list(recorded.notes),
             "turns": len(recorded.recordings),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vanta.cli import output, tables
+from vanta.cli import JsonOption, print_json, print_line, print_status, print_table
 from vanta_tuning.commands import curves
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def fit_command(
         list[str] | None,
         typer.Option(metavar="COLUMN=VALUE", help="Only rows with this value. Repeatable."),
     ] = None,
-    json: output.JsonOption = False,
+    json: JsonOption = False,
 ) -> None:
     """Fit a router, write its model file, and say how it does on prompts it has not seen.
 
@@ -53,11 +53,11 @@ def fit_command(
     outcomes = read_outcomes(
         data, prompt=prompt, weak=weak, strong=strong or None, where=_conditions(where or [])
     )
-    output.say(f"fitting on {len(outcomes)} outcomes")
+    print_status(f"fitting on {len(outcomes)} outcomes")
     fitted = fit_router(outcomes)
     fitted.router.save(out)
     if json:
-        output.print_json(_report(fitted, out))
+        print_json(_report(fitted, out))
         return
     _show(fitted, out)
 
@@ -70,7 +70,7 @@ def explain_command(
         float, typer.Option(min=0, max=1, help="The share of messages for the strong track.")
     ] = 0.3,
     top: Annotated[int, typer.Option(min=1, help="How many features to show.")] = 12,
-    json: output.JsonOption = False,
+    json: JsonOption = False,
 ) -> None:
     """Say how hard a message is for the local track, and what makes it so.
 
@@ -83,7 +83,7 @@ def explain_command(
     difficulty, threshold = router.difficulty(text), router.threshold(share)
     pushes = router.explain(text)[:top]
     if json:
-        output.print_json(
+        print_json(
             {
                 "fitted": router.fitted,
                 "difficulty": difficulty,
@@ -94,8 +94,8 @@ def explain_command(
             }
         )
         return
-    tables.line(_sentence(router, difficulty, threshold, share))
-    tables.show(
+    print_line(_sentence(router, difficulty, threshold, share))
+    print_table(
         (">difficulty", "because of"), [(f"{one.push:+.3f}", one.feature) for one in pushes]
     )
 
@@ -136,8 +136,8 @@ def _report(fitted: Fitted, out: Path) -> dict[str, Any]:
 
 
 def _show(fitted: Fitted, out: Path) -> None:
-    tables.line(f"wrote {out}: fitted on {fitted.rows} outcomes, judged on rows left out")
-    tables.show(
+    print_line(f"wrote {out}: fitted on {fitted.rows} outcomes, judged on rows left out")
+    print_table(
         ("", ">APGR"),
         [
             ("this router", _shown(fitted.apgr)),
@@ -145,12 +145,12 @@ def _show(fitted: Fitted, out: Path) -> None:
             ("random", "0.500"),
         ],
     )
-    tables.line("")
-    tables.show(
+    print_line("")
+    print_table(
         (">to the strong track", ">difficulty above"),
         [(f"{share:.0%}", f"{fitted.router.threshold(share):.3f}") for share in SHARES],
     )
-    tables.line("")
+    print_line("")
     curves.show(fitted.reliability, "the strong track was needed")
 
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vanta.cli import output
-from vanta.cli.ground import ground
+from vanta.cli import ConfigOption, ExitCode, JsonOption, load_setup, print_json, print_status
 from vanta_tuning.commands.replay import (
     ArrivalsOption,
     CorrelationOption,
@@ -61,8 +60,8 @@ def tune(
     gate_auroc: GateOption = None,
     price: PriceOption = None,
     seed: SeedOption = 0,
-    json: output.JsonOption = False,
-    config: output.ConfigOption = None,
+    json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Find the policy and its knobs for limits on money and time.
 
@@ -71,7 +70,7 @@ def tune(
     (whether the limits are kept), config (what to paste), base, knobs, notes, tried, and chosen_by
     and held_out: objects as those of `vanta replay --json`.
     """
-    here = ground(config)
+    here = load_setup(config)
     source = source_of(
         data, columns, latency, drawn_from, arrivals, turns, correlation, gate_auroc, seed
     )
@@ -95,11 +94,11 @@ def tune(
     else:
         _print_text(tuned, recorded.notes, limits)
     if tuned.best is None:
-        raise typer.Exit(output.ExitCode.FAILED)
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def _print_json(tuned: Tuned, notes: Sequence[str]) -> None:
-    output.print_json(
+    print_json(
         {
             "keeps": tuned.best is not None,
             "config": tuned.nearest.snippet,
@@ -115,14 +114,14 @@ def _print_json(tuned: Tuned, notes: Sequence[str]) -> None:
 
 def _print_text(tuned: Tuned, notes: Sequence[str], limits: Limits) -> None:
     if tuned.best is None:
-        output.say("Nothing keeps these limits. This comes nearest:", style="yellow")
+        print_status("Nothing keeps these limits. This comes nearest:", style="yellow")
     print(tuned.nearest.snippet)
     show_summaries([tuned.held_out])
-    output.say(
+    print_status(
         f"on {tuned.held_out.turns:,} turns that had no part in the choice among "
         f"{len(tuned.tried)} candidates"
     )
     if tuned.best is not None and limits.excess(tuned.held_out) > 0:
-        output.say("There it passes a limit that it kept where it was chosen: leave some room.")
+        print_status("There it passes a limit that it kept where it was chosen: leave some room.")
     for note in notes:
-        output.say(note)
+        print_status(note)

@@ -1,5 +1,1 @@
-"""A conversation in the terminal."""
-
-from vanta.cli.chat.app import app
-
-__all__ = ["app"]
+"""`vanta chat`: a conversation at the terminal."""

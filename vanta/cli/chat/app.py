@@ -1,19 +1,23 @@
 """`vanta chat`: a conversation at the terminal.
 
-Invariant: Ctrl-C ends the reply and never the chat, Ctrl-D ends the chat; whatever a turn raises
-is said and the chat goes on.
+Invariant: Ctrl-C ends the reply and never the chat, Ctrl-D ends the chat. An error of a turn is
+printed and the chat continues. A script that `--save` writes loads, and repeats the messages to the
+letter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vanta.cli import output
-from vanta.cli.turn_options import (
+from vanta.cli.options import (
+    ConfigOption,
     DeadlineOption,
     PolicyOption,
     PrivateOption,
@@ -22,15 +26,18 @@ from vanta.cli.turn_options import (
     UserOption,
     check_choice,
     check_deadline,
-    fresh_session,
+    new_session_id,
 )
+from vanta.cli.setup import open_runtime
 
 if TYPE_CHECKING:
-    from vanta.cli.chat.commands import Talk
-    from vanta.events import Event
+    from vanta.cli.chat.commands import Chat
+    from vanta.events import Event, Reply
     from vanta.runtime import SyncRuntime
 
 app = typer.Typer()
+
+_UNWRITABLE = re.compile("[\x7f-\xa0\u2028\u2029\ufeff\ufffe\uffff]")
 
 
 @app.command()
@@ -42,121 +49,117 @@ def chat(
     private: PrivateOption = False,
     deadline: DeadlineOption = None,
     save: Annotated[
-        Path | None, typer.Option("--save", metavar="FILE", help="Keep it as a script.")
+        Path | None, typer.Option("--save", metavar="FILE", help="Save the chat as a script.")
     ] = None,
-    config: output.ConfigOption = None,
+    config: ConfigOption = None,
 ) -> None:
-    """Talk, with the reply as it is written.
+    """Talk, and see the reply while it is written.
 
     /help lists the commands of the chat, Ctrl-C stops a reply, Ctrl-D leaves.
     """
     check_choice(track, policy)
     check_deadline(deadline)
-    from vanta.cli.chat.commands import Talk
+    from vanta.cli.chat.commands import Chat
 
-    with output.open_runtime(config, policy=policy, deadline_s=deadline) as runtime:
+    with open_runtime(config, policy=policy, deadline_s=deadline) as runtime:
         conversation = runtime.runtime.session(
-            session or fresh_session(), user=user, private=private
+            session or new_session_id(), user=user, private=private
         )
-        talk = Talk(runtime, conversation, policy)
+        chat = Chat(runtime, conversation, policy)
         if track:
-            _pin(talk, track)
+            _pin(chat, track)
         if runtime.runtime.memory:
             runtime.portal.call(runtime.runtime.memory.nudge)  # loads its embedder meanwhile
-        load(runtime, talk.track)
-        _greet(talk)
+        _load_engines(runtime, chat.track)
+        _greet(chat)
         try:
-            _converse(talk)
+            _converse(chat)
         finally:
-            if save and talk.replies:
-                _save(talk, save)
+            if save and chat.replies:
+                _save(chat, save)
 
 
-def _save(talk: Talk, path: Path) -> None:
-    """Keep the conversation as a script."""
-    from vanta.cli.chat.saved_script import script_of
+def _pin(chat: Chat, track: str) -> None:
+    """Answer with `track` alone.
 
-    turns = list(zip(talk.said, talk.replies, strict=True))
-    text = script_of(path.name.partition(".")[0], turns, private=talk.session.private)
-    output.writing(path, lambda file: file.write_text(text, encoding="utf-8"))
-    output.say(f"kept as {path}: add what has to hold, then `vanta run {path}`")
-
-
-def _pin(talk: Talk, track: str) -> None:
-    """Answer with `track` alone. Raises UnknownName, or NoTrack for one that is off."""
+    :raises UnknownName: if there is no such track.
+    :raises NoTrack: if it is off.
+    """
     from vanta.errors import NoTrack
 
-    said = talk.obey(f"/track {track}")
-    if talk.track is None:
-        raise NoTrack(f"track {track}", {track: said})
+    answer = chat.run(f"/track {track}")
+    if chat.track is None:
+        raise NoTrack(f"track {track}", {track: answer})
 
 
-def _converse(talk: Talk) -> None:
+def _converse(chat: Chat) -> None:
     from vanta.cli.chat.commands import COMMANDS
-    from vanta.cli.chat.line_editor import Prompt
+    from vanta.cli.chat.line_editor import LineEditor
 
-    data_dir = talk.runtime.runtime.config.data_dir
-    history = None if talk.session.private else data_dir / "chat_history"
-    prompt = Prompt(history, [f"/{name}" for name in COMMANDS])
+    data_dir = chat.runtime.runtime.config.data_dir
+    history = None if chat.session.private else data_dir / "chat_history"
+    editor = LineEditor(history, [f"/{name}" for name in COMMANDS])
     try:
-        while not talk.over:
-            _exchange(talk, prompt.read)
+        while not chat.over:
+            _exchange(chat, editor.read)
     except EOFError:
         print()
 
 
-def _exchange(talk: Talk, read: Callable[[], str]) -> None:
-    """One message and what comes of it."""
+def _exchange(chat: Chat, read: Callable[[], str]) -> None:
+    """Read one message or command, and answer it."""
     from vanta.errors import VantaError
 
     try:
         message = read()
     except KeyboardInterrupt:
         print()
-        output.say("Ctrl-D or /exit leaves.")
+        output.print_status("Ctrl-D or /exit leaves.")
         return
     try:
         if message.startswith("/") and not message.startswith("//"):
-            answer = talk.obey(message)
+            answer = chat.run(message)
             if answer:
                 output.stdout().print(answer, style="dim", markup=False, soft_wrap=True)
         elif message:
-            reply_to(talk, message.removeprefix("/") if message[:2] == "//" else message)
+            _reply_to(chat, message.removeprefix("/") if message[:2] == "//" else message)
     except VantaError as error:
         output.print_error(error)
 
 
-def reply_to(talk: Talk, message: str) -> None:
-    """Say `message` and show the turn; Ctrl-C stops it. Raises what the turn raises."""
+def _reply_to(chat: Chat, message: str) -> None:
+    """Run a turn and show it; Ctrl-C stops it. Raises the errors of the turn."""
     from vanta.cli.chat.screen import Screen
-    from vanta.cli.interruptible import Interruptible
+    from vanta.cli.turns import Interruptible
     from vanta.events import TurnFinished
 
-    choice = {"track": talk.track} if talk.track else {"policy": talk.policy}
+    choice = {"track": chat.track} if chat.track else {"policy": chat.policy}
 
-    async def turn(tell: Callable[[Event], None]) -> None:
-        async with talk.session.stream(message, **choice) as events:
+    async def turn(report: Callable[[Event], None]) -> None:
+        async with chat.session.stream(message, **choice) as events:
             async for event in events:
-                tell(event)
+                report(event)
 
     with Screen() as screen:
 
         def show(event: Event) -> None:
             screen.show(event)
             if isinstance(event, TurnFinished):
-                talk.said.append(message)
-                talk.replies.append(event.reply)
+                chat.messages.append(message)
+                chat.replies.append(event.reply)
 
-        watched: Interruptible[Event] = Interruptible(talk.runtime.portal)
+        watched: Interruptible[Event] = Interruptible(chat.runtime.portal)
         if not watched.watch(turn, show):
             screen.interrupted()
 
 
-def load(runtime: SyncRuntime, only: str | None) -> None:
-    """Load the engines that have something to load, with a sign of life; Ctrl-C leaves the chat.
+def _load_engines(runtime: SyncRuntime, only: str | None) -> None:
+    """Load the models of the tracks, with a spinner; Ctrl-C leaves the chat.
 
-    An engine that cannot be loaded is said, and not fatal as long as another track may answer;
-    raises its EngineError where none is left.
+    An engine that cannot be loaded is reported, and is fatal only if no other track is left.
+
+    :param only: load only the engine of this track.
+    :raises EngineError: if no engine could be loaded.
     """
     from vanta.errors import EngineError
 
@@ -164,7 +167,7 @@ def load(runtime: SyncRuntime, only: str | None) -> None:
     failures: list[EngineError] = []
     for name in names:
         try:
-            _load_one(runtime, name)
+            _load_engine(runtime, name)
         except EngineError as error:
             failures.append(error)
     if failures and len(failures) == len(names):
@@ -173,14 +176,14 @@ def load(runtime: SyncRuntime, only: str | None) -> None:
         output.print_error(failure)
 
 
-def _load_one(runtime: SyncRuntime, name: str) -> None:
+def _load_engine(runtime: SyncRuntime, name: str) -> None:
     from rich.status import Status
 
-    from vanta.cli.interruptible import Interruptible
+    from vanta.cli.turns import Interruptible
 
     engine = runtime.runtime.tracks[name].engine
 
-    async def work(_tell: Callable[[None], None]) -> None:
+    async def work(_report: Callable[[None], None]) -> None:
         await runtime.runtime.warm_up(name)
 
     if engine.capabilities.load:
@@ -191,13 +194,49 @@ def _load_one(runtime: SyncRuntime, name: str) -> None:
             raise KeyboardInterrupt
 
 
-def _greet(talk: Talk) -> None:
+def _greet(chat: Chat) -> None:
     from vanta.cli.chat.commands import policy_of
 
-    runtime = talk.runtime.runtime
+    runtime = chat.runtime.runtime
     tracks = [f"{name} ({track.engine.model})" for name, track in runtime.tracks.items()]
-    known = len(talk.runtime.portal.call(talk.session.history))
-    going_on = f", going on after {known} messages" if known else ""
-    who = f"track {talk.track}" if talk.track else f"policy {policy_of(talk)}"
-    output.say(f"session {talk.session.id}{going_on} · {who} · {', '.join(tracks) or 'no track'}")
-    output.say("/help for commands, Ctrl-C stops a reply, Ctrl-D leaves")
+    count = len(chat.runtime.portal.call(chat.session.history))
+    continued = f", continued after {count} messages" if count else ""
+    answering = f"track {chat.track}" if chat.track else f"policy {policy_of(chat)}"
+    output.print_status(
+        f"session {chat.session.id}{continued} · {answering} · {', '.join(tracks) or 'no track'}"
+    )
+    output.print_status("/help for commands, Ctrl-C stops a reply, Ctrl-D leaves")
+
+
+def _save(chat: Chat, path: Path) -> None:
+    turns = list(zip(chat.messages, chat.replies, strict=True))
+    text = _script(path.name.partition(".")[0], turns, private=chat.session.private)
+    output.write_file(path, lambda file: file.write_text(text, encoding="utf-8"))
+    output.print_status(f"saved as {path}: add your expectations, then `vanta run {path}`")
+
+
+def _script(name: str, turns: Sequence[tuple[str, Reply]], *, private: bool) -> str:
+    """Return a conversation as a script in YAML.
+
+    A turn expects the track that answered and at most twice as many tokens; the reply's text is a
+    comment, from which a person picks the words that a reply must have.
+    """
+    lines = [f"name: {json.dumps(name, ensure_ascii=False)}"]
+    lines += ["private: true"] if private else []
+    lines += ["turns:"]
+    for message, reply in turns:
+        lines.append(f"  - say: {_yaml_scalar(message)}")
+        lines += [f"    # {line}" for line in _comment_lines(reply.text)]
+        lines += ["    expect:", f"      track: {json.dumps(reply.track)}"]
+        if reply.usage:
+            lines.append(f"      max_tokens: {2 * max(1, reply.usage.output_tokens)}")
+    return "\n".join(lines) + "\n"
+
+
+def _yaml_scalar(text: str) -> str:
+    quoted = json.dumps(text, ensure_ascii=False)
+    return _UNWRITABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", quoted)
+
+
+def _comment_lines(text: str) -> list[str]:
+    return [re.sub("[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd]", "?", line) for line in text.splitlines()]

@@ -1,150 +1,252 @@
-"""The commands of a chat: what a line that begins with a slash does.
+"""The commands of a chat: lines that begin with a slash.
 
-Invariant: a command says what it did; one that is unknown names the nearest and does nothing.
+Invariant: a command returns what it did. An unknown command does nothing and its error names the
+nearest one. An item that `/memory forget` removes is gone from this conversation, too.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from vanta.cli.chat.narration import money, seconds
-from vanta.errors import UnknownName
+from vanta.cli.turns import format_money, format_seconds
+from vanta.errors import UnknownName, UsageError
 
 if TYPE_CHECKING:
     from vanta.events import Reply
+    from vanta.memory.items import MemoryItem, Scope
+    from vanta.memory.memory import Memory
     from vanta.runtime import Session, SyncRuntime
+    from vanta.track import Track
 
-Command = Callable[["Talk", str], str]
+SEARCH_RESULTS = 8
+"""Items that `/memory search` shows."""
 
 
 @dataclass(slots=True)
-class Talk:
-    """What a chat is about, and what it came to so far."""
+class Chat:
+    """A chat and its state.
+
+    :param policy: the policy of `--policy`, or None for the configured one.
+    :param track: the track that answers alone, or None.
+    :param messages: the messages that were answered, in the order of `replies`.
+    """
 
     runtime: SyncRuntime
     session: Session
     policy: str | None = None
     track: str | None = None
-    said: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
     over: bool = False
 
-    def obey(self, line: str) -> str:
-        """Do what `/name rest` asks; returns what to say. Raises UnknownName."""
+    def run(self, line: str) -> str:
+        """Run the command `/name rest` and return what to print.
+
+        :raises UnknownName: if there is no such command.
+        """
         name, _, rest = line[1:].partition(" ")
         if name not in COMMANDS:
             raise UnknownName("command", name, COMMANDS, hint="/help lists them.")
         return COMMANDS[name](self, rest.strip())
 
 
-def _help(_talk: Talk, _rest: str) -> str:
+def policy_of(chat: Chat) -> str:
+    """Return the name of the policy in force."""
+    return chat.policy or chat.runtime.runtime.usual_policy(chat.session.user).name
+
+
+def _help(_chat: Chat, _rest: str) -> str:
     return (
         "/info          this conversation, its policy and its tracks\n"
-        "/track [NAME]  answer with one track alone; /track auto goes back to the policy\n"
-        "/stats         what the turns of this chat took and cost\n"
-        "/memory        what was recalled for the last reply\n"
-        "               /memory search WORDS looks for more, /memory forget ID forgets for good\n"
-        "/clear         forget this conversation\n"
-        "/exit          leave (so does Ctrl-D)\n"
-        "Ctrl-C stops a reply. A line that ends in \\ goes on in the next one; pasted lines\n"
-        "stay together. A message that begins with a slash is written with two."
+        "/track [NAME]  answer with one track alone; /track auto returns to the policy\n"
+        "/stats         times and costs of the turns of this chat\n"
+        "/memory        the memories that were recalled for the last reply\n"
+        "               /memory search WORDS finds more, /memory forget ID deletes for good\n"
+        "/clear         delete this conversation\n"
+        "/exit          leave (as does Ctrl-D)\n"
+        "Ctrl-C stops a reply. A line that ends in \\ continues on the next one; pasted lines\n"
+        "stay together. Begin a message that starts with a slash with two slashes."
     )
 
 
-def _info(talk: Talk, _rest: str) -> str:
-    runtime = talk.runtime.runtime
-    serving = f"track {talk.track} alone" if talk.track else f"policy {policy_of(talk)}"
-    lines = [f"session {talk.session.id}, user {talk.session.user}, {serving}"]
-    if talk.session.private:
+def _info(chat: Chat, _rest: str) -> str:
+    runtime = chat.runtime.runtime
+    answering = f"track {chat.track} alone" if chat.track else f"policy {policy_of(chat)}"
+    lines = [f"session {chat.session.id}, user {chat.session.user}, {answering}"]
+    if chat.session.private:
         lines.append("private: nothing leaves this machine")
-    for name, track in runtime.tracks.items():
-        price = track.price
-        paid = price.input_usd_per_mtok or price.output_usd_per_mtok
-        lines.append(
-            f"track {name}: {track.engine.name}, {track.engine.model}, "
-            f"window {track.window or track.engine.window or 'unknown'}, "
-            f"{'private' if track.private else 'leaves this machine'}, "
-            + (
-                f"${price.input_usd_per_mtok:g}/${price.output_usd_per_mtok:g} a million tokens"
-                if paid
-                else "costs nothing"
-            )
-        )
+    lines += [_track_line(name, track) for name, track in runtime.tracks.items()]
     lines += [f"track {name} is off: {why}" for name, why in runtime.off.items()]
-    return "\n".join([*lines, f"kept in {runtime.config.store_url or runtime.config.data_dir}"])
+    return "\n".join([*lines, f"stored in {runtime.config.store_url or runtime.config.data_dir}"])
 
 
-def _clear(talk: Talk, _rest: str) -> str:
-    count = talk.runtime.portal.call(talk.session.clear)
-    return f"forgotten: {count} messages of session {talk.session.id}"
+def _track_line(name: str, track: Track) -> str:
+    price = track.price
+    free = not (price.input_usd_per_mtok or price.output_usd_per_mtok)
+    cost = (
+        "costs nothing"
+        if free
+        else f"${price.input_usd_per_mtok:g}/${price.output_usd_per_mtok:g} a million tokens"
+    )
+    return (
+        f"track {name}: {track.engine.name}, {track.engine.model}, "
+        f"window {track.window or track.engine.window or 'unknown'}, "
+        f"{'private' if track.private else 'leaves this machine'}, {cost}"
+    )
 
 
-def _track(talk: Talk, name: str) -> str:
-    runtime = talk.runtime.runtime
+def _clear(chat: Chat, _rest: str) -> str:
+    count = chat.runtime.portal.call(chat.session.clear)
+    return f"deleted: {count} messages of session {chat.session.id}"
+
+
+def _track(chat: Chat, name: str) -> str:
+    runtime = chat.runtime.runtime
     if not name:
-        return f"track {talk.track} alone" if talk.track else f"auto: policy {policy_of(talk)}"
+        return f"track {chat.track} alone" if chat.track else f"auto: policy {policy_of(chat)}"
     if name == "auto":
-        talk.track = None
-        return f"the policy {policy_of(talk)} decides again"
+        chat.track = None
+        return f"the policy {policy_of(chat)} decides again"
     if name in runtime.off:
         return f"track {name} is off: {runtime.off[name]}"
     if name not in runtime.tracks:
         raise UnknownName("track", name, [*runtime.tracks, *runtime.off, "auto"])
-    talk.track = name
-    return f"{name} answers alone from here on; /track auto goes back to the policy"
+    chat.track = name
+    return f"{name} answers alone from now on; /track auto returns to the policy"
 
 
-def _stats(talk: Talk, _rest: str) -> str:
-    if not talk.replies:
+def _stats(chat: Chat, _rest: str) -> str:
+    if not chat.replies:
         return "no turn has been answered yet"
-    lines = [_line_for(track, talk.replies) for track in _tracks(talk.replies)]
-    total = sum(reply.cost_usd for reply in talk.replies)
-    lines.append(f"{len(talk.replies)} turns, {money(total)} in all, losing legs included")
-    for name, track in talk.runtime.runtime.tracks.items():
+    tracks = dict.fromkeys(reply.track for reply in chat.replies)
+    lines = [_track_stats(track, chat.replies) for track in tracks]
+    total = sum(reply.cost_usd for reply in chat.replies)
+    lines.append(f"{len(chat.replies)} turns, {format_money(total)} in all, losing legs included")
+    for name, track in chat.runtime.runtime.tracks.items():
         figures = [_figure(key, value) for key, value in track.engine.stats().items()]
         if any(figures):
             lines.append(f"engine of {name}: {', '.join(filter(None, figures))}")
     return "\n".join(lines)
 
 
+def _track_stats(track: str, replies: list[Reply]) -> str:
+    own = [reply for reply in replies if reply.track == track]
+    waits = [reply.timings.first_content_s or 0.0 for reply in own]
+    tokens = sum(reply.usage.output_tokens for reply in own if reply.usage)
+    mean = format_seconds(sum(waits) / len(waits))
+    return f"{track} answered {len(own)}: first text after {mean} on average, {tokens} tokens"
+
+
 def _figure(key: str, value: object) -> str:
-    """A figure of an engine as text; what is no number is left to `/info`."""
+    """Return a figure of an engine as text, "" for a value that is not a number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
     return f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
 
 
-def _line_for(track: str, replies: list[Reply]) -> str:
-    own = [reply for reply in replies if reply.track == track]
-    waits = [reply.timings.first_content_s or 0.0 for reply in own]
-    tokens = sum(reply.usage.output_tokens for reply in own if reply.usage)
-    mean = seconds(sum(waits) / len(waits))
-    return f"{track} answered {len(own)}: first text after {mean} on average, {tokens} tokens"
-
-
-def _tracks(replies: list[Reply]) -> list[str]:
-    return list(dict.fromkeys(reply.track for reply in replies))
-
-
-def _memory(talk: Talk, rest: str) -> str:
-    from vanta.cli.chat.memory import obey
-
-    return obey(talk, rest)
-
-
-def _exit(talk: Talk, _rest: str) -> str:
-    talk.over = True
+def _exit(chat: Chat, _rest: str) -> str:
+    chat.over = True
     return ""
 
 
-def policy_of(talk: Talk) -> str:
-    """The name of the policy in force."""
-    return talk.policy or talk.runtime.runtime.usual_policy(talk.session.user).name
+def _memory(chat: Chat, rest: str) -> str:
+    """Run `/memory rest`.
+
+    :raises UnknownName: if `rest` begins with an unknown action.
+    :raises UsageError: if the action's arguments do not fit.
+    """
+    runtime = chat.runtime.runtime
+    if runtime.memory is None:
+        return f"there is no memory: {runtime.memory_off}"
+    if not rest:
+        return _recalled(chat, runtime.memory)
+    action, _, words = rest.partition(" ")
+    if action not in _MEMORY_ACTIONS:
+        raise UnknownName(
+            "action of /memory",
+            action,
+            _MEMORY_ACTIONS,
+            hint="There are /memory, /memory search WORDS and /memory forget ID.",
+        )
+    return _MEMORY_ACTIONS[action](chat, runtime.memory, words.strip())
 
 
-COMMANDS: Mapping[str, Command] = {
+def _recalled(chat: Chat, memory: Memory) -> str:
+    """Return the recall of the last reply, and the memories that each track was shown."""
+    from vanta.cli.trace import describe_memories, describe_recall
+
+    if not chat.replies:
+        return "no turn has been answered yet; /memory search WORDS searches memory"
+    trace = chat.replies[-1].trace
+    lines = [
+        describe_recall(trace) or "memory was not used for the last reply",
+        *describe_memories(trace, listed=False),
+    ]
+    scores: dict[int, float] = {
+        shown.id: shown.score for report in trace.context.values() for shown in report.memories
+    }
+    items = chat.runtime.portal.call(memory.named, _scope(chat), list(scores))
+    by_score = sorted(items, key=lambda item: -scores[item.id])
+    return "\n".join([*lines, *(_item_lines(scores[item.id], item) for item in by_score)])
+
+
+def _search(chat: Chat, memory: Memory, words: str) -> str:
+    from vanta.memory.memory import Question
+
+    if not words:
+        raise UsageError("/memory search needs words to look for: /memory search holidays")
+    question = Question(
+        words, _scope(chat), limit=SEARCH_RESULTS, confidential=chat.session.private
+    )
+    result = chat.runtime.portal.call(memory.recall, question)
+    lines = [_item_lines(match.score, match.item) for match in result.found[:SEARCH_RESULTS]]
+    lines = lines or ["nothing was found"]
+    if result.skipped:
+        lines.append(f"skipped: {result.skipped}")
+    return "\n".join(lines)
+
+
+def _forget(chat: Chat, memory: Memory, words: str) -> str:
+    from vanta.cli.memory.forget import forget_all, forget_recent_lines
+    from vanta.cli.memory.tables import describe_receipt
+    from vanta.memory.store.forgetting import Selection
+
+    ids = tuple(int(word.lstrip("#")) for word in words.split() if word.lstrip("#").isdecimal())
+    if not ids or len(ids) != len(words.split()):
+        raise UsageError("/memory forget needs ids, as /memory and /memory search show them: 12 13")
+    if not chat.runtime.portal.call(memory.named, _scope(chat), ids):
+        return f"no item of memory has the id {words}"
+    history = chat.runtime.runtime.config.data_dir / "chat_history"
+    selection = Selection(chat.session.user, ids)
+    foreseen = chat.runtime.portal.call(memory.foresee, selection)
+    result = chat.runtime.portal.call(functools.partial(forget_all, memory, selection, history))
+    forget_recent_lines(item.text for item in foreseen.items if item.role == "user")
+    return "\n".join(describe_receipt(*result))
+
+
+def _scope(chat: Chat) -> Scope:
+    from vanta.memory.items import Scope
+
+    return Scope(chat.session.user, private=True)
+
+
+def _item_lines(score: float, item: MemoryItem) -> str:
+    from vanta.cli import output
+    from vanta.cli.memory.tables import author, format_time, one_line, origin
+
+    width = max(40, 2 * output.stdout().width - 20)
+    about = ", ".join(filter(None, [format_time(item.said_at), author(item), origin(item)]))
+    return f"  {score:.2f}  #{item.id}  {about}\n        {one_line(item.text, width)}"
+
+
+_MEMORY_ACTIONS: Mapping[str, Callable[[Chat, Memory, str], str]] = {
+    "search": _search,
+    "forget": _forget,
+}
+COMMANDS: Mapping[str, Callable[[Chat, str], str]] = {
     "help": _help,
     "info": _info,
     "track": _track,

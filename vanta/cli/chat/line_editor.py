@@ -1,8 +1,8 @@
-"""Reads what a person types: line editing, a history on disk, messages of several lines.
+"""Reading a message at the terminal: line editing, a history on disk, messages of several lines.
 
-Invariant: it runs in the main thread and blocks it, so Ctrl-C interrupts the line and nothing
-else; a history that cannot be read or written is done without. A line is in the history's file as
-soon as it was typed, and is not written again: what is taken out of the file stays out.
+Invariant: it runs in the main thread and blocks it, so Ctrl-C interrupts the line and nothing else.
+A history that cannot be read or written is ignored. A line is appended to the history's file as
+soon as it is typed and never written again, so a line that is deleted from the file stays deleted.
 """
 
 from __future__ import annotations
@@ -15,8 +15,12 @@ from pathlib import Path
 _HISTORY_LINES = 1000
 
 
-class Prompt:
-    """The prompt of a chat. history: the file that lines are remembered in, None for nowhere."""
+class LineEditor:
+    """Reads the messages of a chat.
+
+    :param history: the file that keeps the typed lines, or None to keep none.
+    :param words: words that the tab key completes.
+    """
 
     def __init__(self, history: Path | None, words: Sequence[str] = ()) -> None:
         self._history = history
@@ -25,9 +29,10 @@ class Prompt:
             self._prepare(words)
 
     def read(self) -> str:
-        """The next message. Lines that end in a backslash, and pasted ones, are one message.
+        """Return the next message; lines that end in a backslash, or are pasted, form one message.
 
-        Raises EOFError after Ctrl-D, KeyboardInterrupt after Ctrl-C.
+        :raises EOFError: after Ctrl-D.
+        :raises KeyboardInterrupt: after Ctrl-C.
         """
         lines = [self._line("you> ")]
         while lines[-1].endswith("\\"):
@@ -38,7 +43,7 @@ class Prompt:
         return message
 
     def _line(self, prompt: str) -> str:
-        # readline counts what stands between \1 and \2 as no width.
+        # readline gives no width to the characters between \1 and \2.
         return input(f"\001\033[1m\002{prompt}\001\033[0m\002" if self._interactive else "")
 
     def _prepare(self, words: Sequence[str]) -> None:
@@ -68,7 +73,7 @@ class Prompt:
 
 def _completer(words: Sequence[str]) -> Callable[[str, int], str | None]:
     def complete(start: str, state: int) -> str | None:
-        found = [word for word in words if start and word.startswith(start)]
-        return found[state] if state < len(found) else None
+        matches = [word for word in words if start and word.startswith(start)]
+        return matches[state] if state < len(matches) else None
 
     return complete

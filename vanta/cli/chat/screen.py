@@ -1,7 +1,7 @@
-"""A turn on the terminal of a chat: who works on it, who speaks, where another took over.
+"""A turn on the terminal of a chat: the tracks at work, the reply, and each takeover.
 
-Invariant: the reply's text appears as it was said, to the character, but for control characters
-(a model's answer must not move the cursor); everything else is dim or coloured.
+Invariant: the reply's text appears to the character, except for control characters (a model's
+answer must not move the cursor); everything else is dim or coloured.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from rich.status import Status
 from rich.text import Text
 
 from vanta.cli import output
-from vanta.cli.chat.narration import failure, loss, summary
+from vanta.cli.turns import describe_failure, describe_loss, describe_reply
 from vanta.drawing.colours import colour_of
 from vanta.events import (
     Amended,
@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 
 
 class Screen:
-    """Shows one turn. Use it as a context: leaving it leaves a clean line."""
+    """Shows one turn. It is a context manager; leaving it ends an open line.
+
+    :param console: where to show it; standard output by default.
+    """
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or output.stdout()
@@ -64,19 +67,19 @@ class Screen:
             case Amended():
                 self._amend(event)
             case LegFailed():
-                self._notes.append(f"{event.track} failed: {failure(event)}")
+                self._notes.append(f"{event.track} failed: {describe_failure(event)}")
             case LegRejected():
-                self._notes.append(f"{event.track} was turned down: {event.why}")
+                self._notes.append(f"{event.track} was rejected: {event.why}")
             case TurnFinished():
                 self._finish(event.reply)
             case _:
                 pass
 
     def interrupted(self) -> None:
-        """Say that the reply was stopped."""
+        """Show that the reply was stopped."""
         self._stop_waiting()
         self._end_line()
-        self._say("stopped; this exchange is not kept")
+        self._print("stopped; this exchange is not stored")
 
     def _wait_for(self, track: str) -> None:
         self._at_work.append(track)
@@ -100,30 +103,31 @@ class Screen:
         self._stop_waiting()
         seam = Text(f"⟪{event.from_track} broke: ", "dim")
         seam.append(event.track, colour_of(event.track).terminal)
-        self._console.print(seam.append(" goes on⟫", "dim"), end="")
+        self._console.print(seam.append(" continues⟫", "dim"), end="")
 
     def _amend(self, event: Amended) -> None:
-        """What was shown stays on the terminal; the better answer stands below it."""
+        """Print the better answer below the first one, which stays on the terminal."""
         self._end_line()
-        self._say(f"⟪{event.track} amends: {event.why}⟫")
+        self._print(f"⟪{event.track} amends: {event.why}⟫")
         self._label(event.track)
         self._write(event.text)
 
     def _write(self, text: str) -> None:
-        sys.stdout.write(output.harmless(text))
+        sys.stdout.write(output.printable(text))
         sys.stdout.flush()
 
     def _finish(self, reply: Reply) -> None:
         self._end_line()
         for note in self._notes:
-            self._say(note)
-        lost = [loss(leg) for leg in reply.trace.legs if leg.state == "cancelled"]
-        self._say(summary(reply) + (f" · stopped {'; '.join(lost)}" if lost else ""))
+            self._print(note)
+        losses = [describe_loss(leg) for leg in reply.trace.legs if leg.state == "cancelled"]
+        stopped = f" · stopped {'; '.join(losses)}" if losses else ""
+        self._print(f"{describe_reply(reply)}{stopped}")
 
     def _end_line(self) -> None:
         if self._in_line:
             self._write("\n")
             self._in_line = False
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         self._console.print(Text(f"  {line}", "dim"), soft_wrap=True)

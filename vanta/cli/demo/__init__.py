@@ -1,5 +1,1 @@
-"""The demo of two tracks."""
-
-from vanta.cli.demo.app import app
-
-__all__ = ["app"]
+"""`vanta demo`: a short conversation over both tracks."""

@@ -1,7 +1,7 @@
 """`vanta demo`: a short conversation over both tracks, drawn as it happened.
 
-Invariant: it says what is real and what is simulated, writes nothing but the model and what `--svg`
-names, and stops all that it started, Ctrl-C or not.
+Invariant: it states what is real and what is simulated, writes only the model and the file of
+`--svg`, and stops everything that it started, even after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vanta.cli import output
+from vanta.cli.options import JsonOption
 
 if TYPE_CHECKING:
-    from vanta.cli.demo.plan import DemoTurn, Stage
+    from vanta.cli.demo.plan import DemoScene, DemoTurn
     from vanta.errors import VantaError
     from vanta.events import Event, Reply
     from vanta.runtime import Session, SyncRuntime
@@ -29,12 +30,13 @@ app = typer.Typer()
 
 @app.command()
 def demo(
-    json: output.JsonOption = False,
+    json: JsonOption = False,
     svg: Annotated[
-        Path | None, typer.Option("--svg", metavar="FILE", help="Write the race as a picture.")
+        Path | None, typer.Option("--svg", metavar="FILE", help="Draw the race into a file.")
     ] = None,
     delay: Annotated[
-        float, typer.Option("--delay", min=0.0, metavar="SECONDS", help="Of the simulated api.")
+        float,
+        typer.Option("--delay", min=0.0, metavar="SECONDS", help="Delay of the simulated api."),
     ] = 0.4,
     model: Annotated[
         str | None, typer.Option("--model", metavar="NAME", help="The local model to use.")
@@ -42,27 +44,27 @@ def demo(
 ) -> None:
     """See both tracks race, cascade and take over.
 
-    The api track is the one that OPENAI_API_KEY or OPENAI_BASE_URL name; without them it is a
-    server on this machine, with a delay that is stated.
+    The api track is the server that OPENAI_API_KEY or OPENAI_BASE_URL name; without them it is
+    simulated by a server on this machine, with a stated delay.
     """
     if svg:
         _check_writable(svg)
-    with _stage(model, delay) as stage, _opened(stage) as runtime:
+    with _scene(model, delay) as scene, _open(scene) as runtime:
         if not json:
-            _introduce(stage)
+            _introduce(scene)
         results = list(_perform(runtime, quiet=json))
     replies = [result.reply for result in results if result.reply]
     if svg and replies:
-        _draw(svg, replies[0], stage)
+        _draw(svg, replies[0], scene)
     if json:
-        output.print_json({**stage.described(), "turns": [r.to_dict() for r in results]})
+        output.print_json({**scene.describe(), "turns": [result.to_dict() for result in results]})
     if len(replies) < len(results):
         raise typer.Exit(output.ExitCode.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
-class _Result:
-    """A turn of the demo and what came of it: a reply or an error."""
+class _DemoResult:
+    """A turn of the demo with its reply or its error."""
 
     turn: DemoTurn
     reply: Reply | None = None
@@ -71,25 +73,25 @@ class _Result:
     def to_dict(self) -> dict[str, Any]:
         return {
             "policy": self.turn.policy,
-            "say": self.turn.say,
+            "say": self.turn.message,
             "reply": self.reply.to_dict() if self.reply else None,
             "error": str(self.error) if self.error else None,
         }
 
 
 @contextmanager
-def _stage(model: str | None, delay_s: float) -> Iterator[Stage]:
-    """The model on this disk and the servers that the demo needs."""
+def _scene(model: str | None, delay_s: float) -> Iterator[DemoScene]:
+    """Fetch the model if necessary and start the servers."""
     import os
 
     from vanta.cli.demo.loopback_server import loopback
-    from vanta.cli.demo.plan import CUT_AFTER, MODEL, Stage, half_the_cores
-    from vanta.cli.fetching import ensure
+    from vanta.cli.demo.plan import CUT_AFTER, MODEL, DemoScene, half_the_cores
+    from vanta.cli.models import find_or_pull
     from vanta.config import load
     from vanta.models import ModelStore
 
     name = model or MODEL
-    ensure(ModelStore(load({}).config.data_dir / "models"), name)
+    find_or_pull(ModelStore(load({}).config.data_dir / "models"), name)
     real = bool(os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL"))
     threads = half_the_cores()
     serve = partial(loopback, name, delay_s=delay_s, threads=threads)
@@ -97,33 +99,33 @@ def _stage(model: str | None, delay_s: float) -> Iterator[Stage]:
         with output.stderr().status("[dim]starting servers on loopback"):
             cut = stack.enter_context(serve(cut_after=CUT_AFTER))
             api = None if real else stack.enter_context(serve())
-        yield Stage(name, threads, api, cut)
+        yield DemoScene(name, threads, api, cut)
 
 
 @contextmanager
-def _opened(stage: Stage) -> Iterator[SyncRuntime]:
-    """A runtime whose conversations are gone with it."""
+def _open(scene: DemoScene) -> Iterator[SyncRuntime]:
+    """Open a runtime whose conversations are deleted when it closes."""
     import vanta
 
     with tempfile.TemporaryDirectory(prefix="vanta-demo-") as folder:
-        config = stage.config(f"sqlite:///{folder}/demo.sqlite3")
+        config = scene.config(f"sqlite:///{folder}/demo.sqlite3")
         with vanta.open(config) as runtime:
-            with output.stderr().status(f"[dim]loading {stage.model}"):
+            with output.stderr().status(f"[dim]loading {scene.model}"):
                 runtime.warm_up("local")
             yield runtime
 
 
-def _introduce(stage: Stage) -> None:
+def _introduce(scene: DemoScene) -> None:
     from rich.text import Text
 
-    for kind, parts in stage.described().items():
-        for name, what in parts.items():
+    for kind, parts in scene.describe().items():
+        for name, description in parts.items():
             label = Text(f"{kind:<10}", "bold green" if kind == "real" else "bold yellow")
-            output.stdout().print(label.append(f"{name}: {what}", "not bold default"))
+            output.stdout().print(label.append(f"{name}: {description}", "not bold default"))
 
 
-def _perform(runtime: SyncRuntime, *, quiet: bool) -> Iterator[_Result]:
-    """The turns, one after another in one conversation."""
+def _perform(runtime: SyncRuntime, *, quiet: bool) -> Iterator[_DemoResult]:
+    """Run the turns one after another in one conversation."""
     from vanta.cli.demo.plan import TURNS
     from vanta.errors import VantaError
 
@@ -132,12 +134,12 @@ def _perform(runtime: SyncRuntime, *, quiet: bool) -> Iterator[_Result]:
         if not quiet:
             _announce(turn)
         try:
-            reply = _take(runtime, session, turn, quiet=quiet)
+            reply = _run_turn(runtime, session, turn, quiet=quiet)
         except VantaError as error:
             output.print_error(error)
-            yield _Result(turn, error=error)
+            yield _DemoResult(turn, error=error)
         else:
-            yield _Result(turn, reply)
+            yield _DemoResult(turn, reply)
 
 
 def _announce(turn: DemoTurn) -> None:
@@ -145,23 +147,23 @@ def _announce(turn: DemoTurn) -> None:
     console.print()
     console.rule(f"[bold]{turn.policy}", align="left", style="dim")
     console.print(turn.shows, style="dim", markup=False)
-    console.print(f"[bold]you>[/bold] {turn.say}")
+    console.print(f"[bold]you>[/bold] {turn.message}")
 
 
-def _take(runtime: SyncRuntime, session: Session, turn: DemoTurn, *, quiet: bool) -> Reply:
-    """One turn, shown unless `quiet`. Raises KeyboardInterrupt if Ctrl-C stopped it."""
+def _run_turn(runtime: SyncRuntime, session: Session, turn: DemoTurn, *, quiet: bool) -> Reply:
+    """Run one turn, shown unless `quiet`. Raises KeyboardInterrupt if Ctrl-C stopped it."""
     from vanta.cli.chat.screen import Screen
     from vanta.cli.demo.plan import TURNS
-    from vanta.cli.interruptible import Interruptible
+    from vanta.cli.turns import Interruptible
     from vanta.drawing import timeline
     from vanta.events import TurnFinished
 
     replies: list[Reply] = []
 
-    async def work(tell: Callable[[Event], None]) -> None:
-        async with session.stream(turn.say, policy=turn.policy) as events:
+    async def work(report: Callable[[Event], None]) -> None:
+        async with session.stream(turn.message, policy=turn.policy) as events:
             async for event in events:
-                tell(event)
+                report(event)
 
     with Screen() as screen:
 
@@ -180,7 +182,7 @@ def _take(runtime: SyncRuntime, session: Session, turn: DemoTurn, *, quiet: bool
 
 
 def _check_writable(path: Path) -> None:
-    """Raises UsageError now rather than after the demo."""
+    """Raise UsageError before the demo runs rather than after it."""
     import os
 
     from vanta.errors import UsageError
@@ -190,15 +192,15 @@ def _check_writable(path: Path) -> None:
         raise UsageError(f"the picture cannot be written to {str(path)!r}. Name another file.")
 
 
-def _draw(path: Path, reply: Reply, stage: Stage) -> None:
-    """Write the picture of a race."""
+def _draw(path: Path, reply: Reply, scene: DemoScene) -> None:
+    """Write a race as an SVG file."""
     from vanta.drawing import svg
 
     note = "Measured by `vanta demo`."
-    if stage.api is not None:
+    if scene.api is not None:
         note += (
-            f" Both tracks run the same small model on one machine; the api's is behind HTTP and "
-            f"begins {stage.api.delay_s * 1000:.0f} ms late."
+            f" Both tracks run the same small model on one machine; the api is behind HTTP and "
+            f"starts {scene.api.delay_s * 1000:.0f} ms late."
         )
     path.write_text(svg(reply.trace, title="One turn, two tracks", note=note), encoding="utf-8")
-    output.say(f"the race as a picture: {path}")
+    output.print_status(f"the race is drawn in {path}")

@@ -1,7 +1,7 @@
-"""A real OpenAI-compatible server on loopback, in another process, for as long as it is needed.
+"""A real OpenAI-compatible server on loopback, in another process.
 
-Invariant: it is gone when the context is left, however it is left; it also ends by itself when this
-process dies, for its standard input is then closed.
+Invariant: the server ends with its context, however that is left. It also ends when this process
+dies, because its standard input is closed then.
 """
 
 from __future__ import annotations
@@ -21,7 +21,11 @@ _GRACE_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Loopback:
-    """A server that listens. cut_after: tokens after which it breaks every answer off."""
+    """A listening server.
+
+    :param delay_s: the delay before each answer.
+    :param cut_after: the number of tokens after which it cuts every answer, or None.
+    """
 
     base_url: str
     model: str
@@ -33,11 +37,14 @@ class Loopback:
 def loopback(
     model: str, *, delay_s: float, threads: int, cut_after: int | None = None
 ) -> Iterator[Loopback]:
-    """Serve `model`, each answer begun `delay_s` late. Raises RunError if it cannot."""
+    """Serve `model` with the given number of threads until the context is left.
+
+    :raises RunError: if the server does not start.
+    """
     command = [sys.executable, "-m", "vanta.testing.serve", "--model", model]
     command += ["--delay-s", str(delay_s), "--threads", str(threads)]
     command += [] if cut_after is None else ["--cut-after", str(cut_after)]
-    # A session of its own: Ctrl-C at the terminal is for us, and we end it in good order.
+    # In a session of its own, Ctrl-C reaches only this process, which then stops the server.
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -46,24 +53,25 @@ def loopback(
         start_new_session=True,
     ) as process:
         try:
-            base_url = _announced(process, command)["base_url"]
+            base_url = _announcement(process, command)["base_url"]
             yield Loopback(base_url, model, delay_s, cut_after)
         finally:
             _stop(process)
 
 
-def _announced(process: subprocess.Popen[bytes], command: Sequence[str]) -> dict[str, Any]:
-    """The line that the server prints once it listens."""
+def _announcement(process: subprocess.Popen[bytes], command: Sequence[str]) -> dict[str, Any]:
+    """Return the JSON line that the server prints once it listens."""
     assert process.stdout is not None  # noqa: S101 - it was opened with a pipe
     line = process.stdout.readline()
     try:
-        told: dict[str, Any] = json.loads(line)
+        announcement: dict[str, Any] = json.loads(line)
     except ValueError:
-        shown = " ".join(command)
-        raise RunError(f"the loopback server did not start. See why: {shown}") from None
-    if "error" in told:
-        raise RunError(f"the loopback server did not start: {told['error']}")
-    return told
+        raise RunError(
+            f"the loopback server did not start. To see why, run: {' '.join(command)}"
+        ) from None
+    if "error" in announcement:
+        raise RunError(f"the loopback server did not start: {announcement['error']}")
+    return announcement
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

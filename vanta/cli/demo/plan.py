@@ -1,6 +1,6 @@
-"""What the demo does, as data: its turns, and the configuration that they run under.
+"""The demo as data: its turns, and the configuration that they run under.
 
-Invariant: what is simulated is in `Stage` and nowhere else, so what the demo says of it is true.
+Invariant: only `DemoScene` decides what is simulated, so its description is complete.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ NET_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class DemoTurn:
-    """One turn. shows: what there is to see."""
+    """One turn of the demo, with a description of what it shows."""
 
     policy: str
-    say: str
+    message: str
     shows: str
 
 
@@ -30,33 +30,38 @@ TURNS = (
     DemoTurn(
         "race",
         "What is the capital of France?",
-        "Both tracks start at once. The first text to read wins, the other is stopped.",
+        "Both tracks start at once. The first readable text wins, the other track is stopped.",
     ),
     DemoTurn(
         "prefer",
         "What is this city famous for?",
-        "The api is wanted, and local runs beside it as the net: if the api speaks within "
-        f"{NET_S:g} s, it wins, else local does.",
+        "The api is preferred, and local runs beside it as a safety net: if the api answers "
+        f"within {NET_S:g} s, it wins; otherwise local does.",
     ),
     DemoTurn(
         "cascade",
         "Which museum should I visit there?",
-        "Local answers first; its answer has to pass a gate before anyone sees it. A strict one "
-        "turns it down, and the api answers.",
+        "Local answers first; its answer must pass a gate before it is shown. A strict gate "
+        "rejects it, and the api answers.",
     ),
     DemoTurn(
         "takeover",
         "Describe the city in two sentences.",
-        f"The api speaks, and its connection is cut after {CUT_AFTER} tokens, in the middle of the "
-        "sentence. Local goes on from there: nothing is lost, nothing is said twice.",
+        f"The api answers, and its connection is cut after {CUT_AFTER} tokens, in the middle of "
+        "the sentence. Local continues from there: nothing is lost and nothing comes twice.",
     ),
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """Who plays. threads: of each engine. api: the simulated api, None if the real one is
-    configured. cut: the server that breaks off."""
+class DemoScene:
+    """The model and the servers of a demo.
+
+    :param model: the local model.
+    :param threads: the threads of each engine.
+    :param api: the simulated api, or None if a real one is configured.
+    :param cut: the server that cuts its answers.
+    """
 
     model: str
     threads: int
@@ -64,7 +69,7 @@ class Stage:
     cut: Loopback
 
     def config(self, store_url: str) -> dict[str, Any]:
-        """The configuration of the demo, on top of the default one."""
+        """Return the demo's configuration, which is merged into the default one."""
         sampling = {"temperature": 0.0, "max_tokens": 64}
         options = {"threads": self.threads}
         local = {"model": self.model, "window": 2048, "sampling": sampling, "options": options}
@@ -79,13 +84,13 @@ class Stage:
             "policies": {
                 "prefer": {"hold_s": NET_S},
                 "cascade": {"gate": {"min_mean_logprob": -0.05}},
-                # Held so long that the track which breaks is sure to speak first.
+                # Held long enough that the track which breaks certainly answers first.
                 "takeover": {"base": "prefer", "tracks": ["api-cut", "local"], "hold_s": 30.0},
             },
         }
 
-    def described(self) -> dict[str, Any]:
-        """What is real and what is simulated, as JSON-ready data."""
+    def describe(self) -> dict[str, Any]:
+        """Return what is real and what is simulated, as JSON-ready data."""
         served = f"{self.model} again, in another process on this machine, over real HTTP"
         real = {"local": f"{self.model} with llama.cpp, in this process"}
         simulated = {}
@@ -96,16 +101,16 @@ class Stage:
                 f"no OPENAI_API_KEY is set: the track api is {served}, with {self.api.delay_s:g} s "
                 "of delay before each answer"
             )
-            simulated["prices"] = "those of gpt-4o-mini; nobody is billed"
+            simulated["prices"] = "those of gpt-4o-mini; nothing is billed"
         simulated["takeover"] = (
-            f"the track api-cut is {served}, and is told to cut the connection after "
+            f"the track api-cut is {served}, and cuts the connection after "
             f"{self.cut.cut_after} tokens"
         )
         return {"real": real, "simulated": simulated}
 
 
 def half_the_cores() -> int:
-    """Two legs on one machine: with all cores for each, both would stand in each other's way."""
+    """Return half of the cores: two legs with all cores each would slow each other down."""
     return max(1, (os.cpu_count() or 1) // 2)
 
 
@@ -118,6 +123,6 @@ def _served(server: Loopback, sampling: Mapping[str, Any]) -> dict[str, Any]:
         "input_usd_per_mtok": 0.15,
         "output_usd_per_mtok": 0.60,
         "sampling": dict(sampling),
-        # The name of no variable: the user's own key is not for this server.
+        # No variable has this name, so the user's own key never reaches this server.
         "options": {"base_url": server.base_url, "api_key_env": "VANTA_DEMO_NO_KEY"},
     }

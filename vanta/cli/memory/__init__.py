@@ -1,5 +1,1 @@
-"""The commands of `vanta memory`."""
-
-from vanta.cli.memory.app import app
-
-__all__ = ["app"]
+"""`vanta memory`: search memory, add to it, export, import and forget."""

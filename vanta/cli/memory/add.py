@@ -1,21 +1,61 @@
-"""`vanta memory add`: documents into memory."""
+"""`vanta memory add`: documents into memory.
+
+Invariant: a file that cannot be read is reported and does not affect the others. A file that was
+added before replaces its earlier content.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import glob
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vanta.cli import output, tables
+from vanta.cli import output
 from vanta.cli.memory import options
-from vanta.cli.memory.opening import with_memory
+from vanta.cli.memory.opening import progress_bar, waiting_for, with_memory
+from vanta.cli.options import ConfigOption, JsonOption
+from vanta.errors import UnreadableDocument
 
 if TYPE_CHECKING:
-    from vanta.cli.memory.files import Added, Label
     from vanta.memory.memory import Memory
+    from vanta.memory.store.repository import NewItem
+
+SUFFIXES = frozenset({".txt", ".text", ".md", ".markdown", ".rst", ".html", ".htm", ".pdf"})
+"""The suffixes that are added from a folder; a file given by name may have any."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddedFile:
+    """The result for one file.
+
+    :param chunks: the number of its chunks.
+    :param replaced: the number of chunks that it had before.
+    :param unchanged: whether memory already had the file in this form.
+    :param error: why it was not added, or "".
+    """
+
+    file: str
+    chunks: int = 0
+    replaced: int = 0
+    unchanged: bool = False
+    notes: tuple[str, ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Label:
+    """The properties that all chunks of one command share."""
+
+    user: str
+    private: bool
+    tags: tuple[str, ...]
 
 
 def add(
@@ -25,99 +65,164 @@ def add(
     ],
     user: options.UserOption = "default",
     private: Annotated[
-        bool, typer.Option("--private", help="For no track that leaves this machine.")
+        bool, typer.Option("--private", help="Hide it from tracks that leave this machine.")
     ] = False,
     tag: Annotated[
-        list[str] | None, typer.Option("--tag", metavar="TAG", help="Mark it, to search by.")
+        list[str] | None, typer.Option("--tag", metavar="TAG", help="A tag to search by.")
     ] = None,
-    json: output.JsonOption = False,
-    config: output.ConfigOption = None,
+    json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
-    """Add documents, in chunks; a file that was added before takes the place of what it was.
+    """Add documents, in chunks; a file that was added before replaces its earlier content.
 
-    Ends in 1 if a file could not be added; the others are. --json: an object with files (objects
-    with file, chunks, replaced, unchanged, notes and error), chunks, and skipped: why meaning finds
-    none of it, "" if it does.
+    The exit code is 1 if a file could not be added; the others are. --json: an object with files
+    (objects with file, chunks, replaced, unchanged, notes and error), chunks, and skipped: why the
+    chunks cannot be found by meaning, or "".
     """
-    from vanta.cli.memory.files import Label, files_of
-
-    paths = files_of(files)
-    label = Label(user, private, tuple(tag or ()))
-    done, skipped = with_memory(config, lambda memory: _add(memory, paths, label, quiet=json))
+    paths = _find_files(files)
+    label = _Label(user, private, tuple(tag or ()))
+    added, skipped = with_memory(config, lambda memory: _add(memory, paths, label, quiet=json))
     if json:
-        told = [dataclasses.asdict(one) for one in done]
-        chunks = sum(one.chunks for one in done)
-        output.print_json({"files": told, "chunks": chunks, "skipped": skipped})
+        items = [dataclasses.asdict(file) for file in added]
+        chunks = sum(file.chunks for file in added)
+        output.print_json({"files": items, "chunks": chunks, "skipped": skipped})
     else:
-        _show(done, skipped)
-    if not done or any(one.error for one in done):
+        _show(added, skipped)
+    if not added or any(file.error for file in added):
         raise typer.Exit(output.ExitCode.FAILED)
 
 
+def file_tag(path: Path) -> str:
+    """Return the tag that marks the chunks of a file."""
+    return f"file:{path.resolve()}"
+
+
 async def _add(
-    memory: Memory, paths: Sequence[Path], label: Label, *, quiet: bool
-) -> tuple[list[Added], str]:
-    """Read, store, then embed; stopped in between, what is stored stays and is embedded later."""
+    memory: Memory, paths: Sequence[Path], label: _Label, *, quiet: bool
+) -> tuple[list[AddedFile], str]:
+    """Read, store, then embed; after Ctrl-C the stored chunks stay and are embedded later."""
     import anyio
 
-    from vanta.cli.memory.files import add_file
-    from vanta.cli.memory.progress import shown
-    from vanta.cli.memory.tables import many
+    from vanta.cli.memory.tables import count_of
 
-    done: list[Added] = []
+    added: list[AddedFile] = []
     try:
-        with shown("reading", "reading", quiet=True) as progress:
+        with progress_bar("reading", "reading", quiet=True) as report:
             for path in paths:
-                progress(len(done), len(paths))
-                done.append(await add_file(memory, path, label))
-        return done, await _embed(memory, label, quiet=quiet) if any(map(_came, done)) else ""
+                report(len(added), len(paths))
+                added.append(await _add_file(memory, path, label))
+        if not any(map(_succeeded, added)):
+            return added, ""
+        return added, await _embed(memory, label, quiet=quiet)
     except anyio.get_cancelled_exc_class():
-        output.say(
-            f"stopped: memory has {sum(map(_came, done))} of {many(len(paths), 'file')}; `vanta "
-            "memory reindex` embeds what is not embedded yet"
+        output.print_status(
+            f"stopped: memory has {sum(map(_succeeded, added))} of {count_of(len(paths), 'file')}; "
+            "`vanta memory reindex` embeds the rest of their chunks"
         )
         raise
 
 
-async def _embed(memory: Memory, label: Label, *, quiet: bool) -> str:
-    """Wait until meaning finds what was added; returns why it does not."""
-    from vanta.cli.memory.app import waits_for
-    from vanta.cli.memory.progress import shown
+async def _embed(memory: Memory, label: _Label, *, quiet: bool) -> str:
+    """Wait until the new chunks can be found by meaning; return why they cannot."""
     from vanta.memory.items import Scope
 
-    with shown(waits_for(memory), "embedding", quiet=quiet) as progress:
-        return await memory.ready(Scope(label.user, private=label.private), progress)
+    with progress_bar(waiting_for(memory), "embedding", quiet=quiet) as report:
+        return await memory.ready(Scope(label.user, private=label.private), report)
 
 
-def _came(one: Added) -> bool:
-    return not one.error
+def _succeeded(file: AddedFile) -> bool:
+    return not file.error
 
 
-def _show(done: Sequence[Added], skipped: str) -> None:
-    from vanta.cli.memory.tables import many
+def _show(files: Sequence[AddedFile], skipped: str) -> None:
+    from vanta.cli.memory.tables import count_of
 
-    if not done:
-        output.say("There is no document in there: text, Markdown, HTML and PDF files are added.")
+    if not files:
+        output.print_status("No document was found: text, Markdown, HTML and PDF files are added.")
         return
-    for one in done:
-        if one.error:
-            output.say(f"not added: {one.error}", "red")
+    for file in files:
+        if file.error:
+            output.print_status(f"not added: {file.error}", "red")
             continue
-        tables.line(f"{output.harmless(one.file)}: {_became(one)}")
-        for note in one.notes:
-            output.say(f"  {note}")
-    added = [one for one in done if not one.error]
-    if len(done) > 1:
-        chunks = many(sum(one.chunks for one in done), "chunk")
-        tables.line(f"{len(added)} of {many(len(done), 'file')}, {chunks}")
+        output.print_line(f"{output.printable(file.file)}: {_outcome(file)}")
+        for note in file.notes:
+            output.print_status(f"  {note}")
+    added = [file for file in files if not file.error]
+    if len(files) > 1:
+        chunks = count_of(sum(file.chunks for file in files), "chunk")
+        output.print_line(f"{len(added)} of {count_of(len(files), 'file')}, {chunks}")
     if added and skipped:
-        output.say(f"found by words alone: {skipped}")
+        output.print_status(f"found by words alone: {skipped}")
 
 
-def _became(one: Added) -> str:
-    from vanta.cli.memory.tables import many
+def _outcome(file: AddedFile) -> str:
+    from vanta.cli.memory.tables import count_of
 
-    chunks = many(one.chunks, "chunk")
-    if one.unchanged:
-        return f"{chunks}, as they were"
-    return f"{chunks} in place of {one.replaced}" if one.replaced else chunks
+    chunks = count_of(file.chunks, "chunk")
+    if file.unchanged:
+        return f"{chunks}, unchanged"
+    return f"{chunks} in place of {file.replaced}" if file.replaced else chunks
+
+
+def _find_files(names: Sequence[str]) -> list[Path]:
+    """Return the named files, those in the named folders and those that match a pattern, once."""
+    paths: dict[Path, Path] = {}
+    for path in (path for name in names for path in _expand(name)):
+        paths.setdefault(path.resolve(), path)
+    return list(paths.values())
+
+
+def _expand(name: str) -> Iterable[Path]:
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return _documents_in(path)
+    if not path.exists() and glob.has_magic(name):  # the shell leaves such a pattern unexpanded
+        matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
+        return [match for match in matches if match.is_file()] or [path]
+    return [path]
+
+
+def _documents_in(folder: Path) -> Iterator[Path]:
+    """Yield the documents in a folder and its sub-folders, without hidden ones."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
+                yield Path(place) / name
+
+
+async def _add_file(memory: Memory, path: Path, label: _Label) -> AddedFile:
+    """Read one file and store its chunks. Raises StoreError."""
+    import anyio.to_thread
+
+    try:
+        items, notes = await anyio.to_thread.run_sync(_read, path, label)
+    except UnreadableDocument as error:
+        return AddedFile(str(path), error=str(error))
+    result = await memory.replace(label.user, file_tag(path), items)
+    if result.unchanged:
+        return AddedFile(str(path), result.unchanged, unchanged=True, notes=notes)
+    return AddedFile(str(path), result.added, result.removed, notes=notes)
+
+
+def _read(path: Path, label: _Label) -> tuple[list[NewItem], tuple[str, ...]]:
+    from vanta.memory.documents import chunks, read
+    from vanta.memory.store.repository import NewItem
+
+    document = read(path)
+    now = time.time()
+    tags = (*label.tags, file_tag(path))
+    items = [
+        NewItem(
+            label.user,
+            "document",
+            chunk.text,
+            now,
+            private=label.private,
+            tags=tags,
+            source=chunk.source,
+            dates={},  # "last year" in a document is not the year before it was added
+        )
+        for chunk in chunks(document)
+    ]
+    return items, document.notes

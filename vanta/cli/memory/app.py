@@ -1,7 +1,7 @@
-"""`vanta memory`: search it, feed it, take it along, forget for good.
+"""`vanta memory`: search memory, add to it, export, import and forget.
 
-Invariant: it works without any engine and beside a runtime that is open; what changes memory says
-what it changed.
+Invariant: it works without any engine and beside an open runtime. A command that changes memory
+prints what it changed.
 """
 
 from __future__ import annotations
@@ -15,15 +15,14 @@ from vanta.cli.memory import options
 from vanta.cli.memory.add import add
 from vanta.cli.memory.export_import import export, import_lines
 from vanta.cli.memory.forget import forget
-from vanta.cli.memory.opening import with_memory
+from vanta.cli.memory.opening import progress_bar, waiting_for, with_memory
+from vanta.cli.options import ConfigOption, JsonOption
 
 if TYPE_CHECKING:
     from vanta.memory.items import Recollection
     from vanta.memory.memory import Memory, Question
 
-app = typer.Typer(
-    help="Search what is remembered, add to it, carry it along, forget.", no_args_is_help=True
-)
+app = typer.Typer(help="Search memory, add to it, export, import and forget.", no_args_is_help=True)
 
 
 @app.command()
@@ -39,14 +38,14 @@ def search(
     tag: options.TagOption = None,
     limit: options.LimitOption = 10,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Show what each score is made of, and who took part.")
+        bool, typer.Option("--explain", help="Show the parts of each score, and their sources.")
     ] = False,
-    json: output.JsonOption = False,
-    config: output.ConfigOption = None,
+    json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
-    """Look for what was said and added, by words and by meaning, the best first.
+    """Search messages and documents by words and by meaning, best first.
 
-    It waits until meaning can take part, which a turn would not. --json: an object with found
+    It waits until the embedder is ready, which a turn does not. --json: an object with found
     (objects with score, parts, which add up to it, and item), took_s, embedder, index and skipped.
     """
     from vanta.memory.items import Scope
@@ -54,11 +53,11 @@ def search(
 
     chosen = options.filters(since, until, role, kind, tag)
     question = Question(" ".join(words), Scope(user, session, private), chosen, limit=limit)
-    found = with_memory(config, lambda memory: patient_recall(memory, question, quiet=json))
+    result = with_memory(config, lambda memory: _recall_when_ready(memory, question, quiet=json))
     if json:
-        output.print_json(_as_data(found, limit))
+        output.print_json(_as_data(result, limit))
     else:
-        _show(found, limit, explain=explain)
+        _show(result, limit, explain=explain)
 
 
 @app.command("list")
@@ -72,8 +71,8 @@ def list_items(
     kind: options.KindOption = None,
     tag: options.TagOption = None,
     limit: options.LimitOption = 20,
-    json: output.JsonOption = False,
-    config: output.ConfigOption = None,
+    json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """List the newest items, the latest last.
 
@@ -92,19 +91,19 @@ def list_items(
 
         show_items(items)
     else:
-        output.say(
-            f"Nothing of user {user!r} is remembered that fits. `vanta memory stats` tells of whom "
-            "there is something, `vanta memory add FILE` adds to it."
+        output.print_status(
+            f"No item of user {user!r} fits. `vanta memory stats` shows which users have items, "
+            "`vanta memory add FILE` adds some."
         )
 
 
 @app.command()
 def stats(
     user: options.AnyUserOption = None,
-    json: output.JsonOption = False,
-    config: output.ConfigOption = None,
+    json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
-    """Show what memory holds, who finds in it, and what waits to be indexed.
+    """Show the size of memory, its embedder and index, and the items that wait for them.
 
     --json: an object with items, private, kinds, users, sessions, first_said_at, last_said_at
     (seconds since 1970), vectors, waiting_for_a_vector, waiting_for_the_index, embedder, index and
@@ -122,15 +121,15 @@ def stats(
 @app.command()
 def reindex(
     anew: Annotated[
-        bool, typer.Option("--anew", help="Throw all vectors away first, then embed every text.")
+        bool, typer.Option("--anew", help="Delete all vectors first, then embed every text.")
     ] = False,
-    json: output.JsonOption = False,
-    config: output.ConfigOption = None,
+    json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
-    """Embed what has no vector of the present embedder, and bring the index in step.
+    """Embed the items without a vector of the present embedder, and update the index.
 
-    Ctrl-C stops it; the next time it goes on where it was. Ends in 1 if the index is not in step.
-    --json: the object of `vanta memory stats` when it is done.
+    Ctrl-C stops it; the next run continues. The exit code is 1 if the index is not up to date.
+    --json: the object of `vanta memory stats` afterwards.
     """
     figures = with_memory(config, lambda memory: _reindex(memory, anew=anew, quiet=json))
     if json:
@@ -143,77 +142,64 @@ def reindex(
         raise typer.Exit(output.ExitCode.FAILED)
 
 
-async def patient_recall(memory: Memory, question: Question, *, quiet: bool) -> Recollection:
-    """A recall in which all that is configured takes part, however long that takes; what cannot is
-    in `skipped`."""
+async def _recall_when_ready(memory: Memory, question: Question, *, quiet: bool) -> Recollection:
+    """Recall once the embedder and the index are ready; `skipped` says which are not."""
     import dataclasses
 
-    from vanta.cli.memory.progress import shown
-
-    with shown(waits_for(memory), "embedding", quiet=quiet) as progress:
-        missing = await memory.ready(question.scope, progress)
-        found = await memory.recall(question)
-    if missing and missing not in found.skipped:
-        said = "; ".join(filter(None, [found.skipped, missing]))
-        return dataclasses.replace(found, skipped=said)
-    return found
-
-
-def waits_for(memory: Memory) -> str:
-    """What a person waits for before memory finds by meaning."""
-    if memory.dense is None:
-        return "looking for words"
-    index = f", index {memory.dense.index.name}" if memory.dense.index else ""
-    return f"waiting for embedder {memory.dense.embedder.name}{index}"
+    with progress_bar(waiting_for(memory), "embedding", quiet=quiet) as report:
+        missing = await memory.ready(question.scope, report)
+        result = await memory.recall(question)
+    if missing and missing not in result.skipped:
+        skipped = "; ".join(filter(None, [result.skipped, missing]))
+        return dataclasses.replace(result, skipped=skipped)
+    return result
 
 
 async def _reindex(memory: Memory, *, anew: bool, quiet: bool) -> dict[str, Any]:
     import anyio
 
-    from vanta.cli.memory.progress import shown
-
     reached = ""
 
-    def tell(done: int, total: int) -> None:
+    def report(done: int, total: int) -> None:
         nonlocal reached
         reached = f" after {done} of {total}"
-        progress(done, total)
+        show(done, total)
 
-    with shown(waits_for(memory), "embedding", quiet=quiet) as progress:
+    with progress_bar(waiting_for(memory), "embedding", quiet=quiet) as show:
         try:
-            await memory.reindex(tell, anew=anew)
+            await memory.reindex(report, anew=anew)
         except anyio.get_cancelled_exc_class():
-            output.say(f"stopped{reached}: `vanta memory reindex` goes on from there")
+            output.print_status(f"stopped{reached}: `vanta memory reindex` continues from there")
             raise
     return await memory.stats()
 
 
-def _as_data(found: Recollection, limit: int) -> dict[str, Any]:
-    told = [
-        {"score": one.score, "parts": dict(one.parts), "item": one.item.to_dict()}
-        for one in found.found[:limit]
+def _as_data(result: Recollection, limit: int) -> dict[str, Any]:
+    matches = [
+        {"score": match.score, "parts": dict(match.parts), "item": match.item.to_dict()}
+        for match in result.found[:limit]
     ]
     return {
-        "found": told,
-        "took_s": found.took_s,
-        "embedder": found.embedder,
-        "index": found.index,
-        "skipped": found.skipped,
+        "found": matches,
+        "took_s": result.took_s,
+        "embedder": result.embedder,
+        "index": result.index,
+        "skipped": result.skipped,
     }
 
 
-def _show(found: Recollection, limit: int, *, explain: bool) -> None:
-    from vanta.cli.memory.tables import participants, show_found, show_scores
+def _show(result: Recollection, limit: int, *, explain: bool) -> None:
+    from vanta.cli.memory.tables import describe_sources, show_matches, show_scores
 
-    best = found.found[:limit]
+    best = result.found[:limit]
     if not best:
-        output.say("Nothing was found. `vanta memory list` shows what is there.")
+        output.print_status("Nothing was found. `vanta memory list` shows the items.")
     elif explain:
         show_scores(best)
     else:
-        show_found(best)
-    if explain or (found.skipped and not found.embedder):
-        output.say(participants(found))
+        show_matches(best)
+    if explain or (result.skipped and not result.embedder):
+        output.print_status(describe_sources(result))
 
 
 app.command()(add)

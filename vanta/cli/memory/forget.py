@@ -1,29 +1,35 @@
-"""`vanta memory forget`: what would go, a question, and the receipt.
+"""`vanta memory forget`: a preview, a question, and the receipt.
 
-Invariant: nothing is removed before whoever asked has seen what it is, or said `--yes`.
+Invariant: nothing is removed before the person has seen a preview, or passed `--yes`. Lines typed
+into `vanta chat` are removed from its history file, too; the file keeps all its other lines and is
+complete at any moment.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vanta.cli import output
-from vanta.cli.ground import ground
 from vanta.cli.memory import options
 from vanta.cli.memory.opening import with_memory
+from vanta.cli.options import ConfigOption, JsonOption
+from vanta.cli.setup import load_setup
 from vanta.errors import UsageError
 
 if TYPE_CHECKING:
     from vanta.memory.memory import Memory
     from vanta.memory.store.forgetting import Foreseen, Receipt, Selection
 
-SHOWN = 12
-"""Items that a preview shows; the rest is a number."""
+PREVIEWED = 12
+"""Items that a preview lists; it counts the others."""
 
 
 def forget(
@@ -32,45 +38,44 @@ def forget(
         typer.Option("--item", "-i", metavar="ID", help="An item; a message with its exchange."),
     ] = None,
     session: Annotated[
-        str | None, typer.Option("--session", "-s", metavar="NAME", help="This conversation.")
+        str | None, typer.Option("--session", "-s", metavar="NAME", help="A conversation.")
     ] = None,
     since: options.SinceOption = None,
     until: options.UntilOption = None,
     file: Annotated[
-        str | None, typer.Option("--file", "-f", metavar="FILE", help="A document, as added.")
+        str | None, typer.Option("--file", "-f", metavar="FILE", help="A document that was added.")
     ] = None,
     tag: Annotated[
-        str | None, typer.Option("--tag", metavar="TAG", help="What has this tag.")
+        str | None, typer.Option("--tag", metavar="TAG", help="Items with this tag.")
     ] = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="All that is remembered of the user.")
-    ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All items of the user.")] = False,
     user: options.UserOption = "default",
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it without being asked.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would go, and leave it.")
+        bool, typer.Option("--dry-run", help="Show what would be removed, and remove nothing.")
     ] = False,
-    json: output.JsonOption = False,
-    config: output.ConfigOption = None,
+    json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
-    """Forget for good: afterwards no byte of it is in any file of vanta's.
+    """Forget for good: afterwards no byte of it is left in any of vanta's files.
 
-    Of several options all must hold. What was said goes with its whole exchange, and what was made
-    of it, too. Ends in 1 if bytes may be left. --json: an object with removed (items, messages,
-    vectors, sessions, typed_lines), certain, why and took_s; with --dry-run removed and items.
+    Several options select the items that fit all of them. A message is removed with its whole
+    exchange and everything derived from it. The exit code is 1 if bytes may be left. --json: an
+    object with removed (items, messages, vectors, sessions, typed_lines), certain, why and took_s;
+    with --dry-run removed and items.
     """
-    from vanta.cli.memory.files import mark
+    from vanta.cli.memory.add import file_tag
     from vanta.memory.store.forgetting import Selection
 
     if file and tag:
         raise typer.BadParameter("--file and --tag exclude each other: give one of them.")
-    first, end = options.span(since, until)
-    wanted = mark(Path(file).expanduser()) if file else tag
+    first, end = options.parse_span(since, until)
+    wanted = file_tag(Path(file).expanduser()) if file else tag
     selection = Selection(user, tuple(item or ()), session, first, end, everything, wanted)
     if not selection.named:
         raise UsageError(
-            "nothing says what to forget: name --item ID, --session NAME, --file FILE, --tag TAG, "
-            "--since WHEN, --until WHEN, or --all. `vanta memory list` shows what there is."
+            "nothing is selected: give --item ID, --session NAME, --file FILE, --tag TAG, "
+            "--since WHEN, --until WHEN, or --all. `vanta memory list` shows the items."
         )
     if not yes or dry_run:
         foreseen = with_memory(config, lambda memory: memory.foresee(selection))
@@ -78,59 +83,109 @@ def forget(
             output.print_json(_as_data(foreseen))
             return
         _preview(foreseen)
-        if dry_run or not _confirmed():
+        if dry_run or not _confirm():
             return
-    history = ground(config).config.data_dir / "chat_history"
+    history = load_setup(config).config.data_dir / "chat_history"
     receipt, typed = with_memory(config, lambda memory: forget_all(memory, selection, history))
-    _tell(receipt, typed, json=json)
+    _show(receipt, typed, json=json)
     if not receipt.certain:
         raise typer.Exit(output.ExitCode.FAILED)
 
 
 async def forget_all(memory: Memory, selection: Selection, history: Path) -> tuple[Receipt, int]:
-    """Forget, in the history of what was typed, too; the receipt, and the lines that went there."""
-    import anyio.to_thread
+    """Forget a selection in memory and in the chat's history file.
 
-    from vanta.cli.memory.input_history import forget_typed
+    :returns: the receipt, and the number of lines that were removed from the history.
+    """
+    import anyio.to_thread
 
     foreseen = await memory.foresee(selection)
     receipt = await memory.forget(selection)
     texts = [item.text for item in foreseen.items if item.role == "user"]
     try:
-        return receipt, await anyio.to_thread.run_sync(forget_typed, history, texts)
+        return receipt, await anyio.to_thread.run_sync(forget_typed_lines, history, texts)
     except OSError as error:
-        why = f"what was typed is still in {str(history)!r} ({error.strerror}): remove that file"
-        whole = "; ".join(filter(None, [receipt.why, why]))
-        return dataclasses.replace(receipt, certain=False, why=whole), 0
+        why = f"typed lines are still in {str(history)!r} ({error.strerror}): remove that file"
+        reasons = "; ".join(filter(None, [receipt.why, why]))
+        return dataclasses.replace(receipt, certain=False, why=reasons), 0
+
+
+def forget_recent_lines(texts: Iterable[str]) -> None:
+    """Remove texts from the lines that this process would write to its history file at exit."""
+    readline = sys.modules.get("readline")
+    if readline is None:
+        return
+    removed = set(texts)
+    for place in range(readline.get_current_history_length(), 0, -1):
+        line = readline.get_history_item(place) or ""
+        if line in removed or line.removeprefix("/") in removed:
+            readline.remove_history_item(place - 1)
+
+
+def forget_typed_lines(history: Path, texts: Iterable[str]) -> int:
+    """Remove the lines of `texts` from a history file and return their number. Blocking.
+
+    :raises OSError: if the file cannot be changed.
+    """
+    try:
+        lines = history.read_bytes().splitlines(keepends=True)
+    except FileNotFoundError:
+        return 0
+    typed = {line.strip() for text in texts for line in text.splitlines()} - {""}
+    kept = [line for line in lines if not _was_typed(line, typed)]
+    if len(kept) < len(lines):
+        _replace(history, b"".join(kept))
+    return len(lines) - len(kept)
+
+
+def _was_typed(line: bytes, typed: set[str]) -> bool:
+    # A message that begins with a slash is typed with two.
+    text = line.decode("utf-8", "replace").strip()
+    return text in typed or text.removeprefix("/") in typed
+
+
+def _replace(path: Path, data: bytes) -> None:
+    part = path.with_name(f"{path.name}.part")
+    try:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(descriptor, "wb") as file:  # noqa: PTH123 - it has its mode from the start
+            file.write(data)
+        part.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
 
 
 def _preview(foreseen: Foreseen) -> None:
-    """Show what would go, on stderr, so that stdout has the receipt alone."""
-    from vanta.cli.memory.tables import clock, counted, one_line, where, who
+    """Show what would be removed on stderr, so that stdout has the receipt alone."""
+    from vanta.cli.memory.tables import author, describe_removed, format_time, one_line, origin
 
     if not foreseen.items:
-        output.say("Nothing that is remembered fits; the files would be cleaned once more.")
+        output.print_status("No item fits; the files would only be cleaned again.")
         return
-    output.say(f"This would forget {counted(foreseen.removed)}:", "bold")
+    output.print_status(f"This would forget {describe_removed(foreseen.removed)}:", "bold")
     width = max(30, output.stderr().width - 8)
-    for item in foreseen.items[:SHOWN]:
-        place = f", {where(item)}" if where(item) else ""
-        output.say(f"  #{item.id}  {clock(item.said_at)}  {who(item)}{place}", "none")
-        output.say(f"      {one_line(item.text, width)}")
-    if len(foreseen.items) > SHOWN:
-        output.say(f"  and {len(foreseen.items) - SHOWN} more; --dry-run --json has all of them")
+    for item in foreseen.items[:PREVIEWED]:
+        place = f", {origin(item)}" if origin(item) else ""
+        about = f"{format_time(item.said_at)}  {author(item)}{place}"
+        output.print_status(f"  #{item.id}  {about}", "none")
+        output.print_status(f"      {one_line(item.text, width)}")
+    if len(foreseen.items) > PREVIEWED:
+        more = len(foreseen.items) - PREVIEWED
+        output.print_status(f"  and {more} more; --dry-run --json has all of them")
 
 
-def _confirmed() -> bool:
-    """Ask on the terminal. Raises UsageError where there is none."""
+def _confirm() -> bool:
+    """Ask on the terminal. Raises UsageError without one."""
     if not sys.stdin.isatty():
         raise UsageError(
-            "nothing was forgotten, since nobody is there to be asked. Add --yes to do it, or "
-            "--dry-run to see only what would go."
+            "nothing was forgotten, because there is no terminal for the question. Add --yes to "
+            "forget without it, or --dry-run to see only what would be removed."
         )
     if typer.confirm("Forget it for good?", err=True):
         return True
-    output.say("nothing was forgotten")
+    output.print_status("nothing was forgotten")
     return False
 
 
@@ -139,11 +194,11 @@ def _as_data(foreseen: Foreseen) -> dict[str, Any]:
     return {"removed": dataclasses.asdict(foreseen.removed), "items": items}
 
 
-def _tell(receipt: Receipt, typed: int, *, json: bool) -> None:
+def _show(receipt: Receipt, typed: int, *, json: bool) -> None:
     if json:
-        told = dataclasses.asdict(receipt)
-        told["removed"]["typed_lines"] = typed
-        output.print_json(told)
+        data = dataclasses.asdict(receipt)
+        data["removed"]["typed_lines"] = typed
+        output.print_json(data)
         return
     from vanta.cli.memory.tables import show_receipt
 

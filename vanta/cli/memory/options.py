@@ -1,10 +1,15 @@
-"""The options that the commands of `vanta memory` share, and what they come to.
+"""The options that the commands of `vanta memory` share, and the values that they stand for.
 
-Invariant: nothing here is imported that the help page would not need.
+A time is an ISO date, an age such as `7d`, or words such as `last week`. It is a span: a day, month
+or year includes all of it.
+
+Invariant: this module imports nothing that the help page does not need.
 """
 
 from __future__ import annotations
 
+import datetime as dt
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,18 +19,19 @@ if TYPE_CHECKING:
     from vanta.memory.items import Filters
 
 UserOption = Annotated[
-    str, typer.Option("--user", "-u", metavar="NAME", help="Whose memory it is.")
+    str, typer.Option("--user", "-u", metavar="NAME", help="The user whose memory it is.")
 ]
 AnyUserOption = Annotated[
-    str | None, typer.Option("--user", "-u", metavar="NAME", help="Of this user alone.")
+    str | None, typer.Option("--user", "-u", metavar="NAME", help="Only items of this user.")
 ]
 SessionOption = Annotated[
-    str | None, typer.Option("--session", "-s", metavar="NAME", help="Of this conversation alone.")
+    str | None,
+    typer.Option("--session", "-s", metavar="NAME", help="Only items of this conversation."),
 ]
 VisibleOption = Annotated[
     bool,
     typer.Option(
-        "--private/--public", help="With what is private, or without, as an api track sees it."
+        "--private/--public", help="Include private items, or hide them as from an api track."
     ),
 ]
 SinceOption = Annotated[
@@ -36,10 +42,11 @@ SinceOption = Annotated[
 ]
 UntilOption = Annotated[
     str | None,
-    typer.Option("--until", metavar="WHEN", help="Not after; a day that is named is still in."),
+    typer.Option("--until", metavar="WHEN", help="Not after; a day is included as a whole."),
 ]
 RoleOption = Annotated[
-    list[str] | None, typer.Option("--role", metavar="NAME", help="Said by: user, assistant.")
+    list[str] | None,
+    typer.Option("--role", metavar="NAME", help="Only messages of a role: user, assistant."),
 ]
 KindOption = Annotated[
     list[str] | None,
@@ -47,11 +54,16 @@ KindOption = Annotated[
 ]
 TagOption = Annotated[
     list[str] | None,
-    typer.Option("--tag", metavar="TAG", help="What has this tag; all of several."),
+    typer.Option("--tag", metavar="TAG", help="Only items with this tag; with all of several."),
 ]
 LimitOption = Annotated[
-    int, typer.Option("--limit", "-n", min=1, metavar="N", help="So many at the most.")
+    int, typer.Option("--limit", "-n", min=1, metavar="N", help="At most N items.")
 ]
+
+_UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_AGE = re.compile(r"(\d{1,6})\s*([mhdw])", re.IGNORECASE)
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+_MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\S+")
 
 
 def filters(
@@ -61,8 +73,11 @@ def filters(
     kinds: Sequence[str] | None = None,
     tags: Sequence[str] | None = None,
 ) -> Filters:
-    """The filters that were asked for. Raises UnknownName, and typer's usage error for a time that
-    cannot be read."""
+    """Return the filters that the options stand for.
+
+    :raises UnknownName: if there is no such kind of item.
+    :raises typer.BadParameter: if a time cannot be read.
+    """
     from typing import cast, get_args
 
     from vanta.errors import UnknownName
@@ -72,7 +87,7 @@ def filters(
         if kind not in get_args(Kind):
             known = ", ".join(get_args(Kind))
             raise UnknownName("kind of memory", kind, get_args(Kind), hint=f"There are {known}.")
-    first, end = span(since, until)
+    first, end = parse_span(since, until)
     return Filters(
         first,
         end,
@@ -82,18 +97,60 @@ def filters(
     )
 
 
-def span(since: str | None, until: str | None) -> tuple[float | None, float | None]:
-    """From when to when, in seconds since the epoch, the end excluded. Raises typer's usage error
-    for a time that cannot be read."""
-    from vanta.cli.memory.times import NoTime, when
+def parse_span(since: str | None, until: str | None) -> tuple[float | None, float | None]:
+    """Return the start and the exclusive end of a span, in seconds since the epoch.
 
-    told: list[float | None] = []
+    :raises typer.BadParameter: if a time cannot be read, or the span is empty.
+    """
+    limits: list[float | None] = []
     for option, text, side in (("--since", since, 0), ("--until", until, 1)):
         try:
-            told.append(when(text)[side] if text else None)
-        except NoTime as error:
+            limits.append(parse_time(text)[side] if text else None)
+        except InvalidTime as error:
             raise typer.BadParameter(f"{option} {text!r}: {error}") from error
-    first, end = told
+    first, end = limits
     if first is not None and end is not None and first >= end:
-        raise typer.BadParameter(f"--since {since} is not before --until {until}.")
+        raise typer.BadParameter(f"--since {since} must be before --until {until}.")
     return first, end
+
+
+class InvalidTime(ValueError):  # noqa: N818 - the text is at fault, not the program
+    """A text that is not a time; the message says what a time looks like."""
+
+
+def parse_time(text: str, now: float | None = None) -> tuple[float, float]:
+    """Return the start and the end of a time, in seconds since the epoch; equal for a moment.
+
+    :param now: the present in seconds since the epoch; the clock by default.
+    :raises InvalidTime: if the text is not a time.
+    """
+    from vanta.memory.dates.dates import mentioned
+
+    stripped = text.strip()
+    present = dt.datetime.now(dt.UTC).timestamp() if now is None else now
+    if match := _AGE.fullmatch(stripped):
+        moment = present - int(match[1]) * _UNITS[match[2].lower()]
+        return moment, moment
+    try:
+        if _DAY.fullmatch(stripped):
+            return _day_span(dt.date.fromisoformat(stripped))
+        if _MOMENT.fullmatch(stripped):
+            moment = dt.datetime.fromisoformat(stripped).timestamp()
+            return moment, moment
+    except (ValueError, OverflowError, OSError) as error:
+        raise InvalidTime(f"there is no such time ({error}).") from error
+    spans = mentioned(stripped, present, _local_zone(present))
+    if len(spans) != 1:
+        raise InvalidTime("give a day (2026-11-17), a time (2026-11-17T14:30) or an age (7d, 12h).")
+    return spans[0]
+
+
+def _day_span(day: dt.date) -> tuple[float, float]:
+    """Return a day by this machine's clock; it has 23 hours when daylight saving time starts."""
+    begin = dt.datetime.combine(day, dt.time())
+    end = dt.datetime.combine(day + dt.timedelta(days=1), dt.time())
+    return begin.timestamp(), end.timestamp()
+
+
+def _local_zone(now: float) -> dt.tzinfo:
+    return dt.datetime.fromtimestamp(now).astimezone().tzinfo or dt.UTC

@@ -1,5 +1,1 @@
-"""The commands of `vanta templates`."""
-
-from vanta.cli.templates.app import app
-
-__all__ = ["app"]
+"""`vanta templates`: list, show, render, create and check prompt templates."""

@@ -1,7 +1,7 @@
-"""`vanta templates`: what prompt templates there are, what they say, what they cost, what is wrong.
+"""`vanta templates`: list, show, render, create and check prompt templates.
 
-Invariant: nothing is written but by `new`, which never replaces a file; an engine is loaded only
-where its tokens are asked for.
+Invariant: only `new` writes, and it never replaces a file. An engine is loaded only to count its
+tokens.
 """
 
 from __future__ import annotations
@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vanta.cli import output, tables
-from vanta.cli.ground import Ground, ground
-from vanta.cli.templates.checks import GIVEN, problems, wanted
+from vanta.cli import output
+from vanta.cli.options import ConfigOption, JsonOption
+from vanta.cli.setup import Setup, load_setup
+from vanta.cli.templates.checks import GIVEN, parse_values, problems, select
 
 if TYPE_CHECKING:
     from vanta.cli.templates.costs import Costs
     from vanta.prompts import Template, Templates, Variable
 
-app = typer.Typer(help="List, show, render, make and check prompt templates.", no_args_is_help=True)
+app = typer.Typer(
+    help="List, show, render, create and check prompt templates.", no_args_is_help=True
+)
 
 _STARTS = {
     True: """---
@@ -30,7 +33,7 @@ description: {description}
 #   tone:
 #     type: string
 #     default: calm
-#     description: How it speaks
+#     description: The tone of the replies
 # sampling:
 #   temperature: 0.7
 ---
@@ -45,53 +48,53 @@ description: {description}
 variables:
   text:
     type: string
-    description: What this is about
+    description: The text to work on
 ---
 {{{{ text }}}}
 """,
 }
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help='As in "system/short".')]
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help='A name such as "system/short".')]
 
 
 @app.command("list")
-def list_templates(json: output.JsonOption = False, config: output.ConfigOption = None) -> None:
-    """List the templates, where they lie, and which files they hide.
+def list_templates(json: JsonOption = False, config: ConfigOption = None) -> None:
+    """List the templates, their folders, and the files that they hide.
 
-    Searched in this order: yours, the project's, those of plugins, vanta's own; partials (whose
-    name begins with `_`) are left out of the table. --json: a list of objects with name,
+    The folders are searched in this order: yours, the project's, those of plugins, vanta's own. The
+    table omits partials, whose names begin with `_`. --json: a list of objects with name,
     description, tags, path, place, partial, hides, variables, track, policy, sampling, in_use and
     problem (why it cannot be used, or null).
     """
-    here = ground(config)
-    templates, places = _templates(here)
-    found = [_about(templates, name, places, here) for name in templates.files]
+    setup = load_setup(config)
+    templates, places = _templates(setup)
+    items = [_about(templates, name, places, setup) for name in templates.files]
     if json:
-        output.print_json(found)
+        output.print_json(items)
         return
-    shown = [each for each in found if not each["partial"]]
-    tables.show(("template", "what it does", "from", "needs"), [_row(each) for each in shown])
-    for each in found:
-        for path in each["hides"]:
-            tables.line(f"{each['name']} of {each['path']} hides {path}")
-    for each in found:
-        if each["problem"]:
-            tables.line(f"broken: {each['problem']}")
+    shown = [item for item in items if not item["partial"]]
+    output.print_table(
+        ("template", "what it does", "from", "needs"), [_row(item) for item in shown]
+    )
+    for item in items:
+        for path in item["hides"]:
+            output.print_line(f"{item['name']} of {item['path']} hides {path}")
+    for item in items:
+        if item["problem"]:
+            output.print_line(f"broken: {item['problem']}")
 
 
 @app.command()
-def show(
-    name: NameArgument, json: output.JsonOption = False, config: output.ConfigOption = None
-) -> None:
-    """Show a template: its variables, its settings, what it is made of, and its text.
+def show(name: NameArgument, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Show a template: its variables, its settings, its parts, and its text.
 
-    --json: what `list` tells of it, with parts (names of what it includes and extends) and body.
+    --json: the object of `list`, with parts (the names that it includes and extends) and body.
     """
-    here = ground(config)
-    templates, places = _templates(here)
+    setup = load_setup(config)
+    templates, places = _templates(setup)
     template = templates.get(name)
     about = {
-        **_about(templates, name, places, here),
+        **_about(templates, name, places, setup),
         "parts": [part.name for part in templates.parts(name)[1:]],
         "body": template.body,
     }
@@ -99,14 +102,14 @@ def show(
         output.print_json(about)
         return
     for line in _facts(about):
-        tables.line(line)
+        output.print_line(line)
     if about["variables"]:
         print()
-        tables.show(
-            ("variable", "type", "default", "what it is"), map(_variable, about["variables"])
+        output.print_table(
+            ("variable", "type", "default", "description"), map(_variable, about["variables"])
         )
     print()
-    print(output.harmless(template.body.strip("\n")))
+    print(output.printable(template.body.strip("\n")))
 
 
 @app.command()
@@ -118,32 +121,34 @@ def render(
     ] = None,
     track: Annotated[
         str | None,
-        typer.Option("--track", "-t", metavar="NAME", help="Count in the tokens of this track."),
+        typer.Option("--track", "-t", metavar="NAME", help="Count tokens as this track does."),
     ] = None,
-    json: output.JsonOption = False,
-    config: output.ConfigOption = None,
+    json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
-    """Render a template, as a session would, and tell what each part of it costs.
+    """Render a template as a session would, and count the tokens of each part.
 
     A variable is read as its declared type; lists and mappings are written as JSON. System prompts
-    get the configured variables, too. --track loads that track's engine to count with. --json: an
+    also get the configured variables. --track loads that track's engine to count. --json: an
     object with name, text and costs (null without --track, else track, model, tokens, around, exact
     and parts: objects with kind, name, characters and tokens).
     """
     import anyio
 
-    from vanta.cli.templates.costs import costs
+    from vanta.cli.templates.costs import count_costs
 
-    here = ground(config)
-    templates, _ = _templates(here)
-    values = _values(templates, name, variable or [], here)
+    setup = load_setup(config)
+    templates, _ = _templates(setup)
+    values = _values(templates, name, variable or [], setup)
     text = templates.render(name, values)
-    counted = anyio.run(costs, here, track, templates.pieces(name, values)) if track else None
+    counted = (
+        anyio.run(count_costs, setup, track, templates.pieces(name, values)) if track else None
+    )
     if json:
-        told = dataclasses.asdict(counted) if counted else None
-        output.print_json({"name": name, "text": text, "costs": told})
+        costs_data = dataclasses.asdict(counted) if counted else None
+        output.print_json({"name": name, "text": text, "costs": costs_data})
         return
-    print(output.harmless(text))
+    print(output.printable(text))
     if counted:
         _show_costs(counted)
 
@@ -153,80 +158,86 @@ def new(
     name: NameArgument,
     start: Annotated[
         str | None,
-        typer.Option("--from", metavar="NAME", help="Begin with a copy of this template."),
+        typer.Option("--from", metavar="NAME", help="Start with a copy of this template."),
     ] = None,
     project: Annotated[
-        bool, typer.Option("--project", help="In the project's folder instead of yours.")
+        bool, typer.Option("--project", help="Use the project's folder instead of yours.")
     ] = False,
-    config: output.ConfigOption = None,
+    config: ConfigOption = None,
 ) -> None:
-    """Make a template to edit, and say where it is and how it is used."""
+    """Create a template to edit, and print its path and how to use it."""
     from vanta.errors import TemplateError
     from vanta.prompts.templates import place_for
     from vanta.runtime import template_folders
 
-    here = ground(config)
-    templates, _ = _templates(here)
-    folder = template_folders(here.loaded).get("project" if project else "user")
+    setup = load_setup(config)
+    templates, _ = _templates(setup)
+    folder = template_folders(setup.loaded).get("project" if project else "user")
     if folder is None:
-        raise TemplateError("the configuration is no file, so no project belongs to it.")
+        raise TemplateError(
+            "the configuration is not a file, so it has no project folder. "
+            "Name a file with --config, or leave out --project."
+        )
     path = place_for(name, folder)
     if path is None:
-        raise TemplateError(f"{name!r} cannot name a template. Choose one as in 'system/pirate'.")
+        raise TemplateError(
+            f"{name!r} is not a valid template name. Choose one such as 'system/pirate'."
+        )
     hidden = templates.files.get(name, ())
     text = _copy(templates, start) if start else _STARTS[name.startswith("system/")]
-    _write(path, text if start else text.format(description=f"What {name} is for."))
+    _write(path, text if start else text.format(description=f"The purpose of {name}."))
     output.stdout().print(str(path), soft_wrap=True, markup=False)
     if hidden:
-        output.say(f"it goes before {hidden[0]}")
+        output.print_status(f"it hides {hidden[0]}")
     if name.startswith("system/"):
-        output.say(f'use it: system = "{name.removeprefix("system/")}" in vanta.toml')
+        output.print_status(f'use it: system = "{name.removeprefix("system/")}" in vanta.toml')
 
 
 @app.command()
 def check(
-    what: Annotated[
+    names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME|PATH...", help="Templates or files; all where none is named."),
+        typer.Argument(metavar="NAME|PATH...", help="Templates or files; all by default."),
     ] = None,
-    json: output.JsonOption = False,
-    config: output.ConfigOption = None,
+    json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Check front matter, syntax, variables and settings of templates.
 
-    Ends in 2 if something is wrong. --json: an object with ok, checked (how many) and problems
+    The exit code is 2 if there is a problem. --json: an object with ok, checked (their number) and
+    problems
     (objects with template and problem).
     """
-    here = ground(config)
-    known, _ = _templates(here)
-    chosen = list(wanted(what or [], known))
+    setup = load_setup(config)
+    known, _ = _templates(setup)
+    chosen = list(select(names or [], known))
     found = list(
         dict.fromkeys(
             (name, problem)
             for name, templates in chosen
-            for problem in problems(name, templates, here)
+            for problem in problems(name, templates, setup)
         )
     )
     if json:
-        told = [{"template": name, "problem": problem} for name, problem in found]
-        output.print_json({"ok": not found, "checked": len(chosen), "problems": told})
+        items = [{"template": name, "problem": problem} for name, problem in found]
+        output.print_json({"ok": not found, "checked": len(chosen), "problems": items})
     else:
         for problem in dict.fromkeys(problem for _, problem in found):
-            tables.line(problem)
+            output.print_line(problem)
         noun = "template" if len(chosen) == 1 else "templates"
-        output.say(f"{len(chosen)} {noun} checked, {len(found)} problems")
+        output.print_status(f"{len(chosen)} {noun} checked, {len(found)} problems")
     if found:
         raise typer.Exit(output.ExitCode.USAGE)
 
 
-def _templates(here: Ground) -> tuple[Templates, Mapping[Path, str]]:
-    """The templates, and what each folder of theirs is."""
+def _templates(setup: Setup) -> tuple[Templates, Mapping[Path, str]]:
+    """Return the templates, and the kind of each of their folders."""
     from vanta.resources import templates_dir
     from vanta.runtime import prompt_templates, template_folders
 
-    own = {folder: place for place, folder in template_folders(here.loaded).items()}
-    plugins = dict.fromkeys(here.plugins.template_dirs, "plugin")
-    return prompt_templates(here.loaded, here.plugins), {
+    own = {folder: place for place, folder in template_folders(setup.loaded).items()}
+    plugins = dict.fromkeys(setup.plugins.template_dirs, "plugin")
+    return prompt_templates(setup.loaded, setup.plugins), {
         templates_dir(): "vanta",
         **plugins,
         **own,
@@ -234,9 +245,9 @@ def _templates(here: Ground) -> tuple[Templates, Mapping[Path, str]]:
 
 
 def _about(
-    templates: Templates, name: str, places: Mapping[Path, str], here: Ground
+    templates: Templates, name: str, places: Mapping[Path, str], setup: Setup
 ) -> dict[str, Any]:
-    """A template as JSON-ready data; a broken one, too."""
+    """Return a template as JSON-ready data, even if it is broken."""
     from vanta.errors import VantaError
     from vanta.prompts.templates import is_partial
 
@@ -244,19 +255,19 @@ def _about(
     about = {
         "name": name,
         "path": str(path),
-        "place": next((said for folder, said in places.items() if folder in path.parents), ""),
+        "place": next((kind for folder, kind in places.items() if folder in path.parents), ""),
         "partial": is_partial(name),
-        "hides": [str(each) for each in hidden],
-        "in_use": name == f"system/{here.config.system}",
+        "hides": [str(file) for file in hidden],
+        "in_use": name == f"system/{setup.config.system}",
     }
     try:
         template, variables = templates.get(name), templates.variables(name)
     except VantaError as error:
-        return {**about, **_told(None, {}), "problem": str(error)}
-    return {**about, **_told(template, variables), "problem": None}
+        return {**about, **_settings(None, {}), "problem": str(error)}
+    return {**about, **_settings(template, variables), "problem": None}
 
 
-def _told(template: Template | None, variables: Mapping[str, Variable]) -> dict[str, Any]:
+def _settings(template: Template | None, variables: Mapping[str, Variable]) -> dict[str, Any]:
     defaults = template.defaults if template else None
     sampling = dataclasses.asdict(defaults.sampling) if defaults else {}
     return {
@@ -265,15 +276,17 @@ def _told(template: Template | None, variables: Mapping[str, Variable]) -> dict[
         "track": defaults.track if defaults else None,
         "policy": defaults.policy if defaults else None,
         "sampling": {key: value for key, value in sampling.items() if value not in (None, (), {})},
-        "variables": [dataclasses.asdict(each) for each in variables.values()],
+        "variables": [dataclasses.asdict(variable) for variable in variables.values()],
     }
 
 
 def _row(about: Mapping[str, Any]) -> tuple[Any, ...]:
     name = f"{about['name']} (in use)" if about["in_use"] else about["name"]
-    needs = [each["name"] for each in about["variables"] if each["required"]]
+    needs = [variable["name"] for variable in about["variables"] if variable["required"]]
     described = (
-        about["description"] if about["problem"] is None else tables.mark(False, ("", "broken", ""))
+        about["description"]
+        if about["problem"] is None
+        else output.status_cell(False, ("", "broken", ""))
     )
     return (name, described, about["place"], ", ".join(needs))
 
@@ -298,20 +311,18 @@ def _variable(about: Mapping[str, Any]) -> tuple[str, str, str, str]:
     return about["name"], about["type"] or "any", default, about["description"]
 
 
-def _values(templates: Templates, name: str, given: Iterable[str], here: Ground) -> dict[str, Any]:
-    from vanta.cli.templates.values import values_of
-
+def _values(templates: Templates, name: str, given: Iterable[str], setup: Setup) -> dict[str, Any]:
     system = name.startswith("system/")
-    usual = {**GIVEN, **here.config.variables} if system else {}
+    usual = {**GIVEN, **setup.config.variables} if system else {}
     known = templates.variables(name)
     others = {*usual, *templates.undeclared(name)}
-    return {**usual, **values_of(given, templates.get(name), known, others)}
+    return {**usual, **parse_values(given, templates.get(name), known, others)}
 
 
 def _show_costs(counted: Costs) -> None:
     about = "" if counted.exact else "about "
     print()
-    tables.show(
+    output.print_table(
         ("part", ">characters", ">tokens", ">share"),
         [
             *(
@@ -321,7 +332,7 @@ def _show_costs(counted: Costs) -> None:
                     f"{part.tokens}",
                     f"{part.tokens / counted.tokens:.0%}" if counted.tokens else "",
                 )
-                for part in sorted(counted.parts, key=lambda each: -each.tokens)
+                for part in sorted(counted.parts, key=lambda part: -part.tokens)
             ),
             (
                 "the chat format around it",
@@ -331,7 +342,9 @@ def _show_costs(counted: Costs) -> None:
             ),
         ],
     )
-    tables.line(f"{about}{counted.tokens} tokens in all on track {counted.track} ({counted.model})")
+    output.print_line(
+        f"{about}{counted.tokens} tokens in all on track {counted.track} ({counted.model})"
+    )
 
 
 def _copy(templates: Templates, name: str) -> str:
@@ -346,4 +359,6 @@ def _write(path: Path, text: str) -> None:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        raise TemplateError(f"{path} is there already. Edit it, or choose another name.") from None
+        raise TemplateError(
+            f"{str(path)!r} exists already. Edit it, or choose another name."
+        ) from None

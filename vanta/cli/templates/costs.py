@@ -1,8 +1,8 @@
-"""What a rendered template costs in a track's own tokens, as a whole and by its pieces.
+"""The cost of a rendered template in a track's own tokens, in total and by its pieces.
 
-Invariant: one engine is loaded, and closed again; nothing is generated. A piece costs what the
-prompt grows by when the piece is added to what stands before it, so that the costs add up. A blank
-at the end of a piece counts with the next: that is where most tokenizers put it.
+Invariant: one engine is loaded and closed again, and nothing is generated. The cost of a piece is
+the growth of the prompt when the piece is appended, so the costs add up. A blank at the end of a
+piece counts with the next piece, because most tokenizers put it there.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vanta.cli.ground import Ground
+    from vanta.cli.setup import Setup
     from vanta.engine import Engine, TokenCount
     from vanta.prompts.anatomy import Piece
     from vanta.track import Track
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """All that one file or one variable wrote."""
+    """Everything that one file or one variable contributed."""
 
     kind: str
     name: str
@@ -30,8 +30,12 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """tokens: of the whole as a system message, `around` included, which the chat format takes
-    without any text. exact: False for an estimate."""
+    """The token counts of a template on one track.
+
+    :param tokens: the template as a system message, `around` included.
+    :param around: the tokens of the chat format without any text.
+    :param exact: False for an estimate.
+    """
 
     track: str
     model: str
@@ -41,34 +45,39 @@ class Costs:
     parts: tuple[Part, ...]
 
 
-async def costs(here: Ground, name: str, pieces: Sequence[Piece]) -> Costs:
-    """What the pieces cost on the track `name`. Raises UnknownName, NoTrack, EngineError."""
+async def count_costs(setup: Setup, name: str, pieces: Sequence[Piece]) -> Costs:
+    """Count the tokens of the pieces on the track `name`.
+
+    :raises UnknownName: if there is no such track.
+    :raises NoTrack: if the track is off.
+    :raises EngineError: if its engine cannot be loaded.
+    """
     from vanta.errors import NoTrack, UnknownName
 
-    tracks, off = here.tracks()
+    tracks, off = setup.tracks()
     try:
         if name in off:
             raise NoTrack(f"track {name}", {name: off[name]})
         if name not in tracks:
             raise UnknownName("track", name, [*tracks, *off])
-        return await _counted(tracks[name], pieces)
+        return await _count_pieces(tracks[name], pieces)
     finally:
         for track in tracks.values():
             await track.engine.aclose()
 
 
-async def _counted(track: Track, pieces: Sequence[Piece]) -> Costs:
+async def _count_pieces(track: Track, pieces: Sequence[Piece]) -> Costs:
     await track.engine.load()
     empty = await _count(track.engine, "")
-    found: dict[tuple[str, str], Part] = {}
+    parts: dict[tuple[str, str], Part] = {}
     text, last = "", empty
     for number, piece in enumerate(pieces, start=1):
         text += piece.text
         counted = text if number == len(pieces) else text.rstrip(" ")
         grown = await _count(track.engine, counted)
         key = (piece.kind, piece.name)
-        before = found.get(key, Part(*key, 0, 0))
-        found[key] = Part(
+        before = parts.get(key, Part(*key, 0, 0))
+        parts[key] = Part(
             *key,
             before.characters + len(piece.text),
             before.tokens + grown.value - last.value,
@@ -80,7 +89,7 @@ async def _counted(track: Track, pieces: Sequence[Piece]) -> Costs:
         tokens=last.value,
         around=empty.value,
         exact=last.exact,
-        parts=tuple(found.values()),
+        parts=tuple(parts.values()),
     )
 
 

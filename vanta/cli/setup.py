@@ -1,0 +1,104 @@
+"""What commands work with: a configuration, its plugins and models, or an open runtime.
+
+Invariant: loading a setup writes nothing, opens no store and loads no engine.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vanta.cli.options import config_source
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vanta.api import Opening
+    from vanta.config import Config, Loaded
+    from vanta.models import ModelStore
+    from vanta.plugin_loading import PluginSet
+    from vanta.scheduling.policy import Policy
+    from vanta.track import Track
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A configuration together with the plugins that it turns on.
+
+    :param loaded: the configuration and the origin of each value.
+    :param plugins: the plugins, each on, off or failed.
+    """
+
+    loaded: Loaded
+    plugins: PluginSet
+
+    @property
+    def config(self) -> Config:
+        """The effective configuration."""
+        return self.loaded.config
+
+    @functools.cached_property
+    def models(self) -> ModelStore:
+        """The model registry and the files on disk.
+
+        :raises ConfigError: if the registry cannot be read.
+        """
+        from vanta.runtime import model_store
+
+        return model_store(self.config, self.plugins)
+
+    def tracks(self) -> tuple[dict[str, Track], dict[str, str]]:
+        """Create the engine of every track that is on, without loading it.
+
+        :returns: the tracks by name, and for each other track why it is off. The caller closes
+            the engines.
+        :raises ConfigError: if an engine's options do not fit.
+        :raises UnknownName: if a track names an unknown engine.
+        """
+        from vanta.runtime import make_tracks
+
+        return make_tracks(self, warn=False)
+
+    def policies(self) -> Mapping[str, Policy]:
+        """Return the policies by name, with the variants of the configuration.
+
+        :raises ConfigError: if a variant does not fit its base.
+        """
+        known = self.plugins.policies
+        variants = {
+            name: variant.to_policy(name, known) for name, variant in self.config.policies.items()
+        }
+        return {**known, **variants}
+
+
+def load_setup(source: str | None, *, strict: bool | None = None) -> Setup:
+    """Load a configuration and its plugins.
+
+    :param source: the command's own `--config`, or None.
+    :param strict: whether a failing plugin is an error; None means as configured.
+    :raises ConfigError: if the configuration cannot be read.
+    :raises PluginError: if two plugins clash, or one fails under `strict`.
+    """
+    from vanta import plugin_loading
+    from vanta.config import load
+
+    loaded = load(config_source(source))
+    wanted = loaded.config.plugins
+    failing = wanted.strict if strict is None else strict
+    return Setup(loaded, plugin_loading.load(wanted.allow, strict=failing))
+
+
+def open_runtime(
+    source: str | None, *, plugins: tuple[object, ...] = (), **overrides: Any
+) -> Opening:
+    """Return `vanta.open` for the requested configuration.
+
+    :param source: the command's own `--config`, or None.
+    :param plugins: plugin objects to use in addition to the installed ones.
+    :param overrides: configuration values by key; those that are None are left out.
+    """
+    import vanta
+
+    given = {key: value for key, value in overrides.items() if value is not None}
+    return vanta.open(config_source(source), plugins=plugins, **given)

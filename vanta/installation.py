@@ -1,0 +1,77 @@
+"""The distribution that this package was installed from, and the pip commands that extend it.
+
+The name `vanta` on the public index belongs to another project that also imports as `vanta`.
+Invariant: every install hint is made here, so no message tells a person to install that package.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from importlib import metadata
+from pathlib import Path
+
+DISTRIBUTION = "vanta-runtime"
+"""The name of vanta's own distribution."""
+
+FOREIGN = "vanta"
+"""The name of another project's distribution, whose package is called `vanta` too."""
+
+
+def install_hint(*extras: str, distribution: str = "") -> str:
+    """Return the pip command that installs a distribution with some of its extras.
+
+    In an editable checkout of vanta the command installs the checkout again.
+
+    :param extras: names of extras, such as "openai"; without any, the distribution alone.
+    :param distribution: the distribution that declares the extras; vanta's own by default.
+    :returns: a command such as ``pip install 'vanta-runtime[openai]'``.
+    """
+    wanted = f"[{','.join(extras)}]" if extras else ""
+    if not distribution or is_own(distribution):
+        return f"pip install -e '.{wanted}'" if _is_editable() else _pip(DISTRIBUTION, wanted)
+    return _pip(distribution, wanted)
+
+
+def library_hint(requires: str, extra: str | None, distribution: str) -> str:
+    """Return the pip command that brings a library which a plugin's factory requires.
+
+    :param requires: the import name of the library.
+    :param extra: the extra of the plugin's distribution that brings it, or None.
+    :param distribution: the plugin's distribution; "" for a plugin that was passed in code.
+    """
+    if extra and distribution:
+        return install_hint(extra, distribution=distribution)
+    return f"pip install {requires}"
+
+
+def is_own(distribution: str) -> bool:
+    """Return whether a distribution's name is that of vanta's own distribution."""
+    return _normalised(distribution) == DISTRIBUTION
+
+
+def foreign_version() -> str | None:
+    """Return the version of the foreign distribution `vanta` if it is installed, else None."""
+    try:
+        return metadata.version(FOREIGN)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _pip(distribution: str, wanted: str) -> str:
+    return f"pip install '{distribution}{wanted}'" if wanted else f"pip install {distribution}"
+
+
+def _normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@functools.cache
+def _is_editable() -> bool:
+    """Return whether vanta runs from a checkout: installed with `-e`, or not installed at all."""
+    try:
+        origin = metadata.distribution(DISTRIBUTION).read_text("direct_url.json")
+    except metadata.PackageNotFoundError:
+        return Path(__file__).parents[1].joinpath("pyproject.toml").is_file()
+    return bool(origin) and bool(json.loads(origin or "{}").get("dir_info", {}).get("editable"))
