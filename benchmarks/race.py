@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import anyio
 
+from vanta import install_hint
 from vanta.errors import UsageError, VantaError
 
 from . import leaks
@@ -62,7 +63,7 @@ def _taken(names: list[str], measure: Callable[[], Iterable[Figure]]) -> list[Fi
 def _require(*libraries: str) -> None:
     for name in libraries:
         if importlib.util.find_spec(name) is None:
-            raise UsageError(f"{name!r} is not installed: pip install 'vanta[openai,testing]'")
+            raise UsageError(f"{name!r} is not installed: {install_hint('openai', 'testing')}")
 
 
 def _races(trap: Trap, settings: Settings) -> Races:

@@ -20,8 +20,8 @@ from vanta.errors import RunError
 from .traps import WORDS, Trap
 
 _ENDED = (
-    "the servers of the benchmark ended on their own: what they said is above. Is vanta[testing] "
-    "installed?"
+    "the servers of the benchmark ended on their own; their output is above. Is the extra "
+    "'testing' installed?"
 )
 _PROGRAM = Path(__file__).parent / "peers" / "upstreams.py"
 

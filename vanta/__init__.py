@@ -92,6 +92,7 @@ if TYPE_CHECKING:
     from vanta.expectations import (
         Expectation,
     )
+    from vanta.installation import install_hint
     from vanta.messages import (
         Completion,
         Delta,
@@ -154,6 +155,7 @@ _NAMES = {
         "TextDelta Timings Trace TurnFailed TurnFinished TurnStarted "
     ),
     "vanta.expectations": "Expectation",
+    "vanta.installation": "install_hint",
     "vanta.messages": (
         "Completion Delta EngineTimings FinishReason Fold Message TokenLogprob ToolCall "
         "ToolCallPart Usage "
@@ -260,6 +262,7 @@ __all__ = [
     "ask",
     "hookimpl",
     "in_quiet",
+    "install_hint",
     "open",
 ]
 

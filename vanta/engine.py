@@ -410,7 +410,7 @@ class EngineFactory:
     :param off: returns why the engine cannot be used with these options (no key, no server...),
         or None. A track that is off is skipped, and the reason is reported once.
     :param requires: import name of the heavy library; a track is off where it is missing.
-    :param extra: what pip installs to get that library, as in "vanta[openai]".
+    :param extra: the extra of the plugin's distribution that installs it, such as "openai".
     """
 
     name: str

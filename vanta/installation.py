@@ -11,12 +11,27 @@ import json
 import re
 from importlib import metadata
 from pathlib import Path
+from typing import Protocol
 
 DISTRIBUTION = "vanta-runtime"
 """The name of vanta's own distribution."""
 
 FOREIGN = "vanta"
 """The name of another project's distribution, whose package is called `vanta` too."""
+
+
+class RequiresLibrary(Protocol):
+    """A factory that may need an optional library."""
+
+    @property
+    def requires(self) -> str | None:
+        """The import name of the library, or None."""
+        ...
+
+    @property
+    def extra(self) -> str | None:
+        """The extra of the plugin's distribution that installs the library, or None."""
+        ...
 
 
 def install_hint(*extras: str, distribution: str = "") -> str:
@@ -34,33 +49,33 @@ def install_hint(*extras: str, distribution: str = "") -> str:
     return _pip(distribution, wanted)
 
 
-def library_hint(requires: str, extra: str | None, distribution: str) -> str:
-    """Return the pip command that brings a library which a plugin's factory requires.
+def library_hint(factory: RequiresLibrary, distribution: str) -> str:
+    """Return the pip command that installs the library which a plugin's factory requires.
 
-    :param requires: the import name of the library.
-    :param extra: the extra of the plugin's distribution that brings it, or None.
+    :param factory: the factory of an engine, embedder or index.
     :param distribution: the plugin's distribution; "" for a plugin that was passed in code.
     """
-    if extra and distribution:
-        return install_hint(extra, distribution=distribution)
-    return f"pip install {requires}"
+    if factory.extra and distribution:
+        return install_hint(factory.extra, distribution=distribution)
+    return f"pip install '{factory.requires}'"
 
 
 def is_own(distribution: str) -> bool:
     """Return whether a distribution's name is that of vanta's own distribution."""
-    return _normalised(distribution) == DISTRIBUTION
+    return _normalised(distribution) in {DISTRIBUTION, FOREIGN}
 
 
 def foreign_version() -> str | None:
     """Return the version of the foreign distribution `vanta` if it is installed, else None."""
     try:
+        metadata.version(DISTRIBUTION)
         return metadata.version(FOREIGN)
     except metadata.PackageNotFoundError:
         return None
 
 
 def _pip(distribution: str, wanted: str) -> str:
-    return f"pip install '{distribution}{wanted}'" if wanted else f"pip install {distribution}"
+    return f"pip install '{distribution}{wanted}'"
 
 
 def _normalised(name: str) -> str:

@@ -3,7 +3,7 @@
 A turn is a span `invoke_workflow {policy}`, its legs are `chat {model}` below it; the metrics are
 `gen_ai.client.operation.duration`, `.token.usage`, `.operation.time_to_first_chunk` and
 `.operation.time_per_output_chunk` (semantic conventions for generative AI, 2026). Where the library
-(`vanta[otel]`) is not installed nothing happens; where to send things is the embedder's to say, as
+(extra `otel`) is not installed nothing happens; where to send things is the embedder's to say, as
 everywhere in OpenTelemetry. Invariants: no text of a prompt or a reply is ever told; of a private
 turn nothing is told but that there was one; whatever fails here, the turn does not notice.
 """

@@ -28,7 +28,7 @@ def vanta_vector_indexes() -> Iterable[IndexFactory]:
             create=_create,
             rank=10,
             requires="chromadb",
-            extra="vanta[chroma]",
+            extra="chroma",
         ),
     )
 

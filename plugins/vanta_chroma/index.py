@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from vanta import install_hint
 from vanta.errors import VectorIndexError
 from vanta.memory.index import IndexContext, Partition, VectorIndex
 from vanta_chroma.child_channel import Channel, ChannelClosed
@@ -175,7 +176,8 @@ class ChromaIndex(VectorIndex):
         """The error for a request that has no answer. guilty: the process ended over it."""
         why = f"the process that runs Chroma ended again and again over {op!r}: {words}. "
         if partition is None:
-            return VectorIndexError(why + "Recall works without vectors; reinstall vanta[chroma].")
+            why += "Recall works without vectors. "
+            return VectorIndexError(f"{why}Reinstall Chroma: {install_hint('chroma')}.")
         why += (
             f"The vectors in {str(self._folder / partition.key)!r} are built again from the store."
         )

@@ -29,7 +29,7 @@ FACTORIES = (
         off=_off,
         rank=100,
         requires="onnxruntime",
-        extra="vanta[embedders]",
+        extra="embedders",
     ),
     EmbedderFactory(
         name=static.NAME,
@@ -39,6 +39,6 @@ FACTORIES = (
         off=_off,
         rank=20,
         requires="onnxruntime",
-        extra="vanta[embedders]",
+        extra="embedders",
     ),
 )

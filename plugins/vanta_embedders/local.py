@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import anyio
 import anyio.to_thread
 
+from vanta import install_hint
 from vanta.errors import EmbedderError, VantaError
 from vanta.memory.embedder import Embedder
 
@@ -99,8 +100,7 @@ class LocalEmbedder(Embedder):
             raise
         except ImportError as error:
             raise self._failed(
-                f"{error.name or error} is not installed. Bring it with: "
-                "pip install 'vanta[embedders]'."
+                f"{error.name or error} is not installed. Install it: {install_hint('embedders')}."
             ) from error
         except (VantaError, OSError) as error:
             raise self._failed(str(error)) from error

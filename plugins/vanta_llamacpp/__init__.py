@@ -28,7 +28,7 @@ def vanta_engines() -> Iterable[EngineFactory]:
             options=LlamaCppOptions,
             create=_create,
             requires="llama_cpp",
-            extra="vanta[llamacpp]",
+            extra="llamacpp",
         ),
     )
 
@@ -54,7 +54,7 @@ def vanta_embedders() -> Iterable[EmbedderFactory]:
             off=_no_model,
             rank=50,
             requires="llama_cpp",
-            extra="vanta[llamacpp]",
+            extra="llamacpp",
         ),
     )
 

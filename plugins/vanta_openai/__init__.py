@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["vanta_embedders", "vanta_engines"]
 
-_EXTRA = "vanta[openai]"
+_EXTRA = "openai"
 
 
 @hookimpl

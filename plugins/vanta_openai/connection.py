@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from vanta import ErrorKind, Health
+from vanta import ErrorKind, Health, install_hint
 from vanta_openai.server import CHECK_KEY, ApiKeyError, ApiServer, engine_error, find_server
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def open_transport(options: ServerOptions, model: str) -> tuple[Transport, ApiSe
         raise engine_error(
             ErrorKind.MODEL_NOT_LOADED,
             f"the OpenAI library cannot be imported ({error})",
-            "Install it: pip install 'vanta[openai]'",
+            f"Install it: {install_hint('openai')}.",
             model=model,
         ) from error
     return Transport(options, model, server), server

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio.to_thread
 
-from vanta import GenerationRequest, Message, TokenCount
+from vanta import GenerationRequest, Message, TokenCount, install_hint
 from vanta.context import Calibration
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def encoding_of(
         name = importlib.import_module("tiktoken.model").encoding_name_for_model(bare_name)
         public = importlib.import_module("tiktoken_ext.openai_public")
     except ImportError as error:
-        advice = "pip install 'vanta[tiktoken]'"
+        advice = install_hint("tiktoken")
         raise RanksNotFoundError(f"tiktoken is not installed ({error}): {advice}") from None
     except KeyError:
         raise RanksNotFoundError(f"tiktoken does not know a model {model!r}") from None

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING
 
+from vanta import install_hint
 from vanta.engine import EngineContext
 from vanta.errors import ScriptError
 from vanta.money import price_of
@@ -41,7 +42,7 @@ async def stand_in(runtime: Runtime) -> AsyncIterator[tuple[Track, Direct]]:
     except ModuleNotFoundError as error:
         raise ScriptError(
             f"'upstream' needs the library {error.name!r}. "
-            "Install it: pip install 'vanta[openai,testing]'."
+            f"Install it: {install_hint('openai', 'testing')}."
         ) from error
     factory = runtime.plugins.engines[_ENGINE]
     configured = runtime.config.tracks.get(TRACK)

@@ -65,7 +65,9 @@ def embedder_for(
     asked, context = config.memory, _context(config, models)
 
     def off(factory: EmbedderFactory) -> str | None:
-        return _missing(factory) or factory.off(_options(factory, asked.embedder_options), context)
+        return _missing(factory, plugins) or factory.off(
+            _options(factory, asked.embedder_options), context
+        )
 
     return _choose(asked.embedder, plugins.embedders, off)
 
@@ -75,7 +77,7 @@ def index_for(config: Config, plugins: PluginSet) -> tuple[IndexFactory | None, 
     asked = config.memory
 
     def off(factory: IndexFactory) -> str | None:
-        return _missing(factory) or factory.off(_options(factory, asked.index_options))
+        return _missing(factory, plugins) or factory.off(_options(factory, asked.index_options))
 
     return _choose(asked.index, plugins.vector_indexes, off)
 
@@ -104,7 +106,7 @@ def embedder_named(name: str, config: Config, plugins: PluginSet, models: ModelS
     options = _options(factory, asked.embedder_options if configured else {})
     folder = config.data_dir / "memory" / "embedders"
     context = EmbedderContext(asked.embedder_model if configured else "", folder, models.find)
-    why = _missing(factory) or factory.off(options, context)
+    why = _missing(factory, plugins) or factory.off(options, context)
     if why:
         raise EmbedderError(f"the embedder {name!r} cannot be used: {why}")
     return factory.create(options, context)
@@ -145,11 +147,13 @@ def _choose(
     return None, "; ".join(reasons) or f"no plugin brings any {known.kind}"
 
 
-def _missing(factory: EmbedderFactory | IndexFactory) -> str | None:
+def _missing(factory: EmbedderFactory | IndexFactory, plugins: PluginSet) -> str | None:
     if factory.requires is None or importlib.util.find_spec(factory.requires):
         return None
-    install = f" Install it: pip install '{factory.extra}'." if factory.extra else ""
-    return f"{factory.name!r} needs the library {factory.requires!r}.{install}"
+    return (
+        f"{factory.name!r} needs the library {factory.requires!r}. "
+        f"Install it: {plugins.library_hint(factory)}."
+    )
 
 
 def _options(factory: EmbedderFactory | IndexFactory, given: Mapping[str, Any]) -> BaseModel:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vanta.errors import PluginError
+from vanta.installation import library_hint
 from vanta.plugin_loading.hooks import CONTRACTS, Isolated, LivePlugin
 from vanta.plugin_loading.registry import CORE, Plugin, Registry
 from vanta.scheduling.gate import SignalsGate
@@ -128,6 +129,13 @@ class PluginSet:
         observers = [item for live in self._live for item in self._observers_of(live, config)]
         self._gather()
         return tuple(observers)
+
+    def library_hint(self, factory: EngineFactory | EmbedderFactory | IndexFactory) -> str:
+        """Return the pip command that installs the library which a factory requires."""
+        for registry in (self.engines, self.embedders, self.vector_indexes):
+            if registry.get(factory.name) is factory:
+                return library_hint(factory, registry.plugin(factory.name).distribution)
+        return library_hint(factory, "")
 
     def advice(self) -> str:
         """Return a sentence for messages on unknown names.

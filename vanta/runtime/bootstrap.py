@@ -220,7 +220,7 @@ def _make_track(name: str, config: TrackConfig, parts: TrackParts) -> Track | st
     if isinstance(factory, str):
         return factory
     options = parts.loaded.options(name, factory.options)
-    why = factory.off(options) or _library_missing(factory)
+    why = factory.off(options) or _library_missing(factory, parts.plugins)
     if why:
         return why
     return Track(
@@ -267,12 +267,14 @@ def _factory(engine: str, plugins: PluginSet) -> EngineFactory | str:
         raise
 
 
-def _library_missing(factory: EngineFactory) -> str | None:
+def _library_missing(factory: EngineFactory, plugins: PluginSet) -> str | None:
     with contextlib.suppress(ImportError, ValueError):
         if factory.requires is None or importlib.util.find_spec(factory.requires):
             return None
-    install = f" Install it: pip install '{factory.extra}'." if factory.extra else ""
-    return f"engine {factory.name!r} needs the library {factory.requires!r}.{install}"
+    return (
+        f"engine {factory.name!r} needs the library {factory.requires!r}. "
+        f"Install it: {plugins.library_hint(factory)}."
+    )
 
 
 def _policies(config: Config, plugins: PluginSet, gates: Mapping[str, Gate]) -> dict[str, Policy]:

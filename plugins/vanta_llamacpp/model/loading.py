@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from vanta import install_hint
 from vanta.engine import EngineContext, ModelFile
 from vanta.models import free_memory
 from vanta_llamacpp.errors import Faults
@@ -55,10 +56,10 @@ class Loader:
         except ImportError as error:
             raise self._faults.not_loaded(
                 f"the library llama-cpp-python is not installed ({error})",
-                "Install it: pip install 'vanta[llamacpp]'.",
+                f"Install it: {install_hint('llamacpp')}.",
             ) from error
         except (OSError, RuntimeError) as error:
             raise self._faults.not_loaded(
                 f"the library llama-cpp-python cannot be loaded ({error})",
-                "Install it anew: pip install --force-reinstall 'vanta[llamacpp]'.",
+                "Reinstall it: pip install --force-reinstall --no-cache-dir llama-cpp-python.",
             ) from error

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
+from vanta import install_hint
 from vanta.expectations import Expectation, Failure, Seen
 from vanta_scripts.expectations import excerpt
 
@@ -25,7 +26,7 @@ def _schema(value: dict[str, Any]) -> dict[str, Any]:
     try:
         from jsonschema import exceptions, validators
     except ModuleNotFoundError:
-        raise ValueError("it needs the library jsonschema: pip install 'vanta[schema]'") from None
+        raise ValueError(f"it needs the library jsonschema: {install_hint('schema')}") from None
     try:
         validators.validator_for(value).check_schema(value)
     except exceptions.SchemaError as error:

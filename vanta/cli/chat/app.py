@@ -210,16 +210,20 @@ def _greet(chat: Chat) -> None:
 
 def _save(chat: Chat, path: Path) -> None:
     turns = list(zip(chat.messages, chat.replies, strict=True))
-    text = _script(path.name.partition(".")[0], turns, private=chat.session.private)
+    text = conversation_script(path.name.partition(".")[0], turns, private=chat.session.private)
     output.write_file(path, lambda file: file.write_text(text, encoding="utf-8"))
     output.print_status(f"saved as {path}: add your expectations, then `vanta run {path}`")
 
 
-def _script(name: str, turns: Sequence[tuple[str, Reply]], *, private: bool) -> str:
+def conversation_script(
+    name: str, turns: Sequence[tuple[str, Reply]], *, private: bool = False
+) -> str:
     """Return a conversation as a script in YAML.
 
-    A turn expects the track that answered and at most twice as many tokens; the reply's text is a
-    comment, from which a person picks the words that a reply must have.
+    Each turn expects the track that answered and at most twice as many tokens. The reply's text is
+    a comment, from which a person picks the words that a reply must have.
+
+    :param turns: each message with its reply.
     """
     lines = [f"name: {json.dumps(name, ensure_ascii=False)}"]
     lines += ["private: true"] if private else []

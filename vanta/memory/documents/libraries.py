@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib
 
 from vanta.errors import UnreadableDocument
+from vanta.installation import install_hint
 
 
 def require(library: str, name: str, what: str) -> None:
@@ -17,6 +18,6 @@ def require(library: str, name: str, what: str) -> None:
         importlib.import_module(library)
     except ImportError as error:
         raise UnreadableDocument(
-            f"{name!r} is {what}, which needs the library {library!r}. Install it: "
-            "pip install 'vanta[documents]'."
+            f"{name!r} is {what}, which needs the library {library!r}. "
+            f"Install it: {install_hint('documents')}."
         ) from error

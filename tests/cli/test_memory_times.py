@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from vanta.cli.memory.times import NoTime, when
+from vanta.cli.memory.options import InvalidTime, parse_time
 
 NOW = dt.datetime(2026, 11, 25, 12, tzinfo=dt.UTC).timestamp()  # a Wednesday
 HOUR = 3600
@@ -43,13 +43,13 @@ def berlin(day: int, hour: int = 0, *, month: int = 11) -> float:
     ],
 )
 def test_a_time_is_a_stretch(text: str, begin: float, end: float) -> None:
-    assert when(text, NOW) == (begin, end)
+    assert parse_time(text, NOW) == (begin, end)
 
 
 def test_a_day_on_which_the_clock_is_changed_has_its_own_length() -> None:
-    begin, end = when("2026-10-25", NOW)
+    begin, end = parse_time("2026-10-25", NOW)
     assert end - begin == 25 * HOUR
-    begin, end = when("2026-03-29", NOW)
+    begin, end = parse_time("2026-03-29", NOW)
     assert end - begin == 23 * HOUR
 
 
@@ -66,5 +66,5 @@ def test_a_day_on_which_the_clock_is_changed_has_its_own_length() -> None:
     ],
 )
 def test_what_is_no_time_is_told(text: str, why: str) -> None:
-    with pytest.raises(NoTime, match=why):
-        when(text, NOW)
+    with pytest.raises(InvalidTime, match=why):
+        parse_time(text, NOW)
