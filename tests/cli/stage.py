@@ -27,6 +27,7 @@ import typer
 from pydantic import BaseModel
 
 import vanta
+from vanta.cli import Command
 from vanta.engine import EngineFactory
 from vanta.errors import ErrorKind
 from vanta.testing import Fail, ScriptedEngine, Wait
@@ -93,7 +94,9 @@ def vanta_engines():
 
 @vanta.hookimpl
 def vanta_commands():
-    return {os.environ.get("STAGE_COMMAND", "wave"): commands}
+    target = os.environ.get("STAGE_TARGET")
+    command = Command("Wave lazily.", target) if target else commands
+    return {os.environ.get("STAGE_COMMAND", "wave"): command}
 '''
 CONFIG = """
 policy = "local"

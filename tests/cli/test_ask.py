@@ -47,14 +47,14 @@ def test_json_is_the_reply_as_one_object(stage: Stage) -> None:
     assert [leg["state"] for leg in reply["trace"]["legs"]] == ["won"]
 
 
-def test_verbose_says_on_stderr_who_speaks(stage: Stage) -> None:
+def test_verbose_shows_on_stderr_which_track_answers(stage: Stage) -> None:
     told = stage.vanta("ask", "-v", "echo hello")
     assert told.stdout == "hello\n"
-    assert "local speaks" in told.stderr
+    assert "local answers" in told.stderr
     assert "local (stage-1)" in told.stderr
 
 
-def test_a_takeover_keeps_stdout_whole_and_is_said_on_stderr(stage: Stage) -> None:
+def test_a_takeover_keeps_stdout_whole_and_is_shown_on_stderr(stage: Stage) -> None:
     told = stage.vanta("ask", "-v", "--policy", "cascade", "fail network")
     assert told.stdout == "the api answers\n"
     assert "local failed: network" in told.stderr
@@ -85,7 +85,7 @@ def test_a_private_question_stays_off_tracks_that_are_not_private(stage: Stage) 
         (["--track", "locl"], "Did you mean 'local'?"),
         (["--policy", "rcae"], "Did you mean 'race'?"),
         (["--track", "local", "--policy", "race"], "exclude each other"),
-        (["--deadline", "0"], "more than 0 seconds"),
+        (["--deadline", "0"], "must be greater than 0 seconds"),
         (["--nosuch"], "No such option"),
         (["--config", "nowhere.toml"], "nowhere.toml"),
     ],
@@ -131,7 +131,7 @@ def test_a_server_that_is_not_there_is_named_with_what_to_check(stage: Stage) ->
         done = _ask_openai(stage, url)
     assert done.returncode == 1
     assert url in done.stderr
-    assert "Check that the server runs" in done.stderr
+    assert "Check that the server is running" in done.stderr
 
 
 @pytest.mark.anyio

@@ -90,7 +90,7 @@ def test_the_seam_names_who_broke_and_who_goes_on(stage: Stage) -> None:
     with Terminal([*COMMAND, "chat", "--policy", "race"], stage.environ) as terminal:
         terminal.expect("you> ")
         terminal.type("cut half of it\n")
-        terminal.expect("local> half of it⟪local broke: api goes on⟫")
+        terminal.expect("local> half of it⟪local broke: api continues⟫")
         terminal.expect("local failed: network")
         terminal.expect("you> ")
 
@@ -144,10 +144,10 @@ def test_a_conversation_goes_on_in_a_later_chat_until_it_is_cleared(
     assert chat.end() == 0
     argv = [*COMMAND, "chat", "--session", "ada"]
     with Terminal(argv, stage.environ) as again:
-        again.expect("going on after 2 messages")
+        again.expect("continued after 2 messages")
         again.expect("you> ")
         again.type("/clear\n")
-        again.expect("forgotten: 2 messages")
+        again.expect("deleted: 2 messages")
 
 
 def test_what_was_typed_comes_back_with_the_arrow_key_in_a_later_chat(

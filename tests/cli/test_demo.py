@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from tests.cli.stage import COMMAND, Stage
-from vanta.cli.demo import plan as demo_plan
 from vanta.cli.demo.loopback_server import Loopback
-from vanta.cli.demo.plan import CUT_AFTER, TURNS
+from vanta.cli.demo.plan import CUT_AFTER, TURNS, DemoScene
 from vanta.config import load
 
 
@@ -30,16 +29,16 @@ SERVER = Loopback("http://127.0.0.1:1/v1", "small", 0.4, CUT_AFTER)
 
 
 def test_with_a_key_the_api_is_the_users_own_and_only_the_cut_is_simulated() -> None:
-    stage = demo_plan.Stage("small", 1, None, SERVER)
-    assert set(stage.described()["real"]) == {"local", "api"}
-    assert set(stage.described()["simulated"]) == {"takeover"}
-    tracks = load(stage.config("sqlite://"), environ={}).config.tracks
+    scene = DemoScene("small", 1, None, SERVER)
+    assert set(scene.describe()["real"]) == {"local", "api"}
+    assert set(scene.describe()["simulated"]) == {"takeover"}
+    tracks = load(scene.config("sqlite://"), environ={}).config.tracks
     assert tracks["api"].options == {}
 
 
 def test_the_users_key_is_never_sent_to_a_server_of_the_demo() -> None:
-    stage = demo_plan.Stage("small", 1, SERVER, SERVER)
-    tracks = load(stage.config("sqlite://"), environ={}).config.tracks
+    scene = DemoScene("small", 1, SERVER, SERVER)
+    tracks = load(scene.config("sqlite://"), environ={}).config.tracks
     for name in ("api", "api-cut"):
         assert tracks[name].options["base_url"] == SERVER.base_url
         assert tracks[name].options["api_key_env"] not in ("", "OPENAI_API_KEY")

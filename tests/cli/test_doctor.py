@@ -33,7 +33,7 @@ def vanta(
         yield run
 
 
-def test_what_is_broken_ends_in_1_with_the_command_that_mends_it(
+def test_a_broken_part_ends_in_1_and_names_the_command_that_fixes_it(
     vanta: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("VANTA_CONFIG")
@@ -42,19 +42,19 @@ def test_what_is_broken_ends_in_1_with_the_command_that_mends_it(
     assert set(done.json) == {"ok", "findings"}
     assert done.json["ok"] is False
     found = {finding["check"]: finding for finding in done.json["findings"]}
-    assert set(found["python"]) == {"check", "ok", "detail", "mend"}
+    assert set(found["python"]) == {"check", "ok", "detail", "fix"}
     assert found["python"]["ok"] is True
     assert found["model of local"]["ok"] is False
-    assert found["model of local"]["mend"] == "vanta models pull smollm2-135m-instruct"
+    assert found["model of local"]["fix"] == "vanta models pull smollm2-135m-instruct"
     said = vanta("doctor").said
-    assert "mend: vanta models pull smollm2-135m-instruct" in said
-    assert "need mending: model of local" in said
+    assert "fix: vanta models pull smollm2-135m-instruct" in said
+    assert "checks failed: model of local" in said
 
 
-def test_where_all_that_is_needed_works_it_ends_in_0(vanta: Run) -> None:
+def test_it_ends_in_0_if_everything_that_is_needed_works(vanta: Run) -> None:
     done = vanta("doctor", "--json")
     assert (done.code, done.json["ok"]) == (0, True), done.out
-    assert "all that is needed works" in vanta("doctor").out
+    assert "everything that is needed works" in vanta("doctor").out
 
 
 @pytest.mark.parametrize(("ok", "code"), [("True", 0), ("None", 0), ("False", 1)])
@@ -67,4 +67,4 @@ def test_the_checks_of_plugins_count(
     done = vanta("doctor", "--json")
     assert done.code == code
     [opinion] = [finding for finding in done.json["findings"] if finding["check"] == "opinion"]
-    assert opinion["mend"] == "read a book"
+    assert opinion["fix"] == "read a book"

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import importlib
 import subprocess
 import sys
 
 import pytest
 import typer
 
+import vanta_scripts
+import vanta_tuning
 from tests.cli.stage import Stage
 from vanta.cli.app import COMMANDS
 
+EVERY = {**COMMANDS, **vanta_scripts.vanta_commands(), **vanta_tuning.vanta_commands()}
 HEAVY = ("pydantic", "sqlalchemy", "jinja2", "yaml", "numpy", "llama_cpp", "openai", "anyio")
 
 
 def test_the_help_page_lists_every_command(stage: Stage) -> None:
     told = stage.vanta("--help")
     assert told.returncode == 0
-    assert all(f" {name} " in told.stdout for name in COMMANDS)
+    assert all(f" {name} " in told.stdout for name in EVERY)
 
 
 def test_the_help_page_loads_nothing_heavy() -> None:
@@ -30,12 +32,10 @@ def test_the_help_page_loads_nothing_heavy() -> None:
     assert done.stderr.strip() == "[]"
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", EVERY)
 def test_the_help_page_says_what_the_command_says_of_itself(name: str) -> None:
-    found: typer.Typer = importlib.import_module(f"vanta.cli.{name}").app
-    command = typer.main.get_command(found)
-    told = (command.help or "").splitlines()[0]
-    assert told == COMMANDS[name]
+    command = typer.main.get_command(EVERY[name].load())
+    assert (command.help or "").splitlines()[0] == EVERY[name].help
 
 
 def test_an_unknown_command_names_the_nearest_and_is_a_usage_error(stage: Stage) -> None:
@@ -75,3 +75,25 @@ def test_the_version_is_the_packages_own(stage: Stage) -> None:
     import vanta
 
     assert stage.vanta("--version").stdout == f"vanta {vanta.__version__}\n"
+
+
+def test_a_plugin_cannot_take_a_command_of_a_built_in_plugin(stage: Stage) -> None:
+    shown = stage.vanta("--help", STAGE_COMMAND="run")
+    assert shown.returncode == 2
+    assert "'run'" in shown.stderr
+    assert "'scripts'" in shown.stderr
+    assert "stage" in shown.stderr
+    assert stage.vanta("run", "--help", STAGE_COMMAND="run").returncode == 0
+
+
+def test_a_command_that_cannot_be_imported_is_an_error_of_its_plugin(stage: Stage) -> None:
+    done = stage.vanta("wave", STAGE_TARGET="no_such_module:app")
+    assert done.returncode == 2
+    assert "'no_such_module:app' cannot be imported" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_lazy_command_is_listed_without_its_module(stage: Stage) -> None:
+    shown = stage.vanta("--help", STAGE_TARGET="no_such_module:app")
+    assert shown.returncode == 0
+    assert "Wave lazily." in shown.stdout

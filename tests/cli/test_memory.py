@@ -105,7 +105,7 @@ def test_a_list_can_be_narrowed(fed: Run, options: list[str], told: set[str]) ->
 
 
 def test_where_nothing_is_remembered_the_next_step_is_told(vanta: Run) -> None:
-    assert "`vanta memory add FILE` adds to it" in vanta("memory", "list").err
+    assert "`vanta memory add FILE` adds some" in vanta("memory", "list").err
     done = vanta("memory", "search", "anything")
     assert (done.code, done.out) == (0, "")
     assert "Nothing was found. `vanta memory list`" in done.err
@@ -118,14 +118,14 @@ def test_where_nothing_is_remembered_the_next_step_is_told(vanta: Run) -> None:
         (["list", "--kind", "fakt"], "Did you mean 'fact'?"),
         (["list", "--since", "soon"], "give a day (2026-11-17), a time (2026-11-17T14:30)"),
         (["list", "--since", "2026-13-01"], "no such time"),
-        (["list", "--since", "2026-06-02", "--until", "2026-06-01"], "is not before"),
-        (["forget"], "name --item ID, --session NAME"),
-        (["forget", "--all"], "Add --yes to do it, or --dry-run"),
+        (["list", "--since", "2026-06-02", "--until", "2026-06-01"], "must be before"),
+        (["forget"], "give --item ID, --session NAME"),
+        (["forget", "--all"], "Add --yes to forget without it, or --dry-run"),
         (["import", "nowhere.jsonl"], "`vanta memory export FILE` writes such a file"),
         (["export", "no/where.jsonl"], "cannot be written"),
     ],
 )
-def test_a_mistake_is_told_with_the_next_step(fed: Run, argv: list[str], told: str) -> None:
+def test_a_mistake_is_reported_with_the_next_step(fed: Run, argv: list[str], told: str) -> None:
     done = fed("memory", *argv)
     assert done.code == 2
     assert told in done.said.replace("│ ", "")
@@ -244,11 +244,11 @@ def test_what_a_file_has_twice_is_there_twice_and_no_more(vanta: Run, tmp_path: 
 def test_bad_lines_are_all_named_and_nothing_is_imported(vanta: Run, tmp_path: Path) -> None:
     good = json.dumps(line("fine"))
     bad = [
-        ("{", "it is no JSON: "),
-        ("[1]", "it is no JSON object"),
+        ("{", "it is not JSON: "),
+        ("[1]", "it is not a JSON object"),
         (json.dumps(line("x", kind="fakt")), "kind: Input should be 'message'"),
         (json.dumps(line("x", said_at="noon")), "said_at: Input should be a valid number"),
-        (json.dumps(line("x", said_at=1e20)), "said_at: it has to be seconds since 1970"),
+        (json.dumps(line("x", said_at=1e20)), "said_at: it must be seconds since 1970"),
         (json.dumps(line("x", mood="good")), "mood: Extra inputs are not permitted"),
         (json.dumps(line("\ud800")), "text: it has half a surrogate pair"),
         (json.dumps({"text": "x"}), "user: Field required"),
@@ -257,9 +257,7 @@ def test_bad_lines_are_all_named_and_nothing_is_imported(vanta: Run, tmp_path: P
     path.write_text("\n".join([good, "", *(text for text, _ in bad), good]))
     done = vanta("memory", "import", "bad.jsonl")
     assert done.code == 2
-    assert (
-        "8 lines of 10 in 'bad.jsonl' can be no item of memory, so nothing was imported" in done.err
-    )
+    assert "8 lines of 10 in 'bad.jsonl' cannot be read, so nothing was imported" in done.err
     for number, (_, why) in enumerate(bad, start=3):
         assert f"line {number}: {why}" in done.err
     assert texts(vanta("memory", "list", "--json")) == []

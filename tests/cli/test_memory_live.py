@@ -79,7 +79,7 @@ def test_ctrl_c_stops_a_reindex_that_goes_on_later_where_it_was(home: Home) -> N
     texts = write(home.stage.folder / "many.jsonl", [line(f"text {n}") for n in range(80)])
     assert home.json("memory", "import", texts)["added"] == 80
     said = interrupted(home, "memory", "reindex")
-    assert "stopped after 32 of 80: `vanta memory reindex` goes on from there" in said
+    assert "stopped after 32 of 80: `vanta memory reindex` continues from there" in said
     assert home.json("memory", "stats")["vectors"] == {"hash/256/1": 32}
     assert home.json("memory", "reindex")["vectors"] == {"hash/256/1": 80}
     assert home.journal() == [32, 32, 32, 16], "what had its vector is not embedded again"
@@ -109,7 +109,7 @@ def test_a_terminal_is_asked_before_anything_goes(home: Home) -> None:
     with Terminal(argv, home.environ) as terminal:
         terminal.expect("Forget it for good? [y/N]: ")
         terminal.type("y\n")
-        terminal.expect("no byte of it is left in any file of vanta's")
+        terminal.expect("no byte of it is left in any of vanta's files")
         assert terminal.end() == 0
     assert home.json("memory", "stats")["items"] == 0
 
@@ -134,7 +134,7 @@ def test_a_chat_tells_what_was_recalled_searches_and_forgets(home: Home, chat: T
         terminal.expect("#1  ")
         terminal.type("/memory forget #1\n")
         terminal.expect("forgotten: 2 items, 2 messages")
-        terminal.expect("no byte of it is left in any file of vanta's")
+        terminal.expect("no byte of it is left in any of vanta's files")
         terminal.type("/memory search Lisbon\n")
         assert "#1  " not in terminal.expect("you> ")
         terminal.type("/exit\n")
@@ -150,7 +150,7 @@ def test_a_chat_tells_what_was_recalled_searches_and_forgets(home: Home, chat: T
         ("/memory serch x", "Did you mean 'search'?"),
         ("/memory search", "/memory search needs words"),
         ("/memory forget everything", "/memory forget needs ids"),
-        ("/memory forget 99", "nothing of 99 is remembered"),
+        ("/memory forget 99", "no item of memory has the id 99"),
     ],
 )
 def test_a_slip_in_a_chat_is_told(chat: Terminal, typed: str, told: str) -> None:

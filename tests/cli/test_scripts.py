@@ -54,7 +54,7 @@ def test_a_saved_run_is_written_in_other_forms(stage: Stage) -> None:
 
 def test_a_chat_becomes_a_script_that_holds(stage: Stage) -> None:
     done = stage.vanta("chat", "--save", "talk.yaml", stdin="echo one\n/stats\necho two: three\n")
-    assert "kept as talk.yaml" in done.stderr, done.stderr
+    assert "saved as talk.yaml" in done.stderr, done.stderr
     run = stage.vanta("run", "talk.yaml")
     assert run.returncode == 0, run.stdout
     assert "talk: 2 of 2 turns passed" in run.stdout

@@ -311,6 +311,9 @@ async def test_what_counts_the_tokens_of_an_api_track_is_told(context: MakeConte
     made = context(tracks={"api": api}, plugins=load())
     found = await tracks.tokens_check("api").run(made)
     assert (found.check, found.ok) == ("tokens of api", None)
-    assert "an estimate on the high side: tiktoken knows no model 'no-such-model'" in found.detail
+    assert (
+        "an estimate on the high side: tiktoken does not know a model 'no-such-model'"
+        in found.detail
+    )
     off = context(tracks={"api": api}, plugins=load(), off={"api": "no key"})
     assert "'api' is off" in (await tracks.tokens_check("api").run(off)).detail
