@@ -13,7 +13,8 @@ from vanta.errors import EngineError
 from vanta.events import Event, TextDelta
 from vanta.messages import Message
 from vanta.scheduling.policy import Policy
-from vanta.scheduling.race import Race, RaceOutcome, RacePlan, RaceSettings
+from vanta.scheduling.race import Race
+from vanta.scheduling.race_plan import RaceOutcome, RacePlan, RaceSettings
 from vanta.scheduling.track_stats import TrackStats
 from vanta.testing import ScriptedEngine
 from vanta.track import Price, Track

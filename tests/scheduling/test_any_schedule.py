@@ -21,7 +21,7 @@ from vanta.events import (
     TextDelta,
 )
 from vanta.scheduling.policy import GateRule, LegPlan, Policy
-from vanta.scheduling.race import RaceOutcome
+from vanta.scheduling.race_plan import RaceOutcome
 from vanta.testing import Fail, Finish, Hang, Pause, Say, ScriptedEngine, Step, Think
 
 TRACKS = ("local", "api", "spare")

@@ -28,7 +28,7 @@ async def test_a_passing_error_is_retried_after_as_long_as_the_server_asked() ->
     assert states(outcome) == [("local", "failed"), ("local", "won")]
     first, second = stage.of(LegStarted)
     assert second.at_s - first.at_s >= 0.03
-    assert second.why == "once more"
+    assert second.why == "retry"
 
 
 @pytest.mark.anyio
@@ -114,7 +114,7 @@ def test_after_the_cooldown_one_turn_probes_and_the_others_wait() -> None:
     health = failing(3)
     assert health.refusal(12.0) is None
     health.ask(12.0)
-    assert "another turn is trying it" in str(health.refusal(12.0))
+    assert "another turn is probing it" in str(health.refusal(12.0))
     health.succeeded()
     assert health.refusal(12.0) is None
 
@@ -143,7 +143,7 @@ def test_an_error_of_the_caller_does_not_open_the_breaker() -> None:
 def test_retry_after_blocks_the_track_until_then() -> None:
     health = TrackHealth()
     health.failed(busy(5.0), 0.0)
-    assert "asked to wait" in str(health.refusal(4.0))
+    assert "requested a wait" in str(health.refusal(4.0))
     assert health.wait_s(4.0) == 1.0
     assert health.refusal(5.0) is None
 

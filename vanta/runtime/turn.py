@@ -30,8 +30,9 @@ from vanta.memory.turn_recall import TurnRecall
 from vanta.messages import Exchange, Message, Usage
 from vanta.money import TurnPurse
 from vanta.runtime.turn_settings import TurnSettings
-from vanta.scheduling.leg import Leg
-from vanta.scheduling.race import Race, RaceOutcome, RacePlan, too_late
+from vanta.scheduling.leg import Leg, too_late
+from vanta.scheduling.race import Race
+from vanta.scheduling.race_plan import RaceOutcome, RacePlan
 from vanta.track import Track
 
 SHOWN_PRIVATE = "a track was shown text from an earlier private turn"

@@ -1,9 +1,18 @@
-"""Form: what can be wrong with an answer before anybody asks how sure it is.
+"""Checks of answers without a model: format, agreement of two answers, a verifier's yes or no.
 
-An answer that was to be JSON has to be valid under its schema; one to a question has to be written
-in the question's script (a small model that drifts into another language is a common failure),
-unless the question asks for another language. Invariant: free and deterministic; scripts are told
-apart by Unicode's names, so languages that share a script are not.
+An answer that was requested as JSON must be valid under its schema. An answer to a question must
+be written in the question's script (small models often drift into another language), unless the
+question asks for another language.
+
+Two answers disagree materially if one says yes and the other no, if they name different numbers,
+or if they share too few of their content words (overlap coefficient of Szymkiewicz and Simpson,
+which does not penalise a longer answer). `refine` amends an answer on such a difference only.
+
+The probability of yes is read from the first token's logprobs (P(True), Kadavath et al. 2022,
+"Language Models (Mostly) Know What They Know"); without logprobs the word counts.
+
+Invariant: free and deterministic. Scripts are recognised by Unicode names, so languages that share
+a script are not distinguished.
 """
 
 from __future__ import annotations
@@ -20,19 +29,33 @@ from typing import Any
 
 from vanta.messages import Completion
 
-_FEW = 12
-"""Letters below which a text says too little about its script."""
-_ASKS_FOR_ANOTHER = re.compile(
+MIN_OVERLAP = 0.5
+"""Share of the shorter answer's content words that the other answer must have."""
+
+_FEW_LETTERS = 12
+"""Number of letters below which a text does not reveal its script."""
+
+_OTHER_LANGUAGE = re.compile(
     r"translat|traduc|übersetz|перевед|翻译|翻訳|번역|\b(?:in|into|auf|en)\s+"
     r"(?:english|arabic|chinese|greek|hebrew|hindi|japanese|korean|russian|thai|ukrainian)",
     re.IGNORECASE,
 )
+_WORD = re.compile(r"[^\W\d_]{3,}")
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_LEADING = re.compile(r"^\W*(yes|no)\b", re.IGNORECASE)
+_STOP_WORDS = frozenset(
+    """
+    the and for are was were with that this from have has had not but you your can will its into
+    than then them they there their which what when who how why also such more most some any one
+    two would could should been being about over under between because
+    """.split()  # noqa: SIM905 - a list of words reads better as words
+)
 
 
 def not_under_schema(text: str, schema: Mapping[str, Any] | None) -> str | None:
-    """Why `text` is not the JSON that was asked for, None if it is or none was asked for.
+    """Return why `text` is not JSON valid under `schema`, None if it is or there is no schema.
 
-    Without the library `jsonschema` (extra `schema`) only that it is JSON is looked at.
+    Without the library `jsonschema` (extra `schema`) it is only checked that the text is JSON.
     """
     if schema is None:
         return None
@@ -54,19 +77,19 @@ def not_under_schema(text: str, schema: Mapping[str, Any] | None) -> str | None:
 
 
 def in_another_script(text: str, question: str) -> str | None:
-    """Why `text` is in another script than `question`, None if it is not or may be."""
-    asked, answered = _script(question), _script(text)
-    if asked is None or answered is None or asked == answered:
+    """Return why `text` is in a wrong script for `question`, None if it is not or may be right."""
+    expected, actual = _script(question), _script(text)
+    if expected is None or actual is None or expected == actual:
         return None
-    if _ASKS_FOR_ANOTHER.search(question):
+    if _OTHER_LANGUAGE.search(question):
         return None
-    return f"written in {answered.title()}, not in {asked.title()}"
+    return f"written in {actual.title()}, not in {expected.title()}"
 
 
 def _script(text: str) -> str | None:
-    """The script of most letters, None where there are few letters or no clear majority."""
+    """Return the script of most letters, None for few letters or no clear majority."""
     scripts = Counter(_script_of(letter) for letter in text[:2000] if letter.isalpha())
-    if sum(scripts.values()) < _FEW:
+    if sum(scripts.values()) < _FEW_LETTERS:
         return None
     script, count = scripts.most_common(1)[0]
     return script if count > 0.6 * sum(scripts.values()) else None
@@ -74,28 +97,13 @@ def _script(text: str) -> str | None:
 
 @functools.lru_cache(maxsize=4096)
 def _script_of(letter: str) -> str:
-    """LATIN, CYRILLIC, CJK...: the first word of its name; Japanese and Chinese are one."""
+    """Return LATIN, CYRILLIC, CJK...: the first word of the letter's name. Kana counts as CJK."""
     word = unicodedata.name(letter, "?").split()[0].partition("-")[0]
     return "CJK" if word in {"HIRAGANA", "KATAKANA"} else word
 
 
-MIN_OVERLAP = 0.5
-"""Share of the shorter answer's content words that the other has to have."""
-
-_WORD = re.compile(r"[^\W\d_]{3,}")
-_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-_LEADING = re.compile(r"^\W*(yes|no)\b", re.IGNORECASE)
-_EMPTY = frozenset(
-    """
-    the and for are was were with that this from have has had not but you your can will its into
-    than then them they there their which what when who how why also such more most some any one
-    two would could should been being about over under between because
-    """.split()  # noqa: SIM905 - a list of words reads better as words
-)
-
-
 def disagreement(first: str, second: str) -> str | None:
-    """Why `second` disagrees materially with `first`, None if it does not."""
+    """Return why `second` disagrees materially with `first`, None if it does not."""
     yes, no = _polarity(first), _polarity(second)
     if yes and no and yes != no:
         return f"it says {no}, not {yes}"
@@ -104,13 +112,13 @@ def disagreement(first: str, second: str) -> str | None:
         return f"it says {', '.join(sorted(others)[:3])}, not {', '.join(sorted(numbers)[:3])}"
     overlap = _overlap(_content_words(first), _content_words(second))
     if overlap < MIN_OVERLAP:
-        return f"it shares {overlap:.0%} of the words that matter"
+        return f"it shares {overlap:.0%} of the content words"
     return None
 
 
 def _polarity(text: str) -> str | None:
-    found = _LEADING.match(text)
-    return found.group(1).lower() if found else None
+    match = _LEADING.match(text)
+    return match.group(1).lower() if match else None
 
 
 def _numbers(text: str) -> set[str]:
@@ -118,22 +126,22 @@ def _numbers(text: str) -> set[str]:
 
 
 def _content_words(text: str) -> set[str]:
-    return {word.lower() for word in _WORD.findall(text)} - _EMPTY
+    return {word.lower() for word in _WORD.findall(text)} - _STOP_WORDS
 
 
-def _overlap(one: set[str], other: set[str]) -> float:
-    if not one or not other:
-        return 1.0 if one == other else 0.0
-    return len(one & other) / min(len(one), len(other))
+def _overlap(words: set[str], others: set[str]) -> float:
+    if not words or not others:
+        return 1.0 if words == others else 0.0
+    return len(words & others) / min(len(words), len(others))
 
 
 def probability_of_yes(answer: Completion) -> float | None:
-    """How likely the verifier says yes, of yes and no; None if it said neither."""
+    """Return the probability that a verifier says yes rather than no, None if it says neither."""
     if answer.logprobs:
         first = answer.logprobs[0]
-        rivals = dict(first.top) | {first.token: first.logprob}
-        yes = sum(math.exp(logprob) for token, logprob in rivals.items() if _is(token, "yes"))
-        no = sum(math.exp(logprob) for token, logprob in rivals.items() if _is(token, "no"))
+        logprobs = dict(first.top) | {first.token: first.logprob}
+        yes = sum(math.exp(logprob) for token, logprob in logprobs.items() if _is(token, "yes"))
+        no = sum(math.exp(logprob) for token, logprob in logprobs.items() if _is(token, "no"))
         if yes + no > 0:
             return yes / (yes + no)
     word = answer.text.strip().strip(".!\"'*").lower()

@@ -1,7 +1,9 @@
-"""Gates: judges of a finished answer.
+"""Gates: judges of finished answers.
 
-A gate sees one leg's whole answer and says yes or no, with a score and a reason that a person can
-read in the trace. Invariant: a gate never raises for a bad answer and never changes it.
+A gate sees the whole answer of one leg and accepts or rejects it, with a score and a reason that a
+person can read in the trace.
+
+Invariant: a gate never raises because an answer is bad, and never changes an answer.
 """
 
 from __future__ import annotations
@@ -22,16 +24,20 @@ _REFUSAL = re.compile(
     re.IGNORECASE,
 )
 
-
 _REFUSAL_CHARS = 40
 _ENOUGH_TOKENS = 24
-_SURE_MARGIN = 0.7
+_CLEAR_MARGIN = 0.7
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A gate's word. `score` is what was measured (None: nothing), `why` a short reason. An unsure
-    verdict is one that a verifier may overrule."""
+    """A gate's decision on one answer.
+
+    :param accepted: whether the answer may be served.
+    :param score: what the gate measured, None if nothing.
+    :param why: a short reason for a person.
+    :param unsure: True if a verifier may overrule the decision.
+    """
 
     accepted: bool
     score: float | None
@@ -40,21 +46,26 @@ class Verdict:
 
 
 class Gate(Protocol):
-    """What a plugin implements to judge answers. `name` is what `gate.use` refers to.
+    """Judges answers; a plugin implements it. `gate.use` in a policy refers to `name`.
 
-    A gate may also have `give_up(answer, rule) -> str | None`, asked now and then about an
-    unfinished answer: a reason stops it there and then (see `SignalsGate.give_up`).
+    A gate may also have `give_up(answer, rule) -> str | None`, which is called now and then with an
+    unfinished answer: a reason rejects the answer at once (see `SignalsGate.give_up`).
     """
 
     name: str
 
     async def judge(self, answer: Completion, rule: GateRule) -> Verdict:
-        """Accept or reject a finished answer under `rule`."""
+        """Accept or reject a finished answer.
+
+        :param answer: the whole answer of one leg.
+        :param rule: the policy's limits.
+        :returns: the decision.
+        """
         ...
 
 
 class SignalsGate:
-    """Judges by what the answer itself shows: its end, length, a refusal, its mean logprob.
+    """Judges by the answer itself: its finish reason, length, refusal phrases and mean logprob.
 
     The mean logprob of the generated tokens is the length-normalised sequence likelihood of
     Malinin & Gales, "Uncertainty Estimation in Autoregressive Structured Prediction" (2021).
@@ -63,13 +74,15 @@ class SignalsGate:
     name = "signals"
 
     async def judge(self, answer: Completion, rule: GateRule) -> Verdict:
-        """Accept or reject a finished answer; cheap, no I/O."""
+        """Accept or reject a finished answer, without I/O; see `Gate.judge`."""
         score = mean_logprob(answer)
         text = answer.text.strip()
         if answer.tool_calls:
-            return Verdict(True, score, "asks for a tool")
+            return Verdict(True, score, "calls a tool")
         if len(text) < rule.min_chars:
-            return Verdict(False, score, f"{len(text)} characters, {rule.min_chars} wanted")
+            return Verdict(
+                False, score, f"{len(text)} characters, at least {rule.min_chars} needed"
+            )
         if answer.finish_reason == "length":
             return Verdict(False, score, "cut off by its token limit")
         if rule.refusals and declines(text):
@@ -77,13 +90,17 @@ class SignalsGate:
         return self._by_likelihood(score, rule)
 
     def give_up(self, answer: Completion, rule: GateRule) -> str | None:
-        """Why an unfinished answer is sure enough to be turned down, None if it is not."""
+        """Return why an unfinished answer is certain to be rejected, None if it is not.
+
+        :param answer: the answer so far.
+        :param rule: the policy's limits.
+        """
         if rule.refusals and len(answer.text) > _REFUSAL_CHARS and declines(answer.text):
             return "declines to answer"
         score = mean_logprob(answer)
         if rule.min_mean_logprob is None or score is None:
             return None
-        if len(answer.logprobs) >= _ENOUGH_TOKENS and score < rule.min_mean_logprob - _SURE_MARGIN:
+        if len(answer.logprobs) >= _ENOUGH_TOKENS and score < rule.min_mean_logprob - _CLEAR_MARGIN:
             return f"mean logprob {score:.2f} after {len(answer.logprobs)} tokens"
         return None
 
@@ -98,12 +115,15 @@ class SignalsGate:
 
 
 def declines(text: str) -> bool:
-    """Whether an answer begins as refusals do."""
+    """Return whether a text begins as refusals do.
+
+    :param text: an answer, finished or not.
+    """
     return _REFUSAL.match(text) is not None
 
 
 def mean_logprob(answer: Completion) -> float | None:
-    """The mean natural-log probability of the answer's tokens, None if the engine gave none."""
+    """Return the mean natural log probability of the answer's tokens, None without logprobs."""
     if not answer.logprobs:
         return None
     return sum(token.logprob for token in answer.logprobs) / len(answer.logprobs)

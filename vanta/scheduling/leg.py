@@ -1,8 +1,11 @@
-"""A leg: one attempt of one track in one turn, and the record of it.
+"""A leg: one attempt of one track in one turn, and its record.
 
-A leg runs its engine and reports to its owner by plain calls, since all of a turn runs on one
-event loop. Invariant: it reports every delta in order and then its end, exactly once, unless the
-whole turn was cancelled; what an engine raises ends up in `error`, never further.
+A leg runs its engine and reports to its owner by plain calls, because a whole turn runs on one
+event loop. `Purse` is how the scheduler sees money; `vanta.money` implements it.
+
+Invariant: a leg reports every delta in order and then its end, exactly once, unless the whole turn
+was cancelled. An exception of the engine ends in `error` and goes no further. Every `open_leg`
+that returned a leg is followed by its `close`, shielded from cancellation.
 """
 
 from __future__ import annotations
@@ -26,29 +29,37 @@ Shorten = Callable[[Track, EngineError], Awaitable[GenerationRequest]]
 
 
 class LegOwner(Protocol):
-    """Who hears of a leg's progress, and who pays for it (nobody where `purse` is None)."""
+    """Receives the progress of a leg. `purse` pays for it; None if legs are not charged."""
 
     purse: Purse | None
 
     def now(self) -> float:
-        """Seconds since the turn began."""
+        """Return the seconds since the turn began."""
         ...
 
     def on_delta(self, leg: Leg, delta: Delta) -> None:
-        """The leg has one more delta; it is already folded."""
+        """Handle one more delta, which is folded already."""
         ...
 
     def on_end(self, leg: Leg) -> None:
-        """The leg stands still; `error`, `verdict` and `stopped` say how it ended."""
+        """Handle the end of the leg; see its `error`, `verdict` and `stopped`."""
         ...
 
     async def judge(self, leg: Leg) -> Verdict:
-        """The gate's word on the leg's finished answer."""
+        """Return the gate's verdict on the leg's finished answer."""
         ...
 
 
 class Leg:
-    """One attempt: its task's body, what it has produced, and how it went."""
+    """One attempt: the body of its task, its output, and its result.
+
+    :param number: number of the leg in its turn, from 0.
+    :param plan: the leg's part in the policy.
+    :param track: the track that answers.
+    :param why: why the leg starts, for the trace.
+    :param owner: the race that the leg reports to.
+    :param resumes: True if the leg continues the text that was shown.
+    """
 
     def __init__(
         self, number: int, plan: LegPlan, track: Track, why: str, owner: LegOwner, *, resumes: bool
@@ -82,36 +93,39 @@ class Leg:
 
     @property
     def answerable(self) -> bool:
-        """True while the leg may still answer: it runs, or has finished and is held back."""
+        """True while the leg may still answer: it runs, or its finished answer is held back."""
         return self.state == "running" and not self.stopped
 
     @property
     def stopped(self) -> bool:
-        """True once somebody asked the leg to stop."""
+        """True once the leg was requested to stop."""
         return self.stop_asked_s is not None
 
     @property
     def silent_s(self) -> float | None:
-        """Seconds before the first content, or until the leg was stopped without any; None for a
-        leg that failed."""
+        """Seconds until the first content, or until a stop without any; None if the leg failed."""
         until = self.first_content_s or self.stop_asked_s
         return None if until is None or self.error else until - self.started_s
 
     @property
     def listening_since_s(self) -> float | None:
-        """Since when the leg could have said more and did not; None before its first delta."""
+        """The time of the turn since which the leg is silent; None before its first delta."""
         return self.excused_s or self.last_delta_s
 
     def excuse(self) -> bool:
-        """Count the leg's silence anew from now, because nobody could hear it; once a silence,
-        False where it has been excused already."""
+        """Restart the leg's silence, because the event loop was blocked and read no delta.
+
+        Possible once per silence.
+
+        :returns: False if this silence was excused already.
+        """
         if self.excused_s is not None:
             return False
         self.excused_s = self._owner.now()
         return True
 
     def stop(self) -> None:
-        """Ask the leg to stop; its end confirms it. Harmless once it has ended."""
+        """Request the leg to stop; its end confirms it. No-op if it has ended."""
         if self.ended or self.stopped:
             return
         self.stop_asked_s = self._owner.now()
@@ -120,8 +134,9 @@ class Leg:
     async def run(self, prepare: Prepare, shorten: Shorten | None = None) -> None:
         """Generate until the end, an error or a stop. Raises only the turn's cancellation.
 
-        shorten: the request again, shorter, once the engine has refused it as too long; it may be
-        asked once.
+        :param prepare: builds the request.
+        :param shorten: builds a shorter request after the engine refused the first one as too
+            long; called at most once.
         """
         try:
             with self._scope:
@@ -142,22 +157,22 @@ class Leg:
     async def _generate(self, prepare: Prepare, shorten: Shorten | None) -> None:
         request = await prepare(self.track)
         try:
-            await self._ask(request)
+            await self._send(request)
         except EngineError as error:
             too_long = error.kind is ErrorKind.CONTEXT_OVERFLOW and not self.deltas
             if shorten is None or not too_long:
                 raise
-            await self._ask(await shorten(self.track, error))
+            await self._send(await shorten(self.track, error))
         if not (self.has_content or self.resumes or self.fold.completion().tool_calls):
             raise self._empty_answer()
 
-    async def _ask(self, request: GenerationRequest) -> None:
+    async def _send(self, request: GenerationRequest) -> None:
         purse = self._owner.purse
         paid = await purse.open_leg(self.track, request) if purse else None
         if paid is None:
             await self._listen(request)
         else:
-            await self._listen_for_money(paid)
+            await self._listen_paid(paid)
 
     async def _listen(self, request: GenerationRequest) -> None:
         async with self.track.engine.stream(request) as stream:
@@ -165,7 +180,7 @@ class Leg:
             async for delta in stream:
                 self._take(delta)
 
-    async def _listen_for_money(self, paid: PaidLeg) -> None:
+    async def _listen_paid(self, paid: PaidLeg) -> None:
         failure: EngineError | None = None
         try:
             await self._listen(paid.request)
@@ -192,12 +207,12 @@ class Leg:
             self.error = error
 
     def fail(self, error: EngineError) -> None:
-        """Give the leg up for a reason of the scheduler's (a stall), and stop it."""
+        """Fail the leg for a reason of the scheduler (a stall), and stop it."""
         self._fail(error)
         self.stop()
 
     def error_of(self, kind: ErrorKind, message: str, suggestion: str = "") -> EngineError:
-        """An EngineError that names this leg's engine, model and track."""
+        """Return an error that names this leg's engine, model and track."""
         engine = self.track.engine
         error = EngineError(
             kind, message, engine=engine.name, model=engine.model, suggestion=suggestion
@@ -225,8 +240,7 @@ class Leg:
 
     @property
     def usage(self) -> Usage | None:
-        """Everything the leg produced: what was billed, else the engine's own count, else its
-        receipt's."""
+        """What the leg consumed: as billed, else as the engine reported, else by its receipt."""
         reported = self._billed or self.fold.completion().usage
         receipt = self._stream.receipt if self._stream else None
         if reported or receipt is None:
@@ -234,7 +248,7 @@ class Leg:
         return Usage(receipt.input_tokens, receipt.output_tokens, exact=receipt.exact)
 
     def trace(self) -> LegTrace:
-        """The leg's record, as it stands."""
+        """Return the leg's record so far."""
         receipt = self._stream.receipt if self._stream else None
         usage = self.usage
         after_stop = receipt.tokens_after_stop if receipt else 0
@@ -265,20 +279,22 @@ class Leg:
 
 
 class PaidLeg(Protocol):
-    """A leg that money was set aside for."""
+    """A leg that money is reserved for."""
 
     @property
     def request(self) -> GenerationRequest:
-        """What to send: the request, its answer bounded where the budget needs that."""
+        """The request to send, with its answer bounded if the budget needs a bound."""
         ...
 
     async def close(
         self, usage: Usage | None, seen: Completion, failure: EngineError | None
     ) -> Usage | None:
-        """Settle a leg that stands still.
+        """Settle a leg that has ended. Never raises.
 
-        usage: what the engine told, None if nothing. seen: the answer as far as it came. failure:
-        what the engine raised. Returns the usage that was billed. Never raises.
+        :param usage: token counts reported by the engine, or None.
+        :param seen: the answer, as far as it was received.
+        :param failure: the engine's error, or None.
+        :returns: the usage that is billed, None if nothing is.
         """
         ...
 
@@ -287,19 +303,22 @@ class Purse(Protocol):
     """Pays for the legs of one turn."""
 
     async def open_leg(self, track: Track, request: GenerationRequest) -> PaidLeg | None:
-        """Set aside what the leg can cost at the most; None for a track without a price.
+        """Reserve the most that a leg can cost.
 
-        Raises EngineError (`budget`), which fails this leg alone: another track may answer.
+        :param track: the track that would answer.
+        :param request: the request that would be sent.
+        :returns: the paid leg, None for a track without a price.
+        :raises EngineError: `budget` if a cap does not allow the leg. Only this leg fails.
         """
         ...
 
 
 BACKOFF_S = 0.5
-"""The longest wait before the first retry, in seconds."""
+"""Longest wait before the first retry, in seconds."""
 
 
 def too_late(track: Track, deadline_s: float) -> EngineError:
-    """The error of a track that had no chance to answer before the turn's deadline."""
+    """Return the error of a track that could not answer before the turn's deadline."""
     error = EngineError(
         ErrorKind.TIMEOUT,
         f"the turn's deadline of {deadline_s:g} s passed before it could answer",
@@ -312,13 +331,13 @@ def too_late(track: Track, deadline_s: float) -> EngineError:
 
 
 def retry_too_late(track: Track, wait_s: float) -> EngineError:
-    """The error of a track whose server asked to wait for longer than the turn may take."""
+    """Return the error of a track whose server requested a wait beyond the turn's deadline."""
     error = EngineError(
         ErrorKind.RATE_LIMITED,
-        f"the server asked to wait for another {wait_s:.1f} s, longer than the turn may take",
+        f"the server requested a wait of another {wait_s:.1f} s, longer than the turn may take",
         engine=track.engine.name,
         model=track.engine.model,
-        suggestion="Ask again then, or choose a policy with another track.",
+        suggestion="Send the message again then, or choose a policy with another track.",
         retry_after_s=wait_s,
     )
     error.track = track.name
@@ -326,13 +345,13 @@ def retry_too_late(track: Track, wait_s: float) -> EngineError:
 
 
 def rejected_answer(leg: Leg) -> EngineError:
-    """The error of a leg whose answer the gate did not want."""
+    """Return the error of a leg whose answer the gate rejected."""
     why = leg.verdict.why if leg.verdict else "no verdict"
-    return leg.error_of(ErrorKind.SERVER, f"the gate turned its answer down: {why}")
+    return leg.error_of(ErrorKind.SERVER, f"the gate rejected its answer: {why}")
 
 
 def stalled(leg: Leg, limit_s: float) -> EngineError:
-    """The error of a leg that fell silent in the middle of its answer."""
+    """Return the error of a leg that stalled in the middle of its answer."""
     return leg.error_of(
         ErrorKind.TIMEOUT,
         f"silent for {limit_s:g} s in the middle of its answer",
@@ -341,8 +360,11 @@ def stalled(leg: Leg, limit_s: float) -> EngineError:
 
 
 def backoff_s(error: EngineError | None, attempt: int) -> float:
-    """Seconds before the next attempt: what the server asked, else doubling with full jitter
-    (Brooker, "Exponential Backoff And Jitter", 2015)."""
+    """Return the seconds before the next attempt.
+
+    They are the server's Retry-After, or double with each attempt, with full jitter (Brooker,
+    "Exponential Backoff And Jitter", 2015).
+    """
     if error and error.retry_after_s:
         return error.retry_after_s
     return random.uniform(0.0, BACKOFF_S * 2 ** (attempt - 1))  # noqa: S311 - no secret

@@ -1,7 +1,9 @@
-"""A policy, as data: when each track starts, what commits the turn, who takes over.
+"""Policies as data: when each track starts, what commits the turn, which track takes over.
 
-Nothing here runs: the scheduler interprets it, so a plugin's policy can do all that a built-in one
-can. Invariant: a `Policy` is frozen and self-contained; `adapt` makes a variant of it.
+Nothing here runs: the scheduler interprets a policy, so a plugin's policy can do all that a
+built-in one can.
+
+Invariant: a `Policy` is frozen and self-contained; `adapt` returns a variant.
 """
 
 from __future__ import annotations
@@ -23,15 +25,19 @@ When = Literal["always", "hard", "easy"]
 class LegPlan:
     """One track's part in a policy.
 
-    start_after_s: seconds after the turn began; None: never by the clock alone. A leg that is
-    still waiting for its clock starts at once when another leg has failed or was rejected, since
-    nothing is left to wait for. delay_quantile: once enough is known, start_after_s is this
-    quantile of the first track's time to first content instead. when: `hard` and `easy` let the
-    clock start it only if the router says so of the message. commit_on: `first_content` binds the
-    turn to the first readable delta; `verdict` waits for the finished answer and the gate's yes.
-    hold_s: first content may not commit the turn before this many seconds (None: ever), unless no
-    leg with a shorter hold is left. amends: a leg that lost is not stopped but finishes, and
-    corrects the winner where it disagrees.
+    :param track: the track's name.
+    :param start_after_s: seconds after the turn's start at which the leg starts; None: never by
+        the clock. A waiting leg also starts when another leg failed or was rejected.
+    :param delay_quantile: quantile, 0 to 1, of the first track's time to first content that
+        replaces `start_after_s` once enough turns were observed.
+    :param when: `hard` or `easy` lets the clock start the leg only if the router classifies the
+        message so.
+    :param commit_on: `first_content` binds the turn to the first readable delta; `verdict` waits
+        for the finished answer and the gate's approval.
+    :param hold_s: seconds of the turn before which first content does not commit it (None:
+        never), unless no leg with a shorter hold is left.
+    :param amends: if the leg loses it finishes anyway, and replaces the winner's answer if the two
+        disagree.
     """
 
     track: str
@@ -44,21 +50,25 @@ class LegPlan:
 
     @property
     def held_until_s(self) -> float:
-        """`hold_s` as a number: infinite for None."""
+        """`hold_s` as a number, infinite for None."""
         return math.inf if self.hold_s is None else self.hold_s
 
 
 @dataclass(frozen=True, slots=True)
 class GateRule:
-    """When a finished answer is good enough. `use` names the gate that judges by it.
+    """When a finished answer is good enough.
 
-    min_mean_logprob: of its tokens, natural log (None: not looked at; an engine without logprobs
-    is judged by the rest). min_chars: shorter answers are turned down. refusals: turn down answers
-    that decline to answer. language: turn down answers in another script than the question's.
-    early_exit: stop an answer that is already sure to be turned down.
-    verify_with: a track that is asked for one token, "is this right?", where the mean logprob is
-    within verify_margin of its limit. min_probability: of being right, 0 to 1; the `calibrated`
-    gate's limit, which has verify_margin in log-odds.
+    :param use: name of the gate that judges.
+    :param min_mean_logprob: least mean natural log probability of the answer's tokens; None
+        ignores it. An engine without logprobs is judged by the other limits.
+    :param min_probability: least probability of being right, 0 to 1, for the `calibrated` gate.
+    :param min_chars: shorter answers are rejected.
+    :param refusals: reject answers that decline to answer.
+    :param language: reject answers in another script than the question's.
+    :param early_exit: stop an answer as soon as it is certain to be rejected.
+    :param verify_with: track that is asked in one token whether the answer is right if the score
+        is within `verify_margin` of its limit.
+    :param verify_margin: in mean logprob; in log-odds for the `calibrated` gate.
     """
 
     use: str = "signals"
@@ -74,13 +84,19 @@ class GateRule:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A named plan for a turn. `legs` are in order of preference.
+    """A named plan for a turn.
 
-    takeover: what happens when the committed leg breaks: `continue` lets the next track go on
-    from the shown text, `restart` lets it answer anew in place of that text, `fail` ends the turn
-    with the error. last_resort: serve an answer that the gate turned down if nothing else answered.
-    route_share: the share of messages that the router shall call hard. max_extra_share: of all
-    turns, those in which a delayed leg may start by its clock (None: no cap).
+    :param name: the policy's name.
+    :param summary: one line for `vanta policies list`.
+    :param legs: the legs, in order of preference.
+    :param gate: limits for answers that are committed on a verdict.
+    :param takeover: what happens when the committed leg breaks. `continue`: the next track
+        continues the shown text; `restart`: it answers again, in place of that text; `fail`: the
+        turn ends with the error.
+    :param last_resort: serve a rejected answer if no track gave another one.
+    :param route_share: share of messages, 0 to 1, that the router classifies as hard.
+    :param max_extra_share: share of turns, 0 to 1, in which a delayed leg may start by its clock;
+        None for no cap.
     """
 
     name: str
@@ -94,12 +110,12 @@ class Policy:
 
     @property
     def routes(self) -> bool:
-        """Whether it wants to know how hard the message is."""
+        """True if the policy needs the router's classification of the message."""
         return any(leg.when != "always" for leg in self.legs)
 
     @property
     def tracks(self) -> tuple[str, ...]:
-        """The tracks that it names, in order of preference."""
+        """The names of its tracks, in order of preference."""
         return tuple(leg.track for leg in self.legs)
 
 
@@ -160,11 +176,21 @@ def adapt(
     max_extra_share: float | None = None,
     gate: GateRule | None = None,
 ) -> Policy:
-    """A variant of `base`; None keeps what it has.
+    """Return a variant of a policy. None keeps a value of `base`.
 
-    tracks: who plays the legs, in order. delay_s, hold_s: new values for the legs that have a delay
-    or a hold; a delay_s is fixed, a delay_quantile learned. Raises ConfigError for a value that
-    would change nothing.
+    :param base: the policy to change.
+    :param name: name of the variant.
+    :param tracks: names of the tracks of the legs, in order.
+    :param delay_s: fixed delay, in seconds, of the legs that have a delay.
+    :param delay_quantile: learned delay, as a quantile, of the legs that have a delay.
+    :param hold_s: hold, in seconds, of the legs that have one.
+    :param takeover: see `Policy`.
+    :param last_resort: see `Policy`.
+    :param route_share: see `Policy`.
+    :param max_extra_share: see `Policy`.
+    :param gate: limits that replace those of `base`.
+    :returns: the variant.
+    :raises ConfigError: if a value would have no effect on `base`.
     """
     legs = base.legs if tracks is None else _recast(base, tracks)
     delayed = any(leg.start_after_s for leg in legs)
@@ -192,8 +218,8 @@ def adapt(
         "route_share": route_share,
         "max_extra_share": max_extra_share,
     }
-    told = {key: value for key, value in set_fields.items() if value is not None}
-    return dataclasses.replace(base, name=name, legs=legs, **told)  # type: ignore[arg-type]
+    changes = {key: value for key, value in set_fields.items() if value is not None}
+    return dataclasses.replace(base, name=name, legs=legs, **changes)  # type: ignore[arg-type]
 
 
 def _with_delay(

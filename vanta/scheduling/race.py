@@ -1,27 +1,26 @@
-"""The scheduler: one turn's legs under a policy, inside its deadline and its privacy rule.
+"""The scheduler: runs the legs of one turn under a policy, within its deadline and privacy rule.
 
 The rules, each pinned by a test in `tests/scheduling`:
 
 1. A race is decided by first content, never by headers, reasoning or an empty delta.
-2. At commit every losing leg is stopped, and its standing still is confirmed before the turn is
-   over; what it produced after the stop (tokens, money, CPU seconds) is in the trace.
-3. A committed leg that breaks (cut, silent beyond the stall timeout, malformed) is taken over by
-   another track of the policy that continues the shown text, or answers anew if the policy says
-   so; the seam is a `Takeover` event. While the event loop stood still, nobody was silent.
+2. At commit every losing leg is stopped, and its end is confirmed before the turn is over. What it
+   produced after the stop (tokens, money, CPU seconds) is in the trace.
+3. A committed leg that breaks (cut, stalled, malformed) is taken over by another track of the
+   policy, which continues the shown text or, if the policy says so, answers again. The seam is a
+   `Takeover` event. Time in which the event loop was blocked does not count as a stall.
 4. No leg fails silently and no error text becomes an answer. If all fail: one `AllTracksFailed`.
-5. Money is set aside before a leg is sent and settled once it stands still; a leg that a cap does
-   not allow fails alone. The bill has every leg, losers, broken ones and verifications too.
-6. A private turn never reaches a track that is not private, nor does it as a takeover: such a
-   track is not among the turn's tracks.
+5. Money is reserved before a leg is sent and settled when it has ended. A leg that a cap does not
+   allow fails alone. The bill has every leg: losers, broken ones and verifications too.
+6. A private turn never reaches a track that is not private: it is not among the turn's tracks.
 7. The deadline is one clock, started before the turn waited for its session.
-8. Cancelling the caller cancels every leg, at once, and waits until all stand still.
+8. Cancelling the caller cancels every leg at once and waits until all have ended.
 
-(Rule 9, on side effects, comes with tools.) A track is asked again only if nothing else may answer,
-no text was shown, the error may pass and the deadline allows the wait; Retry-After is obeyed.
+A failed track is retried only if no other leg may answer, no text was shown, the error may be
+temporary and the deadline allows the wait. Retry-After is obeyed.
 
-How it works: `Race` is a state machine without awaits. Legs call it with deltas and ends, `run`
-calls it when a timer is due; each call moves the state as far as it goes. All on one event loop,
-so nothing is locked. Time is the event loop's clock, so a virtual clock replays a turn exactly.
+`Race` is a state machine without awaits. Legs call it with deltas and ends, `run` calls it when a
+timer is due, and each call advances the state as far as possible. Everything is on one event loop,
+so there are no locks. Time is the event loop's clock, so a virtual clock replays a turn exactly.
 """
 
 from __future__ import annotations
@@ -41,34 +40,27 @@ from vanta.scheduling.answer_checks import disagreement, probability_of_yes
 from vanta.scheduling.gate import Verdict
 from vanta.scheduling.leg import Leg, backoff_s, rejected_answer, retry_too_late, stalled, too_late
 from vanta.scheduling.policy import LegPlan
-from vanta.scheduling.race_plan import (
-    Preparer,
-    RaceOutcome,
-    RacePlan,
-    RaceSettings,
-    format_fault,
-    not_before,
-)
+from vanta.scheduling.race_plan import RaceOutcome, RacePlan, format_fault, not_before
 from vanta.scheduling.start_queue import StartQueue
 from vanta.scheduling.takeover import Seam
 from vanta.scheduling.track_stats import RETRYABLE
 from vanta.scheduling.turn_log import TurnLog
 from vanta.track import Track
 
-__all__ = ["Preparer", "Race", "RaceOutcome", "RacePlan", "RaceSettings", "too_late"]
-
 TICK_S = 1e-6
-"""The shortest sleep: a clock that stands still between events has to be moved past a timer."""
+"""Shortest sleep: a clock that stands still between events must be moved past a timer."""
 HELD_UP_S = 0.01
-"""A timer noticed later than this says that the event loop stood still, not the track."""
+"""A timer noticed later than this shows that the event loop was blocked, not that a leg stalled."""
 EARLY_EXIT_EVERY = 8
-"""Deltas between two looks of the gate at an unfinished answer."""
+"""Deltas between two checks of an unfinished answer by the gate."""
 
 
 class Race:
-    """One turn's race. `emit` is called with each event, in order.
+    """One turn's race.
 
-    Raises NoTrack at once if no track of the policy may take part.
+    :param plan: the turn's settings, tracks and helpers.
+    :param emit: called with each event, in order.
+    :raises NoTrack: if no track of the policy may take part.
     """
 
     def __init__(self, plan: RacePlan, emit: Callable[[Event], None]) -> None:
@@ -96,11 +88,14 @@ class Race:
         return tuple(self._legs)
 
     async def run(self) -> RaceOutcome:
-        """Run the race to its end; every leg stands still when this returns or raises."""
+        """Run the race to its end; every leg has ended when this returns or raises.
+
+        :returns: the serving leg and its text, or the failure.
+        """
         async with anyio.create_task_group() as self._tasks:
             self._advance()
             while self._outcome is None:
-                # No await lies between the step and this line: no call for a new look is lost.
+                # There is no await between the last advance and this line, so no wake-up is lost.
                 self._wake = anyio.Event()
                 with anyio.move_on_after(max(TICK_S, self._next_timer_s() - self.now())):
                     await self._wake.wait()
@@ -109,11 +104,11 @@ class Race:
         return self._outcome
 
     def now(self) -> float:
-        """Seconds since the turn began."""
+        """Return the seconds since the turn began."""
         return anyio.current_time() - self._plan.started_at
 
     def on_delta(self, leg: Leg, delta: Delta) -> None:
-        """Keep or show what a leg says; its first readable text may commit the turn."""
+        """Keep or show a leg's delta; its first readable text may commit the turn."""
         if self._outcome or not leg.answerable:
             return
         seam = self._seams.get(leg.number)
@@ -129,13 +124,13 @@ class Race:
             self._advance()
 
     def on_end(self, leg: Leg) -> None:
-        """Note how a leg ended and move on."""
+        """Record how a leg ended and advance."""
         self._settings.experience.ended(leg, anyio.current_time())
         if leg.stopped:
             if leg.state == "cancelled":
                 self._log.cancelled(leg)
         elif leg.state == "verified":
-            self._tell_verified(leg)
+            self._report_verification(leg)
         elif leg.error:
             self._lose(leg, leg.error)
         else:
@@ -143,7 +138,7 @@ class Race:
         self._advance()
 
     async def judge(self, leg: Leg) -> Verdict:
-        """Ask the gate about a finished answer."""
+        """Return the verdict on a finished answer."""
         rule = self._settings.policy.gate
         if rule is None:
             return Verdict(True, None, "the policy has no gate")
@@ -158,7 +153,7 @@ class Race:
         return await self._verify(verifier, leg, verdict)
 
     def _advance(self) -> None:
-        """Do all that is due now, and let the timer loop look at its timers again."""
+        """Do everything that is due now, and wake the timer loop to compute its timers again."""
         self._wake.set()
         if self._outcome:
             return
@@ -175,7 +170,7 @@ class Race:
             self._nothing_left()
 
     def _some_will_start(self) -> bool:
-        """Whether the clock will begin another leg in time."""
+        """Return whether the clock will start another leg before the deadline."""
         return any(at_s < self._settings.deadline_s for at_s in self._starts.next_s())
 
     def _alive(self) -> list[Leg]:
@@ -183,8 +178,6 @@ class Race:
 
     def _preference(self, leg: Leg) -> int:
         return self._settings.policy.tracks.index(leg.plan.track)
-
-    # Starting legs
 
     def _start_due(self) -> None:
         for plan, why in self._starts.due(self.now()):
@@ -206,13 +199,13 @@ class Race:
         self._tasks.start_soon(leg.run, prepare, shorten, name=f"leg {leg.number} on {track.name}")
 
     def _call_reserve(self, why: str) -> None:
-        """Start the next leg that is still waiting: what it waited for will not come."""
+        """Start the next waiting leg: what it waited for will not come."""
         plan = self._starts.call()
         if plan:
             self._start(plan, why)
 
     def _call_successor(self, why: str) -> None:
-        """Start the next track that can go on from the shown text, or answer anew."""
+        """Start the next track that can continue the shown text, or answer again."""
         mode = self._settings.policy.takeover
         if mode == "fail" or self._alive():
             return
@@ -222,8 +215,6 @@ class Race:
                 self._start(LegPlan(name), why, resumes=mode == "continue")
                 return
 
-    # Committing
-
     def _try_commit(self) -> None:
         for leg in sorted(self._alive(), key=self._preference):
             why = self._reason_to_commit(leg)
@@ -232,9 +223,9 @@ class Race:
                 return
 
     def _reason_to_commit(self, leg: Leg) -> str | None:
-        """Why the turn can bind itself to `leg` now, None if it cannot."""
+        """Return why the turn can commit to `leg` now, None if it cannot."""
         if leg.resumes:
-            return "goes on" if leg.pending or leg.finished else None
+            return "continues the text" if leg.pending or leg.finished else None
         if leg.plan.commit_on == "verdict":
             return leg.verdict.why if leg.verdict and leg.verdict.accepted else None
         if not (leg.has_content or leg.finished):
@@ -245,12 +236,12 @@ class Race:
         return None if self._rivals_before(leg) else "no rival is left"
 
     def _rivals_before(self, held: Leg) -> bool:
-        """Whether a leg with a shorter hold than `held` may still speak."""
+        """Return whether a leg with a shorter hold than `held` may still answer."""
         rivals = [*(leg.plan for leg in self._alive()), *self._starts.timed]
         return any(plan.held_until_s < held.plan.held_until_s for plan in rivals)
 
     def _commit(self, leg: Leg, why: str) -> None:
-        """Bind the turn to `leg`: stop the others, show what it has."""
+        """Commit the turn to `leg`: show its text, stop the others."""
         self._committed = leg
         leg.committed_s = self.now()
         self._starts.clear()
@@ -260,16 +251,14 @@ class Race:
             self._log.committed(leg, why)
         self._log.text(leg, "".join(leg.pending))
         leg.pending.clear()
-        # Last, though at the same moment: whoever waits for the text then runs before the losers
-        # do, whose winding up (closing a connection) takes a millisecond of the loop.
+        # Last, though at the same moment: the reader of the text then runs before the losers, whose
+        # winding up (closing a connection) takes a millisecond of the loop.
         for rival in self._alive():
             if rival is not leg and not rival.plan.amends:
                 self._dismiss(rival)
 
-    # Legs that end
-
     def _complete(self, leg: Leg) -> None:
-        """A leg came to the end of its answer."""
+        """Handle a leg that reached the end of its answer."""
         seam = self._seams.get(leg.number)
         rest = seam.flush() if seam else ""
         if leg is self._committed:
@@ -278,10 +267,10 @@ class Race:
             leg.pending.append(rest)
         self._log.finished(leg)
         if leg.verdict and not leg.verdict.accepted:
-            self._turn_down(leg, leg.verdict)
+            self._reject(leg, leg.verdict)
 
     def _lose(self, leg: Leg, error: EngineError) -> None:
-        """A leg broke: say so, and let another answer or go on."""
+        """Handle a leg that broke: report it, and start another one."""
         committed = leg is self._committed
         leg.state = "broken" if committed else "failed"
         self._log.failed(leg, error)
@@ -293,14 +282,12 @@ class Race:
             self._call_reserve(f"{leg.track.name} failed: {error.kind}")
 
     def _dismiss(self, leg: Leg) -> None:
-        """Stop a leg that lost; one that has finished already only lost."""
+        """Stop a leg that lost, unless it has finished already."""
         leg.state = "finished" if leg.ended else "cancelled"
         leg.stop()
 
-    # Clocks
-
     def _next_timer_s(self) -> float:
-        """When, in seconds of the turn, time alone will change something next."""
+        """Return the second of the turn at which time alone will change something next."""
         timers = [self._settings.deadline_s]
         timers += self._starts.next_s()
         timers += [self._stalls_at(leg) for leg in self._alive()]
@@ -323,7 +310,7 @@ class Race:
             self._lose(leg, error)
 
     def _expire(self) -> None:
-        """The turn's time is up: what is shown is the answer, cut; else the best that is held."""
+        """End the turn at its deadline with the shown text, or with the best text that is held."""
         if self._committed is None and self._broken is None:
             held = [leg for leg in self._alive() if leg.has_content]
             held = [leg for leg in held if leg.plan.commit_on == "first_content"]
@@ -348,10 +335,8 @@ class Race:
         leg.state = "failed"
         self._log.failed(leg, error)
 
-    # Judging and amending
-
     def _give_up_early(self, leg: Leg) -> None:
-        """Stop an answer that the gate is already sure to turn down."""
+        """Stop an answer that the gate is certain to reject."""
         rule = self._settings.policy.gate
         give_up = getattr(self._settings.gate, "give_up", None)
         if rule is None or not rule.early_exit or give_up is None:
@@ -359,16 +344,16 @@ class Race:
         why = give_up(leg.fold.completion(), rule)
         if why:
             leg.stop()
-            self._turn_down(leg, Verdict(False, None, f"stopped early: {why}"))
+            self._reject(leg, Verdict(False, None, f"stopped early: {why}"))
 
-    def _turn_down(self, leg: Leg, verdict: Verdict) -> None:
+    def _reject(self, leg: Leg, verdict: Verdict) -> None:
         leg.verdict = verdict
         leg.state = "rejected"
         self._log.rejected(leg, verdict)
         self._call_reserve(f"{leg.track.name} was rejected: {verdict.why}")
 
     async def _verify(self, track: Track, judged: Leg, verdict: Verdict) -> Verdict:
-        """Ask another track for one token on an answer that the gate is unsure of."""
+        """Have another track judge, in one token, an answer that the gate is unsure of."""
         plan = LegPlan(track.name)
         leg = Leg(len(self._legs), plan, track, f"verifies leg {judged.number}", self, resumes=True)
         leg.state = "verified"
@@ -386,14 +371,14 @@ class Race:
             return verdict
         return Verdict(yes >= 0.5, yes, f"{track.name} finds it right with probability {yes:.2f}")
 
-    def _tell_verified(self, leg: Leg) -> None:
+    def _report_verification(self, leg: Leg) -> None:
         if leg.error:
             self._log.failed(leg, leg.error)
         else:
             self._log.finished(leg)
 
     def _settle(self, winner: Leg) -> None:
-        """The committed leg has finished: wait for a leg that may amend it, then end."""
+        """End the turn of a finished winner, once no leg may amend it any more."""
         rest = [leg for leg in self._alive() if leg is not winner]
         for leg in rest:
             if not leg.finished:
@@ -407,11 +392,9 @@ class Race:
                 return
         self._end(winner, winner.fold.completion().finish_reason)
 
-    # Ends of the turn
-
     def _nothing_left(self) -> None:
-        """No leg may still answer: ask again; else a rejected answer is better than none."""
-        if self._ask_again():
+        """Retry if possible; otherwise serve a rejected answer as a last resort, or fail."""
+        if self._retry():
             return
         rejected = [leg for leg in self._legs if leg.state == "rejected" and leg.finished]
         if rejected and self._settings.policy.last_resort and self._broken is None:
@@ -422,26 +405,26 @@ class Race:
             return
         self._end(None, None, AllTracksFailed(self._causes(), partial=self._log.shown))
 
-    def _ask_again(self) -> bool:
-        """Have the failed tracks that may recover in time begin once more; False if none may."""
+    def _retry(self) -> bool:
+        """Schedule retries of failed tracks that may recover; return whether a leg will start."""
         if self._broken:
             return False
         for leg in {leg.track.name: leg for leg in self._legs if leg.error}.values():
             attempt = sum(other.track is leg.track for other in self._legs)
             at_s = self.now() + backoff_s(leg.error, attempt)
-            passing = leg.error is not None and leg.error.kind in RETRYABLE
-            if passing and attempt <= self._settings.retries and at_s < self._settings.deadline_s:
+            temporary = leg.error is not None and leg.error.kind in RETRYABLE
+            if temporary and attempt <= self._settings.retries and at_s < self._settings.deadline_s:
                 self._starts.add(leg.plan, at_s)
         return self._some_will_start()
 
     def _causes(self) -> list[EngineError]:
-        """Why each leg of the turn gave no answer; of those that never began, the deadline."""
+        """Return why each leg gave no answer; for tracks that never started, the deadline."""
         causes = [
             leg.error or rejected_answer(leg) for leg in self._legs if leg.error or leg.verdict
         ]
-        return causes or [self._never_asked(track) for track in self._plan.tracks.values()]
+        return causes or [self._never_started(track) for track in self._plan.tracks.values()]
 
-    def _never_asked(self, track: Track) -> EngineError:
+    def _never_started(self, track: Track) -> EngineError:
         wait_s = self._plan.earliest_s.get(track.name, 0.0)
         if wait_s >= self._settings.deadline_s:
             return retry_too_late(track, wait_s - self.now())

@@ -1,9 +1,11 @@
-"""Takeover: how another leg goes on from text that the user has already seen.
+"""Takeover: how another leg continues from text that the user has already seen.
 
-An engine that can continue a prefix is given the shown text as one. Any other is asked for the
-continuation and told to begin with the last words shown (the anchor), so that the seam can be
-found; `Seam` then cuts what overlaps. Invariant: shown text + what `Seam` lets through has no
-character of the overlap twice, and nothing of the continuation is dropped without an overlap.
+An engine that can continue a prefix gets the shown text as its prefix. Any other engine is asked
+to continue, beginning with the last words shown (the anchor), so that the seam can be found;
+`Seam` then cuts the overlap.
+
+Invariant: shown text + what `Seam` returns contains no character of the overlap twice, and nothing
+of the continuation is dropped unless it overlaps.
 """
 
 from __future__ import annotations
@@ -12,11 +14,15 @@ import re
 
 ANCHOR_WORDS = 6
 MIN_OVERLAP = 6
-"""Characters: a shorter agreement of end and beginning is taken for chance, not for an overlap."""
+"""Characters. A shorter agreement of end and beginning counts as chance, not as an overlap."""
 
 
 def anchor(shown: str) -> str:
-    """The last words of the shown text, to the letter: what a continuation shall begin with."""
+    """Return the last words of the shown text, which a continuation must begin with.
+
+    :param shown: the text that the user has seen.
+    :returns: its last words, verbatim; "" for a text without words.
+    """
     words = list(re.finditer(r"\S+", shown))
     return shown[words[-min(ANCHOR_WORDS, len(words))].start() :] if words else ""
 
@@ -24,8 +30,10 @@ def anchor(shown: str) -> str:
 class Seam:
     """Cuts the overlap off the beginning of a streamed continuation.
 
-    The overlap is the longest beginning of the continuation that is also an end of the shown text
-    (a repeated anchor, a repeated sentence, or the whole text told again).
+    The overlap is the longest beginning of the continuation that is also an end of the shown text:
+    a repeated anchor, a repeated sentence, or the whole text again.
+
+    :param shown: the text that the user has seen.
     """
 
     def __init__(self, shown: str) -> None:
@@ -34,16 +42,16 @@ class Seam:
         self._open = True
 
     def feed(self, text: str) -> str:
-        """Take more of the continuation; returns what can be shown of it now."""
+        """Take more of the continuation and return what can be shown of it now."""
         if not self._open:
             return text
         self._held += text
-        if self._could_grow():
+        if self._may_overlap():
             return ""
         return self.flush()
 
     def flush(self) -> str:
-        """The continuation has ended or diverged: returns what was held back, less the overlap."""
+        """Return what was held back, less the overlap: the continuation has ended or diverged."""
         if not self._open:
             return ""
         self._open = False
@@ -52,8 +60,8 @@ class Seam:
         overlap = self._overlap(bare)
         return bare[overlap:] if overlap else held
 
-    def _could_grow(self) -> bool:
-        """Whether all that is held stands inside the shown text, so that more may still agree."""
+    def _may_overlap(self) -> bool:
+        """Return whether the shown text contains all that is held, so that more may overlap."""
         bare = self._held.lstrip()
         return not bare or bare in self._shown
 

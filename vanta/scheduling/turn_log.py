@@ -1,6 +1,7 @@
-"""The log of a turn: turns what happens to its legs into events, and keeps what was shown.
+"""The log of a turn: emits an event for everything that happens to its legs.
 
-Invariant: the shown text is the concatenation of the `TextDelta`s that were emitted.
+Invariant: the shown text is the concatenation of the emitted `TextDelta`s since the last restart or
+amendment.
 """
 
 from __future__ import annotations
@@ -25,7 +26,11 @@ from vanta.scheduling.leg import Leg
 
 
 class TurnLog:
-    """Says what happens. `emit` takes each event, `now` is the turn's clock in seconds."""
+    """Emits the events of a turn.
+
+    :param emit: called with each event.
+    :param now: returns the seconds since the turn began.
+    """
 
     def __init__(self, emit: Callable[[Event], None], now: Callable[[], float]) -> None:
         self._emit = emit
@@ -35,11 +40,11 @@ class TurnLog:
 
     @property
     def shown(self) -> str:
-        """All text that the user has seen."""
+        """The text that the user has seen."""
         return "".join(self._shown)
 
     def text(self, leg: Leg, text: str) -> None:
-        """Show text of the committed leg; nothing is said of an empty one."""
+        """Show text of the committed leg; empty text emits no event."""
         if not text:
             return
         self._shown.append(text)
@@ -49,7 +54,7 @@ class TurnLog:
         self._emit(TextDelta(at_s=at_s, leg=leg.number, track=leg.track.name, text=text))
 
     def started(self, leg: Leg) -> None:
-        """A leg begins."""
+        """Report that a leg starts."""
         self._emit(
             LegStarted(
                 at_s=leg.started_s,
@@ -61,11 +66,11 @@ class TurnLog:
         )
 
     def committed(self, leg: Leg, why: str) -> None:
-        """The turn binds itself to a leg."""
+        """Report that the turn commits to a leg."""
         self._emit(Committed(at_s=self._now(), leg=leg.number, track=leg.track.name, why=why))
 
     def takeover(self, leg: Leg, broken: Leg, *, restarts: bool) -> None:
-        """`leg` goes on where `broken` stopped, or answers anew in place of what was shown."""
+        """Report that `leg` continues where `broken` stopped, or answers again in its place."""
         shown_chars = len(self.shown)
         if restarts:
             self._shown.clear()
@@ -83,14 +88,14 @@ class TurnLog:
         )
 
     def amended(self, leg: Leg, text: str, why: str) -> None:
-        """The text of `leg` stands in place of what was shown."""
+        """Report that the text of `leg` replaces the shown text."""
         self._shown[:] = [text]
         self._emit(
             Amended(at_s=self._now(), leg=leg.number, track=leg.track.name, text=text, why=why)
         )
 
     def finished(self, leg: Leg) -> None:
-        """A leg came to the end of its answer."""
+        """Report that a leg reached the end of its answer."""
         answer = leg.fold.completion()
         self._emit(
             LegFinished(
@@ -103,13 +108,13 @@ class TurnLog:
         )
 
     def failed(self, leg: Leg, error: EngineError) -> None:
-        """A leg broke."""
+        """Report that a leg broke."""
         self._emit(
             LegFailed(at_s=self._now(), leg=leg.number, track=leg.track.name, error=error.to_dict())
         )
 
     def rejected(self, leg: Leg, verdict: Verdict) -> None:
-        """The gate turned a finished answer down."""
+        """Report that the gate rejected an answer."""
         self._emit(
             LegRejected(
                 at_s=self._now(),
@@ -121,7 +126,7 @@ class TurnLog:
         )
 
     def cancelled(self, leg: Leg) -> None:
-        """A leg that was told to stop stands still."""
+        """Report that a leg has ended after it was requested to stop."""
         trace = leg.trace()
         self._emit(
             LegCancelled(
