@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.as_user import Run, user
-from vanta.prompts.defaults import SAMPLING
-from vanta.prompts.front_matter import FIELDS
-from vanta.prompts.limits import RenderLimits
+from vanta.prompts import RenderLimits
+from vanta.prompts.front_matter import FIELDS, SAMPLING
 from vanta.resources import templates_dir
 
 BUILTIN = {f"{path.parent.name}/{path.stem}" for path in templates_dir().glob("*/[!_]*.j2")}

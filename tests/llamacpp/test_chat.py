@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import time
 import tracemalloc
-import weakref
 
 import pytest
 
 from vanta.engine import Tool
 from vanta.messages import Message, ToolCall
-from vanta_llamacpp.prompt.chat_template import LONGEST, ChatTemplate
-from vanta_llamacpp.prompt.meter import TemplateFault
-from vanta_llamacpp.prompt.sandbox import time_limit
+from vanta_llamacpp.prompt.chat_template import LONGEST, ChatTemplate, ChatTemplateError
 
 TALK = (
     Message("system", "Be brief."),
@@ -157,7 +154,7 @@ def test_gemma() -> None:
     assert template.render(TALK[1:]).endswith(
         "<start_of_turn>user\nBye<end_of_turn>\n<start_of_turn>model\n"
     )
-    with pytest.raises(TemplateFault, match="System role not supported"):
+    with pytest.raises(ChatTemplateError, match="System role not supported"):
         template.render(TALK)
 
 
@@ -257,42 +254,12 @@ def test_no_template_takes_much_time_or_memory(source: str) -> None:
     began = time.monotonic()
     tracemalloc.start()
     try:
-        with pytest.raises(TemplateFault):
+        with pytest.raises(ChatTemplateError):
             ChatTemplate(source).render(TALK)
         assert tracemalloc.get_traced_memory()[1] < 200 * 1024 * 1024
     finally:
         tracemalloc.stop()
     assert time.monotonic() - began < 10
-
-
-def test_the_end_of_the_time_cannot_be_swallowed() -> None:
-    """As jinja2 would where it tries to make a text of an argument."""
-
-    def stubborn() -> None:
-        try:
-            for _ in range(10**9):
-                pass
-        except Exception:  # noqa: BLE001, S110 - that is what it tests
-            pass
-
-    with pytest.raises(TemplateFault, match="longer than"), time_limit(0.05):
-        stubborn()
-
-
-def test_a_callback_at_the_end_of_the_time_does_not_swallow_it() -> None:
-    """Python loses what is raised in one of a weak reference."""
-
-    class Kept:
-        pass
-
-    def drop() -> None:
-        known: weakref.WeakKeyDictionary[Kept, int] = weakref.WeakKeyDictionary()
-        for number in range(10**9):
-            known[Kept()] = number
-
-    for _ in range(20):
-        with pytest.raises(TemplateFault, match="longer than"), time_limit(0.02):
-            drop()
 
 
 def test_a_long_conversation_is_put_together_soon() -> None:
@@ -307,7 +274,7 @@ def test_a_long_conversation_is_put_together_soon() -> None:
 def test_constants_are_not_worked_out_ahead() -> None:
     """Where neither the meter nor the time limit of a rendering would hold."""
     template = ChatTemplate("{{ " + X4000 + (" | replace('x', " + X4000 + ")") * 2 + " }}")
-    with pytest.raises(TemplateFault, match="more than"):
+    with pytest.raises(ChatTemplateError, match="more than"):
         template.render(TALK)
 
 
@@ -349,12 +316,12 @@ def test_what_templates_of_models_use_is_there() -> None:
 )
 def test_the_sandbox_holds(source: str) -> None:
     """Whatever a template tries, it is a fault."""
-    with pytest.raises(TemplateFault):
+    with pytest.raises(ChatTemplateError):
         ChatTemplate(source).render(TALK)
 
 
 @pytest.mark.parametrize("source", ["{% if %}", "{{", "{% for a in b %}", "x" * (LONGEST + 1)])
 def test_a_template_that_does_not_compile_is_a_fault(source: str) -> None:
     """Found when the model is loaded, not in the middle of a turn."""
-    with pytest.raises(TemplateFault):
+    with pytest.raises(ChatTemplateError):
         ChatTemplate(source)

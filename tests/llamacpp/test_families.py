@@ -12,9 +12,8 @@ from vanta.messages import Message
 from vanta_llamacpp.model import native
 from vanta_llamacpp.model.header_checks import ModelFacts
 from vanta_llamacpp.model.vocabulary import Vocabulary
-from vanta_llamacpp.prompt.chat_template import ChatTemplate
+from vanta_llamacpp.prompt.chat_template import ChatTemplate, ChatTemplateError
 from vanta_llamacpp.prompt.families import FAMILIES, family_template, sources
-from vanta_llamacpp.prompt.meter import TemplateFault
 
 TALK = (
     Message("system", "Be brief."),
@@ -83,7 +82,7 @@ def test_the_library_renders_the_same(family: str) -> None:
 @pytest.mark.parametrize("family", ["llama2", "mistral"])
 def test_turns_out_of_order_are_refused(family: str) -> None:
     """These formats cannot say who speaks."""
-    with pytest.raises(TemplateFault, match="take turns"):
+    with pytest.raises(ChatTemplateError, match="take turns"):
         rendered(family, (TALK[1], TALK[1]))
 
 

@@ -82,5 +82,5 @@ def test_a_variable_of_a_base_may_be_for_those_who_extend_it(tmp_path: Path) -> 
 def test_a_template_that_is_not_there_or_includes_what_is_not_is_a_problem(tmp_path: Path) -> None:
     assert check(tmp_path, "gone")[0].startswith("no template is named 'gone'")
     (problem,) = check(tmp_path, t="{% include 'gone' %}")
-    assert problem.startswith("template 't' (t.j2) includes what is not there")
+    assert problem.startswith("template 't' (t.j2) includes a missing template")
     assert check(tmp_path, "other", other="fine") == []

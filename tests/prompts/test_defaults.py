@@ -15,8 +15,7 @@ from vanta.config.schema import SamplingConfig
 from vanta.engine import Sampling
 from vanta.errors import TemplateError
 from vanta.plugin_loading import load as load_plugins
-from vanta.prompts.defaults import SAMPLING
-from vanta.prompts.front_matter import parse_template
+from vanta.prompts.front_matter import SAMPLING, parse_template
 from vanta.runtime import prompt_templates
 from vanta.testing import ScriptedEngine
 from vanta_scripts.format import parse_script

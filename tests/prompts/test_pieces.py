@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vanta.prompts import Templates
-from vanta.prompts.limits import RenderLimits
+from vanta.prompts import RenderLimits, Templates
 from vanta.resources import templates_dir
 
 Told = list[tuple[str, str]]
@@ -20,7 +19,7 @@ def pieces(folder: Path, body: str, limits: RenderLimits | None = None, **values
     """Who says what: `t` is the template itself."""
     (folder / "t.j2").write_text(body, encoding="utf-8")
     templates = Templates([folder], limits=limits or RenderLimits())
-    return [(piece.name, piece.text) for piece in templates.pieces("t", values)]
+    return [(piece.name, piece.text) for piece in templates.spans("t", values)]
 
 
 @pytest.mark.parametrize(
@@ -83,5 +82,5 @@ def test_the_pieces_joined_are_the_text_whatever_the_values(name: str, more: str
     templates = Templates([templates_dir()])
     values = {"user_name": name, "instructions": more}
     text = templates.render("system/technical", values)
-    found = templates.pieces("system/technical", values)
+    found = templates.spans("system/technical", values)
     assert "".join(piece.text for piece in found) == text

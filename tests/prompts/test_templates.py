@@ -178,7 +178,7 @@ def test_a_value_of_another_type_is_refused(
     assert templates.render("a", {"v": good}) == str(good)
     with pytest.raises(TemplateError) as caught:
         templates.render("a", {"v": bad})
-    problem = f"variable 'v' has to be of type {kind}, not {bad!r}."
+    problem = f"variable 'v' must be of type {kind}, not {bad!r}."
     assert str(caught.value) == f"template 'a' ({path}): {problem}"
 
 
@@ -195,36 +195,36 @@ def test_only_plain_data_is_given_to_a_template(
     ("text", "place", "problem"),
     [
         ("---\nvariables:\n", "1:1", "the front matter has no closing '---' line"),
-        ("---\n- a\n---\n", "2:1", ("front matter has to be a mapping, with 'name', "
+        ("---\n- a\n---\n", "2:1", ("front matter must be a mapping with 'name', "
          "'description', 'tags', 'variables', 'track', 'policy', 'sampling'")),
         ("---\ndescripton: x\n---\n", "2:1",
          "unknown field 'descripton' in front matter. Did you mean 'description'?"),
-        ("---\ndescription: 3\n---\n", "2:14", "'description' has to be a string"),
-        ("---\nname: b\n---\n", "2:7", ("'name' is 'b', but the file's place makes it 'a'. "
+        ("---\ndescription: 3\n---\n", "2:14", "'description' must be of type string"),
+        ("---\nname: b\n---\n", "2:7", ("'name' is 'b', but the file's location makes it 'a'. "
          "Remove the line or move the file.")),
-        ("---\nvariables: [x]\n---\n", "2:12", "'variables' has to be a mapping"),
+        ("---\nvariables: [x]\n---\n", "2:12", "'variables' must be of type mapping"),
         ("---\nvariables:\n  x: text\n---\n", "3:6",
-         "variable 'x' has to be a mapping, with 'type', 'default', 'description'"),
+         "variable 'x' must be a mapping with 'type', 'default', 'description'"),
         ("---\nvariables:\n  x: {typ: string}\n---\n", "3:7",
          "unknown field 'typ' in variable 'x'. Did you mean 'type'?"),
         ("---\nvariables:\n  x: {type: sting}\n---\n", "3:13",
          "no type is named 'sting'. Did you mean 'string'?"),
         ("---\nvariables:\n  x: {description: 1}\n---\n", "3:20",
-         "'description' has to be a string"),
+         "'description' must be of type string"),
         ("---\nvariables:\n  a-b: {}\n---\n", "3:3",
-         "'a-b' cannot name a variable. Use letters, digits and '_'."),
+         "'a-b' is not a variable name. Use letters, digits and '_'."),
         ("---\nvariables:\n  x: {type: list, default: 1}\n---\n", "3:28",
-         "the default 1 is no list"),
-        ("---\ntags: [a, 1]\n---\n", "2:11", "'tags' has to be a list of strings"),
+         "the default 1 is not of type list"),
+        ("---\ntags: [a, 1]\n---\n", "2:11", "'tags' must be a list of strings"),
         ("---\ntrack: a\npolicy: b\n---\n", "3:1",
          "'track' and 'policy' exclude each other: keep one"),
         ("---\nsampling: {temprature: 1}\n---\n", "2:12",
          "unknown field 'temprature' in sampling. Did you mean 'temperature'?"),
-        ("---\nsampling: {temperature: hot}\n---\n", "2:25", "'temperature' has to be a number"),
+        ("---\nsampling: {temperature: hot}\n---\n", "2:25", "'temperature' must be of type number"),
         ("---\nsampling: {temperature: -1}\n---\n", "2:25",
-         "'temperature' has to be at least 0, not -1"),
-        ("---\nsampling: {top_p: 0}\n---\n", "2:19", "'top_p' has to be more than 0, not 0"),
-        ("---\nsampling: {stop: [[]]}\n---\n", "2:19", "'stop' has to be a list of strings"),
+         "'temperature' must be at least 0, not -1"),
+        ("---\nsampling: {top_p: 0}\n---\n", "2:19", "'top_p' must be greater than 0, not 0"),
+        ("---\nsampling: {stop: [[]]}\n---\n", "2:19", "'stop' must be a list of strings"),
         ("---\nname: a\nname: a\n---\n", "3:1", "the key 'name' is duplicated, first on line 2"),
     ],
 )  # fmt: skip
@@ -258,7 +258,7 @@ def test_what_is_included_has_to_exist(write: Write, tmp_path: Path) -> None:
     path = write("a.j2", "{% include 'part' %}")
     with pytest.raises(TemplateError) as caught:
         Templates([tmp_path]).render("a")
-    assert str(caught.value).startswith(f"template 'a' ({path}) includes what is not there: ")
+    assert str(caught.value).startswith(f"template 'a' ({path}) includes a missing template: ")
 
 
 @given(st.text() | st.text(alphabet="-\n{}%: ab[]&*!'\"#"))

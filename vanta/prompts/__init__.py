@@ -1,22 +1,49 @@
-"""Prompt templates: files that shape what a model is told, rendered where they can do no harm.
+"""Prompt templates: files that shape a model's prompt, rendered where they can do no harm.
 
 Invariant: nothing here imports Jinja or YAML before a template is used, and rendering a template
-reads no file outside the template folders, changes nothing, and ends.
+reads no file outside the template folders, changes nothing, and ends within its limits.
 """
 
-from vanta.prompts.defaults import TurnDefaults
-from vanta.prompts.front_matter import Template, Variable
-from vanta.prompts.limits import RenderLimits
-from vanta.prompts.live import LivePrompts, Rendered, SystemPrompt
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from vanta.prompts.front_matter import Template, TurnDefaults, Variable
+from vanta.prompts.live import LivePrompts, RenderedPrompt, SystemPrompt
+from vanta.prompts.sandbox.contract import AllowList, RenderLimits, SandboxError
 from vanta.prompts.templates import Templates
 
+if TYPE_CHECKING:
+    from vanta.prompts.analysis import TextSpan
+    from vanta.prompts.sandbox.environment import MeteredEnvironment, render
+    from vanta.prompts.sandbox.meter import metering
+
 __all__ = [
+    "AllowList",
     "LivePrompts",
+    "MeteredEnvironment",
     "RenderLimits",
-    "Rendered",
+    "RenderedPrompt",
+    "SandboxError",
     "SystemPrompt",
     "Template",
     "Templates",
+    "TextSpan",
     "TurnDefaults",
     "Variable",
+    "metering",
+    "render",
 ]
+
+_LAZY = {
+    "MeteredEnvironment": "vanta.prompts.sandbox.environment",
+    "TextSpan": "vanta.prompts.analysis",
+    "metering": "vanta.prompts.sandbox.meter",
+    "render": "vanta.prompts.sandbox.environment",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs Jinja when it is first used."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LAZY[name]), name)

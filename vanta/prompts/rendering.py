@@ -1,4 +1,4 @@
-"""Renders one template in the sandbox and says in our words what went wrong.
+"""Renders prompt templates in the sandbox and explains what goes wrong.
 
 Invariant: nothing but TemplateError leaves this module for what a template does, whatever that is.
 """
@@ -16,97 +16,113 @@ from jinja2.meta import find_referenced_templates
 
 from vanta.errors import TemplateError, UnknownName
 from vanta.prompts.front_matter import Template, Variable
-from vanta.prompts.limits import RenderLimits
-from vanta.prompts.meter import Exceeded, Meter, current
-from vanta.prompts.sandbox import PromptEnvironment
+from vanta.prompts.sandbox.contract import AllowList, RenderLimits, SandboxError
+from vanta.prompts.sandbox.environment import MeteredEnvironment, render
+from vanta.prompts.sandbox.meter import metering
+
+_FILTERS = """
+    abs capitalize count d default dictsort first float indent int items join last length list lower
+    map max min reject rejectattr replace reverse round select selectattr sort string title tojson
+    trim truncate unique upper wordcount
+"""
+_TEXT_METHODS = """
+    capitalize count endswith find lower lstrip rstrip split splitlines startswith strip title upper
+"""
+ALLOWED = AllowList(
+    filters=frozenset(_FILTERS.split()),
+    methods={
+        str: frozenset(_TEXT_METHODS.split()),
+        dict: frozenset(("get", "items", "keys", "values")),
+    },
+)
+MakeEnvironment = Callable[[jinja2.BaseLoader], MeteredEnvironment]
+
+
+def prompt_environment(loader: jinja2.BaseLoader) -> MeteredEnvironment:
+    """Return the environment of prompt templates."""
+    return MeteredEnvironment(ALLOWED, loader)
 
 
 class Renderer:
-    """Renders templates that `find` knows by name."""
+    """Renders templates.
+
+    :param find: returns a template by name.
+    :param limits: the resources of each rendering.
+    :param environment: makes the environment, given a loader.
+    """
 
     def __init__(
         self,
         find: Callable[[str], Template],
         limits: RenderLimits,
-        environment: Callable[[jinja2.BaseLoader], PromptEnvironment] = PromptEnvironment,
+        environment: MakeEnvironment = prompt_environment,
     ) -> None:
-        self._find = find
+        self.find = find
         self._limits = limits
         self._environment = environment(_Loader(find))
         self._references: dict[Path, tuple[Template, tuple[str, ...]]] = {}
 
     def variables(self, template: Template) -> Mapping[str, Variable]:
-        """What rendering `template` takes. Where two files declare one name, the outer one's word
-        counts."""
-        found: dict[str, Variable] = {}
+        """Return what rendering `template` takes; an outer file's declaration wins."""
+        variables: dict[str, Variable] = {}
         for part in self.parts(template):
-            found = {**part.variables, **found}
-        return found
+            variables = {**part.variables, **variables}
+        return variables
 
     def parts(self, template: Template) -> tuple[Template, ...]:
-        """`template` and all that it includes, extends or imports by a constant name."""
-        found = [template]
-        for part in found:
-            known = {each.name for each in found}
+        """Return `template` and all that it includes, extends or imports by a constant name."""
+        parts = [template]
+        for part in parts:
+            known = {known_part.name for known_part in parts}
             names = dict.fromkeys(self._referenced(part))
-            found += [self._part(template, name) for name in names if name not in known]
-        return tuple(found)
+            parts += [self._part(template, name) for name in names if name not in known]
+        return tuple(parts)
 
     def parse(self, template: Template) -> jinja2.nodes.Template:
-        """The syntax tree of `template`. Raises TemplateError."""
+        """Return the syntax tree of `template`. Raises TemplateError."""
         try:
             return self._environment.parse(template.source, template.name, str(template.path))
         except (jinja2.TemplateSyntaxError, RecursionError) as error:
             raise _explained(template, error) from error
 
     def compile(self, template: Template) -> None:
-        """Compile `template` ahead of its first render. Raises TemplateError."""
+        """Compile `template` ahead of its first rendering. Raises TemplateError."""
         self.variables(template)
-        token = current.set(Meter(self._limits))
         try:
-            self._environment.get_template(template.name)
+            with metering(self._limits):
+                self._environment.get_template(template.name)
         except Exception as error:
             raise _explained(template, error) from error
-        finally:
-            current.reset(token)
 
     def render(self, template: Template, values: Mapping[str, Any]) -> str:
-        """The text of `template` under `values`, without empty lines around it."""
-        token = current.set(Meter(self._limits))
+        """Return the text of `template` without empty lines around it. Raises TemplateError."""
+
+        def compiled() -> jinja2.Template:
+            return self._environment.get_template(template.name)
+
         try:
-            return self._collect(template, values)
+            return render(self._environment, compiled, values, self._limits).strip("\n")
         except Exception as error:  # a template can raise anything: {{ 1 / 0 }}
             raise _explained(template, error) from error
-        finally:
-            current.reset(token)
-
-    def _collect(self, template: Template, values: Mapping[str, Any]) -> str:
-        chunks, length = [], 0
-        for chunk in self._environment.get_template(template.name).generate(values):
-            length += len(chunk)
-            current.get().allow(length)
-            chunks.append(chunk)
-        return "".join(chunks).strip("\n")
 
     def _referenced(self, template: Template) -> tuple[str, ...]:
-        """The names of what `template` includes, extends or imports, where they are constants."""
+        """Return the constant names of what `template` includes, extends or imports."""
         known = self._references.get(template.path)
         if known is None or known[0] is not template:
-            found = find_referenced_templates(self.parse(template))
-            names = tuple(name for name in found if name)
+            names = tuple(filter(None, find_referenced_templates(self.parse(template))))
             known = self._references[template.path] = (template, names)
         return known[1]
 
     def _part(self, template: Template, name: str) -> Template:
         try:
-            return self._find(name)
+            return self.find(name)
         except UnknownName as error:
-            problem = f"template {template.name!r} ({template.path}) includes what is not there"
+            problem = f"template {template.name!r} ({template.path}) includes a missing template"
             raise TemplateError(f"{problem}: {error}") from error
 
 
 class _Loader(jinja2.BaseLoader):
-    """Gives Jinja what `find` finds; a template that was found anew is compiled anew."""
+    """Passes Jinja what `find` returns; a template that was read anew is compiled anew."""
 
     def __init__(self, find: Callable[[str], Template]) -> None:
         self._find = find
@@ -114,8 +130,8 @@ class _Loader(jinja2.BaseLoader):
     def get_source(
         self, environment: jinja2.Environment, template: str
     ) -> tuple[str, str, Callable[[], bool]]:
-        found = self._find(template)
-        return found.source, str(found.path), lambda: self._find(template) is found
+        source = self._find(template)
+        return source.source, str(source.path), lambda: self._find(template) is source
 
 
 def _explained(template: Template, error: Exception) -> TemplateError:
@@ -123,7 +139,7 @@ def _explained(template: Template, error: Exception) -> TemplateError:
         return error
     where = f"template {template.name!r} ({_place(template, error)})"
     match error:
-        case Exceeded():
+        case SandboxError():
             return TemplateError(f"{where} {error}")
         case jinja2.UndefinedError():
             advice = "Give it a value, or declare it in the front matter with a default."
@@ -137,7 +153,7 @@ def _explained(template: Template, error: Exception) -> TemplateError:
 
 
 def _place(template: Template, error: Exception) -> str:
-    """File and line of the template's code that raised `error`, as far as it is known."""
+    """Return file and line of the template's code that raised `error`, as far as known."""
     if isinstance(error, jinja2.TemplateSyntaxError):
         return f"{error.filename or template.path}:{error.lineno}"
     places = [

@@ -1,12 +1,12 @@
 """Finds templates in folders and renders them.
 
 `FOLDER/system/pirate.j2` is the template `system/pirate`. Folders are searched in the order given;
-the first that has a name wins, and `shadowed` says what it hides. A name whose last part begins
+the first that has a name wins, and `shadowed` lists what it hides. A name whose last part begins
 with `_` is a partial: it can be included and extended, and is not listed.
 
-Invariant: files are looked up anew at every use, so that an edited template takes effect at once;
-what is unchanged is neither read nor compiled again, broken files included. No file outside the
-folders is ever read.
+Invariant: files are looked up at every use, so that an edited template takes effect at once; an
+unchanged file, even a broken one, is neither read nor compiled again. No file outside the folders
+is ever read.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from vanta.errors import TemplateError, UnknownName
 from vanta.prompts.front_matter import Template, Variable, is_of_type, parse_template
-from vanta.prompts.limits import RenderLimits
+from vanta.prompts.sandbox.contract import RenderLimits
 
 if TYPE_CHECKING:
-    from vanta.prompts.anatomy import Piece
+    from vanta.prompts.analysis import TextSpan
     from vanta.prompts.rendering import Renderer
 
 Stamp = tuple[int, int, int]
@@ -33,10 +33,12 @@ _LIMITS = RenderLimits()
 
 
 class Templates:
-    """The prompt templates in `folders`; earlier folders win.
+    """The prompt templates in some folders.
 
-    A folder that does not exist holds nothing. Files are read where they are used: blocking, small
-    (see `RenderLimits`), and from then on cached.
+    Files are read when they are used, which blocks briefly, and then cached.
+
+    :param folders: earlier folders win; a folder that does not exist is empty.
+    :param limits: the resources of each rendering, and the size of a file.
     """
 
     def __init__(self, folders: Sequence[Path], *, limits: RenderLimits = _LIMITS) -> None:
@@ -46,39 +48,68 @@ class Templates:
         self._watched: dict[Path, Stamp | None] = {}
 
     def preload(self) -> None:
-        """Read and compile every template, so that later, on an event loop, an unchanged one opens
-        no file. Blocking; a broken template is an error when it is used."""
+        """Read and compile every template, so that an unchanged one later opens no file.
+
+        Blocking. A broken template is an error only when it is used.
+        """
         self._watched = {path: _stamp(path) for path in self._places()}
         for name in _files(self.folders):
             with contextlib.suppress(TemplateError, UnknownName):
                 self._renderer.compile(self.get(name))
 
     def reload(self) -> bool:
-        """Preload again if a file was edited, added or removed since; whether that was so.
-        Blocking, though short: where nothing changed, one `stat` for each file and folder."""
+        """Preload again if a file was edited, added or removed since.
+
+        Blocks for one `stat` of each file and folder if nothing changed.
+
+        :returns: whether anything changed.
+        """
         if all(_stamp(path) == stamp for path, stamp in self._watched.items()):
             return False
         self.preload()
         return True
 
     def list(self) -> tuple[str, ...]:
-        """The names of all templates but partials, sorted."""
-        return tuple(sorted(name for name in _files(self.folders) if not is_partial(name)))
+        """Return the names of all templates except partials, sorted."""
+        return tuple(sorted(name for name in _files(self.folders) if not self.is_partial(name)))
 
     @property
     def files(self) -> Mapping[str, tuple[Path, ...]]:
-        """The files that have each name, partials too, the one that counts first."""
+        """The files of each name, partials included; the first one is used."""
         return {name: tuple(paths) for name, paths in _files(self.folders).items()}
 
     @property
     def shadowed(self) -> Mapping[str, tuple[Path, ...]]:
-        """For each name found twice, the files that an earlier folder hides."""
+        """For each name in several folders, the files that an earlier folder hides."""
         return {name: paths[1:] for name, paths in self.files.items() if len(paths) > 1}
 
-    def get(self, name: str) -> Template:
-        """The template `name`, read but not rendered.
+    @staticmethod
+    def is_partial(name: str) -> bool:
+        """Return whether a template is a partial, which is only included or extended.
 
-        Raises UnknownName if no folder has it, TemplateError if its file cannot be used.
+        :param name: a template's name.
+        """
+        return name.rpartition("/")[2].startswith("_")
+
+    @staticmethod
+    def path_in(folder: Path, name: str) -> Path | None:
+        """Return where a template lies in a folder, whether it exists or not.
+
+        :param folder: a template folder.
+        :param name: a template's name.
+        :returns: the file's path, or None if the name is not valid.
+        """
+        parts = PurePosixPath(name).parts
+        if "\0" in name or "\\" in name or not parts or {"..", "/"} & set(parts):
+            return None
+        return folder / f"{PurePosixPath(name)}{_SUFFIX}"
+
+    def get(self, name: str) -> Template:
+        """Return a template, read but not rendered.
+
+        :param name: its name, such as `system/default`.
+        :raises UnknownName: if no folder has it.
+        :raises TemplateError: if its file is broken.
         """
         path = self._find(name)
         if path is None:
@@ -86,50 +117,73 @@ class Templates:
         return self._load(name, path)
 
     def variables(self, name: str) -> Mapping[str, Variable]:
-        """The variables that rendering `name` takes: its own and those of what it includes."""
+        """Return the variables of a template, including those of its parts.
+
+        :param name: a template's name.
+        :returns: the variables by name.
+        :raises UnknownName: if no folder has it.
+        :raises TemplateError: if its file or a part is broken.
+        """
         return self._renderer.variables(self.get(name))
 
     def render(self, name: str, variables: Mapping[str, Any] | None = None) -> str:
-        """The text of template `name` under `variables`: plain data; more than it needs does no
-        harm.
+        """Return the text of a template.
 
-        Raises UnknownName, and TemplateError for a variable that is missing or of another type, a
-        body that fails, and one that takes more than `RenderLimits`.
+        :param name: a template's name.
+        :param variables: values by name: plain data. Values that it does not use are ignored.
+        :raises UnknownName: if no folder has it.
+        :raises TemplateError: if a variable is missing or of another type, or if the body fails or
+            exceeds the limits.
         """
         template = self.get(name)
         given = _plain(variables or {}, template)
         return self._renderer.render(template, self._values(template, given))
 
-    def pieces(self, name: str, variables: Mapping[str, Any] | None = None) -> tuple[Piece, ...]:
-        """The text of `render`, cut where it comes from another file or another variable.
+    def spans(self, name: str, variables: Mapping[str, Any] | None = None) -> tuple[TextSpan, ...]:
+        """Return the text of `render`, divided by the file or variable that it comes from.
 
-        Raises what `render` raises.
+        :param name: a template's name.
+        :param variables: values by name.
+        :raises UnknownName: as `render` does.
+        :raises TemplateError: as `render` does.
         """
-        from vanta.prompts.anatomy import dissect
+        from vanta.prompts.analysis import spans
 
         text = self.render(name, variables)
         template = self.get(name)
         values = self._values(template, variables or {})
-        return dissect(self.get, self.limits, template, values, text)
+        return spans(self.get, self.limits, template, values, text)
 
     def check(self, name: str, given: Collection[str] = ()) -> tuple[str, ...]:
-        """What is wrong with template `name`, a sentence each; () if all is well.
+        """Return the problems of a template, a sentence each; empty if there are none.
 
-        given: variables that whoever renders it always gives, declared or not.
+        :param name: a template's name.
+        :param given: variables that the caller always passes, declared or not.
         """
-        from vanta.prompts.checking import problems
+        from vanta.prompts.analysis import problems
 
-        return problems(self, self._renderer, name, given)
+        return problems(
+            self._renderer, name, names=self.files, given=given, render=self.render
+        )
 
     def undeclared(self, name: str) -> tuple[str, ...]:
-        """Variables that rendering `name` uses though nothing declares them. Raises as `variables`
-        does."""
-        from vanta.prompts.checking import undeclared
+        """Return the names of variables that a template uses without a declaration.
 
-        return tuple(found for found, _ in undeclared(self._renderer, self.get(name)))
+        :param name: a template's name.
+        :raises UnknownName: as `variables` does.
+        :raises TemplateError: as `variables` does.
+        """
+        from vanta.prompts.analysis import undeclared
+
+        return tuple(variable for variable, _ in undeclared(self._renderer, self.get(name)))
 
     def parts(self, name: str) -> tuple[Template, ...]:
-        """Template `name` and all that it includes or extends. Raises as `variables` does."""
+        """Return a template and all that it includes or extends.
+
+        :param name: a template's name.
+        :raises UnknownName: as `variables` does.
+        :raises TemplateError: as `variables` does.
+        """
         return self._renderer.parts(self.get(name))
 
     def _values(self, template: Template, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,7 +195,7 @@ class Templates:
                 value = values[variable.name]
                 raise TemplateError(
                     f"template {template.name!r} ({template.path}): variable {variable.name!r}"
-                    f"{_described(variable)} has to be of type {variable.type}, not {value!r}."
+                    f"{_described(variable)} must be of type {variable.type}, not {value!r}."
                 )
         return values
 
@@ -153,7 +207,7 @@ class Templates:
 
     def _find(self, name: str) -> Path | None:
         for folder in self.folders:
-            path = place_for(name, folder)
+            path = self.path_in(folder, name)
             if path and _is_inside(path, folder):
                 return path
         return None
@@ -165,10 +219,10 @@ class Templates:
                 self._read[path] = (stamp, self._parse(name, path))
         except OSError as error:
             raise TemplateError(f"{path}: cannot be read: {error.strerror}.") from error
-        found = self._read[path][1]
-        if isinstance(found, TemplateError):
-            raise TemplateError(str(found))
-        return found
+        template = self._read[path][1]
+        if isinstance(template, TemplateError):
+            raise TemplateError(str(template))
+        return template
 
     def _parse(self, name: str, path: Path) -> Template | TemplateError:
         try:
@@ -188,7 +242,7 @@ class Templates:
             raise TemplateError(f"{path}:{line}: is not UTF-8 text.") from error
 
     def _places(self) -> Iterator[Path]:
-        """All whose change is a change of the templates: the folders, theirs, and the files."""
+        """Yield the paths that reveal a change: template files, and folders at every level."""
         yield from self.folders
         for folder in self.folders:
             for path in folder.rglob("*"):
@@ -200,18 +254,18 @@ class Templates:
 
 
 def _files(folders: Sequence[Path]) -> Mapping[str, list[Path]]:
-    """Every template's files by its name, the one that counts first."""
-    found: dict[str, list[Path]] = {}
+    """Return every template's files by name, the one in use first."""
+    files: dict[str, list[Path]] = {}
     for folder in folders:
         for path in sorted(folder.rglob(f"*{_SUFFIX}")):
             if _is_inside(path, folder):
                 name = path.relative_to(folder).with_suffix("").as_posix()
-                found.setdefault(name, []).append(path)
-    return found
+                files.setdefault(name, []).append(path)
+    return files
 
 
 def _stamp(path: Path) -> Stamp | None:
-    """What tells one state of a file or folder from another; None where there is nothing."""
+    """Return what identifies the state of a file or folder; None if it does not exist."""
     try:
         return _stamp_of(path.stat())
     except OSError:
@@ -222,20 +276,8 @@ def _stamp_of(stat: os.stat_result) -> Stamp:
     return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
-def place_for(name: str, folder: Path) -> Path | None:
-    """The file that would be template `name` in `folder`; None for what cannot name one."""
-    parts = PurePosixPath(name).parts
-    if "\0" in name or "\\" in name or not parts or {"..", "/"} & set(parts):
-        return None
-    return folder / f"{PurePosixPath(name)}{_SUFFIX}"
-
-
-def is_partial(name: str) -> bool:
-    return name.rpartition("/")[2].startswith("_")
-
-
 def _is_inside(path: Path, folder: Path) -> bool:
-    """True if `path` is a file whose real place, links followed, is in `folder`."""
+    """Return whether `path` is a file that lies in `folder` after following links."""
     try:
         return path.is_file() and path.resolve().is_relative_to(folder.resolve())
     except (OSError, ValueError, RuntimeError):
@@ -260,7 +302,7 @@ def _described(variable: Variable) -> str:
 
 
 def _plain(values: Mapping[str, Any], template: Template) -> dict[str, Any]:
-    """A copy of `values` that a template may have: plain data, nothing with methods of its own."""
+    """Return a copy of `values`, which must be plain data without methods of its own."""
     for name, value in values.items():
         if not _is_plain(value):
             raise TemplateError(

@@ -19,7 +19,7 @@ from vanta.errors import TemplateError, UnknownName
 from vanta.memory.memory import Memory
 from vanta.money import Ledger
 from vanta.privacy import reason_to_be_private
-from vanta.prompts import LivePrompts, Rendered, SystemPrompt, Templates
+from vanta.prompts import LivePrompts, RenderedPrompt, SystemPrompt, Templates
 from vanta.routing import Shares
 from vanta.runtime.options import NOT_ISOLATED, Isolation, TurnOptions
 from vanta.scheduling.policy import LegPlan, Policy
@@ -165,7 +165,7 @@ class TurnPlanner:
         )
 
     def _chosen_policy(
-        self, options: TurnOptions, system: Rendered, tracks: Mapping[str, Track]
+        self, options: TurnOptions, system: RenderedPrompt, tracks: Mapping[str, Track]
     ) -> Policy:
         if options.track is not None:
             return self._single_track(options.track, tracks)
@@ -173,7 +173,7 @@ class TurnPlanner:
             return self._policy_of_template(system)
         return self._named_policy(options.policy)
 
-    def _policy_of_template(self, system: Rendered) -> Policy:
+    def _policy_of_template(self, system: RenderedPrompt) -> Policy:
         """Return the policy that the system prompt's template names, or the configured one."""
         defaults = system.defaults
         try:

@@ -1,33 +1,76 @@
 """The model's own chat template: from messages to the text of a prompt.
 
-A template comes with the file, so it is code of a stranger: it runs in a sandbox (see `sandbox`)
-and sees nothing but the messages. The environment is otherwise the one that Hugging Face renders
-chat templates in (transformers, `utils/chat_template_utils.py`), so that it means the same here.
-Invariant: nothing but `TemplateFault` comes out of a template that is broken or refuses.
+A template comes with the model's file, so it is code of a stranger: it runs in vanta's sandbox and
+sees nothing but the messages. The environment is otherwise the one in which Hugging Face renders
+chat templates (transformers, `utils/chat_template_utils.py`), so that a template means the same
+here. Invariant: only `ChatTemplateError` leaves a template that is broken or refuses its messages.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, NoReturn
+
+from jinja2 import TemplateError
+from jinja2.ext import loopcontrols
+from jinja2.utils import Joiner
 
 from vanta.engine import Tool
 from vanta.messages import Message, ToolCall
-from vanta_llamacpp.prompt.meter import TemplateFault
-from vanta_llamacpp.prompt.sandbox import Arguments, compiled, faults, time_limit, written_out
+from vanta.prompts import (
+    AllowList,
+    MeteredEnvironment,
+    RenderLimits,
+    SandboxError,
+    metering,
+    render,
+)
 
 LONGEST = 256 * 1024
-LONGEST_S = 2.0
+"""Characters of a template."""
+LONGEST_REASON = 500
+_LONGEST_DATE = 500
+LIMITS = RenderLimits(
+    characters=16 << 20,
+    value_bytes=16 << 20,
+    total_bytes=96 << 20,
+    steps=10_000_000,
+    seconds=2.0,
+)
+_FILTERS = """
+    abs capitalize count d default dictsort first float indent int items join last length list lower
+    map max min reject rejectattr replace reverse round safe select selectattr sort string title
+    tojson trim unique upper
+"""
+_TEXT_METHODS = """
+    capitalize casefold count endswith find index isalnum isalpha isascii isdecimal isdigit islower
+    isnumeric isspace istitle isupper join lower lstrip partition removeprefix removesuffix replace
+    rfind rindex rpartition rsplit rstrip split splitlines startswith strip swapcase title upper
+"""
+
+
+class ChatTemplateError(Exception):
+    """The template is broken, exceeds a limit, or refuses these messages."""
 
 
 class ChatTemplate:
-    """One compiled template. `bos` and `eos` are the texts of the model's start and end token."""
+    """One compiled template.
+
+    :param source: the template's text.
+    :param bos: text of the model's start token.
+    :param eos: text of the model's end token.
+    :raises ChatTemplateError: if it does not compile.
+    """
 
     def __init__(self, source: str, *, bos: str = "", eos: str = "") -> None:
         if len(source) > LONGEST:
-            raise TemplateFault(f"it has {len(source)} characters; {LONGEST} are allowed")
-        self._template = compiled(source)
+            raise ChatTemplateError(f"it has {len(source)} characters; at most {LONGEST} may be")
+        self._environment = MeteredEnvironment(ALLOWED)
+        with _errors("it does not compile: "), metering(LIMITS):
+            self._template = self._environment.from_string(source)
         self.knows_tools = "tools" in source
         self._tokens = {"bos_token": bos, "eos_token": eos}
 
@@ -39,24 +82,89 @@ class ChatTemplate:
         clean: Callable[[str], str] = str,
         answer: bool = True,
     ) -> str:
-        """The prompt. clean: applied to all that people, models and tools wrote, before the
-        template sees it. answer: end with the opening of the assistant's message."""
-        with faults():
-            seen = {
+        """Return the text of the prompt.
+
+        :param messages: the conversation, oldest first.
+        :param tools: tools that the model may call.
+        :param clean: applied to all text of people, models and tools before the template sees it.
+        :param answer: end with the opening of the assistant's message.
+        :raises ChatTemplateError: if the template fails or refuses the messages.
+        """
+        with _errors():
+            values = {
                 "messages": [_as_dict(message, clean) for message in messages],
                 "add_generation_prompt": answer,
                 "tools": [_tool(tool, clean) for tool in tools] or None,
                 "documents": None,
                 **self._tokens,
             }
-            with time_limit(LONGEST_S):
-                return written_out(self._template.generate(seen))
+            return render(self._environment, lambda: self._template, values, LIMITS)
+
+
+class Arguments(dict[str, Any]):
+    """Arguments of a call: a mapping for templates that write JSON, its text for the others."""
+
+    def __init__(self, arguments: Mapping[str, Any], text: str) -> None:
+        super().__init__(arguments)
+        self._text = text
+
+    def __str__(self) -> str:
+        """Return the text that the model wrote."""
+        return self._text
+
+    def __add__(self, other: object) -> str:
+        return self._text + other if isinstance(other, str) else NotImplemented
+
+    def __radd__(self, other: object) -> str:
+        return other + self._text if isinstance(other, str) else NotImplemented
+
+
+@contextmanager
+def _errors(prefix: str = "") -> Iterator[None]:
+    """Turn whatever a template raises, which can be anything, into ChatTemplateError."""
+    try:
+        yield
+    except SandboxError as error:
+        raise ChatTemplateError(f"{prefix}it {error}") from error
+    except Exception as error:
+        reason = str(error) or repr(error)
+        raise ChatTemplateError(prefix + reason[:LONGEST_REASON]) from error
+
+
+def _now(pattern: str) -> str:
+    if len(pattern) > _LONGEST_DATE:
+        raise SandboxError("formats the date with a very long pattern")
+    return datetime.now().astimezone().strftime(pattern)
+
+
+def _refuse(message: str) -> NoReturn:
+    raise TemplateError(message)
+
+
+ALLOWED = AllowList(
+    filters=frozenset(_FILTERS.split()),
+    methods={
+        str: frozenset(_TEXT_METHODS.split()),
+        dict: frozenset(("copy", "get", "items", "keys", "values")),
+        list: frozenset(("copy", "count", "index")),
+        tuple: frozenset(("count", "index")),
+    },
+    functions={
+        "dict": dict,
+        "joiner": Joiner,
+        "raise_exception": _refuse,
+        "strftime_now": _now,
+    },
+    longest_range=100_000,
+    extensions=(loopcontrols,),
+    strict=False,
+)
 
 
 def _as_dict(message: Message, clean: Callable[[str], str]) -> dict[str, Any]:
-    found: dict[str, Any] = {"role": message.role, "content": clean(message.content)}
+    fields: dict[str, Any] = {"role": message.role, "content": clean(message.content)}
     if message.tool_calls:
-        found["tool_calls"] = [
+        fields["tool_calls"] = [
             {
                 "id": clean(call.id),
                 "type": "function",
@@ -65,22 +173,22 @@ def _as_dict(message: Message, clean: Callable[[str], str]) -> dict[str, Any]:
             for call in message.tool_calls
         ]
     if message.tool_call_id is not None:
-        found["tool_call_id"] = clean(message.tool_call_id)
-    return found
+        fields["tool_call_id"] = clean(message.tool_call_id)
+    return fields
 
 
 def _arguments(call: ToolCall, clean: Callable[[str], str]) -> Arguments | str:
-    """A mapping, as templates for Hugging Face expect; the model's text where it is none."""
+    """Return a mapping, as Hugging Face's templates expect, or the text if it is not an object."""
     text = clean(call.arguments)
     try:
-        found = _cleaned(json.loads(call.arguments or "{}"), clean)
+        arguments = _cleaned(json.loads(call.arguments or "{}"), clean)
     except (ValueError, RecursionError):
         return text
-    return Arguments(found, text) if isinstance(found, dict) else text
+    return Arguments(arguments, text) if isinstance(arguments, dict) else text
 
 
 def _cleaned(value: Any, clean: Callable[[str], str]) -> Any:
-    """`value` with every text in it cleaned, those of keys as well."""
+    """Return `value` with every text in it cleaned, keys included."""
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, Mapping):
@@ -91,7 +199,7 @@ def _cleaned(value: Any, clean: Callable[[str], str]) -> Any:
 
 
 def _tool(tool: Tool, clean: Callable[[str], str]) -> dict[str, Any]:
-    """As OpenAI's interface describes a tool, which templates follow."""
+    """Describe a tool as OpenAI's interface does, which templates follow."""
     function = {
         "name": clean(tool.name),
         "description": clean(tool.description),

@@ -12,9 +12,8 @@ from vanta.engine import GenerationRequest, Tool
 from vanta.errors import EngineError, ErrorKind
 from vanta.messages import Message
 from vanta_llamacpp.model.model import Model
-from vanta_llamacpp.prompt.chat_template import ChatTemplate
+from vanta_llamacpp.prompt.chat_template import ChatTemplate, ChatTemplateError
 from vanta_llamacpp.prompt.families import FAMILIES, sources
-from vanta_llamacpp.prompt.meter import TemplateFault
 from vanta_llamacpp.prompt.output_parser import END_THINK, THINK
 from vanta_llamacpp.prompt.tools import explained
 from vanta_llamacpp.sampling.checks import check, gbnf
@@ -83,7 +82,7 @@ class Prompter:
             messages, tools = explained(messages, tools), ()
         try:
             return self._template.render(messages, tools=tools, clean=clean)
-        except TemplateFault as error:
+        except ChatTemplateError as error:
             raise self._faults.bad_request(
                 f"the model's chat template refuses the messages: {error}",
                 "Check their roles and order: many models want user and assistant in turn.",
@@ -117,7 +116,7 @@ def _template(model: Model) -> ChatTemplate:
     for whose, source in sources(model.file, model.facts, vocabulary):
         try:
             return ChatTemplate(source, bos=vocabulary.bos, eos=vocabulary.eos)
-        except TemplateFault as error:
+        except ChatTemplateError as error:
             refused.insert(0, f"{whose} chat template cannot be used: {error}")
     raise faults.unsupported(
         refused[0],

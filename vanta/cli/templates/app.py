@@ -142,7 +142,7 @@ def render(
     values = _values(templates, name, variable or [], setup)
     text = templates.render(name, values)
     counted = (
-        anyio.run(count_costs, setup, track, templates.pieces(name, values)) if track else None
+        anyio.run(count_costs, setup, track, templates.spans(name, values)) if track else None
     )
     if json:
         costs_data = dataclasses.asdict(counted) if counted else None
@@ -167,7 +167,7 @@ def new(
 ) -> None:
     """Create a template to edit, and print its path and how to use it."""
     from vanta.errors import TemplateError
-    from vanta.prompts.templates import place_for
+    from vanta.prompts import Templates
     from vanta.runtime import template_folders
 
     setup = load_setup(config)
@@ -178,7 +178,7 @@ def new(
             "the configuration is not a file, so it has no project folder. "
             "Name a file with --config, or leave out --project."
         )
-    path = place_for(name, folder)
+    path = Templates.path_in(folder, name)
     if path is None:
         raise TemplateError(
             f"{name!r} is not a valid template name. Choose one such as 'system/pirate'."
@@ -249,14 +249,13 @@ def _about(
 ) -> dict[str, Any]:
     """Return a template as JSON-ready data, even if it is broken."""
     from vanta.errors import VantaError
-    from vanta.prompts.templates import is_partial
 
     path, *hidden = templates.files[name]
     about = {
         "name": name,
         "path": str(path),
         "place": next((kind for folder, kind in places.items() if folder in path.parents), ""),
-        "partial": is_partial(name),
+        "partial": templates.is_partial(name),
         "hides": [str(file) for file in hidden],
         "in_use": name == f"system/{setup.config.system}",
     }

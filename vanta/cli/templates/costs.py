@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from vanta.cli.setup import Setup
     from vanta.engine import Engine, TokenCount
-    from vanta.prompts.anatomy import Piece
+    from vanta.prompts import TextSpan
     from vanta.track import Track
 
 
@@ -45,7 +45,7 @@ class Costs:
     parts: tuple[Part, ...]
 
 
-async def count_costs(setup: Setup, name: str, pieces: Sequence[Piece]) -> Costs:
+async def count_costs(setup: Setup, name: str, pieces: Sequence[TextSpan]) -> Costs:
     """Count the tokens of the pieces on the track `name`.
 
     :raises UnknownName: if there is no such track.
@@ -66,7 +66,7 @@ async def count_costs(setup: Setup, name: str, pieces: Sequence[Piece]) -> Costs
             await track.engine.aclose()
 
 
-async def _count_pieces(track: Track, pieces: Sequence[Piece]) -> Costs:
+async def _count_pieces(track: Track, pieces: Sequence[TextSpan]) -> Costs:
     await track.engine.load()
     empty = await _count(track.engine, "")
     parts: dict[tuple[str, str], Part] = {}
