@@ -97,6 +97,13 @@ BOMBS = {
     "titles": LONG + "{{ n.t | replace('xx', 'x ') | title | length }}",
     "names with dots": LONG
     + "{{ messages | map(attribute=n.t | replace('xx', 'é.')) | list | length }}",
+    "comparisons": LONG
+    + "{% set m = n.t | replace('xx', 'xy') %}"
+    + "{% if "
+    + " or ".join(["n.t[1:] in m"] * 400)
+    + " %}{% endif %}",
+    "keys of a sort": "{% set l = range(90000) | list %}"
+    "{{ l | sort(attribute='" + "a." * 9000 + "a') | length }}",
     "copies of a mapping": "{% set n = namespace(d=[]) %}{% for i in range(5000) %}"
     "{% set n.d = n.d + [(i, i)] %}{% endfor %}{% set d = dict(n.d) %}"
     + "".join(f"{{% set a{i} = namespace(d) %}}" for i in range(500)),
@@ -260,6 +267,28 @@ def test_no_template_takes_much_time_or_memory(source: str) -> None:
     finally:
         tracemalloc.stop()
     assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "{% if a %}{% set b = 1 %}{% endif %}",
+        "{% set b = 1 %}",
+        "{{ a }}",
+        "{% macro b() %}{{ a }}{% endmacro %}",
+        "{% for a in b %}{% endfor %}",
+    ],
+)
+def test_no_template_takes_long_to_compile(statement: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(ChatTemplateError, match="it has more than"):
+        ChatTemplate(statement * (LONGEST // len(statement)))
+    assert time.monotonic() - began < 10
+
+
+def test_branches_are_limited_since_the_compiler_takes_their_square() -> None:
+    with pytest.raises(ChatTemplateError, match="it has more than 500 branches"):
+        ChatTemplate("{% if a %}{% endif %}" * 501)
 
 
 def test_a_long_conversation_is_put_together_soon() -> None:

@@ -209,7 +209,7 @@ def _variable(form: _Form, name: str) -> Variable:
     if kind is not None and kind not in _KINDS:
         form.fail((*path, "type"), f"no type is named {kind!r}. {did_you_mean(str(kind), _KINDS)}")
     if not isinstance(given.get("description", ""), str):
-        form.fail((*path, "description"), "'description' must be a string")
+        form.fail((*path, "description"), "'description' must be of type string")
     variable = Variable(
         name, kind, given.get("default"), given.get("description", ""), "default" not in given
     )

@@ -82,7 +82,7 @@ class Renderer:
         """Return the syntax tree of `template`. Raises TemplateError."""
         try:
             return self._environment.parse(template.source, template.name, str(template.path))
-        except (jinja2.TemplateSyntaxError, RecursionError) as error:
+        except (jinja2.TemplateSyntaxError, RecursionError, SandboxError) as error:
             raise _explained(template, error) from error
 
     def compile(self, template: Template) -> None:

@@ -162,9 +162,7 @@ class Templates:
         """
         from vanta.prompts.analysis import problems
 
-        return problems(
-            self._renderer, name, names=self.files, given=given, render=self.render
-        )
+        return problems(self._renderer, name, names=self.files, given=given, render=self.render)
 
     def undeclared(self, name: str) -> tuple[str, ...]:
         """Return the names of variables that a template uses without a declaration.

@@ -17,6 +17,7 @@ from typing import Any
 from jinja2 import BaseLoader, StrictUndefined, Template, Undefined, nodes, pass_context
 from jinja2.compiler import CodeGenerator, Frame
 from jinja2.environment import TemplateModule
+from jinja2.lexer import Token, TokenStream
 from jinja2.runtime import BlockReference, Context, LoopContext, Macro, TemplateReference
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
@@ -33,6 +34,10 @@ from vanta.prompts.sandbox.meter import (
     text_of,
 )
 
+MOST_TOKENS = 30_000
+MOST_BRANCHES = 500
+"""Of one template. Jinja's compiler takes the square of the branches; templates of real models have
+some 5,000 tokens and 150 branches."""
 _LOOP_VARIABLES = frozenset({"_loop_vars", "_block_vars"})
 _OPEN = (BlockReference, LoopContext, Macro, Namespace, TemplateModule, TemplateReference)
 """Objects of Jinja whose attributes a template may read."""
@@ -67,6 +72,22 @@ class MeteredEnvironment(ImmutableSandboxedEnvironment):
         self.concat = self.joined  # type: ignore[method-assign] # macros and blocks
         self.made = made
         self.each = each
+
+    def compile(self, source: Any, *args: Any, **kwargs: Any) -> Any:
+        """Compile a template that is not too large to compile in a second or so."""
+        tree = self.parse(source, *args[:2]) if isinstance(source, str) else source
+        pending, branches = [tree], 0
+        while pending:
+            node = pending.pop()
+            branches += isinstance(node, nodes.If | nodes.CondExpr)
+            pending += node.iter_child_nodes()
+        if branches > MOST_BRANCHES:
+            raise SandboxError(f"has more than {MOST_BRANCHES} branches")
+        return super().compile(tree, *args, **kwargs)
+
+    def _tokenize(self, *args: Any, **kwargs: Any) -> TokenStream:
+        stream = super()._tokenize(*args, **kwargs)
+        return TokenStream(_counted(stream), stream.name, stream.filename)
 
     @staticmethod
     def joined(parts: Iterable[Any]) -> str:
@@ -220,6 +241,13 @@ MeteredEnvironment.code_generator_class = _MeteredCode
 def _written(_context: Context, value: Any) -> str:
     """Return what `{{ }}` writes. That it takes the context keeps Jinja from folding constants."""
     return text_of(value)
+
+
+def _counted(tokens: Iterable[Token]) -> Iterator[Token]:
+    for number, token in enumerate(tokens):
+        if number >= MOST_TOKENS:
+            raise SandboxError(f"has more than {MOST_TOKENS} tokens")
+        yield token
 
 
 def _range_up_to(longest: int) -> Callable[..., range]:

@@ -25,7 +25,7 @@ PIECE_BYTES = 80
 CONTAINER_BYTES = 200
 """A place in a list, a short text with its place, and what the meter keeps of a container."""
 LARGEST_NUMBER = 1 << 63
-_VIEWS = (type({}.keys()), type({}.values()), type({}.items()))
+_VIEWS: tuple[type, ...] = (type({}.keys()), type({}.values()), type({}.items()))
 _CONTAINERS = (list, tuple, dict, *_VIEWS)
 _DATA = (str, int, float, list, tuple, dict, *_VIEWS, Undefined, type(None))
 
