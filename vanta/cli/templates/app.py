@@ -141,9 +141,7 @@ def render(
     templates, _ = _templates(setup)
     values = _values(templates, name, variable or [], setup)
     text = templates.render(name, values)
-    counted = (
-        anyio.run(count_costs, setup, track, templates.spans(name, values)) if track else None
-    )
+    counted = anyio.run(count_costs, setup, track, templates.spans(name, values)) if track else None
     if json:
         costs_data = dataclasses.asdict(counted) if counted else None
         output.print_json({"name": name, "text": text, "costs": costs_data})
