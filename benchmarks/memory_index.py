@@ -44,8 +44,7 @@ def figures(settings: Settings) -> list[Figure]:
 
 
 async def _measured(folder: Path, settings: Settings) -> Iterator[Figure]:
-    from vanta_chroma.index import ChromaIndex
-    from vanta_chroma.options import ChromaOptions
+    from vanta_chroma.index import ChromaIndex, ChromaOptions
 
     count = 5_000 if settings.quick else 50_000
     rows, asked = _vectors(count, seed=1), _vectors(_SEARCHES, seed=2)

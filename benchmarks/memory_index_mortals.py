@@ -27,9 +27,8 @@ from typing import Any
 import anyio
 
 from vanta.errors import VectorIndexError
-from vanta.memory.index import IndexContext, Partition, VectorIndex
-from vanta_chroma.index import ChromaIndex
-from vanta_chroma.options import ChromaOptions
+from vanta.memory import IndexContext, Partition, VectorIndex
+from vanta_chroma.index import ChromaIndex, ChromaOptions
 
 KILLS_A_FOLDER = 50
 LIFE_S = 0.8

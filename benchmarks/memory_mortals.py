@@ -72,8 +72,7 @@ async def remembering(folder: Path, index: str) -> AsyncIterator[tuple[Store, Me
     store.transact_now(tables.create)
     nearest: Any = ScanIndex()
     if index == "chroma":
-        from vanta_chroma.index import ChromaIndex
-        from vanta_chroma.options import ChromaOptions
+        from vanta_chroma.index import ChromaIndex, ChromaOptions
 
         nearest = ChromaIndex(ChromaOptions(), IndexContext(folder / "index"))
     memory = Memory(store, Dense(store, HashEmbedder(32), nearest), index=nearest)

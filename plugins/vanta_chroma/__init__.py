@@ -1,39 +1,36 @@
-"""The built-in plugin `chroma`: the vector index of memory, in a process of its own.
+"""The vector index `chroma`: Chroma in a process of its own, or a Chroma server.
 
-Imports nothing heavy; Chroma is loaded by the process that the index starts.
+Invariant: this process never imports Chroma; only the child process that the index starts does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from vanta.hookspecs import hookimpl
+from vanta import hookimpl
 
 if TYPE_CHECKING:
-    from vanta.memory.index import IndexContext, IndexFactory, VectorIndex
+    from collections.abc import Iterable
+
+    from vanta.memory import IndexFactory
+
+__all__ = ["vanta_vector_indexes"]
 
 
 @hookimpl
 def vanta_vector_indexes() -> Iterable[IndexFactory]:
-    """The vector index `chroma`."""
-    from vanta.memory.index import IndexFactory
-    from vanta_chroma.options import ChromaOptions
+    """Return the factory of the vector index `chroma`."""
+    from vanta.memory import IndexFactory
+    from vanta_chroma.index import ChromaIndex, ChromaOptions
 
     return (
         IndexFactory(
             name="chroma",
             summary="Chroma: in a process of its own, or a server by its URL",
             options=ChromaOptions,
-            create=_create,
+            create=ChromaIndex,
             rank=10,
             requires="chromadb",
             extra="chroma",
         ),
     )
-
-
-def _create(options: Any, context: IndexContext) -> VectorIndex:
-    from vanta_chroma.index import ChromaIndex
-
-    return ChromaIndex(options, context)

@@ -1,9 +1,9 @@
-"""The process that runs Chroma: requests come by stdin, replies go by stdout.
+"""The child process that runs Chroma: requests arrive on stdin, replies leave on stdout.
 
 It ends when its stdin does, so it does not outlive the process that started it, however that one
-ended. Invariant: no request takes longer than its limit; one that would (Chroma can hang on a
-damaged file, and hold the interpreter while it does) ends the process, by a timer that needs no
-interpreter.
+ended. Invariant: no request takes longer than its limit. One that would (Chroma can hang on a
+damaged file, and hold the interpreter's lock meanwhile) ends the process, by a timer that does not
+need the interpreter.
 """
 
 from __future__ import annotations
@@ -20,88 +20,88 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vanta.errors import VectorIndexError
-from vanta_chroma.frames import Cutter, Frame, pack_rows, unpack_rows
+from vanta import VectorIndexError
+from vanta_chroma.frames import Frame, FrameDecoder, pack_rows, unpack_rows
 
 if TYPE_CHECKING:
-    from vanta_chroma.folders import Shelf
-    from vanta_chroma.frames import Vectors
-    from vanta_chroma.server import Remote
+    from vanta.memory import Vectors
+    from vanta_chroma.partitions import FolderBackend
+    from vanta_chroma.server import ServerBackend
 
 _CHUNK = 1 << 18
 
 
-class Requests:
-    """What comes by stdin, read as it comes, so that the other side never waits to send."""
+class RequestReader:
+    """Reads stdin in a thread as data arrives, so that the other side never waits to send."""
 
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
-        self._over = threading.Event()
+        self._ended = threading.Event()
         threading.Thread(target=self._read, daemon=True, name="vanta-chroma-requests").start()
 
     def next(self) -> Frame | None:
-        """The next one; None once nobody is there any more to be answered."""
+        """Return the next request; None once stdin has ended and no reply is awaited."""
         frame = self._queue.get()
-        return None if self._over.is_set() else frame
+        return None if self._ended.is_set() else frame
 
     def _read(self) -> None:
-        cutter = Cutter()
+        decoder = FrameDecoder()
         while data := os.read(sys.stdin.fileno(), _CHUNK):
-            for frame in cutter.feed(data):
+            for frame in decoder.feed(data):
                 self._queue.put(frame)
-        self._over.set()
+        self._ended.set()
         self._queue.put(None)
 
 
 def main() -> None:
-    """Serve until stdin ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this
-    out = _own_stdout()
-    os.chdir(Path.cwd().anchor)  # Chroma reads settings out of a .env file where it stands
-    requests = Requests()
+    """Serve requests until stdin ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for the parent process
+    out = _claim_stdout()
+    os.chdir(Path.cwd().anchor)  # Chroma reads settings from a .env file in its working directory
+    requests = RequestReader()
     settings = requests.next()
     if settings is None:
         return
-    _sent(out, Frame({"id": 0}))  # from here on, an end is the fault of a request
+    _send(out, Frame({"id": 0}))  # from here on, a request is to blame for an end
     limit_s = float(settings.head["timeout_s"])
     if url := settings.head["url"]:
-        asyncio.run(_serve_remote(requests, url, out, limit_s))
+        asyncio.run(_serve_server(requests, url, out, limit_s))
     else:
-        _serve_here(requests, Path(settings.head["folder"]), out, limit_s)
+        _serve_folder(requests, Path(settings.head["folder"]), out, limit_s)
 
 
-def _serve_here(requests: Requests, folder: Path, out: int, limit_s: float) -> None:
-    """One request after the other: Chroma's writes leave nothing over for a second one."""
-    from vanta_chroma.folders import Shelf
+def _serve_folder(requests: RequestReader, folder: Path, out: int, limit_s: float) -> None:
+    """Serve one request after another: Chroma's writes do not run in parallel."""
+    from vanta_chroma.partitions import FolderBackend
 
-    shelf = Shelf(folder)
+    backend = FolderBackend(folder)
     while (request := requests.next()) is not None:
         try:
-            with _limited(limit_s):
-                reply = _packed(request, _asked(shelf, request))
-        except BaseException as error:  # noqa: BLE001 - panics of Rust are no Exceptions
-            reply = _failed(request, error)
-        if shelf.spoilt:
+            with _time_limit(limit_s):
+                reply = _reply(request, _call(backend, request))
+        except BaseException as error:  # noqa: BLE001 - a panic in Rust is not an Exception
+            reply = _error_reply(request, error)
+        if backend.has_failed:
             reply.head["last"] = True
-        if not _sent(out, reply) or shelf.spoilt:
+        if not _send(out, reply) or backend.has_failed:
             break
-    with _limited(limit_s):
-        shelf.close()
+    with _time_limit(limit_s):
+        backend.close()
 
 
-async def _serve_remote(requests: Requests, url: str, out: int, limit_s: float) -> None:
-    """Many requests at once, each with its time limit."""
-    from vanta_chroma.server import Remote
+async def _serve_server(requests: RequestReader, url: str, out: int, limit_s: float) -> None:
+    """Serve many requests at once, each with its time limit."""
+    from vanta_chroma.server import ServerBackend
 
-    remote = Remote(url)
+    backend = ServerBackend(url)
 
     async def answer(request: Frame) -> None:
         try:
             async with asyncio.timeout(limit_s):
-                reply = _packed(request, await _asked(remote, request))
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
-            reply = _failed(request, error)
-        _sent(out, reply)
+                reply = _reply(request, await _call(backend, request))
+        except Exception as error:  # noqa: BLE001 - the reply reports it
+            reply = _error_reply(request, error)
+        _send(out, reply)
 
     loop = asyncio.get_running_loop()
     running: set[asyncio.Task[None]] = set()
@@ -111,8 +111,8 @@ async def _serve_remote(requests: Requests, url: str, out: int, limit_s: float) 
         task.add_done_callback(running.discard)
 
 
-def _asked(backend: Shelf | Remote, request: Frame) -> Any:
-    """What the backend makes of a request; to be awaited where that is a `Remote`."""
+def _call(backend: FolderBackend | ServerBackend, request: Frame) -> Any:
+    """Call the backend's method for a request. A `ServerBackend` returns an awaitable."""
     head, body = request.head, request.body
     key, dimension = head.get("key", ""), head.get("dimension", 0)
     match head["op"]:
@@ -121,7 +121,7 @@ def _asked(backend: Shelf | Remote, request: Frame) -> Any:
         case "delete":
             return backend.delete(key, dimension, unpack_rows(body, 0)[0])
         case "search":
-            return backend.search(key, dimension, _vectors(body, dimension), head["limit"])
+            return backend.search(key, dimension, _matrix(body, dimension), head["limit"])
         case "ids":
             return backend.ids(key, dimension)
         case "wipe":
@@ -129,51 +129,53 @@ def _asked(backend: Shelf | Remote, request: Frame) -> Any:
     return backend.load()
 
 
-def _packed(request: Frame, result: Any) -> Frame:
-    """The reply with what came out."""
-    number = {"id": request.head["id"]}
+def _reply(request: Frame, result: Any) -> Frame:
+    """Return the reply with a result."""
+    head = {"id": request.head["id"]}
     match request.head["op"]:
         case "search":
-            flat = [pair for row in result for pair in row]
-            body = pack_rows([one for one, _ in flat], _row([cosine for _, cosine in flat]))
-            return Frame({**number, "counts": [len(row) for row in result]}, body)
+            pairs = [pair for row in result for pair in row]
+            cosines = _array([cosine for _, cosine in pairs])
+            body = pack_rows([item_id for item_id, _ in pairs], cosines)
+            return Frame({**head, "counts": [len(row) for row in result]}, body)
         case "ids":
-            return Frame(number, pack_rows(result, _row([])))
+            return Frame(head, pack_rows(result, _array([])))
         case "wipe":
-            return Frame({**number, "certain": result})
-    return Frame(number)
+            return Frame({**head, "certain": result})
+    return Frame(head)
 
 
-def _failed(request: Frame, error: BaseException) -> Frame:
-    """The reply with what went wrong."""
-    number = {"id": request.head["id"]}
+def _error_reply(request: Frame, error: BaseException) -> Frame:
+    """Return the reply with an error."""
+    head = {"id": request.head["id"]}
     if isinstance(error, VectorIndexError):
-        return Frame({**number, "error": str(error), "owned": error.owned})
-    why = f"Chroma failed over {request.head['op']!r}: {type(error).__name__}: {error}. Try again."
-    return Frame({**number, "error": why, "owned": False})
+        return Frame({**head, "error": str(error), "owned": error.owned})
+    operation = request.head["op"]
+    message = f"Chroma failed on {operation!r}: {type(error).__name__}: {error}. Try again."
+    return Frame({**head, "error": message, "owned": False})
 
 
-def _vectors(body: bytes, dimension: int) -> Vectors:
+def _matrix(body: bytes, dimension: int) -> Vectors:
     import numpy as np
 
     return np.frombuffer(body, "<f4").reshape(-1, dimension)
 
 
-def _row(values: list[float]) -> Vectors:
+def _array(values: list[float]) -> Vectors:
     import numpy as np
 
     return np.array(values, "<f4")
 
 
-def _own_stdout() -> int:
-    """Stdout for frames alone: what any library prints goes to stderr."""
+def _claim_stdout() -> int:
+    """Reserve stdout for frames, and send what libraries print to stderr."""
     out = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     return out
 
 
-def _sent(out: int, frame: Frame) -> bool:
-    """Whether there was somebody to send it to."""
+def _send(out: int, frame: Frame) -> bool:
+    """Send a frame; return whether the parent process still reads."""
     left = memoryview(frame.packed())
     try:
         while left:
@@ -184,8 +186,8 @@ def _sent(out: int, frame: Frame) -> bool:
 
 
 @contextmanager
-def _limited(limit_s: float) -> Iterator[None]:
-    """End the process if what is inside takes longer."""
+def _time_limit(limit_s: float) -> Iterator[None]:
+    """End the process if the body takes longer than `limit_s`."""
     faulthandler.dump_traceback_later(limit_s, exit=True)
     try:
         yield

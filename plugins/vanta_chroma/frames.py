@@ -1,6 +1,6 @@
-"""The frames between the index and the process that runs Chroma: a head of JSON, a body of bytes.
+"""The frames between the index and its child process: a head in JSON, a body of bytes.
 
-Invariant: whatever the pieces in which bytes come, `Cutter` gives each frame once and whole.
+Invariant: however a stream of bytes is split, `FrameDecoder` yields each frame once and whole.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    Vectors = npt.NDArray[np.float32]
+    from vanta.memory import Vectors
+
     Ids = npt.NDArray[np.int64]
 
 _LENGTHS = struct.Struct("<IQ")
@@ -23,40 +24,40 @@ _LENGTHS = struct.Struct("<IQ")
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """head: JSON-ready. body: arrays, see `rows`."""
+    """One request or reply. head: JSON-ready. body: arrays, as `pack_rows` writes them."""
 
     head: dict[str, Any]
     body: bytes = b""
 
     def packed(self) -> bytes:
-        """The frame as it travels."""
+        """Return the bytes to send."""
         head = json.dumps(self.head).encode()
         return b"".join((_LENGTHS.pack(len(head), len(self.body)), head, self.body))
 
 
-class Cutter:
-    """Cuts a stream of bytes into frames."""
+class FrameDecoder:
+    """Splits a stream of bytes into frames."""
 
     def __init__(self) -> None:
-        self._held = bytearray()
+        self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[Frame]:
-        """The frames that `data` completes."""
-        self._held += data
-        while len(self._held) >= _LENGTHS.size:
-            head, body = _LENGTHS.unpack_from(self._held)
-            start, end = _LENGTHS.size + head, _LENGTHS.size + head + body
-            if len(self._held) < end:
+        """Yield the frames that `data` completes."""
+        self._buffer += data
+        while len(self._buffer) >= _LENGTHS.size:
+            head_size, body_size = _LENGTHS.unpack_from(self._buffer)
+            start = _LENGTHS.size + head_size
+            end = start + body_size
+            if len(self._buffer) < end:
                 return
-            frame = Frame(
-                json.loads(self._held[_LENGTHS.size : start]), bytes(self._held[start:end])
-            )
-            del self._held[:end]
+            head = json.loads(self._buffer[_LENGTHS.size : start])
+            frame = Frame(head, bytes(self._buffer[start:end]))
+            del self._buffer[:end]
             yield frame
 
 
 def pack_rows(ids: Sequence[int] | Ids, values: Vectors) -> bytes:
-    """Ids, and a row of values for each."""
+    """Return ids, followed by a row of values for each."""
     import numpy as np
 
     return b"".join(
@@ -65,7 +66,7 @@ def pack_rows(ids: Sequence[int] | Ids, values: Vectors) -> bytes:
 
 
 def unpack_rows(body: bytes, width: int) -> tuple[Ids, Vectors]:
-    """What `pack_rows` was given, with rows of `width` values."""
+    """Return the ids and the rows, of `width` values each, that `pack_rows` packed."""
     import numpy as np
 
     count = len(body) // (8 + 4 * width)

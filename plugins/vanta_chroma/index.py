@@ -1,213 +1,273 @@
-"""Chroma as a `VectorIndex`: requests to a process that runs it, which is started anew if it ends.
+"""Chroma as a `VectorIndex`: requests to a child process, which is restarted if it ends.
 
-Chroma holds the interpreter while it writes, is loaded in the better part of a second, and a
-damaged file can crash it: so none of it is in this process. Invariant: a partition that crashes
-Chroma twice is not opened again before it is wiped; requests about others are asked again, and
-notice nothing but the time.
+Chroma holds the interpreter's lock while it writes, takes most of a second to import, and a damaged
+file can crash it, so none of it is in this process. Invariant: a partition that crashes Chroma
+twice is not opened again until it is wiped. Requests about other partitions are repeated; they only
+take longer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ipaddress
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import anyio
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from vanta import install_hint
-from vanta.errors import VectorIndexError
-from vanta.memory.index import IndexContext, Partition, VectorIndex
-from vanta_chroma.child_channel import Channel, ChannelClosed
+from vanta import VectorIndexError, install_hint
+from vanta.memory import IndexContext, Partition, VectorIndex
+from vanta_chroma.child_channel import ChannelClosedError, ChildChannel
 from vanta_chroma.frames import Frame, pack_rows, unpack_rows
 
 if TYPE_CHECKING:
-    from vanta.memory.index import Vectors
-    from vanta_chroma.options import ChromaOptions
+    from vanta.memory import Vectors
 
 BATCH = 100
-"""Records in one request: between two of them others have their turn."""
-_STARTS = 4
-_STRIKES = 2
+"""Maximum number of records in one request: other requests run between two of them."""
+
+_MAX_STARTS = 4
+_MAX_CRASHES = 2
+
+StartChannel = Callable[[dict[str, Any], float], Awaitable[ChildChannel]]
+
+
+class ChromaOptions(BaseModel):
+    """`memory.index_options`: where the vectors are, and how long a request may take."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str | None = Field(
+        default=None,
+        description="a server started with `chroma run`, as http://HOST:PORT, for many processes; "
+        "None: files that belong to this process alone",
+    )
+    trusted: bool = Field(
+        default=False,
+        description="whether a server on another machine may have the vectors of private turns",
+    )
+    timeout_s: float = Field(
+        default=30.0,
+        gt=0,
+        le=3600,
+        description="seconds that one request may take; the process that runs Chroma is ended then",
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _require_host(cls, url: str | None) -> str | None:
+        if url is not None:
+            parts = urlsplit(url)
+            if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/"):
+                raise ValueError("must be a URL such as http://127.0.0.1:8000")
+            _ = parts.port  # raises ValueError if it is not a number
+        return url
+
+    @property
+    def may_have_private(self) -> bool:
+        """Whether the vectors of private turns may be stored where these options point."""
+        return self.trusted or self.url is None or _is_local(urlsplit(self.url).hostname or "")
 
 
 class ChromaIndex(VectorIndex):
-    """Vectors in Chroma, embedded (a process of our own, which owns the folder) or on a server."""
+    """Vectors in Chroma: embedded, in a child process that owns the folder, or on a server.
+
+    start_channel: starts a child process, given its settings and the time limit of a request.
+    """
 
     name = "chroma"
 
-    def __init__(self, options: ChromaOptions, context: IndexContext) -> None:
+    def __init__(
+        self,
+        options: ChromaOptions,
+        context: IndexContext,
+        *,
+        start_channel: StartChannel = ChildChannel.start,
+    ) -> None:
         self._options = options
         self._folder = context.folder
-        self._channel: Channel | None = None
+        self._start_channel = start_channel
+        self._channel: ChildChannel | None = None
         self._starting = anyio.Lock()
         self._broken: dict[str, str] = {}
-        self._words = ""
+        self._post_mortem = ""
         self._closed = False
 
     @property
     def pid(self) -> int | None:
-        """The number of the process that runs Chroma; None while there is none."""
+        """The pid of the child process, None if it is not running."""
         return None if self._channel is None else self._channel.pid
 
     async def load(self) -> None:
-        """Start the process and let it load Chroma and own the folder."""
-        await self._ask(None, {"op": "load"})
+        """Start the child process and let it import Chroma and lock the folder."""
+        await self._request(None, {"op": "load"})
 
     async def upsert(self, partition: Partition, ids: Sequence[int], vectors: Vectors) -> None:
-        """Put vectors in, a batch at a time; of an id that comes twice the last one counts."""
+        """Put vectors in, in batches; of an id that occurs twice, the last vector counts."""
         _require_shape(partition, vectors, len(ids))
-        last = {one: row for row, one in enumerate(ids)}
-        unique, rows = list(last), list(last.values())
+        last_row = {item_id: row for row, item_id in enumerate(ids)}
+        unique, rows = list(last_row), list(last_row.values())
         for start in range(0, len(unique), BATCH):
             batch = vectors[rows[start : start + BATCH]]
             body = pack_rows(unique[start : start + BATCH], batch)
-            await self._ask(partition, {"op": "upsert"}, body)
+            await self._request(partition, {"op": "upsert"}, body)
 
     async def delete(self, partition: Partition, ids: Sequence[int]) -> None:
-        """Take ids out, a batch at a time."""
+        """Remove ids, in batches."""
         for start in range(0, len(ids), BATCH):
-            body = _ids(ids[start : start + BATCH])
-            await self._ask(partition, {"op": "delete"}, body)
+            body = _id_bytes(ids[start : start + BATCH])
+            await self._request(partition, {"op": "delete"}, body)
 
     async def search(
         self, partition: Partition, vectors: Vectors, limit: int
     ) -> list[list[tuple[int, float]]]:
-        """The nearest, by Chroma's approximate search."""
+        """Return the nearest neighbours by Chroma's approximate search."""
         _require_shape(partition, vectors, len(vectors))
         if not len(vectors) or limit < 1:
             return [[] for _ in vectors]
-        reply = await self._ask(partition, {"op": "search", "limit": limit}, _bytes(vectors))
+        head = {"op": "search", "limit": limit}
+        reply = await self._request(partition, head, _vector_bytes(vectors))
         ids, cosines = unpack_rows(reply.body, 1)
         pairs = iter(zip(ids.tolist(), cosines[:, 0].tolist(), strict=True))
         return [[next(pairs) for _ in range(count)] for count in reply.head["counts"]]
 
     async def ids(self, partition: Partition) -> frozenset[int]:
-        """All ids of a partition."""
-        reply = await self._ask(partition, {"op": "ids"})
+        """Return all ids of a partition."""
+        reply = await self._request(partition, {"op": "ids"})
         return frozenset(unpack_rows(reply.body, 0)[0].tolist())
 
     async def wipe(self, partition: Partition) -> bool:
-        """Remove the partition's folder, without opening what is in it."""
-        reply = await self._ask(partition, {"op": "wipe"})
+        """Remove the partition's folder without opening its files."""
+        reply = await self._request(partition, {"op": "wipe"})
         self._broken.pop(partition.key, None)
         return bool(reply.head["certain"])
 
     async def aclose(self) -> None:
-        """End the process; it is gone when this returns."""
+        """End the child process and wait until it is gone."""
         self._closed = True
         with anyio.CancelScope(shield=True):
             async with self._starting:
-                await self._bury()
+                await self._close_channel()
 
-    async def _ask(
+    async def _request(
         self, partition: Partition | None, head: dict[str, Any], body: bytes = b""
     ) -> Frame:
-        """The reply to a request, from a second process if the first one ends over it."""
-        strikes = 0
-        words = "it ended each time before it was asked"
+        """Return the reply to a request; a second process gets it if the first one crashes."""
+        crashes = 0
+        post_mortem = "it ended each time before the request was sent"
         if partition is not None:
-            head = {**head, **self._admitted(partition, head["op"])}
-        for _ in range(_STARTS):
+            head = {**head, **self._admit(partition, head["op"])}
+        for _ in range(_MAX_STARTS):
             channel = await self._ready()
             try:
-                reply = await channel.ask(head, body)
+                reply = await channel.request(head, body)
                 if "last" in reply.head:
-                    await self._buried(channel)
-                return _sound(reply)
-            except ChannelClosed as closed:
-                words = await self._buried(channel)
-                strikes += closed.at_work
-            if strikes >= _STRIKES:
+                    await self._retire(channel)
+                return _checked(reply)
+            except ChannelClosedError as closed:
+                post_mortem = await self._retire(channel)
+                crashes += closed.was_busy
+            if crashes >= _MAX_CRASHES:
                 break
-        raise self._gave_up(partition, head["op"], words, guilty=strikes >= _STRIKES)
+        raise self._crash_error(
+            partition, head["op"], post_mortem, is_guilty=crashes >= _MAX_CRASHES
+        )
 
-    def _admitted(self, partition: Partition, op: str) -> dict[str, Any]:
-        """The partition as the process knows it. Raises VectorIndexError for one that may not be
-        opened."""
-        if op != "wipe" and partition.key in self._broken:
+    def _admit(self, partition: Partition, operation: str) -> dict[str, Any]:
+        """Return the partition's fields of a request. Raises VectorIndexError if it is refused."""
+        if operation != "wipe" and partition.key in self._broken:
             raise VectorIndexError(self._broken[partition.key])
         if partition.private and not self._options.may_have_private:
             raise VectorIndexError(
-                f"the vectors of private turns do not go to {self._options.url!r}, which is "
+                f"the vectors of private turns are not sent to {self._options.url!r}, which is "
                 "another machine; recall of private turns works without them. Set "
                 "memory.index_options.trusted if it may have them.",
                 owned=True,
             )
         return {"key": partition.key, "dimension": partition.dimension}
 
-    async def _ready(self) -> Channel:
-        """A process that can be asked; started if there is none."""
+    async def _ready(self) -> ChildChannel:
+        """Return a channel that takes requests; a process is started if there is none."""
         async with self._starting:
             if self._closed:
                 raise VectorIndexError("the index is closed. Open memory again.")
-            if self._channel is None or not self._channel.usable:
-                await self._bury()
+            if self._channel is None or not self._channel.is_usable:
+                await self._close_channel()
                 self._channel = await self._started()
             return self._channel
 
-    async def _started(self) -> Channel:
-        folder = str(self._folder.absolute())
-        settings = {"folder": folder, "url": self._options.url}
+    async def _started(self) -> ChildChannel:
+        settings = {"folder": str(self._folder.absolute()), "url": self._options.url}
         try:
-            return await Channel.start(settings, self._options.timeout_s)
+            return await self._start_channel(settings, self._options.timeout_s)
         except OSError as error:
             raise VectorIndexError(
                 f"the process that runs Chroma could not be started: {error}. Recall works "
-                "without vectors; see that this Python can start processes."
+                "without vectors; check that this Python can start processes."
             ) from error
 
-    async def _buried(self, channel: Channel) -> str:
-        """Let nobody ask `channel` again; its last words."""
+    async def _retire(self, channel: ChildChannel) -> str:
+        """Close `channel`, unless that is done, and return how its process ended."""
         async with self._starting:
             if self._channel is channel:
-                await self._bury()
-            return self._words
+                await self._close_channel()
+            return self._post_mortem
 
-    async def _bury(self) -> None:
-        """End the process, if there is one, whoever is cancelled; to be called under the lock."""
+    async def _close_channel(self) -> None:
+        """End the child process, if any, even if the caller is cancelled. Requires the lock."""
         with anyio.CancelScope(shield=True):
             channel, self._channel = self._channel, None
             if channel is not None:
                 await channel.aclose()
-                self._words = await channel.last_words()
+                self._post_mortem = await channel.post_mortem()
 
-    def _gave_up(
-        self, partition: Partition | None, op: str, words: str, *, guilty: bool
+    def _crash_error(
+        self, partition: Partition | None, operation: str, post_mortem: str, *, is_guilty: bool
     ) -> VectorIndexError:
-        """The error for a request that has no answer. guilty: the process ended over it."""
-        why = f"the process that runs Chroma ended again and again over {op!r}: {words}. "
+        """Return the error for a request without an answer. is_guilty: it crashed the process."""
+        problem = f"the process that runs Chroma ended repeatedly on {operation!r}: {post_mortem}. "
         if partition is None:
-            why += "Recall works without vectors. "
-            return VectorIndexError(f"{why}Reinstall Chroma: {install_hint('chroma')}.")
-        why += (
-            f"The vectors in {str(self._folder / partition.key)!r} are built again from the store."
-        )
-        if guilty and self._options.url is None and op != "wipe":
-            self._broken[partition.key] = why
-        return VectorIndexError(why)
+            problem += f"Recall works without vectors. Reinstall Chroma: {install_hint('chroma')}."
+            return VectorIndexError(problem)
+        folder = str(self._folder / partition.key)
+        problem += f"The vectors in {folder!r} are rebuilt from the store."
+        if is_guilty and self._options.url is None and operation != "wipe":
+            self._broken[partition.key] = problem
+        return VectorIndexError(problem)
 
 
-def _sound(reply: Frame) -> Frame:
-    """The reply, unless it is an error. Raises VectorIndexError."""
+def _checked(reply: Frame) -> Frame:
+    """Return the reply. Raises VectorIndexError if it reports an error."""
     if "error" in reply.head:
         raise VectorIndexError(reply.head["error"], owned=reply.head["owned"])
     return reply
 
 
 def _require_shape(partition: Partition, vectors: Vectors, count: int) -> None:
-    if vectors.shape != (count, partition.dimension):
+    expected = (count, partition.dimension)
+    if vectors.shape != expected:
         raise VectorIndexError(
-            f"{count} vectors of {partition.dimension} were expected and an array of shape "
-            f"{vectors.shape} came. Rebuild the index with the embedder that is configured."
+            f"the vectors must have the shape {expected}, not {vectors.shape}. Rebuild the index "
+            "with the configured embedder."
         )
 
 
-def _bytes(vectors: Vectors) -> bytes:
+def _is_local(host: str) -> bool:
+    """Return whether a host is certainly this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _vector_bytes(vectors: Vectors) -> bytes:
     import numpy as np
 
     return np.ascontiguousarray(vectors, "<f4").tobytes()
 
 
-def _ids(ids: Sequence[int]) -> bytes:
+def _id_bytes(ids: Sequence[int]) -> bytes:
     import numpy as np
 
     return np.asarray(ids, "<i8").tobytes()

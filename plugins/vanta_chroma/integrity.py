@@ -1,11 +1,11 @@
-"""Whether a partition's files are what Chroma had finished writing.
+"""Checks that a partition's files are exactly what Chroma had finished writing.
 
-Chroma 1.5 overwrites the files of its graph in place, now and then, in the middle of a write; a
-process that dies then leaves files that crash it later, or that load and find the wrong things.
-So their sizes and checksums are written down whenever they have changed, after the write.
-Invariant: what `check` passes is, byte for byte, what Chroma left behind by itself; anything else
-is damaged, and is built again from the store. Chroma's SQLite file looks after itself: it is
-checked by SQLite.
+Chroma 1.5 overwrites the files of its graph in place, now and then, in the middle of a write. A
+process that dies at that moment leaves files that crash Chroma later, or that load and return wrong
+neighbours. A manifest therefore records their sizes and checksums after each write that changed
+them. Invariant: files that pass `verify` are byte for byte what Chroma left by itself; all others
+are damaged, and the partition is rebuilt from the store. Chroma's SQLite file repairs itself, so
+SQLite checks that one.
 """
 
 from __future__ import annotations
@@ -18,115 +18,125 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from vanta.errors import VectorIndexError
+from vanta import VectorIndexError
 
-SEAL = "vanta.json"
+MANIFEST = "vanta.json"
 DATABASE = "chroma.sqlite3"
 _FORMAT = 1
 _CHUNK = 1 << 20
-Stamp = tuple[str, int, int, int]
+_UNKNOWN_VERSION = (1 << 30,)
+FileStamp = tuple[str, int, int, int]
 
 
-def stamps(folder: Path) -> tuple[Stamp, ...]:
-    """Name, size, time and number of each file of the graph; differs once one was written to."""
-    found = []
-    for path in _graph(folder):
+def file_stamps(folder: Path) -> tuple[FileStamp, ...]:
+    """Return name, size, time and inode of each graph file; any write changes the result."""
+    stamps = []
+    for path in _graph_files(folder):
         stat = path.stat()
         name = path.relative_to(folder).as_posix()
-        found.append((name, stat.st_size, stat.st_mtime_ns, stat.st_ino))
-    return tuple(found)
+        stamps.append((name, stat.st_size, stat.st_mtime_ns, stat.st_ino))
+    return tuple(stamps)
 
 
-def begin(folder: Path) -> None:
-    """Write down that nothing was put in yet, so that nothing is lost with the files."""
+def mark_started(folder: Path) -> None:
+    """Record that the partition is still empty, so nothing is lost if its files are removed."""
     _write(folder, {"format": _FORMAT, "begun": True})
 
 
-def only_begun(folder: Path) -> bool:
-    """Whether the process that began a partition ended before anything was in it."""
+def is_only_started(folder: Path) -> bool:
+    """Return whether the process that started a partition ended before writing any vectors."""
     try:
         return "begun" in _read(folder)
     except VectorIndexError:
         return False
 
 
-def write(folder: Path, *, dimension: int, chroma: str) -> None:
-    """Write down what the files of the graph are now, in one step."""
-    files = {path.relative_to(folder).as_posix(): _sums(path) for path in _graph(folder)}
-    told = {"format": _FORMAT, "chroma": chroma, "dimension": dimension, "files": files}
-    _write(folder, told)
+def write_manifest(folder: Path, *, dimension: int, chroma_version: str) -> None:
+    """Record the current state of the graph files, atomically."""
+    manifest = {
+        "format": _FORMAT,
+        "chroma": chroma_version,
+        "dimension": dimension,
+        "files": _checksums(folder),
+    }
+    _write(folder, manifest)
 
 
-def _write(folder: Path, told: dict[str, Any]) -> None:
-    partial = folder / f"{SEAL}.new"
-    partial.write_text(json.dumps(told), "utf-8")
-    partial.replace(folder / SEAL)
-
-
-def check(folder: Path, *, dimension: int, chroma: str) -> None:
-    """Raise VectorIndexError unless the files are sound and of a Chroma that this one can read."""
-    told = _read(folder)
-    if told.get("format") != _FORMAT or told.get("dimension") != dimension:
-        raise damaged(folder, "it was made in another format, or for vectors of another length")
-    if _version(told.get("chroma")) > _version(chroma):
-        raise damaged(folder, f"it was made by Chroma {told['chroma']}, and this is {chroma}")
-    files = {path.relative_to(folder).as_posix(): _sums(path) for path in _graph(folder)}
-    if files != told.get("files"):
-        raise damaged(folder, "its files are not what Chroma had finished writing")
+def verify(folder: Path, *, dimension: int, chroma_version: str) -> None:
+    """Raise VectorIndexError unless the files are whole and readable by this Chroma version."""
+    manifest = _read(folder)
+    if manifest.get("format") != _FORMAT or manifest.get("dimension") != dimension:
+        raise damage_error(folder, "they have another format, or vectors of another length")
+    if _version(manifest.get("chroma")) > _version(chroma_version):
+        raise damage_error(
+            folder, f"Chroma {manifest['chroma']} wrote them, and {chroma_version} is installed"
+        )
+    if _checksums(folder) != manifest.get("files"):
+        raise damage_error(folder, "the files differ from what Chroma had finished writing")
     _check_database(folder)
 
 
-def damaged(folder: Path, why: str) -> VectorIndexError:
-    """The error for a partition that is to be built again."""
+def damage_error(folder: Path, problem: str) -> VectorIndexError:
+    """Return the error for a partition that has to be rebuilt."""
     return VectorIndexError(
-        f"the vectors in {str(folder)!r} cannot be used: {why}. They are built again from the "
-        "store; recall goes on without them meanwhile."
+        f"the vectors in {str(folder)!r} cannot be used: {problem}. They are rebuilt from the "
+        "store; recall continues without them meanwhile."
     )
+
+
+def _write(folder: Path, manifest: dict[str, Any]) -> None:
+    partial = folder / f"{MANIFEST}.new"
+    partial.write_text(json.dumps(manifest), "utf-8")
+    partial.replace(folder / MANIFEST)
 
 
 def _read(folder: Path) -> dict[str, Any]:
     try:
-        told = json.loads((folder / SEAL).read_text("utf-8"))
+        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
     except FileNotFoundError:
-        raise damaged(folder, "writing it never ended, or files are missing") from None
+        raise damage_error(folder, "they were never completed, or files are missing") from None
     except (OSError, ValueError) as error:
-        raise damaged(folder, f"{SEAL} cannot be read ({error})") from error
-    return told if isinstance(told, dict) else {}
+        raise damage_error(folder, f"{MANIFEST} cannot be read ({error})") from error
+    return manifest if isinstance(manifest, dict) else {}
 
 
 def _check_database(folder: Path) -> None:
-    """SQLite mends what a killed process left half done; all else is damage."""
+    """SQLite repairs what a killed process left unfinished; anything else is damage."""
     path = folder / DATABASE
     if not path.is_file():
-        raise damaged(folder, f"{DATABASE} is missing")
+        raise damage_error(folder, f"{DATABASE} is missing")
     try:
         with closing(sqlite3.connect(path, timeout=5.0)) as database:
             verdict = database.execute("PRAGMA integrity_check(1)").fetchone()
     except sqlite3.Error as error:
-        raise damaged(folder, f"{DATABASE} cannot be read ({error})") from error
+        raise damage_error(folder, f"{DATABASE} cannot be read ({error})") from error
     if verdict != ("ok",):
-        raise damaged(folder, f"{DATABASE} is damaged ({verdict})")
+        raise damage_error(folder, f"{DATABASE} is damaged ({verdict})")
 
 
-def _graph(folder: Path) -> list[Path]:
-    """The files of Chroma's segments, each in a folder of its segment."""
-    found = []
+def _graph_files(folder: Path) -> list[Path]:
+    """Return the files of Chroma's segments; each segment has its own folder."""
+    files = []
     for segment in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if segment.is_dir(follow_symlinks=False):
-            found += sorted(Path(segment.path).iterdir())
-    return found
+            files += sorted(Path(segment.path).iterdir())
+    return files
 
 
-def _sums(path: Path) -> list[int]:
-    size = total = 0
+def _checksums(folder: Path) -> dict[str, list[int]]:
+    return {path.relative_to(folder).as_posix(): _checksum(path) for path in _graph_files(folder)}
+
+
+def _checksum(path: Path) -> list[int]:
+    size = checksum = 0
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             size += len(chunk)
-            total = zlib.crc32(chunk, total)
-    return [size, total]
+            checksum = zlib.crc32(chunk, checksum)
+    return [size, checksum]
 
 
-def _version(told: object) -> tuple[int, ...]:
-    """1.5.9 as (1, 5, 9); what is no version is newer than any."""
-    parts = str(told).split(".")[:3]
-    return tuple(int(part) for part in parts) if all(map(str.isdecimal, parts)) else (1 << 30,)
+def _version(text: object) -> tuple[int, ...]:
+    """Parse 1.5.9 as (1, 5, 9); anything else counts as newer than every version."""
+    parts = str(text).split(".")[:3]
+    return tuple(map(int, parts)) if all(map(str.isdecimal, parts)) else _UNKNOWN_VERSION

@@ -1,9 +1,9 @@
 """The ONNX graph of all-MiniLM-L6-v2: word pieces in, vectors of length 1 out.
 
-It has no weights in it, only their names: onnxruntime is handed the mapped file's memory. The
-linear layers work on all word pieces of a batch in one matrix; the fused operators (of onnxruntime,
-domain com.microsoft) are what its optimiser would make of the plain ones, so that it needs not run.
-Invariant: whoever changes a vector, an input or an output changes the architecture's REVISION.
+The graph contains only the names of the weights: onnxruntime gets the mapped file's memory. The
+linear layers process all word pieces of a batch in one matrix. The fused operators (onnxruntime's,
+domain com.microsoft) are those that its optimiser would produce, so the optimiser need not run.
+Invariant: a change of a vector, an input or an output changes `model_files.REVISION`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import onnx
 from onnx import TensorProto, helper
 
-from vanta_embedders.architecture import (
+from vanta_embedders.model_files import (
     EPSILON,
     HEADS,
     LAYERS,
@@ -21,8 +21,8 @@ from vanta_embedders.architecture import (
     PIECES,
     VECTORS,
     WIDTH,
-    layer,
-    shapes,
+    layer_prefix,
+    tensor_shapes,
 )
 
 _FUSED = "com.microsoft"
@@ -32,11 +32,11 @@ _CONSTANTS = {"zero": [0], "one": [1], "last": [-1], "flat": [-1, WIDTH], "width
 
 
 def build() -> bytes:
-    """The graph as a serialised model."""
-    nodes = [*_beginning()]
+    """Return the graph as a serialised model."""
+    nodes = [*_input_nodes()]
     for number in range(LAYERS):
         nodes += [*_attention(number), *_feed_forward(number)]
-    nodes += _ending()
+    nodes += _output_nodes()
     texts = ["texts", "pieces"]
     graph = helper.make_graph(
         nodes,
@@ -53,17 +53,17 @@ def build() -> bytes:
     return bytes(model.SerializeToString())
 
 
-def _beginning() -> list[onnx.NodeProto]:
-    """Words, places and the type of a first sentence, added and normalised."""
+def _input_nodes() -> list[onnx.NodeProto]:
+    """Add the embeddings of words, positions and the first sentence type, and normalise."""
     at = "embeddings."
     return [
         _node("Gather", [f"{at}word_embeddings.weight", PIECES], "words"),
         _node("Shape", [PIECES], "size"),
         _node("Shape", [PIECES], "longest", start=1),
         _node("Concat", ["size", "width"], "blocks", axis=0),
-        _node("Slice", [f"{at}position_embeddings.weight", "zero", "longest"], "places"),
+        _node("Slice", [f"{at}position_embeddings.weight", "zero", "longest"], "positions"),
         _node("Slice", [f"{at}token_type_embeddings.weight", "zero", "one"], "type"),
-        _node("Add", ["places", "type"], "typed"),
+        _node("Add", ["positions", "type"], "typed"),
         _node("Add", ["words", "typed"], "sum"),
         _node(
             "LayerNormalization",
@@ -76,7 +76,7 @@ def _beginning() -> list[onnx.NodeProto]:
 
 
 def _attention(number: int) -> list[onnx.NodeProto]:
-    at, into = f"{layer(number)}attention.", _state(number)
+    at, into = f"{layer_prefix(number)}attention.", _state(number)
     nodes, blocks = [], []
     for part in ("query", "key", "value"):
         name = f"{at}self.{part}"
@@ -90,22 +90,22 @@ def _attention(number: int) -> list[onnx.NodeProto]:
         *nodes,
         _fused("MultiHeadAttention", [*blocks, "", MASK], heads, num_heads=HEADS),
         _node("Reshape", [heads, "flat"], f"{heads}.flat"),
-        *_added(f"{at}output.", f"{heads}.flat", into, f"{at}out"),
+        *_residual(f"{at}output.", f"{heads}.flat", into, f"{at}out"),
     ]
 
 
 def _feed_forward(number: int) -> list[onnx.NodeProto]:
-    at = layer(number)
+    at = layer_prefix(number)
     wide = f"{at}intermediate.dense"
     return [
         _node("Gemm", [f"{at}attention.out", f"{wide}.weight"], f"{wide}.out", transB=1),
         _fused("BiasGelu", [f"{wide}.out", f"{wide}.bias"], f"{wide}.gelu"),
-        *_added(f"{at}output.", f"{wide}.gelu", f"{at}attention.out", _state(number + 1)),
+        *_residual(f"{at}output.", f"{wide}.gelu", f"{at}attention.out", _state(number + 1)),
     ]
 
 
-def _added(at: str, inner: str, skipped: str, out: str) -> list[onnx.NodeProto]:
-    """A linear layer whose result is added to what went around it, and normalised."""
+def _residual(at: str, inner: str, skipped: str, out: str) -> list[onnx.NodeProto]:
+    """Add the result of a linear layer to the skipped input, and normalise."""
     norm = [f"{at}LayerNorm.weight", f"{at}LayerNorm.bias", f"{at}dense.bias"]
     return [
         _node("Gemm", [inner, f"{at}dense.weight"], f"{at}dense.out", transB=1),
@@ -113,8 +113,8 @@ def _added(at: str, inner: str, skipped: str, out: str) -> list[onnx.NodeProto]:
     ]
 
 
-def _ending() -> list[onnx.NodeProto]:
-    """The mean over a text's pieces; the sum would do, since its length becomes 1."""
+def _output_nodes() -> list[onnx.NodeProto]:
+    """Sum over a text's pieces and scale to length 1; the mean would give the same."""
     return [
         _node("Reshape", [_state(LAYERS), "blocks"], "states"),
         _node("Unsqueeze", [MASK, "last"], "column"),
@@ -126,7 +126,7 @@ def _ending() -> list[onnx.NodeProto]:
 
 
 def _state(number: int) -> str:
-    """What goes into a layer, one row a word piece."""
+    """Return the name of a layer's input, one row per word piece."""
     return f"state.{number}"
 
 
@@ -139,8 +139,8 @@ def _fused(operator: str, into: list[str], out: str, **attributes: Any) -> onnx.
 
 
 def _weights() -> list[onnx.TensorProto]:
-    found = []
-    for name, shape in shapes().items():
+    tensors = []
+    for name, shape in tensor_shapes().items():
         tensor = TensorProto(
             name=name,
             data_type=TensorProto.FLOAT,
@@ -148,8 +148,8 @@ def _weights() -> list[onnx.TensorProto]:
             data_location=TensorProto.EXTERNAL,
         )
         tensor.external_data.add(key="location", value="given in memory")
-        found.append(tensor)
-    return found
+        tensors.append(tensor)
+    return tensors
 
 
 def _constants() -> list[onnx.TensorProto]:

@@ -1,30 +1,39 @@
-"""An embedder whose work is steps in worker threads: what `minilm` and `static` have in common.
+"""The base of local embedders: work in steps on worker threads, and a cache of derived files.
 
-Invariant: nothing blocks the event loop, and nothing goes on after a cancellation but the step that
-runs. At most two steps of one embedder run at a time: a question need not wait for what is indexed,
-and the rest of the machine has cores left.
+Invariant: nothing blocks the event loop, and after a cancellation only the current step finishes.
+At most two steps of one embedder run at a time, so a question does not wait for a long indexing job
+and other work keeps some cores. The cache is optional: a damaged file counts as missing, and one
+that cannot be written is only logged.
 """
 
 from __future__ import annotations
 
+import hashlib
+import logging
+import uuid
 from collections.abc import Callable, Generator, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 import anyio.to_thread
 
-from vanta import install_hint
-from vanta.errors import EmbedderError, VantaError
-from vanta.memory.embedder import Embedder
+from vanta import EmbedderError, VantaError, install_hint
+from vanta.memory import Embedder
+from vanta.models import write_whole
 
 if TYPE_CHECKING:
-    from vanta.memory.embedder import Vectors
+    from vanta.memory import Vectors
 
-AT_ONCE = 2
+MAX_STEPS_AT_ONCE = 2
+
+_DIGEST_SIZE = 32
+
+_log = logging.getLogger("vanta.embedders")
 
 
-class Model(Protocol):
-    """What turns texts into vectors; blocking."""
+class EmbeddingModel(Protocol):
+    """Turns texts into vectors. Blocking."""
 
     @property
     def dimension(self) -> int:
@@ -33,99 +42,101 @@ class Model(Protocol):
 
     @property
     def revision(self) -> str:
-        """Of weights and method."""
+        """Identifies weights and method."""
         ...
 
     def steps(self, texts: Sequence[str], rows: Vectors) -> Iterator[None]:
-        """Fill `rows`, a row for each text, a step at a time. Raises EmbedderError."""
+        """Fill `rows`, one row per text, a step at a time. Raises EmbedderError."""
         ...
 
 
-Opening = Generator[None, None, Model]
-"""Makes a model ready, a step at a time, and returns it."""
+Loading = Generator[None, None, EmbeddingModel]
+"""Loads a model a step at a time and returns it."""
 
 
 class LocalEmbedder(Embedder):
-    """An embedder on this machine. opening: begins to make its model ready; its steps raise
-    VantaError, ImportError or OSError."""
+    """An embedder on this machine.
 
-    def __init__(self, name: str, opening: Callable[[], Opening]) -> None:
+    start_loading: starts to load the model; the steps raise VantaError, ImportError or OSError.
+    """
+
+    def __init__(self, name: str, start_loading: Callable[[], Loading]) -> None:
         self.name = name
         self.revision = ""
-        self._opening = opening
-        self._model: Model | None = None
+        self._start_loading = start_loading
+        self._model: EmbeddingModel | None = None
         self._closed = False
         self._lock = anyio.Lock()
-        self._limiter = anyio.CapacityLimiter(AT_ONCE)
+        self._limiter = anyio.CapacityLimiter(MAX_STEPS_AT_ONCE)
 
     @property
     def dimension(self) -> int:
-        """As the model has it; raises EmbedderError before `load`."""
-        return self._require().dimension
+        """The model's dimension. Raises EmbedderError before `load`."""
+        return self._require_model().dimension
 
     async def load(self) -> None:
-        """See `Embedder.load`; whoever comes meanwhile waits for the same load."""
+        """See `Embedder.load`. Concurrent callers wait for the same load."""
         async with self._lock:
             if self._closed:
-                raise self._gone()
+                raise self._closed_error()
             if self._model is None:
-                model = await self._opened()
-                if self._closed:  # meanwhile; the model goes as it came
-                    raise self._gone()
+                model = await self._loaded()
+                if self._closed:  # meanwhile: the model is released again
+                    raise self._closed_error()
                 self._model, self.revision = model, model.revision
 
     async def embed(self, texts: Sequence[str]) -> Vectors:
-        """See `Embedder.embed`; loads what is not loaded yet."""
+        """See `Embedder.embed`. Loads the model if necessary."""
         if self._model is None:
             await self.load()
-        model = self._require()
-        rows = await self._run(_empty, len(texts), model.dimension)
+        model = self._require_model()
+        rows = await self._run(_zeros, len(texts), model.dimension)
         steps = model.steps(texts, rows)
         while not (await self._run(_step, steps))[0]:
-            self._require()
+            self._require_model()
         return rows  # type: ignore[no-any-return]
 
     async def aclose(self) -> None:
-        """See `Embedder.aclose`; what runs ends with its step."""
+        """See `Embedder.aclose`. Running work ends with its current step."""
         self._closed = True
         self._model = None
 
-    async def _opened(self) -> Model:
-        opening, done = self._opening(), False
-        model: Model | None = None
+    async def _loaded(self) -> EmbeddingModel:
+        loading, is_done = self._start_loading(), False
+        model: EmbeddingModel | None = None
         try:
-            while not done:
-                done, model = await self._run(_step, opening)
+            while not is_done:
+                is_done, model = await self._run(_step, loading)
         except EmbedderError:
             raise
         except ImportError as error:
-            raise self._failed(
+            raise self._error(
                 f"{error.name or error} is not installed. Install it: {install_hint('embedders')}."
             ) from error
         except (VantaError, OSError) as error:
-            raise self._failed(str(error)) from error
-        assert model is not None  # noqa: S101 - an opening that is done has returned it
+            raise self._error(str(error)) from error
+        assert model is not None  # noqa: S101 - a finished load returns its model
         return model
 
     async def _run(self, work: Callable[..., Any], *arguments: Any) -> Any:
         return await anyio.to_thread.run_sync(work, *arguments, limiter=self._limiter)
 
-    def _require(self) -> Model:
+    def _require_model(self) -> EmbeddingModel:
         if self._closed:
-            raise self._gone()
+            raise self._closed_error()
         if self._model is None:
-            raise self._failed("it is not loaded yet: await its load() first.")
+            raise self._error("it is not loaded yet: await its load() first.")
         return self._model
 
-    def _gone(self) -> EmbedderError:
-        return self._failed("it is closed. Make a new one.")
+    def _closed_error(self) -> EmbedderError:
+        return self._error("it is closed. Create a new one.")
 
-    def _failed(self, why: str) -> EmbedderError:
-        return EmbedderError(f"embedder {self.name!r}: {why}")
+    def _error(self, problem: str) -> EmbedderError:
+        return EmbedderError(f"embedder {self.name!r}: {problem}")
 
 
 def _step(work: Iterator[None]) -> tuple[bool, Any]:
-    """Take one step; True and what was returned once there is none."""
+    """Run one step; return whether the work is done, and its result."""
     try:
         next(work)
     except StopIteration as end:
@@ -133,7 +144,30 @@ def _step(work: Iterator[None]) -> tuple[bool, Any]:
     return False, None
 
 
-def _empty(count: int, dimension: int) -> Vectors:
+def _zeros(count: int, dimension: int) -> Vectors:
     import numpy as np
 
     return np.zeros((count, dimension), np.float32)
+
+
+def read_cached(path: Path) -> bytes | None:
+    """Return what `write_cached` wrote, None if the file is missing or damaged."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    digest, body = content[:_DIGEST_SIZE], content[_DIGEST_SIZE:]
+    if hashlib.sha256(body).digest() != digest:
+        _log.warning("%s is damaged and is created again", path)
+        return None
+    return body
+
+
+def write_cached(path: Path, body: bytes) -> None:
+    """Write `body` with its hash, atomically. A failure is logged."""
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, (hashlib.sha256(body).digest(), body), partial=partial)
+    except OSError as error:
+        _log.warning("%s cannot be written (%s); it is created again each time", path, error)

@@ -1,31 +1,55 @@
-"""The embedder `minilm`: all-MiniLM-L6-v2, the best of those that come with vanta."""
+"""The embedder `minilm`: all-MiniLM-L6-v2, the best of the built-in embedders."""
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import TYPE_CHECKING
 
-from vanta.models.files import sha256_of
-from vanta_embedders.local import LocalEmbedder, Opening
+from pydantic import BaseModel, ConfigDict, Field
+
+from vanta.models import sha256_of
+from vanta_embedders.local import Loading, LocalEmbedder
 
 if TYPE_CHECKING:
-    from vanta.engine import ModelFile
-    from vanta.memory.embedder import Embedder, EmbedderContext
-    from vanta_embedders.network import MiniLm
-    from vanta_embedders.options import MiniLmOptions
+    from vanta import ModelFile
+    from vanta.memory import Embedder, EmbedderContext
 
 NAME = "minilm"
 MODEL = "all-minilm-l6-v2"
 """The registry's id of the weights."""
 
+MAX_DEFAULT_THREADS = 4
+"""More threads do not make so small a model faster."""
+
+
+class MiniLmOptions(BaseModel):
+    """`memory.embedder_options` of `minilm`: how the network is run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    threads: int | None = Field(
+        default=None,
+        ge=1,
+        le=64,
+        description="threads for the computation; None: half of the cores, at most 4, which "
+        "leaves cores for a local engine",
+    )
+
+    @property
+    def thread_count(self) -> int:
+        """The number of threads to use."""
+        return self.threads or max(1, min(MAX_DEFAULT_THREADS, _available_cores() // 2))
+
 
 def create(options: MiniLmOptions, context: EmbedderContext) -> Embedder:
-    """The embedder; nothing is opened before it loads."""
-    return LocalEmbedder(NAME, partial(_opening, context, options.cores))
+    """Return the embedder; it opens nothing until it loads."""
+    return LocalEmbedder(NAME, partial(load_network, context, options.thread_count))
 
 
-def open_network(context: EmbedderContext, threads: int) -> MiniLm:
-    """The network, ready. Blocking. Raises VantaError, ImportError, OSError."""
+def load_network(context: EmbedderContext, threads: int) -> Loading:
+    """Load the network on `threads` threads. Raises VantaError, ImportError, OSError."""
+    yield
     from vanta_embedders.network import MiniLm
 
     file = context.find_model(context.model or MODEL)
@@ -33,10 +57,12 @@ def open_network(context: EmbedderContext, threads: int) -> MiniLm:
 
 
 def digest_of(file: ModelFile) -> str:
-    """The SHA-256 of the weights: the registry's where it has one."""
+    """Return the SHA-256 of the weights, from the registry if it has one."""
     return str(file.details.get("sha256") or sha256_of(file.path))
 
 
-def _opening(context: EmbedderContext, threads: int) -> Opening:
-    yield
-    return open_network(context, threads)
+def _available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,8 +1,8 @@
 """The embedder `static`: a text is the sum of its word pieces' vectors, looked up in a table.
 
-A hundred times as fast as `minilm`, which the table is made of at first use, and poorer: it does
-not see the order of words. Invariant: the table on disk is whole or made anew, and is found under
-what it was made of.
+It is a hundred times as fast as `minilm`, from which the table is made at first use, and less
+exact: it ignores the order of words. Invariant: the table on disk is whole or made again, and its
+name identifies what it was made from.
 """
 
 from __future__ import annotations
@@ -13,90 +13,99 @@ from collections.abc import Generator, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from vanta_embedders.local import LocalEmbedder, Opening
-from vanta_embedders.minilm import MODEL, digest_of
+from pydantic import Field
+
+from vanta_embedders.local import Loading, LocalEmbedder, read_cached, write_cached
+from vanta_embedders.minilm import MODEL, MiniLmOptions, digest_of
+from vanta_embedders.minilm import NAME as MINILM
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from vanta.engine import ModelFile
-    from vanta.memory.embedder import Embedder, EmbedderContext, Vectors
-    from vanta_embedders.options import StaticOptions
+    from vanta import ModelFile
+    from vanta.memory import Embedder, EmbedderContext, Vectors
 
 NAME = "static"
 
-TOKENIZED = 512
-"""Texts of one step."""
+TEXTS_PER_STEP = 512
 
-LONGEST = 4_096
-"""Word pieces of a text that count."""
+MAX_PIECES = 4_096
+"""Word pieces of a text that count; the rest is ignored."""
 
 _log = logging.getLogger("vanta.embedders")
 
 
+class StaticOptions(MiniLmOptions):
+    """`memory.embedder_options` of `static`: the width of the table, and how it is made."""
+
+    dimension: int = Field(
+        default=256, ge=8, le=384, description="components of a vector: more are better and slower"
+    )
+
+
 def create(options: StaticOptions, context: EmbedderContext) -> Embedder:
-    """The embedder; nothing is opened before it loads."""
-    return LocalEmbedder(NAME, partial(_opening, options, context))
+    """Return the embedder; it opens nothing until it loads."""
+    return LocalEmbedder(NAME, partial(_load_table, options, context))
 
 
-class Table:
-    """The table and the tokenizer. vectors: float32, a row for each word piece."""
+class WordPieceTable:
+    """The table and the tokenizer. vectors: float32, one row per word piece."""
 
     def __init__(self, vectors: Vectors, model: Path, revision: str) -> None:
-        """model: the file that the tokenizer lies beside. Raises EmbedderError."""
-        from vanta_embedders.pieces import WordPieces
+        """model: the weights; the tokenizer is beside that file. Raises EmbedderError."""
+        from vanta_embedders.model_files import WordPieceTokenizer
 
         self.revision = revision
         self.dimension = int(vectors.shape[1])
         self._vectors = vectors
-        self._pieces = WordPieces(model, LONGEST)
+        self._tokenizer = WordPieceTokenizer(model, MAX_PIECES)
 
     def steps(self, texts: Sequence[str], rows: Vectors) -> Iterator[None]:
-        """Fill `rows` with the texts' vectors; each step is `TOKENIZED` texts."""
-        for start in range(0, len(texts), TOKENIZED):
-            part = slice(start, start + TOKENIZED)
-            self._fill(texts[part], rows[part])
+        """Fill `rows` with the texts' vectors, `TEXTS_PER_STEP` texts at a time."""
+        for start in range(0, len(texts), TEXTS_PER_STEP):
+            batch = slice(start, start + TEXTS_PER_STEP)
+            self._fill(texts[batch], rows[batch])
             yield
 
     def _fill(self, texts: Sequence[str], rows: Vectors) -> None:
-        """Rows of zeros stay for texts without a word."""
+        """Texts without a word keep rows of zeros."""
         import numpy as np
 
-        for row, ids in zip(rows, self._pieces.of(texts, special=False), strict=True):
+        for row, ids in zip(rows, self._tokenizer.encode(texts, special=False), strict=True):
             if ids:
                 self._vectors.take(ids, axis=0).sum(axis=0, out=row)
         rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.float32(1e-12))
 
 
-def _opening(options: StaticOptions, context: EmbedderContext) -> Opening:
+def _load_table(options: StaticOptions, context: EmbedderContext) -> Loading:
     yield
     import numpy as np
 
-    from vanta_embedders.cache import keep, kept
-    from vanta_embedders.distil import REVISION
+    from vanta_embedders.distillation import REVISION
 
     file = context.find_model(context.model or MODEL)
     revision = f"{REVISION}-{digest_of(file)[:12]}"
     path = context.data_dir / NAME / f"table-{revision}-{options.dimension}.f16"
-    content = kept(path)
+    content = read_cached(path)
     if content is None:
-        table = yield from _made(options, context, file)
+        table = yield from _make_table(options, context, file)
         content = table.astype("<f2").tobytes()
-        keep(path, content)
+        write_cached(path, content)
     yield
     halves = np.frombuffer(content, "<f2").reshape(-1, options.dimension)
-    return Table(halves.astype(np.float32), file.path, revision)
+    return WordPieceTable(halves.astype(np.float32), file.path, revision)
 
 
-def _made(
+def _make_table(
     options: StaticOptions, context: EmbedderContext, file: ModelFile
 ) -> Generator[None, None, Vectors]:
-    from vanta_embedders.distil import distil
+    from vanta_embedders.distillation import distil
     from vanta_embedders.network import MiniLm
 
     _log.info("making the static table of %s, once; this takes about half a minute", file.path)
-    began = time.monotonic()
-    network = MiniLm(file.path, digest_of(file), context.data_dir / "minilm", options.cores)
+    started = time.monotonic()
+    folder = context.data_dir / MINILM
+    network = MiniLm(file.path, digest_of(file), folder, options.thread_count)
     table = yield from distil(network, options.dimension)
-    _log.info("the static table was made in %.0f s", time.monotonic() - began)
+    _log.info("the static table was made in %.0f s", time.monotonic() - started)
     return table

@@ -1,4 +1,4 @@
-"""Indexes in a folder of the test, a real server, and no proxy between."""
+"""Indexes in a folder of the test, a real server, and no proxies."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.chroma.support import asked
-from vanta.memory.index import IndexContext
-from vanta_chroma.index import ChromaIndex
-from vanta_chroma.options import ChromaOptions
+from tests.chroma.support import client_of
+from vanta.memory import IndexContext
+from vanta_chroma.child_channel import ChildChannel
+from vanta_chroma.index import ChromaIndex, ChromaOptions, StartChannel
 
 OpenChroma = Callable[..., ChromaIndex]
 
@@ -29,19 +30,25 @@ def _no_ambient_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where the vectors are; it does not exist yet."""
+    """The folder for vectors; it does not exist yet."""
     return tmp_path / "index"
 
 
 @pytest.fixture
 def open_index(folder: Path) -> OpenChroma:
-    """Opens an index on `folder`, with options if need be."""
-    return lambda **options: ChromaIndex(ChromaOptions(**options), IndexContext(folder))
+    """Open an index on `folder`, with given options and keyword arguments of `ChromaIndex`."""
+
+    def open_(*, start_channel: StartChannel = ChildChannel.start, **options: Any) -> ChromaIndex:
+        return ChromaIndex(
+            ChromaOptions(**options), IndexContext(folder), start_channel=start_channel
+        )
+
+    return open_
 
 
 @pytest.fixture(scope="session")
 def running_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """`chroma run`, for all tests."""
+    """The URL of one `chroma run` for all tests."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     folder = tmp_path_factory.mktemp("server")
@@ -59,8 +66,8 @@ def running_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def server(running_server: str) -> str:
-    """The URL of a server without collections."""
-    with asked(running_server) as client:
+    """The URL of the server, without collections."""
+    with client_of(running_server) as client:
         for collection in client.list_collections():
             client.delete_collection(collection.name)
     return running_server

@@ -1,5 +1,7 @@
-"""A program that owns an index, says so, puts records in for ever, and waits to be killed:
-`owner.py FOLDER`. Prints the number of the process that runs Chroma, then each batch that is in."""
+"""A program that owns an index and adds records until it is killed: `owner.py FOLDER`.
+
+It prints the pid of the process that runs Chroma, then the number of each batch that is stored.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,8 @@ from pathlib import Path
 import anyio
 
 from tests.chroma.support import ADA, vectors
-from vanta.memory.index import IndexContext
-from vanta_chroma.index import ChromaIndex
-from vanta_chroma.options import ChromaOptions
+from vanta.memory import IndexContext
+from vanta_chroma.index import ChromaIndex, ChromaOptions
 
 BATCH = 20
 

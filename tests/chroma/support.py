@@ -1,4 +1,4 @@
-"""What the tests of the index `chroma` share: vectors, partitions, and a look at processes."""
+"""Shared by the tests of the index `chroma`: vectors, partitions, and checks of processes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 
 import anyio
 
-from vanta.memory.index import Partition
+from vanta.memory import Partition
 
 if TYPE_CHECKING:
-    from vanta.memory.index import Vectors
+    from vanta.memory import Vectors
 
 DIMENSION = 16
 ADA = Partition("ada lovelace", private=False, embedder="hash/16/1", dimension=DIMENSION)
@@ -24,7 +24,7 @@ BOB = Partition("bob", private=False, embedder="hash/16/1", dimension=DIMENSION)
 
 
 def vectors(count: int, *, seed: int = 0) -> Vectors:
-    """Rows of length 1, the same ones each time."""
+    """Return random rows of length 1, the same ones for the same seed."""
     import numpy as np
 
     rows = np.random.default_rng(seed).standard_normal((count, DIMENSION))
@@ -33,9 +33,9 @@ def vectors(count: int, *, seed: int = 0) -> Vectors:
 
 
 @contextmanager
-def asked(url: str) -> Iterator[Any]:
-    """Chroma's own client of the server at `url`, gone with its connections (which its `close`
-    leaves open)."""
+def client_of(url: str) -> Iterator[Any]:
+    """Yield Chroma's own client of the server at `url`; close also the connections that its
+    `close` leaves open."""
     import chromadb
     from chromadb.config import Settings
 
@@ -47,13 +47,13 @@ def asked(url: str) -> Iterator[Any]:
     try:
         yield client
     finally:
-        for one in (client, client._admin_client):
-            one._server._session.close()
+        for api in (client, client._admin_client):
+            api._server._session.close()
         client.close()
 
 
-def runs(pid: int) -> bool:
-    """Whether a process exists and is no zombie."""
+def is_running(pid: int) -> bool:
+    """Return whether a process exists and is not a zombie."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -62,26 +62,26 @@ def runs(pid: int) -> bool:
     return not status.exists() or status.read_text("utf-8").rpartition(")")[2].split()[0] != "Z"
 
 
-async def ended(pid: int) -> None:
-    """Wait until a process has ended, a minute at the most."""
+async def wait_for_end(pid: int) -> None:
+    """Wait until a process has ended, for at most a minute."""
     with anyio.fail_after(60):
-        while runs(pid):  # noqa: ASYNC110
-            await anyio.sleep(0.02)  # there is no event for the end of somebody else's process
+        while is_running(pid):  # noqa: ASYNC110
+            await anyio.sleep(0.02)  # only a child's end can be awaited
 
 
-def held() -> tuple[int, int]:
-    """Pipes and removed files that are open here, and threads that wait for a process."""
+def open_resources() -> tuple[int, int]:
+    """Count open pipes and open deleted files, and threads that wait for a process."""
     files = 0
     for descriptor in Path("/proc/self/fd").iterdir():
         try:
             target = str(descriptor.readlink())
         except OSError:
-            continue  # the one that lists them
+            continue  # the descriptor of this listing
         files += target.startswith("pipe:") or target.endswith("(deleted)")
     return files, sum("waitpid" in thread.name for thread in threading.enumerate())
 
 
 def kill(pid: int | None) -> None:
-    """SIGKILL."""
+    """Send SIGKILL."""
     assert pid is not None
     os.kill(pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Chroma keeps to the contract of indexes: in a process of its own, and on a server."""
+"""Chroma keeps the contract of vector indexes, embedded and on a server."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from vanta.testing import IndexConformance
 
 
 class TestEmbedded(IndexConformance):
-    """In a folder."""
+    """Vectors in a folder."""
 
 
 class TestOnAServer(IndexConformance):
-    """By HTTP."""
+    """Vectors on a server."""
 
     @pytest.fixture
     def open_index(self, open_index: OpenChroma, server: str) -> OpenChroma:

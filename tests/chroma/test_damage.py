@@ -1,5 +1,5 @@
-"""Files that are not what Chroma wrote: said as an error, no harm to others, mended by a wipe."""
-# ruff: noqa: ASYNC240 - what a test looks at is small and its own
+"""Damaged files raise an error, harm no other partition, and are repaired by a wipe."""
+# ruff: noqa: ASYNC240 - the tests read small files of their own
 
 from __future__ import annotations
 
@@ -17,20 +17,19 @@ import pytest
 from tests.chroma.conftest import OpenChroma
 from tests.chroma.support import ADA, BOB, DIMENSION, vectors
 from vanta.errors import VectorIndexError
-from vanta.memory.index import IndexContext, Partition
-from vanta_chroma import integrity as seal
-from vanta_chroma.index import ChromaIndex
-from vanta_chroma.options import ChromaOptions
+from vanta.memory import IndexContext, Partition
+from vanta_chroma import integrity
+from vanta_chroma.index import ChromaIndex, ChromaOptions
 
 pytestmark = pytest.mark.anyio
 COUNT = 1100
-"""More than Chroma keeps in memory before it writes its graph."""
+"""More records than Chroma keeps in memory before it writes its graph."""
 GRAPH = ("data_level0.bin", "header.bin", "index_metadata.pickle", "length.bin", "link_lists.bin")
 
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with records of two users, written by the real thing, to be copied."""
+    """A folder with records of two users, written by Chroma, to be copied."""
     folder = tmp_path_factory.mktemp("filled") / "index"
 
     async def fill() -> None:
@@ -45,7 +44,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def ada(filled: Path, folder: Path) -> Path:
-    """The folder of a partition, in a copy."""
+    """The folder of a partition, in a copy of `filled`."""
     shutil.copytree(filled, folder)
     return folder / ADA.key
 
@@ -91,13 +90,13 @@ def a_folder_that_is_empty(ada: Path) -> None:
     ada.mkdir()
 
 
-def a_folder_that_nobody_finished(ada: Path) -> None:
-    (ada / seal.SEAL).unlink()
+def a_folder_without_a_manifest(ada: Path) -> None:
+    (ada / integrity.MANIFEST).unlink()
 
 
 def of_a_newer_chroma(ada: Path) -> None:
-    told = json.loads((ada / seal.SEAL).read_text())
-    (ada / seal.SEAL).write_text(json.dumps({**told, "chroma": "99.0.0"}))
+    manifest = json.loads((ada / integrity.MANIFEST).read_text())
+    (ada / integrity.MANIFEST).write_text(json.dumps({**manifest, "chroma": "99.0.0"}))
 
 
 def of_a_chroma_with_other_tables(ada: Path) -> None:
@@ -113,14 +112,14 @@ def without_a_collection(ada: Path) -> None:
         database.commit()
 
 
-def with_a_seal_of_nonsense(ada: Path) -> None:
-    (ada / seal.SEAL).write_text('["no seal"]')
+def with_a_nonsensical_manifest(ada: Path) -> None:
+    (ada / integrity.MANIFEST).write_text('["not a manifest"]')
 
 
-async def mended(index: ChromaIndex) -> None:
-    """The damage is said, each time; others work; after a wipe all is well."""
+async def check_repair(index: ChromaIndex) -> None:
+    """Check that the damage raises an error each time, others work, and a wipe repairs it."""
     for _ in range(2):
-        with pytest.raises(VectorIndexError, match="built again") as raised:
+        with pytest.raises(VectorIndexError, match="rebuilt") as raised:
             await index.search(ADA, vectors(1), 1)
         assert not raised.value.owned
     with pytest.raises(VectorIndexError):
@@ -130,32 +129,32 @@ async def mended(index: ChromaIndex) -> None:
     assert await index.wipe(ADA)
     assert await index.ids(ADA) == frozenset()
     await index.upsert(ADA, range(20), vectors(20))
-    found = await index.search(ADA, vectors(20), 1)
-    assert [pairs[0][0] for pairs in found] == list(range(20))
+    neighbours = await index.search(ADA, vectors(20), 1)
+    assert [pairs[0][0] for pairs in neighbours] == list(range(20))
 
 
 @pytest.mark.parametrize("name", GRAPH)
 @pytest.mark.parametrize("harm", [truncated, zeroed, garbled, one_byte_changed, missing])
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_a_damaged_graph_is_mended(
+async def test_a_damaged_graph_is_repaired_by_a_wipe(
     open_index: OpenChroma, ada: Path, name: str, harm: Callable[[Path], None]
 ) -> None:
     (path,) = ada.glob(f"*/{name}")
     harm(path)
     index = open_index()
-    await mended(index)
+    await check_repair(index)
     await index.aclose()
 
 
 @pytest.mark.parametrize(
     "harm", [truncated, emptied, zeroed, garbled, missing, turned_into_a_folder]
 )
-async def test_a_damaged_database_is_mended(
+async def test_a_damaged_database_is_repaired_by_a_wipe(
     open_index: OpenChroma, ada: Path, harm: Callable[[Path], None]
 ) -> None:
     harm(ada / "chroma.sqlite3")
     index = open_index()
-    await mended(index)
+    await check_repair(index)
     await index.aclose()
 
 
@@ -164,70 +163,70 @@ async def test_a_damaged_database_is_mended(
     [
         a_folder_that_is_a_file,
         a_folder_that_is_empty,
-        a_folder_that_nobody_finished,
+        a_folder_without_a_manifest,
         of_a_newer_chroma,
         of_a_chroma_with_other_tables,
         without_a_collection,
-        with_a_seal_of_nonsense,
+        with_a_nonsensical_manifest,
     ],
 )
-async def test_a_folder_of_another_make_is_mended(
+async def test_an_unexpected_folder_is_repaired_by_a_wipe(
     open_index: OpenChroma, ada: Path, harm: Callable[[Path], None]
 ) -> None:
     harm(ada)
     index = open_index()
-    await mended(index)
+    await check_repair(index)
     await index.aclose()
 
 
-async def test_a_file_that_crashes_chroma_does_so_twice_and_no_more(
+async def test_a_file_that_crashes_chroma_does_so_at_most_twice(
     open_index: OpenChroma, ada: Path
 ) -> None:
-    """A seal over the damage stands for one that nothing but Chroma finds."""
+    """A manifest of the damaged files simulates damage that only Chroma notices."""
     (path,) = ada.glob("*/link_lists.bin")
     zeroed(path)
-    seal.write(ada, dimension=DIMENSION, chroma="1.0.0")
+    integrity.write_manifest(ada, dimension=DIMENSION, chroma_version="1.0.0")
     index = open_index()
-    with pytest.raises(VectorIndexError, match="ended again and again"):
+    with pytest.raises(VectorIndexError, match="ended repeatedly"):
         await index.search(ADA, vectors(COUNT), 1)
     await index.ids(BOB)
     survivor = index.pid
-    with pytest.raises(VectorIndexError, match="ended again and again"):
+    with pytest.raises(VectorIndexError, match="ended repeatedly"):
         await index.search(ADA, vectors(COUNT), 1)
     assert index.pid == survivor
-    await mended(index)
+    await check_repair(index)
     await index.aclose()
 
 
-async def test_others_notice_nothing_of_a_crash(open_index: OpenChroma, ada: Path) -> None:
+async def test_a_crash_does_not_affect_other_partitions(open_index: OpenChroma, ada: Path) -> None:
     (path,) = ada.glob("*/link_lists.bin")
     zeroed(path)
-    seal.write(ada, dimension=DIMENSION, chroma="1.0.0")
+    integrity.write_manifest(ada, dimension=DIMENSION, chroma_version="1.0.0")
     index = open_index()
     await index.load()
 
     async def crash() -> None:
-        with pytest.raises(VectorIndexError, match="ended again and again"):
+        with pytest.raises(VectorIndexError, match="ended repeatedly"):
             await index.search(ADA, vectors(COUNT), 1)
 
-    async def work(one: int) -> None:
-        await index.upsert(BOB, [one], vectors(1, seed=one))
-        (pairs,) = await index.search(BOB, vectors(1, seed=one), 1)
-        assert pairs[0][0] == one
+    async def work(item_id: int) -> None:
+        await index.upsert(BOB, [item_id], vectors(1, seed=item_id))
+        (pairs,) = await index.search(BOB, vectors(1, seed=item_id), 1)
+        assert pairs[0][0] == item_id
 
     async with anyio.create_task_group() as group:
         group.start_soon(crash)
-        for one in range(100, 110):
-            group.start_soon(work, one)
+        for item_id in range(100, 110):
+            group.start_soon(work, item_id)
     await index.aclose()
 
 
-async def test_a_partition_that_was_only_begun_is_begun_again(
+async def test_a_partition_that_was_only_started_is_created_again(
     open_index: OpenChroma, ada: Path
 ) -> None:
-    """Nothing that was acknowledged is in it, so that is no damage."""
+    """It contains nothing that was acknowledged, so this is not damage."""
     truncated(ada / "chroma.sqlite3")
-    seal.begin(ada)
+    integrity.mark_started(ada)
     index = open_index()
     assert await index.ids(ADA) == frozenset()
     await index.upsert(ADA, range(20), vectors(20))
@@ -235,12 +234,12 @@ async def test_a_partition_that_was_only_begun_is_begun_again(
     await index.aclose()
 
 
-async def test_what_is_whole_opens(open_index: OpenChroma, ada: Path) -> None:
-    """So it is the damage that the tests above see."""
+async def test_undamaged_files_open(open_index: OpenChroma, ada: Path) -> None:
+    """The tests above therefore see the damage, not the copy."""
     index = open_index()
     assert await index.ids(ADA) == set(range(COUNT))
-    found = await index.search(ADA, vectors(COUNT), 1)
-    assert [pairs[0][0] for pairs in found] == list(range(COUNT))
+    neighbours = await index.search(ADA, vectors(COUNT), 1)
+    assert [pairs[0][0] for pairs in neighbours] == list(range(COUNT))
     assert ada.is_dir()
     await index.aclose()
 
@@ -248,16 +247,16 @@ async def test_what_is_whole_opens(open_index: OpenChroma, ada: Path) -> None:
 async def test_vectors_of_another_length_in_the_files_are_damage(
     open_index: OpenChroma, ada: Path
 ) -> None:
-    told = json.loads((ada / seal.SEAL).read_text())
-    (ada / seal.SEAL).write_text(json.dumps({**told, "dimension": 8}))
+    manifest = json.loads((ada / integrity.MANIFEST).read_text())
+    (ada / integrity.MANIFEST).write_text(json.dumps({**manifest, "dimension": 8}))
     index = open_index()
-    await mended(index)
+    await check_repair(index)
     await index.aclose()
 
 
-async def test_a_folder_that_cannot_be_used_is_said(open_index: OpenChroma, folder: Path) -> None:
+async def test_an_unusable_folder_raises_an_error(open_index: OpenChroma, folder: Path) -> None:
     folder.parent.mkdir(exist_ok=True)
-    folder.write_text("somebody's file")
+    folder.write_text("another program's file")
     index = open_index()
     with pytest.raises(VectorIndexError, match="cannot be used for vectors"):
         await index.load()
@@ -266,8 +265,10 @@ async def test_a_folder_that_cannot_be_used_is_said(open_index: OpenChroma, fold
     await index.aclose()
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may do all")
-async def test_a_folder_without_permission_is_said(open_index: OpenChroma, ada: Path) -> None:
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may do it")
+async def test_a_folder_without_permission_raises_an_error(
+    open_index: OpenChroma, ada: Path
+) -> None:
     ada.parent.chmod(0)
     index = open_index()
     with pytest.raises(VectorIndexError, match="cannot be used for vectors"):
@@ -277,16 +278,16 @@ async def test_a_folder_without_permission_is_said(open_index: OpenChroma, ada: 
     await index.aclose()
 
 
-async def test_more_partitions_than_are_held_open(open_index: OpenChroma) -> None:
+async def test_more_partitions_than_can_be_open_work(open_index: OpenChroma) -> None:
     index = open_index()
     users = [
-        Partition(f"user {one}", private=False, embedder="hash/16/1", dimension=DIMENSION)
-        for one in range(11)
+        Partition(f"user {number}", private=False, embedder="hash/16/1", dimension=DIMENSION)
+        for number in range(11)
     ]
-    for one, partition in enumerate(users):
-        await index.upsert(partition, [one], vectors(1))
-    for one, partition in enumerate(users):
-        assert await index.ids(partition) == {one}
+    for number, partition in enumerate(users):
+        await index.upsert(partition, [number], vectors(1))
+    for number, partition in enumerate(users):
+        assert await index.ids(partition) == {number}
     threads = Path(f"/proc/{index.pid}/task")
     if threads.is_dir():
         assert len(list(threads.iterdir())) < 8 * 12

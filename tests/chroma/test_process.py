@@ -1,4 +1,4 @@
-"""The process that runs Chroma: its end, its owner's end, its hanging, and what is left of it."""
+"""The child process that runs Chroma: how it ends, hangs, and outlives nothing."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import anyio._backends._asyncio
 import anyio.lowlevel
@@ -16,39 +17,65 @@ import trio._subprocess
 
 from tests.chroma.conftest import OpenChroma
 from tests.chroma.owner import BATCH
-from tests.chroma.support import ADA, BOB, ended, held, kill, runs, vectors
+from tests.chroma.support import (
+    ADA,
+    BOB,
+    is_running,
+    kill,
+    open_resources,
+    vectors,
+    wait_for_end,
+)
 from vanta.errors import VectorIndexError
-from vanta.memory.index import Partition
+from vanta.memory import Partition
 from vanta.testing import LoopGuard
+from vanta_chroma.child_channel import ChildChannel
 from vanta_chroma.index import ChromaIndex
 
 pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).parents[2]
 
 
-async def test_chroma_is_never_in_this_process(open_index: OpenChroma) -> None:
+class Starter:
+    """Starts the child processes of an index and keeps their channels; its clock can be moved."""
+
+    def __init__(self) -> None:
+        self.channels: list[ChildChannel] = []
+        self.elapsed_s = 0.0
+
+    async def __call__(self, settings: dict[str, Any], limit_s: float) -> ChildChannel:
+        channel = await ChildChannel.start(settings, limit_s, clock=self.clock)
+        self.channels.append(channel)
+        return channel
+
+    def clock(self) -> float:
+        return anyio.current_time() + self.elapsed_s
+
+
+async def test_chroma_is_never_imported_in_this_process(folder: Path) -> None:
     code = (
         "import anyio, sys, pathlib\n"
         "from tests.chroma.support import ADA, vectors\n"
-        "from vanta.memory.index import IndexContext\n"
-        "from vanta_chroma import _create\n"
-        "from vanta_chroma.options import ChromaOptions\n"
+        "from vanta.memory import IndexContext\n"
+        "from vanta_chroma import vanta_vector_indexes\n"
         "async def main():\n"
-        "    index = _create(ChromaOptions(), IndexContext(pathlib.Path(sys.argv[1])))\n"
+        "    [factory] = vanta_vector_indexes()\n"
+        "    context = IndexContext(pathlib.Path(sys.argv[1]))\n"
+        "    index = factory.create(factory.options(), context)\n"
         "    await index.upsert(ADA, [1], vectors(1))\n"
         "    assert await index.ids(ADA) == {1}\n"
         "    await index.aclose()\n"
         "anyio.run(main)\n"
         "assert not [name for name in sys.modules if name.startswith('chromadb')]\n"
     )
-    folder = str(open_index()._folder)
-    await anyio.run_process([sys.executable, "-c", code, folder], cwd=ROOT)
+    completed = await anyio.run_process([sys.executable, "-c", code, str(folder)], cwd=ROOT)
+    assert completed.returncode == 0
 
 
-async def test_nothing_but_the_start_of_a_process_is_done_on_the_event_loop(
+async def test_only_the_start_of_a_process_blocks_the_event_loop(
     open_index: OpenChroma,
 ) -> None:
-    """A start takes a millisecond or two, and anyio has no other way."""
+    """A start takes a millisecond or two, and anyio offers no other way."""
     starts = (anyio._backends._asyncio.__file__, trio._subprocess.__file__)
     with LoopGuard(ignore=starts) as guard:
         index = open_index()
@@ -59,7 +86,7 @@ async def test_nothing_but_the_start_of_a_process_is_done_on_the_event_loop(
     assert guard.calls == []
 
 
-async def test_a_process_that_was_killed_is_started_anew(open_index: OpenChroma) -> None:
+async def test_a_killed_process_is_started_again(open_index: OpenChroma) -> None:
     index = open_index()
     await index.upsert(ADA, range(10), vectors(10))
     first = index.pid
@@ -70,7 +97,7 @@ async def test_a_process_that_was_killed_is_started_anew(open_index: OpenChroma)
     await index.aclose()
 
 
-async def test_what_it_is_killed_over_is_asked_again(open_index: OpenChroma) -> None:
+async def test_requests_that_a_kill_interrupts_are_repeated(open_index: OpenChroma) -> None:
     index = open_index()
     await index.load()
     async with anyio.create_task_group() as group:
@@ -83,40 +110,43 @@ async def test_what_it_is_killed_over_is_asked_again(open_index: OpenChroma) -> 
     await index.aclose()
 
 
-async def test_one_that_hangs_is_ended_and_another_asked(open_index: OpenChroma) -> None:
-    index = open_index()
+async def test_a_hanging_process_is_ended_and_replaced(open_index: OpenChroma) -> None:
+    starter = Starter()
+    index = open_index(start_channel=starter)
     await index.upsert(ADA, range(10), vectors(10))
-    hung, channel = index.pid, index._channel
-    assert hung is not None
-    assert channel is not None
-    channel._limit_s = 0.2
+    (channel,) = starter.channels
+    hung = channel.pid
+    channel.limit_s = 0.2
     os.kill(hung, signal.SIGSTOP)
     (pairs,) = await index.search(ADA, vectors(1), 1)
     assert pairs[0][0] == 0
-    await ended(hung)
+    await wait_for_end(hung)
     await index.aclose()
 
 
-async def test_a_reply_that_nobody_waited_for_is_no_sign_of_hanging(
+async def test_an_old_reply_to_a_cancelled_request_is_not_taken_for_hanging(
     open_index: OpenChroma,
 ) -> None:
-    index = open_index()
+    starter = Starter()
+    index = open_index(start_channel=starter)
     await index.upsert(ADA, range(10), vectors(10))
-    first, channel = index.pid, index._channel
-    assert channel is not None
+    (channel,) = starter.channels
+    first = index.pid
     async with anyio.create_task_group() as group:
         group.start_soon(index.search, ADA, vectors(1), 1)
-        while not channel._callers:
+        while not channel.pending:
             await anyio.lowlevel.checkpoint()
         group.cancel_scope.cancel()
-    channel._since -= 10 * channel._limit_s  # as if that had been long ago
+    starter.elapsed_s = 10 * channel.limit_s
     (pairs,) = await index.search(ADA, vectors(2)[1:], 1)
     assert pairs[0][0] == 1
     assert index.pid == first
     await index.aclose()
 
 
-async def test_a_request_that_takes_too_long_ends_it_from_within(open_index: OpenChroma) -> None:
+async def test_a_request_over_its_time_limit_ends_the_process(
+    open_index: OpenChroma,
+) -> None:
     index = open_index(timeout_s=0.001)
     with pytest.raises(VectorIndexError, match="Timeout") as raised:
         await index.upsert(ADA, range(100), vectors(100))
@@ -124,11 +154,11 @@ async def test_a_request_that_takes_too_long_ends_it_from_within(open_index: Ope
     first = index.pid
     with pytest.raises(VectorIndexError, match="Timeout"):
         await index.search(ADA, vectors(1), 1)
-    assert index.pid == first, "it was asked again over what ends it each time"
+    assert index.pid == first, "the request was repeated although it ends the process each time"
     await index.aclose()
 
 
-async def test_ctrl_c_is_not_for_it(open_index: OpenChroma) -> None:
+async def test_ctrl_c_does_not_end_the_child_process(open_index: OpenChroma) -> None:
     index = open_index()
     await index.load()
     first = index.pid
@@ -139,7 +169,7 @@ async def test_ctrl_c_is_not_for_it(open_index: OpenChroma) -> None:
     await index.aclose()
 
 
-async def test_a_second_owner_is_told_what_to_do(open_index: OpenChroma) -> None:
+async def test_a_second_owner_gets_an_error_that_says_what_to_do(open_index: OpenChroma) -> None:
     first, second = open_index(), open_index()
     await first.upsert(ADA, range(10), vectors(10))
     for request in (second.load(), second.ids(ADA), second.wipe(ADA)):
@@ -152,65 +182,65 @@ async def test_a_second_owner_is_told_what_to_do(open_index: OpenChroma) -> None
 
 
 @pytest.mark.parametrize("victim", ["owner", "chroma", "both"])
-async def test_nothing_that_was_in_is_lost_with_its_owner(
+async def test_no_stored_record_is_lost_with_its_owner(
     open_index: OpenChroma, folder: Path, victim: str
 ) -> None:
-    """And the lock is free at once, and nobody is left."""
+    """The lock is free at once, and no process is left."""
     command = [sys.executable, "-m", "tests.chroma.owner", str(folder)]
-    done = -1
+    last_batch = -1
     async with await anyio.open_process(command, cwd=ROOT, stderr=None) as owner:
         assert owner.stdout is not None
-        told = ""
-        while told.count("\n") < 6:
-            told += (await owner.stdout.receive()).decode()
-        chroma = int(told.split()[0])
+        output = ""
+        while output.count("\n") < 6:
+            output += (await owner.stdout.receive()).decode()
+        chroma = int(output.split()[0])
         if victim != "owner":
             kill(chroma)
         if victim != "chroma":
             kill(owner.pid)
         else:
             owner.terminate()
-        async for piece in owner.stdout:
-            told += piece.decode()
-        done = int(told.split("\n")[-2])
+        async for data in owner.stdout:
+            output += data.decode()
+        last_batch = int(output.split("\n")[-2])
     index = open_index()
     ids = await index.ids(ADA)
-    assert ids >= set(range((done + 1) * BATCH))
-    for batch in range(done + 1):
-        found = await index.search(ADA, vectors(BATCH, seed=batch), 1)
-        assert [pairs[0][0] for pairs in found] == list(range(batch * BATCH, (batch + 1) * BATCH))
+    assert ids >= set(range((last_batch + 1) * BATCH))
+    for batch in range(last_batch + 1):
+        neighbours = await index.search(ADA, vectors(BATCH, seed=batch), 1)
+        expected = list(range(batch * BATCH, (batch + 1) * BATCH))
+        assert [pairs[0][0] for pairs in neighbours] == expected
     await index.aclose()
-    await ended(chroma)
+    await wait_for_end(chroma)
 
 
-async def test_nothing_is_left_when_it_is_closed(open_index: OpenChroma) -> None:
-    before = held()
+async def test_closing_releases_every_resource(open_index: OpenChroma) -> None:
+    before = open_resources()
     index = open_index()
     await index.upsert(ADA, range(10), vectors(10))
     pid = index.pid
     assert pid is not None
-    assert held() != before
+    assert open_resources() != before
     await index.aclose()
-    assert not runs(pid)
+    assert not is_running(pid)
     for thread in threading.enumerate():
-        if "waitpid" in thread.name:  # it has told of the end already, and ends
+        if "waitpid" in thread.name:  # it has reported the end, and is about to end itself
             thread.join(10)
-    assert held() == before
+    assert open_resources() == before
 
 
-async def test_closing_does_not_wait_for_a_process_that_hangs(open_index: OpenChroma) -> None:
-    index = open_index()
+async def test_closing_does_not_wait_for_a_hanging_process(open_index: OpenChroma) -> None:
+    starter = Starter()
+    index = open_index(start_channel=starter)
     await index.load()
-    hung = index.pid
-    assert hung is not None
-    os.kill(hung, signal.SIGSTOP)
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("vanta_chroma.child_channel.GRACE_S", 0.2)
-        await index.aclose()
-    assert not runs(hung)
+    (channel,) = starter.channels
+    os.kill(channel.pid, signal.SIGSTOP)
+    channel.grace_s = 0.2
+    await index.aclose()
+    assert not is_running(channel.pid)
 
 
-async def test_one_that_cannot_start_is_an_error_of_the_index(
+async def test_a_process_that_cannot_start_raises_an_error_of_the_index(
     open_index: OpenChroma, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index: ChromaIndex = open_index()
@@ -218,15 +248,17 @@ async def test_one_that_cannot_start_is_an_error_of_the_index(
     with pytest.raises(VectorIndexError, match="could not be started"):
         await index.load()
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(VectorIndexError, match="ended again and again"):
+    with pytest.raises(VectorIndexError, match="ended repeatedly"):
         await index.ids(ADA)
     monkeypatch.undo()
-    assert await index.ids(ADA) == frozenset(), "the partition was blamed for it"
+    assert await index.ids(ADA) == frozenset(), "the partition was blamed"
     await index.aclose()
 
 
-async def test_who_gives_up_on_one_that_hangs_is_free_at_once(open_index: OpenChroma) -> None:
-    """Even while the pipe is full of somebody else's vectors."""
+async def test_cancelling_a_call_of_a_hanging_process_returns_at_once(
+    open_index: OpenChroma,
+) -> None:
+    """Even while the pipe is full of another caller's vectors."""
     wide = Partition("ada", private=False, embedder="hash/2048/1", dimension=2048)
     rows = vectors(100).repeat(128, axis=1) / 128**0.5
     index = open_index()
@@ -237,9 +269,9 @@ async def test_who_gives_up_on_one_that_hangs_is_free_at_once(open_index: OpenCh
     async with anyio.create_task_group() as group:
         group.start_soon(index.upsert, wide, range(100), rows)
         await anyio.wait_all_tasks_blocked()
-        with anyio.move_on_after(0.05) as given_up:
+        with anyio.move_on_after(0.05) as scope:
             await index.search(ADA, vectors(1), 1)
-        assert given_up.cancelled_caught
+        assert scope.cancelled_caught
         os.kill(hung, signal.SIGCONT)
     (pairs,) = await index.search(ADA, vectors(1), 1)
     assert pairs[0][0] == 0
@@ -248,11 +280,13 @@ async def test_who_gives_up_on_one_that_hangs_is_free_at_once(open_index: OpenCh
     await index.aclose()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the filter is Linux's")
-async def test_it_makes_no_socket(open_index: OpenChroma, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The system kills a process that asks for one, from its first step on."""
+@pytest.mark.skipif(sys.platform != "linux", reason="seccomp exists only on Linux")
+async def test_the_child_process_opens_no_socket(
+    open_index: OpenChroma, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel kills a process that tries to open one, from its first step on."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "no_sockets"))
-    probe = subprocess.run(  # noqa: ASYNC221 - a moment, before there is anything to block
+    probe = subprocess.run(  # noqa: ASYNC221 - short, and nothing else runs yet
         [sys.executable, "-c", "import socket; socket.socket()"], check=False
     )
     assert probe.returncode == -signal.SIGSYS

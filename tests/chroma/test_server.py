@@ -1,19 +1,19 @@
-"""Chroma on a server: many processes, collections that others remove, nobody there."""
+"""Chroma on a server: several processes, collections that others remove, a missing server."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.chroma.conftest import OpenChroma
-from tests.chroma.support import ADA, BOB, asked, vectors
+from tests.chroma.support import ADA, BOB, client_of, vectors
 from vanta.errors import VectorIndexError
-from vanta.memory.index import Partition
+from vanta.memory import Partition
 from vanta.testing import nothing_listens
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_what_one_process_puts_in_another_finds(open_index: OpenChroma, server: str) -> None:
+async def test_a_process_finds_what_another_one_stored(open_index: OpenChroma, server: str) -> None:
     first, second = open_index(url=server), open_index(url=server)
     await first.upsert(ADA, range(10), vectors(10))
     (pairs,) = await second.search(ADA, vectors(1), 1)
@@ -26,13 +26,13 @@ async def test_what_one_process_puts_in_another_finds(open_index: OpenChroma, se
     await second.aclose()
 
 
-async def test_a_partition_that_another_process_wiped_is_begun_again(
+async def test_a_partition_that_another_process_wiped_is_created_again(
     open_index: OpenChroma, server: str
 ) -> None:
     first, second = open_index(url=server), open_index(url=server)
     await first.upsert(ADA, range(10), vectors(10))
     assert await second.ids(ADA) == set(range(10))
-    assert not await first.wipe(ADA), "only the server knows what is left in its files"
+    assert not await first.wipe(ADA), "the server's files may still contain vectors"
     assert await second.ids(ADA) == frozenset()
     assert await second.search(ADA, vectors(1), 1) == [[]]
     await second.upsert(ADA, [5], vectors(1))
@@ -41,8 +41,8 @@ async def test_a_partition_that_another_process_wiped_is_begun_again(
     await second.aclose()
 
 
-async def test_a_server_that_is_not_there_has_lost_nothing(open_index: OpenChroma) -> None:
-    """So nothing is built again because of it."""
+async def test_an_unreachable_server_has_lost_nothing(open_index: OpenChroma) -> None:
+    """Its vectors are intact, so nothing is rebuilt."""
     with nothing_listens() as base:
         url = base.removesuffix("/v1")
         index = open_index(url=url)
@@ -53,22 +53,23 @@ async def test_a_server_that_is_not_there_has_lost_nothing(open_index: OpenChrom
         await index.aclose()
 
 
-async def test_nothing_of_a_user_is_told_to_the_server(open_index: OpenChroma, server: str) -> None:
+async def test_the_server_learns_nothing_of_a_user(open_index: OpenChroma, server: str) -> None:
     index = open_index(url=server)
     await index.upsert(ADA, range(3), vectors(3))
     await index.upsert(BOB, range(3), vectors(3))
     await index.aclose()
-    with asked(server) as client:
+    with client_of(server) as client:
         collections = client.list_collections()
-        assert {one.name for one in collections} == {f"vanta-{one.key}" for one in (ADA, BOB)}
-        for one in collections:
-            got = one.get(include=["metadatas", "documents"])
-            assert got["ids"] == ["0", "1", "2"]
-            assert not any(got["metadatas"] or [])
-            assert not any(got["documents"] or [])
+        names = {collection.name for collection in collections}
+        assert names == {f"vanta-{partition.key}" for partition in (ADA, BOB)}
+        for collection in collections:
+            records = collection.get(include=["metadatas", "documents"])
+            assert records["ids"] == ["0", "1", "2"]
+            assert not any(records["metadatas"] or [])
+            assert not any(records["documents"] or [])
 
 
-async def test_private_turns_may_go_to_a_server_of_this_machine(
+async def test_private_vectors_may_be_stored_on_a_server_of_this_machine(
     open_index: OpenChroma, server: str
 ) -> None:
     private = Partition("ada", private=True, embedder="hash/16/1", dimension=16)

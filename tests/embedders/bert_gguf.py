@@ -1,7 +1,7 @@
-"""Writes all-MiniLM-L6-v2 as the GGUF file that llama.cpp's own converter would make of it.
+"""Writes all-MiniLM-L6-v2 as the GGUF file that llama.cpp's converter would produce.
 
-The real weights, in float32, with the real vocabulary: what an embedding GGUF is like, pooling and
-attention in both directions included.
+It has the real weights, in float32, the real vocabulary, pooling and bidirectional attention, like
+any GGUF file of an embedding model.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ import json
 import struct
 from pathlib import Path
 
-from vanta_embedders.architecture import LAYERS, shapes
-from vanta_embedders.weights import mapped
+from vanta_embedders.model_files import LAYERS, map_weights
 
 _UINT32, _FLOAT32, _BOOL, _STRING, _ARRAY, _INT32 = 4, 6, 7, 8, 9, 5
 _ALIGNMENT = 32
@@ -36,8 +35,8 @@ _INNER = {
 
 
 def write_minilm_gguf(path: Path, weights: Path) -> Path:
-    """The file, from the safetensors file of the weights and the tokenizer beside it."""
-    tensors = {_renamed(name): tensor for name, tensor in mapped(weights, shapes()).items()}
+    """Write the file from the safetensors file `weights` and the tokenizer beside it."""
+    tensors = {_renamed(name): tensor for name, tensor in map_weights(weights).items()}
     pairs = _metadata(weights.with_name("tokenizer.json"))
     head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(pairs)) + b"".join(pairs)
     offset = 0
@@ -97,7 +96,7 @@ def _metadata(tokenizer: Path) -> list[bytes]:
 
 
 def _word(token: str) -> str:
-    """llama.cpp marks the beginnings of words, not what goes on."""
+    """llama.cpp marks the beginnings of words, not their continuations."""
     if token.startswith("[") and token.endswith("]") and len(token) > 2:
         return token
     return token[2:] if token.startswith("##") else f"\u2581{token}"

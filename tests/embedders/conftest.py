@@ -1,4 +1,4 @@
-"""The real weights, fetched once if need be, and embedders on them."""
+"""The real weights, downloaded once if necessary, and embedders on them."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from typing import Any
 import anyio
 import pytest
 
-from vanta.memory.embedder import Embedder, EmbedderContext, EmbedderFactory
+from vanta.memory import Embedder, EmbedderContext, EmbedderFactory
 from vanta.models import ModelStore, default_root
-from vanta_embedders.factory import FACTORIES
+from vanta_embedders import vanta_embedders
 
 Make = Callable[..., Embedder]
 
 
 @pytest.fixture(scope="session")
 def minilm_path() -> Path:
-    """The weights of all-MiniLM-L6-v2; their tokenizer lies beside them."""
+    """The weights of all-MiniLM-L6-v2; their tokenizer is beside them."""
     return ModelStore(default_root()).pull("all-minilm-l6-v2").path
 
 
 @pytest.fixture
 def context(minilm_path: Path, tmp_path: Path) -> EmbedderContext:
-    """What memory would give, with a data folder of its own."""
+    """The context that memory would pass, with a data folder of the test's own."""
     return EmbedderContext("", tmp_path / "data", ModelStore(default_root()).find)
 
 
 @pytest.fixture(scope="session")
 def table_path(minilm_path: Path) -> Path:
-    """The static table, made once on this machine: it takes half a minute of computing."""
+    """The static table, made once on this machine: that takes half a minute."""
     folder = default_root().parent / "memory" / "embedders"
     context = EmbedderContext("", folder, ModelStore(default_root()).find)
     embedder = factory("static").create(factory("static").options(), context)
@@ -41,15 +41,15 @@ def table_path(minilm_path: Path) -> Path:
 
 @pytest.fixture
 def make(context: EmbedderContext) -> Make:
-    """Makes an embedder by its name, with options."""
+    """Create an embedder by its name, with options."""
 
-    def made(name: str, context: EmbedderContext = context, **options: Any) -> Embedder:
-        found = factory(name)
-        return found.create(found.options.model_validate(options), context)
+    def create(name: str, context: EmbedderContext = context, **options: Any) -> Embedder:
+        chosen = factory(name)
+        return chosen.create(chosen.options.model_validate(options), context)
 
-    return made
+    return create
 
 
 def factory(name: str) -> EmbedderFactory:
-    """This plugin's factory of that name."""
-    return {found.name: found for found in FACTORIES}[name]
+    """Return this plugin's factory of that name."""
+    return {item.name: item for item in vanta_embedders()}[name]

@@ -1,4 +1,4 @@
-"""Things that people say and questions about them in other words: what an embedder is there for."""
+"""Statements, each with a question about it in other words."""
 
 PAIRS = (
     ("My dog is called Bo and he hates thunder.", "What is my pet's name?"),

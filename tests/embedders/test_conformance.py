@@ -1,20 +1,20 @@
-"""The embedders of this machine, held to what every embedder must do."""
+"""The local embedders keep the contract of embedders."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.embedders.conftest import Make
-from vanta.memory.embedder import Embedder
+from vanta.memory import Embedder
 from vanta.testing import EmbedderConformance
 
 
 class TestMiniLm(EmbedderConformance):
-    """All in one precision, whatever is computed beside it."""
+    """Vectors do not depend on what else is in the batch."""
 
     tolerance = 1e-5
 
     @pytest.fixture
     def embedder(self, make: Make) -> Embedder:
-        """A fresh one."""
+        """A new embedder."""
         return make("minilm")

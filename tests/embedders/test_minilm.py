@@ -1,4 +1,4 @@
-"""all-MiniLM-L6-v2 agrees with the reference implementation, and says what it lacks."""
+"""all-MiniLM-L6-v2 agrees with the reference implementation, and explains what is missing."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ import pytest
 from tests.embedders.conftest import Make, factory
 from vanta.engine import ModelFile
 from vanta.errors import EmbedderError, ModelStoreError
-from vanta.memory.embedder import EmbedderContext
+from vanta.memory import EmbedderContext
 from vanta.models import ModelStore
 from vanta_embedders.graph import build
-from vanta_embedders.local import LocalEmbedder
-from vanta_embedders.options import MiniLmOptions
+from vanta_embedders.local import Loading, LocalEmbedder
+from vanta_embedders.minilm import MiniLmOptions, load_network
 
 REFERENCE = Path(__file__).parent / "reference"
 TEXTS: list[str] = json.loads((REFERENCE / "texts.json").read_text("utf-8"))
@@ -41,13 +41,13 @@ ALLOWED = {"socket.__new__", "socket.bind"}  # asyncio's own pair of sockets
 sys.addaudithook(refuse)
 import anyio
 from pathlib import Path
-from vanta.memory.embedder import EmbedderContext
+from vanta.memory import EmbedderContext
 from vanta.models import ModelStore, default_root
-from vanta_embedders.factory import FACTORIES
+from vanta_embedders import vanta_embedders
 
 async def main():
     context = EmbedderContext("", Path(sys.argv[2]), ModelStore(default_root()).find)
-    (factory,) = [one for one in FACTORIES if one.name == sys.argv[1]]
+    (factory,) = [item for item in vanta_embedders() if item.name == sys.argv[1]]
     embedder = factory.create(factory.options(), context)
     await embedder.load()
     print((await embedder.embed(["offline"])).shape)
@@ -69,7 +69,7 @@ async def test_it_agrees_with_the_reference_to_1e_5(make: Make) -> None:
 
 
 @pytest.mark.anyio
-async def test_what_is_beside_a_text_and_how_many_threads_do_not_change_its_vector(
+async def test_neither_other_texts_nor_threads_change_a_vector(
     make: Make,
 ) -> None:
     many = await make("minilm", threads=2).embed([*TEXTS[::-1], *TEXTS * 9])
@@ -77,7 +77,7 @@ async def test_what_is_beside_a_text_and_how_many_threads_do_not_change_its_vect
 
 
 @pytest.mark.anyio
-async def test_a_second_load_reads_the_graph_that_the_first_one_built(
+async def test_a_second_load_reads_the_cached_graph(
     make: Make, context: EmbedderContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await make("minilm").load()
@@ -89,7 +89,7 @@ async def test_a_second_load_reads_the_graph_that_the_first_one_built(
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("damage", [b"", b"short", b"x" * 20_000])
-async def test_a_damaged_graph_is_built_anew(
+async def test_a_damaged_graph_is_built_again(
     make: Make, context: EmbedderContext, damage: bytes
 ) -> None:
     await make("minilm").load()
@@ -100,7 +100,7 @@ async def test_a_damaged_graph_is_built_anew(
 
 
 @pytest.mark.anyio
-async def test_a_data_folder_that_cannot_be_written_does_no_harm(
+async def test_a_read_only_data_folder_does_no_harm(
     make: Make, context: EmbedderContext, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -109,7 +109,7 @@ async def test_a_data_folder_that_cannot_be_written_does_no_harm(
 
 
 @pytest.mark.anyio
-async def test_weights_that_are_missing_name_the_command(
+async def test_missing_weights_name_the_command_that_downloads_them(
     make: Make, context: EmbedderContext, tmp_path: Path
 ) -> None:
     empty = dataclasses.replace(context, find_model=ModelStore(tmp_path).find)
@@ -121,7 +121,7 @@ async def test_weights_that_are_missing_name_the_command(
 
 
 def at(path: Path, context: EmbedderContext) -> EmbedderContext:
-    """A context whose model is the file at `path`."""
+    """Return a context whose model is the file at `path`."""
     return dataclasses.replace(
         context, model=str(path), find_model=lambda ref: ModelFile(ref, Path(ref))
     )
@@ -129,7 +129,7 @@ def at(path: Path, context: EmbedderContext) -> EmbedderContext:
 
 @pytest.fixture
 def copy(minilm_path: Path, tmp_path: Path) -> Path:
-    """The weights and the tokenizer in a folder that a test may spoil."""
+    """Copies of weights and tokenizer, in a folder that a test may damage."""
     folder = tmp_path / "copy"
     folder.mkdir()
     for file in minilm_path.parent.iterdir():
@@ -138,17 +138,17 @@ def copy(minilm_path: Path, tmp_path: Path) -> Path:
 
 
 def halve(path: Path) -> None:
-    """Cut a file off in the middle."""
+    """Truncate a file in the middle."""
     os.truncate(path, path.stat().st_size // 2)
 
 
 def write(path: Path, content: bytes) -> None:
-    """Put something else in a file's place."""
+    """Replace a file's content."""
     path.write_bytes(content)
 
 
 @pytest.mark.anyio
-async def test_weights_at_a_path_of_ones_own_are_known_by_their_hash(
+async def test_weights_at_any_path_are_identified_by_their_hash(
     make: Make, context: EmbedderContext, copy: Path
 ) -> None:
     embedder = make("minilm", at(copy, context))
@@ -157,7 +157,7 @@ async def test_weights_at_a_path_of_ones_own_are_known_by_their_hash(
 
 
 @pytest.mark.anyio
-async def test_weights_that_are_cut_off_are_refused(
+async def test_truncated_weights_are_refused(
     make: Make, context: EmbedderContext, copy: Path
 ) -> None:
     halve(copy)
@@ -170,13 +170,13 @@ async def test_weights_that_are_cut_off_are_refused(
     ("content", "why"),
     [
         (b"", "empty|cut off"),
-        (b"GGUF" + bytes(100), "no safetensors file"),
+        (b"GGUF" + bytes(100), "not a safetensors file"),
         (b"\x02\0\0\0\0\0\0\0{}", "there is no tensor"),
-        (b"\x02\0\0\0\0\0\0\0[]", "has not the weights"),
-        (b"\x03\0\0\0\0\0\0\0{x}", "has not the weights"),
+        (b"\x02\0\0\0\0\0\0\0[]", "does not contain the weights"),
+        (b"\x03\0\0\0\0\0\0\0{x}", "does not contain the weights"),
     ],
 )
-async def test_a_file_that_is_something_else_is_refused(
+async def test_a_file_of_another_kind_is_refused(
     make: Make, context: EmbedderContext, copy: Path, content: bytes, why: str
 ) -> None:
     write(copy, content)
@@ -186,24 +186,24 @@ async def test_a_file_that_is_something_else_is_refused(
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("content", [None, "{}", '{"version": "1.0"}'])
-async def test_a_tokenizer_that_is_missing_or_broken_says_what_to_do(
+async def test_a_missing_or_broken_tokenizer_says_what_to_do(
     make: Make, context: EmbedderContext, copy: Path, content: str | None
 ) -> None:
     tokenizer = copy.with_name("tokenizer.json")
     tokenizer.unlink()
     if content is not None:
         tokenizer.write_text(content, "utf-8")
-    with pytest.raises(EmbedderError, match=r"tokenizer .* fetch both with `vanta models pull"):
+    with pytest.raises(EmbedderError, match=r"tokenizer .* download both with `vanta models pull"):
         await make("minilm", at(copy, context)).load()
 
 
-def test_a_gguf_file_is_no_weights_for_it(context: EmbedderContext, tmp_path: Path) -> None:
+def test_a_gguf_file_turns_it_off(context: EmbedderContext, tmp_path: Path) -> None:
     other = at(tmp_path / "model.gguf", context)
-    assert "no safetensors file" in (factory("minilm").off(MiniLmOptions(), other) or "")
+    assert "not a safetensors file" in (factory("minilm").off(MiniLmOptions(), other) or "")
 
 
 @pytest.mark.anyio
-async def test_a_library_that_is_missing_names_the_extra(
+async def test_a_missing_library_names_the_extra(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
@@ -213,9 +213,7 @@ async def test_a_library_that_is_missing_names_the_extra(
 
 
 @pytest.mark.anyio
-async def test_an_error_of_the_store_stays_in_the_message(
-    make: Make, context: EmbedderContext
-) -> None:
+async def test_an_error_of_the_model_store_is_quoted(make: Make, context: EmbedderContext) -> None:
     def refuse(ref: str) -> ModelFile:
         raise ModelStoreError(f"the disk with {ref!r} is gone")
 
@@ -225,44 +223,50 @@ async def test_an_error_of_the_store_stays_in_the_message(
 
 
 @pytest.mark.anyio
-async def test_its_dimension_is_not_known_before_it_is_loaded(make: Make) -> None:
+async def test_the_dimension_is_unknown_before_loading(make: Make) -> None:
     with pytest.raises(EmbedderError, match="not loaded yet"):
         _ = make("minilm").dimension
 
 
 @pytest.mark.anyio
 async def test_it_loads_and_embeds_without_a_network(minilm_path: Path, tmp_path: Path) -> None:
-    done = await anyio.run_process(
+    completed = await anyio.run_process(
         [sys.executable, "-c", OFFLINE, "minilm", str(tmp_path)],
         stderr=subprocess.STDOUT,
         check=False,
     )
-    assert done.stdout.decode().strip() == "(1, 384)"
+    assert completed.stdout.decode().strip() == "(1, 384)"
 
 
 @pytest.mark.anyio
 async def test_a_cancelled_embedding_ends_with_its_batch(make: Make) -> None:
     embedder = make("minilm")
     await embedder.load()
-    done: list[object] = []
+    finished: list[object] = []
 
     async def work() -> None:
-        done.append(await embedder.embed(TEXTS * 1000))
+        finished.append(await embedder.embed(TEXTS * 1000))
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(work)
         await embedder.embed(["a question that comes meanwhile is answered"])
         tasks.cancel_scope.cancel()
-    assert not done
+    assert not finished
     assert (await embedder.embed(["x"])).shape == (1, 384)
 
 
 @pytest.mark.anyio
-async def test_closing_lets_go_of_the_network(make: Make) -> None:
-    embedder = make("minilm")
-    assert isinstance(embedder, LocalEmbedder)
+async def test_closing_releases_the_network(context: EmbedderContext) -> None:
+    networks: list[weakref.ref[object]] = []
+
+    def load() -> Loading:
+        network = yield from load_network(context, threads=1)
+        networks.append(weakref.ref(network))
+        return network
+
+    embedder = LocalEmbedder("minilm", load)
     await embedder.embed(TEXTS[:3])
-    network = weakref.ref(embedder._model)
+    (network,) = networks
     assert network() is not None
     await embedder.aclose()
     gc.collect()

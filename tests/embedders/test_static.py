@@ -1,4 +1,4 @@
-"""The static table: near to what it was made of, made once, whole or not there."""
+"""The static table: similar to its model, made once, whole or missing."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ import pytest
 from tests.embedders.conftest import Make
 from tests.embedders.pairs import PAIRS
 from tests.embedders.test_minilm import OFFLINE
-from vanta.memory.embedder import Embedder, EmbedderContext
+from vanta.memory import Embedder, EmbedderContext
 from vanta.testing import EmbedderConformance
 
-pytestmark = pytest.mark.timeout(900)  # the table is made first, on whatever machine this is
+pytestmark = pytest.mark.timeout(900)  # the table is made first, which is slow on some machines
 
-SAID = [said for said, _ in PAIRS]
-ASKED = [asked for _, asked in PAIRS]
+STATEMENTS = [statement for statement, _ in PAIRS]
+QUESTIONS = [question for _, question in PAIRS]
 
 
 @pytest.fixture
 def table(table_path: Path, context: EmbedderContext) -> Path:
-    """The table in a data folder that a test may spoil."""
+    """A copy of the table, in a data folder that a test may damage."""
     path = context.data_dir / "static" / table_path.name
     path.parent.mkdir(parents=True)
     shutil.copy(table_path, path)
@@ -35,37 +35,38 @@ def table(table_path: Path, context: EmbedderContext) -> Path:
 
 
 class TestConformance(EmbedderConformance):
-    """Held to what every embedder must do."""
+    """The static embedder keeps the contract of embedders."""
 
     tolerance = 1e-5
 
     @pytest.fixture
     def embedder(self, make: Make, table: Path) -> Embedder:
-        """A fresh one on the table that is there."""
+        """A new embedder on the existing table."""
         return make("static")
 
 
-async def likeness(embedder: Embedder) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-    """The cosine of every question (rows) with everything said (columns)."""
-    asked, said = await embedder.embed(ASKED), await embedder.embed(SAID)
-    return np.asarray(asked @ said.T)
+async def similarity(embedder: Embedder) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    """Return the cosine of each question (rows) with each statement (columns)."""
+    questions = await embedder.embed(QUESTIONS)
+    statements = await embedder.embed(STATEMENTS)
+    return np.asarray(questions @ statements.T)
 
 
-def found_first(scores: np.ndarray[tuple[int, int], np.dtype[np.float32]]) -> float:
-    """The share of questions that are nearest to their own answer."""
+def share_ranked_first(scores: np.ndarray[tuple[int, int], np.dtype[np.float32]]) -> float:
+    """Return the share of questions whose own answer is nearest."""
     return float((scores.argmax(axis=1) == np.arange(len(scores))).mean())
 
 
 @pytest.mark.anyio
-async def test_it_finds_nearly_what_minilm_finds(make: Make, table: Path) -> None:
-    teacher, pupil = await likeness(make("minilm")), await likeness(make("static"))
-    assert found_first(teacher) >= 0.95
-    assert found_first(pupil) >= 0.8
+async def test_it_finds_nearly_as_much_as_minilm(make: Make, table: Path) -> None:
+    teacher, pupil = await similarity(make("minilm")), await similarity(make("static"))
+    assert share_ranked_first(teacher) >= 0.95
+    assert share_ranked_first(pupil) >= 0.8
     assert np.corrcoef(teacher.ravel(), pupil.ravel())[0, 1] > 0.65
 
 
 @pytest.mark.anyio
-async def test_common_words_weigh_less_than_rare_ones(make: Make, table: Path) -> None:
+async def test_common_words_have_less_weight_than_rare_ones(make: Make, table: Path) -> None:
     text, common, rare = await make("static").embed(["the cello of the", "the of the", "cello"])
     assert text @ rare > 0.9 > text @ common
 
@@ -76,7 +77,7 @@ async def test_a_text_without_a_word_is_a_row_of_zeros(make: Make, table: Path) 
 
 
 @pytest.mark.anyio
-async def test_a_table_that_is_there_is_not_made_again(
+async def test_an_existing_table_is_not_made_again(
     make: Make, table: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = table.stat().st_mtime_ns  # noqa: ASYNC240
@@ -87,15 +88,15 @@ async def test_a_table_that_is_there_is_not_made_again(
     assert table.stat().st_mtime_ns == before  # noqa: ASYNC240
 
 
-async def cancelled_once_it_makes_the_table(embedder: Embedder) -> None:
-    """Load `embedder`, and cancel that as soon as it has said that the table is being made."""
+async def check_cancelled_while_making_the_table(embedder: Embedder) -> None:
+    """Load `embedder`, and cancel that once it logs that it makes the table."""
 
-    class Tell(logging.Handler):
+    class CancelOnLog(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             if record.getMessage().startswith("making the static table"):
                 anyio.from_thread.run_sync(tasks.cancel_scope.cancel)
 
-    logger, handler = logging.getLogger("vanta.embedders"), Tell()
+    logger, handler = logging.getLogger("vanta.embedders"), CancelOnLog()
     level = logger.level
     logger.setLevel(logging.INFO)
     logger.addHandler(handler)
@@ -109,19 +110,19 @@ async def cancelled_once_it_makes_the_table(embedder: Embedder) -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("spoil", ["missing", "cut", "changed"])
-async def test_a_table_that_is_not_whole_is_made_anew_and_that_can_be_cancelled(
-    make: Make, table: Path, spoil: str
+@pytest.mark.parametrize("damage", ["missing", "cut", "changed"])
+async def test_a_damaged_table_is_made_again_and_that_can_be_cancelled(
+    make: Make, table: Path, damage: str
 ) -> None:
-    spoiled(table, spoil)
+    damage_file(table, damage)
     before = content(table)
-    await cancelled_once_it_makes_the_table(make("static"))
-    assert content(table) == before, "nothing unfinished is kept"
+    await check_cancelled_while_making_the_table(make("static"))
+    assert content(table) == before, "an unfinished table was kept"
     assert not list(table.parent.glob("*.partial"))
 
 
-def spoiled(path: Path, how: str) -> None:
-    """Remove the file, cut it off, or change one byte in its middle."""
+def damage_file(path: Path, how: str) -> None:
+    """Remove the file, truncate it, or change a byte in its middle."""
     whole = path.read_bytes()
     middle = len(whole) // 2
     path.unlink()
@@ -132,21 +133,21 @@ def spoiled(path: Path, how: str) -> None:
 
 
 def content(path: Path) -> bytes | None:
-    """What is in a file, None if there is none."""
+    """Return the content of a file, None if it does not exist."""
     return path.read_bytes() if path.exists() else None
 
 
 @pytest.mark.anyio
 async def test_another_dimension_is_another_table(make: Make, table: Path) -> None:
-    """It has to be made first, though one of 256 is there."""
-    await cancelled_once_it_makes_the_table(make("static", dimension=128))
+    """It has to be made first, although one of 256 exists."""
+    await check_cancelled_while_making_the_table(make("static", dimension=128))
 
 
 @pytest.mark.anyio
 async def test_it_loads_and_embeds_without_a_network(table: Path, context: EmbedderContext) -> None:
-    done = await anyio.run_process(
+    completed = await anyio.run_process(
         [sys.executable, "-c", OFFLINE, "static", str(context.data_dir)],
         stderr=subprocess.STDOUT,
         check=False,
     )
-    assert done.stdout.decode().strip() == "(1, 256)"
+    assert completed.stdout.decode().strip() == "(1, 256)"

@@ -5,7 +5,7 @@ Invariant: no file is believed to be a model before its size and hash were check
 """
 
 from vanta.models.entry import Companion, ModelEntry, builtin_entries, parse_registry, read_registry
-from vanta.models.files import Progress
+from vanta.models.files import Progress, locked, sha256_of, write_whole
 from vanta.models.fit import Fit, free_memory
 from vanta.models.gguf import Gguf, GgufFault
 from vanta.models.gguf import read as read_gguf
@@ -29,8 +29,11 @@ __all__ = [
     "builtin_sources",
     "default_root",
     "free_memory",
+    "locked",
     "parse_registry",
     "read_gguf",
     "read_header",
     "read_registry",
+    "sha256_of",
+    "write_whole",
 ]

@@ -1,5 +1,7 @@
-"""Found by every Python that has this folder in PYTHONPATH: a process that asks for a socket is
-killed by the system (seccomp), whatever library or thread of it asks."""
+"""Loaded by every Python that has this folder in PYTHONPATH.
+
+The kernel (seccomp) kills the process when any library or thread of it tries to open a socket.
+"""
 
 from __future__ import annotations
 
