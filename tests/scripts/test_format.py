@@ -317,7 +317,7 @@ def test_an_anchor_may_be_used_again() -> None:
         ("name: !!python/object/apply:os.system [ls]",
          "1:7: tags are not allowed: 'tag:yaml.org,2002:python/object/apply:os.system'"),
         ("name: !secret x", "1:7: tags are not allowed: '!secret'"),
-        ("a: &a [*a]", "1:8: an alias refers to what it stands in"),
+        ("a: &a [*a]", "1:8: an alias refers to the value that contains it"),
         ("a: *b", "1:4: no anchor is named 'b'"),
         ("name: n\n---\nname: m", "2:1: only one document is allowed; a second one begins here"),
         ("? [a]\n: b", "1:3: a mapping's key must be text"),
