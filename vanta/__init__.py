@@ -22,6 +22,11 @@ if TYPE_CHECKING:
         ask,
         open,  # noqa: A004 - `vanta.open` is its name
     )
+    from vanta.check import (
+        Check,
+        DiagnosisContext,
+        Finding,
+    )
     from vanta.companion import (
         Companion,
         Host,
@@ -91,6 +96,7 @@ if TYPE_CHECKING:
     )
     from vanta.expectations import (
         Expectation,
+        Failure,
     )
     from vanta.installation import install_hint
     from vanta.messages import (
@@ -138,6 +144,7 @@ __version__ = "0.1.0"
 
 _NAMES = {
     "vanta.api": "Opening Overrides ask open",
+    "vanta.check": "Check DiagnosisContext Finding",
     "vanta.companion": "Companion Host",
     "vanta.engine": (
         "Capabilities DeltaStream Engine EngineContext EngineFactory EngineModel "
@@ -154,7 +161,7 @@ _NAMES = {
         "LegStarted LegTrace MemoryRecalled MemoryTrace Observer RecallTrace Reply Takeover "
         "TextDelta Timings Trace TurnFailed TurnFinished TurnStarted "
     ),
-    "vanta.expectations": "Expectation",
+    "vanta.expectations": "Expectation Failure",
     "vanta.installation": "install_hint",
     "vanta.messages": (
         "Completion Delta EngineTimings FinishReason Fold Message TokenLogprob ToolCall "
@@ -177,6 +184,7 @@ __all__ = [
     "BaseEngine",
     "BudgetExceeded",
     "Capabilities",
+    "Check",
     "Committed",
     "Companion",
     "Completion",
@@ -185,6 +193,7 @@ __all__ = [
     "Delta",
     "DeltaStream",
     "Detector",
+    "DiagnosisContext",
     "EmbedderError",
     "Engine",
     "EngineContext",
@@ -195,6 +204,8 @@ __all__ = [
     "ErrorKind",
     "Event",
     "Expectation",
+    "Failure",
+    "Finding",
     "FinishReason",
     "Fold",
     "Gate",
