@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from vanta.context import Assembled, BudgetShares, Exchange, Memories, Write, assemble
 from vanta.engine import Engine
-from vanta.memory.items import MemoryItem, Recalled
+from vanta.memory import MemoryItem, RecalledItem
 from vanta.messages import Message
 from vanta.track import Track
 
@@ -28,7 +28,7 @@ class Given:
     system: str
     history: tuple[Exchange, ...]
     message: Message
-    found: tuple[Recalled, ...]
+    found: tuple[RecalledItem, ...]
     shares: BudgetShares
 
     def memories(self, write: Write) -> Memories:
@@ -94,7 +94,7 @@ class Draw:
             shares=BudgetShares(memory=choice.choice((0.1, 0.25, 0.5, 0.8))),
         )
 
-    def found(self) -> tuple[Recalled, ...]:
+    def found(self) -> tuple[RecalledItem, ...]:
         """What a retrieval finds, best first: some long, many short."""
         kinds = self._texts.some_kinds()
         count = self._random.choice((0, 20, 120))
@@ -112,7 +112,7 @@ class Draw:
             )
             for number in range(count)
         ]
-        return tuple(Recalled(item, 1.0 / (1 + item.id)) for item in items)
+        return tuple(RecalledItem(item, 1.0 / (1 + item.id)) for item in items)
 
     def _exchange(self, kinds: list[Callable[[int], str]]) -> Exchange:
         said = (

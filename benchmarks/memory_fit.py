@@ -13,7 +13,7 @@ from typing import Any
 RIDGE = 0.01
 STEPS, SMALLEST = 15, 1e-3
 RECENCY = 0.2
-"""Set by hand: see `vanta.memory.search.ranking`."""
+"""Set by hand: see `vanta.memory.search`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from vanta.errors import VantaError
-from vanta.memory.embedder import Embedder, EmbedderContext
-from vanta.memory.index import IndexContext, VectorIndex
-from vanta.memory.memory import Memory
-from vanta.memory.search.semantic import Dense
-from vanta.memory.store import repository as truth
-from vanta.memory.store import tables, vectors
-from vanta.memory.store.repository import NewItem
+from vanta.memory import Embedder, EmbedderContext, IndexContext, Memory, NewItem, VectorIndex
+from vanta.memory.store import add_items, save_vectors
 from vanta.models import ModelStore, builtin_entries, builtin_sources, default_root
 from vanta.plugin_loading import PluginSet, load
 from vanta.storage import Store, sqlite_url
@@ -92,10 +87,8 @@ async def memory_in(
 ) -> AsyncIterator[tuple[Store, Memory]]:
     """The memory of a folder with one embedder, or with none."""
     store = Store.open(sqlite_url(folder))
-    store.transact_now(tables.create)
     index = chroma(folder) if name and with_chroma else None
-    dense = Dense(store, embedder(name, folder), index) if name else None
-    memory = Memory(store, dense, index=index)
+    memory = Memory.open(store, embedder(name, folder) if name else None, index=index)
     try:
         async with memory.running():
             yield store, memory
@@ -108,11 +101,11 @@ async def fill(store: Store, count: int, made_by: Embedder | None, corpus: Corpu
     items = corpus.items(count)
     number = 0
     while portion := list(islice(items, 1000)):
-        ids = await store.transact(partial(truth.add, items=portion))
+        ids = await store.transact(partial(add_items, items=portion))
         if made_by is not None:
             blobs = random_vectors(len(ids), made_by.dimension, number)
             await store.transact(
-                partial(vectors.save, embedder=made_by.fingerprint, ids=ids, vectors=blobs)
+                partial(save_vectors, embedder=made_by.fingerprint, ids=ids, vectors=blobs)
             )
         number += len(ids)
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import anyio
 
-from vanta.memory.index import IndexContext, Partition, VectorIndex
-from vanta.memory.search.exact_index import ScanIndex
+from vanta.memory import IndexContext, Partition, VectorIndex
+from vanta.memory.search import ExactIndex
 
 from .report import Figure, median, percentile
 from .settings import Settings
@@ -64,7 +64,7 @@ async def _measured(folder: Path, settings: Settings) -> Iterator[Figure]:
     took, found = await _searched(index, asked)
     await index.aclose()
     settings.progress("index", 2, 3)
-    scan = ScanIndex()
+    scan = ExactIndex()
     await _built(scan, rows)
     exact_took, exact = await _searched(scan, asked)
     hit = sum(len(some & all_) for some, all_ in zip(found, exact, strict=True))

@@ -29,12 +29,28 @@ from typing import Any
 import anyio
 
 from vanta.context import estimate_text
-from vanta.memory.items import Filters, Recalled, Scope
-from vanta.memory.memory import NEAREST
-from vanta.memory.rendering import day, header, line
-from vanta.memory.search import lexical, ranking, retrieval
-from vanta.memory.search.budgeted_selection import choose
-from vanta.memory.search.pending_recall import FOUND
+from vanta.memory import (
+    Filters,
+    RecalledItem,
+    Scope,
+    day_of,
+    render_header,
+    render_line,
+    select_within_budget,
+)
+from vanta.memory.search import (
+    HYBRID_WEIGHTS,
+    LEXICAL_WEIGHTS,
+    NEIGHBOURS,
+    RECALL_LIMIT,
+    RecallCandidate,
+    features,
+    find_candidates,
+    match_expression,
+    query_terms,
+    rank,
+    scope_expression,
+)
 
 from .memory_fit import Labelled, fit
 from .memory_talks import FILE, USER, Asked, Talk, close_talks, data_file, open_talks
@@ -56,7 +72,7 @@ class Tried:
 
     talk: Talk
     asked: Asked
-    candidates: Sequence[retrieval.Candidate]
+    candidates: Sequence[RecallCandidate]
     labelled: Labelled
 
 
@@ -98,7 +114,7 @@ def figures(settings: Settings) -> list[Figure]:
 
 
 def _measured(settings: Settings, talks: list[Talk], counter: str) -> list[Figure]:
-    words = _held_out(_tried(talks, dense=False), ranking.LEXICAL)
+    words = _held_out(_tried(talks, dense=False), LEXICAL_WEIGHTS)
     ranked = {"the most recent turns": _recent, "FTS5's bm25() alone": _fts}
     if talks[0].vectors is None:
         why = "a quick run embeds nothing" if settings.quick else "no minilm: see vanta doctor"
@@ -107,8 +123,8 @@ def _measured(settings: Settings, talks: list[Talk], counter: str) -> list[Figur
         ranked |= {"cosines alone": _dense, "rank fusion": _fused_ranks, "score fusion": _fused}
         tried = _tried(talks, dense=True)
         best = _packed(talks, _fused)
-        shown = _goals(_held_out(tried, ranking.HYBRID), best, talks, counter)
-        shipped = _scored(tried, dict.fromkeys((talk.name for talk in talks), ranking.HYBRID))
+        shown = _goals(_held_out(tried, HYBRID_WEIGHTS), best, talks, counter)
+        shipped = _scored(tried, dict.fromkeys((talk.name for talk in talks), HYBRID_WEIGHTS))
         shown += _references("by words alone, held out", words, counter)
         shown += _references("weights as shipped, fitted on these", shipped, counter)
     for name, order in ranked.items():
@@ -123,23 +139,21 @@ def _tried(talks: Sequence[Talk], *, dense: bool) -> list[Tried]:
         for asked in talk.questions:
             look = functools.partial(_candidates, talk=talk, asked=asked, dense=dense)
             candidates = anyio.run(talk.store.transact, look)
-            told = ranking.features(candidates, asked.text, talk.now)
+            told = features(candidates, asked.text, talk.now)
             ids = [candidate.item.id for candidate in candidates]
             found.append(Tried(talk, asked, candidates, Labelled(ids, told, asked.evidence)))
     return found
 
 
-def _candidates(
-    connection: Any, talk: Talk, asked: Asked, *, dense: bool
-) -> list[retrieval.Candidate]:
-    return retrieval.candidates(
+def _candidates(connection: Any, talk: Talk, asked: Asked, *, dense: bool) -> list[RecallCandidate]:
+    return find_candidates(
         connection,
         Scope(USER),
         Filters(),
         asked.text,
         query_vector=asked.vector if dense else None,
         embedder=talk.fingerprint if dense else None,
-        near_ids=_dense(talk, asked)[:NEAREST] if dense else (),
+        neighbour_ids=_dense(talk, asked)[:NEIGHBOURS] if dense else (),
         now=talk.now,
     )
 
@@ -157,9 +171,9 @@ def _scored(tried: Sequence[Tried], weights: Mapping[str, Mapping[str, float]]) 
     recall = Recall()
     for one in tried:
         talk = one.talk
-        ranked = ranking.rank(one.candidates, one.asked.text, talk.now, FOUND, weights[talk.name])
+        ranked = rank(one.candidates, one.asked.text, talk.now, RECALL_LIMIT, weights[talk.name])
         for budget in GOALS:
-            chosen = choose(ranked, budget, talk.cost, talk.header_cost)
+            chosen = select_within_budget(ranked, budget, talk.cost, talk.header_cost)
             recall.note(one.asked, budget, [recalled.item.id for recalled in chosen])
     return recall
 
@@ -179,7 +193,7 @@ def _in_order(talk: Talk, ranked: Sequence[int], budget: int) -> list[int]:
     taken: list[int] = []
     days: set[str] = set()
     for key in ranked:
-        when = day(talk.items[key])
+        when = day_of(talk.items[key])
         price = talk.costs[key] + (0 if when in days else talk.header_cost)
         if price <= budget:
             budget -= price
@@ -193,8 +207,8 @@ def _recent(talk: Talk, _asked: Asked) -> list[int]:
 
 
 def _fts_scores(talk: Talk, asked: Asked) -> dict[int, float]:
-    words = lexical.terms(asked.text)
-    part = lexical.visible(Scope(USER), private=False)
+    words = query_terms(asked.text)
+    part = scope_expression(Scope(USER), private=False)
     told = (
         "SELECT rowid, -bm25(memories_fts) FROM memories_fts WHERE memories_fts MATCH ? "
         "ORDER BY rank"
@@ -203,7 +217,7 @@ def _fts_scores(talk: Talk, asked: Asked) -> dict[int, float]:
         return {}
 
     def look(connection: Any) -> list[Any]:
-        found = connection.exec_driver_sql(told, (lexical.having(part, [words]),))
+        found = connection.exec_driver_sql(told, (match_expression(part, [words]),))
         return list(found.all())
 
     return {row[0]: row[1] for row in anyio.run(talk.store.transact, look)}
@@ -297,11 +311,11 @@ def _choosing(talks: Sequence[Talk]) -> Figure:
     """How long `choose` takes among 500."""
     talk = max(talks, key=lambda one: len(one.items))
     items = list(talk.items.values())[:500]
-    ranked = [Recalled(item, (item.id * 7919 % 997) / 100) for item in items]
+    ranked = [RecalledItem(item, (item.id * 7919 % 997) / 100) for item in items]
     took: list[float] = []
     for _ in range(50):
         began = time.perf_counter()
-        choose(ranked, 2048, talk.cost, talk.header_cost)
+        select_within_budget(ranked, 2048, talk.cost, talk.header_cost)
         took.append((time.perf_counter() - began) * 1000)
     return Figure(
         name=f"choosing among {len(ranked)} recalled items, median",
@@ -332,9 +346,9 @@ def _missing(why: str) -> list[Figure]:
 def _price(talks: Sequence[Talk], count: Count) -> None:
     """The tokens of each line, and of the longest header."""
     for talk in talks:
-        talk.costs = {key: count(line(item) + "\n") for key, item in talk.items.items()}
-        days = {day(item) for item in talk.items.values()}
-        talk.header_cost = max(count(header(one) + "\n") for one in days)
+        talk.costs = {key: count(render_line(item) + "\n") for key, item in talk.items.items()}
+        days = {day_of(item) for item in talk.items.values()}
+        talk.header_cost = max(count(render_header(one) + "\n") for one in days)
 
 
 def _counter() -> tuple[Count, str]:

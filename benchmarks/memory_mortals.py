@@ -31,13 +31,9 @@ from typing import Any
 
 import anyio
 
-from vanta.memory.index import IndexContext, Partition
-from vanta.memory.items import Scope
-from vanta.memory.memory import Memory, Question
-from vanta.memory.search.exact_index import ScanIndex
-from vanta.memory.search.semantic import Dense
-from vanta.memory.store import tables, vectors
-from vanta.memory.store.forgetting import Selection
+from vanta.memory import IndexContext, Memory, Partition, Question, Scope, Selection
+from vanta.memory.search import ExactIndex
+from vanta.memory.store import read_partition
 from vanta.messages import Exchange, Message
 from vanta.storage import Store, sqlite_url
 from vanta.testing import HashEmbedder
@@ -69,13 +65,12 @@ class Tally:
 async def remembering(folder: Path, index: str) -> AsyncIterator[tuple[Store, Memory]]:
     """The store and the memory in a folder."""
     store = Store.open(sqlite_url(folder))
-    store.transact_now(tables.create)
-    nearest: Any = ScanIndex()
+    nearest: Any = ExactIndex()
     if index == "chroma":
         from vanta_chroma.index import ChromaIndex, ChromaOptions
 
         nearest = ChromaIndex(ChromaOptions(), IndexContext(folder / "index"))
-    memory = Memory(store, Dense(store, HashEmbedder(32), nearest), index=nearest)
+    memory = Memory.open(store, HashEmbedder(32), index=nearest)
     try:
         async with memory.running():
             yield store, memory
@@ -136,8 +131,9 @@ async def check(folder: Path, index: str, tally: Tally, seed: int) -> None:
         said = sorted(tally.said)
         tally.lost = sum(word not in there for word in said)
         for word in random.Random(seed).sample(said, min(ASKED, len(said))):  # noqa: S311
-            found = await memory.recall(Question(word, Scope("ada")))
-            tally.not_found += not any(word in one.item.text for one in found.found)
+            recollection = await memory.recall(Question(word, Scope("ada")))
+            texts = [recalled.item.text for recalled in recollection.items]
+            tally.not_found += not any(word in text for text in texts)
         tally.not_in_step = await _out_of_step(store, memory)
     files = [path for path in folder.rglob("*") if path.is_file()]  # noqa: ASYNC240 - nobody waits
     left = b"\0".join(path.read_bytes() for path in files)
@@ -146,17 +142,15 @@ async def check(folder: Path, index: str, tally: Tally, seed: int) -> None:
 
 async def _out_of_step(store: Store, memory: Memory) -> int:
     """How many vectors the index lacks or has too much once it had the time to follow."""
-    dense = memory.dense
-    assert dense is not None
-    assert dense.index is not None
+    embedder, index = memory.embedder, memory.index
+    assert embedder is not None
+    assert index is not None
     trouble = await memory.ready(Scope("ada"))
     if trouble:
         raise RuntimeError(trouble)
-    partition = Partition("ada", False, dense.embedder.fingerprint, dense.embedder.dimension)
-    ids, _ = await store.read(
-        partial(vectors.of_partition, partition=partition, after_id=0, limit=1_000_000)
-    )
-    return len(frozenset(ids) ^ await dense.index.ids(partition))
+    partition = Partition("ada", False, embedder.fingerprint, embedder.dimension)
+    ids, _ = await store.read(partial(read_partition, partition=partition, limit=1_000_000))
+    return len(frozenset(ids) ^ await index.ids(partition))
 
 
 def born(work: Callable[[int], None]) -> tuple[int, int]:

@@ -18,10 +18,8 @@ from typing import Any
 import anyio
 
 from vanta.errors import VantaError
-from vanta.memory.items import Scope
-from vanta.memory.memory import Memory, Question
-from vanta.memory.search import lexical
-from vanta.memory.store.forgetting import Selection
+from vanta.memory import Memory, Question, Scope, Selection
+from vanta.memory.search import words_of
 from vanta.storage import Store
 
 from .memory_home import USER, Corpus, fill, memory_in
@@ -56,10 +54,10 @@ async def _recalls(settings: Settings, name: str, goal_ms: float, records: int) 
     with tempfile.TemporaryDirectory() as folder:
         try:
             async with memory_in(Path(folder), name) as (store, memory):
-                assert memory.dense is not None
-                await memory.dense.load()
+                assert memory.semantic is not None
+                await memory.semantic.load()
                 corpus = Corpus()
-                await fill(store, records, memory.dense.embedder, corpus)
+                await fill(store, records, memory.semantic.embedder, corpus)
                 settings.progress(what, 1, 2)
                 began = time.perf_counter()
                 trouble = await memory.ready(_SCOPE)
@@ -102,7 +100,7 @@ async def _recall(memory: Memory, text: str) -> float:
 
 async def _words_alone(store: Store, text: str) -> float:
     def search(connection: Any) -> int:
-        told = " OR ".join(f'"{word}"' for word in lexical.words(text))
+        told = " OR ".join(f'"{word}"' for word in words_of(text))
         rows = connection.exec_driver_sql(
             "SELECT rowid FROM memories_fts WHERE memories_fts MATCH ? "
             "ORDER BY bm25(memories_fts) LIMIT 100",
@@ -122,9 +120,9 @@ async def _forget(settings: Settings, records: int) -> list[Figure]:
         home = Path(folder)
         try:
             async with memory_in(home, "minilm") as (store, memory):
-                assert memory.dense is not None
-                await memory.dense.load()
-                await fill(store, records, memory.dense.embedder, Corpus())
+                assert memory.semantic is not None
+                await memory.semantic.load()
+                await fill(store, records, memory.semantic.embedder, Corpus())
                 (told,) = await memory.add(_secret())
                 await memory.ready(_SCOPE)
                 vector = await store.read(partial(_vector, identity=told))
@@ -144,7 +142,7 @@ async def _forget(settings: Settings, records: int) -> list[Figure]:
 
 
 def _secret() -> list[Any]:
-    from vanta.memory.store.repository import NewItem
+    from vanta.memory import NewItem
 
     return [NewItem(USER, "fact", "The treasure lies under the Zanzibarquay oak.", 1.8e9)]
 

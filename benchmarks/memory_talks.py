@@ -19,11 +19,8 @@ from typing import Any
 import anyio
 
 from vanta.errors import VantaError
-from vanta.memory.embedder import Embedder
-from vanta.memory.items import MemoryItem
-from vanta.memory.store import repository as truth
-from vanta.memory.store import tables, vectors
-from vanta.memory.store.repository import NewItem
+from vanta.memory import Embedder, MemoryItem, NewItem
+from vanta.memory.store import add_items, all_items, create_tables, save_vectors
 from vanta.storage import Store, sqlite_url
 
 from .memory_home import embedder as open_embedder
@@ -101,12 +98,10 @@ async def _embedder(folder: Path) -> Embedder | None:
 async def _talk(told: Mapping[str, Any], folder: Path, model: Embedder | None) -> Talk:
     await anyio.Path(folder).mkdir()
     store = Store.open(sqlite_url(folder))
-    await store.transact(tables.create)
+    await store.transact(create_tables)
     items, places = _turns(told["conversation"])
-    ids = await store.transact(functools.partial(truth.add, items=items))
-    known = await store.transact(
-        lambda connection: truth.everything(connection, USER, 0, len(items))
-    )
+    ids = await store.transact(functools.partial(add_items, items=items))
+    known = await store.transact(lambda connection: all_items(connection, USER, 0, len(items)))
     asked = _questions(told["qa"], {place: ids[row] for place, row in places.items()})
     talk = Talk(told["sample_id"], store, {item.id: item for item in known}, asked)
     if model is not None:
@@ -118,7 +113,7 @@ async def _embed(talk: Talk, ids: Sequence[int], model: Embedder) -> None:
     talk.fingerprint = model.fingerprint
     talk.vectors = await model.embed([item.text for item in talk.items.values()])
     blobs = [row.astype("<f4").tobytes() for row in talk.vectors]
-    save = functools.partial(vectors.save, embedder=model.fingerprint, ids=ids, vectors=blobs)
+    save = functools.partial(save_vectors, embedder=model.fingerprint, ids=ids, vectors=blobs)
     await talk.store.transact(save)
     meant = await model.embed([asked.text for asked in talk.questions])
     talk.questions = [

@@ -18,8 +18,7 @@ from vanta.models import free_memory
 if TYPE_CHECKING:
     from vanta.config import Config
     from vanta.engine import EngineFactory
-    from vanta.memory.embedder import EmbedderFactory
-    from vanta.memory.index import IndexFactory
+    from vanta.memory import EmbedderFactory, IndexFactory
     from vanta.models import ModelStore
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     import anyio
 
-    from vanta.memory.memory import Memory
+    from vanta.memory import Memory
     from vanta.prompts import Templates
     from vanta.storage import Store
     from vanta.track import Track

@@ -19,8 +19,7 @@ from vanta.resources import templates_dir
 
 if TYPE_CHECKING:
     from vanta.events import Event, Reply
-    from vanta.memory.embedder import Embedder
-    from vanta.memory.items import MemoryItem
+    from vanta.memory import Embedder, MemoryItem
     from vanta.track import Track
 
 

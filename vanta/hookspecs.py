@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from vanta.engine import EngineFactory
     from vanta.events import Observer
     from vanta.expectations import Expectation
-    from vanta.memory.embedder import EmbedderFactory
-    from vanta.memory.index import IndexFactory
+    from vanta.memory import EmbedderFactory, IndexFactory
     from vanta.models import ModelEntry, ModelSource
     from vanta.privacy import Detector
     from vanta.scheduling.gate import Gate

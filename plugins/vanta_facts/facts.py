@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from vanta.errors import EngineError
-from vanta.memory.items import MemoryItem
-from vanta.memory.memory import Memory
+from vanta.memory import Memory, MemoryItem
 from vanta.track import Track
 from vanta_facts.extraction import SCHEMA, Fact, believed
 from vanta_facts.idling import HOPELESS, step_by_step

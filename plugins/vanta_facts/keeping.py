@@ -11,10 +11,7 @@ from dataclasses import dataclass
 
 import anyio
 
-from vanta.memory.items import SUPERSEDED, Filters, MemoryItem, Scope
-from vanta.memory.memory import Memory
-from vanta.memory.store.forgetting import Selection
-from vanta.memory.store.repository import NewItem
+from vanta.memory import SUPERSEDED, Filters, Memory, MemoryItem, NewItem, Scope, Selection
 from vanta_facts.extraction import Fact, same_words
 
 
@@ -89,4 +86,4 @@ def _item(said: Said, fact: Fact, about: str) -> NewItem:
 
 
 async def _still_there(memory: Memory, said: Said) -> bool:
-    return len(await memory.named(said.scope, said.ids)) == len(said.ids)
+    return len(await memory.get(said.scope, said.ids)) == len(said.ids)

@@ -19,10 +19,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from vanta.errors import EngineError
-from vanta.memory.items import Filters, MemoryItem, Scope
-from vanta.memory.memory import Memory
-from vanta.memory.store.forgetting import Selection
-from vanta.memory.store.repository import NewItem
+from vanta.memory import Filters, Memory, MemoryItem, NewItem, Scope, Selection
 from vanta.messages import Exchange
 from vanta.track import Track
 from vanta_facts.idling import HOPELESS, step_by_step

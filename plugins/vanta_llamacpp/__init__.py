@@ -12,7 +12,7 @@ from vanta.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from vanta.engine import Engine, EngineContext, EngineFactory
-    from vanta.memory.embedder import Embedder, EmbedderContext, EmbedderFactory
+    from vanta.memory import Embedder, EmbedderContext, EmbedderFactory
 
 
 @hookimpl
@@ -42,7 +42,7 @@ def _create(options: Any, context: EngineContext) -> Engine:
 @hookimpl
 def vanta_embedders() -> Iterable[EmbedderFactory]:
     """The embedder `llamacpp`."""
-    from vanta.memory.embedder import EmbedderFactory
+    from vanta.memory import EmbedderFactory
     from vanta_llamacpp.options import EmbedderOptions
 
     return (

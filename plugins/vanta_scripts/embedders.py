@@ -13,10 +13,10 @@ import anyio
 import anyio.to_thread
 
 from vanta.errors import EmbedderError
-from vanta.memory.factory import embedder_named
+from vanta.runtime.memory_factory import embedder_named
 
 if TYPE_CHECKING:
-    from vanta.memory.embedder import Embedder
+    from vanta.memory import Embedder
     from vanta.runtime import Runtime
 
 
@@ -63,5 +63,4 @@ def why_without(runtime: Runtime) -> str:
 
 
 def _of_memory(runtime: Runtime) -> Embedder | None:
-    dense = runtime.memory.dense if runtime.memory else None
-    return dense.embedder if dense else None
+    return runtime.memory.embedder if runtime.memory else None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from vanta.memory.store.repository import NewItem
+from vanta.memory import NewItem
 from vanta_scripts.isolation import SettledMemory
 from vanta_scripts.model import DocumentFixture, MemoryFixture, Script
 
@@ -51,7 +51,7 @@ def _item(one: MemoryFixture, script: Script, session: SessionName) -> NewItem:
 
 
 def _chunks(document: DocumentFixture, script: Script) -> list[NewItem]:
-    from vanta.memory.documents import chunks, read
+    from vanta.memory import chunk_document, read_document
 
     return [
         NewItem(
@@ -63,7 +63,7 @@ def _chunks(document: DocumentFixture, script: Script) -> list[NewItem]:
             tags=document.tags,
             source=chunk.source,
         )
-        for chunk in chunks(read(path_of(document, script)))
+        for chunk in chunk_document(read_document(path_of(document, script)))
     ]
 
 

@@ -19,17 +19,14 @@ from typing import TYPE_CHECKING, Any, Self
 import anyio.to_thread
 
 from vanta.errors import EmbedderError
-from vanta.memory.embedder import Embedder
-from vanta.memory.memory import Memory
-from vanta.memory.search.semantic import Dense
-from vanta.memory.store import tables
+from vanta.memory import Embedder, Memory
 from vanta.messages import Exchange
 from vanta.storage import Store, sqlite_url
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vanta.memory.embedder import Vectors
+    from vanta.memory import Vectors
     from vanta.runtime import Runtime
 
 PATIENCE_S = 5.0
@@ -91,27 +88,31 @@ class Scene:
         known = self._runtime.memory
         if known is None:
             return store, None
-        store.transact_now(tables.create)
-        dense = Dense(store, _Borrowed(known.dense.embedder)) if known.dense else None
-        return store, SettledMemory(store, dense, why_lexical=known.why_lexical, clock=self._clock)
+        embedder = _Borrowed(known.embedder) if known.embedder else None
+        memory = SettledMemory.open(
+            store, embedder, why_lexical=known.why_lexical, clock=self._clock
+        )
+        return store, memory
 
 
 class SettledMemory(Memory):
-    """A memory that works when it is told to, and never behind."""
+    """A memory that embeds only in `settle`, never in the background."""
+
+    _logged = ""
 
     def nudge(self) -> None:
         """Nothing: `settle` does it, so that what is recalled does not depend on who was faster."""
 
     async def settle(self) -> None:
         """Embed what has come since the last time; without an embedder that can, words decide."""
-        if self.dense is None:
+        if self.embedder is None:
             return
         try:
             await self.reindex()
         except EmbedderError as error:
-            if str(error) != self.dense.trouble:
+            if str(error) != self._logged:
                 _log.warning("scripts recall by words alone: %s", error)
-            self.dense.trouble = str(error)
+            self._logged = str(error)
 
 
 class _RecordedStore(Store):

@@ -14,7 +14,7 @@ from typing import Any
 from vanta.errors import UsageError, VantaError
 from vanta.events import Event, Reply
 from vanta.expectations import Failure
-from vanta.memory.items import MemoryItem
+from vanta.memory import MemoryItem
 from vanta_scripts.expectations import excerpt
 from vanta_scripts.model import titled
 

@@ -22,7 +22,7 @@ import anyio.to_thread
 from vanta.errors import ScriptError, VantaError
 from vanta.events import Event, Reply, TextDelta
 from vanta.expectations import Seen
-from vanta.memory.items import MemoryItem, Scope
+from vanta.memory import MemoryItem, Scope
 from vanta_scripts.checks import known_expectations
 from vanta_scripts.fixtures import Labels, remember
 from vanta_scripts.isolation import Clock, Scene, SettledMemory
@@ -33,7 +33,7 @@ from vanta_scripts.results import ScriptResult, TurnResult
 from vanta_scripts.tracks import Cast, Wrap
 
 if TYPE_CHECKING:
-    from vanta.memory.memory import Memory
+    from vanta.memory import Memory
     from vanta.runtime import Runtime, Session
 
 Progress = Callable[[Script, TurnResult], None]

@@ -24,7 +24,7 @@ from vanta_scripts.model import Script, UpstreamPlan
 from vanta_scripts.tools import TEMPLATE, offering
 
 if TYPE_CHECKING:
-    from vanta.memory.embedder import Embedder
+    from vanta.memory import Embedder
     from vanta.runtime import Runtime
 
 Wrap = Callable[[Track], Track]

@@ -18,8 +18,7 @@ from vanta.context.preparer import ContextPreparer
 from vanta.engine import Sampling
 from vanta.errors import TemplateError
 from vanta.events import MemoryTrace
-from vanta.memory.items import Kind, MemoryItem, Recalled
-from vanta.memory.rendering import block
+from vanta.memory import ItemKind, MemoryItem, RecalledItem, render_block
 from vanta.messages import Message, ToolCall
 from vanta.prompts import Templates
 from vanta.resources import templates_dir
@@ -29,17 +28,17 @@ from vanta.track import Track
 DAY_S = 86_400.0
 
 
-def recalled(id: int, text: str, *, score: float = 1.0, **rest: object) -> Recalled:  # noqa: A002
+def recalled(id: int, text: str, *, score: float = 1.0, **rest: object) -> RecalledItem:  # noqa: A002
     values = {"kind": "message", "role": "user", "session": "old", "turn_id": f"old-{id}", **rest}
     item = MemoryItem(id=id, user="ada", text=text, said_at=id * DAY_S / 3, **values)  # type: ignore[arg-type]
-    return Recalled(item, score)
+    return RecalledItem(item, score)
 
 
 def write(notes: str, summary: str) -> str:
     return f"<notes>\n{summary}\n{notes}\n</notes>"
 
 
-def memories(*found: Recalled, session: str = "now") -> Memories:
+def memories(*found: RecalledItem, session: str = "now") -> Memories:
     return Memories(found, write, session)
 
 
@@ -63,7 +62,7 @@ ON = BudgetShares()
 async def test_memories_stand_as_one_block_before_the_message_in_the_order_of_time() -> None:
     found = memories(recalled(7, "late", score=2.0), recalled(1, "early"), recalled(2, "same day"))
     got = await assemble(track(400), "be brief", past(1), NOW, memories=found, shares=ON)
-    notes = block(found.found[place].item for place in (1, 2, 0))
+    notes = render_block(found.found[place].item for place in (1, 2, 0))
     assert notes.index("early") < notes.index("same day") < notes.index("late")
     assert got.messages[-1].content == f"<notes>\n\n{notes}\n</notes>\n\nwhat did I say?"
     assert [message.role for message in got.messages] == ["system", "user", "assistant", "user"]
@@ -212,7 +211,7 @@ histories = st.lists(drawn, max_size=20).map(
 )
 def test_nothing_breaks_the_budget_the_privacy_or_an_exchange(
     history: list[Exchange],
-    found: list[Recalled],
+    found: list[RecalledItem],
     message: str,
     window: int,
     share: float,
@@ -232,7 +231,7 @@ def test_nothing_breaks_the_budget_the_privacy_or_an_exchange(
 
 def assembled(
     history: Sequence[Exchange],
-    found: Sequence[Recalled],
+    found: Sequence[RecalledItem],
     message: str,
     window: int,
     share: float,
@@ -243,7 +242,7 @@ def assembled(
 
 async def _assemble(
     history: Sequence[Exchange],
-    found: Sequence[Recalled],
+    found: Sequence[RecalledItem],
     message: str,
     window: int,
     share: float,
@@ -259,7 +258,7 @@ async def _assemble(
     )
 
 
-Turn = tuple[str, str, list[Recalled]]
+Turn = tuple[str, str, list[RecalledItem]]
 turns = st.lists(st.tuples(words, words, found_items), min_size=1, max_size=14)
 
 
@@ -316,7 +315,7 @@ def test_what_the_system_prompt_does_not_use_goes_to_both() -> None:
 async def test_both_tracks_are_packed_from_one_retrieval_and_the_trace_says_with_what() -> None:
     asked = 0
 
-    async def recall() -> Sequence[Recalled]:
+    async def recall() -> Sequence[RecalledItem]:
         nonlocal asked
         asked += 1
         return [recalled(1, "blue " * 5, score=0.5), recalled(2, "secret", private=True)]
@@ -354,7 +353,7 @@ def test_the_template_that_ships_cannot_be_left_by_what_is_quoted_in_it() -> Non
 
 @pytest.mark.anyio
 async def test_a_block_that_cannot_be_written_breaks_no_turn() -> None:
-    async def recall() -> Sequence[Recalled]:
+    async def recall() -> Sequence[RecalledItem]:
         return [recalled(1, "blue")]
 
     def broken(_notes: str, _summary: str) -> str:
@@ -376,13 +375,13 @@ async def test_a_block_that_cannot_be_written_breaks_no_turn() -> None:
     assert preparer.shown_ids == {}
 
 
-def kinds() -> list[Kind]:
+def kinds() -> list[ItemKind]:
     return ["message", "document", "fact", "summary"]
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("kind", kinds())
-async def test_a_takeover_gets_the_same_block_before_the_message(kind: Kind) -> None:
+async def test_a_takeover_gets_the_same_block_before_the_message(kind: ItemKind) -> None:
     tail = (*NOW, Message("assistant", "so far"), Message("user", "go on"))
     found = memories(recalled(1, "blue", kind=kind))
     got = await assemble(track(400), "", [], tail, memories=found, shares=ON)

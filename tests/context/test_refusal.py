@@ -15,7 +15,7 @@ from vanta.context.budget import OverflowReport, read_overflow
 from vanta.context.preparer import ContextPreparer
 from vanta.engine import EngineContext, ModelFile, Sampling, TokenCount
 from vanta.errors import AllTracksFailed, EngineError, ErrorKind
-from vanta.memory.items import MemoryItem, Recalled
+from vanta.memory import MemoryItem, RecalledItem
 from vanta.messages import Delta, Exchange, Message, Usage
 from vanta.scheduling import LegPlan, Policy, Race, RaceOutcome, RacePlan, RaceSettings
 from vanta.testing import ScriptedEngine, Upstream, count_tokens
@@ -81,12 +81,12 @@ def exchanges(count: int) -> list[Exchange]:
     return [Exchange(messages, turn=f"turn-{n}") for n in range(count)]
 
 
-async def recall() -> Sequence[Recalled]:
+async def recall() -> Sequence[RecalledItem]:
     items = [
         MemoryItem(n, "ada", "old", f"old-{n}", "message", "user", "word " * 12, n * 1e5)
         for n in range(30)
     ]
-    return [Recalled(item, 1.0) for item in items]
+    return [RecalledItem(item, 1.0) for item in items]
 
 
 def preparer(history: int, *, memory: bool = True, message: str = "now") -> ContextPreparer:

@@ -17,9 +17,8 @@ from vanta.config import Config
 from vanta.diagnosis import tracks
 from vanta.engine import Engine, EngineContext, EngineFactory
 from vanta.installation import DISTRIBUTION, install_hint
-from vanta.memory.embedder import EmbedderFactory
-from vanta.memory.index import IndexFactory
-from vanta.memory.search.exact_index import ScanIndex
+from vanta.memory import EmbedderFactory, IndexFactory
+from vanta.memory.search import ExactIndex
 from vanta.models import ModelEntry
 from vanta.plugin_loading import PluginSet, load
 from vanta.testing import HashEmbedder
@@ -228,7 +227,7 @@ def embedder(**fields: Any) -> EmbedderFactory:
 
 def index(**fields: Any) -> IndexFactory:
     return IndexFactory(
-        "exact", "one by one", NoOptions, lambda _options, _context: ScanIndex(), rank=1, **fields
+        "exact", "one by one", NoOptions, lambda _options, _context: ExactIndex(), rank=1, **fields
     )
 
 

@@ -16,8 +16,8 @@ import pytest
 from tests.cli.as_user import Run, user
 from vanta.config import load
 from vanta.config.schema import MemoryConfig
-from vanta.memory.items import Kind, MemoryItem
-from vanta.memory.search.ranking import HYBRID, LEXICAL
+from vanta.memory import ItemKind, MemoryItem
+from vanta.memory.search import HYBRID_WEIGHTS, LEXICAL_WEIGHTS
 from vanta_embedders import vanta_embedders
 
 PAGE = (Path(__file__).parents[2] / "docs" / "memory.md").read_text(encoding="utf-8")
@@ -95,10 +95,10 @@ def test_the_configuration_fits(tmp_path: Path) -> None:
 
 
 def test_the_tables_are_whole() -> None:
-    assert words_of("The parts of a score are") >= set(HYBRID) | set(LEXICAL)
+    assert words_of("The parts of a score are") >= set(HYBRID_WEIGHTS) | set(LEXICAL_WEIGHTS)
     line = words_of("A line of an export is an object:")
     assert set(MemoryItem.__dataclass_fields__) <= line
-    assert all(f"`{kind}`" in PAGE for kind in get_args(Kind))
+    assert all(f"`{kind}`" in PAGE for kind in get_args(ItemKind))
     assert words_of("```toml") >= set(MemoryConfig.model_fields)
     assert words_of("## By meaning") >= {
         factory.name for factory in vanta_embedders() if factory.rank > 0

@@ -15,7 +15,7 @@ from tests.embedders.test_minilm import TEXTS, VECTORS
 from tests.llamacpp.random_model import write_random_model
 from vanta.engine import ModelFile
 from vanta.errors import EmbedderError
-from vanta.memory.embedder import Embedder, EmbedderContext, EmbedderFactory
+from vanta.memory import Embedder, EmbedderContext, EmbedderFactory
 from vanta.models import ModelStore
 from vanta.testing import EmbedderConformance
 from vanta_llamacpp import vanta_embedders

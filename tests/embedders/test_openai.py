@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from tests.openai.support import RawServer
 from vanta import plugin_loading as plugins
 from vanta.errors import EmbedderError
-from vanta.memory.embedder import Embedder, EmbedderContext
+from vanta.memory import Embedder, EmbedderContext
 from vanta.testing import (
     Behaviour,
     EmbedderConformance,

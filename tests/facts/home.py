@@ -14,8 +14,7 @@ from tests.runtime.home import open_scripted
 from vanta.api import Opening
 from vanta.companion import Companion
 from vanta.engine import Capabilities, GenerationRequest
-from vanta.memory.items import Filters, Kind, MemoryItem, Scope
-from vanta.memory.memory import Memory
+from vanta.memory import Filters, ItemKind, Memory, MemoryItem, Scope
 from vanta.runtime import Runtime
 from vanta.testing import ScriptedEngine, Step
 
@@ -75,14 +74,14 @@ def memory_of(runtime: Runtime) -> Memory:
 
 
 async def stored(
-    runtime: Runtime, kind: Kind, *, user: str = "default", private: bool = True
+    runtime: Runtime, kind: ItemKind, *, user: str = "default", private: bool = True
 ) -> list[MemoryItem]:
     """The items of a kind that are remembered of a user."""
     scope = Scope(user, private=private)
     return await memory_of(runtime).recent(scope, filters=Filters(kinds=(kind,)))
 
 
-async def until(runtime: Runtime, kind: Kind, count: int) -> list[MemoryItem]:
+async def until(runtime: Runtime, kind: ItemKind, count: int) -> list[MemoryItem]:
     """The items of a kind, as soon as there are `count`."""
     with anyio.fail_after(30):
         while len(found := await stored(runtime, kind)) < count:

@@ -24,9 +24,7 @@ from tests.facts.home import (
     work_off,
 )
 from vanta.errors import EngineError, ErrorKind
-from vanta.memory.items import SUPERSEDED
-from vanta.memory.rendering import line
-from vanta.memory.store.forgetting import Selection
+from vanta.memory import SUPERSEDED, Selection, render_line
 from vanta.plugin_loading import load
 from vanta.testing import Fail, ScriptedEngine, Step, Wait
 from vanta_facts.extraction import ABOUT, FACT, LEAST_CONFIDENCE, MOST, believed, confidence
@@ -121,8 +119,8 @@ async def test_a_contradiction_marks_the_older_fact_and_keeps_it(tmp_path: Path)
     assert porto.tags == ("about:home town", "confidence:1.00", SUPERSEDED)
     assert SUPERSEDED not in (*nurse.tags, *lisbon.tags)
     assert porto.said_at < lisbon.said_at
-    assert "(no longer so)" in line(porto)
-    assert "(no longer so)" not in line(lisbon)
+    assert "(no longer so)" in render_line(porto)
+    assert "(no longer so)" not in render_line(lisbon)
 
 
 async def test_the_same_fact_is_stored_once(tmp_path: Path) -> None:

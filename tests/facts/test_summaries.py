@@ -19,8 +19,7 @@ from tests.facts.home import (
 )
 from vanta.engine import GenerationRequest
 from vanta.errors import EngineError, ErrorKind
-from vanta.memory.items import MemoryItem
-from vanta.memory.store.forgetting import Selection
+from vanta.memory import MemoryItem, Selection
 from vanta.runtime import Runtime
 from vanta.testing import Fail, ScriptedEngine, Wait
 from vanta_facts.summaries import TOGETHER, Summaries, look

@@ -10,10 +10,8 @@ from pathlib import Path
 
 from vanta.memory.embedder import Embedder
 from vanta.memory.index import VectorIndex
-from vanta.memory.items import Filters, Scope
-from vanta.memory.memory import Memory, Question
-from vanta.memory.search.semantic import Dense
-from vanta.memory.store import tables
+from vanta.memory.items import Filters, Question, Scope
+from vanta.memory.memory import Memory
 from vanta.messages import Exchange, Message
 from vanta.storage import Store, sqlite_url
 
@@ -64,11 +62,11 @@ class Home:
         """What a question recalls, best first."""
         scope = Scope(user, session, private)
         found = await self.memory.recall(Question(question, scope, filters or Filters()))
-        return [one.item.text for one in found.found]
+        return [one.item.text for one in found.items]
 
     async def settled(self) -> None:
         """All that was said is embedded and indexed."""
-        assert self.memory.dense is not None
+        assert self.memory.semantic is not None
         await self.memory.reindex()
 
 
@@ -78,9 +76,7 @@ async def home(
 ) -> AsyncIterator[Home]:
     """A memory on the store in `folder`; what is in it stays for the next one."""
     store = Store.open(sqlite_url(folder))
-    store.transact_now(tables.create)
-    dense = Dense(store, embedder, index) if embedder else None
-    memory = Memory(store, dense, index=index)
+    memory = Memory.open(store, embedder, index=index)
     try:
         async with memory.running():
             yield Home(store, memory, folder)

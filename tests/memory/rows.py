@@ -7,11 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vanta.memory.items import Filters, Scope
-from vanta.memory.search.retrieval import Candidate, candidates
-from vanta.memory.store import repository as truth
-from vanta.memory.store import tables, vectors
-from vanta.memory.store.repository import NewItem
+from vanta.memory.items import Filters, NewItem, Scope
+from vanta.memory.search.retrieval import RecallCandidate, find_candidates
+from vanta.memory.store import add_items, create_tables, save_vectors
 from vanta.storage import Store, sqlite_url
 
 START = 1_700_000_000.0
@@ -32,11 +30,11 @@ class Rows:
 
     def __init__(self, folder: Path) -> None:
         self.store = Store.open(sqlite_url(folder))
-        self.store.transact_now(tables.create)
+        self.store.transact_now(create_tables)
 
     def add(self, items: Sequence[NewItem]) -> list[int]:
         """Put items in; their ids."""
-        return self.store.transact_now(partial(truth.add, items=items))
+        return self.store.transact_now(partial(add_items, items=items))
 
     def embed(self, known: Mapping[int, Sequence[float]]) -> None:
         """Give items vectors of three components."""
@@ -45,17 +43,17 @@ class Rows:
         if not known:
             return
         blobs = [np.array(vector, dtype="<f4").tobytes() for vector in known.values()]
-        save = partial(vectors.save, embedder=FINGERPRINT, ids=list(known), vectors=blobs)
+        save = partial(save_vectors, embedder=FINGERPRINT, ids=list(known), vectors=blobs)
         self.store.transact_now(save)
 
     def ask(
         self, question: str, scope: Scope = ADA, filters: Filters = EVERYTHING, **told: Any
-    ) -> list[Candidate]:
+    ) -> list[RecallCandidate]:
         """What retrieval finds, an hour after the start."""
         now = told.pop("now", START + 60 * MINUTE_S)
 
-        def look(connection: Any) -> list[Candidate]:
-            return candidates(connection, scope, filters, question, now=now, **told)
+        def look(connection: Any) -> list[RecallCandidate]:
+            return find_candidates(connection, scope, filters, question, now=now, **told)
 
         return self.store.transact_now(look)
 

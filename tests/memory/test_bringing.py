@@ -7,12 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.memory.home import home, vector_of
-from vanta.memory.items import Filters, Scope
-from vanta.memory.memory import Question
-from vanta.memory.search.exact_index import ScanIndex
+from vanta.memory.items import Filters, NewItem, Question, Scope
+from vanta.memory.search.exact_index import ExactIndex
 from vanta.memory.store.forgetting import Selection
-from vanta.memory.store.importing import Replaced
-from vanta.memory.store.repository import NewItem
+from vanta.memory.store.importing import ReplaceCounts
 from vanta.testing import HashEmbedder
 
 pytestmark = pytest.mark.anyio
@@ -29,7 +27,7 @@ def chunk(text: str, *, private: bool = False) -> NewItem:
 
 async def test_a_document_replaces_itself_in_order_and_keeps_vectors(tmp_path: Path) -> None:
     embedder = HashEmbedder()
-    async with home(tmp_path, embedder, ScanIndex()) as here:
+    async with home(tmp_path, embedder, ExactIndex()) as here:
         first = await here.memory.replace("ada", TAG, [chunk("alpha"), chunk("beta")])
         await here.memory.ready(ADA)
         before = vector_of(here, "beta")
@@ -42,15 +40,15 @@ async def test_a_document_replaces_itself_in_order_and_keeps_vectors(tmp_path: P
         assert vector_of(here, "beta") == before
         assert embedder.texts == ["gamma"]
         recollection = await here.memory.recall(Question("alpha", ADA))
-        assert {one.item.text for one in recollection.found} <= {"gamma", "beta"}
+        assert {one.item.text for one in recollection.items} <= {"gamma", "beta"}
         assert recollection.index == "scan"
-    assert first == Replaced(added=2)
-    assert again == Replaced(unchanged=2)
-    assert changed == Replaced(added=2, removed=2, vectors=1)
+    assert first == ReplaceCounts(added=2)
+    assert again == ReplaceCounts(unchanged=2)
+    assert changed == ReplaceCounts(added=2, removed=2, vectors=1)
 
 
 async def test_a_document_that_becomes_private_is_found_in_private_alone(tmp_path: Path) -> None:
-    async with home(tmp_path, HashEmbedder(), ScanIndex()) as here:
+    async with home(tmp_path, HashEmbedder(), ExactIndex()) as here:
         await here.memory.replace("ada", TAG, [chunk("the vault is behind the mirror")])
         await here.memory.ready(ADA)
         done = await here.memory.replace(
@@ -136,8 +134,8 @@ async def test_the_newest_are_those_said_last(tmp_path: Path) -> None:
             await here.memory.add([NewItem("ada", "fact", f"said at {at:g}", at)])
         two = await here.memory.newest(ADA, limit=2)
         until = await here.memory.newest(ADA, filters=Filters(until=3.0))
-        named = await here.memory.named(ADA, [3, 99, 1])
-        assert await here.memory.named(Scope("bob"), [1]) == []
+        named = await here.memory.get(ADA, [3, 99, 1])
+        assert await here.memory.get(Scope("bob"), [1]) == []
     assert [item.text for item in two] == ["said at 2", "said at 3"]
     assert [item.text for item in until] == ["said at 1", "said at 2"]
     assert [item.id for item in named] == [3, 1]
@@ -148,7 +146,7 @@ async def test_what_forgetting_would_remove_is_foreseen_and_still_there(tmp_path
         await here.say("My dog is called Biscuit.", "A fine name.")
         await here.say("The rent goes up.", session="two")
         await here.settled()
-        seen = await here.memory.foresee(Selection("ada", session="one"))
+        seen = await here.memory.preview_forget(Selection("ada", session="one"))
         assert [item.text for item in seen.items] == ["My dog is called Biscuit.", "A fine name."]
         assert (await here.memory.stats())["items"] == 4
         receipt = await here.memory.forget(Selection("ada", session="one"))

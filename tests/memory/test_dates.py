@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vanta.memory.dates.dates import MOST, mentioned, resolve
+from vanta.memory.dates.resolution import MAX_DATES, resolve_dates, times_mentioned
 from vanta.memory.dates.vocabulary import WEEKDAYS
 
 DAYS = st.dates(dt.date(1971, 1, 1), dt.date(2200, 12, 31))
@@ -75,7 +75,7 @@ WEDNESDAY = at(dt.date(2026, 11, 25))
     ],
 )
 def test_a_date_is_what_it_meant_on_a_wednesday(text: str, words: str, meant: str) -> None:
-    assert resolve(text, WEDNESDAY)[words] == meant
+    assert resolve_dates(text, WEDNESDAY)[words] == meant
 
 
 @pytest.mark.parametrize(
@@ -99,25 +99,25 @@ def test_a_date_is_what_it_meant_on_a_wednesday(text: str, words: str, meant: st
     ],
 )
 def test_what_only_looks_like_a_date_or_is_not_clear_is_left_alone(text: str) -> None:
-    assert resolve(text, WEDNESDAY) == {}
+    assert resolve_dates(text, WEDNESDAY) == {}
 
 
 def test_a_day_begins_where_the_speaker_is() -> None:
     late = dt.datetime(2026, 11, 25, 23, 30, tzinfo=dt.UTC).timestamp()
-    assert resolve("today", late) == {"today": "2026-11-25"}
-    assert resolve("today", late, ZoneInfo("Asia/Tokyo")) == {"today": "2026-11-26"}
+    assert resolve_dates("today", late) == {"today": "2026-11-25"}
+    assert resolve_dates("today", late, ZoneInfo("Asia/Tokyo")) == {"today": "2026-11-26"}
 
 
 def test_words_that_come_twice_are_there_once_and_a_calendar_is_cut() -> None:
-    assert resolve("Yesterday, yes, yesterday", WEDNESDAY) == {"Yesterday": "2026-11-24"}
+    assert resolve_dates("Yesterday, yes, yesterday", WEDNESDAY) == {"Yesterday": "2026-11-24"}
     many = " ".join(f"{n} days ago," for n in range(100))
-    assert len(resolve(many, WEDNESDAY)) == MOST
+    assert len(resolve_dates(many, WEDNESDAY)) == MAX_DATES
 
 
 @given(DAYS, NAMES)
 def test_last_and_next_weekdays_lie_where_they_must(said: dt.date, name: str) -> None:
-    last = dt.date.fromisoformat(resolve(f"last {name}", at(said))[f"last {name}"])
-    coming = dt.date.fromisoformat(resolve(f"next {name}", at(said))[f"next {name}"])
+    last = dt.date.fromisoformat(resolve_dates(f"last {name}", at(said))[f"last {name}"])
+    coming = dt.date.fromisoformat(resolve_dates(f"next {name}", at(said))[f"next {name}"])
     assert last.weekday() == coming.weekday() == WEEKDAYS[name]
     assert 1 <= (said - last).days <= 7
     assert 1 <= (coming - said).days <= 13
@@ -128,7 +128,7 @@ def test_last_and_next_weekdays_lie_where_they_must(said: dt.date, name: str) ->
 def test_days_are_counted_exactly(said: dt.date, days: int) -> None:
     away = dt.timedelta(days=days)
     text = f"It was {days} days ago. It will be in {days} days."
-    assert resolve(text, at(said)) == {
+    assert resolve_dates(text, at(said)) == {
         f"{days} days ago": (said - away).isoformat(),
         f"in {days} days": (said + away).isoformat(),
     }
@@ -136,10 +136,10 @@ def test_days_are_counted_exactly(said: dt.date, days: int) -> None:
 
 @given(DAYS, st.integers(1, 999))
 def test_months_and_years_are_the_calendars(said: dt.date, months: int) -> None:
-    meant = resolve(f"{months} months ago", at(said))[f"{months} months ago"]
+    meant = resolve_dates(f"{months} months ago", at(said))[f"{months} months ago"]
     year, month = map(int, meant.split("-"))
     assert said.year * 12 + said.month - (year * 12 + month) == months
-    assert resolve("last year", at(said)) == {"last year": f"{said.year - 1}"}
+    assert resolve_dates("last year", at(said)) == {"last year": f"{said.year - 1}"}
 
 
 VOCABULARY = """last next this the past on in by since two 3 a couple of week weekend day month year
@@ -154,7 +154,7 @@ def test_any_text_at_any_moment_gives_words_that_are_there_and_days_that_exist(
     text: str, said_at: float
 ) -> None:
     plain = " ".join(text.split())
-    for words, meant in resolve(text, said_at).items():
+    for words, meant in resolve_dates(text, said_at).items():
         assert words in plain
         first, _, last = meant.partition("/")
         assert not last or dt.date.fromisoformat(first) < dt.date.fromisoformat(last)
@@ -164,7 +164,7 @@ def test_any_text_at_any_moment_gives_words_that_are_there_and_days_that_exist(
 @example("tonight", -1e-9)
 @given(SPEECH, MOMENTS)
 def test_the_times_of_any_question_have_begun_and_are_not_empty(text: str, now: float) -> None:
-    for start, end in mentioned(text, now):
+    for start, end in times_mentioned(text, now):
         assert start < end
         assert start <= now
 
@@ -184,7 +184,7 @@ def test_the_times_of_any_question_have_begun_and_are_not_empty(text: str, now: 
     ],
 )
 def test_a_question_asks_about_a_time(question: str, first: str, end: str) -> None:
-    ((start_s, end_s),) = mentioned(question, WEDNESDAY)
+    ((start_s, end_s),) = times_mentioned(question, WEDNESDAY)
     assert start_s == at(dt.date.fromisoformat(first), 0)
     assert end_s == at(dt.date.fromisoformat(end), 0)
 
@@ -202,9 +202,9 @@ def test_a_question_asks_about_a_time(question: str, first: str, end: str) -> No
     ],
 )
 def test_a_question_without_a_clear_past_time_asks_about_none(question: str) -> None:
-    assert mentioned(question, WEDNESDAY) == []
+    assert times_mentioned(question, WEDNESDAY) == []
 
 
 def test_a_question_may_ask_about_two_times() -> None:
-    asked = mentioned("Did I say it yesterday or last week?", WEDNESDAY)
+    asked = times_mentioned("Did I say it yesterday or last week?", WEDNESDAY)
     assert [end - start for start, end in asked] == [86400, 7 * 86400]

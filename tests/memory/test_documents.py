@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from tests.memory.pdfs import encrypted, pdf
 from vanta.errors import UnreadableDocument
-from vanta.memory.documents import Block, Document, chunks, read
-from vanta.memory.documents.chunking import LEAST, estimate
+from vanta.memory.documents import Block, Document, chunk_document, read_document
+from vanta.memory.documents.chunking import MIN_TOKENS, estimate_tokens
 from vanta.memory.documents.html import read_html
 
 HANDBOOK = """---
@@ -88,7 +88,7 @@ def visible(text: str) -> str:
 
 
 def test_markdown_is_cut_into_blocks_under_their_headings(tmp_path: Path) -> None:
-    document = read(written(tmp_path, "handbook.md", HANDBOOK))
+    document = read_document(written(tmp_path, "handbook.md", HANDBOOK))
     assert document.format == "markdown"
     found = [(block.kind, block.text.split("\n")[0], block.path) for block in document.blocks]
     holidays = ("Handbook", "Holidays")
@@ -111,7 +111,7 @@ def test_markdown_is_cut_into_blocks_under_their_headings(tmp_path: Path) -> Non
 
 
 def test_html_gives_what_a_reader_sees(tmp_path: Path) -> None:
-    document = read(written(tmp_path, "house.html", PAGE))
+    document = read_document(written(tmp_path, "house.html", PAGE))
     assert (document.format, document.title) == ("html", "The house")
     assert [(block.kind, block.text) for block in document.blocks] == [
         ("heading", "House"),
@@ -131,16 +131,19 @@ def test_html_gives_what_a_reader_sees(tmp_path: Path) -> None:
 
 def test_a_pdf_is_read_page_by_page(tmp_path: Path) -> None:
     content = pdf(["Annual report\nAll is well.", "", "The end."])
-    document = read(written(tmp_path, "report.pdf", content))
+    document = read_document(written(tmp_path, "report.pdf", content))
     assert document.format == "pdf"
     assert [(block.text, block.page) for block in document.blocks] == [
         ("Annual report\nAll is well.", 1),
         ("The end.", 3),
     ]
     assert document.notes == ("1 of its pages have no text",)
-    assert chunks(document)[0].source == "report.pdf, pages 1-3"
-    long = read(written(tmp_path, "long.pdf", pdf(["a word " * 60, "more words " * 50])))
-    assert [chunk.source for chunk in chunks(long, 150)] == ["long.pdf, page 1", "long.pdf, page 2"]
+    assert chunk_document(document)[0].source == "report.pdf, pages 1-3"
+    long = read_document(written(tmp_path, "long.pdf", pdf(["a word " * 60, "more words " * 50])))
+    assert [chunk.source for chunk in chunk_document(long, 150)] == [
+        "long.pdf, page 1",
+        "long.pdf, page 2",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -160,7 +163,7 @@ def test_a_pdf_is_read_page_by_page(tmp_path: Path) -> None:
 def test_the_content_decides_where_the_suffix_lies(
     tmp_path: Path, name: str, content: bytes, found: str
 ) -> None:
-    assert read(written(tmp_path, name, content)).format == found
+    assert read_document(written(tmp_path, name, content)).format == found
 
 
 @pytest.mark.parametrize(
@@ -179,13 +182,13 @@ def test_an_encoding_is_found_and_a_guess_is_noted(
     tmp_path: Path, encoding: str, noted: str
 ) -> None:
     text = "Gr\u00fc\u00dfe an alle, die das hier lesen k\u00f6nnen"
-    document = read(written(tmp_path, "a.txt", text.encode(encoding)))
+    document = read_document(written(tmp_path, "a.txt", text.encode(encoding)))
     assert document.blocks[0].text == text
     assert [noted in note for note in document.notes] == ([True] if noted else [])
 
 
 def test_bytes_that_no_windows_letter_has_are_latin_1(tmp_path: Path) -> None:
-    document = read(written(tmp_path, "a.txt", b"caf\xe9 \x81"))
+    document = read_document(written(tmp_path, "a.txt", b"caf\xe9 \x81"))
     assert document.blocks[0].text == "caf\u00e9 \x81"
     assert document.notes == ("it is not UTF-8 and was read as Latin-1",)
 
@@ -194,9 +197,11 @@ def test_a_web_page_may_name_its_encoding_but_only_one_that_pages_are_written_in
     tmp_path: Path,
 ) -> None:
     russian = '<html><meta charset="koi8-r"><p>\u043c\u0438\u0440'.encode("koi8-r")
-    assert read(written(tmp_path, "a.html", russian)).blocks[0].text == "\u043c\u0438\u0440"
+    assert (
+        read_document(written(tmp_path, "a.html", russian)).blocks[0].text == "\u043c\u0438\u0440"
+    )
     odd = b'<html><meta charset="unicode_escape"><p>\\x41\xe9'
-    assert read(written(tmp_path, "b.html", odd)).blocks[0].text == "\\x41\u00e9"
+    assert read_document(written(tmp_path, "b.html", odd)).blocks[0].text == "\\x41\u00e9"
 
 
 @pytest.mark.parametrize(
@@ -220,29 +225,33 @@ def test_what_cannot_be_read_is_refused_with_its_name_and_the_next_step(
     tmp_path: Path, name: str, content: bytes, said: str
 ) -> None:
     with pytest.raises(UnreadableDocument) as caught:
-        read(written(tmp_path, name, content))
+        read_document(written(tmp_path, name, content))
     assert str(caught.value).startswith(repr(name))
     assert said in str(caught.value)
 
 
 def test_a_pdf_that_is_locked_for_changes_only_is_read(tmp_path: Path) -> None:
-    document = read(written(tmp_path, "a.pdf", encrypted(["open to all"], "")))
+    document = read_document(written(tmp_path, "a.pdf", encrypted(["open to all"], "")))
     assert document.blocks[0].text == "open to all"
 
 
 def test_what_is_no_regular_file_is_never_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.txt")
-    for name, why in (("pipe.txt", "no regular file"), (".", "no regular"), ("no.txt", "no such")):
+    for name, why in (
+        ("pipe.txt", "not a regular file"),
+        (".", "not a regular"),
+        ("no.txt", "no such"),
+    ):
         with pytest.raises(UnreadableDocument, match=why):
-            read(tmp_path / name)
+            read_document(tmp_path / name)
 
 
 def test_a_page_that_unfolds_without_end_is_refused(tmp_path: Path) -> None:
     bomb = zlib.compress(b"(a) Tj " * 20_000_000, 9)
     path = written(tmp_path, "bomb.pdf", pdf(["x"], streams=[bomb]))
     assert path.stat().st_size < 1_000_000
-    with pytest.raises(UnreadableDocument, match=r"'bomb.pdf' unfolds to more than"):
-        read(path)
+    with pytest.raises(UnreadableDocument, match=r"'bomb.pdf' unpacks to more data than"):
+        read_document(path)
 
 
 def test_a_missing_library_is_named_with_the_extra_that_brings_it(
@@ -250,10 +259,10 @@ def test_a_missing_library_is_named_with_the_extra_that_brings_it(
 ) -> None:
     monkeypatch.setitem(sys.modules, "pypdf", None)
     with pytest.raises(UnreadableDocument, match=r"pip install 'vanta\[documents\]'"):
-        read(written(tmp_path, "a.pdf", pdf(["x"])))
+        read_document(written(tmp_path, "a.pdf", pdf(["x"])))
     monkeypatch.setitem(sys.modules, "markdown_it", None)
     with pytest.raises(UnreadableDocument, match=r"pip install 'vanta\[documents\]'"):
-        read(written(tmp_path, "a.md", "# x"))
+        read_document(written(tmp_path, "a.md", "# x"))
 
 
 BROKEN = st.lists(
@@ -294,7 +303,7 @@ def test_no_damage_to_a_pdf_raises_anything_else(
     path = tmp_path_factory.mktemp("damaged") / "a.pdf"
     path.write_bytes(bytes(data))
     with contextlib.suppress(UnreadableDocument):
-        assert read(path).blocks
+        assert read_document(path).blocks
 
 
 LINES = st.lists(
@@ -312,7 +321,7 @@ LINES = st.lists(
 ).map("\n".join)
 
 
-@given(LINES, st.sampled_from(["a.md", "a.txt"]), st.integers(LEAST, 90))
+@given(LINES, st.sampled_from(["a.md", "a.txt"]), st.integers(MIN_TOKENS, 90))
 def test_chunks_hold_every_character_once_and_none_is_too_long(
     tmp_path_factory: pytest.TempPathFactory, text: str, name: str, most: int
 ) -> None:
@@ -320,18 +329,18 @@ def test_chunks_hold_every_character_once_and_none_is_too_long(
     path.write_text(text, "utf-8", newline="")
     if not text.strip("\ufeff").strip():
         return
-    document = read(path)
-    cut = chunks(document, most)
+    document = read_document(path)
+    cut = chunk_document(document, most)
     assert visible("".join(chunk.text for chunk in cut)) == visible(text.removeprefix("\ufeff"))
     assert [chunk.position for chunk in cut] == list(range(len(cut)))
     for chunk in cut:
         assert chunk.text.strip()
-        assert estimate(chunk.text) <= most
+        assert estimate_tokens(chunk.text) <= most
         assert chunk.source.startswith(name)
 
 
 def test_a_chunk_says_where_it_stands_and_begins_with_its_heading(tmp_path: Path) -> None:
-    cut = chunks(read(written(tmp_path, "handbook.md", HANDBOOK)), 30)
+    cut = chunk_document(read_document(written(tmp_path, "handbook.md", HANDBOOK)), 30)
     winter = next(chunk for chunk in cut if "24 December" in chunk.text)
     assert winter.source == "handbook.md, Handbook > Holidays > Winter"
     assert winter.text.startswith("## Holidays\n\n### Winter\n\nWe close on 24 December.")
@@ -346,9 +355,9 @@ def test_small_neighbours_are_put_together_under_the_heading_they_share() -> Non
             Block("text", f"About {letter}.", ("Top", letter)),
         )
     ]
-    (together,) = chunks(Document("x.md", "markdown", tuple(blocks)), 100)
+    (together,) = chunk_document(Document("x.md", "markdown", tuple(blocks)), 100)
     assert together.source == "x.md, Top"
-    apart = chunks(Document("x.md", "markdown", tuple(blocks)), LEAST)
+    apart = chunk_document(Document("x.md", "markdown", tuple(blocks)), MIN_TOKENS)
     assert len(apart) > 1
 
 
@@ -356,7 +365,7 @@ def test_long_blocks_are_parted_by_their_kind() -> None:
     items = "\n".join(f"- item number {number} is here. Yes." for number in range(12))
     prose = " ".join(f"Sentence number {number} is here." for number in range(12))
     blocks = (Block("list", items), Block("text", prose))
-    cut = chunks(Document("x.md", "markdown", blocks), 40)
+    cut = chunk_document(Document("x.md", "markdown", blocks), 40)
     lists = [chunk.text for chunk in cut if chunk.text.startswith("- ")]
     assert all(text.splitlines()[-1].endswith("Yes.") for text in lists)
     assert all(chunk.text.endswith((".", "Yes.")) for chunk in cut)
@@ -366,13 +375,13 @@ def test_long_blocks_are_parted_by_their_kind() -> None:
 def test_a_list_that_fits_is_kept_whole() -> None:
     items = "\n".join(f"- item {number}" for number in range(8))
     blocks = (Block("text", "A paragraph before it. " * 6), Block("list", items))
-    cut = chunks(Document("x.md", "markdown", blocks), 45)
+    cut = chunk_document(Document("x.md", "markdown", blocks), 45)
     assert [items in chunk.text for chunk in cut] == [False, True]
 
 
 def test_another_counter_can_be_given_and_too_little_room_is_refused() -> None:
     document = Document("x.txt", "text", (Block("text", "one two three. " * 20),))
-    cut = chunks(document, 16, count=lambda text: len(text.split()))
+    cut = chunk_document(document, 16, count=lambda text: len(text.split()))
     assert {len(chunk.text.split()) for chunk in cut} == {15}
     with pytest.raises(ValueError, match="at least 16"):
-        chunks(document, 8)
+        chunk_document(document, 8)

@@ -10,10 +10,9 @@ import pytest
 
 from tests.memory.home import Home, bytes_in, home, vector_of
 from vanta.errors import UsageError
-from vanta.memory.items import Scope
-from vanta.memory.search.exact_index import ScanIndex
+from vanta.memory.items import NewItem, Scope
+from vanta.memory.search.exact_index import ExactIndex
 from vanta.memory.store.forgetting import Selection
-from vanta.memory.store.repository import NewItem
 from vanta.testing import HashEmbedder
 
 pytestmark = pytest.mark.anyio
@@ -30,7 +29,7 @@ async def ids_of(here: Home, text: str) -> tuple[int, ...]:
 
 
 async def test_no_byte_of_text_or_vector_is_left(tmp_path: Path) -> None:
-    async with home(tmp_path, HashEmbedder(32), ScanIndex()) as here:
+    async with home(tmp_path, HashEmbedder(32), ExactIndex()) as here:
         await here.say(SECRET, "Under the Zanzibarquay oak, I see.")
         await here.say("Something else.", "Fine.")
         await here.settled()
@@ -122,7 +121,7 @@ async def test_ids_of_somebody_else_are_not_touched(tmp_path: Path) -> None:
 async def test_a_selection_that_names_nothing_is_refused(tmp_path: Path) -> None:
     async with home(tmp_path) as here:
         await here.say("kept")
-        with pytest.raises(UsageError, match="nothing says what to forget"):
+        with pytest.raises(UsageError, match="nothing is selected to be forgotten"):
             await here.memory.forget(Selection("ada"))
         assert "kept" in await everything(here)
 
@@ -155,7 +154,7 @@ async def test_an_index_that_is_off_now_makes_the_receipt_honest(tmp_path: Path)
 
 
 async def test_what_is_said_afterwards_is_remembered_again(tmp_path: Path) -> None:
-    async with home(tmp_path, HashEmbedder(), ScanIndex()) as here:
+    async with home(tmp_path, HashEmbedder(), ExactIndex()) as here:
         await here.say(SECRET)
         await here.settled()
         await here.memory.forget(Selection("ada", everything=True))

@@ -42,10 +42,12 @@ def found(
     index: sqlite3.Connection, scope: Scope, question: str, private: bool = False
 ) -> set[int]:
     """The rows that match any word of the question."""
-    looked_for = lexical.terms(question)
+    looked_for = lexical.query_terms(question)
     if not looked_for:
         return set()
-    expression = lexical.having(lexical.visible(scope, private=private), [looked_for])
+    expression = lexical.match_expression(
+        lexical.scope_expression(scope, private=private), [looked_for]
+    )
     return {row[0] for row in index.execute("SELECT rowid FROM f WHERE f MATCH ?", (expression,))}
 
 
@@ -97,13 +99,13 @@ def test_operators_and_signs_are_only_text(index: sqlite3.Connection, text: str)
 
 
 def test_words_that_every_text_has_are_not_looked_for() -> None:
-    assert lexical.terms("What did I say about the dog of my sister?") == ("dog", "sister")
-    assert lexical.terms("What did you say?") == ("what", "did", "you", "say")
-    assert lexical.terms("Who? Who!") == ("who",)
-    assert lexical.terms("... ?!") == ()
+    assert lexical.query_terms("What did I say about the dog of my sister?") == ("dog", "sister")
+    assert lexical.query_terms("What did you say?") == ("what", "did", "you", "say")
+    assert lexical.query_terms("Who? Who!") == ("who",)
+    assert lexical.query_terms("... ?!") == ()
 
 
 def test_a_long_question_counts_by_its_first_words() -> None:
-    many = lexical.terms(" ".join(f"word{number}" for number in range(1000)))
-    assert len(many) == lexical.MOST_TERMS
+    many = lexical.query_terms(" ".join(f"word{number}" for number in range(1000)))
+    assert len(many) == lexical.MAX_TERMS
     assert many[0] == "word0"

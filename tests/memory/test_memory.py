@@ -11,10 +11,8 @@ import pytest
 
 from tests.memory.home import home
 from vanta.errors import EmbedderError, UsageError, VectorIndexError
-from vanta.memory.items import Filters, Scope
-from vanta.memory.memory import Question
-from vanta.memory.search.exact_index import ScanIndex
-from vanta.memory.store.repository import NewItem
+from vanta.memory.items import Filters, NewItem, Question, Scope
+from vanta.memory.search.exact_index import ExactIndex
 from vanta.testing import HashEmbedder
 
 pytestmark = pytest.mark.anyio
@@ -91,10 +89,10 @@ async def test_private_items_change_nothing_in_what_is_public(tmp_path: Path) ->
             await here.say(f"Private: Biscuit the dog did {number}.", private=True)
         await here.settled()
         after = await here.memory.recall(question)
-    public = [one for one in after.found if not one.item.private]
-    assert len(after.found) > len(public)
+    public = [one for one in after.items if not one.item.private]
+    assert len(after.items) > len(public)
     assert [(one.item.id, round(one.score, 4)) for one in public] == [
-        (one.item.id, round(one.score, 4)) for one in before.found
+        (one.item.id, round(one.score, 4)) for one in before.items
     ]
 
 
@@ -124,7 +122,7 @@ async def test_what_comes_again_is_recalled_once_by_its_latest_date(tmp_path: Pa
                 NewItem("ada", "fact", "Ada lives in Oslo - in Norway!", 2_000.0),
             ]
         )
-        found = (await here.memory.recall(Question("Where does Ada live?", Scope("ada")))).found
+        found = (await here.memory.recall(Question("Where does Ada live?", Scope("ada")))).items
     assert first < last
     assert [one.item.id for one in found] == [last]
 
@@ -138,7 +136,7 @@ async def test_contradictions_are_kept_each_with_its_date(tmp_path: Path) -> Non
             ]
         )
         await here.settled()
-        found = (await here.memory.recall(Question("Where does Ada live?", Scope("ada")))).found
+        found = (await here.memory.recall(Question("Where does Ada live?", Scope("ada")))).items
     assert {(one.item.text[-5:], one.item.said_at) for one in found} == {
         ("Oslo.", 1_000.0),
         ("Rome.", 2_000.0),
@@ -151,8 +149,8 @@ async def test_the_parts_of_a_score_add_up_to_it(tmp_path: Path) -> None:
         await here.settled()
         recollection = await here.memory.recall(Question("my dog", Scope("ada")))
     assert recollection.embedder == "hash"
-    assert recollection.found
-    for one in recollection.found:
+    assert recollection.items
+    for one in recollection.items:
         assert one.score == pytest.approx(sum(one.parts.values()))
 
 
@@ -162,15 +160,15 @@ async def test_a_recall_that_takes_too_long_is_empty_and_says_so_to_everyone(
     never = anyio.Event()
     async with home(tmp_path, HashEmbedder(before=never.wait)) as here:
         await here.say(DOG)
-        assert here.memory.dense is not None
-        await here.memory.dense.load()
+        assert here.memory.semantic is not None
+        await here.memory.semantic.load()
         lock = sqlite3.connect(tmp_path / "vanta.db", isolation_level=None)
         lock.execute("BEGIN IMMEDIATE")
-        pending = here.memory.begin(Question("dog", Scope("ada")), 0.05)
+        pending = here.memory.begin_recall(Question("dog", Scope("ada")), 0.05)
         first = await pending.get()
         lock.execute("ROLLBACK")
         lock.close()
-        assert first.found == ()
+        assert first.items == ()
         assert "0.05 s" in first.skipped
         assert await pending.get() is first
         pending.scope.cancel()
@@ -180,10 +178,10 @@ async def test_an_embedder_that_is_slow_leaves_what_the_words_find(tmp_path: Pat
     never = anyio.Event()
     async with home(tmp_path, HashEmbedder(before=never.wait)) as here:
         await here.say(DOG)
-        assert here.memory.dense is not None
-        await here.memory.dense.load()
+        assert here.memory.semantic is not None
+        await here.memory.semantic.load()
         found = await here.memory.recall(Question("dog", Scope("ada")), 2.0)
-    assert [one.item.text for one in found.found] == [DOG, "I see."]
+    assert [one.item.text for one in found.items] == [DOG, "I see."]
     assert found.embedder is None
     assert "took too long" in found.skipped
 
@@ -194,10 +192,10 @@ async def test_an_embedder_that_fails_leaves_what_the_words_find(tmp_path: Path)
 
     async with home(tmp_path, HashEmbedder(before=fail)) as here:
         await here.say(DOG)
-        assert here.memory.dense is not None
-        await here.memory.dense.load()
+        assert here.memory.semantic is not None
+        await here.memory.semantic.load()
         found = await here.memory.recall(Question("dog", Scope("ada")))
-    assert found.found[0].item.text == DOG
+    assert found.items[0].item.text == DOG
     assert "weights are gone" in found.skipped
 
 
@@ -212,7 +210,7 @@ async def test_a_store_that_is_broken_gives_an_empty_recall_with_the_reason(
         broken.commit()
         broken.close()
         found = await here.memory.recall(Question("dog", Scope("ada")))
-    assert found.found == ()
+    assert found.items == ()
     assert "memories_fts" in found.skipped
 
 
@@ -227,15 +225,15 @@ async def test_private_texts_reach_no_embedder_that_is_not_private(tmp_path: Pat
     assert not [text for text in embedder.texts if "4711" in text]
     assert DOG in embedder.texts
     assert "private" in found.skipped
-    assert "The safe code is 4711." in [one.item.text for one in found.found]
+    assert "The safe code is 4711." in [one.item.text for one in found.items]
 
 
 async def test_another_embedder_makes_its_own_vectors_and_none_are_mixed(tmp_path: Path) -> None:
-    index = ScanIndex()
+    index = ExactIndex()
     async with home(tmp_path, HashEmbedder(64), index) as here:
         await here.say(DOG)
         await here.settled()
-    async with home(tmp_path, HashEmbedder(128), ScanIndex()) as here:
+    async with home(tmp_path, HashEmbedder(128), ExactIndex()) as here:
         await here.say(BIKE)
         await here.settled()
         stats = await here.memory.stats()
@@ -244,7 +242,7 @@ async def test_another_embedder_makes_its_own_vectors_and_none_are_mixed(tmp_pat
     assert stats["waiting_for_a_vector"] == 0
     assert stats["waiting_for_the_index"] == 0
     assert found.index == "scan"
-    assert found.found[0].item.text == DOG
+    assert found.items[0].item.text == DOG
 
 
 async def test_reindexing_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
@@ -270,7 +268,7 @@ async def test_reindexing_goes_on_where_it_was_interrupted(tmp_path: Path) -> No
 
 async def test_without_an_embedder_there_is_nothing_to_reindex(tmp_path: Path) -> None:
     async with home(tmp_path) as here:
-        with pytest.raises(UsageError, match="nothing to index with"):
+        with pytest.raises(UsageError, match="nothing can be indexed without an embedder"):
             await here.memory.reindex()
 
 
@@ -346,19 +344,19 @@ async def test_older_texts_that_get_their_vectors_late_are_found_by_meaning(tmp_
     async with home(tmp_path, embedder) as here:
         texts = ["An early word about a zeppelin.", *(f"later word {n}" for n in range(40))]
         await here.memory.add([NewItem("ada", "fact", text, 1.0) for text in texts])
-        assert here.memory.dense is not None
+        assert here.memory.semantic is not None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(here.memory.reindex)
             await half.wait()
             embedder.before = None
-            near = await here.memory.dense.near("zeppelin", Scope("ada"), 100)
+            near = await here.memory.semantic.neighbours("zeppelin", Scope("ada"), 100)
             assert 1 not in near.ids
             go_on.set()
-        near = await here.memory.dense.near("zeppelin", Scope("ada"), 100)
+        near = await here.memory.semantic.neighbours("zeppelin", Scope("ada"), 100)
     assert near.ids[0] == 1
 
 
-class Failing(ScanIndex):
+class Failing(ExactIndex):
     """An index that cannot write."""
 
     async def upsert(self, *_: object) -> None:
@@ -374,5 +372,5 @@ async def test_an_index_that_never_works_is_given_up_and_recall_goes_on(tmp_path
         found = await here.memory.recall(Question("dog", Scope("ada")))
     assert "disk is full" in trouble
     assert "disk is full" in found.skipped
-    assert found.found[0].item.text == DOG
+    assert found.items[0].item.text == DOG
     assert found.index == "scan"

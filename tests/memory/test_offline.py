@@ -30,8 +30,7 @@ import sys
 from functools import partial
 import anyio
 import vanta
-from vanta.memory.store.forgetting import Selection
-from vanta.memory.items import Scope
+from vanta.memory import Scope, Selection
 from vanta.testing import ScriptedEngine, scripted_plugin
 
 config = {

@@ -11,30 +11,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vanta.memory.items import MemoryItem
-from vanta.memory.search.ranking import HYBRID, LEXICAL, features, rank
-from vanta.memory.search.retrieval import Candidate
+from vanta.memory.search.ranking import HYBRID_WEIGHTS, LEXICAL_WEIGHTS, features, rank
+from vanta.memory.search.retrieval import RecallCandidate
 
 NOW = dt.datetime(2026, 11, 25, 12, tzinfo=dt.UTC).timestamp()
 DAY_S = 24 * 3600.0
 QUESTION = "Which bees has Eve?"
 
 
-def candidate(identity: int = 1, text: str = "I keep bees now", **told: object) -> Candidate:
+def candidate(identity: int = 1, text: str = "I keep bees now", **told: object) -> RecallCandidate:
     """A candidate; fields of its item go by their names."""
     item = MemoryItem(identity, "ada", "s", "t", "message", "user", text, NOW - DAY_S)
     names = {field.name for field in dataclasses.fields(MemoryItem)}
     of_item = {name: value for name, value in told.items() if name in names}
     rest = {name: value for name, value in told.items() if name not in names}
     item = dataclasses.replace(item, **of_item)  # type: ignore[arg-type]
-    return Candidate(item, **rest)  # type: ignore[arg-type]
+    return RecallCandidate(item, **rest)  # type: ignore[arg-type]
 
 
-def best(first: Candidate, second: Candidate, question: str = QUESTION) -> int:
+def best(first: RecallCandidate, second: RecallCandidate, question: str = QUESTION) -> int:
     """The id of the better one."""
     return rank([first, second], question, NOW, 10)[0].item.id
 
 
-def part(name: str, one: Candidate, question: str = QUESTION) -> float:
+def part(name: str, one: RecallCandidate, question: str = QUESTION) -> float:
     """A part of the score of a candidate that is alone."""
     (recalled,) = rank([one], question, NOW, 1)
     return recalled.parts.get(name, 0.0)
@@ -70,14 +70,14 @@ asked = st.sampled_from([QUESTION, "", "When did I see you last week?", "What's 
 
 @given(candidates=several, question=asked, limit=st.integers(0, 6))
 def test_the_parts_add_up_and_the_best_come_first(
-    candidates: list[Candidate], question: str, limit: int
+    candidates: list[RecallCandidate], question: str, limit: int
 ) -> None:
     ranked = rank(candidates, question, NOW, limit)
     scores = [one.score for one in ranked]
     assert scores == sorted(scores, reverse=True)
     for one in ranked:
         assert one.score == pytest.approx(sum(one.parts.values()))
-        assert set(one.parts) <= set(HYBRID) | set(LEXICAL)
+        assert set(one.parts) <= set(HYBRID_WEIGHTS) | set(LEXICAL_WEIGHTS)
     for private in (False, True):
         there = [one for one in candidates if one.item.private is private]
         shown = [one for one in ranked if one.item.private is private]
@@ -86,7 +86,7 @@ def test_the_parts_add_up_and_the_best_come_first(
 
 @given(candidates=several, question=asked)
 def test_private_candidates_change_no_public_score(
-    candidates: list[Candidate], question: str
+    candidates: list[RecallCandidate], question: str
 ) -> None:
     public = [one for one in candidates if not one.item.private]
     together = rank(candidates, question, NOW, 5)
@@ -95,7 +95,7 @@ def test_private_candidates_change_no_public_score(
 
 @given(candidates=several, question=asked)
 def test_the_order_of_the_candidates_does_not_matter(
-    candidates: list[Candidate], question: str
+    candidates: list[RecallCandidate], question: str
 ) -> None:
     assert rank(candidates[::-1], question, NOW, 20) == rank(candidates, question, NOW, 20)
 
@@ -165,8 +165,8 @@ def test_a_question_to_you_about_me_asks_for_either() -> None:
 
 def test_without_a_vector_the_words_count_for_more() -> None:
     assert "meaning" not in rank([candidate(words=1.0)], QUESTION, NOW, 1)[0].parts
-    assert part("words", candidate(words=1.0)) == pytest.approx(LEXICAL["words"])
-    assert part("words", candidate(words=1.0, cosine=0.3)) == pytest.approx(HYBRID["words"])
+    assert part("words", candidate(words=1.0)) == pytest.approx(LEXICAL_WEIGHTS["words"])
+    assert part("words", candidate(words=1.0, cosine=0.3)) == pytest.approx(HYBRID_WEIGHTS["words"])
 
 
 def test_weights_may_be_given() -> None:

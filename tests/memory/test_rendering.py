@@ -7,7 +7,7 @@ import datetime as dt
 import pytest
 
 from vanta.memory.items import SUPERSEDED, MemoryItem
-from vanta.memory.rendering import block, day, header, line
+from vanta.memory.rendering import day_of, render_block, render_header, render_line
 
 MAY_8 = dt.datetime(2023, 5, 8, 13, 56, tzinfo=dt.UTC).timestamp()
 DAY_S = 24 * 3600.0
@@ -20,16 +20,16 @@ def said(text: str, *, at: float = MAY_8, **fields: object) -> MemoryItem:
 
 
 def test_a_line_tells_who_said_it_and_the_text_on_one_line() -> None:
-    assert line(said("I have\n\n  a cat", role="assistant")) == "assistant: I have a cat"
+    assert render_line(said("I have\n\n  a cat", role="assistant")) == "assistant: I have a cat"
 
 
 def test_a_document_and_a_fact_are_named_by_their_source_or_kind() -> None:
-    assert line(said("30 days", role="", source="handbook.md, Holidays", kind="document")) == (
-        "handbook.md, Holidays: 30 days"
-    )
-    assert line(said("Ada is a nurse", role="", kind="fact")) == "fact: Ada is a nurse"
+    assert render_line(
+        said("30 days", role="", source="handbook.md, Holidays", kind="document")
+    ) == ("handbook.md, Holidays: 30 days")
+    assert render_line(said("Ada is a nurse", role="", kind="fact")) == "fact: Ada is a nurse"
     superseded = said("Ada lives in Porto", role="", kind="fact", tags=(SUPERSEDED,))
-    assert line(superseded) == "fact (no longer so): Ada lives in Porto"
+    assert render_line(superseded) == "fact (no longer so): Ada lives in Porto"
 
 
 @pytest.mark.parametrize(
@@ -47,15 +47,17 @@ def test_a_document_and_a_fact_are_named_by_their_source_or_kind() -> None:
 )
 def test_a_date_is_said_behind_the_words_that_meant_it(meant: str, shown: str) -> None:
     item = said("It was back  then, back then.", dates={"back then": meant})
-    assert line(item) == f"user: It was back then {shown}, back then."
+    assert render_line(item) == f"user: It was back then {shown}, back then."
 
 
 def test_words_that_are_not_in_the_text_change_nothing() -> None:
-    assert line(said("It was fun.", dates={"yesterday": "2023-05-07"})) == "user: It was fun."
+    assert (
+        render_line(said("It was fun.", dates={"yesterday": "2023-05-07"})) == "user: It was fun."
+    )
 
 
 def test_a_block_has_a_header_for_each_day() -> None:
     items = [said("a"), said("b"), said("c", at=MAY_8 + DAY_S)]
-    assert block(items) == "8 May 2023:\nuser: a\nuser: b\n9 May 2023:\nuser: c"
-    assert header(day(items[0])) == "8 May 2023:"
-    assert block([]) == ""
+    assert render_block(items) == "8 May 2023:\nuser: a\nuser: b\n9 May 2023:\nuser: c"
+    assert render_header(day_of(items[0])) == "8 May 2023:"
+    assert render_block([]) == ""

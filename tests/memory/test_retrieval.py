@@ -14,10 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.memory.rows import ADA, FINGERPRINT, MINUTE_S, START, Rows, said
-from vanta.memory.items import Filters, Scope
-from vanta.memory.search import postings, retrieval
+from vanta.memory.items import Filters, NewItem, Scope
+from vanta.memory.search import lexical, retrieval
 from vanta.memory.search.ranking import rank
-from vanta.memory.store.repository import NewItem
 
 NOW = START + 60 * MINUTE_S
 VOCABULARY = ("cat", "dog", "house", "garden", "rain", "tea")
@@ -91,7 +90,7 @@ def test_near_items_are_found_without_a_common_word(rows: Rows) -> None:
     near, far = rows.add([said("My kitten purrs"), said("It rained", 1, session="two")])
     rows.embed({near: (1.0, 0.0, 0.0), far: (0.0, 1.0, 0.0)})
     asked = np.array([0.8, 0.6, 0.0], dtype=np.float32)
-    found = rows.ask("cat", query_vector=asked, embedder=FINGERPRINT, near_ids=[near])
+    found = rows.ask("cat", query_vector=asked, embedder=FINGERPRINT, neighbour_ids=[near])
     assert [one.item.id for one in found] == [near]
     assert found[0].cosine == pytest.approx(0.8)
 
@@ -100,7 +99,7 @@ def test_vectors_of_another_embedder_are_not_used(rows: Rows) -> None:
     (cat,) = rows.add([said("My cat purrs")])
     rows.embed({cat: (1.0, 0.0, 0.0)})
     asked = np.array([1.0, 0.0, 0.0], dtype=np.float32)
-    (found,) = rows.ask("cat", query_vector=asked, embedder="other/3/1", near_ids=[cat])
+    (found,) = rows.ask("cat", query_vector=asked, embedder="other/3/1", neighbour_ids=[cat])
     assert found.cosine is None
 
 
@@ -108,9 +107,9 @@ def test_ids_from_an_index_pass_no_scope(rows: Rows) -> None:
     ids = rows.add(
         [said("Bob's", user="bob"), said("secret", private=True), said("hers", session="two")]
     )
-    assert [one.item.text for one in rows.ask("x", near_ids=ids)] == ["hers"]
-    assert rows.ask("x", Scope("ada", "one"), near_ids=ids) == []
-    assert rows.texts("x", Scope("ada", private=True), near_ids=ids) == ["hers", "secret"]
+    assert [one.item.text for one in rows.ask("x", neighbour_ids=ids)] == ["hers"]
+    assert rows.ask("x", Scope("ada", "one"), neighbour_ids=ids) == []
+    assert rows.texts("x", Scope("ada", private=True), neighbour_ids=ids) == ["hers", "secret"]
 
 
 def test_a_time_that_is_asked_about_brings_its_items(rows: Rows) -> None:
@@ -159,13 +158,13 @@ def test_a_speakers_name_is_not_looked_for(rows: Rows) -> None:
 @pytest.mark.parametrize("question", ["", "?!", '"', "\0", "猫", "a" * 5000, "the of and"])
 def test_any_question_may_be_asked(rows: Rows, question: str) -> None:
     rows.add([said("A text")])
-    assert rows.ask(question, near_ids=[1, 99, -1])
+    assert rows.ask(question, neighbour_ids=[1, 99, -1])
 
 
 def test_a_frequent_word_is_looked_up_in_the_newest_and_beside_a_rarer_one(
     rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postings, "MOST", 10)
+    monkeypatch.setattr(lexical, "MAX_HITS", 10)
     rows.add([said("The dog dreams of a heron", session="first")])
     rows.add([said(f"The dog slept {n}", n, session=f"s{n}") for n in range(1, 40)])
     found = {one.item.text: one.matched for one in rows.ask("dog heron")}
@@ -198,7 +197,7 @@ def test_what_is_private_changes_nothing_among_the_public(
             rows.embed(dict(zip(ids, (vector for _, vector in kept), strict=True)))
             asked = np.array([1.0, 0.5, 0.0], dtype=np.float32)
             candidates = rows.ask(
-                question, scope, query_vector=asked, embedder=FINGERPRINT, near_ids=ids
+                question, scope, query_vector=asked, embedder=FINGERPRINT, neighbour_ids=ids
             )
             found = rank(candidates, question, NOW, 5)
             rows.store.close()

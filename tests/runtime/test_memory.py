@@ -14,7 +14,7 @@ from tests.runtime.home import open_scripted
 from vanta.config import load
 from vanta.errors import ConfigError, EmbedderError, EngineError, ErrorKind, UnknownName
 from vanta.events import MemoryRecalled
-from vanta.memory.store.forgetting import Selection
+from vanta.memory import Selection
 from vanta.messages import Message
 from vanta.testing import HashEmbedder, ScriptedEngine, hash_plugin
 
@@ -297,8 +297,8 @@ async def test_options_reach_the_embedder(tmp_path: Path) -> None:
         tmp_path, local=ScriptedEngine("ok"), config=config, plugins=[hash_plugin()]
     ) as runtime:
         assert runtime.memory is not None
-        assert runtime.memory.dense is not None
-        assert runtime.memory.dense.embedder.dimension == 32
+        assert runtime.memory.embedder is not None
+        assert runtime.memory.embedder.dimension == 32
 
 
 async def test_auto_takes_the_embedder_with_the_highest_rank(tmp_path: Path) -> None:
@@ -310,8 +310,8 @@ async def test_auto_takes_the_embedder_with_the_highest_rank(tmp_path: Path) -> 
         tmp_path, local=ScriptedEngine("ok"), config=config, plugins=plugins
     ) as runtime:
         assert runtime.memory is not None
-        assert runtime.memory.dense is not None
-        assert runtime.memory.dense.embedder is high
+        assert runtime.memory.embedder is not None
+        assert runtime.memory.embedder is high
 
 
 def test_a_share_above_everything_is_an_error() -> None:

@@ -24,7 +24,7 @@ from vanta.events import (
     Trace,
 )
 from vanta.hookspecs import hookimpl
-from vanta.memory.items import MemoryItem
+from vanta.memory import MemoryItem
 from vanta.messages import TokenLogprob, ToolCall, Usage
 from vanta.plugin_loading import load
 from vanta.testing import HashEmbedder, ScriptedEngine, Step

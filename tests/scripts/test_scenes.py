@@ -14,7 +14,7 @@ import pytest
 from vanta.api import open as open_runtime
 from vanta.engine import GenerationRequest
 from vanta.errors import EmbedderError, ScriptError, UnknownName, UnreadableDocument
-from vanta.memory.items import Scope
+from vanta.memory import Scope
 from vanta.runtime import Runtime
 from vanta.testing import HashEmbedder, ScriptedEngine, hash_plugin, scripted_plugin
 from vanta_scripts import RunOptions, Script, Suite, check_names, parse_script, run_script

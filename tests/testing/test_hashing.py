@@ -12,7 +12,7 @@ import pytest
 
 from vanta import plugin_loading as plugins
 from vanta.errors import EmbedderError
-from vanta.memory.embedder import EmbedderContext
+from vanta.memory import EmbedderContext
 from vanta.testing import EmbedderConformance, HashEmbedder, hash_plugin
 
 

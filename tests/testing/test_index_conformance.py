@@ -11,8 +11,8 @@ import anyio.lowlevel
 import pytest
 
 from vanta.errors import VectorIndexError
-from vanta.memory.index import Partition, VectorIndex
-from vanta.memory.search.exact_index import ScanIndex
+from vanta.memory import Partition, VectorIndex
+from vanta.memory.search import ExactIndex
 from vanta.testing import IndexConformance
 
 
@@ -23,10 +23,10 @@ class TestScanIndex(IndexConformance):
 
     @pytest.fixture
     def open_index(self) -> Callable[[], VectorIndex]:
-        return ScanIndex
+        return ExactIndex
 
 
-class Kept(ScanIndex):
+class Kept(ExactIndex):
     """An exact index whose rows outlive it, as files would; the bad ones each break one rule."""
 
     def __init__(self, rooms: dict[Any, Any]) -> None:

@@ -16,9 +16,15 @@ from dataclasses import dataclass, field
 from vanta.context.token_cache import TokenCache
 from vanta.engine import Engine
 from vanta.events import MemoryTrace
-from vanta.memory.items import MemoryItem, Recalled
-from vanta.memory.rendering import block, day, header, line
-from vanta.memory.search.budgeted_selection import choose
+from vanta.memory import (
+    MemoryItem,
+    RecalledItem,
+    day_of,
+    render_block,
+    render_header,
+    render_line,
+    select_within_budget,
+)
 from vanta.messages import Message
 from vanta.track import Track
 
@@ -28,7 +34,7 @@ MOST_OFFERED = 256
 Write = Callable[[str, str], str]
 """Writes the block from its lines and the summary ("" for none)."""
 
-Recall = Callable[[], Awaitable[Sequence[Recalled]]]
+Recall = Callable[[], Awaitable[Sequence[RecalledItem]]]
 """Returns a turn's matches, best first and the same at every call. It never raises and has a
 deadline of its own."""
 
@@ -37,7 +43,7 @@ class Memories:
     """What was found for a turn, best first, and how it is written: each line once, for all of the
     turn's tracks."""
 
-    def __init__(self, found: Sequence[Recalled], write: Write, session: str) -> None:
+    def __init__(self, found: Sequence[RecalledItem], write: Write, session: str) -> None:
         self.found = tuple(found)
         self.write = write
         self._session = session
@@ -54,7 +60,10 @@ class Memories:
         """An item's line and the header of its day, each with its line break."""
         known = self._lines.get(item.id)
         if known is None:
-            known = self._lines[item.id] = (line(item) + "\n", header(day(item)) + "\n")
+            known = self._lines[item.id] = (
+                render_line(item) + "\n",
+                render_header(day_of(item)) + "\n",
+            )
         return known
 
     def summary_for(self, track: Track) -> str:
@@ -62,7 +71,7 @@ class Memories:
         own = [one.item for one in self._open_to(track) if self._is_own_summary(one.item)]
         return max(own, key=lambda item: item.id).text if own else ""
 
-    def offered_to(self, track: Track, turns: Collection[str]) -> list[Recalled]:
+    def offered_to(self, track: Track, turns: Collection[str]) -> list[RecalledItem]:
         """What the track may see and does not see already in the history of `turns`."""
         offered = [
             one
@@ -72,7 +81,7 @@ class Memories:
         ]
         return offered[:MOST_OFFERED]
 
-    def _open_to(self, track: Track) -> list[Recalled]:
+    def _open_to(self, track: Track) -> list[RecalledItem]:
         return [one for one in self.found if track.private or not one.item.private]
 
     def _is_own_summary(self, item: MemoryItem) -> bool:
@@ -84,7 +93,7 @@ class Pack:
     """A block of memories: the chosen ones in chronological order, what each line takes, and what
     all of it takes by these counts."""
 
-    chosen: tuple[Recalled, ...]
+    chosen: tuple[RecalledItem, ...]
     summary: str
     costs: Mapping[int, int] = field(repr=False)
     tokens: int
@@ -92,7 +101,7 @@ class Pack:
 
     def put_before(self, message: Message) -> Message:
         """The message with the block at its head."""
-        notes = self.write(block(one.item for one in self.chosen), self.summary)
+        notes = self.write(render_block(one.item for one in self.chosen), self.summary)
         return dataclasses.replace(message, content=f"{notes}{GAP}{message.content}")
 
     def trace(self) -> tuple[MemoryTrace, ...]:
@@ -145,7 +154,9 @@ class Packer:
         if counts[0] > room:
             summary = ""
         frame = counts[0] if summary else counts[len(frames) - 1]
-        chosen = choose(offered, room - frame, lambda item: costs[item.id], header_cost)
+        chosen = select_within_budget(
+            offered, room - frame, lambda item: costs[item.id], header_cost
+        )
         if frame > room or not (chosen or summary):
             return None
         days = {self._memories.line(one.item)[1] for one in chosen}

@@ -20,7 +20,7 @@ import anyio.to_thread
 from vanta.check import Check, DiagnosisContext, Finding
 from vanta.engine import EngineContext
 from vanta.errors import UnknownName, UsageError, VantaError
-from vanta.memory.factory import AUTO, NONE, embedder_for, index_for
+from vanta.runtime.memory_factory import AUTO, NONE, embedder_for, index_for
 
 if TYPE_CHECKING:
     from vanta.check import PluginCatalog

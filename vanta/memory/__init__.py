@@ -1,40 +1,116 @@
-"""Memory: what was said before, found again when it matters, inside each track's budget.
+"""Memory: what a user said and the documents they added, recalled within each track's budget.
 
-`runtime.memory` is a `Memory`; what its methods take and give is here, too:
-
+    runtime.memory                        # a Memory, or None
     scope = Scope("ada")
-    found = await runtime.memory.recall(Question("What is my dog called?", scope))
+    recollection = await runtime.memory.recall(Question("What is my dog called?", scope))
     receipt = await runtime.memory.forget(Selection("ada", session="one"))
+
+Invariant: recalls stay within their scope, and a slow or broken recall never breaks a turn. Names
+are imported when they are first used.
 """
 
-from typing import TYPE_CHECKING
+from __future__ import annotations
 
-from vanta.memory.embedder import Embedder, EmbedderContext, EmbedderFactory
-from vanta.memory.index import IndexContext, IndexFactory, Partition, VectorIndex
-from vanta.memory.items import Filters, MemoryItem, Recalled, Recollection, Scope
-from vanta.memory.memory import Memory, Question
-from vanta.memory.store.forgetting import Receipt, Selection
-from vanta.memory.store.repository import NewItem
+import importlib
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vanta.memory.embedder import Vectors as Vectors
+    from vanta.memory.dates import times_mentioned
+    from vanta.memory.documents import Chunk, Document, chunk_document, read_document
+    from vanta.memory.embedder import Embedder, EmbedderContext, EmbedderFactory, Vectors
+    from vanta.memory.index import IndexContext, IndexFactory, Partition, VectorIndex
+    from vanta.memory.items import (
+        SUPERSEDED,
+        Filters,
+        ItemKind,
+        MemoryItem,
+        NewItem,
+        Question,
+        RecalledItem,
+        Recollection,
+        Scope,
+    )
+    from vanta.memory.memory import Memory
+    from vanta.memory.recall import PendingRecall, TurnRecall
+    from vanta.memory.rendering import (
+        day_of,
+        render_block,
+        render_header,
+        render_line,
+        select_within_budget,
+    )
+    from vanta.memory.store.forgetting import (
+        ForgetPreview,
+        ForgetReceipt,
+        RemovedCounts,
+        Selection,
+    )
+    from vanta.memory.store.importing import ReplaceCounts
+
+_NAMES = {
+    "vanta.memory.dates": "times_mentioned",
+    "vanta.memory.documents": "Chunk Document chunk_document read_document",
+    "vanta.memory.embedder": "Embedder EmbedderContext EmbedderFactory Vectors",
+    "vanta.memory.index": "IndexContext IndexFactory Partition VectorIndex",
+    "vanta.memory.items": (
+        "SUPERSEDED Filters ItemKind MemoryItem NewItem Question RecalledItem Recollection Scope"
+    ),
+    "vanta.memory.memory": "Memory",
+    "vanta.memory.recall": "PendingRecall TurnRecall",
+    "vanta.memory.rendering": (
+        "day_of render_block render_header render_line select_within_budget"
+    ),
+    "vanta.memory.store.forgetting": "ForgetPreview ForgetReceipt RemovedCounts Selection",
+    "vanta.memory.store.importing": "ReplaceCounts",
+}
+_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
+    "SUPERSEDED",
+    "Chunk",
+    "Document",
     "Embedder",
     "EmbedderContext",
     "EmbedderFactory",
     "Filters",
+    "ForgetPreview",
+    "ForgetReceipt",
     "IndexContext",
     "IndexFactory",
+    "ItemKind",
     "Memory",
     "MemoryItem",
     "NewItem",
     "Partition",
+    "PendingRecall",
     "Question",
-    "Recalled",
-    "Receipt",
+    "RecalledItem",
     "Recollection",
+    "RemovedCounts",
+    "ReplaceCounts",
     "Scope",
     "Selection",
+    "TurnRecall",
     "VectorIndex",
+    "Vectors",
+    "chunk_document",
+    "day_of",
+    "read_document",
+    "render_block",
+    "render_header",
+    "render_line",
+    "select_within_budget",
+    "times_mentioned",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'vanta.memory' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

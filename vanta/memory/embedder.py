@@ -1,8 +1,8 @@
 """The Embedder contract: text to vectors, offline if at all possible.
 
-An embedder's vectors are kept in the store under its `fingerprint` and never mixed with those of
-another; whoever changes what `embed` returns for a text changes `revision`. An embedder raises
-nothing but `EmbedderError`.
+The store keeps an embedder's vectors under its `fingerprint` and never mixes them with those of
+another embedder. Change `revision` whenever `embed` would return another vector for the same text.
+An embedder raises only `EmbedderError`.
 """
 
 from __future__ import annotations
@@ -22,14 +22,18 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Vectors = npt.NDArray[np.float32]
+else:
+    Vectors = Any  # importing numpy would slow down every `import vanta.memory`
 
 
 class Embedder(abc.ABC):
     """Turns texts into vectors.
 
-    name: as in the configuration. revision: of weights and method ("1", a hash...), without a
-    slash; known once `load` has returned. private: True
-    if the texts stay on this machine; private items are never given to any other embedder.
+    :ivar name: the name used in the configuration.
+    :ivar revision: identifies weights and method ("1", a hash...); must not contain a slash. Known
+        once `load` has returned.
+    :ivar private: True if texts stay on this machine. Private items are never passed to an embedder
+        that is not private.
     """
 
     name: str
@@ -43,39 +47,39 @@ class Embedder(abc.ABC):
 
     @property
     def fingerprint(self) -> str:
-        """What the vectors are kept under: `name/dimension/revision`, known after `load`. There is
-        no slash in a revision."""
+        """The key under which vectors are stored: `name/dimension/revision`; known after `load`."""
         return f"{self.name}/{self.dimension}/{self.revision}"
 
     @abc.abstractmethod
     async def load(self) -> None:
-        """Get ready; may be called again. Without network for an embedder that is local.
+        """Prepare the embedder. Idempotent; a local embedder uses no network.
 
-        Raises EmbedderError with the next step where that is not possible.
+        :raises EmbedderError: the embedder cannot be used; the message names the next step.
         """
 
     @abc.abstractmethod
     async def embed(self, texts: Sequence[str]) -> Vectors:
-        """A float32 matrix of shape (len(texts), dimension), rows of length 1 (a text without any
-        word may have a row of zeros). A text that is too long counts by its beginning.
+        """Embed texts off the event loop; cancellation takes effect within one batch.
 
-        Works off the event loop; cancelling it ends the work within one batch. Raises
-        EmbedderError.
+        :param texts: the texts; one that is too long is truncated.
+        :returns: a float32 matrix of shape (len(texts), dimension) with rows of length 1. A text
+            without any word may have a row of zeros.
+        :raises EmbedderError: the texts cannot be embedded.
         """
 
     @abc.abstractmethod
     async def aclose(self) -> None:
-        """Release memory, threads and sockets. May be called twice, and without `load`."""
+        """Release memory, threads and sockets. Idempotent; `load` need not have been called."""
 
 
 @dataclass(frozen=True, slots=True)
 class EmbedderContext:
-    """What memory gives to the factory of its embedder.
+    """What an embedder factory receives beside its options.
 
-    model: as configured, "" for the embedder's own. data_dir: where an embedder may keep what it
-    derives, in a folder of its own name. find_model: turns a registry id or a path into a file on
-    disk, without network; raises ModelStoreError or UnknownName. Blocking: call it in `load`, from
-    a worker thread.
+    :param model: the configured model; "" for the embedder's default.
+    :param data_dir: folder for derived files; use a sub-folder of the embedder's own name.
+    :param find_model: resolves a registry id or a path to a file on disk without network. It
+        blocks, so call it in `load` from a worker thread. Raises ModelStoreError or UnknownName.
     """
 
     model: str
@@ -85,12 +89,18 @@ class EmbedderContext:
 
 @dataclass(frozen=True, slots=True)
 class EmbedderFactory:
-    """What a plugin gives for each embedder that it brings; the fields mean what those of
-    `vanta.engine.EngineFactory` mean.
+    """How a plugin offers an embedder. See `vanta.EngineFactory` for the fields that both share.
 
-    rank: which one `memory.embedder = "auto"` takes among those that are not off: the highest; one
-    with rank 0 is never taken by itself. off: given options and context, why it cannot be used, or
-    None; blocking, quick, without network.
+    :param name: the value of `memory.embedder` that selects it.
+    :param summary: one line for listings.
+    :param options: the model that validates `memory.embedder_options`.
+    :param create: makes the embedder from validated options and the context.
+    :param off: returns why the embedder cannot be used, or None. It blocks, is quick and uses no
+        network.
+    :param rank: `memory.embedder = "auto"` selects the available embedder of the highest rank; one
+        of rank 0 is never selected automatically.
+    :param requires: import name of the heavy library that it needs, or None.
+    :param extra: the extra that installs that library, or None.
     """
 
     name: str

@@ -1,9 +1,9 @@
 """The VectorIndex contract: nearest neighbours among the vectors that the store owns.
 
-An index is a copy that can always be made again: the store is the truth, an outbox in it says what
-the index has not seen yet. A partition is one user's vectors of one embedder, public and private
-apart, so that a search cannot reach what it must not see. An index raises nothing but
-`VectorIndexError`; any makes memory go on without it and rebuild it behind.
+An index is a copy that can always be rebuilt: the store is the truth, and its outbox lists what the
+index has not applied yet. A partition holds one user's vectors of one embedder, public and private
+apart, so a search cannot reach vectors outside its scope. An index raises only `VectorIndexError`;
+memory then continues without it and rebuilds it in the background.
 """
 
 from __future__ import annotations
@@ -13,20 +13,22 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Vectors = npt.NDArray[np.float32]
+from vanta.memory.embedder import Vectors
 
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """The vectors that may be searched together. embedder: a fingerprint."""
+    """Vectors that may be searched together.
+
+    :param user: the user who owns the items.
+    :param private: whether it holds the user's private or public items.
+    :param embedder: fingerprint of the embedder.
+    :param dimension: components of a vector.
+    """
 
     user: str
     private: bool
@@ -35,63 +37,106 @@ class Partition:
 
     @property
     def key(self) -> str:
-        """A name for files and collections: 40 hexadecimal digits, nothing of the user in it."""
-        told = f"{self.user}\0{int(self.private)}\0{self.embedder}"
-        return hashlib.sha256(told.encode()).hexdigest()[:40]
+        """A name for files and collections: 40 hexadecimal digits that do not reveal the user."""
+        identity = f"{self.user}\0{int(self.private)}\0{self.embedder}"
+        return hashlib.sha256(identity.encode()).hexdigest()[:40]
 
 
 class VectorIndex(abc.ABC):
-    """Vectors by item id, in partitions. Vectors have length 1; similarity is the cosine."""
+    """Vectors by item id, in partitions. Vectors have length 1; similarity is the cosine.
+
+    :ivar name: the name used in the configuration.
+    """
 
     name: str
 
     @abc.abstractmethod
     async def load(self) -> None:
-        """Get ready; may be called again. Raises VectorIndexError."""
+        """Prepare the index. Idempotent.
+
+        :raises VectorIndexError: the index cannot be used.
+        """
 
     @abc.abstractmethod
     async def upsert(self, partition: Partition, ids: Sequence[int], vectors: Vectors) -> None:
-        """Put vectors (shape (len(ids), dimension)) in, in place of what the ids had. Durable when
-        it returns: a killed process loses nothing of it. Raises VectorIndexError."""
+        """Insert vectors or replace those of the same ids. Durable when it returns.
+
+        :param partition: where to put them; created if it does not exist.
+        :param ids: item ids.
+        :param vectors: one row for each id, shape (len(ids), dimension).
+        :raises VectorIndexError: the vectors cannot be stored.
+        """
 
     @abc.abstractmethod
     async def delete(self, partition: Partition, ids: Sequence[int]) -> None:
-        """Take ids out; those that are not there are passed over. Raises VectorIndexError."""
+        """Delete ids; unknown ids are ignored.
+
+        :param partition: where they are.
+        :param ids: item ids.
+        :raises VectorIndexError: the ids cannot be deleted.
+        """
 
     @abc.abstractmethod
     async def search(
         self, partition: Partition, vectors: Vectors, limit: int
     ) -> list[list[tuple[int, float]]]:
-        """For each row of `vectors`, up to `limit` pairs (id, cosine), nearest first; empty lists
-        for a partition that does not exist. Raises VectorIndexError."""
+        """Return the nearest neighbours of each row of `vectors`.
+
+        :param partition: where to search.
+        :param vectors: query vectors, shape (queries, dimension).
+        :param limit: maximum number of neighbours for each query.
+        :returns: for each query, pairs (id, cosine), nearest first; empty lists if the partition
+            does not exist.
+        :raises VectorIndexError: the partition cannot be searched.
+        """
 
     @abc.abstractmethod
     async def ids(self, partition: Partition) -> frozenset[int]:
-        """All ids of a partition, to find out whether it is in step. Raises VectorIndexError."""
+        """Return all ids of a partition, to compare the index with the store.
+
+        :param partition: the partition.
+        :raises VectorIndexError: the partition cannot be read.
+        """
 
     @abc.abstractmethod
     async def wipe(self, partition: Partition) -> bool:
-        """Remove a partition so that no byte of its vectors is left in any file that this index
-        owns; True if that is certain, False where a server keeps the files. Works on a broken one,
-        too. Raises VectorIndexError."""
+        """Remove a partition, even a broken one, with every byte of its vectors.
+
+        :param partition: the partition.
+        :returns: True if no byte is left in any file of this index; False if a server keeps the
+            files, so that this cannot be guaranteed.
+        :raises VectorIndexError: the partition cannot be removed now.
+        """
 
     @abc.abstractmethod
     async def aclose(self) -> None:
-        """Release processes, locks and sockets. May be called twice, and without `load`."""
+        """Release processes, locks and sockets. Idempotent; `load` need not have been called."""
 
 
 @dataclass(frozen=True, slots=True)
 class IndexContext:
-    """What memory gives to the factory of its index. folder: its own, need not exist yet."""
+    """What an index factory receives beside its options.
+
+    :param folder: the folder of the index; it may not exist yet.
+    """
 
     folder: Path
 
 
 @dataclass(frozen=True, slots=True)
 class IndexFactory:
-    """What a plugin gives for each vector index that it brings; the fields mean what those of
-    `vanta.engine.EngineFactory` mean. rank: which one `memory.index = "auto"` takes among those
-    that are not off: the highest."""
+    """How a plugin offers a vector index. See `EmbedderFactory` for the fields that both share.
+
+    :param name: the value of `memory.index` that selects it.
+    :param summary: one line for listings.
+    :param options: the model that validates `memory.index_options`.
+    :param create: makes the index from validated options and the context.
+    :param off: returns why the index cannot be used, or None.
+    :param rank: `memory.index = "auto"` selects the available index of the highest rank; one of
+        rank 0 is never selected automatically.
+    :param requires: import name of the heavy library that it needs, or None.
+    :param extra: the extra that installs that library, or None.
+    """
 
     name: str
     summary: str

@@ -1,7 +1,7 @@
-"""What memory holds and what it gives back: items, who may see them, and how they were scored.
+"""The data of memory: items, who may see them, and what a recall returns.
 
 Invariant: everything here is frozen and JSON-ready. A scope is part of every query to the store;
-nothing is fetched first and filtered by its owner afterwards.
+items are never fetched first and filtered by owner afterwards.
 """
 
 from __future__ import annotations
@@ -11,28 +11,39 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["message", "document", "fact", "summary"]
+ItemKind = Literal["message", "document", "fact", "summary"]
 
 SUPERSEDED = "superseded"
-"""The tag of a fact that a later one contradicts; it stays, since it was true once."""
+"""The tag of a fact that a later fact contradicts; the fact is kept because it was true once."""
+
+RECALL_LIMIT = 200
+"""Default maximum of items that a recall returns; a prompt takes as many as its budget allows."""
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryItem:
-    """One thing that memory knows.
+    """One remembered text.
 
-    id: unique in its store, grows with time of arrival. role: who said it (`user`, `assistant`), ""
-    for documents and facts. said_at: seconds since the epoch. private: no track that is not private
-    may ever see it. source: where a document or fact comes from ("handbook.md, Holidays"), "" for
-    what was said. dates: what the relative dates in `text` meant when it was said
-    (`{"last Tuesday": "2026-11-17"}`).
+    :param id: unique in its store; grows with the time of arrival.
+    :param user: whose memory it belongs to.
+    :param session: the session it was said in; "" for documents and facts without one.
+    :param turn_id: the turn it was said in, or "".
+    :param kind: message, document, fact or summary.
+    :param role: who said it (`user`, `assistant`); "" for documents and facts.
+    :param text: the text.
+    :param said_at: seconds since the epoch.
+    :param private: True if only private tracks may see it.
+    :param tags: tags to filter by.
+    :param source: where a document or fact comes from ("handbook.md, Holidays"); "" for messages.
+    :param dates: what the relative dates in `text` meant at `said_at`
+        (`{"last Tuesday": "2026-11-17"}`).
     """
 
     id: int
     user: str
     session: str
     turn_id: str
-    kind: Kind
+    kind: ItemKind
     role: str
     text: str
     said_at: float
@@ -42,13 +53,40 @@ class MemoryItem:
     dates: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready data: a line of an export."""
+        """Return the item as JSON-ready data: a line of an export."""
         return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
+class NewItem:
+    """A text to remember; the fields are those of `MemoryItem`, which adds an id.
+
+    :param dates: what the relative dates in `text` mean; None resolves them.
+    :param message_id: the message of the transcript that the item copies, or None.
+    """
+
+    user: str
+    kind: ItemKind
+    text: str
+    said_at: float
+    session: str = ""
+    turn_id: str = ""
+    role: str = ""
+    private: bool = False
+    tags: tuple[str, ...] = ()
+    source: str = ""
+    dates: Mapping[str, str] | None = None
+    message_id: int | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Scope:
-    """Whose memory: of one user, of all their sessions or one. private: the private part, too."""
+    """Whose items a query may see.
+
+    :param user: the user.
+    :param session: limit to one session; None for all sessions of the user.
+    :param private: include private items.
+    """
 
     user: str
     session: str | None = None
@@ -57,23 +95,53 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which items of a scope; empty for all. since, until: seconds since the epoch, the second one
-    excluded. tags: items that have all of them."""
+    """Conditions on the items of a scope; the default matches all.
+
+    :param since: earliest `said_at`, in seconds since the epoch.
+    :param until: latest `said_at`, excluded.
+    :param roles: any of these roles; empty for all.
+    :param kinds: any of these kinds; empty for all.
+    :param tags: all of these tags.
+    """
 
     since: float | None = None
     until: float | None = None
     roles: tuple[str, ...] = ()
-    kinds: tuple[Kind, ...] = ()
+    kinds: tuple[ItemKind, ...] = ()
     tags: tuple[str, ...] = ()
 
 
-EVERYTHING = Filters()
+NO_FILTERS = Filters()
 
 
 @dataclass(frozen=True, slots=True)
-class Recalled:
-    """An item with its score, higher is better, and what the score is made of: the parts add up to
-    it."""
+class Question:
+    """A request to recall.
+
+    :param text: the text to find items for.
+    :param scope: whose items may be found.
+    :param filters: conditions on the items.
+    :param session: the session that asks; its summary is recalled in addition. "" for none.
+    :param limit: maximum number of public items, and of private ones.
+    :param confidential: True if `text` itself must not leave this machine.
+    """
+
+    text: str
+    scope: Scope
+    filters: Filters = NO_FILTERS
+    session: str = ""
+    limit: int = RECALL_LIMIT
+    confidential: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RecalledItem:
+    """An item with its score.
+
+    :param item: the item.
+    :param score: in log-odds; higher is better.
+    :param parts: the named parts of the score; they add up to it.
+    """
 
     item: MemoryItem
     score: float
@@ -82,10 +150,16 @@ class Recalled:
 
 @dataclass(frozen=True, slots=True)
 class Recollection:
-    """What one retrieval found, best first. embedder, index: what took part, None if the recall was
-    lexical alone. skipped: why something that is configured took no part, "" if all did."""
+    """The result of one recall.
 
-    found: tuple[Recalled, ...] = ()
+    :param items: the recalled items, best first.
+    :param took_s: duration in seconds.
+    :param embedder: name of the embedder that took part; None if the recall was lexical alone.
+    :param index: name of the vector index that was searched, or None.
+    :param skipped: why a configured part did not take part; "" if all did.
+    """
+
+    items: tuple[RecalledItem, ...] = ()
     took_s: float = 0.0
     embedder: str | None = None
     index: str | None = None

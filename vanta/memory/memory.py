@@ -1,90 +1,141 @@
-"""Memory: remembers what was said and what it was given, recalls what matters, forgets for good.
+"""The memory of a runtime: remembers messages and items, recalls what fits a question, forgets.
 
-The store is the truth and Memory adds nothing to a turn's end: an exchange that is durable there is
-taken over with the next recall, and embedded and indexed behind. Enter it before use: its work in
-the background lives in its own task group and ends with it. Invariant: a recall never raises and
-never lasts longer than it may; what did not take part is said in the result.
+The store is the truth, and a turn's end pays nothing for memory: an exchange that is durable in the
+store is copied with the next recall, then embedded and indexed in the background. Enter `running`
+before use; background work lives in its task group and ends with it. Invariant: forgotten items
+leave no byte in any file, or the receipt says what still holds them.
 """
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 from anyio.abc import TaskGroup
 
-from vanta.errors import EmbedderError, StoreError, UsageError
+from vanta.errors import UsageError
+from vanta.memory.embedder import Embedder
 from vanta.memory.index import VectorIndex
-from vanta.memory.items import EVERYTHING, Filters, Kind, MemoryItem, Recalled, Recollection, Scope
-from vanta.memory.search import ranking, retrieval
-from vanta.memory.search.pending_recall import PendingRecall, Question
-from vanta.memory.search.postings import Postings
-from vanta.memory.search.semantic import Dense, Near
-from vanta.memory.store import forgetting
-from vanta.memory.store import importing as bringing
-from vanta.memory.store import index_wipes as wiping
-from vanta.memory.store import repository as truth
-from vanta.memory.store import statistics as counting
-from vanta.memory.store.database import Database
-from vanta.memory.store.forgetting import Foreseen, Receipt, Selection
-from vanta.memory.store.importing import Replaced
-from vanta.memory.store.repository import NewItem
+from vanta.memory.items import (
+    NO_FILTERS,
+    Filters,
+    ItemKind,
+    MemoryItem,
+    NewItem,
+    Question,
+    Recollection,
+    Scope,
+)
+from vanta.memory.recall import PendingRecall, Recaller
+from vanta.memory.search.indexing import Indexer
+from vanta.memory.search.semantic import Progress, SemanticSearch
+from vanta.memory.store import forgetting, importing, repository, tables, vectors
+from vanta.memory.store.forgetting import ForgetPreview, ForgetReceipt, Selection
+from vanta.memory.store.importing import ReplaceCounts
 
-__all__ = ["Memory", "PendingRecall", "Question"]
+if TYPE_CHECKING:
+    from vanta.storage import Database
 
-NEAREST = 100
-"""Neighbours that the index is asked for."""
-
-PATIENCE_S = 30.0
-"""Seconds that a recall without a limit of its own may take."""
-
-FOR_MEANING = 0.7
-"""Share of a recall's time that the embedder and the index may take; the rest is for the words."""
+RECALL_TIMEOUT_S = 30.0
+"""Default timeout of `Memory.recall` in seconds."""
 
 PAGE = 500
-
-_log = logging.getLogger("vanta.memory")
+"""Items that one transaction reads or writes."""
 
 
 class Memory:
-    """The memory of one runtime. dense: None for recall by words alone, `why_lexical` then says
-    why. index: the vector index that `dense` uses, closed with the memory; index_folder: where one
-    keeps its files. clock: seconds since the epoch. All methods but `recall` may raise StoreError.
+    """The memory of one runtime. Every method except `recall` may raise StoreError.
+
+    Create it with `open`, then enter `running`.
+
+    :param database: the store; its tables exist (see `open`).
+    :param semantic: search by meaning; None for recall by words alone.
+    :param index: the vector index that `semantic` uses; closed with the memory.
+    :param index_folder: where an index keeps its files, even if none is configured now.
+    :param why_lexical: why there is no `semantic`; "" if there is.
+    :param clock: seconds since the epoch.
     """
 
     def __init__(
         self,
         database: Database,
-        dense: Dense | None = None,
+        semantic: SemanticSearch | None = None,
         *,
         index: VectorIndex | None = None,
         index_folder: Path | None = None,
         why_lexical: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.dense = dense
+        self.semantic = semantic
         self.why_lexical = why_lexical
         self._database = database
         self._index = index
         self._index_folder = index_folder
-        self._clock = clock
+        self._recaller = Recaller(
+            database,
+            semantic,
+            clock=clock,
+            catch_up=self._catch_up,
+            request_sync=self.nudge,
+        )
+        self._sync_lock = anyio.Lock()
+        self._indexer = (
+            Indexer(database, semantic, self._sync_lock, self._catch_up) if semantic else None
+        )
         self._tasks: TaskGroup | None = None
-        self._news = anyio.Event()
-        self._working = False
-        self._one_advance = anyio.Lock()
         self._on_forgotten: list[Callable[[str], Awaitable[str]]] = []
+
+    @classmethod
+    def open(
+        cls,
+        database: Database,
+        embedder: Embedder | None = None,
+        *,
+        index: VectorIndex | None = None,
+        index_folder: Path | None = None,
+        why_lexical: str = "",
+        clock: Callable[[], float] = time.time,
+    ) -> Self:
+        """Create a memory on a database, with its tables if they are missing. Blocking.
+
+        :param database: the store.
+        :param embedder: owned by the memory from now on; None for recall by words alone.
+        :param index: owned by the memory from now on; None compares vectors one by one.
+        :param index_folder: where an index keeps its files, even if none is configured now.
+        :param why_lexical: why there is no embedder.
+        :param clock: seconds since the epoch.
+        :raises StoreError: the tables cannot be created.
+        """
+        database.transact_now(tables.create_tables)
+        semantic = SemanticSearch(database, embedder, index) if embedder else None
+        return cls(
+            database,
+            semantic,
+            index=index,
+            index_folder=index_folder,
+            why_lexical=why_lexical,
+            clock=clock,
+        )
+
+    @property
+    def embedder(self) -> Embedder | None:
+        """The embedder, or None for recall by words alone."""
+        return self.semantic.embedder if self.semantic else None
+
+    @property
+    def index(self) -> VectorIndex | None:
+        """The vector index, or None if vectors are compared one by one."""
+        return self._index
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """The life of a memory: work in the background, release everything. Its tables (see
-        `vanta.memory.store.tables.create`) have to be there."""
+        """Run the background work; on exit stop it and release the embedder and the index."""
         failure: Exception | None = None
         try:
             async with anyio.create_task_group() as tasks:
@@ -103,342 +154,288 @@ class Memory:
 
     async def _release(self) -> None:
         with anyio.CancelScope(shield=True):
-            if self.dense is not None:
-                await self.dense.aclose()
+            if self.semantic is not None:
+                await self.semantic.aclose()
             if self._index is not None:
                 await self._index.aclose()
 
-    def begin(self, question: Question, patience_s: float) -> PendingRecall:
-        """Begin a recall in the background; whoever needs it waits for it, but not too long."""
-        pending = PendingRecall(patience_s)
+    def begin_recall(self, question: Question, timeout_s: float) -> PendingRecall:
+        """Start a recall in the background.
+
+        :param question: what to recall for.
+        :param timeout_s: seconds after which the result is empty.
+        :returns: the pending recall; await its `get`.
+        """
+        pending = PendingRecall(timeout_s)
         if self._tasks is None:
             pending.settle(Recollection(skipped="memory is closed"))
         else:
-            self._tasks.start_soon(self._serve, question, pending)
+            self._tasks.start_soon(self._recaller.serve, question, pending)
         return pending
 
-    async def recall(self, question: Question, patience_s: float = PATIENCE_S) -> Recollection:
-        """What fits a question, best first; never raises, lasts about `patience_s` seconds at the
-        most."""
-        return await self.begin(question, patience_s).get()
+    async def recall(self, question: Question, timeout_s: float = RECALL_TIMEOUT_S) -> Recollection:
+        """Return the items that fit a question, best first. Never raises.
+
+        :param question: what to recall for.
+        :param timeout_s: seconds after which the result is empty.
+        """
+        return await self.begin_recall(question, timeout_s).get()
 
     async def add(self, items: Iterable[NewItem]) -> list[int]:
-        """Remember items; returns their ids."""
+        """Remember items.
+
+        :param items: the items; one transaction for every 500.
+        :returns: their ids, in order.
+        """
         await self._catch_up()
-        given = list(items)
+        new_items = list(items)
         ids: list[int] = []
-        for start in range(0, len(given), PAGE):
-            portion = given[start : start + PAGE]
-            ids += await self._database.transact(partial(truth.add, items=portion))
+        for start in range(0, len(new_items), PAGE):
+            page = new_items[start : start + PAGE]
+            ids += await self._database.transact(partial(repository.add_items, items=page))
         self.nudge()
         return ids
 
-    async def add_missing(
-        self, items: Sequence[NewItem], progress: Callable[[int, int], None] | None = None
-    ) -> int:
-        """Remember the items of an export that are not there yet; returns how many were not.
-        progress: called with how many were looked at, and how many there are."""
+    async def add_missing(self, items: Sequence[NewItem], progress: Progress | None = None) -> int:
+        """Remember the items of an export that are not stored yet.
+
+        :param items: the items; one that the export has twice is stored twice.
+        :param progress: called with the number of items examined and the total.
+        :returns: the number of items added.
+        """
         await self._catch_up()
         seen: Counter[Any] = Counter()
         added = 0
         for start in range(0, len(items), PAGE):
-            portion = items[start : start + PAGE]
-            bring = partial(bringing.add_missing, items=portion, seen=seen)
-            added += len(await self._database.transact(bring))
+            page = items[start : start + PAGE]
+            write = partial(importing.add_missing, items=page, seen=seen)
+            added += len(await self._database.transact(write))
             if progress:
-                progress(start + len(portion), len(items))
+                progress(start + len(page), len(items))
         self.nudge()
         return added
 
     async def replace(
-        self, user: str, tag: str, items: Sequence[NewItem], kind: Kind = "document"
-    ) -> Replaced:
-        """Remember a user's items of a kind, which all have `tag`, in place of those that have it
-        so far."""
-        bring = partial(bringing.replace, user=user, tag=tag, items=items, kind=kind)
-        replaced = await self._database.transact(bring)
+        self, user: str, tag: str, items: Sequence[NewItem], kind: ItemKind = "document"
+    ) -> ReplaceCounts:
+        """Replace all items of a user that have a kind and a tag.
+
+        :param user: the user.
+        :param tag: the tag; each of `items` has it.
+        :param items: the new items; a text that was stored before keeps its vector.
+        :param kind: the kind of the items.
+        :returns: how many items were added, removed and unchanged.
+        """
+        write = partial(importing.replace, user=user, tag=tag, items=items, kind=kind)
+        counts = await self._database.transact(write)
         self.nudge()
-        return replaced
+        return counts
 
-    async def retag(self, user: str, identity: int, tags: Sequence[str]) -> None:
-        """Give an item of a user other tags."""
-        retag = partial(truth.retag, user=user, identity=identity, tags=tags)
-        await self._database.transact(retag)
+    async def retag(self, user: str, item_id: int, tags: Sequence[str]) -> None:
+        """Set the tags of an item.
 
-    async def ready(self, scope: Scope, progress: Callable[[int, int], None] | None = None) -> str:
-        """Wait until meaning takes its full part for a scope: the embedder loaded, every text
-        embedded, the index in step. Returns what cannot be had, and why; "" if all is there.
-        progress: as for `reindex`."""
-        if self.dense is None:
+        :param user: the owner of the item; no other user's item is changed.
+        :param item_id: the item.
+        :param tags: the new tags.
+        """
+        write = partial(repository.retag, user=user, item_id=item_id, tags=tags)
+        await self._database.transact(write)
+
+    async def ready(self, scope: Scope, progress: Progress | None = None) -> str:
+        """Wait until recall by meaning is complete for a scope: embedder loaded, every text
+        embedded, index in sync.
+
+        :param scope: the scope whose partitions of the index are checked.
+        :param progress: called with the number of embedded texts and the total.
+        :returns: why recall by meaning is incomplete; "" if it is complete.
+        """
+        if self._indexer is None:
             return self.why_lexical
-        try:
-            async with self._one_advance:
-                await self._catch_up()
-                await self._load(self.dense)
-                self.dense.ask(scope)
-                await self.dense.advance(progress)
-        except EmbedderError as error:
-            self.dense.trouble = str(error)
-            return str(error)
-        return self.dense.index_trouble
+        return await self._indexer.complete(scope, progress)
 
-    async def named(self, scope: Scope, ids: Sequence[int]) -> list[MemoryItem]:
-        """The items of a scope with these ids, in their order, as far as they are there."""
-        return await self._database.read(partial(truth.named, scope=scope, ids=ids))
+    async def get(self, scope: Scope, ids: Sequence[int]) -> list[MemoryItem]:
+        """Return items by id.
+
+        :param scope: items outside it are left out.
+        :param ids: the ids; unknown ids are ignored.
+        :returns: the items, in the order of `ids`.
+        """
+        return await self._database.read(partial(repository.items_by_id, scope=scope, ids=ids))
 
     async def newest(
-        self, scope: Scope, *, filters: Filters = EVERYTHING, limit: int = PAGE
+        self, scope: Scope, *, filters: Filters = NO_FILTERS, limit: int = PAGE
     ) -> list[MemoryItem]:
-        """The `limit` items of a scope that were said last, the earliest first."""
+        """Return the latest items of a scope, in chronological order.
+
+        :param scope: whose items.
+        :param filters: conditions on the items.
+        :param limit: maximum number of items.
+        """
         await self._catch_up()
-        read = partial(truth.newest, scope=scope, filters=filters, limit=limit)
+        read = partial(repository.newest_items, scope=scope, filters=filters, limit=limit)
         return await self._database.read(read)
 
     async def recent(
         self,
         scope: Scope,
         *,
-        filters: Filters = EVERYTHING,
+        filters: Filters = NO_FILTERS,
         after_id: int = 0,
         limit: int = PAGE,
     ) -> list[MemoryItem]:
-        """Items of a scope with an id above `after_id`, the earliest first."""
+        """Return items of a scope in the order of their ids.
+
+        :param scope: whose items.
+        :param filters: conditions on the items.
+        :param after_id: return only items with a greater id.
+        :param limit: maximum number of items.
+        """
         await self._catch_up()
-        read = partial(truth.recent, scope=scope, filters=filters, after_id=after_id, limit=limit)
+        read = partial(
+            repository.items_after, scope=scope, filters=filters, after_id=after_id, limit=limit
+        )
         return await self._database.read(read)
 
     async def arrivals(self, after_id: int, limit: int = PAGE) -> list[MemoryItem]:
-        """Items of everybody with an id above `after_id`, private ones too, the earliest first: for
-        companions, which answer to nobody."""
+        """Return items of all users, private ones included, in the order of their ids; for
+        background work that serves no single user.
+
+        :param after_id: return only items with a greater id.
+        :param limit: maximum number of items.
+        """
         await self._catch_up()
-        read = partial(truth.everything, user=None, after_id=after_id, limit=limit)
+        read = partial(repository.all_items, user=None, after_id=after_id, limit=limit)
         return await self._database.read(read)
 
     async def export(self, user: str | None = None) -> AsyncIterator[MemoryItem]:
-        """All items of a user, or of everybody, private ones too, the earliest first."""
+        """Iterate over all items, private ones included, in the order of their ids.
+
+        :param user: limit to one user; None for all users.
+        """
         await self._catch_up()
-        last = 0
+        last_id = 0
         while page := await self._database.read(
-            partial(truth.everything, user=user, after_id=last, limit=PAGE)
+            partial(repository.all_items, user=user, after_id=last_id, limit=PAGE)
         ):
             for item in page:
                 yield item
-            last = page[-1].id
+            last_id = page[-1].id
 
-    async def foresee(self, selection: Selection) -> Foreseen:
-        """What `forget` would remove."""
+    async def preview_forget(self, selection: Selection) -> ForgetPreview:
+        """Return what `forget` would remove, without removing it.
+
+        :param selection: what to forget.
+        """
         await self._catch_up()
-        return await self._database.transact(partial(forgetting.foresee, selection=selection))
+        return await self._database.transact(partial(forgetting.preview, selection=selection))
 
-    async def forget(self, selection: Selection) -> Receipt:
+    async def forget(self, selection: Selection) -> ForgetReceipt:
         """Forget for good: afterwards no byte of text or vector is in any file.
 
-        Raises UsageError for a selection that names nothing.
+        :param selection: what to forget.
+        :returns: what was removed, and whether it is certain that no byte is left.
+        :raises UsageError: the selection is empty.
         """
-        if not selection.named:
+        if not selection.is_set:
             raise UsageError(
-                "nothing says what to forget: name items, a session, a time, or everything."
+                "nothing is selected to be forgotten: name items, a session, a time, a tag, or "
+                "everything."
             )
         began = time.perf_counter()
         await self._catch_up()
-        async with self._one_advance:
+        async with self._sync_lock:
             removed = await self._database.transact(partial(forgetting.remove, selection=selection))
-            why = "; ".join(
-                filter(None, [await self._tell(selection.user), await self._clean(selection.user)])
-            )
+            reasons = [*await self._notify(selection.user), *await self._clean(selection.user)]
         self.nudge()
-        return Receipt(removed, not why, why, time.perf_counter() - began)
+        why = "; ".join(reasons)
+        return ForgetReceipt(removed, not why, why, time.perf_counter() - began)
 
-    def on_forgotten(self, told: Callable[[str], Awaitable[str]]) -> None:
-        """Have `told` called with a user of whom something was forgotten, to let go of it, too. It
-        returns why it could not, "" if it did."""
-        self._on_forgotten.append(told)
+    def on_forgotten(self, callback: Callable[[str], Awaitable[str]]) -> None:
+        """Register a callback for caches that may hold forgotten text.
 
-    async def _tell(self, user: str) -> str:
-        return "; ".join(filter(None, [await told(user) for told in self._on_forgotten]))
+        :param callback: called with the user whose items were forgotten; returns why its cache may
+            still hold them, "" if it does not.
+        """
+        self._on_forgotten.append(callback)
+
+    async def _notify(self, user: str) -> list[str]:
+        reasons = [await callback(user) for callback in self._on_forgotten]
+        return [reason for reason in reasons if reason]
 
     async def stats(self, user: str | None = None) -> dict[str, Any]:
-        """Figures for a person, JSON-ready: items, vectors, what waits, who takes part."""
+        """Return JSON-ready figures: items, vectors, queues, the embedder and the index.
+
+        :param user: limit the item figures to one user; None for all users.
+        """
         await self._catch_up()
-        figures = await self._database.read(partial(counting.count, user=user))
-        dense = self.dense
+        figures = await self._database.read(partial(repository.count_items, user=user))
+        semantic = self.semantic
+        trouble = (
+            (semantic.embedder_error or semantic.index_error) if semantic else self.why_lexical
+        )
         return figures | {
-            "embedder": dense.embedder.name if dense else None,
+            "embedder": semantic.embedder.name if semantic else None,
             "index": self._index.name if self._index else None,
-            "trouble": (dense.trouble or dense.index_trouble) if dense else self.why_lexical,
+            "trouble": trouble,
         }
 
-    async def reindex(
-        self, progress: Callable[[int, int], None] | None = None, *, anew: bool = False
-    ) -> None:
-        """Embed all that has no vector of the present embedder, and bring the index in step; may be
-        interrupted and goes on where it was. anew: throw the present vectors away first.
+    async def reindex(self, progress: Progress | None = None, *, anew: bool = False) -> None:
+        """Embed every text without a vector of the current embedder and bring the index in sync.
+        An interrupted run is continued by the next.
 
-        Raises EmbedderError, UsageError where there is no embedder.
+        :param progress: called with the number of embedded texts and the total.
+        :param anew: delete all current vectors first.
+        :raises EmbedderError: the embedder cannot be used.
+        :raises UsageError: there is no embedder.
         """
-        if self.dense is None:
-            raise UsageError(f"there is nothing to index with: {self.why_lexical}")
-        async with self._one_advance:
-            await self._catch_up()
-            await self._load(self.dense)
-            for user in await self._database.read(counting.users):
-                self.dense.ask(Scope(user, private=True))
-            if anew:
-                await self._database.transact(counting.drop_vectors)
-            else:
-                keep = partial(counting.keep_vectors, embedder=self.dense.embedder.fingerprint)
-                await self.dense.advance(progress)
-                await self._database.transact(keep)
-            await self.dense.advance(progress)
+        if self._indexer is None:
+            raise UsageError(f"nothing can be indexed without an embedder: {self.why_lexical}")
+        await self._indexer.reindex(progress, anew=anew)
 
     async def state(self, key: str) -> str | None:
-        """What a companion keeps under a key, None if nothing."""
-        return await self._database.read(partial(truth.state, key=f"of:{key}"))
+        """Return the value that a companion stored under a key, or None.
+
+        :param key: the companion's key.
+        """
+        return await self._database.read(partial(repository.get_state, key=f"of:{key}"))
 
     async def set_state(self, key: str, value: str) -> None:
-        """Keep something for a companion, through restarts."""
-        keep = partial(truth.remember_state, key=f"of:{key}", value=value)
-        await self._database.transact(keep)
+        """Store a value for a companion; it survives restarts.
+
+        :param key: the companion's key.
+        :param value: the value.
+        """
+        write = partial(repository.set_state, key=f"of:{key}", value=value)
+        await self._database.transact(write)
 
     def nudge(self) -> None:
-        """There is something new to embed and index; done behind. The first call begins it."""
-        self._news.set()
-        if self._tasks is not None and self.dense is not None and not self._working:
-            self._working = True
-            self._tasks.start_soon(self._work, self.dense)
-
-    async def _serve(self, question: Question, pending: PendingRecall) -> None:
-        """Recall for whoever waits; any failure is a recollection that says so."""
-        try:
-            with pending.scope:
-                pending.settle(await self._recall(question, pending))
-        except StoreError as error:
-            pending.settle(Recollection(skipped=str(error)))
-        except Exception as error:  # noqa: BLE001 - no recall may break a turn
-            _log.exception("a recall failed")
-            pending.settle(Recollection(skipped=f"recall failed: {error!r}"))
-
-    async def _recall(self, question: Question, pending: PendingRecall) -> Recollection:
-        began = time.perf_counter()
-        if self.dense is not None and not self.dense.loaded:
-            self.nudge()
-        near: list[Near] = []
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._look_near, question, pending, near)
-            words = await self._try_to_look_words_up(question)
-        if isinstance(words, StoreError):
-            raise words
-        (by_meaning,) = near
-        if self.dense is not None and self.dense.wants_to_advance:
-            self.nudge()
-        find = partial(self._find, question=question, words=words, near=by_meaning)
-        found = await self._database.read(find)
-        return Recollection(
-            found=tuple(found),
-            took_s=time.perf_counter() - began,
-            embedder=self.dense.embedder.name if self.dense and by_meaning.ids else None,
-            index=by_meaning.index,
-            skipped=by_meaning.note,
-        )
-
-    async def _look_near(
-        self, question: Question, pending: PendingRecall, near: list[Near]
-    ) -> None:
-        """By meaning, as long as there is time; appends what came of it."""
-        why = self._not_by_meaning(question, pending)
-        if why is not None:
-            near.append(Near(note=why))
-            return
-        assert self.dense is not None  # noqa: S101 - it is why there is a reason not to
-        with anyio.move_on_at(pending.until(FOR_MEANING)):
-            near.append(await self.dense.near(question.text, question.scope, NEAREST))
-        if not near:
-            near.append(Near(note="the embedder or the index took too long"))
-
-    def _not_by_meaning(self, question: Question, pending: PendingRecall) -> str | None:
-        if self.dense is None:
-            return ""
-        if question.confidential and not self.dense.embedder.private:
-            return "the question is private and the embedder is not"
-        if not self.dense.loaded:
-            return self.dense.trouble or "the embedder is still being loaded"
-        return None
-
-    def _find(
-        self, connection: Any, question: Question, words: Sequence[Postings], near: Near
-    ) -> list[Recalled]:
-        fingerprint = self.dense.embedder.fingerprint if self.dense and near.ids else None
-        candidates = retrieval.candidates(
-            connection,
-            question.scope,
-            question.filters,
-            question.text,
-            words=words,
-            query_vector=near.vector if fingerprint else None,
-            embedder=fingerprint,
-            near_ids=near.ids,
-            now=self._clock(),
-        )
-        found = ranking.rank(candidates, question.text, self._clock(), question.limit)
-        return found + truth.summaries(connection, question.scope, question.session)
-
-    async def _try_to_look_words_up(self, question: Question) -> Sequence[Postings] | StoreError:
-        """What has the question's words, in what was said to this moment; never raises StoreError,
-        which a task group would wrap."""
-        look_up = partial(
-            retrieval.look_words_up,
-            scope=question.scope,
-            filters=question.filters,
-            question=question.text,
-        )
-        try:
-            await self._catch_up()
-            return await self._database.read(look_up)
-        except StoreError as error:
-            return error
+        """Request embedding and indexing in the background; the first call starts the task."""
+        if self._indexer is not None:
+            self._indexer.request(self._tasks)
 
     async def _catch_up(self) -> None:
-        if not await self._database.read(truth.behind):
+        """Copy queued messages into memory."""
+        if not await self._database.read(repository.has_queued_messages):
             return
-        while await self._database.transact(truth.catch_up) == truth.BATCH:
+        while await self._database.transact(repository.copy_messages) == repository.BATCH:
             pass
 
-    async def _clean(self, user: str) -> str:
-        """Leave no byte of what was removed; returns why some may be left."""
-        if self.dense is not None and self.dense.loaded:
-            await self.dense.distrust(user)
-        why = []
+    async def _clean(self, user: str) -> list[str]:
+        """Remove every byte of the removed items; return why some may be left."""
+        if self.semantic is not None and self.semantic.loaded:
+            await self.semantic.invalidate(user)
+        reasons = []
         if self._index is not None:
-            why.append(await wiping.try_to_wipe(self._database, self._index))
+            reasons.append(await vectors.try_wipes(self._database, self._index))
         elif self._index_folder is not None and self._index_folder.exists():
-            why.append(
-                f"{str(self._index_folder)!r} is of an index that is off now and may hold vectors: "
-                "remove it, or turn memory.index on and forget again"
+            reasons.append(
+                f"{str(self._index_folder)!r} belongs to an index that is off now and may hold "
+                "vectors: remove it, or turn memory.index on and forget again"
             )
-        await self._database.transact(forgetting.clean_words)
+        await self._database.transact(forgetting.rebuild_full_text_index)
         if not await self._database.rewrite():
-            why.append(
-                "another process reads the store, so its log could not be emptied: close that one "
-                "and forget again"
+            reasons.append(
+                "another process reads the store, so its log could not be emptied: close that "
+                "process and forget again"
             )
-        return "; ".join(filter(None, why))
-
-    async def _work(self, dense: Dense) -> None:
-        """Embed and index behind, for as long as the memory runs."""
-        while True:
-            await self._news.wait()
-            self._news = anyio.Event()
-            try:
-                async with self._one_advance:
-                    await self._load(dense)
-                    await self._catch_up()
-                    await dense.advance()
-                dense.trouble = ""
-            except (EmbedderError, StoreError) as error:
-                if str(error) != dense.trouble:
-                    _log.warning("memory is not indexed for now: %s", error)
-                dense.trouble = str(error)
-
-    async def _load(self, dense: Dense) -> None:
-        if not dense.loaded:
-            await dense.load()
+        return [reason for reason in reasons if reason]

@@ -1,73 +1,120 @@
-"""How recalled items read in a prompt: a header for each day, under it a line for each item.
+"""How recalled items are selected for a prompt and how they read there.
 
     8 May 2023:
     user: I went to the support group yesterday [7 May] and it was so powerful.
 
-Tokens are what memories compete for, so there is no sign too many. Invariant: whole items only, a
-text as it was said (white space made plain) with what its dates meant in brackets behind them; and
-one place that says what that looks like, so that what is counted is what is sent.
+A block has a header for each day and a line for each item. Memories compete for tokens, so the
+format has no character to spare. Invariants: items are whole, with their text as it was said (white
+space normalised) and resolved dates in brackets; the functions that render are also those that are
+counted, so counts equal what is sent; a selection never costs more than its budget.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 
-from vanta.memory.items import SUPERSEDED, MemoryItem
-
-
-def day(item: MemoryItem) -> str:
-    """The day it was said on, in UTC: `2026-11-17`."""
-    return _day(item).isoformat()
+from vanta.memory.items import SUPERSEDED, MemoryItem, RecalledItem
 
 
-def header(day: str) -> str:
-    """The line above the items of a day: `17 Nov 2026:`."""
-    return f"{_named(day, year=True)}:"
+def day_of(item: MemoryItem) -> str:
+    """Return the day, in UTC, on which an item was said: `2026-11-17`.
+
+    :param item: the item.
+    """
+    return _date_of(item).isoformat()
 
 
-def line(item: MemoryItem) -> str:
-    """An item as one line: who said it or where it stands, and the text."""
+def render_header(day: str) -> str:
+    """Render the line above the items of a day: `17 Nov 2026:`.
+
+    :param day: a day as `day_of` returns it.
+    """
+    return f"{_in_words(day, year=True)}:"
+
+
+def render_line(item: MemoryItem) -> str:
+    """Render an item as one line: its speaker or source, and its text.
+
+    :param item: the item.
+    """
     text = " ".join(item.text.split())
-    year = str(_day(item).year)
-    for said, meant in item.dates.items():
-        before, found, after = text.partition(said)
-        if found:
-            text = f"{before}{said} [{_meaning(meant, year)}]{after}"
-    who = item.role or item.source or item.kind
-    return f"{who} (no longer so): {text}" if SUPERSEDED in item.tags else f"{who}: {text}"
+    year = str(_date_of(item).year)
+    for phrase, meaning in item.dates.items():
+        before, match, after = text.partition(phrase)
+        if match:
+            text = f"{before}{phrase} [{_render_meaning(meaning, year)}]{after}"
+    label = item.role or item.source or item.kind
+    return f"{label} (no longer so): {text}" if SUPERSEDED in item.tags else f"{label}: {text}"
 
 
-def block(items: Iterable[MemoryItem]) -> str:
-    """All of it, in the order given; a header wherever the day changes."""
+def render_block(items: Iterable[MemoryItem]) -> str:
+    """Render items in the given order, with a header wherever the day changes.
+
+    :param items: the items, usually in chronological order.
+    """
     lines: list[str] = []
-    last = ""
+    last_day = ""
     for item in items:
-        if day(item) != last:
-            last = day(item)
-            lines.append(header(last))
-        lines.append(line(item))
+        if day_of(item) != last_day:
+            last_day = day_of(item)
+            lines.append(render_header(last_day))
+        lines.append(render_line(item))
     return "\n".join(lines)
 
 
-def _day(item: MemoryItem) -> dt.date:
+def select_within_budget(
+    ranked: Sequence[RecalledItem],
+    budget: int,
+    cost: Callable[[MemoryItem], int],
+    header_cost: int,
+) -> list[RecalledItem]:
+    """Select the items that are worth their tokens.
+
+    A score is the logarithm of an item's value, so the greedy order of a knapsack, value per token,
+    is score less the logarithm of the tokens. The first selected item of a day pays for its header.
+
+    :param ranked: candidates with their scores.
+    :param budget: tokens for all lines and headers.
+    :param cost: returns the tokens of an item's line with its line break.
+    :param header_cost: tokens of a day's header.
+    :returns: the selected items in chronological order.
+    """
+    priced = [(candidate, max(0, cost(candidate.item))) for candidate in ranked]
+    priced.sort(key=lambda pair: (math.log(pair[1] + 1) - pair[0].score, -pair[0].item.id))
+    selected: list[RecalledItem] = []
+    days: set[str] = set()
+    left = budget
+    for candidate, tokens in priced:
+        if tokens > left:
+            continue
+        day = day_of(candidate.item)
+        price = tokens if day in days else tokens + header_cost
+        if price <= left:
+            left -= price
+            days.add(day)
+            selected.append(candidate)
+    return sorted(selected, key=lambda recalled: (recalled.item.said_at, recalled.item.id))
+
+
+def _date_of(item: MemoryItem) -> dt.date:
     return dt.datetime.fromtimestamp(item.said_at, dt.UTC).date()
 
 
-def _meaning(meant: str, year: str) -> str:
-    """`2026-11-21/2026-11-22` as `21 Nov - 22 Nov`; the year only where it is another one than
-    that of the header."""
-    parts = [_named(part, year=not part.startswith(year)) for part in meant.split("/")]
+def _render_meaning(meaning: str, year: str) -> str:
+    """Render `2026-11-21/2026-11-22` as `21 Nov - 22 Nov`; the year only where it differs from
+    `year`, which the header shows."""
+    parts = [_in_words(part, year=not part.startswith(year)) for part in meaning.split("/")]
     return " - ".join(parts)
 
 
-def _named(date: str, *, year: bool) -> str:
-    """A day, month or year in ISO 8601 in words: `17 Nov`; anything else as it is."""
+def _in_words(date: str, *, year: bool) -> str:
+    """Render a day or month in ISO 8601 as `17 Nov`; return anything else unchanged."""
     try:
         if len(date) == len("2026-11"):
-            found = dt.date.fromisoformat(f"{date}-01")
-            return f"{found:%b %Y}"
-        found = dt.date.fromisoformat(date)
+            return f"{dt.date.fromisoformat(f'{date}-01'):%b %Y}"
+        day = dt.date.fromisoformat(date)
     except ValueError:
         return date
-    return f"{found.day} {found:%b}" + (f" {found.year}" if year else "")
+    return f"{day.day} {day:%b}" + (f" {day.year}" if year else "")

@@ -154,7 +154,7 @@ def _engine(item: Any) -> Named:
 
 
 def _embedder(item: Any) -> Named:
-    from vanta.memory.embedder import EmbedderFactory
+    from vanta.memory import EmbedderFactory
 
     if not isinstance(item, EmbedderFactory):
         raise Mismatch("it is not a vanta.memory.EmbedderFactory")
@@ -162,7 +162,7 @@ def _embedder(item: Any) -> Named:
 
 
 def _vector_index(item: Any) -> Named:
-    from vanta.memory.index import IndexFactory
+    from vanta.memory import IndexFactory
 
     if not isinstance(item, IndexFactory):
         raise Mismatch("it is not a vanta.memory.IndexFactory")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vanta.engine import Sampling
-    from vanta.memory.memory import Memory
+    from vanta.memory import Memory
     from vanta.scheduling.policy import Policy
     from vanta.scheduling.track_stats import TrackStats
     from vanta.storage import Store

@@ -20,7 +20,7 @@ from anyio.from_thread import BlockingPortal
 from vanta.config import Config, Loaded
 from vanta.errors import EngineError, UnknownName
 from vanta.events import Event, TurnStarted
-from vanta.memory.memory import Memory
+from vanta.memory import Memory
 from vanta.models import ModelStore
 from vanta.money import Ledger
 from vanta.plugin_loading import PluginSet

@@ -24,9 +24,7 @@ from vanta.context.budget import BudgetShares
 from vanta.context.preparer import ContextPreparer
 from vanta.errors import AllTracksFailed, NoTrack, StoreError
 from vanta.events import Event, Reply, Timings, Trace, TurnFailed, TurnFinished, TurnStarted
-from vanta.memory.items import Scope
-from vanta.memory.memory import Question
-from vanta.memory.turn_recall import TurnRecall
+from vanta.memory import Question, Scope, TurnRecall
 from vanta.messages import Exchange, Message, Usage
 from vanta.money import TurnPurse
 from vanta.runtime.turn_settings import TurnSettings
@@ -177,7 +175,8 @@ class Turn:
             confidential=settings.private,
         )
         timeout_s = settings.recall_timeout_s
-        return TurnRecall(settings.memory, question, timeout_s, self._emit, self._now)
+        pending = settings.memory.begin_recall(question, timeout_s)
+        return TurnRecall(pending, self._emit, self._now)
 
     def _purse(self) -> TurnPurse:
         conversation = self._conversation

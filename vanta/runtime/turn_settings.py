@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from vanta.config import MemoryConfig
 from vanta.context.preparer import TurnPrompts, merge_sampling
 from vanta.errors import TemplateError, UnknownName
-from vanta.memory.memory import Memory
+from vanta.memory import Memory
 from vanta.money import Ledger
 from vanta.privacy import reason_to_be_private
 from vanta.prompts import LivePrompts, RenderedPrompt, SystemPrompt, Templates

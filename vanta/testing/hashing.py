@@ -21,10 +21,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vanta.errors import EmbedderError
 from vanta.hookspecs import hookimpl
-from vanta.memory.embedder import Embedder, EmbedderContext, EmbedderFactory
+from vanta.memory import Embedder, EmbedderContext, EmbedderFactory
 
 if TYPE_CHECKING:
-    from vanta.memory.embedder import Vectors
+    from vanta.memory import Vectors
 
 __all__ = ["HashEmbedder", "hash_plugin"]
 

@@ -16,7 +16,7 @@ import anyio.to_thread
 
 from vanta.engine import EngineContext, ModelFile
 from vanta.errors import EmbedderError, EngineError, VantaError
-from vanta.memory.embedder import Embedder, EmbedderContext
+from vanta.memory import Embedder, EmbedderContext
 from vanta_llamacpp.embedding.vectors import LONGEST
 from vanta_llamacpp.engine import LlamaCppEngine
 from vanta_llamacpp.errors import ENGINE
@@ -24,7 +24,7 @@ from vanta_llamacpp.model.model import Model
 from vanta_llamacpp.options import EmbedderOptions, LlamaCppOptions
 
 if TYPE_CHECKING:
-    from vanta.memory.embedder import Vectors
+    from vanta.memory import Vectors
 
 AT_ONCE = 64
 """Texts that are handed over together; between them a cancellation is seen at the latest."""

@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from vanta.expectations import Expectation, Failure, Seen
-from vanta.memory.items import MemoryItem
+from vanta.memory import MemoryItem
 from vanta_scripts.checks.values import Text, many
 from vanta_scripts.expectations import excerpt
 

@@ -16,8 +16,7 @@ from vanta.errors import UnknownName, UsageError
 
 if TYPE_CHECKING:
     from vanta.events import Reply
-    from vanta.memory.items import MemoryItem, Scope
-    from vanta.memory.memory import Memory
+    from vanta.memory import Memory, MemoryItem, Scope
     from vanta.runtime import Session, SyncRuntime
     from vanta.track import Track
 
@@ -188,13 +187,13 @@ def _recalled(chat: Chat, memory: Memory) -> str:
     scores: dict[int, float] = {
         shown.id: shown.score for report in trace.context.values() for shown in report.memories
     }
-    items = chat.runtime.portal.call(memory.named, _scope(chat), list(scores))
+    items = chat.runtime.portal.call(memory.get, _scope(chat), list(scores))
     by_score = sorted(items, key=lambda item: -scores[item.id])
     return "\n".join([*lines, *(_item_lines(scores[item.id], item) for item in by_score)])
 
 
 def _search(chat: Chat, memory: Memory, words: str) -> str:
-    from vanta.memory.memory import Question
+    from vanta.memory import Question
 
     if not words:
         raise UsageError("/memory search needs words to look for: /memory search holidays")
@@ -202,7 +201,7 @@ def _search(chat: Chat, memory: Memory, words: str) -> str:
         words, _scope(chat), limit=SEARCH_RESULTS, confidential=chat.session.private
     )
     result = chat.runtime.portal.call(memory.recall, question)
-    lines = [_item_lines(match.score, match.item) for match in result.found[:SEARCH_RESULTS]]
+    lines = [_item_lines(match.score, match.item) for match in result.items[:SEARCH_RESULTS]]
     lines = lines or ["nothing was found"]
     if result.skipped:
         lines.append(f"skipped: {result.skipped}")
@@ -212,23 +211,23 @@ def _search(chat: Chat, memory: Memory, words: str) -> str:
 def _forget(chat: Chat, memory: Memory, words: str) -> str:
     from vanta.cli.memory.forget import forget_all, forget_recent_lines
     from vanta.cli.memory.tables import describe_receipt
-    from vanta.memory.store.forgetting import Selection
+    from vanta.memory import Selection
 
     ids = tuple(int(word.lstrip("#")) for word in words.split() if word.lstrip("#").isdecimal())
     if not ids or len(ids) != len(words.split()):
         raise UsageError("/memory forget needs ids, as /memory and /memory search show them: 12 13")
-    if not chat.runtime.portal.call(memory.named, _scope(chat), ids):
+    if not chat.runtime.portal.call(memory.get, _scope(chat), ids):
         return f"no item of memory has the id {words}"
     history = chat.runtime.runtime.config.data_dir / "chat_history"
     selection = Selection(chat.session.user, ids)
-    foreseen = chat.runtime.portal.call(memory.foresee, selection)
+    foreseen = chat.runtime.portal.call(memory.preview_forget, selection)
     result = chat.runtime.portal.call(functools.partial(forget_all, memory, selection, history))
     forget_recent_lines(item.text for item in foreseen.items if item.role == "user")
     return "\n".join(describe_receipt(*result))
 
 
 def _scope(chat: Chat) -> Scope:
-    from vanta.memory.items import Scope
+    from vanta.memory import Scope
 
     return Scope(chat.session.user, private=True)
 

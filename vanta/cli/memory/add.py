@@ -24,8 +24,7 @@ from vanta.cli.options import ConfigOption, JsonOption
 from vanta.errors import UnreadableDocument
 
 if TYPE_CHECKING:
-    from vanta.memory.memory import Memory
-    from vanta.memory.store.repository import NewItem
+    from vanta.memory import Memory, NewItem
 
 SUFFIXES = frozenset({".txt", ".text", ".md", ".markdown", ".rst", ".html", ".htm", ".pdf"})
 """The suffixes that are added from a folder; a file given by name may have any."""
@@ -124,7 +123,7 @@ async def _add(
 
 async def _embed(memory: Memory, label: _Label, *, quiet: bool) -> str:
     """Wait until the new chunks can be found by meaning; return why they cannot."""
-    from vanta.memory.items import Scope
+    from vanta.memory import Scope
 
     with progress_bar(waiting_for(memory), "embedding", quiet=quiet) as report:
         return await memory.ready(Scope(label.user, private=label.private), report)
@@ -206,10 +205,9 @@ async def _add_file(memory: Memory, path: Path, label: _Label) -> AddedFile:
 
 
 def _read(path: Path, label: _Label) -> tuple[list[NewItem], tuple[str, ...]]:
-    from vanta.memory.documents import chunks, read
-    from vanta.memory.store.repository import NewItem
+    from vanta.memory import NewItem, chunk_document, read_document
 
-    document = read(path)
+    document = read_document(path)
     now = time.time()
     tags = (*label.tags, file_tag(path))
     items = [
@@ -223,6 +221,6 @@ def _read(path: Path, label: _Label) -> tuple[list[NewItem], tuple[str, ...]]:
             source=chunk.source,
             dates={},  # "last year" in a document is not the year before it was added
         )
-        for chunk in chunks(document)
+        for chunk in chunk_document(document)
     ]
     return items, document.notes

@@ -19,8 +19,7 @@ from vanta.cli.memory.opening import progress_bar, waiting_for, with_memory
 from vanta.cli.options import ConfigOption, JsonOption
 
 if TYPE_CHECKING:
-    from vanta.memory.items import Recollection
-    from vanta.memory.memory import Memory, Question
+    from vanta.memory import Memory, Question, Recollection
 
 app = typer.Typer(help="Search memory, add to it, export, import and forget.", no_args_is_help=True)
 
@@ -48,8 +47,7 @@ def search(
     It waits until the embedder is ready, which a turn does not. --json: an object with found
     (objects with score, parts, which add up to it, and item), took_s, embedder, index and skipped.
     """
-    from vanta.memory.items import Scope
-    from vanta.memory.memory import Question
+    from vanta.memory import Question, Scope
 
     chosen = options.filters(since, until, role, kind, tag)
     question = Question(" ".join(words), Scope(user, session, private), chosen, limit=limit)
@@ -79,7 +77,7 @@ def list_items(
     --json: a list of objects with id, user, session, turn_id, kind, role, text, said_at (seconds
     since 1970), private, tags, source and dates.
     """
-    from vanta.memory.items import Scope
+    from vanta.memory import Scope
 
     chosen = options.filters(since, until, role, kind, tag)
     scope = Scope(user, session, private)
@@ -177,7 +175,7 @@ async def _reindex(memory: Memory, *, anew: bool, quiet: bool) -> dict[str, Any]
 def _as_data(result: Recollection, limit: int) -> dict[str, Any]:
     matches = [
         {"score": match.score, "parts": dict(match.parts), "item": match.item.to_dict()}
-        for match in result.found[:limit]
+        for match in result.items[:limit]
     ]
     return {
         "found": matches,
@@ -191,7 +189,7 @@ def _as_data(result: Recollection, limit: int) -> dict[str, Any]:
 def _show(result: Recollection, limit: int, *, explain: bool) -> None:
     from vanta.cli.memory.tables import describe_sources, show_matches, show_scores
 
-    best = result.found[:limit]
+    best = result.items[:limit]
     if not best:
         output.print_status("Nothing was found. `vanta memory list` shows the items.")
     elif explain:

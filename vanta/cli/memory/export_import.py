@@ -24,9 +24,7 @@ from vanta.cli.options import ConfigOption, JsonOption
 from vanta.errors import UsageError
 
 if TYPE_CHECKING:
-    from vanta.memory.items import MemoryItem
-    from vanta.memory.memory import Memory
-    from vanta.memory.store.repository import NewItem
+    from vanta.memory import Memory, MemoryItem, NewItem
 
 STANDARD = "-"
 REPORTED_LINES = 20
@@ -192,7 +190,7 @@ def _as_item(line: bytes) -> NewItem | str:
     """Return the item of a line, or what is wrong with the line."""
     from pydantic import ValidationError
 
-    from vanta.memory.store.repository import NewItem
+    from vanta.memory import NewItem
 
     data = _as_object(line)
     if isinstance(data, str):
@@ -227,7 +225,7 @@ def _line_model() -> Any:
 
     from pydantic import AfterValidator, ConfigDict, Field, create_model
 
-    from vanta.memory.items import Kind
+    from vanta.memory import ItemKind
 
     text = Annotated[str, AfterValidator(_check_text)]
     said_at = Annotated[float, AfterValidator(_check_time)]
@@ -238,7 +236,7 @@ def _line_model() -> Any:
         user=(Annotated[text, Field(min_length=1)], ...),
         session=(text, ""),
         turn_id=(text, ""),
-        kind=(Kind, ...),
+        kind=(ItemKind, ...),
         role=(text, ""),
         text=(text, ...),
         said_at=(said_at, ...),

@@ -25,8 +25,7 @@ from vanta.cli.setup import load_setup
 from vanta.errors import UsageError
 
 if TYPE_CHECKING:
-    from vanta.memory.memory import Memory
-    from vanta.memory.store.forgetting import Foreseen, Receipt, Selection
+    from vanta.memory import ForgetPreview, ForgetReceipt, Memory, Selection
 
 PREVIEWED = 12
 """Items that a preview lists; it counts the others."""
@@ -65,20 +64,20 @@ def forget(
     with --dry-run removed and items.
     """
     from vanta.cli.memory.add import file_tag
-    from vanta.memory.store.forgetting import Selection
+    from vanta.memory import Selection
 
     if file and tag:
         raise typer.BadParameter("--file and --tag exclude each other: give one of them.")
     first, end = options.parse_span(since, until)
     wanted = file_tag(Path(file).expanduser()) if file else tag
     selection = Selection(user, tuple(item or ()), session, first, end, everything, wanted)
-    if not selection.named:
+    if not selection.is_set:
         raise UsageError(
             "nothing is selected: give --item ID, --session NAME, --file FILE, --tag TAG, "
             "--since WHEN, --until WHEN, or --all. `vanta memory list` shows the items."
         )
     if not yes or dry_run:
-        foreseen = with_memory(config, lambda memory: memory.foresee(selection))
+        foreseen = with_memory(config, lambda memory: memory.preview_forget(selection))
         if dry_run and json:
             output.print_json(_as_data(foreseen))
             return
@@ -92,14 +91,16 @@ def forget(
         raise typer.Exit(output.ExitCode.FAILED)
 
 
-async def forget_all(memory: Memory, selection: Selection, history: Path) -> tuple[Receipt, int]:
+async def forget_all(
+    memory: Memory, selection: Selection, history: Path
+) -> tuple[ForgetReceipt, int]:
     """Forget a selection in memory and in the chat's history file.
 
     :returns: the receipt, and the number of lines that were removed from the history.
     """
     import anyio.to_thread
 
-    foreseen = await memory.foresee(selection)
+    foreseen = await memory.preview_forget(selection)
     receipt = await memory.forget(selection)
     texts = [item.text for item in foreseen.items if item.role == "user"]
     try:
@@ -157,7 +158,7 @@ def _replace(path: Path, data: bytes) -> None:
         raise
 
 
-def _preview(foreseen: Foreseen) -> None:
+def _preview(foreseen: ForgetPreview) -> None:
     """Show what would be removed on stderr, so that stdout has the receipt alone."""
     from vanta.cli.memory.tables import author, describe_removed, format_time, one_line, origin
 
@@ -189,12 +190,12 @@ def _confirm() -> bool:
     return False
 
 
-def _as_data(foreseen: Foreseen) -> dict[str, Any]:
+def _as_data(foreseen: ForgetPreview) -> dict[str, Any]:
     items = [item.to_dict() for item in foreseen.items]
     return {"removed": dataclasses.asdict(foreseen.removed), "items": items}
 
 
-def _show(receipt: Receipt, typed: int, *, json: bool) -> None:
+def _show(receipt: ForgetReceipt, typed: int, *, json: bool) -> None:
     if json:
         data = dataclasses.asdict(receipt)
         data["removed"]["typed_lines"] = typed

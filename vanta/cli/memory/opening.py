@@ -15,7 +15,7 @@ from vanta.cli import output
 from vanta.cli.setup import Setup, load_setup
 
 if TYPE_CHECKING:
-    from vanta.memory.memory import Memory
+    from vanta.memory import Memory
 
 T = TypeVar("T")
 ReportProgress = Callable[[int, int], None]
@@ -42,8 +42,8 @@ async def _open(setup: Setup) -> AsyncIterator[Memory]:
     import anyio.to_thread
 
     from vanta.errors import UsageError
-    from vanta.memory.factory import open_memory
     from vanta.runtime import open_store
+    from vanta.runtime.memory_factory import open_memory
 
     store, _ledger = await anyio.to_thread.run_sync(open_store, setup.config)
     try:
@@ -62,10 +62,10 @@ async def _open(setup: Setup) -> AsyncIterator[Memory]:
 
 def waiting_for(memory: Memory) -> str:
     """Return what must be ready before memory finds items by meaning."""
-    if memory.dense is None:
+    if memory.embedder is None:
         return "looking for words"
-    index = f", index {memory.dense.index.name}" if memory.dense.index else ""
-    return f"waiting for embedder {memory.dense.embedder.name}{index}"
+    index = f", index {memory.index.name}" if memory.index else ""
+    return f"waiting for embedder {memory.embedder.name}{index}"
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from vanta.memory.items import Filters
+    from vanta.memory import Filters
 
 UserOption = Annotated[
     str, typer.Option("--user", "-u", metavar="NAME", help="The user whose memory it is.")
@@ -81,18 +81,20 @@ def filters(
     from typing import cast, get_args
 
     from vanta.errors import UnknownName
-    from vanta.memory.items import Filters, Kind
+    from vanta.memory import Filters, ItemKind
 
     for kind in kinds or ():
-        if kind not in get_args(Kind):
-            known = ", ".join(get_args(Kind))
-            raise UnknownName("kind of memory", kind, get_args(Kind), hint=f"There are {known}.")
+        if kind not in get_args(ItemKind):
+            known = ", ".join(get_args(ItemKind))
+            raise UnknownName(
+                "kind of memory", kind, get_args(ItemKind), hint=f"There are {known}."
+            )
     first, end = parse_span(since, until)
     return Filters(
         first,
         end,
         tuple(roles or ()),
-        cast("tuple[Kind, ...]", tuple(kinds or ())),
+        cast("tuple[ItemKind, ...]", tuple(kinds or ())),
         tuple(tags or ()),
     )
 
@@ -124,7 +126,7 @@ def parse_time(text: str, now: float | None = None) -> tuple[float, float]:
     :param now: the present in seconds since the epoch; the clock by default.
     :raises InvalidTime: if the text is not a time.
     """
-    from vanta.memory.dates.dates import mentioned
+    from vanta.memory import times_mentioned
 
     stripped = text.strip()
     present = dt.datetime.now(dt.UTC).timestamp() if now is None else now
@@ -139,7 +141,7 @@ def parse_time(text: str, now: float | None = None) -> tuple[float, float]:
             return moment, moment
     except (ValueError, OverflowError, OSError) as error:
         raise InvalidTime(f"there is no such time ({error}).") from error
-    spans = mentioned(stripped, present, _local_zone(present))
+    spans = times_mentioned(stripped, present, _local_zone(present))
     if len(spans) != 1:
         raise InvalidTime("give a day (2026-11-17), a time (2026-11-17T14:30) or an age (7d, 12h).")
     return spans[0]

@@ -17,8 +17,7 @@ from rich.text import Text
 from vanta.cli import output
 
 if TYPE_CHECKING:
-    from vanta.memory.items import MemoryItem, Recalled, Recollection
-    from vanta.memory.store.forgetting import Receipt, Removed
+    from vanta.memory import ForgetReceipt, MemoryItem, RecalledItem, Recollection, RemovedCounts
 
 SHOWN_CHARACTERS = 600
 """Characters of a text that a search shows; `--json` has all of them."""
@@ -49,7 +48,7 @@ def one_line(text: str, width: int) -> str:
     return plain if len(plain) <= width else plain[: width - 1].rstrip() + "…"
 
 
-def show_matches(matches: Sequence[Recalled]) -> None:
+def show_matches(matches: Sequence[RecalledItem]) -> None:
     """Print matches, best first: a line about each item, and its text below."""
     console = output.stdout()
     for match in matches:
@@ -67,7 +66,7 @@ def show_matches(matches: Sequence[Recalled]) -> None:
             console.print(Padding(Text(output.printable(dates), "dim"), (0, 0, 0, 6)))
 
 
-def show_scores(matches: Sequence[Recalled]) -> None:
+def show_scores(matches: Sequence[RecalledItem]) -> None:
     """Print matches with the parts of their scores in columns, and each item below its row."""
     console = output.stdout()
     names = list(dict.fromkeys(name for match in matches for name in match.parts))
@@ -145,7 +144,7 @@ def show_stats(figures: Mapping[str, Any]) -> None:
     output.print_table(("", ""), rows)
 
 
-def describe_removed(removed: Removed) -> str:
+def describe_removed(removed: RemovedCounts) -> str:
     """Return the number of removed items, messages, vectors and sessions in words."""
     parts = [count_of(removed.items, "item"), count_of(removed.vectors, "vector")]
     if removed.messages:
@@ -154,14 +153,14 @@ def describe_removed(removed: Removed) -> str:
     return ", ".join(parts) + of
 
 
-def show_receipt(receipt: Receipt, typed: int) -> None:
+def show_receipt(receipt: ForgetReceipt, typed: int) -> None:
     """Print a receipt on stdout."""
     summary, remains = describe_receipt(receipt, typed)
     output.print_line(summary)
     output.print_line(Text(remains, "green" if receipt.certain else "red"))
 
 
-def describe_receipt(receipt: Receipt, typed: int) -> tuple[str, str]:
+def describe_receipt(receipt: ForgetReceipt, typed: int) -> tuple[str, str]:
     """Return what was forgotten, and whether every byte of it is gone.
 
     :param typed: the number of lines that were removed from the chat's history.

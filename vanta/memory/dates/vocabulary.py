@@ -1,8 +1,7 @@
-"""The English of dates: what they look like, and what shows that a sentence looks back or ahead.
+"""The English of dates: patterns for dates, and words that indicate the tense of a sentence.
 
-Invariant: no pattern repeats anything without a bound, so that a search is linear in the text. Each
-alternative of `RELATIVE` is a group whose name is the rule that knows its meaning
-(`vanta.memory.dates.meanings`).
+Each alternative of `RELATIVE` is a group named after its rule in `vanta.memory.dates.meanings`.
+Invariant: no pattern repeats without a bound, so a search is linear in the text.
 """
 
 from __future__ import annotations
@@ -73,14 +72,14 @@ ABSOLUTE = re.compile(
 )
 
 STORY_BEFORE = re.compile(r"\b(?:the|at|every|each)\s{1,4}\Z", re.IGNORECASE)
-"""Ends what stands before "last" and "next" where they mean no time of the calendar's."""
+"""Words before "last" and "next" with which they do not refer to the calendar."""
 
 MORE_AFTER = re.compile(rf",?{_S}(?:the{_S})?(?:of\b|\d|{_MONTH}\b)", re.IGNORECASE)
-"""Begins what stands after a weekday or month that is a part of a fuller date."""
+"""The continuation of a weekday or month that is part of a fuller date."""
 
 OF_AFTER = re.compile(rf"{_S}of\b", re.IGNORECASE)
 BOUNDS = frozenset({"before", "after", "until", "till", "by"})
-"""Words before a date that make it the end of another time."""
+"""Words beside a date that make it a bound of another time."""
 
 SENTENCE_ENDS = re.compile(r"[.!?\n]")
 CLAUSE_ENDS = re.compile(r"[.!?\n,;:]|\b(?:and|but|so|then|because)\b", re.IGNORECASE)

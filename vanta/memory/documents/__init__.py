@@ -1,15 +1,15 @@
 """Documents for memory: text, Markdown, HTML and PDF files, read and cut by their structure.
 
-    document = read(Path("handbook.md"))
-    for chunk in chunks(document):
+    document = read_document(Path("handbook.md"))
+    for chunk in chunk_document(document):
         print(chunk.source, chunk.text)
 
-Invariant: a file is untrusted: reading it is bounded in size, takes nothing that is not in it, and
-raises UnreadableDocument, which names the file and the next step, or nothing at all.
+Invariant: a file is untrusted. Reading it is bounded in size, uses nothing outside the file, and
+fails only with UnreadableDocument, which names the file and the next step.
 """
 
-from vanta.memory.documents.chunking import Chunk, chunks
+from vanta.memory.documents.chunking import Chunk, chunk_document
 from vanta.memory.documents.document import Block, Document
-from vanta.memory.documents.reading import read
+from vanta.memory.documents.reading import read_document
 
-__all__ = ["Block", "Chunk", "Document", "chunks", "read"]
+__all__ = ["Block", "Chunk", "Document", "chunk_document", "read_document"]

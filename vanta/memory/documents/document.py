@@ -1,22 +1,29 @@
-"""A document that was read: its text in blocks, each with the place where it stands.
+"""A document as blocks of text, each with its place.
 
-Invariant: blocks are in the order of the file and hold all of its text; none is empty.
+Invariant: blocks are in the order of the file and contain all of its text; no block is empty.
 """
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from typing import Literal
 
-Format = Literal["text", "markdown", "html", "pdf"]
+from vanta.errors import UnreadableDocument
+from vanta.installation import install_hint
+
+DocumentFormat = Literal["text", "markdown", "html", "pdf"]
 BlockKind = Literal["heading", "text", "list", "code", "table"]
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """What belongs together: a paragraph, a whole list, a table...
+    """A unit of text: a paragraph, a whole list, a table...
 
-    path: the headings above it, outermost first, a heading's own last. page: of a PDF, from 1.
+    :param kind: the kind of text.
+    :param text: the text.
+    :param path: the headings above it, outermost first; a heading's own title is last.
+    :param page: the page of a PDF, from 1; None for other formats.
     """
 
     kind: BlockKind
@@ -27,30 +34,53 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document. name: of its file. notes: what a person should know of the reading, a sentence
-    each (another encoding than UTF-8, pages without text)."""
+    """A document.
+
+    :param name: the name of its file.
+    :param format: the detected format.
+    :param blocks: its text.
+    :param title: the title in its metadata, or "".
+    :param notes: remarks for a person, such as an encoding other than UTF-8 or pages without text.
+    """
 
     name: str
-    format: Format
+    format: DocumentFormat
     blocks: tuple[Block, ...]
     title: str = ""
     notes: tuple[str, ...] = ()
 
 
 class Outline:
-    """The headings above a place, kept while a document is read from top to bottom."""
+    """The headings above the current place, while a document is read from top to bottom."""
 
     def __init__(self) -> None:
         self._open: list[tuple[int, str]] = []
 
     @property
     def path(self) -> tuple[str, ...]:
-        """The headings above this place."""
+        """The headings above the current place."""
         return tuple(title for _, title in self._open)
 
     def enter(self, level: int, title: str) -> tuple[str, ...]:
-        """A heading of a level (1 is the highest) comes; returns its path."""
+        """Enter a section and return its path; level 1 is the highest."""
         while self._open and self._open[-1][0] >= level:
             self._open.pop()
         self._open.append((level, " ".join(title.split())))
         return self.path
+
+
+def require(library: str, name: str, what: str) -> None:
+    """Check that an optional library is installed.
+
+    :param library: its import name.
+    :param name: the file that needs it.
+    :param what: what the file is ("a PDF").
+    :raises UnreadableDocument: the library is missing.
+    """
+    try:
+        importlib.import_module(library)
+    except ImportError as error:
+        raise UnreadableDocument(
+            f"{name!r} is {what}, which needs the library {library!r}. "
+            f"Install it: {install_hint('documents')}."
+        ) from error

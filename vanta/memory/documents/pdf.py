@@ -1,7 +1,7 @@
-"""PDF: the text of each page, by pypdf, inside limits on what a stream may unfold to.
+"""PDF: the text of each page, extracted by pypdf within limits on the size of unpacked streams.
 
-Invariant: nothing that pypdf raises comes out; what does is UnreadableDocument, with the reason and
-the next step. A file that takes longer than `SECONDS` is given up between two pages.
+Invariant: every error of pypdf becomes an UnreadableDocument with the reason and the next step. A
+file that takes longer than `MAX_SECONDS` is abandoned between two pages.
 """
 
 from __future__ import annotations
@@ -14,26 +14,28 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from vanta.errors import UnreadableDocument
-from vanta.memory.documents.document import Block
-from vanta.memory.documents.libraries import require
-from vanta.memory.documents.plain import blocks_of
+from vanta.memory.documents.document import Block, require
+from vanta.memory.documents.text import text_blocks
 
 if TYPE_CHECKING:
     from pypdf import PdfReader
 
-PAGES = 5_000
-SECONDS = 120.0
-STREAM_BYTES = 16_000_000
-"""Bytes that one stream of the file may unfold to."""
+MAX_PAGES = 5_000
+MAX_SECONDS = 120.0
+MAX_STREAM_BYTES = 16_000_000
+"""Maximum size of an unpacked stream."""
 
-_SCAN = (
-    "It is a scan or an image: run text recognition over it (`ocrmypdf`) and add what that gives."
-)
+_SCAN = "It is a scan or an image: run text recognition on it (`ocrmypdf`), then add the result."
 
 
 def read_pdf(name: str, data: bytes, characters: int) -> tuple[list[Block], str, tuple[str, ...]]:
-    """The blocks of a PDF page by page, its title, and notes. Blocking, for seconds where the file
-    is long. Raises UnreadableDocument."""
+    """Return the blocks of a PDF, its title, and notes. Blocking, for seconds if the file is long.
+
+    :param name: the name of the file, for messages.
+    :param data: the content.
+    :param characters: maximum number of characters of text.
+    :raises UnreadableDocument: the file is broken, encrypted, too large or without text.
+    """
     require("pypdf", name, "a PDF")
     from pypdf.errors import LimitReachedError
 
@@ -46,13 +48,13 @@ def read_pdf(name: str, data: bytes, characters: int) -> tuple[list[Block], str,
             raise
         except LimitReachedError as error:
             raise UnreadableDocument(
-                f"{name!r} unfolds to more than a PDF may here ({error}). If you trust it, print "
+                f"{name!r} unpacks to more data than is allowed ({error}). If you trust it, print "
                 "it to a new PDF, then add that file."
             ) from error
         except Exception as error:
             raise UnreadableDocument(
-                f"{name!r} is a broken PDF ({type(error).__name__}: {error}). Open it in a viewer "
-                "and print or save it anew, then add that file."
+                f"{name!r} is a broken PDF ({type(error).__name__}: {error}). Open it in a viewer, "
+                "print or save it again, then add that file."
             ) from error
     if not blocks:
         raise UnreadableDocument(f"{name!r} has no text on any of its {empty} pages. {_SCAN}")
@@ -76,32 +78,32 @@ def _open(name: str, data: bytes) -> PdfReader:
 
 
 def _pages(name: str, reader: PdfReader, characters: int) -> tuple[list[Block], int]:
-    """The blocks of all pages, and how many pages have none."""
-    until = time.monotonic() + SECONDS
+    """Return the blocks of all pages, and the number of pages without text."""
+    deadline = time.monotonic() + MAX_SECONDS
     blocks: list[Block] = []
-    empty = read = 0
-    if len(reader.pages) > PAGES:
-        raise UnreadableDocument(_too_large(name, f"has {len(reader.pages)} pages of {PAGES}"))
+    empty = total = 0
+    if len(reader.pages) > MAX_PAGES:
+        raise _too_large(name, f"has {len(reader.pages)} pages, more than {MAX_PAGES}")
     for number, page in enumerate(reader.pages, start=1):
         text = page.extract_text()
-        read += len(text)
-        if read > characters:
-            raise UnreadableDocument(_too_large(name, f"has over {characters} characters"))
-        if time.monotonic() > until:
-            raise UnreadableDocument(_too_large(name, f"took over {SECONDS:g} s to read"))
-        found = list(blocks_of(text, page=number))
-        empty += not found
-        blocks += found
+        total += len(text)
+        if total > characters:
+            raise _too_large(name, f"has more than {characters} characters")
+        if time.monotonic() > deadline:
+            raise _too_large(name, f"took more than {MAX_SECONDS:g} s to read")
+        page_blocks = list(text_blocks(text, page=number))
+        empty += not page_blocks
+        blocks += page_blocks
     return blocks, empty
 
 
-def _too_large(name: str, what: str) -> str:
-    return f"{name!r} {what}. Split it, and add the parts."
+def _too_large(name: str, problem: str) -> UnreadableDocument:
+    return UnreadableDocument(f"{name!r} {problem}. Split it and add the parts.")
 
 
 @contextmanager
 def _limits() -> Iterator[None]:
-    """pypdf inside its limits, and silent: what it warns of is no concern of whoever reads."""
+    """Apply limits to pypdf and silence its warnings, which mean nothing to the user."""
     from pypdf import apply_configuration
 
     log = logging.getLogger("pypdf")
@@ -109,13 +111,13 @@ def _limits() -> Iterator[None]:
     log.setLevel(logging.CRITICAL)
     try:
         with apply_configuration(
-            maximum_declared_stream_length=STREAM_BYTES,
-            array_based_stream_maximum_output_length=STREAM_BYTES,
-            lzw_maximum_output_length=STREAM_BYTES,
-            run_length_maximum_output_length=STREAM_BYTES,
-            zlib_maximum_output_length=STREAM_BYTES,
-            brotli_maximum_output_length=STREAM_BYTES,
-            stream_decoding_work_maximum_length=4 * STREAM_BYTES,
+            maximum_declared_stream_length=MAX_STREAM_BYTES,
+            array_based_stream_maximum_output_length=MAX_STREAM_BYTES,
+            lzw_maximum_output_length=MAX_STREAM_BYTES,
+            run_length_maximum_output_length=MAX_STREAM_BYTES,
+            zlib_maximum_output_length=MAX_STREAM_BYTES,
+            brotli_maximum_output_length=MAX_STREAM_BYTES,
+            stream_decoding_work_maximum_length=4 * MAX_STREAM_BYTES,
             jbig2dec_binary=None,
         ):
             yield

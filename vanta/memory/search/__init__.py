@@ -1,1 +1,28 @@
-"""Search: by words, by meaning, ranking and selection within a token budget."""
+"""Search in memory: by words and by meaning, and the ranking of what both find.
+
+Invariant: private items never change the result among public ones.
+"""
+
+from vanta.memory.items import RECALL_LIMIT
+from vanta.memory.search.exact_index import ExactIndex
+from vanta.memory.search.lexical import match_expression, query_terms, scope_expression, words_of
+from vanta.memory.search.ranking import HYBRID_WEIGHTS, LEXICAL_WEIGHTS, features, rank
+from vanta.memory.search.retrieval import RecallCandidate, find_candidates
+from vanta.memory.search.semantic import NEIGHBOURS, SemanticSearch
+
+__all__ = [
+    "HYBRID_WEIGHTS",
+    "LEXICAL_WEIGHTS",
+    "NEIGHBOURS",
+    "RECALL_LIMIT",
+    "ExactIndex",
+    "RecallCandidate",
+    "SemanticSearch",
+    "features",
+    "find_candidates",
+    "match_expression",
+    "query_terms",
+    "rank",
+    "scope_expression",
+    "words_of",
+]

@@ -1,20 +1,40 @@
-"""From a question to what SQLite's FTS5 is asked: words worth looking for, and match expressions.
+"""Search by words: from a question to FTS5 expressions, and the BM25 weight of each word.
 
-Invariant: any text is safe. What goes into an expression is letters and digits inside double
-quotes; operators, quotes and signs of a question never reach the parser of FTS5.
+FTS5 finds the words, one at a time and within one part (public or private) of a scope; weights
+(idf) come from counts of that part. FTS5's own `bm25()` would weigh by the items of all users,
+private ones too, and scores every hit of every word, which takes ten times longer.
+
+Invariants: any text is safe, since only letters and digits in double quotes reach an expression.
+The work is bounded: a word that is in more than `MAX_HITS` items is looked up in the newest
+`MAX_HITS`, which also estimate its frequency, and in those that have a rarer word of the question.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from vanta.memory.items import Scope
 from vanta.memory.store.tables import session_token, user_token
 
-MOST_TERMS = 16
-"""Words of a question that are looked for; a longer one counts by its first."""
+MAX_TERMS = 16
+"""Words of a question that are looked up; the rest of a longer question is ignored."""
+
+MAX_HITS = 500
+"""Items in which a word is looked up."""
+
+K1, B, USUAL_LENGTH = 1.2, 0.4, 120
+"""BM25's parameters, and the characters of a text of usual length. A word counts once for each
+text: in speech it rarely occurs twice."""
+
+Find = Callable[[Sequence[Sequence[str]], int], list[int]]
+"""Returns ids, newest first, of up to so many items that have any word of each group."""
+
+Count = Callable[[int], int]
+"""Returns the number of items with this id or a greater one."""
 
 _WORD = re.compile(r"[^\W_]+")
 
@@ -30,33 +50,125 @@ _STOP_WORDS = frozenset(
 )
 
 
-def words(text: str) -> list[str]:
-    """The words of a text in lower case, in order: runs of letters and digits."""
+def words_of(text: str) -> list[str]:
+    """Return the words of a text in lower case, in order: runs of letters and digits."""
     return _WORD.findall(unicodedata.normalize("NFC", text).lower())
 
 
-def terms(question: str, speakers: Collection[str] = ()) -> tuple[str, ...]:
-    """The words that a search looks for, each once, without those that every text has; with them if
-    there are no others. At most MOST_TERMS. speakers: who speaks, in lower case; a name of theirs
-    tells whose words are asked for, and is in the texts of those who address them."""
-    found = list(dict.fromkeys(words(question)))
-    telling = [word for word in found if word not in _STOP_WORDS]
-    telling = [word for word in telling if word not in speakers] or telling
-    return tuple((telling or found)[:MOST_TERMS])
+def query_terms(question: str, speakers: Collection[str] = ()) -> tuple[str, ...]:
+    """Return the distinct words to look up, at most `MAX_TERMS`.
+
+    Stop words are left out unless there are no other words. So are the names in `speakers`, in
+    lower case: a speaker's name says whose words are wanted, but occurs in the texts of those who
+    address them.
+    """
+    words = list(dict.fromkeys(words_of(question)))
+    significant = [word for word in words if word not in _STOP_WORDS]
+    significant = [word for word in significant if word not in speakers] or significant
+    return tuple((significant or words)[:MAX_TERMS])
 
 
-def visible(scope: Scope, *, private: bool) -> str:
-    """The match expression of one user's public or private part, or of a session in it."""
-    parts = [user_token(scope.user, private=private)]
+def scope_expression(scope: Scope, *, private: bool) -> str:
+    """Return the match expression of a scope's public or private part."""
+    tokens = [user_token(scope.user, private=private)]
     if scope.session is not None:
-        parts.append(session_token(scope.user, scope.session))
-    return " AND ".join(f'scope : "{part}"' for part in parts)
+        tokens.append(session_token(scope.user, scope.session))
+    return " AND ".join(f'scope : "{token}"' for token in tokens)
 
 
-def having(part: str, groups: Sequence[Sequence[str]]) -> str:
-    """The match expression of those in `part` that have, of each group, any of the words."""
+def match_expression(part: str, groups: Sequence[Sequence[str]]) -> str:
+    """Return the match expression of the items in `part` that have any word of each group."""
     expression = f"({part})"
     for group in groups:
         quoted = " OR ".join(f'"{word}"' for word in group)
         expression += f" AND text : ({quoted})"
     return expression
+
+
+@dataclass(frozen=True, slots=True)
+class TermCounts:
+    """The number of items, and of those that have each word."""
+
+    items: int = 0
+    with_word: Mapping[str, int] = field(default_factory=dict)
+
+    def __add__(self, other: TermCounts) -> TermCounts:
+        words = {**self.with_word, **other.with_word}
+        with_word = {
+            word: self.with_word.get(word, 0) + other.with_word.get(word, 0) for word in words
+        }
+        return TermCounts(self.items + other.items, with_word)
+
+
+@dataclass(frozen=True, slots=True)
+class Postings:
+    """The posting lists of a question's words.
+
+    masks: for each item id the words it has, one bit each, in the order of `words`. weights: the
+    idf of each word. total: the sum of all weights, including words that no item has.
+    """
+
+    words: tuple[str, ...]
+    weights: tuple[float, ...]
+    masks: Mapping[int, int]
+    total: float
+    counts: TermCounts
+    _sums: dict[int, float] = field(default_factory=dict)
+
+    def weight(self, mask: int) -> float:
+        """Return the sum of the weights of the words in a mask."""
+        weight = self._sums.get(mask)
+        if weight is None:
+            weight = sum(weight for bit, weight in enumerate(self.weights) if mask >> bit & 1)
+            self._sums[mask] = weight
+        return weight
+
+    def words_in(self, mask: int) -> tuple[str, ...]:
+        """Return the words in a mask."""
+        return tuple(word for bit, word in enumerate(self.words) if mask >> bit & 1)
+
+
+def look_up_terms(
+    words: Sequence[str], find: Find, count: Count, other: TermCounts | None = None
+) -> Postings:
+    """Look up words. other: counts of another part that contribute to the weights."""
+    hits = {word: find([[word]], MAX_HITS + 1) for word in words}
+    rare = [word for word in words if 0 < len(hits[word]) <= MAX_HITS]
+    frequent = [word for word in words if len(hits[word]) > MAX_HITS]
+    items = count(0) if words else 0
+    with_word = {word: len(hits[word]) for word in rare}
+    with_word |= {word: MAX_HITS * items // count(hits[word][MAX_HITS - 1]) for word in frequent}
+    for word in frequent:
+        companions = rare or [other_word for other_word in frequent if other_word != word]
+        if companions:
+            hits[word] = [*hits[word][:MAX_HITS], *find([companions, [word]], MAX_HITS)]
+    own = TermCounts(items, with_word)
+    return _weighted(words, hits, own, own + other if other else own)
+
+
+def length_factor(characters: int) -> float:
+    """Return BM25's factor for the length of a text: the same words weigh less in a longer one."""
+    return (K1 + 1) / (1 + K1 * (1 - B + B * characters / USUAL_LENGTH))
+
+
+def _weighted(
+    words: Sequence[str], hits: Mapping[str, Sequence[int]], own: TermCounts, counts: TermCounts
+) -> Postings:
+    masks: dict[int, int] = {}
+    weights: list[float] = []
+    total, seen = 0.0, set[tuple[int, ...]]()
+    for bit, word in enumerate(words):
+        weights.append(_idf(counts.items, counts.with_word.get(word, 0)))
+        ids = tuple(hits[word])
+        if ids and ids in seen:  # another form of an earlier word: they share a stem
+            weights[-1] = 0.0
+            continue
+        seen.add(ids)
+        total += weights[-1]
+        for item_id in ids:
+            masks[item_id] = masks.get(item_id, 0) | 1 << bit
+    return Postings(tuple(words), tuple(weights), masks, total, own)
+
+
+def _idf(items: int, with_word: int) -> float:
+    return math.log(1 + (max(0, items - with_word) + 0.5) / (with_word + 0.5))

@@ -1,9 +1,10 @@
-"""Meaning: the embedder, the vector index, and how both are kept in step with the store.
+"""Search by meaning: the embedder, the vector index, and how both are kept in sync with the store.
 
-A question becomes a vector, and the nearest items are looked up in the vector index once that is
-known to be in step; until then, and wherever it fails, the store's own vectors are compared one by
-one (`ScanIndex`), as far as there are not too many. Invariant: nothing here makes a recall fail, it
-only makes it poorer, and says so; private texts never reach an embedder that is not private.
+A question is embedded and its neighbours are searched in the vector index, once the index is known
+to be in sync. Until then, and whenever the index fails, the store's vectors are compared one by one
+(`ExactIndex`) if there are not too many. Invariants: a failure here makes a recall poorer, with a
+note in its result, but never makes it fail; private texts never reach an embedder that is not
+private.
 """
 
 from __future__ import annotations
@@ -18,50 +19,58 @@ from typing import TYPE_CHECKING
 import anyio
 
 from vanta.errors import EmbedderError, VectorIndexError
-from vanta.memory.embedder import Embedder
+from vanta.memory.embedder import Embedder, Vectors
 from vanta.memory.index import Partition, VectorIndex
 from vanta.memory.items import Scope
-from vanta.memory.search.exact_index import ScanIndex
-from vanta.memory.store import index_wipes as wiping
+from vanta.memory.search.exact_index import ExactIndex
 from vanta.memory.store import vectors
-from vanta.memory.store.database import Database
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+    from vanta.storage import Database
 
-    from vanta.memory.index import Vectors
+NEIGHBOURS = 100
+"""Neighbours that are requested from the vector index."""
 
-    Vector = npt.NDArray[np.float32]
+EMBED_BATCH = 32
+"""Texts that are embedded in one call: few enough to yield to a turn soon."""
 
-AT_ONCE = 32
-"""Texts that are embedded in one go: short enough to yield to a turn soon."""
+OUTBOX_BATCH = 500
+"""Entries of the outbox that are read at a time."""
 
-LINES = 500
-"""Lines of the outbox that are taken at a time."""
+MAX_EXACT = 20_000
+"""Vectors of a partition that are compared one by one while the index is unavailable."""
 
-SCAN_MOST = 20_000
-"""Vectors of a partition that are compared one by one while the index is not there."""
-
-SCANNED = 16
+EXACT_PARTITIONS = 16
 """Partitions whose vectors are kept in memory for that."""
+
+Progress = Callable[[int, int], None]
+"""Called with the number of processed items and the total."""
 
 _log = logging.getLogger("vanta.memory")
 
 
 @dataclass(frozen=True, slots=True)
-class Near:
-    """What meaning adds to a recall. index: who looked, None if nobody could. note: what did not
+class Neighbours:
+    """The result of a search by meaning. vector: the question's, shape (dimension,). ids: nearest
+    first. index: name of the index that was searched, None if none was. note: which part did not
     take part, and why."""
 
-    vector: Vector | None = None
+    vector: Vectors | None = None
     ids: tuple[int, ...] = ()
     index: str | None = None
     note: str = ""
 
 
-class Dense:
-    """The embedder and the index of one runtime. One task at a time calls `load` and `advance`."""
+class SemanticSearch:
+    """The embedder and the index of one memory. Only one task at a time may call `load` and `sync`.
+
+    :param database: the store.
+    :param embedder: closed by `aclose`.
+    :param index: the vector index; not closed by `aclose`. None compares vectors one by one.
+    :ivar loaded: whether the embedder is ready.
+    :ivar embedder_error: the embedder's latest failure, "" if there is none.
+    :ivar index_error: the index's latest failure, "" if there is none.
+    """
 
     def __init__(
         self, database: Database, embedder: Embedder, index: VectorIndex | None = None
@@ -69,184 +78,212 @@ class Dense:
         self.embedder = embedder
         self.index = index
         self.loaded = False
-        self.trouble = ""
-        self.index_trouble = ""
+        self.embedder_error = ""
+        self.index_error = ""
         self._database = database
-        self._scan = ScanIndex()
-        self._scanned: OrderedDict[Partition, None] = OrderedDict()
-        self._scan_lock = anyio.Lock()
-        self._trusted: set[Partition] = set()
-        self._asked: set[Partition] = set()
-        self._said: set[str] = set()
+        self._exact = ExactIndex()
+        self._exact_partitions: OrderedDict[Partition, None] = OrderedDict()
+        self._exact_lock = anyio.Lock()
+        self._in_sync: set[Partition] = set()
+        self._unchecked: set[Partition] = set()
+        self._logged: set[str] = set()
 
     @property
-    def wants_to_advance(self) -> bool:
-        """Whether a partition was searched that is not known to be in step."""
-        return self.index is not None and bool(self._asked)
+    def has_unchecked(self) -> bool:
+        """Whether a partition was searched without knowing that the index is in sync."""
+        return self.index is not None and bool(self._unchecked)
 
     async def load(self) -> None:
-        """Make the embedder ready; the index follows with the first `advance`. Raises
-        EmbedderError, StoreError."""
+        """Load the embedder; the first `sync` loads the index.
+
+        :raises EmbedderError: the embedder cannot be used.
+        :raises StoreError: the store cannot be read or written.
+        """
         await self.embedder.load()
-        await self._database.transact(partial(vectors.adopt, embedder=self.embedder.fingerprint))
+        queue = partial(vectors.queue_for_embedder, embedder=self.embedder.fingerprint)
+        await self._database.transact(queue)
         self.loaded = True
 
-    async def near(self, question: str, scope: Scope, limit: int) -> Near:
-        """The question's vector and the items nearest to it in a scope; never raises."""
+    async def neighbours(self, question: str, scope: Scope, limit: int) -> Neighbours:
+        """Embed a question and return its nearest items. Embedder and index failures end up in the
+        note.
+
+        :param question: the text.
+        :param scope: whose items are searched; its session is ignored.
+        :param limit: maximum number of items for each of the public and the private partition.
+        """
         try:
             (vector,) = await self.embedder.embed([question])
         except EmbedderError as error:
-            self.trouble = str(error)
-            return Near(note=f"embedder {self.embedder.name!r} failed: {error}")
-        found: list[tuple[int, float]] = []
-        looked: str | None = None
-        for private in (False, True) if scope.private else (False,):
-            name, hits = await self._search(self._partition(scope.user, private), vector, limit)
-            looked = name or looked
-            found += hits
-        found.sort(key=lambda hit: -hit[1])
-        return Near(vector, tuple(hit[0] for hit in found), looked, self.index_trouble)
+            self.embedder_error = str(error)
+            return Neighbours(note=f"embedder {self.embedder.name!r} failed: {error}")
+        hits: list[tuple[int, float]] = []
+        searched: str | None = None
+        for partition in self._partitions(scope.user, private=scope.private):
+            index, partition_hits = await self._search(partition, vector, limit)
+            searched = index or searched
+            hits += partition_hits
+        hits.sort(key=lambda hit: -hit[1])
+        return Neighbours(vector, tuple(hit[0] for hit in hits), searched, self.index_error)
 
-    async def advance(self, progress: Callable[[int, int], None] | None = None) -> None:
-        """Embed all that waits and bring the index in step. progress: called with how many texts
-        are done and how many there are. Raises EmbedderError, StoreError."""
-        total = await self._database.read(vectors.count_waiting)
+    async def sync(self, progress: Progress | None = None) -> None:
+        """Embed all pending texts and bring the index in sync.
+
+        :param progress: called with the number of embedded texts and the total.
+        :raises EmbedderError: the texts cannot be embedded.
+        :raises StoreError: the store cannot be read or written.
+        """
+        total = await self._database.read(vectors.count_pending)
         done = 0
-        while portion := await self._embed_some():
-            done += portion
+        while embedded := await self._embed_batch():
+            done += embedded
             total = max(total, done)
             if progress:
                 progress(done, total)
-            await self._feed()
-        await self._feed()
+            await self._sync_index()
+        await self._sync_index()
 
-    def ask(self, scope: Scope) -> None:
-        """Have the next `advance` make sure that the index has all of a scope. After `load`."""
-        for private in (False, True) if scope.private else (False,):
-            self._asked.add(self._partition(scope.user, private))
+    def request_check(self, scope: Scope) -> None:
+        """Have the next `sync` check that the index has all vectors of a scope; after `load`.
 
-    async def distrust(self, user: str) -> None:
-        """Vectors of a user were removed: hold on to none of them, and look at the index anew."""
-        for private in (False, True):
-            partition = self._partition(user, private)
-            self._trusted.discard(partition)
-            await self._unscan(partition)
+        :param scope: its session is ignored.
+        """
+        self._unchecked.update(self._partitions(scope.user, private=scope.private))
+
+    async def invalidate(self, user: str) -> None:
+        """Drop what is known about a user's vectors, after some were removed.
+
+        :param user: the user.
+        """
+        for partition in self._partitions(user, private=True):
+            self._in_sync.discard(partition)
+            await self._drop_exact(partition)
 
     async def aclose(self) -> None:
-        """Release the embedder; the index is its owner's to close."""
+        """Release the embedder."""
         with anyio.CancelScope(shield=True):
             await self.embedder.aclose()
-            await self._scan.aclose()
+            await self._exact.aclose()
 
-    def in_step(self, user: str, *, private: bool = False) -> bool:
-        """Whether the index is known to have all of a user's vectors."""
-        return self.loaded and self._partition(user, private) in self._trusted
-
-    def _partition(self, user: str, private: bool) -> Partition:
-        return Partition(user, private, self.embedder.fingerprint, self.embedder.dimension)
+    def _partitions(self, user: str, *, private: bool) -> list[Partition]:
+        """Return the public partition of a user and, if `private`, the private one."""
+        embedder = self.embedder
+        return [
+            Partition(user, is_private, embedder.fingerprint, embedder.dimension)
+            for is_private in ((False, True) if private else (False,))
+        ]
 
     async def _search(
-        self, partition: Partition, vector: Vector, limit: int
+        self, partition: Partition, vector: Vectors, limit: int
     ) -> tuple[str | None, list[tuple[int, float]]]:
-        if self.index is not None and partition in self._trusted:
+        """Return the name of the index that was searched, and its hits."""
+        if self.index is not None and partition in self._in_sync:
             try:
                 (hits,) = await self.index.search(partition, vector[None, :], limit)
             except VectorIndexError as error:
-                self._distrust(partition, error)
+                self._mark_out_of_sync(partition, error)
             else:
                 return self.index.name, hits
-        self._asked.add(partition)
-        if not await self._fill_scan(partition):
+        self._unchecked.add(partition)
+        if not await self._fill_exact(partition):
             return None, []
-        (hits,) = await self._scan.search(partition, vector[None, :], limit)
-        return self._scan.name, hits
+        (hits,) = await self._exact.search(partition, vector[None, :], limit)
+        return self._exact.name, hits
 
-    async def _fill_scan(self, partition: Partition) -> bool:
-        """Take over a partition's vectors, if that was not done; False if they are too many."""
-        async with self._scan_lock:
-            if partition not in self._scanned:
-                take = partial(
-                    vectors.of_partition, partition=partition, after_id=0, limit=SCAN_MOST + 1
-                )
-                ids, found = await self._database.read(take)
-                if len(ids) > SCAN_MOST:
+    async def _fill_exact(self, partition: Partition) -> bool:
+        """Load a partition into the exact index if necessary; return False if it is too large."""
+        async with self._exact_lock:
+            if partition not in self._exact_partitions:
+                read = partial(vectors.read_partition, partition=partition, limit=MAX_EXACT + 1)
+                ids, rows = await self._database.read(read)
+                if len(ids) > MAX_EXACT:
                     return False
-                await self._scan.upsert(partition, ids, found)
-            self._scanned[partition] = None
-            self._scanned.move_to_end(partition)
-            if len(self._scanned) > SCANNED:
-                oldest, _ = self._scanned.popitem(last=False)
-                await self._scan.wipe(oldest)
+                await self._exact.upsert(partition, ids, rows)
+            self._exact_partitions[partition] = None
+            self._exact_partitions.move_to_end(partition)
+            if len(self._exact_partitions) > EXACT_PARTITIONS:
+                oldest, _ = self._exact_partitions.popitem(last=False)
+                await self._exact.wipe(oldest)
         return True
 
-    async def _add_to_scan(self, texts: Sequence[vectors.Waiting], found: Vectors) -> None:
-        """Vectors that were made just now, as far as their partitions are scanned."""
-        async with self._scan_lock:
-            for partition in self._scanned:
-                mine = [
-                    row
-                    for row, text in enumerate(texts)
+    async def _add_to_exact(self, texts: Sequence[vectors.PendingText], rows: Vectors) -> None:
+        """Add new vectors to those partitions that the exact index holds."""
+        async with self._exact_lock:
+            for partition in self._exact_partitions:
+                positions = [
+                    position
+                    for position, text in enumerate(texts)
                     if (text.user, text.private) == (partition.user, partition.private)
                 ]
-                if mine:
-                    ids = [texts[row].id for row in mine]
-                    await self._scan.upsert(partition, ids, found[mine])
+                if positions:
+                    ids = [texts[position].id for position in positions]
+                    await self._exact.upsert(partition, ids, rows[positions])
 
-    async def _unscan(self, partition: Partition) -> None:
-        async with self._scan_lock:
-            self._scanned.pop(partition, None)
-            await self._scan.wipe(partition)
+    async def _drop_exact(self, partition: Partition) -> None:
+        async with self._exact_lock:
+            self._exact_partitions.pop(partition, None)
+            await self._exact.wipe(partition)
 
-    async def _embed_some(self) -> int:
-        take = partial(vectors.waiting, limit=AT_ONCE, private=self.embedder.private)
-        texts = await self._database.read(take)
+    async def _embed_batch(self) -> int:
+        """Embed and store the next pending texts; return how many."""
+        read = partial(vectors.pending_texts, limit=EMBED_BATCH, private=self.embedder.private)
+        texts = await self._database.read(read)
         if not texts:
             return 0
-        found = await self.embedder.embed([waiting.text for waiting in texts])
-        rows = [row.astype("<f4").tobytes() for row in found]
-        ids = [waiting.id for waiting in texts]
-        save = partial(vectors.save, embedder=self.embedder.fingerprint, ids=ids, vectors=rows)
+        rows = await self.embedder.embed([pending.text for pending in texts])
+        save = partial(
+            vectors.save_vectors,
+            embedder=self.embedder.fingerprint,
+            ids=[pending.id for pending in texts],
+            vectors=[row.astype("<f4").tobytes() for row in rows],
+        )
         await self._database.transact(save)
-        await self._add_to_scan(texts, found)
+        await self._add_to_exact(texts, rows)
         return len(texts)
 
-    async def _feed(self) -> None:
-        """Tell the index what it has not seen yet; what it cannot do is noted, and waits."""
+    async def _sync_index(self) -> None:
+        """Apply all pending changes to the index; on failure note the error and leave the rest."""
         if self.index is None:
-            await self._database.transact(partial(vectors.drop_outbox, embedder=None))
+            await self._database.transact(vectors.clear_outbox)
             return
         try:
             await self.index.load()
-            await wiping.wipe_asked(self._database, self.index)
-            await self._follow(self.index)
-            await self._check_asked(self.index)
+            await vectors.run_wipes(self._database, self.index)
+            await self._apply_changes(self.index)
+            await self._check_partitions(self.index)
         except VectorIndexError as error:
             self._note(error)
         else:
-            self.index_trouble = ""
+            self.index_error = ""
 
-    async def _follow(self, index: VectorIndex) -> None:
+    async def _apply_changes(self, index: VectorIndex) -> None:
         """Work through the outbox."""
-        fingerprint, dimension = self.embedder.fingerprint, self.embedder.dimension
-        take = partial(vectors.changes, embedder=fingerprint, dimension=dimension, limit=LINES)
+        read = partial(
+            vectors.pending_changes,
+            embedder=self.embedder.fingerprint,
+            dimension=self.embedder.dimension,
+            limit=OUTBOX_BATCH,
+        )
         rebuilt: set[Partition] = set()
-        while found := await self._database.read(take):
-            for change in found:
+        while changes := await self._database.read(read):
+            for change in changes:
                 if await self._apply(index, change, rebuilt):
-                    await self._database.transact(partial(vectors.done, lines=change.lines))
+                    await self._database.transact(
+                        partial(vectors.mark_applied, entries=change.entries)
+                    )
 
     async def _apply(
-        self, index: VectorIndex, change: vectors.Change, rebuilt: set[Partition]
+        self, index: VectorIndex, change: vectors.IndexChange, rebuilt: set[Partition]
     ) -> bool:
-        """One change; a partition that fails is begun anew, once, and what was to be done to it is
-        still to be done. True if it is done."""
+        """Apply one change and return True. A partition that fails is rebuilt once: the change
+        stays in the outbox, and the result is False."""
         try:
             if change.ids:
                 await index.upsert(change.partition, change.ids, change.vectors)
-            if change.gone:
-                await index.delete(change.partition, change.gone)
+            if change.removed:
+                await index.delete(change.partition, change.removed)
         except VectorIndexError as error:
-            self._distrust(change.partition, error)
+            self._mark_out_of_sync(change.partition, error)
             if error.owned or change.partition in rebuilt:
                 raise
             rebuilt.add(change.partition)
@@ -254,39 +291,39 @@ class Dense:
             return False
         return True
 
-    async def _check_asked(self, index: VectorIndex) -> None:
-        """Compare the partitions that were asked for with the store; from then on they are
-        trusted, and searched in the index."""
-        for partition in self._asked - self._trusted:
+    async def _check_partitions(self, index: VectorIndex) -> None:
+        """Compare the requested partitions with the store. Afterwards they are in sync, and
+        searches use the index."""
+        for partition in self._unchecked - self._in_sync:
             try:
-                there = await index.ids(partition)
+                ids = await index.ids(partition)
             except VectorIndexError as error:
                 if error.owned:
                     raise
                 self._note(error)
                 await self._rebuild(index, partition)
-                there = await index.ids(partition)
-            compare = partial(vectors.compare, partition=partition, there=there)
-            if await self._database.transact(compare):
-                await self._follow(index)
-            self._trusted.add(partition)
-            await self._unscan(partition)
-        self._asked.clear()
+                ids = await index.ids(partition)
+            queue = partial(vectors.queue_differences, partition=partition, indexed=ids)
+            if await self._database.transact(queue):
+                await self._apply_changes(index)
+            self._in_sync.add(partition)
+            await self._drop_exact(partition)
+        self._unchecked.clear()
 
     async def _rebuild(self, index: VectorIndex, partition: Partition) -> None:
-        """Begin a partition anew: empty, and all of it in the outbox."""
+        """Empty a partition and queue all its vectors."""
         await index.wipe(partition)
-        compare = partial(vectors.compare, partition=partition, there=frozenset())
-        await self._database.transact(compare)
+        queue = partial(vectors.queue_differences, partition=partition, indexed=frozenset())
+        await self._database.transact(queue)
 
-    def _distrust(self, partition: Partition, error: VectorIndexError) -> None:
-        self._trusted.discard(partition)
-        self._asked.add(partition)
+    def _mark_out_of_sync(self, partition: Partition, error: VectorIndexError) -> None:
+        self._in_sync.discard(partition)
+        self._unchecked.add(partition)
         self._note(error)
 
     def _note(self, error: Exception) -> None:
-        """Keep what is wrong for traces and `vanta memory stats`, and log it once."""
-        self.index_trouble = str(error)
-        if self.index_trouble not in self._said:
-            self._said.add(self.index_trouble)
-            _log.warning("memory goes on without its vector index: %s", error)
+        """Keep an error for traces and `vanta memory stats`, and log it once."""
+        self.index_error = str(error)
+        if self.index_error not in self._logged:
+            self._logged.add(self.index_error)
+            _log.warning("memory continues without its vector index: %s", error)

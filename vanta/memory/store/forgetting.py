@@ -1,9 +1,9 @@
-"""Forgetting: what goes, in one transaction; the files are cleaned by whoever calls.
+"""Forgetting: removes items in one transaction; `Memory.forget` cleans the files afterwards.
 
-What was said goes with its whole exchange, since a reply repeats its question; facts and summaries
-made of it go, too. A fact that is named itself goes alone. Invariant: after the transaction no
-query finds any of it; `VACUUM` and a fresh full-text index (see `Memory.forget`) then leave no byte
-of it in the files.
+A message is removed with its whole exchange, since a reply repeats its question, and with the facts
+and summaries made from it. A fact that is selected itself is removed alone. Invariant: after the
+transaction no query finds any removed item; `VACUUM` and a rebuilt full-text index then leave no
+byte of it in the files.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from vanta.memory.index import Partition
 from vanta.memory.items import MemoryItem
-from vanta.memory.store import index_wipes as wiping
-from vanta.memory.store.repository import COLUMNS, hold, to_item
-from vanta.memory.store.vectors import partition_of
+from vanta.memory.store.repository import COLUMNS, take_write_lock, to_item
+from vanta.memory.store.vectors import partition_for, request_wipes
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -24,9 +23,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What to forget of a user: items by id, a session, a time (seconds since the epoch, `until`
-    excluded), what has a tag, or everything. At least one is named, and what is named must all
-    hold."""
+    """What to forget of a user. All conditions that are set must hold; at least one must be set.
+
+    :param user: the user.
+    :param ids: item ids; empty for no condition.
+    :param session: a session id.
+    :param since: earliest `said_at`, in seconds since the epoch.
+    :param until: latest `said_at`, excluded.
+    :param everything: True to select all items of the user.
+    :param tag: a tag.
+    """
 
     user: str
     ids: tuple[int, ...] = ()
@@ -37,15 +43,25 @@ class Selection:
     tag: str | None = None
 
     @property
-    def named(self) -> bool:
-        """Whether anything says what to forget."""
-        told = (self.session, self.since, self.until, self.tag)
-        return self.everything or bool(self.ids) or any(one is not None for one in told)
+    def is_set(self) -> bool:
+        """Whether at least one condition is set."""
+        conditions = (self.session, self.since, self.until, self.tag)
+        return (
+            self.everything
+            or bool(self.ids)
+            or any(condition is not None for condition in conditions)
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class Removed:
-    """What one transaction removed, in numbers."""
+class RemovedCounts:
+    """How much was removed, or would be.
+
+    :param items: memory items.
+    :param messages: messages of the transcript.
+    :param vectors: stored vectors.
+    :param sessions: sessions that the items belong to.
+    """
 
     items: int
     messages: int
@@ -54,66 +70,75 @@ class Removed:
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
-    """What was forgotten. certain: no byte of it is left in any file of vanta's; else `why` says
-    what still holds it and what to do. took_s: seconds."""
+class ForgetReceipt:
+    """The result of forgetting.
 
-    removed: Removed
+    :param removed: how much was removed.
+    :param certain: True if no byte of it is left in any file of vanta.
+    :param why: if not certain, what still holds it and what to do; else "".
+    :param took_s: duration in seconds.
+    """
+
+    removed: RemovedCounts
     certain: bool
     why: str
     took_s: float
 
 
 @dataclass(frozen=True, slots=True)
-class Foreseen:
-    """What forgetting would remove: the same numbers, and the items, the earliest first."""
+class ForgetPreview:
+    """What forgetting would remove.
 
-    removed: Removed
+    :param removed: how much would be removed.
+    :param items: the items, in the order of their ids.
+    """
+
+    removed: RemovedCounts
     items: tuple[MemoryItem, ...]
 
 
-def foresee(connection: sa.Connection, selection: Selection) -> Foreseen:
-    """What `remove` would remove; changes nothing."""
-    _choose(connection, selection)
-    removed = _counted(connection)
+def preview(connection: sa.Connection, selection: Selection) -> ForgetPreview:
+    """Return what `remove` would remove; change nothing."""
+    _select(connection, selection)
+    removed = _counts(connection)
     rows = connection.exec_driver_sql(
         f"SELECT {COLUMNS} FROM memories WHERE id IN (SELECT id FROM temp.gone) ORDER BY id"  # noqa: S608
     )
     items = tuple(to_item(row) for row in rows)
-    _let_go(connection)
-    return Foreseen(removed, items)
+    _drop_temporary_tables(connection)
+    return ForgetPreview(removed, items)
 
 
-def remove(connection: sa.Connection, selection: Selection) -> Removed:
-    """Remove what `selection` names, and what was made of it."""
-    hold(connection)
-    _choose(connection, selection)
-    removed = _counted(connection)
-    wiping.ask(connection, _partitions(connection, selection.user))
+def remove(connection: sa.Connection, selection: Selection) -> RemovedCounts:
+    """Remove the selected items and everything derived from them."""
+    take_write_lock(connection)
+    _select(connection, selection)
+    removed = _counts(connection)
+    request_wipes(connection, _partitions(connection, selection.user))
     for statement in _REMOVE:
         connection.exec_driver_sql(statement)
-    _let_go(connection)
+    _drop_temporary_tables(connection)
     return removed
 
 
+def rebuild_full_text_index(connection: sa.Connection) -> None:
+    """Rebuild the full-text index: SQLite before 3.42 keeps deleted words in it."""
+    connection.exec_driver_sql("INSERT INTO memories_fts (memories_fts) VALUES ('rebuild')")
+
+
 def _partitions(connection: sa.Connection, user: str) -> list[Partition]:
-    """Where the vectors are that go."""
+    """Return the partitions of the vectors that will be removed."""
     rows = connection.exec_driver_sql(
         "SELECT DISTINCT m.private, v.embedder FROM temp.gone g "
         "JOIN memories m ON m.id = g.id JOIN memory_vectors v ON v.memory_id = m.id"
     )
-    return [partition_of(user, private=bool(row[0]), embedder=row[1]) for row in rows]
+    return [partition_for(user, private=bool(row[0]), embedder=row[1]) for row in rows]
 
 
-def clean_words(connection: sa.Connection) -> None:
-    """Write the full-text index anew: SQLite before 3.42 keeps deleted words in it."""
-    connection.exec_driver_sql("INSERT INTO memories_fts (memories_fts) VALUES ('rebuild')")
-
-
-def _choose(connection: sa.Connection, selection: Selection) -> None:
+def _select(connection: sa.Connection, selection: Selection) -> None:
     """Fill the temporary tables `gone` (items), `gone_turns` and `gone_messages`."""
     where, values = _condition(selection)
-    for statement in _TEMPORARY:
+    for statement in _TEMPORARY_TABLES:
         connection.exec_driver_sql(statement)
     connection.exec_driver_sql(
         f"INSERT INTO temp.gone SELECT id FROM memories m WHERE {where}",  # noqa: S608
@@ -142,31 +167,31 @@ def _choose(connection: sa.Connection, selection: Selection) -> None:
 
 
 def _condition(selection: Selection) -> tuple[str, tuple[Any, ...]]:
-    told: list[tuple[str, Sequence[Any]]] = [("m.user = ?", (selection.user,))]
+    conditions: list[tuple[str, Sequence[Any]]] = [("m.user = ?", (selection.user,))]
     if selection.ids:
         marks = ", ".join("?" * len(selection.ids))
-        told.append((f"m.id IN ({marks})", selection.ids))
+        conditions.append((f"m.id IN ({marks})", selection.ids))
     if selection.session is not None:
-        told.append(("m.session = ?", (selection.session,)))
+        conditions.append(("m.session = ?", (selection.session,)))
     if selection.since is not None:
-        told.append(("m.said_at >= ?", (selection.since,)))
+        conditions.append(("m.said_at >= ?", (selection.since,)))
     if selection.until is not None:
-        told.append(("m.said_at < ?", (selection.until,)))
+        conditions.append(("m.said_at < ?", (selection.until,)))
     if selection.tag is not None:
-        having = "EXISTS (SELECT 1 FROM json_each(m.tags) WHERE value = ?)"
-        told.append((having, (selection.tag,)))
+        has_tag = "EXISTS (SELECT 1 FROM json_each(m.tags) WHERE value = ?)"
+        conditions.append((has_tag, (selection.tag,)))
     return (
-        " AND ".join(text for text, _ in told),
-        tuple(value for _, values in told for value in values),
+        " AND ".join(text for text, _ in conditions),
+        tuple(value for _, values in conditions for value in values),
     )
 
 
-def _counted(connection: sa.Connection) -> Removed:
-    items, vectors, sessions, messages = (_count(connection, query) for query in _COUNTED)
-    return Removed(items, messages, vectors, sessions)
+def _counts(connection: sa.Connection) -> RemovedCounts:
+    items, vectors, sessions, messages = (_count(connection, query) for query in _COUNTS)
+    return RemovedCounts(items, messages, vectors, sessions)
 
 
-def _let_go(connection: sa.Connection) -> None:
+def _drop_temporary_tables(connection: sa.Connection) -> None:
     for table in ("gone", "gone_turns", "gone_messages"):
         connection.exec_driver_sql(f"DROP TABLE temp.{table}")
 
@@ -175,12 +200,12 @@ def _count(connection: sa.Connection, query: str) -> int:
     return int(connection.exec_driver_sql(query).scalar() or 0)
 
 
-_TEMPORARY = (
+_TEMPORARY_TABLES = (
     "CREATE TEMP TABLE gone (id INTEGER PRIMARY KEY)",
     "CREATE TEMP TABLE gone_turns (turn_id TEXT PRIMARY KEY)",
     "CREATE TEMP TABLE gone_messages (id INTEGER PRIMARY KEY)",
 )
-_COUNTED = (
+_COUNTS = (
     "SELECT count(*) FROM temp.gone",
     "SELECT count(*) FROM memory_vectors WHERE memory_id IN (SELECT id FROM temp.gone)",
     "SELECT count(DISTINCT nullif(m.session, '')) FROM memories m JOIN temp.gone g ON g.id = m.id",

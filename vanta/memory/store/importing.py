@@ -1,7 +1,7 @@
-"""What is brought in from outside: documents that replace their earlier selves, lines of an export.
+"""Items from outside: documents that replace their previous version, lines of an export.
 
-Plain functions over one transaction. Invariant: bringing the same thing twice leaves what bringing
-it once left.
+Plain functions over one transaction. Invariant: importing the same thing twice has the same result
+as importing it once.
 """
 
 from __future__ import annotations
@@ -12,16 +12,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vanta.memory.items import Kind
-from vanta.memory.store.repository import NewItem, add_one, digest_of, hold
+from vanta.memory.items import ItemKind, NewItem
+from vanta.memory.store.repository import add_item, content_digest, take_write_lock
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
 
 @dataclass(frozen=True, slots=True)
-class Replaced:
-    """What became of a document's items. vectors: how many of the new ones had a vector already."""
+class ReplaceCounts:
+    """What replacing a document did, in items.
+
+    :param added: items that were added.
+    :param removed: items of the previous version that were removed.
+    :param unchanged: items that were kept, because nothing differs.
+    :param vectors: added items that took over a vector.
+    """
 
     added: int = 0
     removed: int = 0
@@ -34,42 +40,43 @@ def replace(
     user: str,
     tag: str,
     items: Sequence[NewItem],
-    kind: Kind = "document",
-) -> Replaced:
-    """Put a user's `items`, which all have `tag`, in the place of all of that kind that have it.
+    kind: ItemKind = "document",
+) -> ReplaceCounts:
+    """Replace all items of a user that have `kind` and `tag` by `items`, which all have `tag`.
 
-    They stay together and in order: if anything differs, all are stored anew; a text that was there
-    keeps its vector.
+    Items stay together and in order: if anything differs, all are stored again, and a text that was
+    stored before keeps its vector.
     """
-    hold(connection)
-    before = _tagged(connection, user, tag, kind)
-    if [_content(row) for row in before] == [_content_of(item) for item in items]:
-        return Replaced(unchanged=len(before))
-    owners = {row.text: row.id for row in before}
+    take_write_lock(connection)
+    previous = _tagged(connection, user, tag, kind)
+    if [_stored_content(row) for row in previous] == [_content(item) for item in items]:
+        return ReplaceCounts(unchanged=len(previous))
+    owners = {row.text: row.id for row in previous}
     vectors = 0
     for item in items:
-        identity = add_one(connection, item)
+        item_id = add_item(connection, item)
         if item.text in owners:
-            vectors += _take_vectors(connection, owners[item.text], identity)
-    _remove(connection, [row.id for row in before])
-    return Replaced(len(items), len(before), 0, vectors)
+            vectors += _copy_vectors(connection, owners[item.text], item_id)
+    _remove(connection, [row.id for row in previous])
+    return ReplaceCounts(len(items), len(previous), 0, vectors)
 
 
 def add_missing(
     connection: sa.Connection, items: Sequence[NewItem], seen: Counter[Any]
 ) -> list[int]:
-    """Store the items that are not there yet; returns their ids. seen: how often each was brought
-    so far: what an export has twice is stored twice."""
-    hold(connection)
+    """Add the items that are not stored yet; return their ids. seen: how often each item occurred
+    so far, because one that an export has twice is stored twice."""
+    take_write_lock(connection)
     added = []
     for item in items:
-        seen[_as_stored(item)] += 1
-        if _how_often(connection, item) < seen[_as_stored(item)]:
-            added.append(add_one(connection, item))
+        key = _identity(item)
+        seen[key] += 1
+        if _count_stored(connection, item) < seen[key]:
+            added.append(add_item(connection, item))
     return added
 
 
-def _tagged(connection: sa.Connection, user: str, tag: str, kind: Kind) -> Sequence[Any]:
+def _tagged(connection: sa.Connection, user: str, tag: str, kind: ItemKind) -> Sequence[Any]:
     return connection.exec_driver_sql(
         "SELECT id, text, source, private, tags FROM memories m WHERE user = ? AND kind = ? "
         "AND EXISTS (SELECT 1 FROM json_each(m.tags) WHERE value = ?) ORDER BY id",
@@ -77,55 +84,49 @@ def _tagged(connection: sa.Connection, user: str, tag: str, kind: Kind) -> Seque
     ).all()
 
 
-def _content(row: Any) -> tuple[str, str, bool, tuple[str, ...]]:
+def _stored_content(row: Any) -> tuple[str, str, bool, tuple[str, ...]]:
     return row.text, row.source, bool(row.private), tuple(json.loads(row.tags))
 
 
-def _content_of(item: NewItem) -> tuple[str, str, bool, tuple[str, ...]]:
+def _content(item: NewItem) -> tuple[str, str, bool, tuple[str, ...]]:
     return item.text, item.source, item.private, item.tags
 
 
-def _take_vectors(connection: sa.Connection, owner: int, heir: int) -> int:
-    """Give a text the vectors that it had under an earlier id; returns 1 if there were any."""
-    done = connection.exec_driver_sql(
+def _copy_vectors(connection: sa.Connection, old_id: int, new_id: int) -> int:
+    """Copy the vectors of an item; return 1 if it had a current one, else 0."""
+    copied = connection.exec_driver_sql(
         "INSERT INTO memory_vectors (memory_id, embedder, vector) "
         "SELECT ?, embedder, vector FROM memory_vectors WHERE memory_id = ?",
-        (heir, owner),
+        (new_id, old_id),
     )
-    waits = connection.exec_driver_sql(
-        "SELECT count(*) FROM embedding_queue WHERE memory_id = ?", (owner,)
+    pending = connection.exec_driver_sql(
+        "SELECT count(*) FROM embedding_queue WHERE memory_id = ?", (old_id,)
     ).scalar()
-    if not done.rowcount or waits:
+    if not copied.rowcount or pending:
         return 0
-    connection.exec_driver_sql("DELETE FROM embedding_queue WHERE memory_id = ?", (heir,))
+    connection.exec_driver_sql("DELETE FROM embedding_queue WHERE memory_id = ?", (new_id,))
     return 1
 
 
 def _remove(connection: sa.Connection, ids: Sequence[int]) -> None:
-    gone = json.dumps(list(ids))
+    removed = json.dumps(list(ids))
     for statement in (
         "DELETE FROM memories WHERE id IN (SELECT value FROM json_each(?))",
         "UPDATE memories SET same_as = NULL WHERE same_as IN (SELECT value FROM json_each(?))",
     ):
-        connection.exec_driver_sql(statement, (gone,))
+        connection.exec_driver_sql(statement, (removed,))
 
 
-def _how_often(connection: sa.Connection, item: NewItem) -> int:
-    found = connection.exec_driver_sql(
+def _count_stored(connection: sa.Connection, item: NewItem) -> int:
+    digest, session, turn_id, text, said_at, tags = _identity(item)
+    count = connection.exec_driver_sql(
         "SELECT count(*) FROM memories WHERE digest = ? AND session = ? AND turn_id = ? "
         "AND text = ? AND said_at = ? AND tags = ?",
-        (
-            digest_of(item),
-            item.session,
-            item.turn_id,
-            item.text,
-            item.said_at,
-            json.dumps(item.tags),
-        ),
+        (digest, session, turn_id, text, said_at, json.dumps(tags)),
     )
-    return int(found.scalar() or 0)
+    return int(count.scalar() or 0)
 
 
-def _as_stored(item: NewItem) -> tuple[Any, ...]:
-    """What makes it the same item."""
-    return (digest_of(item), item.session, item.turn_id, item.text, item.said_at, item.tags)
+def _identity(item: NewItem) -> tuple[Any, ...]:
+    """Return what two equal items have in common."""
+    return (content_digest(item), item.session, item.turn_id, item.text, item.said_at, item.tags)

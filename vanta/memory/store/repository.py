@@ -1,9 +1,10 @@
-"""The truth of memory: items in and out of the store, in plain functions over one transaction.
+"""Items in and out of the store, in plain functions over one transaction.
 
-What was said is copied from the store's `messages` (`catch_up`), so that a turn pays nothing for
-memory and an exchange that is durable is remembered, whenever the process dies. Invariant: every
-statement names the user whose items it reads; a text that comes again makes the earlier one point
-at it (`same_as`), unless it is too short to mean something by itself.
+Messages are copied from the store's `messages` (`copy_messages`), so a turn pays nothing for
+memory, and a durable exchange is remembered no matter when the process dies. Invariants: every
+statement names the user whose items it reads, except those for exports and background work; a text
+that is repeated makes the earlier item point at the later one (`same_as`), unless it is too short
+to be meaningful on its own.
 """
 
 from __future__ import annotations
@@ -11,22 +12,22 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from vanta.memory.dates.dates import resolve
-from vanta.memory.items import Filters, Kind, MemoryItem, Recalled, Scope
+from vanta.memory.dates.resolution import resolve_dates
+from vanta.memory.items import Filters, MemoryItem, NewItem, RecalledItem, Scope
 from vanta.memory.store.tables import session_token, user_token
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
 BATCH = 500
-"""Messages that one transaction takes over at the most, so that it never holds the store long."""
+"""Messages that one transaction copies at most, so that it never holds the store for long."""
 
-SAYS_LITTLE = 20
-"""Characters below which a text ("Yes.") means something only where it was said."""
+MIN_REPEATED = 20
+"""Characters below which a text ("Yes.") depends on its context, so that it is never a repetition.
+"""
 
 COLUMNS = "id, user, session, turn_id, kind, role, text, said_at, private, tags, source, dates"
 
@@ -36,33 +37,14 @@ _ADD = """INSERT INTO memories (user, session, turn_id, kind, role, text, said_a
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (message_id) DO NOTHING"""
 
 
-@dataclass(frozen=True, slots=True)
-class NewItem:
-    """What is to be remembered; the fields are those of `MemoryItem`, whose id it has not yet.
-    dates: None to find out what they mean."""
-
-    user: str
-    kind: Kind
-    text: str
-    said_at: float
-    session: str = ""
-    turn_id: str = ""
-    role: str = ""
-    private: bool = False
-    tags: tuple[str, ...] = ()
-    source: str = ""
-    dates: Mapping[str, str] | None = None
-    message_id: int | None = field(default=None, repr=False)
-
-
-def behind(connection: sa.Connection) -> bool:
-    """Whether there are messages that memory has not taken over yet. Reads only."""
+def has_queued_messages(connection: sa.Connection) -> bool:
+    """Return whether there are messages that memory has not copied yet. Reads only."""
     return connection.exec_driver_sql("SELECT 1 FROM message_queue LIMIT 1").first() is not None
 
 
-def catch_up(connection: sa.Connection) -> int:
-    """Take over up to `BATCH` messages; returns how many. 0: nothing is left to do."""
-    hold(connection)
+def copy_messages(connection: sa.Connection) -> int:
+    """Copy up to `BATCH` queued messages; return how many."""
+    take_write_lock(connection)
     rows = connection.exec_driver_sql(
         "SELECT m.id, m.user, m.session, m.turn_id, m.role, m.content, m.private, t.finished_at "
         "FROM message_queue q JOIN messages m ON m.id = q.message_id "
@@ -70,22 +52,37 @@ def catch_up(connection: sa.Connection) -> int:
         (BATCH,),
     ).all()
     if rows:
-        add(connection, [_said(row) for row in rows])
+        add_items(connection, [_from_message(row) for row in rows])
         connection.exec_driver_sql(
             "DELETE FROM message_queue WHERE message_id = ?", [(row.id,) for row in rows]
         )
     return len(rows)
 
 
-def add(connection: sa.Connection, items: Sequence[NewItem]) -> list[int]:
-    """Store items and return their ids, 0 for a message that was there already."""
-    return [add_one(connection, item) for item in items]
+def add_items(connection: sa.Connection, items: Sequence[NewItem]) -> list[int]:
+    """Add items; return their ids, 0 for a message that was already copied."""
+    return [add_item(connection, item) for item in items]
 
 
-def recent(
+def add_item(connection: sa.Connection, item: NewItem) -> int:
+    """Add an item; return its id, 0 for a message that was already copied."""
+    digest = content_digest(item)
+    result = connection.exec_driver_sql(_ADD, (*_values(item), digest, item.message_id))
+    if not result.rowcount:
+        return 0
+    item_id = int(result.lastrowid)
+    if len(item.text) >= MIN_REPEATED:
+        connection.exec_driver_sql(
+            "UPDATE memories SET same_as = ? WHERE digest = ? AND id < ? AND same_as IS NULL",
+            (item_id, digest, item_id),
+        )
+    return item_id
+
+
+def items_after(
     connection: sa.Connection, scope: Scope, filters: Filters, after_id: int, limit: int
 ) -> list[MemoryItem]:
-    """Items of a scope with an id above `after_id`, the earliest first."""
+    """Return items of a scope with an id greater than `after_id`, in the order of their ids."""
     where, values = conditions(scope, filters)
     rows = connection.exec_driver_sql(
         f"SELECT {COLUMNS} FROM memories m WHERE {where} AND m.id > ? ORDER BY m.id LIMIT ?",  # noqa: S608
@@ -94,10 +91,10 @@ def recent(
     return [to_item(row) for row in rows]
 
 
-def newest(
+def newest_items(
     connection: sa.Connection, scope: Scope, filters: Filters, limit: int
 ) -> list[MemoryItem]:
-    """The `limit` items of a scope that were said last, the earliest first."""
+    """Return the `limit` latest items of a scope, in chronological order."""
     where, values = conditions(scope, filters)
     rows = connection.exec_driver_sql(
         f"SELECT {COLUMNS} FROM memories m WHERE {where} "  # noqa: S608
@@ -107,34 +104,34 @@ def newest(
     return [to_item(row) for row in rows][::-1]
 
 
-def named(connection: sa.Connection, scope: Scope, ids: Sequence[int]) -> list[MemoryItem]:
-    """The items of a scope with these ids, in their order; those that are not there are left
-    out."""
+def items_by_id(connection: sa.Connection, scope: Scope, ids: Sequence[int]) -> list[MemoryItem]:
+    """Return the items of a scope with these ids, in their order; unknown ids are left out."""
     where, values = conditions(scope, Filters())
     rows = connection.exec_driver_sql(
         f"SELECT {COLUMNS} FROM memories m WHERE {where} "  # noqa: S608
         "AND m.id IN (SELECT value FROM json_each(?))",
         (*values, json.dumps(list(ids))),
     )
-    found = {row.id: to_item(row) for row in rows}
-    return [found[one] for one in ids if one in found]
+    items = {row.id: to_item(row) for row in rows}
+    return [items[item_id] for item_id in ids if item_id in items]
 
 
-def summaries(connection: sa.Connection, scope: Scope, session: str) -> list[Recalled]:
-    """The newest public and the newest private summary of a session, with no score of their own."""
+def session_summaries(connection: sa.Connection, scope: Scope, session: str) -> list[RecalledItem]:
+    """Return the newest public and the newest private summary of a session, with score 0."""
     where, values = conditions(scope, Filters(kinds=("summary",)))
     rows = connection.exec_driver_sql(
         f"SELECT {COLUMNS}, max(m.id) FROM memories m WHERE {where} AND m.session = ? "  # noqa: S608
         "GROUP BY m.private",
         (*values, session),
     )
-    return [Recalled(to_item(row), 0.0) for row in rows]
+    return [RecalledItem(to_item(row), 0.0) for row in rows]
 
 
-def everything(
+def all_items(
     connection: sa.Connection, user: str | None, after_id: int, limit: int
 ) -> list[MemoryItem]:
-    """Items of one user, or of all for an export, private ones too, the earliest first."""
+    """Return items of one user, or of all if None, private ones included, in the order of their
+    ids."""
     rows = connection.exec_driver_sql(
         f"SELECT {COLUMNS} FROM memories m WHERE (? IS NULL OR m.user = ?) AND m.id > ? "  # noqa: S608
         "ORDER BY m.id LIMIT ?",
@@ -143,39 +140,76 @@ def everything(
     return [to_item(row) for row in rows]
 
 
-def retag(connection: sa.Connection, user: str, identity: int, tags: Sequence[str]) -> None:
-    """Give an item of a user other tags."""
+def retag(connection: sa.Connection, user: str, item_id: int, tags: Sequence[str]) -> None:
+    """Set the tags of an item of a user."""
     connection.exec_driver_sql(
         "UPDATE memories SET tags = ? WHERE id = ? AND user = ?",
-        (json.dumps(list(tags)), identity, user),
+        (json.dumps(list(tags)), item_id, user),
     )
 
 
+def count_items(connection: sa.Connection, user: str | None) -> dict[str, Any]:
+    """Return figures of one user, or of all if None; times are seconds since the epoch."""
+    kinds = connection.exec_driver_sql(
+        "SELECT kind, count(*), sum(private) FROM memories WHERE (? IS NULL OR user = ?) "
+        "GROUP BY kind",
+        (user, user),
+    ).all()
+    users, sessions, first, last = connection.exec_driver_sql(
+        "SELECT count(DISTINCT user), count(DISTINCT user || char(0) || nullif(session, '')), "
+        "min(said_at), max(said_at) FROM memories WHERE (? IS NULL OR user = ?)",
+        (user, user),
+    ).one()
+    embedders = connection.exec_driver_sql(
+        "SELECT embedder, count(*) FROM memory_vectors v JOIN memories m ON m.id = v.memory_id "
+        "WHERE (? IS NULL OR user = ?) GROUP BY embedder",
+        (user, user),
+    ).all()
+    return {
+        "items": sum(row[1] for row in kinds),
+        "private": sum(row[2] for row in kinds),
+        "kinds": {row[0]: row[1] for row in kinds},
+        "users": users,
+        "sessions": sessions,
+        "first_said_at": first,
+        "last_said_at": last,
+        "vectors": {row[0]: row[1] for row in embedders},
+        "waiting_for_a_vector": _scalar(connection, "SELECT count(*) FROM embedding_queue"),
+        "waiting_for_the_index": _scalar(connection, "SELECT count(*) FROM index_outbox"),
+    }
+
+
+def list_users(connection: sa.Connection) -> list[str]:
+    """Return all users who have items."""
+    rows = connection.exec_driver_sql("SELECT DISTINCT user FROM memories ORDER BY user")
+    return [row.user for row in rows]
+
+
 def conditions(scope: Scope, filters: Filters) -> tuple[str, tuple[Any, ...]]:
-    """A scope and filters as a condition on `memories m`, and the values of its parameters."""
-    told: list[tuple[str, tuple[Any, ...]]] = [("m.user = ?", (scope.user,))]
+    """Return a scope and filters as a condition on `memories m`, and its parameters."""
+    terms: list[tuple[str, tuple[Any, ...]]] = [("m.user = ?", (scope.user,))]
     if scope.session is not None:
-        told.append(("m.session = ?", (scope.session,)))
+        terms.append(("m.session = ?", (scope.session,)))
     if not scope.private:
-        told.append(("m.private = 0", ()))
+        terms.append(("m.private = 0", ()))
     if filters.since is not None:
-        told.append(("m.said_at >= ?", (filters.since,)))
+        terms.append(("m.said_at >= ?", (filters.since,)))
     if filters.until is not None:
-        told.append(("m.said_at < ?", (filters.until,)))
-    told += [_one_of("m.role", filters.roles), _one_of("m.kind", filters.kinds)]
+        terms.append(("m.said_at < ?", (filters.until,)))
+    terms += [_any_of("m.role", filters.roles), _any_of("m.kind", filters.kinds)]
     for tag in filters.tags:
-        told.append(("EXISTS (SELECT 1 FROM json_each(m.tags) WHERE value = ?)", (tag,)))
-    where = " AND ".join(text for text, _ in told if text)
-    return where, tuple(value for _, values in told for value in values)
+        terms.append(("EXISTS (SELECT 1 FROM json_each(m.tags) WHERE value = ?)", (tag,)))
+    where = " AND ".join(text for text, _ in terms if text)
+    return where, tuple(value for _, values in terms for value in values)
 
 
 def to_item(row: Any) -> MemoryItem:
-    """A row that begins with `COLUMNS` as an item."""
-    identity, user, session, turn_id, kind, role, text, said_at, private, tags, source, dates = row[
+    """Convert a row that begins with `COLUMNS`."""
+    item_id, user, session, turn_id, kind, role, text, said_at, private, tags, source, dates = row[
         :12
     ]
     return MemoryItem(
-        identity,
+        item_id,
         user,
         session,
         turn_id,
@@ -190,14 +224,14 @@ def to_item(row: Any) -> MemoryItem:
     )
 
 
-def state(connection: sa.Connection, key: str) -> str | None:
-    """What is kept under a key, None if nothing is."""
-    found = connection.exec_driver_sql("SELECT value FROM memory_state WHERE key = ?", (key,))
-    return found.scalar()
+def get_state(connection: sa.Connection, key: str) -> str | None:
+    """Return the value stored under a key, or None."""
+    result = connection.exec_driver_sql("SELECT value FROM memory_state WHERE key = ?", (key,))
+    return result.scalar()
 
 
-def remember_state(connection: sa.Connection, key: str, value: str) -> None:
-    """Keep `value` under a key."""
+def set_state(connection: sa.Connection, key: str, value: str) -> None:
+    """Store `value` under a key."""
     connection.exec_driver_sql(
         "INSERT INTO memory_state (key, value) VALUES (?, ?) "
         "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
@@ -205,13 +239,21 @@ def remember_state(connection: sa.Connection, key: str, value: str) -> None:
     )
 
 
-def hold(connection: sa.Connection) -> None:
-    """Take SQLite's write lock: what this transaction reads from here on, nobody else changes. A
-    transaction that reads first and writes then fails at once where another wrote between."""
-    remember_state(connection, "writer", "")
+def take_write_lock(connection: sa.Connection) -> None:
+    """Take SQLite's write lock, so that no other connection changes what this transaction reads.
+    Without it, a transaction that reads first fails if another connection writes before it does."""
+    set_state(connection, "writer", "")
 
 
-def _said(row: Any) -> NewItem:
+def content_digest(item: NewItem) -> str:
+    """Return a digest that is equal for items of one user with the same words, whatever characters
+    separate them."""
+    words = " ".join(_WORDS.findall(item.text.casefold()))
+    content = "\0".join((item.user, str(item.private), item.kind, item.role, item.source, words))
+    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _from_message(row: Any) -> NewItem:
     return NewItem(
         user=row.user,
         kind="message",
@@ -225,25 +267,11 @@ def _said(row: Any) -> NewItem:
     )
 
 
-def add_one(connection: sa.Connection, item: NewItem) -> int:
-    """Store an item and return its id, 0 for a message that was there already."""
-    digest = digest_of(item)
-    done = connection.exec_driver_sql(_ADD, (*_values(item), digest, item.message_id))
-    if not done.rowcount:
-        return 0
-    identity = int(done.lastrowid)
-    if len(item.text) >= SAYS_LITTLE:
-        connection.exec_driver_sql(
-            "UPDATE memories SET same_as = ? WHERE digest = ? AND id < ? AND same_as IS NULL",
-            (identity, digest, identity),
-        )
-    return identity
-
-
 def _values(item: NewItem) -> tuple[Any, ...]:
     scope = user_token(item.user, private=item.private)
     if item.session:
         scope = f"{scope} {session_token(item.user, item.session)}"
+    dates = resolve_dates(item.text, item.said_at) if item.dates is None else dict(item.dates)
     return (
         item.user,
         item.session,
@@ -255,18 +283,15 @@ def _values(item: NewItem) -> tuple[Any, ...]:
         int(item.private),
         json.dumps(item.tags),
         item.source,
-        json.dumps(resolve(item.text, item.said_at) if item.dates is None else dict(item.dates)),
+        json.dumps(dates),
         scope,
     )
 
 
-def digest_of(item: NewItem) -> str:
-    """Equal for items of one user that say the same in the same words, whatever lies between."""
-    words = " ".join(_WORDS.findall(item.text.casefold()))
-    told = "\0".join((item.user, str(item.private), item.kind, item.role, item.source, words))
-    return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+def _any_of(column: str, values: Iterable[str]) -> tuple[str, tuple[str, ...]]:
+    allowed = tuple(values)
+    return (f"{column} IN ({', '.join('?' * len(allowed))})" if allowed else "", allowed)
 
 
-def _one_of(column: str, values: Iterable[str]) -> tuple[str, tuple[str, ...]]:
-    given = tuple(values)
-    return (f"{column} IN ({', '.join('?' * len(given))})" if given else "", given)
+def _scalar(connection: sa.Connection, query: str) -> int:
+    return int(connection.exec_driver_sql(query).scalar() or 0)

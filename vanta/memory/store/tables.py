@@ -1,14 +1,15 @@
-"""The tables of memory, in the database of the transcript store (SQLite alone).
+"""The tables of memory, in the database of the transcript store (SQLite only).
 
-`memories` is the truth for documents, facts and summaries; what was said is copied into it from the
-store's `messages`, which stay the truth for that (`message_queue`: not copied yet). `memories_fts`
-is an FTS5 index over it, kept in step by triggers; its column `scope` holds tokens for user,
-privacy and session, so that a search names whose memory it searches in the match itself.
-`memory_vectors` are the embeddings, by embedder fingerprint (float32, little endian, length 1);
-`embedding_queue` is what waits for one, `index_outbox` what the vector index has not seen yet.
-Triggers keep all of it in step: who deletes a message or a memory, deletes all that was derived
-from it. An item that a later one says again has that one's id in `same_as` and is found through it
-alone; `digest` is what tells. Ids are never given twice.
+`memories` is the truth for documents, facts and summaries. Messages are copied into it from the
+store's `messages`, which stay the truth for them (`message_queue`: not copied yet). `memories_fts`
+is an FTS5 index over it; its column `scope` holds tokens for user, privacy and session, so a match
+expression names whose memory it searches. `memory_vectors` holds embeddings by embedder fingerprint
+(float32, little endian, length 1). `embedding_queue` lists texts without a vector, `index_outbox`
+changes that the vector index has not applied. `same_as` of a repeated item is the id of its latest
+repetition, the only one that is found; `digest` detects repetitions.
+
+Invariants: triggers keep all tables consistent, so deleting a message or a memory deletes all data
+derived from it; ids are never reused.
 """
 
 from __future__ import annotations
@@ -90,30 +91,30 @@ _SCHEMA = (
     ) WITHOUT ROWID""",
 )
 
-
-_ALL_THAT_WAS_SAID = (
+_FIRST_USE = (
     "INSERT OR IGNORE INTO message_queue (message_id) SELECT id FROM messages",
     "INSERT INTO memory_state (key, value) VALUES ('begun', '1')",
 )
 
 
-def create(connection: sa.Connection) -> None:
-    """Make what is not there yet; the first time, all that was said before is queued."""
+def create_tables(connection: sa.Connection) -> None:
+    """Create missing tables; on first use, queue all earlier messages."""
     for statement in _SCHEMA:
         connection.exec_driver_sql(statement)
     begun = "SELECT 1 FROM memory_state WHERE key = 'begun'"
     if connection.exec_driver_sql(begun).first() is None:
-        for statement in _ALL_THAT_WAS_SAID:
+        for statement in _FIRST_USE:
             connection.exec_driver_sql(statement)
 
 
 def user_token(user: str, *, private: bool) -> str:
-    """The search token of a user's public or private part. Digits, which no stemmer touches."""
+    """Return the search token of a user's public or private part. It is made of digits, which no
+    stemmer changes."""
     return _token("p" if private else "u", user)
 
 
 def session_token(user: str, session: str) -> str:
-    """The search token of one session of a user."""
+    """Return the search token of one session of a user."""
     return _token("s", f"{user}\0{session}")
 
 

@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 
 from vanta.errors import EmbedderError
-from vanta.memory.embedder import Embedder
+from vanta.memory import Embedder
 
 TEXTS = (
     "My dog is called Bo and he is afraid of thunder.",

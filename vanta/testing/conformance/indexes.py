@@ -13,10 +13,10 @@ import anyio.lowlevel
 import pytest
 
 from vanta.errors import VectorIndexError
-from vanta.memory.index import Partition, VectorIndex
+from vanta.memory import Partition, VectorIndex
 
 if TYPE_CHECKING:
-    from vanta.memory.index import Vectors
+    from vanta.memory import Vectors
 
 
 OpenIndex = Callable[[], VectorIndex]
