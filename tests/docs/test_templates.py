@@ -1,4 +1,4 @@
-"""The page on templates is true: its template is fine and does what the page says of it."""
+"""The page on templates is true: its template works and its commands run."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ PAGE = (Path(__file__).parents[2] / "docs" / "templates.md").read_text(encoding=
 
 
 def block(language: str) -> str:
-    (found,) = re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
-    return str(found)
+    (text,) = re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+    return str(text)
 
 
 @pytest.fixture
@@ -32,13 +32,13 @@ def vanta(
         yield run
 
 
-def test_every_template_of_vantas_own_is_named() -> None:
+def test_every_built_in_template_is_listed() -> None:
     table = PAGE.partition("## What comes with vanta")[2].partition("## ")[0]
     named = {name for row in table.splitlines() for name in re.findall(r"`(\w+/\w+)`", row[:120])}
     assert named - {"system/_base"} == BUILTIN
 
 
-def test_the_template_works_in_the_project_as_it_is_configured(vanta: Run, tmp_path: Path) -> None:
+def test_the_template_works_in_a_configured_project(vanta: Run, tmp_path: Path) -> None:
     path = tmp_path / ".vanta" / "templates" / "system" / "shop.j2"
     path.parent.mkdir(parents=True)
     path.write_text(block("jinja"), encoding="utf-8")
@@ -63,11 +63,11 @@ def test_every_command_works(
         assert done.code == 0, (line, done.said)
 
 
-def test_the_fields_and_the_limits_are_all_told() -> None:
+def test_all_fields_and_limits_are_documented() -> None:
     table = PAGE.partition("## Front matter")[2].partition("## ")[0]
     assert {*FIELDS, *SAMPLING} <= set(re.findall(r"`(\w+)`", table))
     limits = RenderLimits()
-    told = (
+    sentence = (
         f"{limits.steps:,} steps, {limits.seconds:g} seconds and {limits.characters:,} characters"
     )
-    assert told in " ".join(PAGE.split())
+    assert sentence in " ".join(PAGE.split())

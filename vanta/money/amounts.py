@@ -23,7 +23,7 @@ SCOPES = ("day", "session", "turn", "user")
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """Upper limits in US dollars; None is no limit.
+    """Upper limits in US dollars; None means unlimited.
 
     :param turn_usd: for one turn, all its legs together.
     :param session_usd: for one session, for as long as it exists.

@@ -94,7 +94,7 @@ class Registry(Mapping[str, T], Generic[T]):
 
         :param name: the object's name.
         :returns: the plugin's name; "vanta" for vanta's own objects.
-        :raises UnknownName: if there is no such object.
+        :raises UnknownName: if the registry does not have the name.
         """
         return self.plugin(name).name
 
@@ -102,7 +102,7 @@ class Registry(Mapping[str, T], Generic[T]):
         """Return the plugin that contributed an object.
 
         :param name: the object's name.
-        :raises UnknownName: if there is no such object.
+        :raises UnknownName: if the registry does not have the name.
         """
         return self._find(name)[1]
 
