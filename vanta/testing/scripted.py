@@ -55,7 +55,7 @@ from vanta.testing.steps import (
 )
 
 if TYPE_CHECKING:
-    from vanta.runtime.runtime import Runtime
+    from vanta.runtime import Runtime
 
 ALL = Capabilities(tools=True, logprobs=True, prefix_continuation=True, tokenize=True)
 
