@@ -29,12 +29,12 @@ class Host(Protocol):
 
     @property
     def memory(self) -> Memory | None:
-        """The memory of all sessions; None if there is none, see `memory_off`."""
+        """The memory of all sessions; None if it is off, see `memory_off`."""
         ...
 
     @property
     def memory_off(self) -> str:
-        """Why there is no memory; "" if there is one."""
+        """Why memory is off; "" if it is on."""
         ...
 
     @property

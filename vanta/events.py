@@ -332,7 +332,8 @@ class Trace:
         if recall is not None:
             found = tuple((identity, score) for identity, score in recall["found"])
             changes["recall"] = _known(RecallTrace, {**recall, "found": found})
-        return _known(cls, {**data, **changes})
+        trace: Trace = _known(cls, {**data, **changes})
+        return trace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

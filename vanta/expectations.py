@@ -1,10 +1,9 @@
-"""Expectations: what a script can ask of a reply.
+"""The contract of expectations: what a scripted conversation can require of a reply.
 
-An expectation has a name (the key under a turn's `expect`), a type that its value is checked
-against when the script is loaded, and a check. vanta's own are in the plugin
-`vanta_scripts`; plugins bring more with `vanta_expectations`. Invariant: a check looks and does
-not touch; it says what was
-expected and what came.
+An expectation has a name (the key under a turn's `expect`), the type of its value, and a check. The
+plugin `vanta_scripts` provides the built-in ones; other plugins add theirs with
+`vanta_expectations`. Invariant: a check changes nothing, and a failure names what was expected and
+what was found.
 """
 
 from __future__ import annotations
@@ -25,9 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An expectation that did not hold: its name, what was expected, what came instead.
+    """An expectation that did not hold.
 
-    diff: lines of a comparison, where the two are long.
+    :param expectation: its name.
+    :param expected: what was expected, in words.
+    :param came: what was found instead, in words.
+    :param diff: lines that compare the two, if they are long.
     """
 
     expectation: str
@@ -39,33 +41,39 @@ class Failure:
         return f"expected {self.expected}; came {self.came}"
 
     def describe(self) -> str:
-        """For a person, indented."""
+        """Return the failure as indented lines, for a person."""
         lines = [f"  expected {self.expected}", f"  came     {self.came}"]
         return "\n".join([*lines, *(f"    {line}" for line in self.diff)])
 
 
 def _free(_cost_usd: float) -> None:
-    """Nothing to pay."""
+    """Ignore the cost."""
 
 
 async def _no_embedder(_name: str | None) -> Embedder:
-    raise EmbedderError("there is no embedder here.")
+    raise EmbedderError("no embedder is available to this check.")
 
 
 def _written(name: str, variables: Mapping[str, Any]) -> str:
-    """A template of vanta's own."""
+    """Render one of the templates that ship with vanta."""
     return Templates([templates_dir()]).render(name, variables)
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a check may look at: what was said and the reply to it.
+    """One turn of a script, as its checks see it.
 
-    events: of the turn, in order. tracks: all that there are, for a check that asks one; spend is
-    then called with what that cost, in USD. source: the script's file. recalled: the memories that
-    the track which answered was shown. labels: the script's fixtures, a name to ids of memories.
-    embedder: gives the embedder of a name, None for memory's own; may raise EmbedderError and
-    UnknownName. write: renders a prompt template.
+    :param say: the user's message.
+    :param reply: the reply to it.
+    :param events: the events of the turn, in order.
+    :param tracks: all tracks by name, for a check that asks one.
+    :param source: the file of the script.
+    :param spend: records the cost of a check that asks a track, in USD.
+    :param recalled: the memories that the answering track was shown.
+    :param labels: the ids of the script's fixtures in memory, by label.
+    :param embedder: returns the embedder of a name, or memory's own for None; may raise
+        EmbedderError and UnknownName.
+    :param write: renders a prompt template.
     """
 
     say: str
@@ -85,12 +93,14 @@ Check = Callable[[Any, Seen], Failure | Awaitable[Failure | None] | None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Expectation:
-    """Something that a script can ask of a reply.
+    """A requirement that a script can place on a reply.
 
-    name: the key under `expect`. summary: one line for a person. value: the type of what the
-    script gives, anything that `pydantic.TypeAdapter` takes; it is checked strictly (a number is no
-    text) and the check gets what comes out of it. check: given that value and what was seen,
-    None if it holds, else a Failure; sync or async.
+    :param name: the key under `expect`.
+    :param summary: one line for a person.
+    :param value: the type of the value in the script, anything that `pydantic.TypeAdapter` takes.
+        Values are checked strictly (a number is not a text), and the check receives the result.
+    :param check: called with that value and the turn; returns None if the expectation holds,
+        otherwise a Failure. It may be async.
     """
 
     name: str

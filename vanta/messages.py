@@ -1,4 +1,4 @@
-"""What engines and sessions speak: messages in, deltas out, usage at the end.
+"""The data of engines and sessions: messages in, deltas out, usage at the end.
 
 Invariant: everything here is frozen and knows nothing of engines, tracks or turns; concatenating
 the `text` of an answer's deltas gives the answer, to the character.
@@ -16,7 +16,12 @@ FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "deadli
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """One call that a model asks for. `arguments` is the JSON text as the model wrote it."""
+    """One call that a model asks for.
+
+    :param id: its id, unique in the conversation.
+    :param name: the name of the tool.
+    :param arguments: the JSON text as the model wrote it.
+    """
 
     id: str
     name: str
@@ -25,7 +30,13 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallPart:
-    """A fragment of a tool call in a stream; parts with one `index` belong to one call."""
+    """A fragment of a tool call in a stream.
+
+    :param index: the number of the call in its answer; parts with one index belong together.
+    :param id: the id of the call, in one of its parts.
+    :param name: the name of the tool, in one of its parts.
+    :param arguments: the next fragment of the JSON text.
+    """
 
     index: int
     id: str = ""
@@ -35,7 +46,13 @@ class ToolCallPart:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a conversation."""
+    """One message of a conversation.
+
+    :param role: its author.
+    :param content: its text.
+    :param tool_calls: the calls that an assistant's message asks for.
+    :param tool_call_id: the call whose result a tool's message is.
+    """
 
     role: Role
     content: str
@@ -59,7 +76,12 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """A generated token, its natural-log probability, and its rivals' if asked for (best first)."""
+    """A generated token with its log probability.
+
+    :param token: the token's text.
+    :param logprob: its natural-log probability, at most 0.
+    :param top: the most likely tokens at its place with theirs, best first, if requested.
+    """
 
     token: str
     logprob: float
@@ -68,7 +90,13 @@ class TokenLogprob:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one generation. `exact` is False where a count was estimated by vanta."""
+    """The tokens of one generation; add two to get their sum.
+
+    :param input_tokens: tokens of the prompt.
+    :param output_tokens: tokens of the answer.
+    :param cached_input_tokens: tokens of the prompt that came from a cache.
+    :param exact: False if a count is vanta's estimate.
+    """
 
     input_tokens: int
     output_tokens: int
@@ -86,10 +114,12 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class EngineTimings:
-    """Where an engine's time went, in seconds; None where the engine cannot know.
+    """Where an engine's time went, in seconds; None if the engine does not know.
 
-    queue_s: waiting for a place. prefill_s: reading the prompt. first_token_s: from the request to
-    the first token. per_token_s: mean time of an output token after the first.
+    :param queue_s: waiting for a slot.
+    :param prefill_s: reading the prompt.
+    :param first_token_s: from the request to the first token.
+    :param per_token_s: mean time of an output token after the first.
     """
 
     queue_s: float | None = None
@@ -102,8 +132,14 @@ class EngineTimings:
 class Delta:
     """One step of a streamed answer.
 
-    The last delta of a stream has a `finish_reason`, and `usage` where the engine learnt it.
-    `model` is the model that really serves, where the engine was told.
+    :param text: the next fragment of the answer.
+    :param reasoning: the next fragment of the model's reasoning.
+    :param tool_calls: the next fragments of tool calls.
+    :param logprobs: the tokens of `text`, if requested.
+    :param finish_reason: why the answer ends; only in the last delta.
+    :param usage: the tokens of the generation; only in the last delta, and only if they are known.
+    :param timings: where the time went; only in the last delta.
+    :param model: the model that serves the request, if the server reports it.
     """
 
     text: str = ""
@@ -117,13 +153,13 @@ class Delta:
 
     @property
     def has_content(self) -> bool:
-        """True if there is text that a user could read: white space and reasoning are none."""
+        """Whether `text` is more than white space, so that a user could read it."""
         return bool(self.text) and not self.text.isspace()
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A stream, folded: the whole answer of one engine."""
+    """The whole answer of one engine; its fields are those of `Delta`, joined."""
 
     text: str = ""
     reasoning: str = ""
@@ -137,7 +173,7 @@ class Completion:
 
 @dataclass(slots=True)
 class Fold:
-    """Folds deltas, one at a time, into a `Completion`; linear in the length of the answer."""
+    """Joins deltas, one at a time, into a `Completion`; linear in the length of the answer."""
 
     _text: list[str] = field(default_factory=list)
     _reasoning: list[str] = field(default_factory=list)
@@ -146,7 +182,10 @@ class Fold:
     _last: dict[str, Any] = field(default_factory=dict)
 
     def add(self, delta: Delta) -> None:
-        """Take in one more delta."""
+        """Add the next delta.
+
+        :param delta: the next delta of the stream.
+        """
         if delta.text:
             self._text.append(delta.text)
         if delta.reasoning:
@@ -160,7 +199,7 @@ class Fold:
                 self._last[name] = value
 
     def completion(self) -> Completion:
-        """What was folded so far; the fold can go on."""
+        """Return the answer so far; more deltas may follow."""
         return Completion(
             text="".join(self._text),
             reasoning="".join(self._reasoning),
@@ -171,7 +210,10 @@ class Fold:
 
 
 def fold(deltas: Iterable[Delta]) -> Completion:
-    """The whole answer that `deltas` spell out."""
+    """Return the whole answer of a finished stream.
+
+    :param deltas: its deltas, in order.
+    """
     folded = Fold()
     for delta in deltas:
         folded.add(delta)

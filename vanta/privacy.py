@@ -1,8 +1,8 @@
-"""Privacy: what makes a turn private.
+"""Decides whether a message makes its turn private.
 
-A caller says so (`private=True` on a turn or a session), or a detector that the configuration
-names finds something in the message that should not leave the machine. Invariant: a detector can
-make a turn private, never public; what it found is named by its kind, never quoted.
+A caller makes a turn private with `private=True`, or a detector that the configuration names finds
+something in the message that must not leave the machine. Invariants: a detector can make a turn
+private, never public; its findings are named by their kind and never quoted.
 """
 
 from __future__ import annotations
@@ -12,20 +12,33 @@ from typing import Protocol
 
 
 class Detector(Protocol):
-    """What a plugin implements. `name` is what `privacy.detect` refers to, `summary` one line."""
+    """Finds text that must not leave the machine; plugins provide it with `vanta_detectors`.
+
+    :ivar name: the name under which `privacy.detect` turns it on.
+    :ivar summary: one line for a person.
+    """
 
     name: str
     summary: str
 
     def find(self, text: str) -> str | None:
-        """The kind of what is in `text` ("an API key"), None if there is nothing. Quick, no I/O."""
+        """Return the kind of the first finding in `text` ("an API key"), or None.
+
+        Called on the event loop: it must be quick and do no I/O.
+
+        :param text: the user's message.
+        """
         ...
 
 
 def reason_to_be_private(text: str, detectors: Iterable[Detector]) -> str | None:
-    """Why a message has to stay private, None if no detector found anything."""
+    """Return why a message has to stay private, or None.
+
+    :param text: the user's message.
+    :param detectors: the detectors that are on.
+    """
     for detector in detectors:
-        found = detector.find(text)
-        if found:
-            return f"the message has {found} (detector {detector.name!r})"
+        kind = detector.find(text)
+        if kind:
+            return f"the message has {kind} (detector {detector.name!r})"
     return None

@@ -1,11 +1,11 @@
-"""Telemetry: OpenTelemetry's spans and metrics for generative AI, of every turn.
+"""OpenTelemetry spans and metrics of every turn.
 
-A turn is a span `invoke_workflow {policy}`, its legs are `chat {model}` below it; the metrics are
-`gen_ai.client.operation.duration`, `.token.usage`, `.operation.time_to_first_chunk` and
-`.operation.time_per_output_chunk` (semantic conventions for generative AI, 2026). Where the library
-(extra `otel`) is not installed nothing happens; where to send things is the embedder's to say, as
-everywhere in OpenTelemetry. Invariants: no text of a prompt or a reply is ever told; of a private
-turn nothing is told but that there was one; whatever fails here, the turn does not notice.
+A turn is a span `invoke_workflow {policy}`, and its legs are spans `chat {model}` below it; the
+metrics are `gen_ai.client.operation.duration`, `.token.usage`, `.operation.time_to_first_chunk` and
+`.operation.time_per_output_chunk` (semantic conventions for generative AI, 2026). Without the
+library (extra `otel`) nothing happens. The program that embeds vanta configures where spans and
+metrics are sent, as everywhere in OpenTelemetry. Invariants: no text of a prompt or a reply is ever
+exported; a private turn exports only that it happened; a failure here never reaches the turn.
 """
 
 from __future__ import annotations
@@ -40,34 +40,40 @@ _TOKENS = tuple(4**power for power in range(14))
 
 @dataclass(slots=True)
 class _Turn:
-    """A running turn, as far as its trace will not tell it."""
+    """What a running turn shows that its trace will not have."""
 
     turn_id: str
     parent: Any
     began_ns: int
     models: dict[int, str] = field(default_factory=dict)
-    spoke_s: dict[int, float] = field(default_factory=dict)
+    last_text_s: dict[int, float] = field(default_factory=dict)
     gaps: list[tuple[int, float]] = field(default_factory=list)
 
 
 def observers(*, enabled: bool) -> tuple[Callable[[Event], None], ...]:
-    """The observer that tells OpenTelemetry of every turn; none if it is not installed or not
-    `enabled`. Imports the library, which takes some milliseconds."""
+    """Return the observer that exports turns to OpenTelemetry, if the library is installed.
+
+    Importing the library takes some milliseconds.
+
+    :param enabled: the configuration's `telemetry`; False returns no observer.
+    """
     if not enabled:
         return ()
     try:
         return (Telemetry(),)
     except ImportError:
         return ()
-    except Exception:  # noqa: BLE001 - a broken installation of it must not close vanta
-        _log.warning("OpenTelemetry is installed but cannot be used; telemetry is off.")
+    except Exception:  # noqa: BLE001 - a broken installation must not keep vanta from opening
+        _log.warning("OpenTelemetry is installed but cannot be used, so telemetry is off.")
         return ()
 
 
 class Telemetry:
-    """An observer of events. Uses the providers given, else OpenTelemetry's global ones.
+    """An observer that exports turns.
 
-    Raises ImportError if the library is not installed.
+    :param tracer_provider: an OpenTelemetry provider; None for the global one.
+    :param meter_provider: an OpenTelemetry provider; None for the global one.
+    :raises ImportError: if the library is not installed.
     """
 
     def __init__(self, tracer_provider: Any = None, meter_provider: Any = None) -> None:
@@ -76,20 +82,23 @@ class Telemetry:
         self._context, self._trace = context, trace
         self._tracer = trace.get_tracer("vanta", tracer_provider=tracer_provider)
         self._instruments = _instruments(metrics.get_meter("vanta", meter_provider=meter_provider))
-        # Events do not say whose turn they are of; all its tasks descend from where it started.
+        # Events do not name their turn; all tasks of a turn descend from the one that started it.
         self._running: ContextVar[_Turn | None] = ContextVar("vanta_telemetry", default=None)
         self._has_failed = False
 
     def __call__(self, event: Event) -> None:
-        """Take an event; never raises."""
+        """Record an event; never raises.
+
+        :param event: an event of any turn.
+        """
         try:
-            self._take(event)
-        except Exception:  # noqa: BLE001 - watching must not break what is watched
+            self._record(event)
+        except Exception:  # noqa: BLE001 - an observer must not break the turn
             if not self._has_failed:
-                _log.warning("telemetry failed; this is said once.", exc_info=True)
+                _log.warning("telemetry failed; later failures are not logged", exc_info=True)
             self._has_failed = True
 
-    def _take(self, event: Event) -> None:
+    def _record(self, event: Event) -> None:
         turn = self._running.get()
         if isinstance(event, TurnStarted):
             parent = self._context.get_current()
@@ -99,36 +108,36 @@ class Telemetry:
         elif isinstance(event, LegStarted):
             turn.models[event.leg] = event.model
         elif isinstance(event, TextDelta):
-            if event.leg in turn.spoke_s:
-                turn.gaps.append((event.leg, event.at_s - turn.spoke_s[event.leg]))
-            turn.spoke_s[event.leg] = event.at_s
+            if event.leg in turn.last_text_s:
+                turn.gaps.append((event.leg, event.at_s - turn.last_text_s[event.leg]))
+            turn.last_text_s[event.leg] = event.at_s
         elif isinstance(event, TurnFinished | TurnFailed):
             self._running.set(None)
             trace = event.reply.trace if isinstance(event, TurnFinished) else event.trace
             if trace.turn_id == turn.turn_id:
-                self._tell(turn, trace)
+                self._export(turn, trace)
 
-    def _tell(self, turn: _Turn, trace: Trace) -> None:
+    def _export(self, turn: _Turn, trace: Trace) -> None:
         if trace.private:
-            self._tell_private()
+            self._export_private()
             return
-        about = _of_turn(trace)
+        attributes = _turn_attributes(trace)
         span = self._tracer.start_span(
             f"invoke_workflow {trace.policy}",
             context=turn.parent,
-            attributes={**about, **_more_of_turn(trace)},
+            attributes={**attributes, **_turn_details(trace)},
             start_time=turn.began_ns,
         )
         if trace.status == "failed":
             span.set_status(self._trace.StatusCode.ERROR)
-        inside = self._trace.set_span_in_context(span, turn.parent)
+        context = self._trace.set_span_in_context(span, turn.parent)
         for leg in trace.legs:
-            self._tell_leg(turn, leg, inside)
+            self._export_leg(turn, leg, context)
         span.end(_at_ns(turn, trace.duration_s))
-        self._record("duration", trace.duration_s, about)
+        self._record_value("duration", trace.duration_s, attributes)
 
-    def _tell_private(self) -> None:
-        """That there was one: not under whom, not for how long, not what came of it."""
+    def _export_private(self) -> None:
+        """Export that a private turn happened, without session, duration or outcome."""
         now_ns = time.time_ns()
         span = self._tracer.start_span(
             "invoke_workflow",
@@ -138,38 +147,38 @@ class Telemetry:
         )
         span.end(now_ns)
 
-    def _tell_leg(self, turn: _Turn, leg: LegTrace, inside: Any) -> None:
-        about = _of_leg(leg, turn.models.get(leg.leg, leg.model))
+    def _export_leg(self, turn: _Turn, leg: LegTrace, context: Any) -> None:
+        attributes = _leg_attributes(leg, turn.models.get(leg.leg, leg.model))
         span = self._tracer.start_span(
-            f"chat {about['gen_ai.request.model']}",
-            context=inside,
+            f"chat {attributes['gen_ai.request.model']}",
+            context=context,
             kind=self._trace.SpanKind.CLIENT,
-            attributes={**about, **_more_of_leg(leg)},
+            attributes={**attributes, **_leg_details(leg)},
             start_time=_at_ns(turn, leg.started_s),
         )
         if leg.error:
             span.set_status(self._trace.StatusCode.ERROR)
         ended_s = leg.started_s if leg.ended_s is None else leg.ended_s
         span.end(_at_ns(turn, ended_s))
-        self._measure(turn, leg, ended_s, about)
+        self._record_leg(turn, leg, ended_s, attributes)
 
-    def _measure(
-        self, turn: _Turn, leg: LegTrace, ended_s: float, about: Mapping[str, Any]
+    def _record_leg(
+        self, turn: _Turn, leg: LegTrace, ended_s: float, attributes: Mapping[str, Any]
     ) -> None:
-        self._record("duration", ended_s - leg.started_s, about)
+        self._record_value("duration", ended_s - leg.started_s, attributes)
         if leg.first_content_s is not None:
-            self._record("first_chunk", leg.first_content_s - leg.started_s, about)
+            self._record_value("first_chunk", leg.first_content_s - leg.started_s, attributes)
         for number, gap_s in turn.gaps:
             if number == leg.leg:
-                self._record("chunk", gap_s, about)
+                self._record_value("chunk", gap_s, attributes)
         if leg.usage:
-            plain = {key: value for key, value in about.items() if key != "error.type"}
+            plain = {key: value for key, value in attributes.items() if key != "error.type"}
             read, written = leg.usage.input_tokens, leg.usage.output_tokens
-            self._record("tokens", read, {**plain, "gen_ai.token.type": "input"})
-            self._record("tokens", written, {**plain, "gen_ai.token.type": "output"})
+            self._record_value("tokens", read, {**plain, "gen_ai.token.type": "input"})
+            self._record_value("tokens", written, {**plain, "gen_ai.token.type": "output"})
 
-    def _record(self, instrument: str, value: float, about: Mapping[str, Any]) -> None:
-        self._instruments[instrument].record(value, about)
+    def _record_value(self, instrument: str, value: float, attributes: Mapping[str, Any]) -> None:
+        self._instruments[instrument].record(value, attributes)
 
 
 def _instruments(meter: Any) -> dict[str, Any]:
@@ -198,19 +207,19 @@ def _instruments(meter: Any) -> dict[str, Any]:
     }
 
 
-def _of_turn(trace: Trace) -> dict[str, Any]:
-    about = {
+def _turn_attributes(trace: Trace) -> dict[str, Any]:
+    attributes = {
         "gen_ai.operation.name": "invoke_workflow",
         "gen_ai.provider.name": "vanta",
         "gen_ai.workflow.name": trace.policy,
     }
     if trace.status == "failed":
         kinds = [str(leg.error["kind"]) for leg in trace.legs if leg.error]
-        about["error.type"] = kinds[-1] if kinds else "no_track"
-    return about
+        attributes["error.type"] = kinds[-1] if kinds else "no_track"
+    return attributes
 
 
-def _more_of_turn(trace: Trace) -> dict[str, Any]:
+def _turn_details(trace: Trace) -> dict[str, Any]:
     return {
         "gen_ai.conversation.id": trace.session_id,
         "vanta.turn.id": trace.turn_id,
@@ -219,19 +228,19 @@ def _more_of_turn(trace: Trace) -> dict[str, Any]:
     }
 
 
-def _of_leg(leg: LegTrace, asked_model: str) -> dict[str, Any]:
-    about = {
+def _leg_attributes(leg: LegTrace, requested_model: str) -> dict[str, Any]:
+    attributes = {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": leg.engine,
-        "gen_ai.request.model": asked_model,
+        "gen_ai.request.model": requested_model,
         "gen_ai.response.model": leg.model,
     }
     if leg.error:
-        about["error.type"] = str(leg.error["kind"])
-    return about
+        attributes["error.type"] = str(leg.error["kind"])
+    return attributes
 
 
-def _more_of_leg(leg: LegTrace) -> dict[str, Any]:
+def _leg_details(leg: LegTrace) -> dict[str, Any]:
     more: dict[str, Any] = {
         "gen_ai.request.stream": True,
         "vanta.track": leg.track,

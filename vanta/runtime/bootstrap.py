@@ -1,7 +1,7 @@
-"""Opening: from a configuration to the parts of a runtime.
+"""From a configuration to the parts of a runtime.
 
-Invariant: `gather` does all that blocks (files, plugin imports, the database) and starts nothing
-that needs an event loop; what a person has to change is an error here, before any turn.
+Invariant: `gather` does everything that blocks (files, plugin imports, the database) and starts
+nothing that needs an event loop. A mistake in the configuration is an error here, before any turn.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from vanta.storage import Store, sqlite_url
 from vanta.track import Price, Track
 
 _log = logging.getLogger("vanta")
-_said: set[str] = set()
+_logged: set[str] = set()
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a runtime is made of, before its engines."""
+    """The parts of a runtime that exist before its engines."""
 
     loaded: Loaded
     plugins: PluginSet
@@ -61,9 +61,13 @@ class Parts:
 
 
 def gather(source: Any, extra_plugins: Iterable[object], overrides: Mapping[str, Any]) -> Parts:
-    """Read the configuration, load plugins, open the store. Blocking.
+    """Read the configuration, load plugins, and open the store. Blocking.
 
-    Raises ConfigError, PluginError, UnknownName or StoreError.
+    :param source: the configuration, as for `vanta.open`.
+    :param extra_plugins: plugin objects to use beside the installed ones.
+    :param overrides: configuration keys that take precedence over everything else.
+    :raises UsageError: if the configuration or a fitted file has to change.
+    :raises StoreError: if the database cannot be opened.
     """
     loaded = load_config(source, overrides=overrides)
     config = loaded.config
@@ -78,6 +82,7 @@ def gather(source: Any, extra_plugins: Iterable[object], overrides: Mapping[str,
     templates = prompt_templates(loaded, plugins)
     templates.get(f"system/{config.system}")
     models = model_store(config, plugins)
+    router = fitted_router(config)
     store, ledger = open_store(config)
     memory, memory_off = _memory(config, plugins, models, store)
     return Parts(
@@ -86,7 +91,7 @@ def gather(source: Any, extra_plugins: Iterable[object], overrides: Mapping[str,
         observers=observers,
         policies=policies,
         gates=gates,
-        router=fitted_router(config),
+        router=router,
         models=models,
         templates=templates,
         store=store,
@@ -99,20 +104,24 @@ def gather(source: Any, extra_plugins: Iterable[object], overrides: Mapping[str,
 def _memory(
     config: Config, plugins: PluginSet, models: ModelStore, store: Store
 ) -> tuple[Memory | None, str]:
-    """The memory, else why there is none; said once where meaning takes no part in it."""
+    """Return the memory, or None and the reason. Recall by words alone is logged once."""
     try:
         memory, why = open_memory(config, plugins, models, store)
     except BaseException:
         store.close()
         raise
     if memory and memory.why_lexical:
-        _say_once(f"memory finds words, not meaning: {memory.why_lexical}", logging.INFO)
+        _log_once(f"memory finds words, not meaning: {memory.why_lexical}", logging.INFO)
     return memory, why
 
 
 def open_store(config: Config) -> tuple[Store, Ledger]:
-    """The transcripts and the money, in one database. Blocking. Raises StoreError."""
-    # Both are kept once read; read here, they are not read on the event loop.
+    """Open the transcripts and the ledger, which share one database. Blocking.
+
+    :param config: the effective configuration.
+    :raises StoreError: if the database cannot be opened or is of a newer version.
+    """
+    # Both are cached; reading them here keeps the event loop from reading files later.
     listed_prices()
     this_process()
     store = Store.open(config.store_url or sqlite_url(config.data_dir))
@@ -124,9 +133,10 @@ def open_store(config: Config) -> tuple[Store, Ledger]:
 
 
 def fitted_router(config: Config) -> Router:
-    """The router that `vanta route fit` wrote into the data directory, else a guess by length.
+    """Return the router that `vanta route fit` saved; without one, a router by length.
 
-    Raises UsageError for a broken file.
+    :param config: its data directory has the file. Blocking.
+    :raises UsageError: if the file is broken.
     """
     path = config.data_dir / "router.json"
     if not path.is_file():
@@ -137,9 +147,10 @@ def fitted_router(config: Config) -> Router:
 
 
 def fitted_gates(config: Config, plugins: PluginSet) -> dict[str, Gate]:
-    """All gates: vanta's own, those of plugins, and the one that `vanta gate fit` calibrated.
+    """Return all gates by name: built-in ones, those of plugins, and the calibrated one.
 
-    Raises UsageError for a broken file, PluginError for a plugin that claims the name.
+    :raises UsageError: if the file that `vanta gate fit` saved is broken.
+    :raises PluginError: if a plugin claims the name of the calibrated gate.
     """
     plugins.gates.refuse({CalibratedGate.name})
     path = config.data_dir / "gate.json"
@@ -147,9 +158,11 @@ def fitted_gates(config: Config, plugins: PluginSet) -> dict[str, Gate]:
 
 
 def model_store(config: Config, plugins: PluginSet) -> ModelStore:
-    """The model files of a data directory, with what plugins add to the registry.
+    """Return the model registry, plugins' entries included, and the files on disk.
 
-    Raises PluginError if a plugin claims a model or a scheme that vanta itself has.
+    :param config: its data directory has the files.
+    :param plugins: the plugins that are on.
+    :raises PluginError: if a plugin claims a built-in model or scheme.
     """
     entries, sources = builtin_entries(), builtin_sources()
     plugins.models.refuse(
@@ -162,20 +175,30 @@ def model_store(config: Config, plugins: PluginSet) -> ModelStore:
 
 
 def prompt_templates(loaded: Loaded, plugins: PluginSet) -> Templates:
-    """The prompt templates: the user's, the project's, the plugins', vanta's own, searched in this
-    order. One that hides another is logged."""
+    """Return the prompt templates. Blocking.
+
+    The folders of the user, the project, the plugins and vanta itself are searched in this order. A
+    template that hides another one is logged.
+
+    :param loaded: the configuration, with the folder of its project.
+    :param plugins: the plugins that are on.
+    """
     folders = template_folders(loaded)
     templates = Templates([*folders.values(), *plugins.template_dirs, templates_dir()])
     templates.preload()
     for name, (path, *hidden) in templates.files.items():
         if hidden:
             others = ", ".join(map(str, hidden))
-            _say_once(f"template {name!r} of {path} hides {others}", logging.INFO)
+            _log_once(f"template {name!r} of {path} hides {others}", logging.INFO)
     return templates
 
 
 def template_folders(loaded: Loaded) -> dict[str, Path]:
-    """The folders for templates of one's own, the first before the others; they need not exist."""
+    """Return the folders for the user's own templates, in order of precedence.
+
+    :param loaded: the configuration, with the folder of its project.
+    :returns: folders by their kind, `user` or `project`; they need not exist.
+    """
     folders = {"user": loaded.config.data_dir / "templates"}
     if loaded.project:
         folders["project"] = loaded.project / ".vanta" / "templates"
@@ -183,7 +206,7 @@ def template_folders(loaded: Loaded) -> dict[str, Path]:
 
 
 class TrackParts(Protocol):
-    """What tracks are made of; `Parts` has it, and so has whoever only wants to list them."""
+    """The parts that tracks are made from; `Parts` has them, and so has a listing of tracks."""
 
     @property
     def loaded(self) -> Loaded: ...
@@ -196,26 +219,29 @@ class TrackParts(Protocol):
 
 
 def make_tracks(parts: TrackParts, *, warn: bool = True) -> tuple[dict[str, Track], dict[str, str]]:
-    """The tracks of the configuration, and those that are off with the reason.
+    """Make the configured tracks.
 
-    warn: log why a track is off, once a process; no for callers that show the reasons themselves.
-    Raises ConfigError for options that do not fit, UnknownName for an engine that nothing brings.
+    :param parts: the configuration, the plugins and the models.
+    :param warn: log why a track is off, once per process; False for callers that show the reasons.
+    :returns: the tracks by name, and why each other one is off, by name.
+    :raises ConfigError: if the options of a track do not fit its engine.
+    :raises UnknownName: if no plugin provides an engine of that name.
     """
     tracks: dict[str, Track] = {}
     off: dict[str, str] = {}
     for name, config in parts.config.tracks.items():
-        made = _make_track(name, config, parts) if config.enabled else "it is not enabled"
-        if isinstance(made, Track):
-            tracks[name] = made
+        track = _make_track(name, config, parts) if config.enabled else "it is not enabled"
+        if isinstance(track, Track):
+            tracks[name] = track
         else:
-            off[name] = made
+            off[name] = track
             if config.enabled and warn:
-                _say_once(f"track {name!r} is off: {made}")
+                _log_once(f"track {name!r} is off: {track}")
     return tracks, off
 
 
 def _make_track(name: str, config: TrackConfig, parts: TrackParts) -> Track | str:
-    """The track, or why it is off."""
+    """Return the track, or why it is off."""
     factory = _factory(config.engine, parts.plugins)
     if isinstance(factory, str):
         return factory
@@ -235,15 +261,18 @@ def _make_track(name: str, config: TrackConfig, parts: TrackParts) -> Track | st
 
 
 def caps_of(config: Config) -> Caps:
-    """The caps of a configuration."""
+    """Return the spending caps of a configuration.
+
+    :param config: the effective configuration.
+    """
     return Caps(**dict(config.budget))
 
 
 def _price(name: str, config: TrackConfig, *, capped: bool) -> Price:
-    """The track's price; where nobody knows it, none, which is said once under a cap."""
+    """Return the track's price; an unknown one is zero, which is logged once under a cap."""
     price = price_of(config)
     if price is None and capped:
-        _say_once(
+        _log_once(
             f"track {name!r}: the price of model {config.model!r} is not known, so it counts as "
             f"free. Set input_usd_per_mtok and output_usd_per_mtok under [tracks.{name}]."
         )
@@ -258,7 +287,7 @@ def _engine(
 
 
 def _factory(engine: str, plugins: PluginSet) -> EngineFactory | str:
-    """The engine's factory, or that it may be missing because a plugin failed."""
+    """Return the engine's factory, or that a failed plugin may be the reason for its absence."""
     try:
         return plugins.engines[engine]
     except UnknownName as error:
@@ -288,7 +317,8 @@ def _policies(config: Config, plugins: PluginSet, gates: Mapping[str, Gate]) -> 
     return policies
 
 
-def _say_once(message: str, level: int = logging.WARNING) -> None:
-    if message not in _said:
-        _said.add(message)
+def _log_once(message: str, level: int = logging.WARNING) -> None:
+    """Log a message once per process."""
+    if message not in _logged:
+        _logged.add(message)
         _log.log(level, "%s", message)

@@ -102,12 +102,12 @@ class Runtime:
 
     @property
     def memory(self) -> Memory | None:
-        """The memory of all sessions; None if there is none, see `memory_off`."""
+        """The memory of all sessions; None if it is off, see `memory_off`."""
         return self._parts.memory
 
     @property
     def memory_off(self) -> str:
-        """Why there is no memory; "" if there is one."""
+        """Why memory is off; "" if it is on."""
         return self._parts.memory_off
 
     @property

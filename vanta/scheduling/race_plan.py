@@ -32,7 +32,7 @@ class Preparer(Protocol):
         :param shown: the text that the user has seen and that the leg continues; "" for a first
             answer.
         :param judged: whether a gate judges the answer, which then needs logprobs.
-        :raises EngineError: if there is no such request (`context_overflow`...). Only this leg
+        :raises EngineError: if the request cannot be built (`context_overflow`...); only this leg
             fails.
         """
         ...
