@@ -216,12 +216,20 @@ class EngineError(RunError):
 
 
 class AllTracksFailed(ExceptionGroup[EngineError], RunError):  # noqa: N818
-    """Every leg of a turn failed: one `EngineError` for each, each naming its track.
+    """Every leg of a turn failed; an `ExceptionGroup` with one `EngineError` for each.
 
-    partial: the text that was already shown when the last leg broke ("" if none).
+    Each error names its track. Catch the whole as `except AllTracksFailed`, or pick kinds of errors
+    out of the group with `except* EngineError`.
+
+    :ivar partial: the text that was already shown when the last leg broke; "" if none was.
     """
 
     partial: str
+
+    @property
+    def causes(self) -> tuple[EngineError, ...]:
+        """The errors of the group, one for each leg that failed, in the order of their legs."""
+        return tuple(error for error in self.exceptions if isinstance(error, EngineError))
 
     def __new__(cls, errors: Sequence[EngineError], *, partial: str = "") -> Self:
         causes = "; ".join(str(error) for error in errors)

@@ -1,4 +1,4 @@
-"""Companions: as long as the runtime, out of the way of turns, a harm to nobody."""
+"""Companions run as long as the runtime, yield to turns, and fail alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 import vanta
 from tests.runtime.home import open_scripted
-from vanta.companion import Companion
+from vanta.companion import Companion, Host
 from vanta.errors import UnknownName
 from vanta.runtime import Runtime, in_quiet
 from vanta.testing import ScriptedEngine, Wait
@@ -20,9 +20,9 @@ pytestmark = pytest.mark.anyio
 
 
 class Friend:
-    """A plugin with one companion, which does `work`; `begun` and `ended` say when."""
+    """A plugin with one companion, which does `work`; `begun` and `ended` mark its life."""
 
-    def __init__(self, work: Callable[[Runtime], Awaitable[None]], name: str = "friend") -> None:
+    def __init__(self, work: Callable[[Host], Awaitable[None]], name: str = "friend") -> None:
         self.name = name
         self.work = work
         self.times = 0
@@ -33,33 +33,36 @@ class Friend:
     def vanta_companions(self) -> Iterable[Companion]:
         return [self]
 
-    async def accompany(self, runtime: Runtime) -> None:
+    async def accompany(self, host: Host, /) -> None:
         self.times += 1
         self.begun.set()
         try:
-            await self.work(runtime)
+            await self.work(host)
         finally:
             self.ended.set()
 
 
-async def for_ever(_runtime: Runtime) -> None:
+async def for_ever(_host: Host) -> None:
     await anyio.sleep_forever()
 
 
 async def test_a_companion_runs_as_long_as_the_runtime_and_ends_before_its_engines(
     tmp_path: Path,
 ) -> None:
-    async def ask_at_the_end(runtime: Runtime) -> None:
+    runtimes: list[Runtime] = []
+
+    async def ask_at_the_end(_host: Host) -> None:
         try:
             await anyio.sleep_forever()
         finally:
             with anyio.CancelScope(shield=True):
-                await runtime.session("last words").ask("hi")
+                await runtimes[0].session("last words").ask("hi")
 
     friend, engine = Friend(ask_at_the_end), ScriptedEngine("x")
     async with open_scripted(
         tmp_path, local=engine, plugins=[friend], companions=["friend", "friend"]
-    ):
+    ) as runtime:
+        runtimes.append(runtime)
         await friend.begun.wait()
         assert not friend.ended.is_set()
     assert friend.ended.is_set()
@@ -82,10 +85,10 @@ async def test_a_companion_is_off_until_the_configuration_names_it(tmp_path: Pat
 async def test_a_companion_that_fails_ends_alone_and_is_logged_once_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fail(_runtime: Runtime) -> None:
+    async def fail(_host: Host) -> None:
         raise ValueError("a bug of its own")
 
-    records: list[logging.LogRecord] = []  # kept unformatted: a traceback's text is read from files
+    records: list[logging.LogRecord] = []  # unformatted: tracebacks read files
     monkeypatch.setattr(logging.getLogger("vanta"), "handle", records.append)
     bad, good = Friend(fail, "bad"), Friend(for_ever, "good")
     async with open_scripted(
@@ -114,7 +117,9 @@ async def test_an_error_in_the_body_of_open_comes_out_as_itself(tmp_path: Path) 
     assert friend.ended.is_set()
 
 
-async def test_cancelling_whoever_opened_the_runtime_ends_its_companions(tmp_path: Path) -> None:
+async def test_cancelling_the_task_that_opened_the_runtime_ends_its_companions(
+    tmp_path: Path,
+) -> None:
     friend, engine = Friend(for_ever), ScriptedEngine("x")
     with anyio.CancelScope() as scope:
         async with open_scripted(tmp_path, local=engine, plugins=[friend], companions=["friend"]):
@@ -134,7 +139,7 @@ def test_a_synchronous_program_has_companions_too(tmp_path: Path) -> None:
     assert friend.ended.is_set()
 
 
-async def test_work_in_quiet_waits_for_turns_gives_way_to_them_and_is_done_in_the_end(
+async def test_work_in_quiet_waits_for_turns_yields_to_them_and_completes(
     tmp_path: Path,
 ) -> None:
     first, second = anyio.Event(), anyio.Event()
@@ -158,8 +163,8 @@ async def test_work_in_quiet_waits_for_turns_gives_way_to_them_and_is_done_in_th
 
     results: list[str] = []
 
-    async def in_the_background(runtime: Runtime) -> None:
-        results.append(await in_quiet(runtime, work))
+    async def in_the_background(host: Host) -> None:
+        results.append(await in_quiet(host, work))
 
     async with open_scripted(tmp_path, local=engine) as runtime, anyio.create_task_group() as tasks:
         tasks.start_soon(ask, runtime, "one")

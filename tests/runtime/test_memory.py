@@ -16,7 +16,7 @@ from vanta.errors import ConfigError, EmbedderError, EngineError, ErrorKind, Unk
 from vanta.events import MemoryRecalled
 from vanta.memory import Selection
 from vanta.messages import Message
-from vanta.testing import HashEmbedder, ScriptedEngine, hash_plugin
+from vanta.testing import Fail, HashEmbedder, ScriptedEngine, hash_plugin
 
 pytestmark = pytest.mark.anyio
 
@@ -104,6 +104,23 @@ async def test_a_reply_made_of_what_was_private_stays_private(tmp_path: Path) ->
     assert "private turn" in (reply.trace.private_because or "")
     for request in range(len(api.requests)):
         assert "Biscuit" not in shown(api, request)
+
+
+async def test_a_turn_that_was_shown_private_text_is_private_whatever_its_trace_reports(
+    tmp_path: Path,
+) -> None:
+    refused = Fail(ErrorKind.CONTEXT_OVERFLOW)
+    long = "It barks a lot. " * 60
+    local = ScriptedEngine(scripts=[[long], [refused], ["It is Biscuit."]])
+    config = {**lexical(share=0.8), "tracks": {"local": {"window": 4000}}}
+    async with open_scripted(tmp_path, local=local, config=config) as runtime:
+        await runtime.session("one").ask(f"{DOG} {long}", private=True)
+        reply = await runtime.session("two").ask(ASK, policy="local")
+    assert "Biscuit" not in shown(local)
+    assert reply.trace.context["local"].memories == ()
+    assert reply.trace.context["local"].refused is not None
+    assert reply.trace.private
+    assert "private turn" in (reply.trace.private_because or "")
 
 
 async def test_a_reply_that_saw_nothing_private_is_shared(tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
-"""Opening and closing: what is off, what observers see, what is left behind."""
+"""Opening and closing: tracks that are off, observers, and cleaning up."""
 
 from __future__ import annotations
 
 import logging
 import threading
+import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from tests.runtime.home import open_scripted
 from vanta.engine import Sampling
 from vanta.errors import ConfigError, EngineError, NoTrack, PluginError, StoreError, UnknownName
 from vanta.events import Event, Observer
-from vanta.testing import Hang, Say, ScriptedEngine, Wait
+from vanta.scheduling import LegPlan, Policy
+from vanta.testing import Hang, Say, ScriptedEngine, Wait, scripted_plugin
 
 pytestmark = pytest.mark.anyio
 
@@ -49,26 +51,30 @@ async def test_observers_see_every_event_and_can_break_nothing(
     assert type(watcher.seen[-1]).__name__ == "TurnFinished"
 
 
-async def test_without_key_and_base_url_the_api_is_off_and_local_carries_on(
+async def test_without_key_and_base_url_the_api_is_off_and_local_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("vanta.runtime.bootstrap._said", set())
+    for variable in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(variable, raising=False)
+    name = f"api-{uuid.uuid4().hex}"  # the reason is logged once per process
+    both = Policy("both", "both tracks", (LegPlan(name), LegPlan("local")))
     for _ in range(2):
         engine = ScriptedEngine("still here")
-        tables = {"tracks": {"api": {"enabled": True, "engine": "openai", "model": "m"}}}
-        async with open_scripted(tmp_path, local=engine, config=tables) as runtime:
-            reply = await runtime.session("ada").ask("hi")
+        track = {"engine": "openai", "model": "m"}
+        tracks = {name: track, "local": {"engine": "scripted", "model": "m"}}
+        config = {"tracks": tracks, "data_dir": str(tmp_path)}
+        plugins = [scripted_plugin(local=engine)]
+        async with vanta.open(config, plugins=plugins, policy="local") as runtime:
+            reply = await runtime.session("ada").ask("hi", policy=both)
             assert reply.text == "still here"
-            assert reply.trace.skipped["api"] == runtime.off["api"]
-            assert "OPENAI_API_KEY" in runtime.off["api"]
+            assert reply.trace.skipped[name] == runtime.off[name]
+            assert "OPENAI_API_KEY" in runtime.off[name]
             with pytest.raises(NoTrack, match="OPENAI_API_KEY"):
-                await runtime.session("ada").ask("hi", policy="api")
-    assert len([record for record in caplog.records if "'api' is off" in record.message]) == 1
+                await runtime.session("ada").ask("hi", track=name)
+    assert len([record for record in caplog.records if f"{name!r} is off" in record.message]) == 1
 
 
-async def test_an_engine_whose_library_is_missing_is_off_with_the_command_that_helps(
+async def test_an_engine_whose_library_is_missing_is_off_with_the_command_that_installs_it(
     tmp_path: Path,
 ) -> None:
     from vanta.engine import EngineFactory
@@ -93,7 +99,7 @@ async def test_an_engine_whose_library_is_missing_is_off_with_the_command_that_h
         assert "pip install 'needy-lib'" in runtime.off["api"]
 
 
-async def test_an_engine_that_nothing_brings_is_an_error_that_names_the_nearest(
+async def test_an_engine_that_no_plugin_provides_is_an_error_that_names_the_nearest(
     tmp_path: Path,
 ) -> None:
     with pytest.raises(UnknownName, match="'scripted'"):
@@ -169,7 +175,7 @@ async def test_the_deadline_and_stall_timeout_of_the_configuration_hold(tmp_path
             await runtime.session("ada").ask("hi")
 
 
-async def test_what_a_call_samples_goes_before_what_the_track_samples(tmp_path: Path) -> None:
+async def test_the_sampling_of_a_call_takes_precedence_over_the_track_s(tmp_path: Path) -> None:
     engine = ScriptedEngine("x")
     tables = {"tracks": {"local": {"sampling": {"temperature": 0.5, "max_tokens": 7}}}}
     async with open_scripted(tmp_path, local=engine, config=tables) as runtime:
@@ -190,7 +196,7 @@ async def test_the_system_prompt_is_the_configured_template(tmp_path: Path) -> N
     assert engine.requests[0].messages[0].content == "You serve ada on the Vanta."
 
 
-async def test_the_bill_has_losers_too(tmp_path: Path) -> None:
+async def test_the_cost_includes_losing_legs(tmp_path: Path) -> None:
     gate = anyio.Event()
     tables = {"tracks": {"api": {"output_usd_per_mtok": 1_000_000.0}}}
     api = ScriptedEngine(Wait(gate), "never shown", tokens_after_stop=2)
@@ -225,7 +231,7 @@ async def test_an_error_in_the_body_of_open_comes_out_as_itself(tmp_path: Path) 
             raise ZeroDivisionError
 
 
-async def test_a_data_directory_that_cannot_be_written_is_told_with_the_way_out(
+async def test_a_data_directory_that_cannot_be_written_is_an_error_with_the_next_step(
     tmp_path: Path,
 ) -> None:
     blocked = tmp_path / "file"

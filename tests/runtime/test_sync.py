@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +14,18 @@ import vanta
 from tests.runtime.home import open_scripted
 from vanta.errors import AllTracksFailed, ErrorKind
 from vanta.events import TextDelta
+from vanta.memory import Memory, NewItem, Question, Scope, Selection
+from vanta.money import Ledger
+from vanta.runtime import (
+    Runtime,
+    Session,
+    SyncLedger,
+    SyncMemory,
+    SyncRuntime,
+    SyncSession,
+    SyncTurn,
+    TurnStream,
+)
 from vanta.testing import Fail, Hang, Say, ScriptedEngine, scripted_plugin
 
 
@@ -73,3 +88,72 @@ def test_one_question_one_reply(tmp_path: Path) -> None:
     config = {"tracks": {"local": {"engine": "scripted", "model": "m"}}, "policy": "local"}
     plugins = [scripted_plugin(local=ScriptedEngine("x"))]
     assert vanta.ask("hi", config=config, plugins=plugins, data_dir=tmp_path).text == "x"
+
+
+PAIRS = [
+    (SyncRuntime, Runtime),
+    (SyncSession, Session),
+    (SyncTurn, TurnStream),
+    (SyncMemory, Memory),
+    (SyncLedger, Ledger),
+]
+
+ONLY_ASYNCHRONOUS = {
+    SyncRuntime: {"aclose", "idle", "store"},  # the context closes; companions; transcripts
+    SyncSession: set(),
+    SyncTurn: set(),
+}
+
+
+def public(owner: type) -> set[str]:
+    return {name for name in vars(owner) if not name.startswith("_")}
+
+
+@pytest.mark.parametrize(("sync", "asynchronous"), PAIRS, ids=lambda owner: owner.__name__)
+def test_the_facade_has_the_parameters_of_the_asynchronous_class(
+    sync: type, asynchronous: type
+) -> None:
+    for name in public(sync) & public(asynchronous):
+        method, model = getattr(sync, name), getattr(asynchronous, name)
+        if callable(method):
+            assert parameters(method) == parameters(model), name
+        else:
+            assert isinstance(model, property), name
+
+
+def parameters(method: Callable[..., Any]) -> list[inspect.Parameter]:
+    return list(inspect.signature(method).parameters.values())
+
+
+@pytest.mark.parametrize("sync", ONLY_ASYNCHRONOUS, ids=lambda owner: owner.__name__)
+def test_the_facade_leaves_nothing_out_but_what_only_asynchronous_code_uses(sync: type) -> None:
+    (asynchronous,) = (model for facade, model in PAIRS if facade is sync)
+    assert public(asynchronous) - public(sync) == ONLY_ASYNCHRONOUS[sync]
+
+
+def test_memory_ledger_and_templates_are_there_without_an_event_loop(tmp_path: Path) -> None:
+    config = {"memory": {"embedder": "none"}}
+    with open_scripted(tmp_path, local=ScriptedEngine("ok"), config=config) as runtime:
+        runtime.session("one").ask("My dog is called Biscuit.")
+        assert runtime.memory is not None
+        (added,) = runtime.memory.add([NewItem("default", "fact", "The cat is called Tom.", 0.0)])
+        scope = Scope("default")
+        found = runtime.memory.recall(Question("What is the cat called?", scope)).found
+        assert added in [match.item.id for match in found]
+        assert added in [item.id for item in runtime.memory.export("default")]
+        assert runtime.memory.forget(Selection("default", ids=(added,))).removed.items == 1
+        assert runtime.memory.newest(scope, limit=1)[0].role == "assistant"
+        assert runtime.memory.stats()["items"] == 2
+        assert runtime.ledger.spending().total.legs == 0
+        assert "system/default" in runtime.templates.list()
+        assert runtime.turns == 1
+
+
+def test_a_session_may_have_a_system_prompt_of_its_own(tmp_path: Path) -> None:
+    engine = ScriptedEngine("x")
+    with open_scripted(tmp_path, local=engine) as runtime:
+        session = runtime.session("ada", system="short", private=True)
+        session.ask("hi", options=vanta.TurnOptions(track="local"))
+        expected = runtime.templates.render("system/short", {"user": "default"})
+    assert session.private
+    assert engine.requests[0].messages[0].content == expected

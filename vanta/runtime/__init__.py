@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from vanta.runtime.options import Isolation, TurnOptions
     from vanta.runtime.runtime import Runtime
     from vanta.runtime.session import Session
-    from vanta.runtime.sync import SyncRuntime, SyncSession, SyncTurn
+    from vanta.runtime.sync import SyncLedger, SyncMemory, SyncRuntime, SyncSession, SyncTurn
     from vanta.runtime.turn_stream import ShownText, TurnStream
 
 _MODULES = {
@@ -36,7 +36,7 @@ _MODULES = {
     "options": "Isolation TurnOptions",
     "runtime": "Runtime",
     "session": "Session",
-    "sync": "SyncRuntime SyncSession SyncTurn",
+    "sync": "SyncLedger SyncMemory SyncRuntime SyncSession SyncTurn",
     "turn_stream": "ShownText TurnStream",
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
@@ -46,6 +46,8 @@ __all__ = [
     "Runtime",
     "Session",
     "ShownText",
+    "SyncLedger",
+    "SyncMemory",
     "SyncRuntime",
     "SyncSession",
     "SyncTurn",

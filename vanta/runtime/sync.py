@@ -6,18 +6,32 @@ facade has the parameters, types and errors of the asynchronous classes and adds
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
 from anyio.from_thread import BlockingPortal
 
-from vanta.config import Config
+from vanta.config import Config, Loaded
 from vanta.engine import Sampling
 from vanta.events import Event, Reply
+from vanta.memory import (
+    Filters,
+    Memory,
+    MemoryItem,
+    NewItem,
+    Question,
+    Receipt,
+    Recollection,
+    Scope,
+    Selection,
+)
+from vanta.memory.items import EVERYTHING
+from vanta.memory.memory import PAGE, PATIENCE_S
 from vanta.messages import Message
 from vanta.models import ModelStore
+from vanta.money import Ledger, Spending
 from vanta.plugin_loading import PluginSet
 from vanta.prompts import Templates
 from vanta.runtime.options import NOT_ISOLATED, Isolation, TurnOptions
@@ -85,6 +99,11 @@ class SyncSession:
         """The user of the conversation."""
         return self._session.user
 
+    @property
+    def private(self) -> bool:
+        """Whether its turns are confined to private tracks unless they say otherwise."""
+        return self._session.private
+
     def ask(
         self,
         text: str,
@@ -150,10 +169,66 @@ class SyncSession:
         return self._portal.call(self._session.clear)
 
 
+class SyncMemory:
+    """A memory whose calls wait for their result; see `vanta.memory.Memory`."""
+
+    def __init__(self, memory: Memory, portal: BlockingPortal) -> None:
+        self._memory = memory
+        self._portal = portal
+
+    def recall(self, question: Question, patience_s: float = PATIENCE_S) -> Recollection:
+        """Search for items that fit a question; see `Memory.recall`."""
+        return self._portal.call(self._memory.recall, question, patience_s)
+
+    def add(self, items: Iterable[NewItem]) -> list[int]:
+        """Remember items; see `Memory.add`."""
+        return self._portal.call(self._memory.add, items)
+
+    def named(self, scope: Scope, ids: Sequence[int]) -> list[MemoryItem]:
+        """Return the items of a scope with these ids; see `Memory.named`."""
+        return self._portal.call(self._memory.named, scope, ids)
+
+    def newest(
+        self, scope: Scope, *, filters: Filters = EVERYTHING, limit: int = PAGE
+    ) -> list[MemoryItem]:
+        """Return the newest items of a scope; see `Memory.newest`."""
+        return self._portal.call(partial(self._memory.newest, scope, filters=filters, limit=limit))
+
+    def export(self, user: str | None = None) -> Iterator[MemoryItem]:
+        """Yield all items of a user; see `Memory.export`."""
+        items = self._memory.export(user)
+
+        async def following() -> MemoryItem | None:
+            return await anext(items, None)
+
+        while (item := self._portal.call(following)) is not None:
+            yield item
+
+    def forget(self, selection: Selection) -> Receipt:
+        """Delete items for good; see `Memory.forget`."""
+        return self._portal.call(self._memory.forget, selection)
+
+    def stats(self, user: str | None = None) -> dict[str, Any]:
+        """Return figures for a person; see `Memory.stats`."""
+        return self._portal.call(self._memory.stats, user)
+
+
+class SyncLedger:
+    """The money of a runtime, for programs without an event loop."""
+
+    def __init__(self, ledger: Ledger, portal: BlockingPortal) -> None:
+        self._ledger = ledger
+        self._portal = portal
+
+    def spending(self) -> Spending:
+        """Return all spending; see `Ledger.spending`."""
+        return self._portal.call(self._ledger.spending)
+
+
 class SyncRuntime:
     """A runtime whose calls wait for their result; see `vanta.Runtime`.
 
-    :ivar runtime: the asynchronous runtime.
+    :ivar runtime: the asynchronous runtime; it also has what only asynchronous code uses.
     :ivar portal: calls functions on its event loop.
     """
 
@@ -192,9 +267,35 @@ class SyncRuntime:
         return self.runtime.models
 
     @property
+    def loaded(self) -> Loaded:
+        """The configuration with the source of every value."""
+        return self.runtime.loaded
+
+    @property
     def templates(self) -> Templates:
         """The prompt templates."""
         return self.runtime.templates
+
+    @property
+    def memory(self) -> SyncMemory | None:
+        """The memory of all sessions; None if it is off, see `memory_off`."""
+        memory = self.runtime.memory
+        return SyncMemory(memory, self.portal) if memory else None
+
+    @property
+    def memory_off(self) -> str:
+        """Why memory is off; "" if it is on."""
+        return self.runtime.memory_off
+
+    @property
+    def ledger(self) -> SyncLedger:
+        """The money that is spent and reserved."""
+        return SyncLedger(self.runtime.ledger, self.portal)
+
+    @property
+    def turns(self) -> int:
+        """How many turns have started since it opened."""
+        return self.runtime.turns
 
     def session(
         self,
