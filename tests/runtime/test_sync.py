@@ -138,7 +138,7 @@ def test_memory_ledger_and_templates_are_there_without_an_event_loop(tmp_path: P
         assert runtime.memory is not None
         (added,) = runtime.memory.add([NewItem("default", "fact", "The cat is called Tom.", 0.0)])
         scope = Scope("default")
-        found = runtime.memory.recall(Question("What is the cat called?", scope)).found
+        found = runtime.memory.recall(Question("What is the cat called?", scope)).items
         assert added in [match.item.id for match in found]
         assert added in [item.id for item in runtime.memory.export("default")]
         assert runtime.memory.forget(Selection("default", ids=(added,))).removed.items == 1

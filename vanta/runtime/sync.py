@@ -18,17 +18,18 @@ from vanta.engine import Sampling
 from vanta.events import Event, Reply
 from vanta.memory import (
     Filters,
+    ForgetPreview,
+    ForgetReceipt,
     Memory,
     MemoryItem,
     NewItem,
     Question,
-    Receipt,
     Recollection,
     Scope,
     Selection,
 )
-from vanta.memory.items import EVERYTHING
-from vanta.memory.memory import PAGE, PATIENCE_S
+from vanta.memory.items import NO_FILTERS
+from vanta.memory.memory import PAGE, RECALL_TIMEOUT_S
 from vanta.messages import Message
 from vanta.models import ModelStore
 from vanta.money import Ledger, Spending
@@ -176,20 +177,20 @@ class SyncMemory:
         self._memory = memory
         self._portal = portal
 
-    def recall(self, question: Question, patience_s: float = PATIENCE_S) -> Recollection:
+    def recall(self, question: Question, timeout_s: float = RECALL_TIMEOUT_S) -> Recollection:
         """Search for items that fit a question; see `Memory.recall`."""
-        return self._portal.call(self._memory.recall, question, patience_s)
+        return self._portal.call(self._memory.recall, question, timeout_s)
 
     def add(self, items: Iterable[NewItem]) -> list[int]:
         """Remember items; see `Memory.add`."""
         return self._portal.call(self._memory.add, items)
 
-    def named(self, scope: Scope, ids: Sequence[int]) -> list[MemoryItem]:
-        """Return the items of a scope with these ids; see `Memory.named`."""
-        return self._portal.call(self._memory.named, scope, ids)
+    def get(self, scope: Scope, ids: Sequence[int]) -> list[MemoryItem]:
+        """Return the items of a scope with these ids; see `Memory.get`."""
+        return self._portal.call(self._memory.get, scope, ids)
 
     def newest(
-        self, scope: Scope, *, filters: Filters = EVERYTHING, limit: int = PAGE
+        self, scope: Scope, *, filters: Filters = NO_FILTERS, limit: int = PAGE
     ) -> list[MemoryItem]:
         """Return the newest items of a scope; see `Memory.newest`."""
         return self._portal.call(partial(self._memory.newest, scope, filters=filters, limit=limit))
@@ -204,7 +205,11 @@ class SyncMemory:
         while (item := self._portal.call(following)) is not None:
             yield item
 
-    def forget(self, selection: Selection) -> Receipt:
+    def preview_forget(self, selection: Selection) -> ForgetPreview:
+        """Return what `forget` would delete; see `Memory.preview_forget`."""
+        return self._portal.call(self._memory.preview_forget, selection)
+
+    def forget(self, selection: Selection) -> ForgetReceipt:
         """Delete items for good; see `Memory.forget`."""
         return self._portal.call(self._memory.forget, selection)
 
