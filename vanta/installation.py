@@ -1,7 +1,7 @@
 """The distribution that this package was installed from, and the pip commands that extend it.
 
 The name `vanta` on the public index belongs to another project that also imports as `vanta`.
-Invariant: every install hint is made here, so no message tells a person to install that package.
+Invariant: every install hint is made here, so no message recommends that package.
 """
 
 from __future__ import annotations

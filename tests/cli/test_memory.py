@@ -136,7 +136,7 @@ def test_without_memory_the_reason_is_told(vanta: Run, monkeypatch: pytest.Monke
     monkeypatch.setenv("VANTA_MEMORY__ENABLED", "false")
     done = vanta("memory", "list")
     assert done.code == 2
-    assert "there is no memory: memory.enabled is false. `vanta config explain memory`" in done.said
+    assert "memory is off: memory.enabled is false. `vanta config explain memory`" in done.said
 
 
 def test_documents_are_added_in_chunks_with_their_places(vanta: Run, tmp_path: Path) -> None:

@@ -79,5 +79,5 @@ def test_a_turn_that_is_not_there_is_told(run: Run, monkeypatch: pytest.MonkeyPa
     assert done.code == 2
     assert "no turn's id begins with 'zzz'. `vanta trace list` lists them" in done.said
     monkeypatch.setenv("VANTA_DATA_DIR", str(Path.cwd() / "other"))
-    assert "There is no turn yet" in run("trace", "list").err
-    assert "there is no turn yet. " in run("trace", "show").said
+    assert "No turn is stored yet" in run("trace", "list").err
+    assert "no turn is stored yet. " in run("trace", "show").said

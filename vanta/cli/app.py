@@ -8,7 +8,7 @@ and everything behind it) inside its function.
 Built-in plugins name their hook `vanta_commands` in the entry-point group `vanta.commands`, so
 their commands are found without the configuration and without any other plugin. Commands of
 third-party plugins need both; they are loaded for the help page and for a completion if such a
-plugin is installed, and otherwise only for a name that no one else has.
+plugin is installed, and otherwise only for an unknown name.
 """
 
 from __future__ import annotations

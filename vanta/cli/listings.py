@@ -20,7 +20,7 @@ from vanta.cli.setup import Setup, load_setup
 
 if TYPE_CHECKING:
     from vanta.engine import EngineFactory
-    from vanta.scheduling.policy import LegPlan, Policy
+    from vanta.scheduling import LegPlan, Policy
     from vanta.track import Track
 
 engines = typer.Typer(help="List engines and their capabilities.", no_args_is_help=True)

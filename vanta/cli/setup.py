@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vanta.config import Config, Loaded
     from vanta.models import ModelStore
     from vanta.plugin_loading import PluginSet
-    from vanta.scheduling.policy import Policy
+    from vanta.scheduling import Policy
     from vanta.track import Track
 
 

@@ -52,7 +52,7 @@ def list_traces(
     elif records:
         _show_list(records)
     else:
-        output.print_status("There is no turn yet. `vanta ask` makes one.")
+        output.print_status("No turn is stored yet. `vanta ask` makes one.")
 
 
 @app.command()
@@ -180,7 +180,7 @@ def _one_record(source: str | None, turn: str) -> dict[str, Any]:
     # Two records suffice to see that an id is ambiguous.
     records = _records(source, turn=turn, limit=2 if turn else 1)
     if not records:
-        problem = f"no turn's id begins with {turn!r}" if turn else "there is no turn yet"
+        problem = f"no turn's id begins with {turn!r}" if turn else "no turn is stored yet"
         raise UsageError(f"{problem}. `vanta trace list` lists them, `vanta ask` makes one.")
     if len(records) > 1:
         ids = ", ".join(record["id"] for record in records)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from vanta.errors import ConfigError, UnknownName, UsageError, did_you_mean
-from vanta.scheduling.policy import BUILTIN, Policy
+from vanta.scheduling import BUILTIN, Policy
 
 if TYPE_CHECKING:
     from vanta.config import Loaded

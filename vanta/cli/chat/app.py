@@ -82,7 +82,7 @@ def chat(
 def _pin(chat: Chat, track: str) -> None:
     """Answer with `track` alone.
 
-    :raises UnknownName: if there is no such track.
+    :raises UnknownName: if the track is unknown.
     :raises NoTrack: if it is off.
     """
     from vanta.errors import NoTrack

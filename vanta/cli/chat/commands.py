@@ -44,7 +44,7 @@ class Chat:
     def run(self, line: str) -> str:
         """Run the command `/name rest` and return what to print.
 
-        :raises UnknownName: if there is no such command.
+        :raises UnknownName: if the command is unknown.
         """
         name, _, rest = line[1:].partition(" ")
         if name not in COMMANDS:
@@ -159,7 +159,7 @@ def _memory(chat: Chat, rest: str) -> str:
     """
     runtime = chat.runtime.runtime
     if runtime.memory is None:
-        return f"there is no memory: {runtime.memory_off}"
+        return f"memory is off: {runtime.memory_off}"
     if not rest:
         return _recalled(chat, runtime.memory)
     action, _, words = rest.partition(" ")

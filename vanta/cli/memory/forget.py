@@ -181,7 +181,7 @@ def _confirm() -> bool:
     """Ask on the terminal. Raises UsageError without one."""
     if not sys.stdin.isatty():
         raise UsageError(
-            "nothing was forgotten, because there is no terminal for the question. Add --yes to "
+            "nothing was forgotten: a terminal is needed to confirm it. Add --yes to "
             "forget without it, or --dry-run to see only what would be removed."
         )
     if typer.confirm("Forget it for good?", err=True):

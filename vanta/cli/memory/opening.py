@@ -25,7 +25,7 @@ ReportProgress = Callable[[int, int], None]
 def with_memory(source: str | None, work: Callable[[Memory], Awaitable[T]]) -> T:
     """Open the memory of a configuration, run `work` on it, and close it.
 
-    Raises the errors of `work`, ConfigError, StoreError, and UsageError if there is no memory.
+    Raises the errors of `work`, ConfigError, StoreError, and UsageError if memory is off.
     """
     import anyio
 
@@ -52,7 +52,7 @@ async def _open(setup: Setup) -> AsyncIterator[Memory]:
         )
         if memory is None:
             raise UsageError(
-                f"there is no memory: {why}. `vanta config explain memory` tells more."
+                f"memory is off: {why}. `vanta config explain memory` shows its settings."
             )
         async with memory.running():
             yield memory

@@ -75,7 +75,7 @@ def filters(
 ) -> Filters:
     """Return the filters that the options stand for.
 
-    :raises UnknownName: if there is no such kind of item.
+    :raises UnknownName: if a kind is unknown.
     :raises typer.BadParameter: if a time cannot be read.
     """
     from typing import cast, get_args
@@ -140,7 +140,7 @@ def parse_time(text: str, now: float | None = None) -> tuple[float, float]:
             moment = dt.datetime.fromisoformat(stripped).timestamp()
             return moment, moment
     except (ValueError, OverflowError, OSError) as error:
-        raise InvalidTime(f"there is no such time ({error}).") from error
+        raise InvalidTime(f"no such time exists ({error}).") from error
     spans = times_mentioned(stripped, present, _local_zone(present))
     if len(spans) != 1:
         raise InvalidTime("give a day (2026-11-17), a time (2026-11-17T14:30) or an age (7d, 12h).")

@@ -29,7 +29,7 @@ def select(names: Collection[str], known: Templates) -> Iterator[tuple[str, Temp
 
     :param names: names, files or folders; all known templates if empty.
     :raises TemplateError: if a path does not exist.
-    :raises UnknownName: if there is no such template.
+    :raises UnknownName: if the template is unknown.
     """
     if not names:
         yield from ((name, known) for name in known.files)
@@ -89,7 +89,7 @@ def parse_values(
     :param known: the variables that the template declares.
     :param others: further names that may have a value.
     :raises TemplateError: if an option has no value, or a value does not fit its variable.
-    :raises UnknownName: if there is no such variable.
+    :raises UnknownName: if the variable is unknown.
     """
     values: dict[str, Any] = {}
     for text in assignments:

@@ -48,7 +48,7 @@ class Costs:
 async def count_costs(setup: Setup, name: str, pieces: Sequence[TextSpan]) -> Costs:
     """Count the tokens of the pieces on the track `name`.
 
-    :raises UnknownName: if there is no such track.
+    :raises UnknownName: if the track is unknown.
     :raises NoTrack: if the track is off.
     :raises EngineError: if its engine cannot be loaded.
     """
