@@ -21,11 +21,11 @@ import anyio.to_thread
 from vanta.context import Assembled, Write
 from vanta.engine import Engine, EngineContext, ModelFile
 from vanta.errors import EngineError, VantaError
+from vanta.installation import templates_dir
 from vanta.messages import Message
 from vanta.models import ModelStore, default_root
 from vanta.plugin_loading import load
 from vanta.prompts import Templates
-from vanta.resources import templates_dir
 
 from .memory_assemblies import Draw, Given
 from .memory_counters import Bytes, Learner, Ranks

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from vanta.errors import EmbedderError
+from vanta.installation import templates_dir
 from vanta.prompts import Templates
-from vanta.resources import templates_dir
 
 if TYPE_CHECKING:
     from vanta.events import Event, Reply

@@ -1,7 +1,9 @@
-"""The distribution that this package was installed from, and the pip commands that extend it.
+"""The installation of vanta: its distribution, the pip commands that extend it, its data folders.
 
 The name `vanta` on the public index belongs to another project that also imports as `vanta`.
-Invariant: every install hint is made here, so no message recommends that package.
+Invariants: every install hint is made here, so no message recommends that package. An installed
+wheel has the data in `vanta/_data/NAME` and a checkout has it at its top in `NAME/`; both are used
+the same way.
 """
 
 from __future__ import annotations
@@ -13,11 +15,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Protocol
 
+from vanta.errors import UsageError
+
 DISTRIBUTION = "vanta-runtime"
 """The name of vanta's own distribution."""
 
 FOREIGN = "vanta"
 """The name of another project's distribution, whose package is called `vanta` too."""
+
+_PACKAGE = Path(__file__).resolve().parent
 
 
 class RequiresLibrary(Protocol):
@@ -74,6 +80,30 @@ def foreign_version() -> str | None:
         return None
 
 
+def templates_dir() -> Path:
+    """Return the folder of the prompt templates.
+
+    :raises UsageError: if the installation is incomplete.
+    """
+    return _find("templates")
+
+
+def configs_dir() -> Path:
+    """Return the folder of the ready configurations and the model registry.
+
+    :raises UsageError: if the installation is incomplete.
+    """
+    return _find("configs")
+
+
+def benchmarks_dir() -> Path:
+    """Return the folder of the benchmarks that `vanta bench` runs.
+
+    :raises UsageError: if the installation is incomplete.
+    """
+    return _find("benchmarks")
+
+
 def _pip(distribution: str, wanted: str) -> str:
     return f"pip install '{distribution}{wanted}'"
 
@@ -88,5 +118,16 @@ def _is_editable() -> bool:
     try:
         origin = metadata.distribution(DISTRIBUTION).read_text("direct_url.json")
     except metadata.PackageNotFoundError:
-        return Path(__file__).parents[1].joinpath("pyproject.toml").is_file()
+        return _PACKAGE.parent.joinpath("pyproject.toml").is_file()
     return bool(origin) and bool(json.loads(origin or "{}").get("dir_info", {}).get("editable"))
+
+
+def _find(name: str) -> Path:
+    for folder in (_PACKAGE / "_data" / name, _PACKAGE.parent / name):
+        if folder.is_dir():
+            return folder
+    raise UsageError(
+        f"vanta's folder {name!r} is neither in {str(_PACKAGE / '_data')!r} nor in "
+        f"{str(_PACKAGE.parent)!r}. The installation is incomplete, install it again: "
+        f"{install_hint()}."
+    )

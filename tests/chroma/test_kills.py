@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from vanta.resources import benchmarks_dir
+from vanta.installation import benchmarks_dir
 
 KILLS = 6
 NO_HARM = {"lost": 0, "foreign": 0, "not_found": 0, "unopened": 0}

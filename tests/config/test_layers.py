@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from vanta.config import Origin, TrackConfig, load, ready_configurations, user_file
-from vanta.resources import configs_dir
+from vanta.installation import configs_dir
 
 if TYPE_CHECKING:
     from tests.config.conftest import Load

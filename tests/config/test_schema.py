@@ -16,7 +16,7 @@ from vanta.config import Config, GateConfig, PolicyConfig, SamplingConfig, Track
 from vanta.config.layers import lines_of
 from vanta.engine import Sampling
 from vanta.errors import ConfigError, UnknownName
-from vanta.resources import configs_dir
+from vanta.installation import configs_dir
 from vanta.scheduling import BUILTIN, CASCADE, HEDGE, GateRule, Policy, adapt
 
 KNOWN: Mapping[str, Policy] = {policy.name: policy for policy in BUILTIN}

@@ -18,10 +18,10 @@ from vanta.context.preparer import ContextPreparer
 from vanta.engine import Sampling
 from vanta.errors import TemplateError
 from vanta.events import MemoryTrace
+from vanta.installation import templates_dir
 from vanta.memory import ItemKind, MemoryItem, RecalledItem, render_block
 from vanta.messages import Message, ToolCall
 from vanta.prompts import Templates
-from vanta.resources import templates_dir
 from vanta.testing import ScriptedEngine, count_prompt
 from vanta.track import Track
 

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from vanta.engine import EngineContext
 from vanta.errors import ModelStoreError
 from vanta.events import TurnStarted
+from vanta.installation import templates_dir
 from vanta.memory import EmbedderContext, IndexContext, Partition
 from vanta.messages import Completion
 from vanta.models import ModelEntry, ModelStore, builtin_sources
@@ -25,7 +26,6 @@ from vanta.plugin_loading import PluginSet, load
 from vanta.plugin_loading.hooks import HOOKS
 from vanta.privacy import reason_to_be_private
 from vanta.prompts import Templates
-from vanta.resources import templates_dir
 from vanta.runtime.background import accompanied
 from vanta.scheduling import GateRule, LegPlan, adapt
 from vanta.testing import answered, ask

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.cli.as_user import Run, user
+from vanta.installation import templates_dir
 from vanta.prompts import RenderLimits
 from vanta.prompts.front_matter import FIELDS, SAMPLING
-from vanta.resources import templates_dir
 
 BUILTIN = {f"{path.parent.name}/{path.stem}" for path in templates_dir().glob("*/[!_]*.j2")}
 PAGE = (Path(__file__).parents[2] / "docs" / "templates.md").read_text(encoding="utf-8")

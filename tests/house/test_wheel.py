@@ -12,7 +12,7 @@ import pytest
 
 from tests.house.conftest import ROOT, run
 from tests.house.source import MODULES
-from vanta import resources
+from vanta import installation
 
 
 @pytest.fixture(scope="module")
@@ -69,10 +69,11 @@ def test_it_brings_the_command_and_the_built_in_plugins(unpacked: Path) -> None:
 def test_installed_vanta_finds_its_data_in_the_wheel(unpacked: Path) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(unpacked)!r})\n"
-        "from vanta import resources\n"
+        "from vanta import installation\n"
         "from vanta.config import load\n"
         "assert load('offline', environ={}).config.policy == 'local'\n"
-        "print(resources.templates_dir(), resources.configs_dir(), resources.benchmarks_dir())\n"
+        "print(installation.templates_dir(), installation.configs_dir())\n"
+        "print(installation.benchmarks_dir())\n"
     )
     data = unpacked / "vanta" / "_data"
     # Its coverage is not measured: the same lines, at another place, would count as never run.
@@ -82,7 +83,11 @@ def test_installed_vanta_finds_its_data_in_the_wheel(unpacked: Path) -> None:
 
 
 def test_a_checkout_finds_its_data_at_its_top() -> None:
-    found = (resources.templates_dir(), resources.configs_dir(), resources.benchmarks_dir())
+    found = (
+        installation.templates_dir(),
+        installation.configs_dir(),
+        installation.benchmarks_dir(),
+    )
     assert found == tuple(ROOT / name for name in ("templates", "configs", "benchmarks"))
 
 

@@ -6,6 +6,7 @@ import codecs
 import contextlib
 import os
 import random
+import re
 import sys
 import zlib
 from pathlib import Path
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.memory.pdfs import encrypted, pdf
+from vanta import install_hint
 from vanta.errors import UnreadableDocument
 from vanta.memory.documents import Block, Document, chunk_document, read_document
 from vanta.memory.documents.chunking import MIN_TOKENS, estimate_tokens
@@ -258,10 +260,10 @@ def test_a_missing_library_is_named_with_the_extra_that_brings_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pypdf", None)
-    with pytest.raises(UnreadableDocument, match=r"pip install 'vanta\[documents\]'"):
+    with pytest.raises(UnreadableDocument, match=re.escape(install_hint("documents"))):
         read_document(written(tmp_path, "a.pdf", pdf(["x"])))
     monkeypatch.setitem(sys.modules, "markdown_it", None)
-    with pytest.raises(UnreadableDocument, match=r"pip install 'vanta\[documents\]'"):
+    with pytest.raises(UnreadableDocument, match=re.escape(install_hint("documents"))):
         read_document(written(tmp_path, "a.md", "# x"))
 
 

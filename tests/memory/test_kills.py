@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from vanta.resources import benchmarks_dir
+from vanta.installation import benchmarks_dir
 
 
 @pytest.mark.parametrize(("index", "rounds"), [("scan", 5), ("chroma", 2)])

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vanta.installation import templates_dir
 from vanta.prompts import RenderLimits, Templates
-from vanta.resources import templates_dir
 
 Told = list[tuple[str, str]]
 

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vanta.errors import TemplateError, UnknownName
+from vanta.installation import templates_dir
 from vanta.prompts import Templates
 from vanta.prompts.front_matter import parse_template
-from vanta.resources import templates_dir
 
 Write = Callable[[str, str], Path]
 PRESETS = ["default", "detailed", "friendly", "short", "technical"]

@@ -1,7 +1,7 @@
 """`vanta bench NAME`: measure vanta's speed and cost on this machine.
 
-The benchmarks are a package of their own (`vanta.resources.benchmarks_dir`). It is loaded under a
-private name, so a checkout and an installed wheel use it the same way.
+The benchmarks are a package of their own (`vanta.installation.benchmarks_dir`). It is loaded under
+a private name, so a checkout and an installed wheel use it the same way.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def load_benchmarks() -> ModuleType:
 
     :raises UsageError: if the installation is incomplete.
     """
-    from vanta.resources import benchmarks_dir
+    from vanta.installation import benchmarks_dir
 
     if PACKAGE in sys.modules:
         return sys.modules[PACKAGE]

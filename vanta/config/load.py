@@ -21,7 +21,7 @@ from vanta.config.keys import Key, dotted, redact
 from vanta.config.layers import SOURCE_VARIABLE, Merged, Origin, Setting
 from vanta.config.schema import Config
 from vanta.errors import ConfigError, did_you_mean
-from vanta.resources import configs_dir
+from vanta.installation import configs_dir
 
 Source = str | Path | Mapping[str, Any]
 Options = TypeVar("Options", bound=BaseModel)

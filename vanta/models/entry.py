@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal
 import pydantic
 
 from vanta.errors import ConfigError, did_you_mean
-from vanta.resources import configs_dir
+from vanta.installation import configs_dir
 
 Capability = Literal["chat", "code", "embeddings", "tools", "vision"]
 

@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any
 from vanta.context.estimate import estimate_text
 from vanta.engine import GenerationRequest, TokenCount
 from vanta.errors import BudgetExceeded, ConfigError, EngineError, ErrorKind, StoreError
+from vanta.installation import configs_dir
 from vanta.messages import Completion, Usage
 from vanta.money.reservation import Reservation
-from vanta.resources import configs_dir
 from vanta.track import Price, Track
 
 if TYPE_CHECKING:

@@ -20,12 +20,12 @@ from vanta.config import load as load_config
 from vanta.engine import Engine, EngineContext, EngineFactory
 from vanta.errors import StoreError, UnknownName
 from vanta.events import Observer
+from vanta.installation import templates_dir
 from vanta.memory import Memory
 from vanta.models import ModelStore, builtin_entries, builtin_sources
 from vanta.money import Caps, Ledger, listed_prices, price_of, this_process
 from vanta.plugin_loading import PluginSet
 from vanta.prompts import Templates
-from vanta.resources import templates_dir
 from vanta.routing import CalibratedGate, Router
 from vanta.runtime.memory_factory import open_memory
 from vanta.scheduling.gate import Gate

@@ -7,7 +7,7 @@ is refused rather than talked to in a format that it may not know.
 from __future__ import annotations
 
 from vanta.engine import ModelFile
-from vanta.resources import templates_dir
+from vanta.installation import templates_dir
 from vanta_llamacpp.model.header_checks import ModelFacts
 from vanta_llamacpp.model.vocabulary import Vocabulary
 

@@ -230,7 +230,7 @@ def check(
 
 def _templates(setup: Setup) -> tuple[Templates, Mapping[Path, str]]:
     """Return the templates, and the kind of each of their folders."""
-    from vanta.resources import templates_dir
+    from vanta.installation import templates_dir
     from vanta.runtime import prompt_templates, template_folders
 
     own = {folder: place for place, folder in template_folders(setup.loaded).items()}
