@@ -1,8 +1,8 @@
-"""From an exchange to facts: what is asked of the model, and what is believed of its answer.
+"""Facts from an exchange: the schema of the model's answer, and which of its facts are believed.
 
-The answer is valid JSON by construction, and still may be made up; so a fact counts only as far as
-its words are the user's own. Invariant: pure; whatever the model writes, `believed` gives facts in
-bounds, or none.
+The answer is valid JSON by construction, but may be invented. A fact therefore counts only as far
+as its words are the user's own. Invariant: pure; whatever the model writes, `believed_facts`
+returns facts within the limits, or none.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-MOST = 4
-"""Facts that one exchange may give."""
+MAX_FACTS = 4
+"""Facts that one exchange may yield."""
 
-ABOUT = 40
-FACT = 160
-"""Characters of what a fact is about, and of the fact."""
+MAX_ABOUT = 40
+MAX_FACT = 160
+"""Characters of a fact's topic, and of the fact."""
 
-LEAST_CONFIDENCE = 0.6
+MIN_CONFIDENCE = 0.6
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
         "facts": {
             "type": "array",
-            "maxItems": MOST,
+            "maxItems": MAX_FACTS,
             "items": {
                 "type": "object",
                 "properties": {
-                    "about": {"type": "string", "minLength": 1, "maxLength": ABOUT},
-                    "fact": {"type": "string", "minLength": 1, "maxLength": FACT},
+                    "about": {"type": "string", "minLength": 1, "maxLength": MAX_ABOUT},
+                    "fact": {"type": "string", "minLength": 1, "maxLength": MAX_FACT},
                 },
                 "required": ["about", "fact"],
                 "additionalProperties": False,
@@ -46,65 +46,70 @@ SCHEMA: dict[str, Any] = {
 _WORD = re.compile(r"\w+")
 _END = re.compile(r"[.!?](?= |$)")
 _STEM = 4
-"""Letters by which two forms of a word are taken for one ("live", "lives")."""
+"""Words with the same first letters count as forms of one word ("live", "lives")."""
 
-_EMPTY = frozenset(
+_STOP_WORDS = frozenset(
     {"user", "users", "that", "this", "with", "from", "have", "been", "they", "their", "will"}
 )
-"""Words that say nothing of their own in a fact."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One fact. about: what it is about, in small letters ("home town"): a later fact about the
-    same takes its place. confidence: the share of its words that the user used, 0 to 1."""
+    """One fact about the user.
+
+    about: its topic in lower case ("home town"); a later fact about the same topic replaces it.
+    confidence: the share of its words that the user used, 0 to 1.
+    """
 
     about: str
     text: str
     confidence: float
 
 
-def believed(answer: str, said: str) -> list[Fact]:
-    """The facts in a model's answer that what the user said bears out."""
+def believed_facts(answer: str, message: str) -> list[Fact]:
+    """Return the facts in a model's answer that the user's message supports."""
     facts: dict[str, Fact] = {}
-    for about, text in _read(answer):
-        fact = Fact(about, text, confidence(text, said))
-        if fact.confidence >= LEAST_CONFIDENCE and about not in facts:
+    for about, text in _parse(answer):
+        fact = Fact(about, text, confidence(text, message))
+        if fact.confidence >= MIN_CONFIDENCE and about not in facts:
             facts[about] = fact
-    return list(facts.values())[:MOST]
+    return list(facts.values())[:MAX_FACTS]
 
 
-def confidence(text: str, said: str) -> float:
-    """The share of a fact's telling words (numbers, and words of more than three letters) that are
-    in what was said, in some form; 0 for a fact without any, and for one with a name or a number
-    that nobody said."""
-    known = {_stem(word) for word in _words(said)}
-    exact = [word for word in _WORD.findall(text)[1:] if word[0].isupper() or word.isdigit()]
-    if any(_stem(word.casefold()) not in known for word in exact):
+def confidence(text: str, message: str) -> float:
+    """Return the share of a fact's significant words that occur in the message, in some form.
+
+    Numbers and words of more than three letters are significant. A fact without any, or with a name
+    or a number that the message lacks, has the confidence 0.
+    """
+    known = {_stem(word) for word in _words(message)}
+    names = [word for word in _WORD.findall(text)[1:] if word[0].isupper() or word.isdigit()]
+    if any(_stem(word.casefold()) not in known for word in names):
         return 0.0
-    telling = [word for word in _words(text) if _tells(word)]
-    return sum(_stem(word) in known for word in telling) / len(telling) if telling else 0.0
+    significant = [word for word in _words(text) if _is_significant(word)]
+    if not significant:
+        return 0.0
+    return sum(_stem(word) in known for word in significant) / len(significant)
 
 
-def same_words(one: str, other: str) -> bool:
-    """Whether two facts say the same, but for case and punctuation."""
-    return _words(one) == _words(other)
+def same_words(first: str, second: str) -> bool:
+    """Return whether two facts differ at most in case and punctuation."""
+    return _words(first) == _words(second)
 
 
-def _read(answer: str) -> Iterator[tuple[str, str]]:
+def _parse(answer: str) -> Iterator[tuple[str, str]]:
     try:
-        facts = json.loads(answer)["facts"]
-        told = [(str(one["about"]), str(one["fact"])) for one in facts]
-    except (ValueError, LookupError, TypeError):  # cut off at its most tokens
+        pairs = [(str(item["about"]), str(item["fact"])) for item in json.loads(answer)["facts"]]
+    except (ValueError, LookupError, TypeError):  # cut off at the token limit
         return
-    for about, text in told:
-        key, fact = " ".join(_words(about)), _first_sentence(" ".join(text.split()))
-        if key and fact:
-            yield key[:ABOUT], fact[:FACT]
+    for about, text in pairs:
+        topic, fact = " ".join(_words(about)), _first_sentence(" ".join(text.split()))
+        if topic and fact:
+            yield topic[:MAX_ABOUT], fact[:MAX_FACT]
 
 
 def _first_sentence(text: str) -> str:
-    """One fact is one sentence; a small model repeats itself in those that follow."""
+    """Return the first sentence: a fact is one, and small models repeat themselves after it."""
     end = _END.search(text)
     return text[: end.end()].rstrip() if end else text
 
@@ -113,8 +118,8 @@ def _words(text: str) -> list[str]:
     return _WORD.findall(text.casefold())
 
 
-def _tells(word: str) -> bool:
-    return word.isdigit() or (len(word) > 3 and word not in _EMPTY)
+def _is_significant(word: str) -> bool:
+    return word.isdigit() or (len(word) > 3 and word not in _STOP_WORDS)
 
 
 def _stem(word: str) -> str:

@@ -1,98 +1,184 @@
-"""The companion `facts`: one exchange after another, lasting facts about the user.
+"""The companion `facts`: extracts lasting facts about the user from one exchange after another.
 
-Where it stands is kept in memory's state, so that it goes on after a restart. Invariant: every
-exchange is looked at once; one whose answer cannot be used gives no fact and is not asked again.
+Its position is stored in memory's state, so it continues after a restart. Invariant: every exchange
+is examined once; if the answer is unusable, the exchange yields no fact and is not tried again. A
+fact from a private exchange is private, and nothing in a private exchange changes a public item,
+not even by a tag. No fact of a forgotten exchange is stored.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import anyio
 
-from vanta.errors import EngineError
-from vanta.memory import Memory, MemoryItem
-from vanta.track import Track
-from vanta_facts.extraction import SCHEMA, Fact, believed
-from vanta_facts.idling import HOPELESS, step_by_step
-from vanta_facts.keeping import Said, keep
-from vanta_facts.local import ask, local_track
+from vanta import EngineError
+from vanta.memory import SUPERSEDED, Filters, MemoryItem, NewItem, Scope, Selection
+from vanta_facts.background import PERMANENT, complete, local_track, run_steps
+from vanta_facts.extraction import SCHEMA, Fact, believed_facts, same_words
 
 if TYPE_CHECKING:
-    from vanta import Host
+    from vanta import Host, Track
+    from vanta.memory import Memory
 
-LOOKED_AT = "facts.looked_at"
-"""The key of memory's state for the id of the last item that was looked at."""
+POSITION = "facts.looked_at"
+"""The key in memory's state for the id of the last item that was examined."""
 
 PAGE = 100
-TOKENS = 400
-"""Tokens that an answer may take: as many facts as there may be, each as long as it may be."""
+MAX_TOKENS = 400
+"""Tokens of an answer: enough for the maximum number of facts of maximum length."""
 
-SAID, ANSWERED = 3000, 600
+SHOWN_MESSAGE, SHOWN_REPLY = 3000, 600
 """Characters of a message and of its reply that the model is shown."""
 
 _log = logging.getLogger("vanta.facts")
 
 
-class Facts:
-    """See the module."""
+class FactsCompanion:
+    """Extracts facts while no turn runs."""
 
     name = "facts"
 
     async def accompany(self, host: Host) -> None:
-        """Extract facts while no turn runs; returns at once, with a warning, where that cannot
-        be."""
+        """Extract facts until cancelled. Returns at once, with a warning, if that is impossible."""
         memory, track = host.memory, local_track(host, json_schema=True)
         if memory is None:
             _log.warning("companion 'facts' is off: there is no memory (%s)", host.memory_off)
         elif track is None:
             _log.warning(
-                "companion 'facts' is off: no track is private and free and can keep a JSON Schema"
+                "companion 'facts' is off: no track is private, free and able to follow a JSON "
+                "Schema"
             )
         else:
-            await step_by_step(host, self.name, partial(look, host, memory, track))
+            await run_steps(host, self.name, partial(extract_next, host, memory, track))
 
 
-async def look(host: Host, memory: Memory, track: Track) -> bool:
-    """Look at the next exchange that nobody looked at yet; False if there is none. Raises
-    EngineError, StoreError."""
-    after = int(await memory.state(LOOKED_AT) or 0)
-    page = await memory.arrivals(after, PAGE)
+async def extract_next(host: Host, memory: Memory, track: Track) -> bool:
+    """Extract and store the facts of the next exchange; return False if there is none.
+
+    Raises EngineError, StoreError.
+    """
+    position = int(await memory.state(POSITION) or 0)
+    page = await memory.arrivals(position, PAGE)
     if not page:
         return False
-    said = _first_exchange(page)
-    if said:
-        await keep(memory, said, await _extract(host, track, said))
+    exchange = _first_exchange(page)
+    if exchange:
+        await store_facts(memory, exchange, await _extract(host, track, exchange))
     with anyio.CancelScope(shield=True):
-        await memory.set_state(LOOKED_AT, str((said.items if said else page)[-1].id))
+        await memory.set_state(POSITION, str((exchange.items if exchange else page)[-1].id))
     return True
 
 
-def _first_exchange(page: list[MemoryItem]) -> Said | None:
-    """The first exchange of a page: a user's message and what belongs to its turn."""
-    for place, item in enumerate(page):
+@dataclass(frozen=True, slots=True)
+class RememberedExchange:
+    """One exchange in memory: its items, the user's message first."""
+
+    items: tuple[MemoryItem, ...]
+
+    @property
+    def message(self) -> MemoryItem:
+        """The user's message."""
+        return self.items[0]
+
+    @property
+    def scope(self) -> Scope:
+        """The scope of everything known about this user, private facts included."""
+        return Scope(self.message.user, private=True)
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The ids of its items."""
+        return tuple(item.id for item in self.items)
+
+    def text(self, role: str) -> str:
+        """Return the texts of `role`, one per line."""
+        return "\n".join(item.text for item in self.items if item.role == role)
+
+
+async def store_facts(
+    memory: Memory, exchange: RememberedExchange, facts: Sequence[Fact]
+) -> list[int]:
+    """Store the new ones of `facts`, tag what they supersede, and return the new ids.
+
+    Completes even if it is cancelled. Raises StoreError.
+    """
+    ids: list[int] = []
+    with anyio.CancelScope(shield=True):
+        if await _exists(memory, exchange):
+            for fact in facts:
+                ids += await _store(memory, exchange, fact)
+            if ids and not await _exists(memory, exchange):  # forgotten meanwhile
+                await memory.forget(Selection(exchange.message.user, ids=tuple(ids)))
+                ids = []
+    return ids
+
+
+def _first_exchange(page: Sequence[MemoryItem]) -> RememberedExchange | None:
+    """Return the first exchange of a page: a user's message and the rest of its turn."""
+    for position, item in enumerate(page):
         if item.kind == "message" and item.role == "user":
-            same = takewhile(lambda one: one.turn_id == item.turn_id, page[place:])  # noqa: B023
-            return Said(tuple(same))
+            return RememberedExchange(tuple(_same_turn(page[position:])))
     return None
 
 
-async def _extract(host: Host, track: Track, said: Said) -> list[Fact]:
-    """What the model finds in an exchange, as far as it can be believed."""
-    text = said.text("user")[:SAID]
-    prompt = host.templates.render(
-        "memory/facts", {"said": text, "answered": said.text("assistant")[:ANSWERED]}
-    )
+def _same_turn(items: Sequence[MemoryItem]) -> list[MemoryItem]:
+    """Return the leading items of the same turn."""
+    return list(takewhile(lambda item: item.turn_id == items[0].turn_id, items))
+
+
+async def _extract(host: Host, track: Track, exchange: RememberedExchange) -> list[Fact]:
+    """Return the believed facts that the model finds in an exchange."""
+    message = exchange.text("user")[:SHOWN_MESSAGE]
+    values = {"said": message, "answered": exchange.text("assistant")[:SHOWN_REPLY]}
+    prompt = host.templates.render("memory/facts", values)
     try:
-        answer = await ask(
-            track, prompt, session="companion/facts", max_tokens=TOKENS, json_schema=SCHEMA
+        answer = await complete(
+            track, prompt, session="companion/facts", max_tokens=MAX_TOKENS, json_schema=SCHEMA
         )
     except EngineError as error:
-        if error.kind not in HOPELESS:
+        if error.kind not in PERMANENT:
             raise
-        _log.info("no facts from memory %d: %s", said.first.id, error)
+        _log.info("no facts from memory %d: %s", exchange.message.id, error)
         return []
-    return believed(answer.text, text)
+    return believed_facts(answer.text, message)
+
+
+async def _store(memory: Memory, exchange: RememberedExchange, fact: Fact) -> list[int]:
+    """Store one fact unless it is known, and tag earlier facts about its topic as superseded."""
+    topic = f"about:{fact.about}"
+    known = await memory.recent(exchange.scope, filters=Filters(kinds=("fact",), tags=(topic,)))
+    private = exchange.message.private
+    valid = [item for item in known if SUPERSEDED not in item.tags]
+    equal = [item for item in valid if same_words(item.text, fact.text)]
+    is_known = any(private or not item.private for item in equal)
+    ids = [] if is_known else await memory.add([_new_item(exchange, fact, topic)])
+    for item in valid:
+        is_earlier = item not in equal and item.said_at <= exchange.message.said_at
+        if is_earlier and (item.private or not private):
+            await memory.retag(item.user, item.id, (*item.tags, SUPERSEDED))
+    return ids
+
+
+def _new_item(exchange: RememberedExchange, fact: Fact, topic: str) -> NewItem:
+    ids = ", ".join(map(str, exchange.ids))
+    return NewItem(
+        user=exchange.message.user,
+        kind="fact",
+        text=fact.text,
+        said_at=exchange.message.said_at,
+        session=exchange.message.session,
+        turn_id=exchange.message.turn_id,
+        private=any(item.private for item in exchange.items),
+        tags=(topic, f"confidence:{fact.confidence:.2f}"),
+        source=f"fact from memories {ids}",
+    )
+
+
+async def _exists(memory: Memory, exchange: RememberedExchange) -> bool:
+    return len(await memory.get(exchange.scope, exchange.ids)) == len(exchange.ids)

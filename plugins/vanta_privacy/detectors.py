@@ -1,6 +1,6 @@
-"""The detectors, each a pattern with a check.
+"""The detectors: patterns, each with a check.
 
-Invariant: linear patterns only, so that no message can make one slow.
+Invariant: every pattern takes linear time, so no message can make a detector slow.
 """
 
 from __future__ import annotations
@@ -29,55 +29,55 @@ _DATE = re.compile(r"^\d{4}[-/.]\d{1,2}[-/.]\d{1,2}$|^\d{1,2}[-/.]\d{1,2}[-/.]\d
 _MIN_ENTROPY_BITS = 2.5
 
 
-class Secrets:
-    """Keys, tokens and passwords, by the shapes of well-known ones or by what they are called."""
+class SecretDetector:
+    """Detects keys, tokens and passwords by well-known formats or by the word before them."""
 
     name = "secrets"
     summary = "API keys, tokens, private keys, passwords"
 
     def find(self, text: str) -> str | None:
-        """The kind of secret in `text`."""
+        """Return the kind of secret in `text`, or None."""
         for kind, shape in _SECRET_SHAPES.items():
             if shape.search(text):
                 return kind
-        if any(_looks_random(found) for found in _ASSIGNED.findall(text)):
+        if any(map(_looks_random, _ASSIGNED.findall(text))):
             return "a password or key"
         return None
 
 
-class EmailAddresses:
-    """Addresses of the usual form (RFC 5321's lengths)."""
+class EmailDetector:
+    """Detects e-mail addresses of the usual form, with the lengths of RFC 5321."""
 
     name = "email"
     summary = "e-mail addresses"
 
     def find(self, text: str) -> str | None:
-        """Whether `text` has an address."""
+        """Return "an e-mail address" if `text` contains one, otherwise None."""
         return "an e-mail address" if _EMAIL.search(text) else None
 
 
-class PhoneNumbers:
-    """Eight to fifteen digits (E.164) written as people write numbers, and not as a date."""
+class PhoneNumberDetector:
+    """Detects eight to fifteen digits (E.164) that are grouped like a number and not a date."""
 
     name = "phone"
     summary = "phone numbers"
 
     def find(self, text: str) -> str | None:
-        """Whether `text` has a phone number."""
-        found = (match.group().strip() for match in _PHONE.finditer(text))
-        return "a phone number" if any(map(_is_phone, found)) else None
+        """Return "a phone number" if `text` contains one, otherwise None."""
+        candidates = (match.group().strip() for match in _PHONE.finditer(text))
+        return "a phone number" if any(map(_is_phone, candidates)) else None
 
 
-class CardNumbers:
-    """Thirteen to nineteen digits with a valid check digit (ISO/IEC 7812, Luhn)."""
+class CardNumberDetector:
+    """Detects thirteen to nineteen digits with a valid check digit (ISO/IEC 7812, Luhn)."""
 
     name = "card"
     summary = "payment card numbers"
 
     def find(self, text: str) -> str | None:
-        """Whether `text` has a card number."""
-        found = (_digits(run) for run in _CARD.findall(text))
-        return "a card number" if any(map(_luhn, found)) else None
+        """Return "a card number" if `text` contains one, otherwise None."""
+        candidates = (_digits(run) for run in _CARD.findall(text))
+        return "a card number" if any(map(_has_luhn_digit, candidates)) else None
 
 
 def _digits(text: str) -> str:
@@ -86,17 +86,19 @@ def _digits(text: str) -> str:
 
 def _is_phone(text: str) -> bool:
     digits = _digits(text)
-    grouped = text.startswith(("+", "00", "(")) or any(mark in text for mark in " -/.(")
-    return 8 <= len(digits) <= 15 and grouped and not _DATE.match(text)
+    is_grouped = text.startswith(("+", "00", "(")) or any(
+        separator in text for separator in " -/.("
+    )
+    return 8 <= len(digits) <= 15 and is_grouped and not _DATE.match(text)
 
 
-def _luhn(digits: str) -> bool:
+def _has_luhn_digit(digits: str) -> bool:
     doubled = [int(digit) * (2 if place % 2 else 1) for place, digit in enumerate(digits[::-1])]
     return len(set(digits)) > 1 and sum(d - 9 if d > 9 else d for d in doubled) % 10 == 0
 
 
 def _looks_random(word: str) -> bool:
-    """Whether a word is no plain word: it mixes kinds of characters, with enough entropy."""
+    """Return whether a word mixes kinds of characters and has enough entropy for a secret."""
     kinds = [any(map(kind, word)) for kind in (str.isalpha, str.isdigit)]
     kinds.append(bool(re.search(r"[^\w.,;]", word)))
     counts = Counter(word)

@@ -1,4 +1,4 @@
-"""A runtime with companions on a scripted local engine, and ways to wait for what they do."""
+"""A runtime with companions on a scripted local engine, and ways to wait for their results."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Look = Callable[[Runtime], Awaitable[bool]]
 
 
 class Companions:
-    """A plugin that brings companions under names of their own."""
+    """A plugin that brings the given companions."""
 
     def __init__(self, *companions: Companion) -> None:
         self.companions = companions
@@ -36,39 +36,42 @@ class Companions:
 
 
 def facts(*pairs: tuple[str, str]) -> str:
-    """A model's answer with these facts: what each is about, and the fact."""
+    """Return a model's answer with these facts, given as pairs of topic and fact."""
     return json.dumps({"facts": [{"about": about, "fact": fact} for about, fact in pairs]})
 
 
 def engine(
     answers: Mapping[str, str], *, chat: Iterable[Step | str] = ("I see.",), summary: str = ""
 ) -> ScriptedEngine:
-    """Answers a request for facts with that of `answers` whose key the message has, a request for
-    a summary with `summary` and its number, anything else with `chat`."""
-    written: list[str] = []
+    """Return an engine that answers requests for facts, summaries and replies.
+
+    Facts: the value of `answers` whose key occurs in the message. A summary: `summary` with its
+    number. Anything else: `chat`.
+    """
+    summaries: list[str] = []
 
     def reply(request: GenerationRequest) -> Iterable[Step | str]:
-        asked = request.messages[-1].content
+        prompt = request.messages[-1].content
         if request.sampling.json_schema is not None:
-            message = asked.rpartition("<message>")[2]
+            message = prompt.rpartition("<message>")[2]
             return [next((text for key, text in answers.items() if key in message), facts())]
-        if asked.startswith(SUMMARISE):
-            written.append(asked)
-            return [f"{summary} {len(written)}".strip()] if summary else []
+        if prompt.startswith(SUMMARISE):
+            summaries.append(prompt)
+            return [f"{summary} {len(summaries)}".strip()] if summary else []
         return chat
 
     return ScriptedEngine(reply=reply, capabilities=ABLE)
 
 
-def open_home(folder: Path, **given: Any) -> Opening:
-    """A runtime whose memory finds words alone."""
-    config = given.pop("config", {})
+def open_home(folder: Path, **options: Any) -> Opening:
+    """Open a runtime whose memory has neither embedder nor index."""
+    config = options.pop("config", {})
     memory = {"embedder": "none", "index": "none", **config.pop("memory", {})}
-    return open_scripted(folder, config={"memory": memory, **config}, **given)
+    return open_scripted(folder, config={"memory": memory, **config}, **options)
 
 
 def memory_of(runtime: Runtime) -> Memory:
-    """The runtime's memory, which has to be there."""
+    """Return the runtime's memory, which must exist."""
     assert runtime.memory is not None, runtime.memory_off
     return runtime.memory
 
@@ -76,20 +79,20 @@ def memory_of(runtime: Runtime) -> Memory:
 async def stored(
     runtime: Runtime, kind: ItemKind, *, user: str = "default", private: bool = True
 ) -> list[MemoryItem]:
-    """The items of a kind that are remembered of a user."""
+    """Return the stored items of a kind of a user."""
     scope = Scope(user, private=private)
     return await memory_of(runtime).recent(scope, filters=Filters(kinds=(kind,)))
 
 
 async def until(runtime: Runtime, kind: ItemKind, count: int) -> list[MemoryItem]:
-    """The items of a kind, as soon as there are `count`."""
+    """Return the items of a kind as soon as there are `count`."""
     with anyio.fail_after(30):
-        while len(found := await stored(runtime, kind)) < count:
+        while len(items := await stored(runtime, kind)) < count:
             pass
-    return found
+    return items
 
 
-async def work_off(look: Callable[..., Awaitable[bool]], runtime: Runtime) -> None:
-    """All steps of a companion, one after another."""
-    while await look(runtime, memory_of(runtime), runtime.tracks["local"]):
+async def run_all(step: Callable[..., Awaitable[bool]], runtime: Runtime) -> None:
+    """Run the steps of a companion until none is left."""
+    while await step(runtime, memory_of(runtime), runtime.tracks["local"]):
         pass

@@ -1,4 +1,4 @@
-"""Facts: what is believed, kept, superseded, undone, and who may see it."""
+"""Facts: which are believed, stored, superseded and forgotten, and which tracks see them."""
 
 from __future__ import annotations
 
@@ -19,22 +19,29 @@ from tests.facts.home import (
     facts,
     memory_of,
     open_home,
+    run_all,
     stored,
     until,
-    work_off,
 )
 from vanta.errors import EngineError, ErrorKind
 from vanta.memory import SUPERSEDED, Selection, render_line
 from vanta.plugin_loading import load
 from vanta.testing import Fail, ScriptedEngine, Step, Wait
-from vanta_facts.extraction import ABOUT, FACT, LEAST_CONFIDENCE, MOST, believed, confidence
-from vanta_facts.facts import Facts, look
+from vanta_facts.extraction import (
+    MAX_ABOUT,
+    MAX_FACT,
+    MAX_FACTS,
+    MIN_CONFIDENCE,
+    believed_facts,
+    confidence,
+)
+from vanta_facts.facts import FactsCompanion, extract_next
 
 pytestmark = pytest.mark.anyio
 
 
-class Tested(Facts):
-    """The companion under a name that no installed plugin has."""
+class RenamedCompanion(FactsCompanion):
+    """The companion under a name that no installed plugin uses."""
 
     name = "tested facts"
 
@@ -48,14 +55,14 @@ ANSWERS = {"Porto": facts(IN_PORTO, NURSE), "Lisbon": facts(IN_LISBON)}
 
 
 def test_the_plugin_brings_both_companions() -> None:
-    found = load(strict=True, extra=[vanta_facts], entry_points=[])
-    assert list(found.companions) == ["facts", "summary"]
+    plugins = load(strict=True, extra=[vanta_facts], entry_points=[])
+    assert list(plugins.companions) == ["facts", "summary"]
 
 
-async def test_after_a_turn_facts_are_stored_with_what_they_come_from(tmp_path: Path) -> None:
+async def test_facts_are_stored_after_a_turn_with_their_sources(tmp_path: Path) -> None:
     local = engine(ANSWERS)
     async with open_home(
-        tmp_path, local=local, plugins=[Companions(Tested())], companions=["tested facts"]
+        tmp_path, local=local, plugins=[Companions(RenamedCompanion())], companions=["tested facts"]
     ) as runtime:
         reply = await runtime.session("ada").ask(PORTO)
         home, work = await until(runtime, "fact", 2)
@@ -65,19 +72,25 @@ async def test_after_a_turn_facts_are_stored_with_what_they_come_from(tmp_path: 
     assert home.source == f"fact from memories {question.id}, {answer.id}"
     assert (home.turn_id, home.session) == (reply.trace.turn_id, "ada")
     assert home.said_at == question.said_at
-    said = dt.datetime.fromtimestamp(question.said_at, dt.UTC).date()
-    assert home.dates == {"yesterday": (said - dt.timedelta(days=1)).isoformat()}
+    today = dt.datetime.fromtimestamp(question.said_at, dt.UTC).date()
+    assert home.dates == {"yesterday": (today - dt.timedelta(days=1)).isoformat()}
     assert local.runs[1].request.session != local.runs[0].request.session
 
 
-async def test_nothing_is_asked_before_the_first_turn_and_turns_come_first(tmp_path: Path) -> None:
-    go_on, again = anyio.Event(), anyio.Event()
+async def test_extraction_waits_for_the_first_turn_and_yields_to_turns(tmp_path: Path) -> None:
+    first_gate, second_gate = anyio.Event(), anyio.Event()
     local = ScriptedEngine(
-        scripts=[["I see."], [Wait(go_on)], ["Again."], [Wait(again), facts(NURSE)], [facts()]],
+        scripts=[
+            ["I see."],
+            [Wait(first_gate)],
+            ["Again."],
+            [Wait(second_gate), facts(NURSE)],
+            [facts()],
+        ],
         capabilities=engine({}).capabilities,
     )
     async with open_home(
-        tmp_path, local=local, plugins=[Companions(Tested())], companions=["tested facts"]
+        tmp_path, local=local, plugins=[Companions(RenamedCompanion())], companions=["tested facts"]
     ) as runtime:
         await anyio.wait_all_tasks_blocked()
         assert local.loads == len(local.runs) == 0
@@ -88,33 +101,33 @@ async def test_nothing_is_asked_before_the_first_turn_and_turns_come_first(tmp_p
         assert extraction.cancelled
         retried = await local.run(3)
         assert retried.request == extraction.request
-        again.set()
+        second_gate.set()
         (fact,) = await until(runtime, "fact", 1)
     assert fact.text == NURSE[1]
 
 
-async def test_each_exchange_is_looked_at_once_even_after_a_restart(tmp_path: Path) -> None:
+async def test_each_exchange_is_examined_once_even_after_a_restart(tmp_path: Path) -> None:
     local = engine(ANSWERS)
     async with open_home(tmp_path, local=local) as runtime:
         await runtime.session("ada").ask(PORTO)
-        await work_off(look, runtime)
-        await work_off(look, runtime)
+        await run_all(extract_next, runtime)
+        await run_all(extract_next, runtime)
         assert len(local.runs) == 2
     again = engine(ANSWERS)
     async with open_home(tmp_path, local=again) as runtime:
-        await work_off(look, runtime)
+        await run_all(extract_next, runtime)
         assert len(again.runs) == 0
         await runtime.session("ada").ask("What is a haiku?")
-        await work_off(look, runtime)
+        await run_all(extract_next, runtime)
         assert len(again.runs) == 2
         assert len(await stored(runtime, "fact")) == 2
 
 
-async def test_a_contradiction_marks_the_older_fact_and_keeps_it(tmp_path: Path) -> None:
+async def test_a_contradiction_tags_the_older_fact_and_keeps_it(tmp_path: Path) -> None:
     async with open_home(tmp_path, local=engine(ANSWERS)) as runtime:
         for text in (PORTO, LISBON):
             await runtime.session("ada").ask(text)
-        await work_off(look, runtime)
+        await run_all(extract_next, runtime)
         porto, nurse, lisbon = await stored(runtime, "fact")
     assert porto.tags == ("about:home town", "confidence:1.00", SUPERSEDED)
     assert SUPERSEDED not in (*nurse.tags, *lisbon.tags)
@@ -127,55 +140,55 @@ async def test_the_same_fact_is_stored_once(tmp_path: Path) -> None:
     async with open_home(tmp_path, local=engine(ANSWERS)) as runtime:
         for _ in range(3):
             await runtime.session("ada").ask(LISBON)
-        await work_off(look, runtime)
+        await run_all(extract_next, runtime)
         assert len(await stored(runtime, "fact")) == 1
 
 
-async def test_a_private_exchange_gives_private_facts_and_changes_no_public_one(
+async def test_a_private_exchange_yields_private_facts_and_changes_no_public_one(
     tmp_path: Path,
 ) -> None:
-    config = {"memory": {"share": 0.0}}  # a turn that is shown something private is private itself
+    config = {"memory": {"share": 0.0}}  # a turn that is shown private text becomes private
     async with open_home(tmp_path, local=engine(ANSWERS), config=config) as runtime:
         await runtime.session("one").ask(PORTO)
         await runtime.session("two").ask(LISBON, private=True)
-        await work_off(look, runtime)
+        await run_all(extract_next, runtime)
         public = await stored(runtime, "fact", private=False)
-        (lisbon,) = [one for one in await stored(runtime, "fact") if one.private]
-        assert [SUPERSEDED in one.tags for one in public] == [False, False]
+        (lisbon,) = [item for item in await stored(runtime, "fact") if item.private]
+        assert [SUPERSEDED in item.tags for item in public] == [False, False]
         assert lisbon.text == IN_LISBON[1]
         await runtime.session("three").ask(LISBON)
-        await work_off(look, runtime)
+        await run_all(extract_next, runtime)
         public = await stored(runtime, "fact", private=False)
-    assert [one.text for one in public] == [IN_PORTO[1], NURSE[1], IN_LISBON[1]]
-    assert [SUPERSEDED in one.tags for one in public] == [True, False, False]
+    assert [item.text for item in public] == [IN_PORTO[1], NURSE[1], IN_LISBON[1]]
+    assert [SUPERSEDED in item.tags for item in public] == [True, False, False]
 
 
-async def test_a_private_fact_is_recalled_on_private_tracks_alone(tmp_path: Path) -> None:
+async def test_a_private_fact_is_recalled_on_private_tracks_only(tmp_path: Path) -> None:
     local, api = engine(ANSWERS), ScriptedEngine("from far")
     async with open_home(tmp_path, local=local, api=api) as runtime:
         await runtime.session("one").ask(LISBON, private=True)
-        await work_off(look, runtime)
+        await run_all(extract_next, runtime)
         for policy, private in (("local", True), ("api", False)):
             await runtime.session("two").ask("Where do I live now?", policy=policy, private=private)
     assert "The user lives in Lisbon" in local.requests[-1].messages[-1].content
     assert "Lisbon" not in api.requests[-1].messages[-1].content
 
 
-async def test_users_keep_their_facts_apart(tmp_path: Path) -> None:
+async def test_facts_of_different_users_are_separate(tmp_path: Path) -> None:
     async with open_home(tmp_path, local=engine(ANSWERS)) as runtime:
         await runtime.session("s", user="ada").ask(PORTO)
         await runtime.session("s", user="bo").ask(LISBON)
-        await work_off(look, runtime)
-        assert [one.text for one in await stored(runtime, "fact", user="bo")] == [IN_LISBON[1]]
+        await run_all(extract_next, runtime)
+        assert [item.text for item in await stored(runtime, "fact", user="bo")] == [IN_LISBON[1]]
         ada = await stored(runtime, "fact", user="ada")
-        assert not any(SUPERSEDED in one.tags for one in ada)
+        assert not any(SUPERSEDED in item.tags for item in ada)
 
 
-async def test_undo_takes_one_fact_and_nothing_else(tmp_path: Path) -> None:
+async def test_forgetting_one_fact_keeps_everything_else(tmp_path: Path) -> None:
     async with open_home(tmp_path, local=engine(ANSWERS)) as runtime:
         for text in (PORTO, LISBON):
             await runtime.session("ada").ask(text)
-        await work_off(look, runtime)
+        await run_all(extract_next, runtime)
         memory = memory_of(runtime)
         *_, lisbon = await stored(runtime, "fact")
         receipt = await memory.forget(Selection("default", ids=(lisbon.id,)))
@@ -183,16 +196,16 @@ async def test_undo_takes_one_fact_and_nothing_else(tmp_path: Path) -> None:
         porto, nurse = await stored(runtime, "fact")
         assert SUPERSEDED in porto.tags
         assert len(await stored(runtime, "message")) == 4
-        await work_off(look, runtime)
+        await run_all(extract_next, runtime)
         assert await stored(runtime, "fact") == [porto, nurse]
 
 
-async def test_facts_go_with_the_exchange_that_they_come_from(tmp_path: Path) -> None:
+async def test_facts_are_forgotten_with_their_exchange(tmp_path: Path) -> None:
     async with open_home(tmp_path, local=engine(ANSWERS)) as runtime:
         await runtime.session("ada").ask(PORTO)
-        await work_off(look, runtime)
-        said = (await stored(runtime, "message"))[0]
-        await memory_of(runtime).forget(Selection("default", ids=(said.id,)))
+        await run_all(extract_next, runtime)
+        message = (await stored(runtime, "message"))[0]
+        await memory_of(runtime).forget(Selection("default", ids=(message.id,)))
         assert await stored(runtime, "fact") == []
 
 
@@ -205,26 +218,26 @@ async def test_no_fact_is_stored_of_an_exchange_that_is_forgotten_meanwhile(
     async with open_home(tmp_path, local=local) as runtime:
         await runtime.session("ada").ask(PORTO)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(work_off, look, runtime)
+            tasks.start_soon(run_all, extract_next, runtime)
             await local.run(1)
             await memory_of(runtime).forget(Selection("default", session="ada"))
             gate.set()
         assert await stored(runtime, "fact") == []
 
 
-async def test_an_exchange_that_is_too_long_for_the_model_is_passed_over(tmp_path: Path) -> None:
+async def test_an_exchange_that_is_too_long_for_the_model_is_skipped(tmp_path: Path) -> None:
     too_long = EngineError(ErrorKind.CONTEXT_OVERFLOW, "too long", engine="scripted")
     script: list[list[Step | str]] = [["I see."], [Fail(too_long)], ["I see."], [facts(NURSE)]]
     local = ScriptedEngine(scripts=script, capabilities=engine({}).capabilities)
     async with open_home(tmp_path, local=local) as runtime:
         await runtime.session("ada").ask("x")
-        await work_off(look, runtime)
+        await run_all(extract_next, runtime)
         await runtime.session("ada").ask(PORTO)
-        await work_off(look, runtime)
-        assert [one.text for one in await stored(runtime, "fact")] == [NURSE[1]]
+        await run_all(extract_next, runtime)
+        assert [item.text for item in await stored(runtime, "fact")] == [NURSE[1]]
 
 
-async def test_a_model_that_fails_for_now_is_asked_again_after_the_next_turn(
+async def test_a_temporary_failure_is_retried_after_the_next_turn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     busy = EngineError(ErrorKind.OVERLOADED, "busy", engine="scripted")
@@ -236,37 +249,37 @@ async def test_a_model_that_fails_for_now_is_asked_again_after_the_next_turn(
         [facts()],
     ]
     local = ScriptedEngine(scripts=script, capabilities=engine({}).capabilities)
-    warned: list[logging.LogRecord] = []
-    monkeypatch.setattr(logging.getLogger("vanta.facts"), "handle", warned.append)
+    records: list[logging.LogRecord] = []
+    monkeypatch.setattr(logging.getLogger("vanta.facts"), "handle", records.append)
     async with open_home(
-        tmp_path, local=local, plugins=[Companions(Tested())], companions=["tested facts"]
+        tmp_path, local=local, plugins=[Companions(RenamedCompanion())], companions=["tested facts"]
     ) as runtime:
         await runtime.session("ada").ask(PORTO)
         await (await local.run(1)).stopped.wait()
         await runtime.session("ada").ask("And?")
         await until(runtime, "fact", 1)
-    assert [record.levelno for record in warned] == [logging.WARNING]
+    assert [record.levelno for record in records] == [logging.WARNING]
 
 
 @pytest.mark.parametrize("why", ["memory", "track", "price"])
-async def test_without_memory_or_a_free_private_track_the_companion_says_so_and_ends(
+async def test_without_memory_or_a_free_private_track_the_companion_warns_and_ends(
     tmp_path: Path, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    warned: list[logging.LogRecord] = []
-    monkeypatch.setattr(logging.getLogger("vanta.facts"), "handle", warned.append)
+    records: list[logging.LogRecord] = []
+    monkeypatch.setattr(logging.getLogger("vanta.facts"), "handle", records.append)
     config = {
         "memory": {"memory": {"enabled": False}},
         "track": {"tracks": {"local": {"private": False}}},
         "price": {"tracks": {"local": {"input_usd_per_mtok": 1.0}}},
     }[why]
     async with open_home(tmp_path, local=engine({}), config=config) as runtime:
-        await Facts().accompany(runtime)
-    (record,) = warned
+        await FactsCompanion().accompany(runtime)
+    (record,) = records
     assert "'facts' is off" in record.getMessage()
 
 
-def test_what_the_user_did_not_say_is_not_believed() -> None:
-    assert believed(facts(("work", "The user flies rockets to Mars.")), PORTO) == []
+def test_facts_that_the_message_does_not_support_are_not_believed_facts() -> None:
+    assert believed_facts(facts(("work", "The user flies rockets to Mars.")), PORTO) == []
     assert confidence("The user lives in Porto", "I live in Porto") == 1.0
     assert confidence("The user has 3 cats", "I have 30 cats") == 0.0
     assert confidence("The user lives in Porto happily", "I live in Lisbon happily") == 0.0
@@ -274,13 +287,13 @@ def test_what_the_user_did_not_say_is_not_believed() -> None:
     assert confidence("The user is ok", "I am ok") == 0.0
 
 
-def test_one_thing_has_one_fact_in_an_answer() -> None:
+def test_a_topic_has_one_fact_per_answer() -> None:
     answer = facts(IN_PORTO, ("home TOWN!", "The user works in Porto."), NURSE)
-    assert [fact.about for fact in believed(answer, PORTO)] == ["home town", "work"]
+    assert [fact.about for fact in believed_facts(answer, PORTO)] == ["home town", "work"]
 
 
 def test_a_fact_is_one_sentence() -> None:
-    (fact,) = believed(facts(("work", "The user works as a nurse. The user works.")), PORTO)
+    (fact,) = believed_facts(facts(("work", "The user works as a nurse. The user works.")), PORTO)
     assert fact.text == "The user works as a nurse."
 
 
@@ -294,10 +307,10 @@ JSON = st.recursive(
 
 
 @given(JSON.map(json.dumps) | st.text(max_size=40) | JSON.map(lambda data: json.dumps(data)[:-1]))
-def test_any_answer_gives_facts_in_bounds_or_none(answer: str) -> None:
-    found = believed(answer, answer)
-    assert len(found) <= MOST
-    for fact in found:
-        assert 0 < len(fact.about) <= ABOUT
-        assert 0 < len(fact.text) <= FACT
-        assert LEAST_CONFIDENCE <= fact.confidence <= 1
+def test_any_answer_yields_facts_within_the_limits_or_none(answer: str) -> None:
+    facts_found = believed_facts(answer, answer)
+    assert len(facts_found) <= MAX_FACTS
+    for fact in facts_found:
+        assert 0 < len(fact.about) <= MAX_ABOUT
+        assert 0 < len(fact.text) <= MAX_FACT
+        assert MIN_CONFIDENCE <= fact.confidence <= 1

@@ -1,4 +1,4 @@
-"""What the detectors find, and what they leave alone."""
+"""Data that the detectors find, and data that they ignore."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DETECTORS = {detector.name: detector for detector in vanta_detectors()}
         ("card", "5500-0000-0000-0004"),
     ],
 )
-def test_what_should_not_leave_is_found(name: str, text: str) -> None:
+def test_sensitive_data_is_found(name: str, text: str) -> None:
     assert DETECTORS[name].find(text)
 
 
@@ -46,7 +46,7 @@ def test_what_should_not_leave_is_found(name: str, text: str) -> None:
         ("card", "0000 0000 0000 0000"),
     ],
 )
-def test_what_is_harmless_is_left_alone(name: str, text: str) -> None:
+def test_harmless_text_is_ignored(name: str, text: str) -> None:
     assert DETECTORS[name].find(text) is None
 
 
@@ -55,14 +55,14 @@ def test_what_is_harmless_is_left_alone(name: str, text: str) -> None:
     "junk", ["1 " * 50_000, "a@" * 50_000, "password = " * 20_000, "(" * 99_999]
 )
 def test_no_message_makes_a_detector_slow(name: str, junk: str) -> None:
-    began = time.process_time()
+    started = time.process_time()
     DETECTORS[name].find(junk)
-    assert time.process_time() - began < 5
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_what_was_found_is_named_and_never_quoted(name: str) -> None:
+def test_data_is_named_and_never_quoted(name: str) -> None:
     text = "sk-" + "a1B2" * 8 + " ada@example.org +44 20 7946 0958 4111 1111 1111 1111"
-    found = DETECTORS[name].find(text)
-    assert found
-    assert not any(word in found for word in text.split() if len(word) > 3)
+    kind = DETECTORS[name].find(text)
+    assert kind
+    assert not any(word in kind for word in text.split() if len(word) > 3)
