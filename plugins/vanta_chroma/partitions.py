@@ -189,7 +189,7 @@ class OpenPartition:
     """Chroma, open on one folder, for vectors of one dimension."""
 
     def __init__(self, folder: Path, dimension: int) -> None:
-        """Open a partition, or create it if there is no folder.
+        """Open a partition, or create it if its folder does not exist.
 
         Raises VectorIndexError for a damaged one, and whatever Chroma raises.
         """
