@@ -30,7 +30,7 @@ class Done:
         return json.loads(self.out)
 
     @property
-    def said(self) -> str:
+    def text(self) -> str:
         """Both streams with every run of white space as one blank: tables break lines."""
         return " ".join((self.out + " " + self.err).split())
 

@@ -18,8 +18,8 @@ from vanta.testing import Behaviour, Upstream, nothing_listens
 
 
 def test_stdout_has_the_text_of_the_reply_and_nothing_else(stage: Stage) -> None:
-    told = stage.vanta("ask", "echo", "good", "day")
-    assert (told.returncode, told.stdout, told.stderr) == (0, "good day\n", "")
+    done = stage.vanta("ask", "echo", "good", "day")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "good day\n", "")
 
 
 def test_the_question_may_be_piped_in(stage: Stage) -> None:
@@ -27,15 +27,15 @@ def test_the_question_may_be_piped_in(stage: Stage) -> None:
 
 
 def test_a_dash_stands_for_what_is_piped_in(stage: Stage) -> None:
-    told = stage.vanta("ask", "echo summarise:", "-", stdin="a long text\n")
-    assert told.stdout == "summarise:\n\na long text\n"
+    done = stage.vanta("ask", "echo summarise:", "-", stdin="a long text\n")
+    assert done.stdout == "summarise:\n\na long text\n"
 
 
 @pytest.mark.parametrize("stdin", ["", " \n"])
 def test_an_empty_question_is_a_usage_error(stage: Stage, stdin: str) -> None:
-    told = stage.vanta("ask", stdin=stdin)
-    assert told.returncode == 2
-    assert "the question is empty" in told.stderr
+    done = stage.vanta("ask", stdin=stdin)
+    assert done.returncode == 2
+    assert "the question is empty" in done.stderr
 
 
 def test_json_is_the_reply_as_one_object(stage: Stage) -> None:
@@ -48,16 +48,16 @@ def test_json_is_the_reply_as_one_object(stage: Stage) -> None:
 
 
 def test_verbose_shows_on_stderr_which_track_answers(stage: Stage) -> None:
-    told = stage.vanta("ask", "-v", "echo hello")
-    assert told.stdout == "hello\n"
-    assert "local answers" in told.stderr
-    assert "local (stage-1)" in told.stderr
+    done = stage.vanta("ask", "-v", "echo hello")
+    assert done.stdout == "hello\n"
+    assert "local answers" in done.stderr
+    assert "local (stage-1)" in done.stderr
 
 
 def test_a_takeover_keeps_stdout_whole_and_is_shown_on_stderr(stage: Stage) -> None:
-    told = stage.vanta("ask", "-v", "--policy", "cascade", "fail network")
-    assert told.stdout == "the api answers\n"
-    assert "local failed: network" in told.stderr
+    done = stage.vanta("ask", "-v", "--policy", "cascade", "fail network")
+    assert done.stdout == "the api answers\n"
+    assert "local failed: network" in done.stderr
 
 
 def test_a_session_goes_on_where_it_was(stage: Stage) -> None:
@@ -73,14 +73,14 @@ def test_a_session_goes_on_where_it_was(stage: Stage) -> None:
 
 
 def test_a_private_question_stays_off_tracks_that_are_not_private(stage: Stage) -> None:
-    told = stage.vanta("ask", "--private", "echo x")
-    assert told.returncode == 2
-    assert "private" in told.stderr
+    done = stage.vanta("ask", "--private", "echo x")
+    assert done.returncode == 2
+    assert "private" in done.stderr
     assert stage.happened() == []
 
 
 @pytest.mark.parametrize(
-    ("argv", "told"),
+    ("argv", "expected"),
     [
         (["--track", "locl"], "Did you mean 'local'?"),
         (["--policy", "rcae"], "Did you mean 'race'?"),
@@ -90,27 +90,27 @@ def test_a_private_question_stays_off_tracks_that_are_not_private(stage: Stage) 
         (["--config", "nowhere.toml"], "nowhere.toml"),
     ],
 )
-def test_a_mistake_is_named_with_the_way_out(stage: Stage, argv: list[str], told: str) -> None:
+def test_a_mistake_is_named_with_the_way_out(stage: Stage, argv: list[str], expected: str) -> None:
     done = stage.vanta("ask", *argv, "echo x")
     assert done.returncode == 2
-    assert told in " ".join(done.stderr.split())
+    assert expected in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "expected"),
     [
         ('deadline_s = "soon"', "deadline_s"),
         ("deadlin_s = 3", "Did you mean 'deadline_s'?"),
         ("deadline_s = ", "stage.toml"),
     ],
 )
-def test_a_wrong_configuration_names_file_and_key(stage: Stage, line: str, told: str) -> None:
+def test_a_wrong_configuration_names_file_and_key(stage: Stage, line: str, expected: str) -> None:
     stage.config.write_text(f"{line}\n")
     done = stage.vanta("ask", "echo x")
     assert done.returncode == 2
-    assert told in done.stderr
+    assert expected in done.stderr
     assert "stage.toml" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -126,7 +126,7 @@ def test_when_every_track_fails_each_one_has_a_line(stage: Stage) -> None:
     assert sorted(line.split("'")[1] for line in lines[1:]) == ["api", "local"]
 
 
-def test_a_server_that_is_not_there_is_named_with_what_to_check(stage: Stage) -> None:
+def test_a_missing_server_is_named_with_the_setting_to_check(stage: Stage) -> None:
     with nothing_listens() as url:
         done = _ask_openai(stage, url)
     assert done.returncode == 1

@@ -38,7 +38,7 @@ def test_without_a_name_the_benchmarks_are_listed(vanta: Run) -> None:
         assert name in done.out
 
 
-def test_an_unknown_name_is_told_with_the_nearest(vanta: Run) -> None:
+def test_an_unknown_name_is_reported_with_the_nearest(vanta: Run) -> None:
     done = vanta("bench", "overheat")
     assert (done.code, done.out) == (2, "")
     assert "no benchmark is named 'overheat'. Did you mean 'overhead'?" in done.err
@@ -47,7 +47,7 @@ def test_an_unknown_name_is_told_with_the_nearest(vanta: Run) -> None:
 def test_a_peers_python_that_is_not_there_is_a_usage_error(vanta: Run) -> None:
     done = vanta("bench", "overhead", "--peer-python", "no/such/python")
     assert (done.code, done.out) == (2, "")
-    assert "no/such/python" in done.said
+    assert "no/such/python" in done.text
 
 
 def test_a_goal_that_holds_ends_in_0_and_prints_one_object(
@@ -55,7 +55,7 @@ def test_a_goal_that_holds_ends_in_0_and_prints_one_object(
 ) -> None:
     allow(overhead, monkeypatch, 1e9)
     done = vanta("bench", "overhead", "--repetitions", "2", "--json")
-    assert done.code == 0, done.said
+    assert done.code == 0, done.text
     assert set(done.json) == {"bench", "quick", "machine", "versions", "figures"}
     assert done.json["bench"] == "overhead"
     assert all(figure["holds"] is not False for figure in done.json["figures"])
@@ -68,11 +68,11 @@ def test_a_goal_that_is_missed_ends_in_1_and_is_in_the_table(
     allow(overhead, monkeypatch, 0.0)
     done = vanta("bench", "overhead", "--repetitions", "2")
     assert done.code == 1
-    assert "<= 0 misses" in done.said
-    assert "litellm is not installed" in done.said
+    assert "<= 0 misses" in done.text
+    assert "litellm is not installed" in done.text
 
 
-def test_ctrl_c_leaves_a_report_of_what_was_taken(
+def test_ctrl_c_leaves_a_report_of_the_figures_taken_so_far(
     vanta: Run, overhead: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     figure = load_benchmarks().Figure(name="turn", value=7.0, unit="ms")

@@ -17,7 +17,7 @@ def chat(stage: Stage) -> Iterator[Terminal]:
         yield terminal
 
 
-def test_it_says_which_session_policy_and_tracks_it_has(stage: Stage) -> None:
+def test_the_greeting_names_session_policy_and_tracks(stage: Stage) -> None:
     with Terminal([*COMMAND, "chat"], stage.environ) as terminal:
         shown = terminal.expect("you> ")
     assert "session 2" in shown
@@ -25,7 +25,7 @@ def test_it_says_which_session_policy_and_tracks_it_has(stage: Stage) -> None:
     assert "local (stage-1), api (stage-2)" in shown
 
 
-def test_the_reply_is_labelled_with_the_track_that_speaks(chat: Terminal) -> None:
+def test_the_reply_is_labelled_with_the_track_that_answers(chat: Terminal) -> None:
     chat.type("echo hello there\n")
     chat.expect("local> hello there\n")
     assert "to first text" in chat.expect("you> ")
@@ -43,7 +43,7 @@ def test_ctrl_c_stops_the_reply_and_not_the_chat(chat: Terminal, stage: Stage) -
     chat.expect("local> still here\n")
 
 
-def test_the_reply_goes_on_while_nobody_presses_a_key(chat: Terminal, stage: Stage) -> None:
+def test_the_reply_continues_while_no_key_is_pressed(chat: Terminal, stage: Stage) -> None:
     chat.type(f"hold {stage.folder / 'go'}\n")
     chat.expect("local> begun ")
     (stage.folder / "go").touch()
@@ -51,7 +51,7 @@ def test_the_reply_goes_on_while_nobody_presses_a_key(chat: Terminal, stage: Sta
     assert stage.happened() == ["holding", "released"]
 
 
-def test_ctrl_c_at_the_prompt_says_how_to_leave(chat: Terminal) -> None:
+def test_ctrl_c_at_the_prompt_shows_how_to_leave(chat: Terminal) -> None:
     chat.type("half a mess")
     chat.expect("half a mess")
     chat.press_ctrl("c")
@@ -66,7 +66,7 @@ def test_ctrl_d_and_exit_leave(chat: Terminal, keys: str) -> None:
     assert "Traceback" not in chat.text
 
 
-def test_a_backslash_at_the_end_goes_on_in_the_next_line(chat: Terminal) -> None:
+def test_a_backslash_at_the_end_continues_the_message_on_the_next_line(chat: Terminal) -> None:
     chat.type("echo one\\\n")
     chat.expect("...> ")
     chat.type("two\n")
@@ -79,14 +79,14 @@ def test_pasted_lines_are_one_message(chat: Terminal) -> None:
     chat.expect("local> one\ntwo\n")
 
 
-def test_a_reply_that_breaks_with_nobody_to_go_on_is_an_error_of_its_own(chat: Terminal) -> None:
+def test_a_broken_reply_without_another_track_is_an_error(chat: Terminal) -> None:
     chat.type("cut half of it\n")
     chat.expect("local> half of it\n")
     chat.expect("error: no track could answer")
     chat.expect("you> ")
 
 
-def test_the_seam_names_who_broke_and_who_goes_on(stage: Stage) -> None:
+def test_the_seam_names_the_broken_track_and_the_one_that_continues(stage: Stage) -> None:
     with Terminal([*COMMAND, "chat", "--policy", "race"], stage.environ) as terminal:
         terminal.expect("you> ")
         terminal.type("cut half of it\n")
@@ -107,7 +107,7 @@ def test_track_pins_a_track_and_auto_lets_the_policy_decide(chat: Terminal) -> N
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "expected"),
     [
         ("/trak", "Did you mean 'track'?"),
         ("/track locl", "Did you mean 'local'?"),
@@ -118,9 +118,9 @@ def test_track_pins_a_track_and_auto_lets_the_policy_decide(chat: Terminal) -> N
         ("//info", "local> /info"),
     ],
 )
-def test_commands_say_what_they_did(chat: Terminal, line: str, told: str) -> None:
+def test_commands_print_what_they_did(chat: Terminal, line: str, expected: str) -> None:
     chat.type(f"{line}\n")
-    chat.expect(told)
+    chat.expect(expected)
     chat.expect("you> ")
 
 
@@ -135,7 +135,7 @@ def test_stats_count_turns_tokens_and_money(chat: Terminal) -> None:
     assert "2 turns, $0.000003 in all" in shown
 
 
-def test_a_conversation_goes_on_in_a_later_chat_until_it_is_cleared(
+def test_a_conversation_continues_in_a_later_chat_until_it_is_cleared(
     chat: Terminal, stage: Stage
 ) -> None:
     chat.type("echo remember me\n")
@@ -150,7 +150,7 @@ def test_a_conversation_goes_on_in_a_later_chat_until_it_is_cleared(
         again.expect("deleted: 2 messages")
 
 
-def test_what_was_typed_comes_back_with_the_arrow_key_in_a_later_chat(
+def test_typed_lines_return_with_the_arrow_key_in_a_later_chat(
     chat: Terminal, stage: Stage
 ) -> None:
     chat.type("echo from before\n")
@@ -173,7 +173,7 @@ def test_a_private_chat_leaves_no_history(stage: Stage) -> None:
     assert not (stage.folder / "data" / "chat_history").exists()
 
 
-def test_a_failed_turn_is_said_and_the_chat_goes_on(chat: Terminal) -> None:
+def test_a_failed_turn_is_reported_and_the_chat_continues(chat: Terminal) -> None:
     chat.type("fail rate_limited\n")
     chat.expect("rate_limited")
     chat.expect("you> ")
@@ -187,26 +187,26 @@ def test_a_model_cannot_steer_the_terminal(chat: Terminal) -> None:
 
 
 def test_lines_that_are_piped_in_are_messages(stage: Stage) -> None:
-    told = stage.vanta("chat", stdin="echo one\necho two\n")
-    assert told.returncode == 0
-    assert "local> one\n" in told.stdout
-    assert "local> two\n" in told.stdout
+    done = stage.vanta("chat", stdin="echo one\necho two\n")
+    assert done.returncode == 0
+    assert "local> one\n" in done.stdout
+    assert "local> two\n" in done.stdout
 
 
-def test_without_a_model_and_without_an_api_it_says_how_to_get_one_and_ends(stage: Stage) -> None:
-    told = stage.vanta("chat", stdin="hello\n", VANTA_CONFIG="offline")
-    assert told.returncode == 1
-    assert "vanta models pull smollm2-135m-instruct" in told.stderr
-    assert told.stdout == ""
+def test_without_a_model_and_an_api_it_ends_with_the_command_that_gets_one(stage: Stage) -> None:
+    done = stage.vanta("chat", stdin="hello\n", VANTA_CONFIG="offline")
+    assert done.returncode == 1
+    assert "vanta models pull smollm2-135m-instruct" in done.stderr
+    assert done.stdout == ""
 
 
-def test_a_track_that_is_off_cannot_be_asked_for(stage: Stage) -> None:
-    told = stage.vanta("chat", "--track", "api", VANTA_TRACKS__API__ENABLED="false")
-    assert told.returncode == 2
-    assert "not enabled" in told.stderr
+def test_a_track_that_is_off_cannot_be_chosen(stage: Stage) -> None:
+    done = stage.vanta("chat", "--track", "api", VANTA_TRACKS__API__ENABLED="false")
+    assert done.returncode == 2
+    assert "not enabled" in done.stderr
 
 
-def test_an_amended_answer_stands_below_the_one_that_it_replaces(stage: Stage) -> None:
+def test_an_amended_answer_is_shown_below_the_first_one(stage: Stage) -> None:
     with Terminal([*COMMAND, "chat", "--policy", "refine"], stage.environ) as terminal:
         terminal.expect("you> ")
         terminal.type("echo something else\n")

@@ -18,7 +18,7 @@ def vanta(
         yield run
 
 
-def test_show_has_every_value_and_where_it_came_from(
+def test_show_has_every_value_and_its_source(
     vanta: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "vanta.toml").write_text("deadline_s = 7.5\n")
@@ -30,17 +30,17 @@ def test_show_has_every_value_and_where_it_came_from(
     assert done.json["config"]["stall_timeout_s"] == 15.0
     assert done.json["origins"]["deadline_s"] == "vanta.toml:1"
     assert done.json["origins"]["policy"] == "environment variable VANTA_POLICY"
-    said = vanta("config", "show").said
+    said = vanta("config", "show").text
     assert "deadline_s 7.5 vanta.toml:1" in said
     assert "stall_timeout_s" not in said
-    assert "stall_timeout_s 15.0 vanta's default" in vanta("config", "show", "--all").said
+    assert "stall_timeout_s 15.0 vanta's default" in vanta("config", "show", "--all").text
 
 
 def test_show_hides_secrets(vanta: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VANTA_STORE_URL", "postgresql://ada:verysecret@db/vanta")
     for arguments in (["--json"], [], ["--all"]):
-        assert "verysecret" not in vanta("config", "show", *arguments).said
-    assert "verysecret" not in vanta("config", "explain", "store_url").said
+        assert "verysecret" not in vanta("config", "show", *arguments).text
+    assert "verysecret" not in vanta("config", "explain", "store_url").text
 
 
 def test_a_ready_configuration_can_be_named_before_and_after_the_command(vanta: Run) -> None:
@@ -49,13 +49,15 @@ def test_a_ready_configuration_can_be_named_before_and_after_the_command(vanta: 
         assert done.json["config"]["policy"] == "local"
 
 
-def test_check_is_content_with_the_default(vanta: Run) -> None:
+def test_check_accepts_the_default(vanta: Run) -> None:
     done = vanta("config", "check", "--json")
     assert (done.code, done.json) == (0, {"ok": True, "problems": []})
     assert vanta("config", "check").out == "the configuration is fine\n"
 
 
-def test_check_tells_an_unknown_key_with_file_and_nearest_name(vanta: Run, tmp_path: Path) -> None:
+def test_check_reports_an_unknown_key_with_file_and_nearest_name(
+    vanta: Run, tmp_path: Path
+) -> None:
     (tmp_path / "vanta.toml").write_text("deadline = 5\n")
     done = vanta("config", "check", "--json")
     assert (done.code, done.json["ok"]) == (2, False)
@@ -65,14 +67,16 @@ def test_check_tells_an_unknown_key_with_file_and_nearest_name(vanta: Run, tmp_p
     assert "'deadline_s'" in vanta("config", "check").out
 
 
-def test_check_tells_what_fits_the_schema_and_still_cannot_work(vanta: Run, tmp_path: Path) -> None:
+def test_check_reports_names_that_fit_the_schema_and_do_not_exist(
+    vanta: Run, tmp_path: Path
+) -> None:
     track = '[tracks.local]\nengine = "lamacpp"\nmodel = "any"\n'
     (tmp_path / "vanta.toml").write_text(f'policy = "hegde"\n{track}')
     done = vanta("config", "check", "--json")
     assert done.code == 2
-    told = " ".join(done.json["problems"])
-    assert "'hedge'" in told
-    assert "'llamacpp'" in told
+    data = " ".join(done.json["problems"])
+    assert "'hedge'" in data
+    assert "'llamacpp'" in data
 
 
 def test_a_wrong_type_ends_every_command_with_its_place(vanta: Run, tmp_path: Path) -> None:
@@ -83,7 +87,9 @@ def test_a_wrong_type_ends_every_command_with_its_place(vanta: Run, tmp_path: Pa
         assert "vanta.toml:1" in done.err
 
 
-def test_explain_says_what_a_value_went_before(vanta: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_explain_shows_the_values_that_a_value_overrides(
+    vanta: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("VANTA_POLICY", "hedge")
     done = vanta("config", "explain", "policy", "--json")
     assert done.code == 0
@@ -92,7 +98,7 @@ def test_explain_says_what_a_value_went_before(vanta: Run, monkeypatch: pytest.M
     assert "from environment variable VANTA_POLICY" in vanta("config", "explain", "policy").out
 
 
-def test_explain_tells_an_unknown_key_with_the_nearest_name(vanta: Run) -> None:
+def test_explain_reports_an_unknown_key_with_the_nearest_name(vanta: Run) -> None:
     done = vanta("config", "explain", "tracks.local.windo")
     assert (done.code, done.out) == (2, "")
     assert "Did you mean 'tracks.local.window'?" in done.err

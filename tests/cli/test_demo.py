@@ -44,7 +44,7 @@ def test_the_users_key_is_never_sent_to_a_server_of_the_demo() -> None:
         assert tracks[name].options["api_key_env"] not in ("", "OPENAI_API_KEY")
 
 
-def test_a_picture_that_cannot_be_written_is_said_before_anything_is_started(stage: Stage) -> None:
+def test_a_picture_that_cannot_be_written_is_an_error_before_anything_starts(stage: Stage) -> None:
     done = stage.vanta("demo", "--svg", "no/such/folder/race.svg")
     assert done.returncode == 2
     assert "no/such/folder" in done.stderr
@@ -61,10 +61,10 @@ def test_the_demo_shows_what_it_says(ready: Stage) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    race, prefer, cascade, takeover = [turn["reply"] for turn in told["turns"]]
-    assert [turn["policy"] for turn in told["turns"]] == [turn.policy for turn in TURNS]
-    assert set(told["simulated"]) == {"api", "prices", "takeover"}
+    data = json.loads(done.stdout)
+    race, prefer, cascade, takeover = [turn["reply"] for turn in data["turns"]]
+    assert [turn["policy"] for turn in data["turns"]] == [turn.policy for turn in TURNS]
+    assert set(data["simulated"]) == {"api", "prices", "takeover"}
     assert _states(race)["won"] in (["local"], ["api"])
     assert prefer["text"]
     assert _states(cascade) == {"rejected": ["local"], "won": ["api"]}
@@ -76,7 +76,7 @@ def test_the_demo_shows_what_it_says(ready: Stage) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_ctrl_c_stops_the_demo_and_all_that_it_started(ready: Stage) -> None:
+def test_ctrl_c_stops_the_demo_and_everything_that_it_started(ready: Stage) -> None:
     running = subprocess.Popen(
         [*COMMAND, "demo"],
         stdout=subprocess.PIPE,
@@ -97,7 +97,7 @@ def test_ctrl_c_stops_the_demo_and_all_that_it_started(ready: Stage) -> None:
     assert _servers_of(ready) == []
 
 
-def test_without_the_model_and_without_a_network_it_says_what_is_missing(stage: Stage) -> None:
+def test_without_the_model_and_a_network_it_names_what_is_missing(stage: Stage) -> None:
     done = stage.vanta("demo", "--model", "llama-3.2-1b-instruct")
     assert done.returncode == 1
     assert "llama-3.2-1b-instruct" in done.stderr

@@ -46,7 +46,7 @@ def test_a_broken_part_ends_in_1_and_names_the_command_that_fixes_it(
     assert found["python"]["ok"] is True
     assert found["model of local"]["ok"] is False
     assert found["model of local"]["fix"] == "vanta models pull smollm2-135m-instruct"
-    said = vanta("doctor").said
+    said = vanta("doctor").text
     assert "fix: vanta models pull smollm2-135m-instruct" in said
     assert "checks failed: model of local" in said
 

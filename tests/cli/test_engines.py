@@ -54,7 +54,7 @@ def test_a_track_that_is_off_says_why(vanta: Run) -> None:
     [track] = engines(vanta("engines", "list", "--json"))["openai"]["tracks"]
     assert (track["track"], track["on"], track["capabilities"]) == ("api", False, None)
     assert "OPENAI_API_KEY" in track["reason"]
-    assert "api off gpt-4o-mini no OPENAI_API_KEY" in vanta("engines", "list").said
+    assert "api off gpt-4o-mini no OPENAI_API_KEY" in vanta("engines", "list").text
 
 
 def test_a_key_turns_the_track_on_and_is_not_shown(
@@ -63,7 +63,7 @@ def test_a_key_turns_the_track_on_and_is_not_shown(
     monkeypatch.setenv("OPENAI_API_KEY", "sk-verysecretverysecret")
     done = vanta("engines", "list", "--json")
     assert engines(done)["openai"]["tracks"][0]["on"] is True
-    assert "verysecret" not in done.said
+    assert "verysecret" not in done.text
 
 
 def test_a_missing_library_is_reported_with_the_track_that_needs_it(
@@ -76,8 +76,8 @@ def test_a_missing_library_is_reported_with_the_track_that_needs_it(
     needy = engines(vanta("engines", "list", "--json"))["needy"]
     assert needy["present"] is False
     assert "pip install 'vanta-needy[all]'" in needy["tracks"][0]["reason"]
-    assert "needs 'no_such_library'" in vanta("engines", "list").said
-    assert "pip install 'vanta-needy[all]'" in vanta("engines", "list").said
+    assert "needs 'no_such_library'" in vanta("engines", "list").text
+    assert "pip install 'vanta-needy[all]'" in vanta("engines", "list").text
 
 
 def test_a_check_asks_the_server_of_a_track(vanta: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ def test_a_gate_is_fitted_and_its_reliability_drawn(vanta: Run, tmp_path: Path) 
     done = vanta("gate", "fit", "answers.jsonl", "--out", "gate.json")
     assert done.code == 0, done.err
     for words in ("wrote gate.json: 200 answers, Platt curve", "was right", "100% |", "told"):
-        assert words in done.said
+        assert words in done.text
     judge = CalibratedGate(tmp_path / "gate.json")
     told = [judge.probability(signals(worlds.answer([x] * 30))) for x in (-0.1, -2.0)]
     assert told[0] is not None
@@ -76,5 +76,5 @@ def test_a_mistake_is_a_sentence_and_the_code_for_usage(
     (tmp_path / "bad.jsonl").write_text(text)
     done = vanta("gate", "fit", "bad.jsonl", "-o", "gate.json")
     assert (done.code, done.out) == (2, "")
-    assert said in done.said
+    assert said in done.text
     assert not (tmp_path / "gate.json").exists()

@@ -18,9 +18,9 @@ HEAVY = ("pydantic", "sqlalchemy", "jinja2", "yaml", "numpy", "llama_cpp", "open
 
 
 def test_the_help_page_lists_every_command(stage: Stage) -> None:
-    told = stage.vanta("--help")
-    assert told.returncode == 0
-    assert all(f" {name} " in told.stdout for name in EVERY)
+    done = stage.vanta("--help")
+    assert done.returncode == 0
+    assert all(f" {name} " in done.stdout for name in EVERY)
 
 
 def test_the_help_page_loads_nothing_heavy() -> None:
@@ -33,42 +33,42 @@ def test_the_help_page_loads_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_the_help_page_says_what_the_command_says_of_itself(name: str) -> None:
+def test_the_help_page_has_the_first_line_of_the_commands_own_help(name: str) -> None:
     command = typer.main.get_command(EVERY[name].load())
     assert (command.help or "").splitlines()[0] == EVERY[name].help
 
 
 def test_an_unknown_command_names_the_nearest_and_is_a_usage_error(stage: Stage) -> None:
-    told = stage.vanta("chatt")
-    assert told.returncode == 2
-    assert "chat" in told.stderr
-    assert "Traceback" not in told.stderr
+    done = stage.vanta("chatt")
+    assert done.returncode == 2
+    assert "chat" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_plugin_brings_a_command_that_help_lists_and_its_name_runs(stage: Stage) -> None:
     assert "wave" in stage.vanta("--help").stdout
-    told = stage.vanta("wave")
-    assert (told.returncode, told.stdout) == (0, "the stage waves\n")
+    done = stage.vanta("wave")
+    assert (done.returncode, done.stdout) == (0, "the stage waves\n")
 
 
 def test_a_plugin_that_is_not_allowed_brings_no_command(stage: Stage) -> None:
-    told = stage.vanta("wave", VANTA_PLUGINS__ALLOW="[]")
-    assert told.returncode == 2
-    assert "wave" in told.stderr
+    done = stage.vanta("wave", VANTA_PLUGINS__ALLOW="[]")
+    assert done.returncode == 2
+    assert "wave" in done.stderr
 
 
 def test_a_plugin_cannot_take_a_command_of_vantas_own(stage: Stage) -> None:
-    told = stage.vanta("wave", STAGE_COMMAND="ask")
-    assert told.returncode == 2
-    assert "'ask'" in told.stderr
-    assert "stage" in told.stderr
+    done = stage.vanta("wave", STAGE_COMMAND="ask")
+    assert done.returncode == 2
+    assert "'ask'" in done.stderr
+    assert "stage" in done.stderr
 
 
 def test_the_configuration_may_be_named_before_the_command(stage: Stage) -> None:
     other = stage.folder / "other.toml"
     other.write_text(stage.config.read_text().replace("stage-1", "stage-9"))
-    told = stage.vanta("--config", str(other), "ask", "--json", "echo x")
-    assert '"model": "stage-9"' in told.stdout
+    data = stage.vanta("--config", str(other), "ask", "--json", "echo x")
+    assert '"model": "stage-9"' in data.stdout
 
 
 def test_the_version_is_the_packages_own(stage: Stage) -> None:

@@ -47,16 +47,16 @@ def texts(done: Any) -> list[str]:
     return [one["text"] for one in done.json]
 
 
-def test_a_search_finds_by_words_and_meaning_and_says_who_where_and_when(fed: Run) -> None:
+def test_a_search_finds_by_words_and_meaning_with_role_origin_and_time(fed: Run) -> None:
     done = fed("memory", "search", "Lisbon")
     assert done.code == 0
     assert done.out.splitlines()[0].split()[-3:] == ["user", "a", "#1"]
     assert "2026-05-2" in done.out
-    assert "Anna lives in Lisbon." in done.said
-    assert "Bob" not in done.said
+    assert "Anna lives in Lisbon." in done.text
+    assert "Bob" not in done.text
 
 
-def test_json_has_parts_that_add_up_and_who_took_part(fed: Run) -> None:
+def test_json_has_parts_that_add_up_and_the_sources(fed: Run) -> None:
     found = fed("memory", "search", "where does Anna live", "--json").json
     assert (found["embedder"], found["index"], found["skipped"]) == ("hash", "scan", "")
     assert found["found"][0]["item"]["text"] == "Anna lives in Lisbon."
@@ -70,19 +70,21 @@ def test_explain_has_each_part_in_a_column(fed: Run) -> None:
     (first, *_) = fed("memory", "search", "Anna", "--json").json["found"]
     assert {"score", "words", "meaning", *" ".join(first["parts"]).split()} <= heads
     assert "waiting for embedder hash" in done.err
-    assert "found by words and meaning (embedder hash, index scan) in" in done.said
+    assert "found by words and meaning (embedder hash, index scan) in" in done.text
 
 
-def test_explain_says_why_meaning_took_no_part(fed: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_explain_gives_the_reason_for_words_alone(
+    fed: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("VANTA_MEMORY__EMBEDDER", "none")
     done = fed("memory", "search", "Anna", "--explain")
     assert done.code == 0
-    assert "found by words alone" in done.said
-    assert "no embedder is wanted" in done.said
+    assert "found by words alone" in done.text
+    assert "no embedder is wanted" in done.text
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "expected"),
     [
         (["--public"], {"Anna lives in Lisbon.", "A fine city.", "Anna likes tea."}),
         (["--session", "a"], {"Anna lives in Lisbon.", "A fine city."}),
@@ -97,23 +99,23 @@ def test_explain_says_why_meaning_took_no_part(fed: Run, monkeypatch: pytest.Mon
         (["--since", "1d"], set()),
     ],
 )
-def test_a_list_can_be_narrowed(fed: Run, options: list[str], told: set[str]) -> None:
-    assert set(texts(fed("memory", "list", "--json", *options))) == told
+def test_a_list_can_be_narrowed(fed: Run, options: list[str], expected: set[str]) -> None:
+    assert set(texts(fed("memory", "list", "--json", *options))) == expected
     found = fed("memory", "search", "Anna Lisbon tea key city", "--json", *options).json["found"]
     if "--limit" not in options:
-        assert {one["item"]["text"] for one in found} == told
+        assert {one["item"]["text"] for one in found} == expected
 
 
-def test_where_nothing_is_remembered_the_next_step_is_told(vanta: Run) -> None:
+def test_an_empty_memory_shows_the_next_step(vanta: Run) -> None:
     assert "`vanta memory add FILE` adds some" in vanta("memory", "list").err
     done = vanta("memory", "search", "anything")
     assert (done.code, done.out) == (0, "")
     assert "Nothing was found. `vanta memory list`" in done.err
-    assert "items none" in vanta("memory", "stats").said
+    assert "items none" in vanta("memory", "stats").text
 
 
 @pytest.mark.parametrize(
-    ("argv", "told"),
+    ("argv", "expected"),
     [
         (["list", "--kind", "fakt"], "Did you mean 'fact'?"),
         (["list", "--since", "soon"], "give a day (2026-11-17), a time (2026-11-17T14:30)"),
@@ -125,18 +127,18 @@ def test_where_nothing_is_remembered_the_next_step_is_told(vanta: Run) -> None:
         (["export", "no/where.jsonl"], "cannot be written"),
     ],
 )
-def test_a_mistake_is_reported_with_the_next_step(fed: Run, argv: list[str], told: str) -> None:
+def test_a_mistake_is_reported_with_the_next_step(fed: Run, argv: list[str], expected: str) -> None:
     done = fed("memory", *argv)
     assert done.code == 2
-    assert told in done.said.replace("│ ", "")
+    assert expected in done.text.replace("│ ", "")
     assert len(texts(fed("memory", "list", "--json"))) == 4
 
 
-def test_without_memory_the_reason_is_told(vanta: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_memory_the_reason_is_given(vanta: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VANTA_MEMORY__ENABLED", "false")
     done = vanta("memory", "list")
     assert done.code == 2
-    assert "memory is off: memory.enabled is false. `vanta config explain memory`" in done.said
+    assert "memory is off: memory.enabled is false. `vanta config explain memory`" in done.text
 
 
 def test_documents_are_added_in_chunks_with_their_places(vanta: Run, tmp_path: Path) -> None:
@@ -150,7 +152,7 @@ def test_documents_are_added_in_chunks_with_their_places(vanta: Run, tmp_path: P
     assert vanta("memory", "stats", "--json").json["vectors"] == {"hash/256/1": 1}
 
 
-def test_a_file_that_is_added_again_takes_the_place_of_what_it_was(
+def test_a_file_that_is_added_again_replaces_its_earlier_content(
     vanta: Run, tmp_path: Path
 ) -> None:
     parts = [f"## Part {n}\n\n" + f"word{n} " * 200 for n in range(4)]
@@ -166,9 +168,9 @@ def test_a_file_that_is_added_again_takes_the_place_of_what_it_was(
     items = vanta("memory", "list", "--json", "-n", "100").json
     assert changed["replaced"] == first["files"][0]["chunks"]
     assert len(items) == changed["chunks"]
-    told = " ".join(item["text"] for item in items)
-    assert "word1" not in told
-    assert told.index("word0") < told.index("quite") < told.index("word2")
+    done = " ".join(item["text"] for item in items)
+    assert "word1" not in done
+    assert done.index("word0") < done.index("quite") < done.index("word2")
     embedded = sum(map(int, (tmp_path / "journal").read_text().split()))
     assert 0 < embedded < changed["chunks"], "what was there keeps its vector"
     assert vanta("memory", "stats", "--json").json["waiting_for_a_vector"] == 0
@@ -186,7 +188,7 @@ def test_a_document_is_forgotten_by_its_file_or_its_tag(vanta: Run, tmp_path: Pa
     assert vanta("memory", "forget", "--tag", "x", "--file", "y", "--yes").code == 2
 
 
-def test_folders_and_patterns_are_files_and_one_bad_file_spoils_no_other(
+def test_folders_and_patterns_are_expanded_and_a_bad_file_affects_no_other(
     vanta: Run, tmp_path: Path
 ) -> None:
     docs = tmp_path / "docs"
@@ -196,22 +198,22 @@ def test_folders_and_patterns_are_files_and_one_bad_file_spoils_no_other(
     (docs / "e.txt").write_bytes(b"\x00\x01\x02")
     done = vanta("memory", "add", "docs", "docs/*.bin", "--private", "--json")
     assert done.code == 1
-    told = {Path(one["file"]).name: one["error"] for one in done.json["files"]}
-    assert set(told) == {"a.md", "b.txt", "d.bin", "e.txt"}
-    assert "NUL" in told["e.txt"]
+    data = {Path(one["file"]).name: one["error"] for one in done.json["files"]}
+    assert set(data) == {"a.md", "b.txt", "d.bin", "e.txt"}
+    assert "NUL" in data["e.txt"]
     items = vanta("memory", "list", "--json").json
     assert {item["source"] for item in items} == {"a.md", "b.txt", "d.bin"}
     assert all(item["private"] for item in items)
     nothing = vanta("memory", "add", str(docs / ".git" / ".."), "nope.md")
     assert nothing.code == 1
-    assert "'nope.md' cannot be read: there is no such file" in nothing.said
+    assert "'nope.md' cannot be read: there is no such file" in nothing.text
 
 
 def test_an_export_comes_back_without_loss(fed: Run, tmp_path: Path) -> None:
     (tmp_path / "rules.md").write_text("# Rules\n\nTea at five \u2028 \u2013 \U0001f375.\n")
     fed("memory", "add", "rules.md", "--private", "--tag", "x")
-    told = [line("I saw her last Tuesday.", dates={"last Tuesday": "2020-01-01"})]
-    fed("memory", "import", write(tmp_path / "dated.jsonl", told))
+    done = [line("I saw her last Tuesday.", dates={"last Tuesday": "2020-01-01"})]
+    fed("memory", "import", write(tmp_path / "dated.jsonl", done))
     out = fed("memory", "export", "all.jsonl", "--json")
     assert out.json == {"file": "all.jsonl", "items": 7, "private": 2}
     assert stat.S_IMODE(os.stat("all.jsonl").st_mode) == 0o600  # noqa: PTH116
@@ -235,7 +237,7 @@ def _came(items: int, added: int) -> dict[str, int]:
     return {"items": items, "added": added, "known": items - added}
 
 
-def test_what_a_file_has_twice_is_there_twice_and_no_more(vanta: Run, tmp_path: Path) -> None:
+def test_an_item_that_a_file_has_twice_is_stored_twice(vanta: Run, tmp_path: Path) -> None:
     path = write(tmp_path / "twice.jsonl", [line("Yes."), line("No."), line("Yes.")])
     assert vanta("memory", "import", path, "--json").json == _came(3, 3)
     assert vanta("memory", "import", path, "--json").json == _came(3, 0)
@@ -263,7 +265,7 @@ def test_bad_lines_are_all_named_and_nothing_is_imported(vanta: Run, tmp_path: P
     assert texts(vanta("memory", "list", "--json")) == []
 
 
-def test_bytes_that_are_no_text_are_a_bad_line(vanta: Run, tmp_path: Path) -> None:
+def test_bytes_that_are_not_text_are_a_bad_line(vanta: Run, tmp_path: Path) -> None:
     (tmp_path / "bad.jsonl").write_bytes(b"\xff\xfe\n")
     assert "line 1: it is not UTF-8" in vanta("memory", "import", "bad.jsonl").err
 
@@ -287,25 +289,25 @@ def test_forgetting_takes_the_whole_exchange_and_leaves_no_byte(fed: Run, tmp_pa
     assert b"Bob lives" in (tmp_path / "data" / "vanta.db").read_bytes()
 
 
-def test_a_dry_run_lists_all_of_it_as_json(fed: Run) -> None:
-    told = fed("memory", "forget", "--since", "2026-05-29", "--dry-run", "--json").json
-    assert {item["text"] for item in told["items"]} >= {"Anna likes tea."}
-    assert told["removed"]["items"] == len(told["items"])
+def test_a_dry_run_lists_all_items_as_json(fed: Run) -> None:
+    data = fed("memory", "forget", "--since", "2026-05-29", "--dry-run", "--json").json
+    assert {item["text"] for item in data["items"]} >= {"Anna likes tea."}
+    assert data["removed"]["items"] == len(data["items"])
 
 
-def test_forgetting_what_is_gone_already_is_no_fault(fed: Run) -> None:
+def test_forgetting_twice_succeeds(fed: Run) -> None:
     assert fed("memory", "forget", "--session", "nothing", "--yes").code == 0
     done = fed("memory", "forget", "--item", "999", "--yes")
     assert "forgotten: 0 items" in done.out
     assert "no byte of it is left" in done.out
 
 
-def test_where_bytes_may_be_left_it_says_so_and_ends_in_1(fed: Run, tmp_path: Path) -> None:
+def test_bytes_that_may_be_left_are_reported_and_end_in_1(fed: Run, tmp_path: Path) -> None:
     (tmp_path / "data" / "memory" / "index").mkdir(parents=True)
     done = fed("memory", "forget", "--all", "--yes")
     assert done.code == 1
     assert "bytes of it may be left" in done.out
-    assert "remove it, or turn memory.index on and forget again" in done.said
+    assert "remove it, or turn memory.index on and forget again" in done.text
 
 
 def test_reindex_anew_embeds_everything_again(fed: Run, tmp_path: Path) -> None:
@@ -317,14 +319,16 @@ def test_reindex_anew_embeds_everything_again(fed: Run, tmp_path: Path) -> None:
     assert done.json["vectors"] == {"hash/256/1": 5}
     assert (tmp_path / "journal").read_text().split() == ["5"]
     assert fed("memory", "stats", "--user", "bob", "--json").json["vectors"] == {"hash/256/1": 1}
-    assert "vectors of hash/256/1 5" in fed("memory", "stats").said
+    assert "vectors of hash/256/1 5" in fed("memory", "stats").text
 
 
-def test_reindex_without_an_embedder_says_why(fed: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reindex_without_an_embedder_gives_the_reason(
+    fed: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("VANTA_MEMORY__EMBEDDER", "none")
     done = fed("memory", "reindex")
     assert done.code == 2
-    assert "there is nothing to index with: no embedder is wanted" in done.said
+    assert "there is nothing to index with: no embedder is wanted" in done.text
 
 
 def test_a_text_cannot_steer_the_terminal(vanta: Run, tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def interrupted(home: Home, *argv: str) -> str:
     return said
 
 
-def test_ctrl_c_stops_a_reindex_that_goes_on_later_where_it_was(home: Home) -> None:
+def test_ctrl_c_stops_a_reindex_that_continues_later(home: Home) -> None:
     texts = write(home.stage.folder / "many.jsonl", [line(f"text {n}") for n in range(80)])
     assert home.json("memory", "import", texts)["added"] == 80
     said = interrupted(home, "memory", "reindex")
@@ -96,7 +96,7 @@ def test_ctrl_c_while_documents_are_embedded_leaves_them_added(home: Home) -> No
     assert "word69" in found[0]["item"]["text"]
 
 
-def test_a_terminal_is_asked_before_anything_goes(home: Home) -> None:
+def test_a_person_confirms_on_the_terminal_before_anything_is_removed(home: Home) -> None:
     write(home.stage.folder / "x.jsonl", [line("a secret", session="s")])
     home.json("memory", "import", str(home.stage.folder / "x.jsonl"))
     argv = [*COMMAND, "memory", "forget", "--session", "s"]
@@ -114,7 +114,7 @@ def test_a_terminal_is_asked_before_anything_goes(home: Home) -> None:
     assert home.json("memory", "stats")["items"] == 0
 
 
-def test_a_chat_tells_what_was_recalled_searches_and_forgets(home: Home, chat: Terminal) -> None:
+def test_a_chat_shows_recalled_items_searches_and_forgets(home: Home, chat: Terminal) -> None:
     chat.type("/memory\n")
     chat.expect("no turn has been answered yet")
     chat.type("echo my sister lives in Lisbon\n")
@@ -145,7 +145,7 @@ def test_a_chat_tells_what_was_recalled_searches_and_forgets(home: Home, chat: T
 
 
 @pytest.mark.parametrize(
-    ("typed", "told"),
+    ("typed", "expected"),
     [
         ("/memory serch x", "Did you mean 'search'?"),
         ("/memory search", "/memory search needs words"),
@@ -153,15 +153,13 @@ def test_a_chat_tells_what_was_recalled_searches_and_forgets(home: Home, chat: T
         ("/memory forget 99", "no item of memory has the id 99"),
     ],
 )
-def test_a_slip_in_a_chat_is_told(chat: Terminal, typed: str, told: str) -> None:
+def test_a_mistyped_memory_command_is_explained(chat: Terminal, typed: str, expected: str) -> None:
     chat.type(f"{typed}\n")
-    chat.expect(told)
+    chat.expect(expected)
     chat.expect("you> ")
 
 
-def test_what_a_running_chat_was_told_can_be_forgotten_elsewhere(
-    home: Home, chat: Terminal
-) -> None:
+def test_a_line_of_a_running_chat_can_be_forgotten_elsewhere(home: Home, chat: Terminal) -> None:
     chat.type("echo my number is 4711\n")
     chat.expect("you> ")
     receipt = home.json("memory", "forget", "--session", "ada", "--yes")
@@ -186,7 +184,7 @@ def test_a_trace_shows_the_recall_and_what_each_track_was_shown(home: Home) -> N
     assert {one["id"] for one in trace["context"]["local"]["memories"]} == {1, 2}
 
 
-def test_the_real_embedder_and_index_find_what_is_meant(home: Home) -> None:
+def test_the_real_embedder_and_index_find_by_meaning(home: Home) -> None:
     weights = ModelStore(default_root()).pull("all-minilm-l6-v2").path
     real = {
         "VANTA_MEMORY__EMBEDDER": "minilm",

@@ -42,7 +42,7 @@ def berlin(day: int, hour: int = 0, *, month: int = 11) -> float:
         ("last week", berlin(16), berlin(23)),
     ],
 )
-def test_a_time_is_a_stretch(text: str, begin: float, end: float) -> None:
+def test_a_time_is_a_span(text: str, begin: float, end: float) -> None:
     assert parse_time(text, NOW) == (begin, end)
 
 
@@ -65,6 +65,6 @@ def test_a_day_on_which_the_clock_is_changed_has_its_own_length() -> None:
         ("9999-12-31", "no such time"),
     ],
 )
-def test_what_is_no_time_is_told(text: str, why: str) -> None:
+def test_a_text_that_is_not_a_time_is_refused(text: str, why: str) -> None:
     with pytest.raises(InvalidTime, match=why):
         parse_time(text, NOW)

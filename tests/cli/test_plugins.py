@@ -42,10 +42,10 @@ def test_the_builtin_plugins_are_listed_with_what_they_bring(vanta: Run) -> None
     }
     assert (openai["builtin"], openai["status"]) == (True, "on")
     assert openai["brings"]["vanta_engines"] == ["openai"]
-    assert "openai on vanta" in vanta("plugins", "list").said
+    assert "openai on vanta" in vanta("plugins", "list").text
 
 
-def test_a_strangers_plugin_is_off_until_it_is_named(
+def test_a_third_party_plugin_is_off_until_it_is_allowed(
     vanta: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(tmp_path, "quick", QUICK, monkeypatch)
@@ -58,7 +58,7 @@ def test_a_strangers_plugin_is_off_until_it_is_named(
     assert (on["distribution"], on["version"]) == ("vanta-quick", "1.2")
 
 
-def test_a_broken_plugin_is_listed_with_its_reason_even_where_it_would_be_an_error(
+def test_a_broken_plugin_is_listed_with_its_reason_even_under_strict(
     vanta: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(tmp_path, "broken", "import no_such_module_anywhere", monkeypatch)
@@ -73,7 +73,7 @@ def test_a_broken_plugin_is_listed_with_its_reason_even_where_it_would_be_an_err
     assert "no_such_module_anywhere" in strict.err
 
 
-def test_policies_are_listed_with_their_legs_and_who_brought_them(
+def test_policies_are_listed_with_their_legs_and_plugins(
     vanta: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(tmp_path, "quick", QUICK, monkeypatch)
@@ -87,7 +87,7 @@ def test_policies_are_listed_with_their_legs_and_who_brought_them(
     assert found["quick"]["plugin"] == "quick"
     assert found["patient"]["plugin"] is None
     assert found["patient"]["legs"][1]["start_after_s"] == 2.5
-    said = vanta("policies", "list").said
+    said = vanta("policies", "list").text
     assert "race (default)" in said
     assert "local, api after 2.5 s" in said
     assert "api, local held for 2 s" in said
@@ -95,14 +95,14 @@ def test_policies_are_listed_with_their_legs_and_who_brought_them(
 
 
 def test_a_policy_is_explained_as_a_timeline_and_in_words(vanta: Run) -> None:
-    told = vanta("policies", "explain", "cascade").said
-    assert "▶" in told
-    assert "if the gate accepts it" in told
+    done = vanta("policies", "explain", "cascade").text
+    assert "▶" in done
+    assert "if the gate accepts it" in done
     rules = vanta("policies", "explain", "cascade", "--json").json["rules"]
     assert any("gate" in rule for rule in rules)
 
 
-def test_a_policy_that_does_not_exist_is_told_with_the_nearest(vanta: Run) -> None:
+def test_an_unknown_policy_is_reported_with_the_nearest(vanta: Run) -> None:
     done = vanta("policies", "explain", "cascad")
     assert done.code == 2
-    assert "Did you mean 'cascade'?" in done.said
+    assert "Did you mean 'cascade'?" in done.text

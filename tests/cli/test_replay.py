@@ -149,4 +149,4 @@ def test_columns_are_mapped_by_name(run: Run, tmp_path: Path) -> None:
 def test_a_mistake_is_told_with_what_to_do(run: Run, argv: tuple[str, ...], said: str) -> None:
     done = run("replay", *argv)
     assert done.code == 2
-    assert said in done.said.replace("│ ", "").replace(" │", "")
+    assert said in done.text.replace("│ ", "").replace(" │", "")

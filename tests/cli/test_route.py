@@ -36,7 +36,7 @@ def test_a_router_is_fitted_and_asked(vanta: Run, tmp_path: Path) -> None:
     done = vanta(*FIT)
     assert done.code == 0, done.err
     for words in ("wrote router.json", "APGR", "by length alone", "30%", "calibration error"):
-        assert words in done.said
+        assert words in done.text
     assert " o" in done.out
     hard = vanta(
         "route", "explain", "prove derive theorem integral lemma", "--model", "router.json"
@@ -60,7 +60,7 @@ def test_json_has_what_the_page_has(vanta: Run) -> None:
 
 
 def test_without_a_model_the_guess_is_called_a_guess(vanta: Run) -> None:
-    assert "Not fitted: this is a guess by length alone" in vanta("route", "explain", "hi").said
+    assert "Not fitted: this is a guess by length alone" in vanta("route", "explain", "hi").text
     assert vanta("route", "explain", "hi", "--json").json["fitted"] is False
 
 
@@ -79,4 +79,4 @@ def test_a_mistake_is_a_sentence_and_the_code_for_usage(
 ) -> None:
     done = vanta(*argv)
     assert (done.code, done.out) == (2, "")
-    assert said in done.said
+    assert said in done.text

@@ -34,22 +34,22 @@ def test_json_has_every_sum_and_every_cap(
     anyio.run(_spend, tmp_path / "data")
     monkeypatch.setenv("VANTA_BUDGET__DAY_USD", "0.5")
     done = vanta("spend", "--json")
-    assert done.code == 0, done.said
-    told = done.json
-    assert set(told) == {
+    assert done.code == 0, done.text
+    report = done.json
+    assert set(report) == {
         *("day", "today", "total", "users", "sessions", "tracks"),
         *("overruns", "returned", "caps"),
     }
     line = {"legs": 3, "spent_usd": 0.3, "reserved_usd": 0.125, "estimated_usd": 0.05}
-    assert told["total"] == {"name": "all", **line}
-    assert told["today"] == {"name": told["day"], **line}
-    assert [(user["name"], user["spent_usd"]) for user in told["users"]] == [
+    assert report["total"] == {"name": "all", **line}
+    assert report["today"] == {"name": report["day"], **line}
+    assert [(user["name"], user["spent_usd"]) for user in report["users"]] == [
         ("ada", 0.25),
         ("bob", 0.05),
     ]
-    assert {track["name"] for track in told["tracks"]} == {"api", "big"}
+    assert {track["name"] for track in report["tracks"]} == {"api", "big"}
     caps = {"turn_usd": None, "session_usd": None, "user_usd": None, "day_usd": 0.5}
-    assert told["caps"] == caps
+    assert report["caps"] == caps
 
 
 def test_the_table_names_users_sessions_tracks_and_the_cap(
@@ -60,18 +60,20 @@ def test_the_table_names_users_sessions_tracks_and_the_cap(
     done = vanta("spend")
     assert done.code == 0
     for words in ("user ada", "session bob/s", "track big", "$0.30", "$0.125"):
-        assert words in done.said
-    assert "cap of each user: $2 (budget.user_usd)" in done.said
+        assert words in done.text
+    assert "cap of each user: $2 (budget.user_usd)" in done.text
 
 
-def test_without_any_spending_or_cap_it_says_so(vanta: Run) -> None:
+def test_spending_nothing_without_a_cap_is_stated(vanta: Run) -> None:
     done = vanta("spend")
     assert done.code == 0
-    assert "(UTC) $0 $0 $0 0" in done.said
-    assert "No cap is set" in done.said
+    assert "(UTC) $0 $0 $0 0" in done.text
+    assert "No cap is set" in done.text
 
 
-def test_what_a_dead_process_had_reserved_is_returned_and_told(vanta: Run, tmp_path: Path) -> None:
+def test_the_reservation_of_a_dead_process_is_returned_and_reported(
+    vanta: Run, tmp_path: Path
+) -> None:
     async def die() -> None:
         async with open_ledger(tmp_path / "data", day_usd=1) as ledger:
             await reserve(ledger, 0.5, lease_s=-1)
@@ -79,7 +81,7 @@ def test_what_a_dead_process_had_reserved_is_returned_and_told(vanta: Run, tmp_p
     anyio.run(die)
     done = vanta("spend", "--json")
     assert (done.json["returned"], done.json["total"]["reserved_usd"]) == (1, 0)
-    assert "their reservation returned: 1" in vanta("spend").said
+    assert "their reservation returned: 1" in vanta("spend").text
 
 
 def test_a_store_that_cannot_be_opened_ends_in_3(

@@ -55,12 +55,12 @@ Hello {{ who }}, {{ times }}!{% for each in more %} {{ each }}{% endfor %}
 """
 
 
-def test_list_tells_every_template_its_place_and_what_it_needs(vanta: Run, mine: Write) -> None:
+def test_list_shows_every_template_with_its_place_and_variables(vanta: Run, mine: Write) -> None:
     mine("greeting", GREETING)
     done = vanta("templates", "list")
     assert done.code == 0
-    assert "greeting Greets. user who" in done.said
-    assert "system/default (in use) Clear and direct" in done.said
+    assert "greeting Greets. user who" in done.text
+    assert "system/default (in use) Clear and direct" in done.text
     assert "_base" not in done.out
     one = named(vanta("templates", "list", "--json").json, "greeting")
     assert (one["place"], one["tags"], one["track"]) == ("user", ["polite"], "local")
@@ -69,10 +69,10 @@ def test_list_tells_every_template_its_place_and_what_it_needs(vanta: Run, mine:
     assert named(vanta("templates", "list", "--json").json, "system/_base")["partial"]
 
 
-def test_a_name_found_twice_is_said(vanta: Run, mine: Write) -> None:
+def test_a_hidden_template_is_shown(vanta: Run, mine: Write) -> None:
     path = mine("system/short", "mine")
     done = vanta("templates", "list")
-    assert f"system/short of {path} hides " in done.said
+    assert f"system/short of {path} hides " in done.text
     assert named(vanta("templates", "list", "--json").json, "system/short")["hides"]
     assert "hides: " in vanta("templates", "show", "system/short").out
 
@@ -95,7 +95,7 @@ def test_a_broken_template_is_listed_as_broken_with_the_reason(vanta: Run, mine:
     path = mine("bad", "---\nnmae: x\n---\n")
     done = vanta("templates", "list")
     assert done.code == 0
-    assert f"broken: {path}:2:1: unknown field 'nmae'" in done.said
+    assert f"broken: {path}:2:1: unknown field 'nmae'" in done.text
     assert "Did you mean" in named(vanta("templates", "list", "--json").json, "bad")["problem"]
 
 
@@ -104,14 +104,14 @@ def test_show_has_the_variables_the_settings_the_parts_and_the_text(
 ) -> None:
     mine("greeting", GREETING)
     done = vanta("templates", "show", "greeting")
-    assert "who string needed Who is greeted." in done.said
-    assert "times integer 1 How often." in done.said
+    assert "who string needed Who is greeted." in done.text
+    assert "times integer 1 How often." in done.text
     assert "track: local" in done.out
     assert "sampling: temperature 0.5, stop ('END',)" in done.out
     assert "Hello {{ who }}" in done.out
-    told = vanta("templates", "show", "system/short", "--json").json
-    assert told["parts"] == ["system/_base"]
-    assert told["body"].startswith('{% extends "system/_base" %}')
+    data = vanta("templates", "show", "system/short", "--json").json
+    assert data["parts"] == ["system/_base"]
+    assert data["body"].startswith('{% extends "system/_base" %}')
 
 
 def test_render_reads_each_value_as_its_declared_type(vanta: Run, mine: Write) -> None:
@@ -119,8 +119,8 @@ def test_render_reads_each_value_as_its_declared_type(vanta: Run, mine: Write) -
     values = ("-v", "who=Ada = Bo", "-v", "times=3", "-v", 'more=["a", "b"]')
     done = vanta("templates", "render", "greeting", *values)
     assert (done.code, done.out) == (0, "Hello Ada = Bo, 3! a b\n")
-    told = vanta("templates", "render", "greeting", "-v", "who=1", "--json").json
-    assert told == {"name": "greeting", "text": "Hello 1, 1!", "costs": None}
+    data = vanta("templates", "render", "greeting", "-v", "who=1", "--json").json
+    assert data == {"name": "greeting", "text": "Hello 1, 1!", "costs": None}
 
 
 @pytest.mark.parametrize(
@@ -142,10 +142,10 @@ def test_values_that_do_not_fit_end_in_2_and_are_explained(
     options = [part for value in given for part in ("-v", value)]
     done = vanta("templates", "render", "greeting", *options)
     assert (done.code, done.out) == (2, "")
-    assert problem in done.said
+    assert problem in done.text
 
 
-def test_a_system_prompt_gets_what_a_session_gives_it(
+def test_a_system_prompt_gets_the_variables_of_a_session(
     vanta: Run, mine: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine("system/pirate", "{{ user }} of the {{ ship }}")
@@ -163,22 +163,22 @@ def test_the_costs_are_the_engine_s_own_and_add_up(
 
     monkeypatch.setenv("VANTA_TRACKS__LOCAL__MODEL", str(smollm2_path))
     argv = ("templates", "render", "system/default", "-v", "language=French", "-t", "local")
-    told = vanta(*argv, "--json").json
-    costs = told["costs"]
-    prompt = f"<|im_start|>system\n{told['text']}<|im_end|>\n<|im_start|>assistant\n"
+    data = vanta(*argv, "--json").json
+    costs = data["costs"]
+    prompt = f"<|im_start|>system\n{data['text']}<|im_end|>\n<|im_start|>assistant\n"
     model = Llama(str(smollm2_path), vocab_only=True, verbose=False)
     expected = model.tokenize(prompt.encode(), add_bos=False, special=True)
     assert (costs["tokens"], costs["exact"]) == (len(expected), True)
     assert sum(part["tokens"] for part in costs["parts"]) + costs["around"] == costs["tokens"]
-    assert sum(part["characters"] for part in costs["parts"]) == len(told["text"])
+    assert sum(part["characters"] for part in costs["parts"]) == len(data["text"])
     by_name = {(part["kind"], part["name"]): part for part in costs["parts"]}
     assert by_name["variable", "language"] == {
         "kind": "variable", "name": "language", "characters": 6, "tokens": 1,
     }  # fmt: skip
     assert by_name["template", "system/_base"]["tokens"] > 10
     shown = vanta(*argv)
-    assert f"{costs['tokens']} tokens in all on track local" in shown.said
-    assert "variable language 6 1" in shown.said
+    assert f"{costs['tokens']} tokens in all on track local" in shown.text
+    assert "variable language 6 1" in shown.text
 
 
 def test_a_track_that_is_off_or_unknown_cannot_count(vanta: Run) -> None:
@@ -188,9 +188,7 @@ def test_a_track_that_is_off_or_unknown_cannot_count(vanta: Run) -> None:
     assert "Did you mean 'local'?" in vanta("templates", "render", "system/short", "-t", "locl").err
 
 
-def test_new_makes_a_template_that_is_fine_and_never_replaces_one(
-    vanta: Run, tmp_path: Path
-) -> None:
+def test_new_creates_a_valid_template_and_never_replaces_one(vanta: Run, tmp_path: Path) -> None:
     path = tmp_path / "data/templates/system/pirate.j2"
     done = vanta("templates", "new", "system/pirate")
     assert (done.code, done.out) == (0, f"{path}\n")
@@ -222,7 +220,7 @@ Hi {{ whom }}
 """
 
 
-def test_check_finds_what_is_wrong_and_ends_in_2(vanta: Run, mine: Write) -> None:
+def test_check_finds_problems_and_ends_in_2(vanta: Run, mine: Write) -> None:
     path = mine("bad", BAD)
     done = vanta("templates", "check", "bad", "--json")
     assert done.code == 2
@@ -234,10 +232,10 @@ def test_check_finds_what_is_wrong_and_ends_in_2(vanta: Run, mine: Write) -> Non
     ]
     shown = vanta("templates", "check")
     assert shown.code == 2
-    assert f"{path}:7: uses 'whom'" in shown.said
+    assert f"{path}:7: uses 'whom'" in shown.text
 
 
-def test_ours_are_fine(vanta: Run) -> None:
+def test_the_shipped_templates_have_no_problem(vanta: Run) -> None:
     done = vanta("templates", "check", "--json")
     assert (done.code, done.json["problems"]) == (0, [])
     assert done.json["checked"] >= 8
@@ -251,20 +249,20 @@ def test_check_takes_files_and_folders_anywhere(vanta: Run, tmp_path: Path) -> N
     )
     (folder / "b.j2").write_text("{{ nobody }}")
     assert vanta("templates", "check", str(folder / "a.j2")).code == 0
-    told = vanta("templates", "check", "work", "--json").json
-    assert (told["checked"], len(told["problems"])) == (2, 1)
-    assert "b.j2:1: uses 'nobody'" in told["problems"][0]["problem"]
+    data = vanta("templates", "check", "work", "--json").json
+    assert (data["checked"], len(data["problems"])) == (2, 1)
+    assert "b.j2:1: uses 'nobody'" in data["problems"][0]["problem"]
     assert "does not exist" in vanta("templates", "check", "gone.j2").err
     assert "no template is named 'gone'" in vanta("templates", "check", "gone").err
 
 
-def test_what_a_terminal_steers_by_is_taken_out(vanta: Run, mine: Write) -> None:
+def test_control_characters_are_replaced(vanta: Run, mine: Write) -> None:
     mine("wild", "a\x1b[31mb{{ x }}")
     assert "\x1b" not in vanta("templates", "render", "wild", "-v", "x=\x1b[0m").out
     assert "\x1b" not in vanta("templates", "show", "wild").out
 
 
-def test_chat_goes_by_an_edited_template_in_a_later_turn(stage: Stage) -> None:
+def test_chat_uses_an_edited_template_in_a_later_turn(stage: Stage) -> None:
     folder = stage.folder / "data" / "templates" / "system"
     folder.mkdir(parents=True)
     (folder / "mine.j2").write_text("---\ntrack: local\n---\nold")

@@ -26,7 +26,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> Iterator
         yield run
 
 
-def test_turns_are_listed_with_what_became_of_them(run: Run) -> None:
+def test_turns_are_listed_with_their_outcome(run: Run) -> None:
     done = run("trace", "list")
     assert done.code == 0
     lines = done.out.splitlines()
@@ -56,7 +56,7 @@ def test_a_turn_is_drawn_by_the_beginning_of_its_id(run: Run) -> None:
     assert run("trace", "show", first["id"], "--json").json == first
 
 
-def test_without_an_id_the_last_turn_is_drawn_with_what_broke_in_it(run: Run) -> None:
+def test_without_an_id_the_last_turn_is_drawn_with_its_broken_leg(run: Run) -> None:
     done = run("trace", "show")
     assert "answered by api" in done.out
     assert "✂" in done.out
@@ -74,10 +74,10 @@ def test_an_export_is_a_line_a_turn_and_can_be_replayed(run: Run, tmp_path: Path
     assert replayed.code == 0, replayed.err
 
 
-def test_a_turn_that_is_not_there_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_turn_is_reported(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     done = run("trace", "show", "zzz")
     assert done.code == 2
-    assert "no turn's id begins with 'zzz'. `vanta trace list` lists them" in done.said
+    assert "no turn's id begins with 'zzz'. `vanta trace list` lists them" in done.text
     monkeypatch.setenv("VANTA_DATA_DIR", str(Path.cwd() / "other"))
     assert "No turn is stored yet" in run("trace", "list").err
-    assert "no turn is stored yet. " in run("trace", "show").said
+    assert "no turn is stored yet. " in run("trace", "show").text

@@ -51,10 +51,10 @@ def test_every_command_works(vanta: Run, tmp_path: Path) -> None:
     ]
     for argv in commands:
         if argv[1] == "reindex":  # this user has no embedder
-            assert "vanta models pull all-minilm-l6-v2" in vanta(*argv).said
+            assert "vanta models pull all-minilm-l6-v2" in vanta(*argv).text
             continue
         done = vanta(*argv)
-        assert done.code == 0, (argv, done.said)
+        assert done.code == 0, (argv, done.text)
     assert {argv[1] for argv in commands} == set(_commands())
 
 

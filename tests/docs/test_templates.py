@@ -45,12 +45,12 @@ def test_the_template_works_in_a_configured_project(vanta: Run, tmp_path: Path) 
     (tmp_path / "vanta.toml").write_text(block("toml"), encoding="utf-8")
     assert tomllib.loads(block("toml"))["system"] == "shop"
     done = vanta("templates", "check", "system/shop")
-    assert done.code == 0, done.said
+    assert done.code == 0, done.text
     done = vanta("templates", "render", "system/shop")
     assert done.out.startswith("You are Vanta, the assistant of Ada's Books.\nBe brief and kind.\n")
     assert "Open on Monday: 9 to 18.\n" in done.out
     assert (
-        "shop (in use) Answers for the shop's customers. project" in vanta("templates", "list").said
+        "shop (in use) Answers for the shop's customers. project" in vanta("templates", "list").text
     )
 
 
@@ -60,7 +60,7 @@ def test_every_command_works(
     monkeypatch.setenv("VANTA_TRACKS__LOCAL__MODEL", str(smollm2_path))
     for line in block("console").splitlines():
         done = vanta(*shlex.split(line.removeprefix("$ vanta ")))
-        assert done.code == 0, (line, done.said)
+        assert done.code == 0, (line, done.text)
 
 
 def test_all_fields_and_limits_are_documented() -> None:
