@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 _LIBRARIES = (
-    "vanta",
+    "vanta-runtime",
     "anyio",
     "sqlalchemy",
     "pydantic",

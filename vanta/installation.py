@@ -68,13 +68,12 @@ def library_hint(factory: RequiresLibrary, distribution: str) -> str:
 
 def is_own(distribution: str) -> bool:
     """Return whether a distribution's name is that of vanta's own distribution."""
-    return _normalised(distribution) in {DISTRIBUTION, FOREIGN}
+    return _normalised(distribution) == DISTRIBUTION
 
 
 def foreign_version() -> str | None:
     """Return the version of the foreign distribution `vanta` if it is installed, else None."""
     try:
-        metadata.version(DISTRIBUTION)
         return metadata.version(FOREIGN)
     except metadata.PackageNotFoundError:
         return None

@@ -64,14 +64,15 @@ def test_an_allowed_plugin_is_on_with_its_provenance(site: Site) -> None:
 
 
 def test_plugins_of_vantas_own_distribution_are_always_on(site: Site) -> None:
-    site.install("calm", policy_source("calm"), distribution="Vanta")
+    site.install("calm", policy_source("calm"), distribution="Vanta_Runtime")
     plugin = by_name(load(entry_points=site.entry_points))["calm"]
     assert plugin.builtin
     assert plugin.status == "on"
 
 
-def test_a_distribution_whose_name_begins_like_vantas_is_third_party(site: Site) -> None:
-    site.install("calm", policy_source("calm"), distribution="vanta-calm")
+@pytest.mark.parametrize("distribution", ["vanta", "vanta-calm"])
+def test_a_distribution_with_a_similar_name_is_third_party(site: Site, distribution: str) -> None:
+    site.install("calm", policy_source("calm"), distribution=distribution)
     assert not by_name(load(entry_points=site.entry_points))["calm"].builtin
 
 
@@ -186,7 +187,7 @@ def test_the_names_of_a_failed_plugin_are_free(site: Site) -> None:
 
 
 def test_the_order_is_vantas_own_then_third_party_by_name_then_passed_objects(site: Site) -> None:
-    site.install("zeta", policy_source("z"), distribution="vanta")
+    site.install("zeta", policy_source("z"), distribution="vanta-runtime")
     site.install("beta", policy_source("b"))
     site.install("alpha", policy_source("a"))
     for points in (site.entry_points, site.entry_points[::-1]):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
 from vanta.errors import PluginError, UnknownName
+from vanta.installation import DISTRIBUTION
 
 T = TypeVar("T")
 
@@ -58,7 +59,7 @@ class Plugin:
         return dataclasses.replace(self, status="on", reason="", hooks=hooks)
 
 
-CORE = Plugin("vanta", "vanta", distribution="vanta", builtin=True, status="on")
+CORE = Plugin("vanta", "vanta", distribution=DISTRIBUTION, builtin=True, status="on")
 
 
 class Registry(Mapping[str, T], Generic[T]):
