@@ -1,24 +1,24 @@
 """Every error that vanta raises, in one tree.
 
     VantaError
-    ├── UsageError              the caller, the configuration or a file has to change
-    │   ├── ConfigError         a configuration that does not fit the schema
-    │   ├── NoTrack             a turn that no track is allowed or able to take
-    │   ├── UnknownName         a track, policy, engine, template, model... that does not exist
-    │   ├── PluginError         a plugin that could not be loaded, or two with one name
-    │   ├── TemplateError       a prompt template that is broken or lacks a variable
-    │   ├── ScriptError         a script that does not fit the format
-    │   └── UnreadableDocument  a file that cannot be read into memory
-    └── RunError                what was asked was right; running it failed
+    ├── UsageError              the caller, the configuration or a file must change
+    │   ├── ConfigError         a configuration does not fit the schema
+    │   ├── NoTrack             no track is able or allowed to take a turn
+    │   ├── UnknownName         a track, policy, engine, template, model... does not exist
+    │   ├── PluginError         a plugin cannot be loaded, or two claim one name
+    │   ├── TemplateError       a prompt template is broken or lacks a variable
+    │   ├── ScriptError         a script does not fit the format
+    │   └── UnreadableDocument  a file cannot be read into memory
+    └── RunError                the request was valid, but running it failed
         ├── EngineError         one engine failed, normalised to an `ErrorKind`
-        ├── BudgetExceeded      money that a cap does not allow to be spent
-        ├── ModelStoreError     a model file could not be fetched, found or verified
-        ├── StoreError          the transcript could not be read or written
-        ├── EmbedderError       texts could not be turned into vectors
-        ├── VectorIndexError    a vector index failed; memory goes on without it
-        └── AllTracksFailed     an ExceptionGroup: every leg of a turn failed, one EngineError each
+        ├── BudgetExceeded      a cap does not allow the cost
+        ├── ModelStoreError     a model file cannot be fetched, found or verified
+        ├── StoreError          the database cannot be read or written
+        ├── EmbedderError       texts cannot be embedded
+        ├── VectorIndexError    a vector index failed; memory continues without it
+        └── AllTracksFailed     every leg of a turn failed: a group of one EngineError each
 
-Invariant: `str(error)` says what happened, where, and what to do next; identifiers are quoted.
+Invariant: `str(error)` states what happened, where, and what to do next; identifiers are quoted.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from typing import Self
 
 
 class VantaError(Exception):
-    """The root: catching it catches everything that vanta raises on purpose."""
+    """The root of all errors that vanta raises on purpose."""
 
 
 class UsageError(VantaError):
-    """Something has to be changed by a person: a call, a configuration, a file."""
+    """A person must change a call, a configuration or a file."""
 
 
 class ConfigError(UsageError):
@@ -42,7 +42,11 @@ class ConfigError(UsageError):
 
 
 class NoTrack(UsageError):  # noqa: N818
-    """No track can take the turn; `skipped` says of each why not."""
+    """No track can take the turn.
+
+    :param policy: name of the turn's policy.
+    :param skipped: why each track does not take part, by name.
+    """
 
     def __init__(self, policy: str, skipped: Mapping[str, str]) -> None:
         self.policy = policy
@@ -51,10 +55,13 @@ class NoTrack(UsageError):  # noqa: N818
         super().__init__(f"policy {policy!r} has no track that can take this turn. {reasons}")
 
 
-class UnknownName(UsageError):  # noqa: N818 - "unknown name" reads as the error that it is
-    """A name that nothing answers to.
+class UnknownName(UsageError):  # noqa: N818 - the name states the error
+    """Nothing has this name.
 
-    `what` is the sort of thing ("track", "policy"...), `known` are the names that would have done.
+    :param what: the kind of thing ("track", "policy"...).
+    :param name: the unknown name.
+    :param known: the names that exist.
+    :param hint: a sentence on what to do, appended to the message.
     """
 
     def __init__(self, what: str, name: str, known: Iterable[str], *, hint: str = "") -> None:
@@ -71,7 +78,7 @@ class UnknownName(UsageError):  # noqa: N818 - "unknown name" reads as the error
 
 
 class PluginError(UsageError):
-    """A plugin could not be loaded, or two plugins claim one name."""
+    """A plugin cannot be loaded, or two plugins claim one name."""
 
 
 class TemplateError(UsageError):
@@ -79,34 +86,35 @@ class TemplateError(UsageError):
 
 
 class ScriptError(UsageError):
-    """A script does not fit the format; the message has file, line and column."""
+    """A script does not fit the format; the message states file, line and column."""
 
 
-class UnreadableDocument(UsageError):  # noqa: N818 - a file that is none is the error
-    """A file that cannot be taken into memory: the message names it and the next step."""
+class UnreadableDocument(UsageError):  # noqa: N818 - the name states the error
+    """A file cannot be read into memory; the message names it and the next step."""
 
 
 class RunError(VantaError):
-    """What was asked was right; running it failed."""
+    """The request was valid, but running it failed."""
 
 
 class ModelStoreError(RunError):
-    """A model file could not be fetched, found or verified."""
+    """A model file cannot be fetched, found or verified."""
 
 
 class StoreError(RunError):
-    """The transcript store could not be read or written."""
+    """The database cannot be read or written."""
 
 
 class EmbedderError(RunError):
-    """An embedder could not be made ready, or could not turn texts into vectors."""
+    """An embedder cannot be loaded or cannot embed texts."""
 
 
 class VectorIndexError(RunError):
-    """A vector index could not do what it was asked; memory goes on without it.
+    """A vector index failed; memory continues without it.
 
-    owned: True if another process owns the index, which is no damage; else what it was asked about
-    is to be taken for lost, and is built again from the store.
+    :param message: what happened.
+    :param owned: True if another process owns the index, which is not damage. Otherwise the
+        partition counts as lost and is rebuilt from the database.
     """
 
     def __init__(self, message: str, *, owned: bool = False) -> None:
@@ -114,12 +122,16 @@ class VectorIndexError(RunError):
         self.owned = owned
 
 
-class BudgetExceeded(RunError):  # noqa: N818 - the budget is exceeded, which is the error
-    """A cap does not allow a leg; nothing was reserved.
+class BudgetExceeded(RunError):  # noqa: N818 - the name states the error
+    """A cap does not allow a leg; nothing was reserved. Amounts are in US dollars.
 
-    scope: turn, session, user or day. Amounts in US dollars: limit is the cap, spent and reserved
-    what is gone of it already, asked what the leg could cost at the most. message: what happened,
-    suggestion: what a person can do about it.
+    :param message: what happened.
+    :param suggestion: what a person can do about it.
+    :param scope: turn, session, user or day.
+    :param limit_usd: the cap.
+    :param spent_usd: what was spent under it.
+    :param reserved_usd: what is reserved under it.
+    :param asked_usd: the most that the leg could cost.
     """
 
     def __init__(
@@ -144,9 +156,9 @@ class BudgetExceeded(RunError):  # noqa: N818 - the budget is exceeded, which is
 
 
 class ErrorKind(StrEnum):
-    """What went wrong in an engine, in the terms that a scheduler can act on.
+    """What went wrong in an engine, in terms that a scheduler can act on.
 
-    BUDGET is none of the engine's: a cap did not let the leg start, see `BudgetExceeded`.
+    BUDGET does not come from an engine: a cap did not allow the leg, see `BudgetExceeded`.
     """
 
     MODEL_NOT_FOUND = "model_not_found"
@@ -167,10 +179,15 @@ class ErrorKind(StrEnum):
 class EngineError(RunError):
     """One engine failed.
 
-    kind: what went wrong, normalised. message: what happened, in words.
-    engine, model, server: where (server is a URL without credentials, or a file's path).
-    suggestion: what a person can do about it. retry_after_s: seconds, as the server asked.
-    track: filled in by the scheduler. `__cause__` is the original exception where there was one.
+    The scheduler sets `track`. `__cause__` is the original exception, if there was one.
+
+    :param kind: what went wrong, normalised.
+    :param message: what happened, in words.
+    :param engine: the engine's name.
+    :param model: the model's name.
+    :param server: URL without credentials, or path of a file.
+    :param suggestion: what a person can do about it.
+    :param retry_after_s: seconds to wait, as the server requested.
     """
 
     def __init__(
@@ -202,7 +219,7 @@ class EngineError(RunError):
         return f"{track}{self.kind}: {self.message} (engine {self.engine!r}{model}{at}).{advice}"
 
     def to_dict(self) -> dict[str, object]:
-        """The error as JSON-ready data, for events, traces and `--json`."""
+        """Return the error as JSON-ready data, for events, traces and `--json`."""
         return {
             "kind": str(self.kind),
             "message": self.message,
@@ -216,12 +233,12 @@ class EngineError(RunError):
 
 
 class AllTracksFailed(ExceptionGroup[EngineError], RunError):  # noqa: N818
-    """Every leg of a turn failed; an `ExceptionGroup` with one `EngineError` for each.
+    """Every leg of a turn failed: a group of one `EngineError` each, which names its track.
 
-    Each error names its track. Catch the whole as `except AllTracksFailed`, or pick kinds of errors
-    out of the group with `except* EngineError`.
+    Catch the group with `except AllTracksFailed`, or single causes with `except* EngineError`.
 
-    :ivar partial: the text that was already shown when the last leg broke; "" if none was.
+    :param errors: the errors, in the order of the legs.
+    :param partial: text that was shown before the last leg broke, "" for none.
     """
 
     partial: str
@@ -238,10 +255,10 @@ class AllTracksFailed(ExceptionGroup[EngineError], RunError):  # noqa: N818
         return self
 
     def __init__(self, errors: Sequence[EngineError], *, partial: str = "") -> None:
-        """Everything is done in `__new__`, as ExceptionGroup wants it."""
+        """Do nothing: `ExceptionGroup` requires that `__new__` does everything."""
 
     def derive(self, errors: Sequence[EngineError]) -> AllTracksFailed:  # type: ignore[override]
-        """Keep the type when the group is split (PEP 654)."""
+        """Return a group of this type when the group is split (PEP 654)."""
         return AllTracksFailed(errors, partial=self.partial)
 
     def __str__(self) -> str:
@@ -249,9 +266,13 @@ class AllTracksFailed(ExceptionGroup[EngineError], RunError):  # noqa: N818
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A sentence that names the nearest of `known`, or all of them where none is near."""
+    """Return a sentence that suggests the nearest known name, or lists all of them.
+
+    :param name: the unknown name.
+    :param known: the names that exist.
+    """
     candidates = sorted(known)
     near = difflib.get_close_matches(name, candidates, n=1, cutoff=0.6)
     if near:
         return f"Did you mean {near[0]!r}?"
-    return f"Known: {', '.join(map(repr, candidates))}." if candidates else "None is known."
+    return f"Known: {', '.join(map(repr, candidates))}." if candidates else "There are none."

@@ -1,6 +1,6 @@
-"""A track: a named place in the race, one engine, one model, and its limits.
+"""A track: a named engine with its model and limits.
 
-Invariant: a track is frozen; its engine is the only thing in it that lives.
+Invariant: a track is frozen; only its engine has state.
 """
 
 from __future__ import annotations
@@ -13,30 +13,45 @@ from vanta.messages import Usage
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What tokens cost, in USD for a million of them."""
+    """The price of tokens.
+
+    :param input_usd_per_mtok: US dollars per million input tokens.
+    :param output_usd_per_mtok: US dollars per million output tokens.
+    """
 
     input_usd_per_mtok: float = 0.0
     output_usd_per_mtok: float = 0.0
 
     def of(self, usage: Usage | None) -> float:
-        """The price of `usage` in USD; nothing used costs nothing."""
+        """Return the price of a usage in US dollars.
+
+        :param usage: tokens of one generation; None costs nothing.
+        """
         if usage is None:
             return 0.0
         return self.of_tokens(usage.input_tokens, usage.output_tokens)
 
     def of_tokens(self, input_tokens: int, output_tokens: int) -> float:
-        """The price of so many tokens in USD."""
+        """Return the price of some tokens in US dollars.
+
+        :param input_tokens: number of input tokens.
+        :param output_tokens: number of output tokens.
+        """
         spent = input_tokens * self.input_usd_per_mtok + output_tokens * self.output_usd_per_mtok
         return spent / 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One engine in its place.
+    """One engine with its limits.
 
-    window: tokens that prompt and reply share, None for the engine's own. reply_reserve: tokens of
-    the window kept free for the reply. private: whether what is said here stays on this machine.
-    sampling: defaults for every request.
+    :param name: the track's name.
+    :param engine: the engine, which serves this track only.
+    :param window: tokens that prompt and reply share, None for the engine's own.
+    :param reply_reserve: tokens of the window that are reserved for the reply.
+    :param private: whether messages to this track stay on machines that the user trusts.
+    :param price: price of its tokens.
+    :param sampling: defaults for every request.
     """
 
     name: str

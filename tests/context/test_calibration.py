@@ -10,8 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vanta.context.estimate import estimate_text, estimate_tokens
-from vanta.context.estimate_calibration import SHORTEST, TRUSTED, Calibration, byte_bound
-from vanta.context.text_features import FEATURES, features
+from vanta.context.estimate_calibration import (
+    FEATURES,
+    SHORTEST,
+    TRUSTED,
+    Calibration,
+    byte_bound,
+    features,
+)
 from vanta.messages import Message, ToolCall
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))

@@ -14,7 +14,7 @@ import pytest
 
 from tests.testing.blockers import BLOCKERS, runs_a_statement, sleeps
 from vanta.testing import LoopGuard, ScriptedEngine, Upstream
-from vanta.testing.conformance.hints import Hints, answered
+from vanta.testing.conformance.hints import Hints, read_stream
 
 
 @pytest.mark.anyio
@@ -64,7 +64,7 @@ async def test_real_network_traffic_on_the_loop_is_no_blocking() -> None:
         ):
             await stream.send(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
             assert b"200" in await stream.receive()
-        await answered(ScriptedEngine("x"), Hints.request)
+        await read_stream(ScriptedEngine("x"), Hints.request)
         await anyio.lowlevel.checkpoint()
     assert guard.calls == []
 

@@ -1,16 +1,15 @@
-"""Assembly: what a track sees in a turn, inside its token budget.
+"""Assembles the prompt of a track in a turn, within its token budget.
 
-The order keeps a local engine's KV prefix alive from turn to turn: system, then history, which
-only grows at its end, then the recalled memories in one block at the head of the message. History
-is cut at its old end, in whole exchanges and in steps of `STEP` of them (fewer where one step does
-not fit), so that the cut moves rarely. Where it lies follows from the texts alone: it is the first
-at which history fits into what system prompt, message and memory's reserve leave, whatever was
-recalled. A turn's message is part of the next one's history, so a cut that was made is never taken
-back, and prompts of consecutive turns share their history but for a step.
+The order keeps a local engine's KV prefix valid from turn to turn: system prompt, then history,
+which only grows at its end, then the recalled memories in one block at the head of the message.
+History is cut at its old end, in whole exchanges and in steps of `STEP` exchanges (smaller ones if
+a step does not fit), so that the cut moves rarely. The cut depends on the texts alone: it is the
+first at which history fits into what system prompt, message and memory reserve leave, whatever was
+recalled. A turn's message is part of the next turn's history, so a cut is never taken back, and
+prompts of consecutive turns share their history except for a step.
 
-Invariant: what is assembled takes no more than the budget by the engine's own count of the whole
-prompt; what cannot fit is a `context_overflow` that says by how many tokens, raised before anything
-is sent.
+Invariant: a prompt never exceeds the budget by the engine's own count of the whole. What cannot fit
+is a `context_overflow` that states the excess, raised before anything is sent.
 """
 
 from __future__ import annotations
@@ -27,23 +26,29 @@ from vanta.messages import Exchange, Message
 from vanta.track import Track
 
 STEP = 4
-"""Exchanges that leave the history together once it has to be cut."""
+"""Exchanges that are cut from the history together."""
 
 COUNTED_AT_ONCE = 8
-"""Steps of history that are counted together, from its new end."""
+"""Steps of history that are counted in one call, from its new end."""
 
 BLIND_ROOM = 1024
-"""Tokens for memories where the window is not known."""
+"""Tokens for memories if the window is unknown."""
 
 SLACK = 0.01
-"""A share of the prompt; when more than this turns out to be left, memories are packed anew."""
+"""Share of the prompt budget; if more than this is left, memories are packed again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
-    """A prompt that fits. tokens: its count, None where the track's window is unknown and the whole
-    was not counted. dropped: exchanges that were left out for want of room. pack: the memories in
-    it. budget: None where the window is unknown. counter: what counted."""
+    """A prompt that fits.
+
+    :param messages: the prompt.
+    :param tokens: its count, None if the window is unknown and the whole was not counted.
+    :param dropped: number of exchanges that did not fit.
+    :param pack: the memories in it, None for none.
+    :param budget: the budget, None if the window is unknown.
+    :param counter: name of what counted.
+    """
 
     messages: tuple[Message, ...]
     tokens: TokenCount | None
@@ -63,19 +68,26 @@ async def assemble(
     shares: BudgetShares | None = None,
     window: int | None = None,
 ) -> Assembled:
-    """Put a track's prompt together: `system`, as much of `history` as fits, `memories` with the
-    first message of `tail`, and `tail` whole.
+    """Assemble a track's prompt: system prompt, as much history as fits, memories, and `tail`.
 
-    window: in place of the track's own. Raises EngineError: context_overflow if the prompt does
-    not fit without any history, and whatever the engine's `count_tokens` raises.
+    :param track: the track that is prompted.
+    :param system: the system prompt, "" for none.
+    :param history: past exchanges, oldest first. A track that is not private sees no private ones.
+    :param tail: messages that are never cut; memories stand at the head of the first one.
+    :param memories: the turn's matches, None for none.
+    :param shares: how the prompt is divided; None for no memories.
+    :param window: context window in tokens that replaces the track's own.
+    :returns: the prompt.
+    :raises EngineError: `context_overflow` if the prompt does not fit without any history, or if
+        the engine cannot count.
     """
     shares = shares or BudgetShares(memory=0.0)
-    meter = token_cache_of(track.engine)
-    window = window or meter.window(track.window or track.engine.window)
+    cache = token_cache_of(track.engine)
+    window = window or cache.window(track.window or track.engine.window)
     head = (Message("system", system),) if system else ()
     visible = [exchange for exchange in history if track.private or not exchange.private]
     parts = _Parts(track, head, visible, tuple(tail))
-    packer = Packer(track, memories, meter) if memories and shares.memory else None
+    packer = Packer(track, memories, cache) if memories and shares.memory else None
     if window is None:
         return await _uncut(parts, packer)
     budget = TokenBudget(window, track.reply_reserve, shares)
@@ -84,7 +96,7 @@ async def assemble(
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """What a prompt is put together from; history without what the track may not see."""
+    """The parts of a prompt, with the history that the track may see."""
 
     track: Track
     head: tuple[Message, ...]
@@ -101,49 +113,50 @@ class _Parts:
 
 
 async def _uncut(parts: _Parts, packer: Packer | None) -> Assembled:
-    """Where no window is known, all of the history, and memories within a bound."""
+    """Return a prompt with all of the history and a bounded block, for an unknown window."""
     pack = await packer.pack(BLIND_ROOM, parts.turns(0), fell_out=False) if packer else None
     counter = parts.track.engine.counter
     return Assembled(parts.join(0, pack), None, 0, pack, counter=counter)
 
 
 class _Assembly:
-    """One prompt within a budget: predicted from the counts of its parts, decided by the count of
-    the whole."""
+    """One prompt within a budget: parts predict its size, the count of the whole decides."""
 
     def __init__(self, parts: _Parts, budget: TokenBudget, packer: Packer | None) -> None:
         self._parts = parts
         self._budget = budget
         self._packer = packer
         self._engine = parts.track.engine
-        self._meter: TokenCache = token_cache_of(self._engine)
+        self._cache: TokenCache = token_cache_of(self._engine)
 
     async def run(self) -> Assembled:
-        """The prompt. Raises EngineError."""
+        """Return the prompt. Raises EngineError."""
         whole = await self._whole()
         reserve = self._budget.memory_reserve(whole) if self._packer else 0
         dropped, past = await self._cut(self._budget.prompt - whole - reserve)
         room = self._budget.prompt - whole - past
         room = room if dropped else min(room, reserve)
         pack = await self._pack(room, dropped)
-        found = await self._fit(dropped, pack)
-        if not dropped or self._packer is None or found.dropped != dropped or found.tokens is None:
-            return found
-        left = self._budget.prompt - found.tokens.value
-        unforeseen = min(left, whole + past + (pack.tokens if pack else 0) - found.tokens.value)
+        fitted = await self._fit(dropped, pack)
+        if not dropped or self._packer is None or fitted.dropped != dropped or not fitted.tokens:
+            return fitted
+        left = self._budget.prompt - fitted.tokens.value
+        unforeseen = min(left, whole + past + (pack.tokens if pack else 0) - fitted.tokens.value)
         if unforeseen <= SLACK * self._budget.prompt:
-            return found
-        return await self._widened(found, await self._pack(room + unforeseen, dropped))
+            return fitted
+        return await self._widened(fitted, await self._pack(room + unforeseen, dropped))
 
     async def _whole(self) -> int:
-        """What stands uncut takes: system prompt, tail, and the opening of the reply."""
+        """Return the tokens of what is never cut: system prompt, tail, opening of the reply."""
         parts = self._parts
-        counts = await self._meter.messages(self._engine, (*parts.head, *parts.tail))
-        return sum(counts) + await self._meter.opening(self._engine, system=bool(parts.head))
+        counts = await self._cache.messages(self._engine, (*parts.head, *parts.tail))
+        return sum(counts) + await self._cache.opening(self._engine, system=bool(parts.head))
 
     async def _cut(self, room: int) -> tuple[int, int]:
-        """How many exchanges to leave out, and what the others take; counted from the new end, as
-        far as `room` reaches."""
+        """Return the number of exchanges to drop, and the tokens of the others.
+
+        Counts from the new end, as far as `room` reaches.
+        """
         history = self._parts.history
         past, cut = 0, len(history)
         while cut:
@@ -158,7 +171,7 @@ class _Assembly:
 
     async def _costs(self, exchanges: Sequence[Exchange]) -> list[int]:
         messages = [message for exchange in exchanges for message in exchange.messages]
-        counts = iter(await self._meter.messages(self._engine, messages))
+        counts = iter(await self._cache.messages(self._engine, messages))
         return [sum(next(counts) for _ in exchange.messages) for exchange in exchanges]
 
     async def _pack(self, room: int, dropped: int) -> Pack | None:
@@ -168,29 +181,29 @@ class _Assembly:
         return await self._packer.pack(room, self._parts.turns(dropped), fell_out=dropped > 0)
 
     async def _fit(self, dropped: int, pack: Pack | None) -> Assembled:
-        """Count the whole, and take out memories, then steps of history, until it fits."""
+        """Count the whole, and remove memories, then steps of history, until it fits."""
         history, saved = len(self._parts.history), 0
         while True:
-            found = await self._joined(dropped, pack)
-            assert found.tokens is not None  # noqa: S101 - a joined prompt is counted
-            over = found.tokens.value - self._budget.prompt
+            joined = await self._joined(dropped, pack)
+            assert joined.tokens is not None  # noqa: S101 - a joined prompt is counted
+            over = joined.tokens.value - self._budget.prompt
             if over <= 0:
-                return found
+                return joined
             if pack:
                 saved = max(over, 2 * saved)
                 pack = pack.without(saved)
             elif dropped < history:
                 dropped += STEP if history - dropped > STEP else 1
             else:
-                raise _overflow(self._parts.track, self._budget, found.tokens)
+                raise _overflow(self._parts.track, self._budget, joined.tokens)
 
-    async def _widened(self, found: Assembled, pack: Pack | None) -> Assembled:
-        """The same with more memories, if it still fits: the parts were counted too high."""
-        if pack is None or pack == found.pack:
-            return found
-        wider = await self._joined(found.dropped, pack)
+    async def _widened(self, fitted: Assembled, pack: Pack | None) -> Assembled:
+        """Return the prompt with more memories if it still fits: its parts were overcounted."""
+        if pack is None or pack == fitted.pack:
+            return fitted
+        wider = await self._joined(fitted.dropped, pack)
         assert wider.tokens is not None  # noqa: S101 - a joined prompt is counted
-        return wider if wider.tokens.value <= self._budget.prompt else found
+        return wider if wider.tokens.value <= self._budget.prompt else fitted
 
     async def _joined(self, dropped: int, pack: Pack | None) -> Assembled:
         messages = self._parts.join(dropped, pack)
@@ -200,8 +213,12 @@ class _Assembly:
 
 
 def _part_of(step: Sequence[int], first: int, room: int) -> tuple[int, int]:
-    """The cut inside the newest step, whose whole is too large: at half of it, else anywhere, else
-    after all of it. first: the number of its first exchange."""
+    """Return the cut inside the newest step, which is too large as a whole, and what is left.
+
+    The cut is at half of the step if that fits, otherwise anywhere, otherwise after all of it.
+
+    :param first: number of the step's first exchange.
+    """
     for stride in (STEP // 2, 1):
         for cut in range(stride, len(step), stride):
             if sum(step[cut:]) <= room:

@@ -1,7 +1,11 @@
-"""How many tokens a track's prompt may take, and who has which share of them.
+"""The token budget of a track's prompt, and what a server reports when a prompt exceeds it.
 
-Invariant: prompt + reply reserve <= window; what a part does not use of its share, another gets
-where it has to leave something out.
+Servers word the error differently and only some report numbers. The patterns here cover OpenAI,
+vLLM, llama-server, TGI, LM Studio, Mistral, Anthropic, OpenRouter and vanta's own engines.
+
+Invariant: prompt + reply reserve <= window. What one part does not use of its share is available to
+a part that would have to drop something. A number that a server does not report is None; nothing is
+guessed.
 """
 
 from __future__ import annotations
@@ -10,15 +14,16 @@ import re
 from dataclasses import dataclass
 
 MEMORY_MOST = 4096
-"""Tokens that memories take at the most, however large the window is."""
+"""Most tokens that memories take, however large the window is."""
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetShares:
-    """How a prompt is divided; history has what the other two leave of 1.
+    """How a prompt is divided. History has what the other two leave.
 
-    system: of the system prompt, which is never cut. memory: of the recalled memories; 0 for none
-    at all. Raises ValueError where these are no shares.
+    :param system: share of the system prompt, 0 to 1. The system prompt is never cut.
+    :param memory: share of the recalled memories, 0 to 1; 0 for no memories.
+    :raises ValueError: if a share is negative or their sum exceeds 1.
     """
 
     system: float = 0.15
@@ -27,7 +32,7 @@ class BudgetShares:
     def __post_init__(self) -> None:
         if min(self.system, self.memory) < 0 or self.system + self.memory > 1:
             raise ValueError(
-                f"shares of a prompt have to be 0 or more and together 1 at the most, not "
+                f"shares of a prompt must be at least 0 and their sum at most 1, not "
                 f"{self.system:g} for the system prompt and {self.memory:g} for memories"
             )
 
@@ -42,16 +47,20 @@ DEFAULT_SHARES = BudgetShares()
 
 @dataclass(frozen=True, slots=True)
 class TokenBudget:
-    """A track's window and what of it is kept free for the reply, in tokens.
+    """A track's window, and how much of it is reserved for the reply, in tokens.
 
-    System prompt and message stand whole. What they leave is divided between history and memory
-    in the ratio of their shares, so that what the system prompt does not use of its own goes to
-    both, and what it takes beyond comes from both. History is cut to its part; where it had to be
-    cut, memories get all that it then leaves, up to `memory_most`. Where nothing had to be cut they
-    keep to their part, however much room there is: a prompt that is longer than it need be takes
-    time to read, and money. History gets nothing of what memories leave in one turn, since it would
-    have to be cut again, and the engine's KV cache with it, in the next turn that remembers more:
-    where memory is off, it has everything.
+    System prompt and message are never cut. The rest is divided between history and memory in the
+    ratio of their shares, so both gain what the system prompt does not use and lose what it takes
+    beyond its share. History is cut to its part. If it had to be cut, memories may use all that it
+    leaves, up to `memory_most`. Otherwise they keep to their part, because a longer prompt costs
+    time and money. History gets nothing of what memories leave in one turn: it would have to be
+    cut again, and the engine's KV cache with it, in the next turn that recalls more. Without memory
+    it has everything.
+
+    :param window: context window.
+    :param reply_reserve: tokens reserved for the reply.
+    :param shares: how the prompt is divided.
+    :param memory_most: most tokens that memories take.
     """
 
     window: int
@@ -65,7 +74,10 @@ class TokenBudget:
         return max(0, self.window - self.reply_reserve)
 
     def memory_reserve(self, whole: int) -> int:
-        """What history leaves to memories, if what stands whole takes `whole` tokens."""
+        """Return the tokens that history leaves to memories.
+
+        :param whole: tokens of the system prompt and the message, which are never cut.
+        """
         rest = max(0, self.prompt - whole)
         divided = self.shares.memory + self.shares.history
         part = rest * self.shares.memory / divided if divided else 0.0
@@ -100,8 +112,12 @@ _REPLY = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class OverflowReport:
-    """Numbers of a `context_overflow`, in the server's tokens: its window, the prompt that it
-    refused, and what the reply was to have; None for what it did not tell."""
+    """The numbers of a `context_overflow`, in the server's tokens; None if it is not reported.
+
+    :param window: the server's context window.
+    :param prompt: tokens of the prompt that was refused.
+    :param reply: tokens requested for the reply.
+    """
 
     window: int | None = None
     prompt: int | None = None
@@ -109,15 +125,21 @@ class OverflowReport:
 
 
 def read_overflow(message: str) -> OverflowReport:
-    """The numbers in an error's message."""
+    """Read the numbers in the message of a `context_overflow`.
+
+    :param message: the server's error message.
+    :returns: the numbers that it reports.
+    """
     return OverflowReport(
-        _first(_WINDOW, message), _first(_PROMPT, message), _first(_REPLY, message)
+        window=_first(_WINDOW, message),
+        prompt=_first(_PROMPT, message),
+        reply=_first(_REPLY, message),
     )
 
 
 def _first(pattern: re.Pattern[str], message: str) -> int | None:
-    found = pattern.search(message)
-    if found is None:
+    match = pattern.search(message)
+    if match is None:
         return None
-    digits = next(group for group in found.groups() if group)
+    digits = next(group for group in match.groups() if group)
     return int(digits.replace(",", "").replace("_", "")) or None

@@ -1,9 +1,8 @@
-"""How many tokens a text takes where its tokenizer is out of reach: an estimate, on the high side.
+"""An estimate of token counts, on the high side, for engines whose tokenizer is out of reach.
 
-An engine that has a tokenizer counts with it; this is for all others. Every tokenizer in use cuts
-text into pieces by class of character before it merges, and so does the rule here; a class is
-priced so that ordinary text of it costs no less than with the vocabularies of today (o200k,
-Llama 3, Qwen; for ASCII also small English ones):
+Every tokenizer in use cuts text into pieces by class of character before it merges, and so does the
+rule here. The price of a class is such that ordinary text of it costs no less than with today's
+vocabularies (o200k, Llama 3, Qwen; for ASCII also small English ones):
 
     lower case word, capitalised or not      a token for 4 letters
     upper case                               a token for 2
@@ -17,8 +16,10 @@ Llama 3, Qwen; for ASCII also small English ones):
     three bytes (CJK, Hangul, Thai...)       2 tokens each
     four bytes (emoji, rare scripts)         3 tokens each
 
-Invariant: pure, linear, no table on disk, no network; a text never costs less than its beginning,
-and no more than its bytes and one. `vanta.context.estimate_calibration` learns what it is wrong by.
+`vanta.context.estimate_calibration` learns its errors from what a server counts.
+
+Invariant: pure, linear, without a table on disk or network. A text never costs less than its
+beginning, and never more than its bytes plus one.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from vanta.engine import TokenCount
 from vanta.messages import Message
 
 PER_MESSAGE = 5
-"""Tokens that a chat format puts around a message: OpenAI's takes 3 or 4, ChatML 5."""
+"""Tokens that a chat format puts around a message: 3 or 4 for OpenAI, 5 for ChatML."""
 
 PER_REPLY = 3
 """Tokens that open the reply."""
@@ -50,7 +51,11 @@ _FOUR_BYTES = re.compile("[\U00010000-\U0010ffff]")
 
 
 def estimate_text(text: str) -> int:
-    """The tokens of `text`, estimated on the high side; 0 for none."""
+    """Estimate the tokens of a text, on the high side.
+
+    :param text: any text.
+    :returns: the number of tokens, 0 for an empty text.
+    """
     if not text:
         return 0
     pieces = 1 + len(_PIECE.findall(text)) + sum(map(_unmerged, _CODED.findall(text)))
@@ -61,15 +66,21 @@ def estimate_text(text: str) -> int:
 
 
 def _unmerged(run: str) -> int:
-    """What a run of letters and digits costs beyond its pieces, if it is a code; never more than
-    makes a token a character."""
+    """Return what a run of letters and digits costs beyond its pieces if it is a code.
+
+    Never more than makes a token per character.
+    """
     if not _MIXED.match(run):
         return 0
     return min(len(run) // 4, len(run) - len(_PIECE.findall(run)))
 
 
 def estimate_tokens(messages: Sequence[Message]) -> TokenCount:
-    """The tokens of `messages` as a prompt, chat format included: an estimate on the high side."""
+    """Estimate the tokens of a prompt with its chat format, on the high side.
+
+    :param messages: the prompt.
+    :returns: the count, marked as inexact.
+    """
     return TokenCount(PER_REPLY + sum(map(_estimate_message, messages)), exact=False)
 
 

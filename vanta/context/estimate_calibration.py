@@ -1,28 +1,37 @@
-"""Calibration: an estimate of one model's tokens that learns from what its server counted.
+"""A token estimate for one model that learns from what its server counted.
 
-Each prompt whose tokens a server told is a sample. The weights of `vanta.context.text_features`'s
-counts are fitted to the samples by least squares of the relative error, none below 0, drawn
-towards the
-usual ones (ridge regression). The reserve covers the largest shortfall among the samples, also by
-what was said of them before they were seen; it grows with a power of the length, the one that
-makes it least, since the parts of a long prompt make up for each other. Below `TRUSTED` samples it
-is the estimate of `vanta.context.estimate`, times the highest ratio by which that fell short.
-Invariant: no count is above the byte bound, which no byte-level tokenizer passes.
+Tokenizers cut text by class of character and merge what is frequent, so for one tokenizer the
+tokens of a text are close to a weighted sum of a few counts: words and their lengths, signs and
+their runs, characters by script. Each prompt whose tokens a server reported is a sample. The
+weights are fitted by least squares of the relative error, none below 0, regularised towards the
+usual weights (ridge regression).
 
-Safe in any thread. Numbers are kept, and no text.
+The reserve covers the largest shortfall among the samples, including the estimates made before a
+sample was seen. It grows with the power of the length that makes it least, because errors in the
+parts of a long prompt compensate each other. With fewer than `TRUSTED` samples the estimate is
+that of `vanta.context.estimate`, times the highest ratio by which it fell short.
+
+Measured after 32 samples on 368 prompts each (LoCoMo chats; tool schemas; both with code and
+documents) with the tokenizers of SmolLM2, Llama 3 and MiniLM, against one ratio per model with the
+same reserve: the mean error falls from 9-18 % to 6-12 %, neither falls short in more than 0.3 % of
+prompts, and 1 to 6 points more of the token budget are used (chats: 94 % instead of 91 %).
+
+Invariant: no count exceeds the byte bound, which no byte-level tokenizer exceeds. Counts are kept,
+texts are not. Safe in any thread; linear in the length of the text.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
+import re
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vanta.context.estimate import PER_CALL, PER_MESSAGE, PER_REPLY, estimate_text, estimate_tokens
-from vanta.context.text_features import FEATURES, features
 from vanta.engine import TokenCount
 from vanta.messages import Message
 
@@ -30,35 +39,74 @@ TRUSTED = 32
 """Samples from which on the fit is used."""
 
 KEPT = 512
-"""Samples that the reserve is taken from, the latest."""
+"""Latest samples that the reserve is computed from."""
 
 MARGIN = 0.015
-"""A share that the reserve has beyond the largest shortfall; more while samples are few."""
+"""Share that the reserve adds to the largest shortfall; more while samples are few."""
 
 PULL = 0.01
-"""How strongly weights are drawn to the usual ones: about as much as one sample does."""
+"""Strength of the regularisation: about that of one sample."""
 
 SHORTEST = 64
-"""Tokens that a prompt has to have to be a sample: short ones say little, in relation."""
+"""Tokens that a prompt must have to be a sample: short ones have large relative errors."""
 
 LONG = 256
-"""Tokens from which on a prompt could fill a window; the reserve is for those, if there are any."""
+"""Tokens from which on a prompt could fill a window; the reserve covers those, if there are any."""
 
 POWERS = (0.5, 0.75, 1.0)
 SWEEPS = 40
 REMEMBERED = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One count of a text.
+
+    :param name: what is counted.
+    :param usual: tokens that each takes with today's tokenizers, about.
+    """
+
+    name: str
+    usual: float
+
+
+FEATURES = (
+    Feature("words", 1.0),
+    Feature("letters beyond six of a word", 0.15),
+    Feature("capitals", 0.25),
+    Feature("changes inside a word, of case or to a digit", 0.3),
+    Feature("digits", 0.7),
+    Feature("runs of digits", 0.4),
+    Feature("signs", 0.2),
+    Feature("runs of signs", 0.9),
+    Feature("runs of spaces", 0.5),
+    Feature("spaces in them", 0.05),
+    Feature("line breaks", 0.6),
+    Feature("Cyrillic letters", 0.8),
+    Feature("other characters of two bytes", 1.0),
+    Feature("words of them", 0.5),
+    Feature("kana and CJK signs", 1.5),
+    Feature("common Han characters", 1.2),
+    Feature("rare Han characters", 2.2),
+    Feature("Hangul syllables", 2.0),
+    Feature("other characters of three bytes", 1.8),
+    Feature("characters of four bytes", 3.0),
+    Feature("characters of codes, like base64", 0.75),
+)
 _FORMAT = (float(PER_MESSAGE - 1), float(PER_REPLY), float(PER_MESSAGE - 1))
 _USUAL = (*(feature.usual for feature in FEATURES), *_FORMAT)
-"""The usual weights: of the features, of a message, of a prompt, and of a prompt without a system
-prompt, into which some chat templates put one of their own."""
+"""Usual weights: of the features, of a message, of a prompt, and of a prompt without a system
+message, into which some chat templates insert their own."""
 
 _NO_FORMAT = (0,) * len(_FORMAT)
 
 
 @dataclass(frozen=True, slots=True)
 class Reserve:
-    """Tokens beyond an estimate of n: `factor` times n to the `power`, and the share `margin` of n.
-    usual: the first of these, as a share, on average."""
+    """Tokens to add to an estimate of n: `factor` * n ** `power` + `margin` * n.
+
+    :param usual: mean of the first term, as a share of n.
+    """
 
     factor: float = 0.0
     power: float = 1.0
@@ -66,17 +114,17 @@ class Reserve:
     usual: float = 0.0
 
     def of(self, tokens: float) -> float:
-        """The reserve of an estimate."""
+        """Return the reserve of an estimate."""
         return float(self.factor * tokens**self.power + self.margin * tokens)
 
     @property
     def of_a_part(self) -> float:
-        """What the estimate of a part is multiplied by: its share of the whole's reserve."""
+        """The factor for the estimate of a part: its share of the whole's reserve."""
         return 1.0 + self.usual + self.margin
 
 
 class Calibration:
-    """One model's."""
+    """The estimate of one model."""
 
     def __init__(self) -> None:
         self._weights = list(_USUAL)
@@ -94,7 +142,7 @@ class Calibration:
 
     @property
     def samples(self) -> int:
-        """Prompts that it has learnt from."""
+        """The number of prompts that it learnt from."""
         return self._samples
 
     @property
@@ -105,50 +153,62 @@ class Calibration:
         return "estimate" if self._factor == 1.0 else f"estimate x{self._factor:.2f}"
 
     def count(self, messages: Sequence[Message]) -> TokenCount:
-        """The tokens of a prompt, on the high side."""
+        """Estimate the tokens of a prompt, on the high side.
+
+        :param messages: the prompt.
+        :returns: the count, marked as inexact.
+        """
         with self._lock:
-            found = self._with_reserve(self._said(messages, self._of(messages)))
-        return TokenCount(math.ceil(min(found, byte_bound(messages))), exact=False)
+            tokens = self._with_reserve(self._estimate(messages, self._sample(messages)))
+        return TokenCount(math.ceil(min(tokens, byte_bound(messages))), exact=False)
 
     def count_text(self, text: str) -> int:
-        """The tokens of a piece of a message, on the high side."""
+        """Estimate the tokens of a piece of a message, on the high side.
+
+        :param text: any text.
+        """
         if not text:
             return 0
         with self._lock:
             if self._fits:
-                found = self._dot((*self._features(text), *_NO_FORMAT)) * self._reserve.of_a_part
+                weighted = self._dot((*self._features(text), *_NO_FORMAT))
+                tokens = weighted * self._reserve.of_a_part
             else:
-                found = estimate_text(text) * self._factor
-        return math.ceil(min(found, len(text.encode("utf-8", "replace")) + 1))
+                tokens = estimate_text(text) * self._factor
+        return math.ceil(min(tokens, len(text.encode("utf-8", "replace")) + 1))
 
     def learn(self, messages: Sequence[Message], tokens: int) -> None:
-        """Take in that a server counted `tokens` in the prompt `messages`."""
+        """Learn from a prompt whose tokens a server reported.
+
+        :param messages: the prompt.
+        :param tokens: the server's count; below `SHORTEST` the prompt is ignored.
+        """
         if tokens < SHORTEST:
             return
         with self._lock:
-            sample = self._of(messages)
-            said = self._said(messages, sample)
-            short = tokens > math.ceil(self._with_reserve(said))
+            sample = self._sample(messages)
+            estimate = self._estimate(messages, sample)
+            short = tokens > math.ceil(self._with_reserve(estimate))
             self._add(sample, tokens)
             self._samples += 1
             self._recent.append((sample, tokens))
-            self._unforeseen.append((said, tokens))
+            self._unforeseen.append((estimate, tokens))
             if self._samples >= TRUSTED and (self._is_due() or short):
                 self._fit()
             elif short:
-                self._factor = math.ceil(tokens / said * 100) / 100
+                self._factor = math.ceil(tokens / estimate * 100) / 100
 
-    def _said(self, messages: Sequence[Message], sample: Sequence[float]) -> float:
-        """The estimate before any reserve."""
+    def _estimate(self, messages: Sequence[Message], sample: Sequence[float]) -> float:
+        """Return the estimate before any reserve."""
         if self._fits:
             return max(1.0, self._dot(sample))
         return float(estimate_tokens(messages).value)
 
-    def _with_reserve(self, said: float) -> float:
-        return said + self._reserve.of(said) if self._fits else said * self._factor
+    def _with_reserve(self, estimate: float) -> float:
+        return estimate + self._reserve.of(estimate) if self._fits else estimate * self._factor
 
     def _is_due(self) -> bool:
-        """At 32, 64, 128... samples, and at every 256th."""
+        """Return True at 32, 64, 128... samples, and at every 256th."""
         return self._samples % 256 == 0 or self._samples & (self._samples - 1) == 0
 
     def _add(self, sample: Sequence[float], tokens: int) -> None:
@@ -161,27 +221,25 @@ class Calibration:
             self._sums[column] += value
 
     def _fit(self) -> None:
-        """Coordinate descent on the normal equations, from the weights as they are."""
+        """Fit the weights by coordinate descent on the normal equations, from where they are."""
         weights = self._weights
         for _ in range(SWEEPS):
-            for one, row in enumerate(self._products):
-                pull = PULL / _USUAL[one] ** 2
-                others = (
-                    sum(a * w for a, w in zip(row, weights, strict=True))
-                    - row[one] * (weights[one])
-                )
-                best = (self._sums[one] - others + pull * _USUAL[one]) / (row[one] + pull)
-                weights[one] = max(0.0, best)
+            for index, row in enumerate(self._products):
+                pull = PULL / _USUAL[index] ** 2
+                product = sum(a * w for a, w in zip(row, weights, strict=True))
+                others = product - row[index] * weights[index]
+                best = (self._sums[index] - others + pull * _USUAL[index]) / (row[index] + pull)
+                weights[index] = max(0.0, best)
         fitted = [(max(1.0, self._dot(sample)), tokens) for sample, tokens in self._recent]
-        # What the last weights said of samples that they were not fitted to is the honest measure,
-        # but that of the first fit, whose weights were anybody's.
+        # Estimates of samples before the weights were fitted to them are the honest measure, except
+        # those before the first fit, whose weights came from no sample at all.
         honest = self._unforeseen if self._fits else []
         self._reserve = reserve_for([*fitted, *honest], MARGIN + 2.0 / self._samples)
         self._unforeseen = []
         self._fits += 1
 
-    def _of(self, messages: Sequence[Message]) -> list[float]:
-        """The counts of a prompt: of all its texts, and of its format."""
+    def _sample(self, messages: Sequence[Message]) -> list[float]:
+        """Return the counts of a prompt: of all its texts, and of its format."""
         total = [0.0] * len(FEATURES)
         extra = 0.0
         for message in messages:
@@ -194,42 +252,123 @@ class Calibration:
 
     def _features(self, text: str) -> tuple[int, ...]:
         key = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()
-        found = self._seen.get(key)
-        if found is None:
-            found = self._seen[key] = features(text)
+        counts = self._seen.get(key)
+        if counts is None:
+            counts = self._seen[key] = features(text)
             if len(self._seen) > REMEMBERED:
                 self._seen.popitem(last=False)
-        return found
+        return counts
 
     def _dot(self, sample: Sequence[float]) -> float:
         return sum(a * w for a, w in zip(sample, self._weights, strict=True))
 
 
 def reserve_for(seen: Sequence[tuple[float, int]], margin: float) -> Reserve:
-    """The least reserve that covers every (estimate, true tokens) seen, and `margin` beyond."""
-    long = [(said, tokens) for said, tokens in seen if tokens >= LONG]
+    """Return the least reserve that covers every (estimate, true tokens) pair, plus `margin`."""
+    long = [(estimate, tokens) for estimate, tokens in seen if tokens >= LONG]
     seen = long if len(long) >= TRUSTED // 2 else seen
     best, least = Reserve(), math.inf
     for power in POWERS:
-        factor = max(0.0, *((tokens - said) / said**power for said, tokens in seen))
-        mean = sum(factor * said ** (power - 1.0) for said, _ in seen) / len(seen)
+        shortfalls = ((tokens - estimate) / estimate**power for estimate, tokens in seen)
+        factor = max(0.0, *shortfalls)
+        mean = sum(factor * estimate ** (power - 1.0) for estimate, _ in seen) / len(seen)
         if mean < least:
             best, least = Reserve(factor, power, margin, mean), mean
     return best
 
 
 def byte_bound(messages: Sequence[Message]) -> int:
-    """Tokens that a prompt cannot pass with any byte-level tokenizer: a byte is never more than a
-    token. With what chat formats put around messages and calls."""
+    """Return the most tokens that a prompt can take with any byte-level tokenizer.
+
+    A byte is at most one token; chat formats add tokens around messages and calls.
+
+    :param messages: the prompt.
+    """
     length = sum(len(t.encode("utf-8", "replace")) + 1 for m in messages for t in _texts_of(m))
     calls = sum(len(message.tool_calls) for message in messages)
     return length + PER_MESSAGE * len(messages) + PER_CALL * calls + PER_REPLY
 
 
-def _plain(messages: Sequence[Message]) -> float:
-    return float(estimate_tokens(messages).value)
-
-
 def _texts_of(message: Message) -> list[str]:
     calls = [part for call in message.tool_calls for part in (call.id, call.name, call.arguments)]
     return [text for text in (message.content, *calls, message.tool_call_id) if text]
+
+
+_LETTERS = re.compile(rb"[A-Za-z]+")
+_DIGITS = re.compile(rb"[0-9]+")
+_SIGNS = re.compile(rb"[!-/:-@\[-`{-~]+")
+_SPACES = re.compile(rb"[ \t]{2,}")
+_FOREIGN = re.compile(rb"[\xc3-\xdf][\xc3-\xdf\x80-\xbf]+")
+_CODED = re.compile(rb"[A-Za-z0-9+/=]{16,}")
+_CHANGES = re.compile(rb"[a-z][A-Z0-9]|[0-9][A-Za-z]|[A-Z][0-9]")
+_HAN_CHARACTER = re.compile("[\u4e00-\u9fff]")
+_MIXED = re.compile(rb"(?=[^0-9]*[0-9])(?=[^A-Z]*[A-Z])(?=[^a-z]*[a-z])")
+_CAPITALS = bytes(range(ord("A"), ord("Z") + 1))
+# Lead bytes of UTF-8 distinguish scripts.
+_TWO = bytes(range(0xC2, 0xE0))
+_CYRILLIC = bytes(range(0xD0, 0xD4))
+_THREE = bytes(range(0xE0, 0xF0))
+_KANA = b"\xe3"
+_HAN = bytes(range(0xE4, 0xEA))
+_HANGUL = bytes(range(0xEA, 0xEE))
+_FOUR = bytes(range(0xF0, 0xF5))
+_NOTHING = (0,) * 9
+
+
+def features(text: str) -> tuple[int, ...]:
+    """Return the counts of `FEATURES` in a text."""
+    data = text.encode("utf-8", "replace")
+    long = len(data) >= 16
+    codes = [code for code in _CODED.findall(data) if _MIXED.match(code)] if long else []
+    if codes:
+        data = _CODED.sub(lambda match: b"" if _MIXED.match(match[0]) else match[0], data)
+    words = _LETTERS.findall(data)
+    signs = _SIGNS.findall(data)
+    digits = _DIGITS.findall(data)
+    spaces = _SPACES.findall(data) if b"  " in data or b"\t" in data else []
+    latin = (
+        len(words),
+        sum(len(word) - 6 for word in words if len(word) > 6),
+        _count(data, _CAPITALS),
+        len(_CHANGES.findall(data)),
+        sum(map(len, digits)),
+        len(digits),
+        sum(map(len, signs)),
+        len(signs),
+        len(spaces),
+        sum(map(len, spaces)),
+        data.count(b"\n"),
+    )
+    foreign = _NOTHING if data.isascii() else _foreign(text, data)
+    return (*latin, *foreign, sum(map(len, codes)))
+
+
+def _foreign(text: str, data: bytes) -> tuple[int, ...]:
+    cyrillic, han = _count(data, _CYRILLIC), _count(data, _HAN)
+    common = sum(map(_common_han().__contains__, _HAN_CHARACTER.findall(text))) if han else 0
+    kana, hangul = _count(data, _KANA), _count(data, _HANGUL)
+    return (
+        cyrillic,
+        _count(data, _TWO) - cyrillic,
+        len(_FOREIGN.findall(data)),
+        kana,
+        common,
+        han - common,
+        hangul,
+        _count(data, _THREE) - kana - han - hangul,
+        _count(data, _FOUR),
+    )
+
+
+@functools.cache
+def _common_han() -> frozenset[str]:
+    """Return the Han characters in common use: the first levels of GB 2312 and JIS X 0208."""
+    common: set[str] = set()
+    for codec, last in (("gb2312", 0xD7), ("euc_jp", 0xCF)):
+        pairs = (bytes((row, cell)) for row in range(0xB0, last + 1) for cell in range(0xA1, 0xFF))
+        common.update(*(pair.decode(codec, "ignore") for pair in pairs))
+    return frozenset(common)
+
+
+def _count(data: bytes, wanted: bytes) -> int:
+    return len(data) - len(data.translate(None, wanted))

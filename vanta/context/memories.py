@@ -1,10 +1,12 @@
-"""Memories in a prompt: which of those that were recalled a track gets, within its room.
+"""Memories in a prompt: which recalled items a track gets, within its token budget.
 
-They stand as one block at the head of the user's message, since many chat templates want user and
-assistant in turn; what is stored is the bare message. A summary of the session stands in it for
-exchanges that fell out of the history: there, and not before the history, so that a new summary
-costs the engine's KV cache nothing. Invariant: a private item reaches private tracks alone, what
-is in the history is not repeated, and each line is whole.
+They form one block at the head of the user's message, because many chat templates require user and
+assistant to alternate. What is stored is the bare message. A summary of the session stands in the
+block for exchanges that fell out of the history; before the history it would invalidate the
+engine's KV cache whenever it changes.
+
+Invariant: a private item reaches private tracks only, what the history contains is not repeated,
+and each line is whole.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from vanta.messages import Message
 from vanta.track import Track
 
 MOST_OFFERED = 256
-"""Recalled items that a track looks at, the best first."""
+"""Most matches that are considered for a track."""
 
 Write = Callable[[str, str], str]
 """Writes the block from its lines and the summary ("" for none)."""
@@ -40,8 +42,12 @@ deadline of its own."""
 
 
 class Memories:
-    """What was found for a turn, best first, and how it is written: each line once, for all of the
-    turn's tracks."""
+    """A turn's matches and their text. Each line is rendered once for all tracks of the turn.
+
+    :param found: the matches, best first.
+    :param write: writes the block.
+    :param session: id of the conversation, to recognise its own summary.
+    """
 
     def __init__(self, found: Sequence[RecalledItem], write: Write, session: str) -> None:
         self.found = tuple(found)
@@ -51,13 +57,19 @@ class Memories:
         self._frames: dict[str, str] = {}
 
     def frame(self, summary: str) -> str:
-        """The block without any line, and what parts it from the message."""
+        """Return the block without any line, and the gap between block and message.
+
+        :param summary: the summary of the session, or "".
+        """
         if summary not in self._frames:
             self._frames[summary] = self.write("", summary) + GAP
         return self._frames[summary]
 
     def line(self, item: MemoryItem) -> tuple[str, str]:
-        """An item's line and the header of its day, each with its line break."""
+        """Return an item's line and the header of its day, each with its line break.
+
+        :param item: one of the matches.
+        """
         known = self._lines.get(item.id)
         if known is None:
             known = self._lines[item.id] = (
@@ -67,22 +79,31 @@ class Memories:
         return known
 
     def summary_for(self, track: Track) -> str:
-        """The newest summary of this session that the track may see, or nothing."""
-        own = [one.item for one in self._open_to(track) if self._is_own_summary(one.item)]
+        """Return the newest summary of this session that a track may see, or "".
+
+        :param track: the track that is prompted.
+        """
+        visible = [match.item for match in self._visible_to(track)]
+        own = [item for item in visible if self._is_own_summary(item)]
         return max(own, key=lambda item: item.id).text if own else ""
 
     def offered_to(self, track: Track, turns: Collection[str]) -> list[RecalledItem]:
-        """What the track may see and does not see already in the history of `turns`."""
+        """Return the matches that a track may see and that its history does not contain.
+
+        :param track: the track that is prompted.
+        :param turns: ids of the turns in its history.
+        :returns: the best `MOST_OFFERED` of them, best first.
+        """
         offered = [
-            one
-            for one in self._open_to(track)
-            if not (one.item.turn_id and one.item.turn_id in turns)
-            and not self._is_own_summary(one.item)
+            match
+            for match in self._visible_to(track)
+            if not (match.item.turn_id and match.item.turn_id in turns)
+            and not self._is_own_summary(match.item)
         ]
         return offered[:MOST_OFFERED]
 
-    def _open_to(self, track: Track) -> list[RecalledItem]:
-        return [one for one in self.found if track.private or not one.item.private]
+    def _visible_to(self, track: Track) -> list[RecalledItem]:
+        return [match for match in self.found if track.private or not match.item.private]
 
     def _is_own_summary(self, item: MemoryItem) -> bool:
         return item.kind == "summary" and item.session == self._session
@@ -90,8 +111,14 @@ class Memories:
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """A block of memories: the chosen ones in chronological order, what each line takes, and what
-    all of it takes by these counts."""
+    """A block of memories.
+
+    :param chosen: the memories in it, in chronological order.
+    :param summary: the summary in it, or "".
+    :param costs: tokens of each line, by item id.
+    :param tokens: tokens of the whole block by these counts.
+    :param write: writes the block.
+    """
 
     chosen: tuple[RecalledItem, ...]
     summary: str
@@ -100,26 +127,29 @@ class Pack:
     write: Write = field(repr=False)
 
     def put_before(self, message: Message) -> Message:
-        """The message with the block at its head."""
-        notes = self.write(render_block(one.item for one in self.chosen), self.summary)
+        """Return `message` with the block at its head."""
+        notes = self.write(render_block(match.item for match in self.chosen), self.summary)
         return dataclasses.replace(message, content=f"{notes}{GAP}{message.content}")
 
     def trace(self) -> tuple[MemoryTrace, ...]:
         """Return the id, the score and the tokens of each line."""
         return tuple(
-            MemoryTrace(id=memory.item.id, score=memory.score, tokens=self.costs[memory.item.id])
-            for memory in self.chosen
+            MemoryTrace(id=match.item.id, score=match.score, tokens=self.costs[match.item.id])
+            for match in self.chosen
         )
 
     def without(self, tokens: int) -> Pack | None:
-        """The block shorter by at least `tokens`, the lowest scores dropped; None if that takes
-        all of it."""
+        """Return the block without its worst lines, shorter by at least `tokens`.
+
+        :param tokens: tokens to save.
+        :returns: the shorter block, None if nothing of it would be left.
+        """
         saved, kept = 0, list(self.chosen)
-        for one in sorted(self.chosen, key=lambda one: (one.score, -one.item.id)):
+        for match in sorted(self.chosen, key=lambda match: (match.score, -match.item.id)):
             if saved >= tokens:
                 break
-            kept.remove(one)
-            saved += self.costs[one.item.id]
+            kept.remove(match)
+            saved += self.costs[match.item.id]
         if saved < tokens or not kept:
             return None
         return dataclasses.replace(self, chosen=tuple(kept), tokens=self.tokens - saved)
@@ -130,27 +160,38 @@ GAP = "\n\n"
 
 
 class Packer:
-    """Packs one turn's memories for one track; what it counts, it counts once."""
+    """Packs one turn's memories for one track.
 
-    def __init__(self, track: Track, memories: Memories, meter: TokenCache) -> None:
+    :param track: the track that is prompted.
+    :param memories: the turn's matches.
+    :param cache: token counts of the track's engine.
+    """
+
+    def __init__(self, track: Track, memories: Memories, cache: TokenCache) -> None:
         self._engine: Engine = track.engine
         self._track = track
         self._memories = memories
-        self._meter = meter
+        self._cache = cache
 
     async def pack(self, room: int, turns: Collection[str], *, fell_out: bool) -> Pack | None:
-        """A block of at most `room` tokens; None if nothing fits. turns: those whose exchanges are
-        in the history; fell_out: whether some are not. Raises EngineError."""
+        """Pack a block of memories.
+
+        :param room: most tokens of the block.
+        :param turns: ids of the turns whose exchanges are in the history.
+        :param fell_out: whether some exchanges are not in the history.
+        :returns: the block, None if nothing fits.
+        :raises EngineError: if the engine cannot count.
+        """
         offered = self._memories.offered_to(self._track, turns)
         summary = self._memories.summary_for(self._track) if fell_out else ""
         frames = [self._memories.frame(text) for text in dict.fromkeys((summary, ""))]
-        written = [self._memories.line(one.item) for one in offered]
-        headers = sorted({header for _, header in written})
-        texts = [*frames, *headers, *(line for line, _ in written)]
-        counts = await self._meter.texts(self._engine, texts)
+        lines = [self._memories.line(match.item) for match in offered]
+        headers = sorted({header for _, header in lines})
+        texts = [*frames, *headers, *(line for line, _ in lines)]
+        counts = await self._cache.texts(self._engine, texts)
         header_cost = max(counts[len(frames) : len(frames) + len(headers)], default=0)
-        lines = counts[len(frames) + len(headers) :]
-        costs = {one.item.id: cost for one, cost in zip(offered, lines, strict=True)}
+        line_costs = counts[len(frames) + len(headers) :]
+        costs = {match.item.id: cost for match, cost in zip(offered, line_costs, strict=True)}
         if counts[0] > room:
             summary = ""
         frame = counts[0] if summary else counts[len(frames) - 1]
@@ -159,6 +200,6 @@ class Packer:
         )
         if frame > room or not (chosen or summary):
             return None
-        days = {self._memories.line(one.item)[1] for one in chosen}
-        tokens = frame + header_cost * len(days) + sum(costs[one.item.id] for one in chosen)
+        days = {self._memories.line(match.item)[1] for match in chosen}
+        tokens = frame + header_cost * len(days) + sum(costs[match.item.id] for match in chosen)
         return Pack(tuple(chosen), summary, costs, tokens, self._memories.write)

@@ -1,9 +1,11 @@
-"""The meter: what texts take in one engine's tokens, each of them counted once.
+"""Token counts of one engine, cached, so that each text is counted once.
 
-A conversation's past is in every one of its prompts, so its counts are kept, by engine, by the name
-of its counter and by a digest of the text. What a message takes beyond its text is learnt from
-three small prompts. Invariant: no text is kept; a prompt's sum here only predicts what the engine
-counts of the whole, which `count` asks and which decides.
+The past of a conversation is in every one of its prompts, so counts are cached by engine, by the
+name of its counter and by a digest of the text. What a chat format adds to a message is learnt from
+three small prompts.
+
+Invariant: no text is kept. A sum of cached counts only predicts what the engine counts of a whole
+prompt; that count decides.
 """
 
 from __future__ import annotations
@@ -19,66 +21,97 @@ from vanta.engine import Engine
 from vanta.messages import Message
 
 KEPT = 20_000
-"""Counts that are kept for an engine; the longest unused go first."""
+"""Counts per engine; the least recently used are evicted."""
 
 PER_CALL = 8
 """Tokens that a chat format puts around a tool call."""
 
-_ASKED, _SAID = Message("user", "a"), Message("assistant", "b")
+_USER, _ASSISTANT = Message("user", "a"), Message("assistant", "b")
 _SYSTEM = Message("system", "c")
 
 
 @dataclass(frozen=True, slots=True)
 class ChatFormat:
-    """Tokens that a chat format adds to every prompt, and to every message in it."""
+    """Tokens that a chat format adds.
+
+    :param opening: tokens added to every prompt.
+    :param message: mean tokens added to every message.
+    """
 
     opening: int
     message: float
 
 
 class TokenCache:
-    """Counts for one engine; get it from `token_cache_of`. Every method may raise EngineError."""
+    """The counts of one engine; `token_cache_of` returns it.
+
+    Every asynchronous method may raise EngineError.
+    """
 
     def __init__(self) -> None:
         self._counts: OrderedDict[bytes, int] = OrderedDict()
         self._formats: dict[tuple[str, bool], ChatFormat] = {}
-        self._told: int | None = None
+        self._reported_window: int | None = None
 
     async def texts(self, engine: Engine, texts: Sequence[str]) -> list[int]:
-        """The tokens of each text; those that are not known are counted all at once."""
+        """Return the tokens of each text. Those that are not cached are counted in one call.
+
+        :param engine: the engine that counts.
+        :param texts: texts without a chat format.
+        """
         name = engine.counter
         keys = [_key(name, text) for text in texts]
         known = {key: self._counts[key] for key in keys if key in self._counts}
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         if missing:
-            counted = await engine.count_texts(list(missing.values()))
-            known |= zip(missing, (one.value for one in counted), strict=True)
+            counts = await engine.count_texts(list(missing.values()))
+            known |= zip(missing, (count.value for count in counts), strict=True)
         self._keep(known)
         return [known[key] for key in keys]
 
     async def messages(self, engine: Engine, messages: Sequence[Message]) -> list[int]:
-        """What each message adds to a prompt, rounded up; see `opening` for what remains."""
-        each = (await self._format(engine, system=False)).message
+        """Return what each message adds to a prompt, rounded up; see `opening` for the rest.
+
+        :param engine: the engine that counts.
+        :param messages: messages of a prompt.
+        """
+        overhead = (await self._format(engine, system=False)).message
         parts = [_texts_of(message) for message in messages]
         counts = iter(await self.texts(engine, [text for part in parts for text in part]))
         return [
-            math.ceil(each + PER_CALL * len(message.tool_calls) + sum(next(counts) for _ in part))
+            math.ceil(
+                overhead + PER_CALL * len(message.tool_calls) + sum(next(counts) for _ in part)
+            )
             for message, part in zip(messages, parts, strict=True)
         ]
 
     async def opening(self, engine: Engine, *, system: bool) -> int:
-        """What a prompt takes beyond its messages: the opening of the reply, and where it does not
-        begin with a system prompt, the one that some chat templates then put in."""
+        """Return what a prompt takes beyond its messages.
+
+        That is the opening of the reply and, in a prompt without a system message, the one that
+        some chat templates then insert.
+
+        :param engine: the engine that counts.
+        :param system: whether the prompt begins with a system message.
+        """
         return (await self._format(engine, system=system)).opening
 
     def heed(self, window: int | None) -> None:
-        """Keep to the window that a server named when it refused a prompt."""
+        """Limit the window to what a server reported when it refused a prompt.
+
+        :param window: the reported window in tokens, or None.
+        """
         if window is not None:
-            self._told = min(window, self._told or window)
+            self._reported_window = min(window, self._reported_window or window)
 
     def window(self, known: int | None) -> int | None:
-        """The window to keep to, where `known` is what is configured or the engine's own word."""
-        return min((one for one in (known, self._told) if one is not None), default=None)
+        """Return the smaller of a window and the one that a server reported.
+
+        :param known: the configured window, or the engine's own, or None.
+        :returns: the window in tokens, None if both are unknown.
+        """
+        windows = (known, self._reported_window)
+        return min((window for window in windows if window is not None), default=None)
 
     async def _format(self, engine: Engine, *, system: bool) -> ChatFormat:
         key = (engine.counter, system)
@@ -87,15 +120,15 @@ class TokenCache:
         return self._formats[key]
 
     async def _probe(self, engine: Engine, *, system: bool) -> ChatFormat:
-        """Learn the format. A template that refuses a system prompt is not asked about one unless
-        the prompt has one."""
+        """Learn the format. Some templates refuse a system message, so it is probed on demand."""
         head = (_SYSTEM,) if system else ()
-        short, long = (*head, _ASKED), (*head, _ASKED, _SAID, _ASKED)
-        counted = [(await engine.count_tokens(messages)).value for messages in (short, long)]
-        asked, said, told = await self.texts(engine, [m.content for m in (_ASKED, _SAID, _SYSTEM)])
-        message = max(0.0, (counted[1] - counted[0] - asked - said) / 2)
-        texts = asked + told if system else asked
-        return ChatFormat(math.ceil(counted[0] - texts - message * len(short)), message)
+        short, long = (*head, _USER), (*head, _USER, _ASSISTANT, _USER)
+        prompts = [(await engine.count_tokens(messages)).value for messages in (short, long)]
+        probes = [message.content for message in (_USER, _ASSISTANT, _SYSTEM)]
+        user, assistant, head_tokens = await self.texts(engine, probes)
+        message = max(0.0, (prompts[1] - prompts[0] - user - assistant) / 2)
+        texts = user + head_tokens if system else user
+        return ChatFormat(math.ceil(prompts[0] - texts - message * len(short)), message)
 
     def _keep(self, used: dict[bytes, int]) -> None:
         for key, count in used.items():
@@ -106,19 +139,22 @@ class TokenCache:
 
 
 def token_cache_of(engine: Engine) -> TokenCache:
-    """The meter of an engine; it goes when the engine does."""
-    return _METERS.setdefault(engine, TokenCache())
+    """Return the cache of an engine, which lives as long as the engine.
+
+    :param engine: the engine that counts.
+    """
+    return _CACHES.setdefault(engine, TokenCache())
 
 
-_METERS: WeakKeyDictionary[Engine, TokenCache] = WeakKeyDictionary()
+_CACHES: WeakKeyDictionary[Engine, TokenCache] = WeakKeyDictionary()
 
 
 def _key(counter: str, text: str) -> bytes:
-    told = f"{counter}\0{text}".encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(told, digest_size=16).digest()
+    payload = f"{counter}\0{text}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(payload, digest_size=16).digest()
 
 
 def _texts_of(message: Message) -> list[str]:
-    """All text of a message that goes through the tokenizer."""
+    """Return all texts of a message that the tokenizer reads."""
     calls = [part for call in message.tool_calls for part in (call.id, call.name, call.arguments)]
     return [text for text in (message.content, *calls, message.tool_call_id) if text]

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
         EngineConformance,
         Hints,
         IndexConformance,
-        answered,
         ask,
+        read_stream,
     )
     from vanta.testing.hashing import HashEmbedder, hash_plugin
     from vanta.testing.loop_guard import BlockingCall, LoopGuard
@@ -61,19 +61,19 @@ __all__ = [
     "Upstream",
     "Wait",
     "Waitable",
-    "answered",
     "ask",
     "count_prompt",
     "count_tokens",
     "hash_plugin",
     "nothing_listens",
     "open_scripted",
+    "read_stream",
     "scripted_plugin",
     "split_tokens",
 ]
 
 _NAMES = {
-    "conformance": "EmbedderConformance EngineConformance Hints IndexConformance answered ask",
+    "conformance": "EmbedderConformance EngineConformance Hints IndexConformance read_stream ask",
     "hashing": "HashEmbedder hash_plugin",
     "loop_guard": "BlockingCall LoopGuard",
     "scripted": "Run ScriptedEngine open_scripted scripted_plugin",

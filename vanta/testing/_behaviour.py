@@ -1,7 +1,7 @@
 """What an `Upstream` does with one request, as data.
 
-Invariant: a `Behaviour` is frozen and says everything; nothing in it depends on time except the
-pauses in seconds that it states, and gates replace those where a test orders things by events.
+Invariant: a `Behaviour` is frozen and complete. Nothing in it depends on time except its pauses in
+seconds; a test that orders things by events uses gates instead.
 """
 
 from __future__ import annotations
@@ -24,19 +24,27 @@ OVERFLOW = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Behaviour:
-    """How one request is answered; made by the named constructors, varied with `but`.
+    """How one request is answered; use the named constructors, and `but` for variants.
 
-    deltas: what is sent, one frame each ("token n" below is `deltas[n]`). finish_reason, model,
-    prompt_tokens: what the answer says of itself (model None: the one that was asked for).
-    usage: send it where the client asked. done: end with `data: [DONE]`. role_delta: begin with a
-    delta that has nothing but the role. empty_deltas: so many deltas without text after it.
-    reasoning_field: the name under which reasoning is sent.
-
-    headers_after_s, headers_gate: before the status line. ttft_s: before token 0. gap_s: before
-    each later one. gates: before token n, or before the end for n = len(deltas).
-
-    fault: what goes wrong once `after` tokens were sent. status, error, headers: an answer other
-    than 200 (and the error of an `error_frame`).
+    :param deltas: what is sent, one frame each. "Token n" below is `deltas[n]`.
+    :param finish_reason: finish reason of the answer.
+    :param model: model that the answer names; None for the requested one.
+    :param prompt_tokens: input tokens of the reported usage.
+    :param usage: report the usage if the client requests it.
+    :param done: end with `data: [DONE]`.
+    :param role_delta: begin with a delta that has only the role.
+    :param empty_deltas: number of deltas without text that follow it.
+    :param reasoning_field: name of the field for reasoning.
+    :param headers_after_s: seconds before the status line.
+    :param headers_gate: waited for before the status line.
+    :param ttft_s: seconds before token 0.
+    :param gap_s: seconds before each later token.
+    :param gates: waited for before token n, or before the end for n = len(deltas).
+    :param fault: what goes wrong after `after` tokens.
+    :param after: number of tokens before the fault.
+    :param status: HTTP status.
+    :param error: body of an answer other than 200, or of an `error_frame`.
+    :param headers: additional headers.
     """
 
     deltas: tuple[Delta, ...] = ()
@@ -68,17 +76,25 @@ class Behaviour:
         logprobs: Iterable[float] = (),
         **rest: Any,
     ) -> Self:
-        """A whole answer: `text` is split by `vanta.testing.steps`, or given token by token.
+        """Return a whole answer.
 
-        reasoning: sent before the text. logprobs: one for each token of the text, sent where the
-        client asked. rest: any field of `Behaviour`.
+        :param text: the text, split by `vanta.testing.split_tokens`, or its tokens.
+        :param reasoning: sent before the text.
+        :param logprobs: one for each token of the text, sent if the client requests logprobs.
+        :param rest: any field of `Behaviour`.
         """
-        thoughts = (Delta(reasoning=piece) for piece in _pieces(reasoning))
-        return cls(deltas=(*thoughts, *_spoken(_pieces(text), tuple(logprobs))), **rest)
+        reasoned = (Delta(reasoning=piece) for piece in _pieces(reasoning))
+        return cls(deltas=(*reasoned, *_text_deltas(_pieces(text), tuple(logprobs))), **rest)
 
     @classmethod
     def calls(cls, name: str, arguments: str, *, id: str = "call_1", **rest: Any) -> Self:  # noqa: A002
-        """A tool call, its name first and its arguments in two parts."""
+        """Return a tool call: its name first, then its arguments in two parts.
+
+        :param name: the tool's name.
+        :param arguments: JSON text.
+        :param id: the call's id.
+        :param rest: any field of `Behaviour`.
+        """
         half = len(arguments) // 2
         parts = (
             ToolCallPart(0, id=id, name=name),
@@ -90,27 +106,29 @@ class Behaviour:
 
     @classmethod
     def refused(cls) -> Self:
-        """The connection is reset without a response. For a port where nothing listens see
-        `nothing_listens`."""
+        """Reset the connection without a response.
+
+        `nothing_listens` is for a port that refuses connections.
+        """
         return cls(fault="refuse")
 
     @classmethod
     def cut(cls, after: int, text: str | Iterable[str] = "one two three four", **rest: Any) -> Self:
-        """The connection is reset in the middle of the frame that follows `after` tokens."""
+        """Reset the connection in the middle of the frame that follows `after` tokens."""
         return cls.answer(text, fault="cut", after=after, **rest)
 
     @classmethod
     def stall(
         cls, after: int, text: str | Iterable[str] = "one two three four", **rest: Any
     ) -> Self:
-        """Silence after `after` tokens, with the connection open; 0: right after the headers."""
+        """Send nothing after `after` tokens, and keep the connection open."""
         return cls.answer(text, fault="stall", after=after, **rest)
 
     @classmethod
     def malformed(
         cls, after: int, text: str | Iterable[str] = "one two three four", **rest: Any
     ) -> Self:
-        """A frame that is no JSON after `after` tokens; the rest follows as if nothing were."""
+        """Send a frame that is not JSON after `after` tokens; the rest of the answer follows."""
         return cls.answer(text, fault="malformed", after=after, **rest)
 
     @classmethod
@@ -124,7 +142,15 @@ class Behaviour:
         shape: ErrorShape = "object",
         **rest: Any,
     ) -> Self:
-        """HTTP 200, `after` tokens, then an error where a chunk should be, then the end."""
+        """Send HTTP 200 and `after` tokens, then an error in place of a chunk, then the end.
+
+        :param after: number of tokens before the error.
+        :param text: the text of the tokens.
+        :param message: the error's message.
+        :param code: the error's code.
+        :param shape: see `failure`.
+        :param rest: any field of `Behaviour`.
+        """
         error = error_body(message, code, shape, kind="server_error")
         return cls.answer(text, fault="error_frame", after=after, error=error, **rest)
 
@@ -140,51 +166,60 @@ class Behaviour:
         retry_after: str | None = None,
         **rest: Any,
     ) -> Self:
-        """An error status. shape: `error` as an object, as a bare string, or as an object inside
-        a list, as real servers do. retry_after: the header's value as it is sent."""
+        """Return an error status.
+
+        :param status: HTTP status.
+        :param message: the error's message.
+        :param code: the error's code.
+        :param kind: the error's type.
+        :param shape: `error` as an object, a bare string, or an object inside a list; real servers
+            do all three.
+        :param retry_after: value of the header `Retry-After`, None for none.
+        :param rest: any field of `Behaviour`.
+        """
         headers = {} if retry_after is None else {"retry-after": retry_after}
         error = error_body(message, code, shape, kind)
         return cls(status=status, error=error, headers=headers, **rest)
 
     @classmethod
     def unauthorized(cls, **rest: Any) -> Self:
-        """401: the key is wrong."""
+        """Return 401: the key is wrong."""
         return cls.failure(
             401, "Incorrect API key provided.", **{"code": "invalid_api_key", **rest}
         )
 
     @classmethod
     def not_found(cls, model: str = "no-such-model", **rest: Any) -> Self:
-        """404: the model does not exist."""
+        """Return 404: the model does not exist."""
         message = f"The model `{model}` does not exist or you do not have access to it."
         return cls.failure(404, message, **{"code": "model_not_found", **rest})
 
     @classmethod
     def rate_limited(cls, retry_after: str | None = "2", **rest: Any) -> Self:
-        """429, with `Retry-After` unless that is None."""
+        """Return 429, with `Retry-After` unless it is None."""
         rest = {"code": "rate_limit_exceeded", "kind": "requests", **rest}
         return cls.failure(429, "Rate limit reached for requests.", retry_after=retry_after, **rest)
 
     @classmethod
     def server_error(cls, status: int = 500, **rest: Any) -> Self:
-        """500, or another status of the server's own fault."""
+        """Return 500, or another status for a fault of the server."""
         rest = {"kind": "server_error", **rest}
         return cls.failure(status, "The server had an error while processing your request.", **rest)
 
     @classmethod
     def context_overflow(cls, **rest: Any) -> Self:
-        """400: the prompt is longer than the window, in OpenAI's words."""
+        """Return 400: the prompt is longer than the window, in OpenAI's words."""
         return cls.failure(400, OVERFLOW, **{"code": "context_length_exceeded", **rest})
 
     def but(self, **changes: Any) -> Self:
-        """The same with other values in some fields."""
+        """Return a variant with other values in some fields."""
         return dataclasses.replace(self, **changes)
 
 
 def error_body(
     message: str, code: int | str | None, shape: ErrorShape, kind: str
 ) -> dict[str, Any]:
-    """The JSON of an error, in one of the shapes that servers use."""
+    """Return the JSON of an error, in one of the shapes that servers use."""
     error = {"message": message, "type": kind, "param": None, "code": code}
     match shape:
         case "string":
@@ -199,7 +234,7 @@ def _pieces(text: str | Iterable[str]) -> list[str]:
     return split_tokens(text) if isinstance(text, str) else list(text)
 
 
-def _spoken(tokens: list[str], logprobs: tuple[float, ...]) -> list[Delta]:
+def _text_deltas(tokens: list[str], logprobs: tuple[float, ...]) -> list[Delta]:
     if not logprobs:
         return [Delta(text=token) for token in tokens]
     return [

@@ -1,7 +1,9 @@
-"""How an `Upstream` answers one chat completion: a `Behaviour`, acted out.
+"""How an `Upstream` answers one chat completion, in OpenAI's format.
 
-Invariant: every wait can be cancelled, and nothing here touches the socket but through
-`Connection`; `Responder.run` returns whether the connection is to be reset.
+https://platform.openai.com/docs/api-reference/chat. A `Responder` follows a `Behaviour`; a
+`Format` turns its deltas into chunks, one frame each, or into a whole response.
+
+Invariant: every wait can be cancelled, and only `Connection` touches the socket.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ _STATUS = {
 
 
 class Responder:
-    """Answers one request as its behaviour says; the deltas are the behaviour's or an engine's."""
+    """Answers one request by its behaviour, with the deltas of the behaviour or of an engine."""
 
     def __init__(
         self, connection: Connection, exchange: HttpExchange, behaviour: Behaviour, source: Generate
@@ -60,7 +62,7 @@ class Responder:
         )
 
     async def run(self) -> bool:
-        """Answer; True if the connection is to be reset now."""
+        """Answer the request; return whether the connection must be reset."""
         behaviour = self._behaviour
         await wait(behaviour.headers_after_s, behaviour.headers_gate)
         if behaviour.fault == "refuse":
@@ -109,8 +111,10 @@ class Responder:
             await self._connection.send_data(frame(self._format.empty()))
 
     async def _next(self, deltas: AsyncIterator[Delta]) -> Delta | None:
-        """The next delta when its time has come; a fault after the last one comes with an empty
-        delta, so that it has a turn of its own."""
+        """Return the next delta when it is due.
+
+        A fault after the last delta comes with an additional empty one.
+        """
         behaviour, n = self._behaviour, self._exchange.tokens_sent
         await wait(behaviour.gap_s if n else behaviour.ttft_s, behaviour.gates.get(n))
         if self._due() == "stall":
@@ -138,8 +142,8 @@ class Responder:
         behaviour, answer = self._behaviour, self._fold.completion()
         reason = answer.finish_reason or behaviour.finish_reason
         await self._connection.send_data(frame(self._format.finish(reason)))
-        asked = (self._exchange.body.get("stream_options") or {}).get("include_usage")
-        if behaviour.usage and asked:
+        wanted = (self._exchange.body.get("stream_options") or {}).get("include_usage")
+        if behaviour.usage and wanted:
             await self._connection.send_data(frame(self._format.usage(self._usage())))
         if behaviour.done:
             await self._connection.send_data(DONE)
@@ -195,7 +199,7 @@ class Responder:
 
 
 class _Deltas:
-    """An iterator that is no generator: it can be dropped half-way with nothing to close."""
+    """An iterator, not a generator: it can be dropped half-way with nothing to close."""
 
     def __init__(self, deltas: Sequence[Delta]) -> None:
         self._rest = iter(deltas)
@@ -210,7 +214,7 @@ class _Deltas:
 
 
 def scripted(behaviour: Behaviour) -> Generate:
-    """The deltas of `behaviour`, as an engine would give them."""
+    """Return a source of the deltas of `behaviour`."""
 
     @asynccontextmanager
     async def source(_body: Mapping[str, Any]) -> AsyncIterator[AsyncIterator[Delta]]:
@@ -220,12 +224,12 @@ def scripted(behaviour: Behaviour) -> Generate:
 
 
 def status_of(kind: ErrorKind) -> int:
-    """The status with which servers tell of an error of that kind."""
+    """Return the HTTP status of an error of a kind."""
     return _STATUS.get(kind, 500)
 
 
 async def wait(seconds: float, gate: Waitable | None) -> None:
-    """Wait for a pause and then for a gate, as a behaviour says."""
+    """Wait for some seconds, then for a gate."""
     if seconds:
         await anyio.sleep(seconds)
     if gate is not None:
@@ -237,18 +241,18 @@ MALFORMED = b'data: {"id": "chatcmpl-1", "choices": [{"delta": {"conte\n\n'
 
 
 def frame(data: Mapping[str, Any]) -> bytes:
-    """A server-sent event with `data`."""
+    """Return a server-sent event with `data`."""
     return b"data: " + encode(data) + b"\n\n"
 
 
 def encode(data: Mapping[str, Any]) -> bytes:
-    """`data` as compact JSON."""
+    """Return `data` as compact JSON."""
     return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """What is the same in all chunks of one answer."""
+    """What all chunks of one answer have in common."""
 
     id: str
     model: str
@@ -256,15 +260,15 @@ class Format:
     logprobs: bool
 
     def role(self) -> dict[str, Any]:
-        """The chunk that says nothing but who speaks."""
+        """Return the chunk with only the role."""
         return self._chunk({"role": "assistant", "content": ""})
 
     def empty(self) -> dict[str, Any]:
-        """A chunk with no text."""
+        """Return a chunk without text."""
         return self._chunk({"content": ""})
 
     def delta(self, delta: Delta) -> dict[str, Any]:
-        """The chunk of one delta."""
+        """Return the chunk of one delta."""
         body: dict[str, Any] = {"content": delta.text} if delta.text else {}
         if delta.reasoning:
             body[self.reasoning_field] = delta.reasoning
@@ -273,15 +277,15 @@ class Format:
         return self._chunk(body, logprobs=self._logprobs(delta.logprobs))
 
     def finish(self, reason: FinishReason | None) -> dict[str, Any]:
-        """The chunk that ends the answer."""
+        """Return the chunk that ends the answer."""
         return self._chunk({}, finish_reason=reason)
 
     def usage(self, usage: Usage) -> dict[str, Any]:
-        """The chunk with the usage, which has no choices."""
+        """Return the chunk with the usage, which has no choices."""
         return {**self._head("chat.completion.chunk"), "choices": [], "usage": usage_body(usage)}
 
     def whole(self, answer: Completion) -> dict[str, Any]:
-        """The answer in one piece, for a client that did not ask for a stream."""
+        """Return the whole answer, for a client that did not request a stream."""
         message: dict[str, Any] = {"role": "assistant", "content": answer.text or None}
         if answer.reasoning:
             message[self.reasoning_field] = answer.reasoning
@@ -328,7 +332,7 @@ class Format:
 
 
 def usage_body(usage: Usage) -> dict[str, Any]:
-    """Usage in OpenAI's names."""
+    """Return a usage under OpenAI's names."""
     return {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,

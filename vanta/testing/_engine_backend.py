@@ -1,8 +1,10 @@
-"""How an `Upstream` answers one request for embeddings: a `Behaviour`, acted out.
+"""A real engine behind an `Upstream`: chat completions and embeddings.
 
-https://platform.openai.com/docs/api-reference/embeddings. The vectors are an engine's or those of
-`HashEmbedder`. Invariant: as of `_respond`: every wait can be cancelled, and `run` returns whether
-the connection is to be reset.
+https://platform.openai.com/docs/api-reference/embeddings. Without an engine, embeddings are those
+of `HashEmbedder`.
+
+Invariant: what the client requests reaches the engine or is an error, leaving a request stops the
+engine, and every wait can be cancelled.
 """
 
 from __future__ import annotations
@@ -26,14 +28,14 @@ from vanta.testing.hashing import HashEmbedder
 from vanta.testing.steps import count_tokens
 
 MOST = 2048
-"""Texts of one request."""
+"""Most texts of one request."""
 
 DIMENSION = 64
-"""Where the client asked for none."""
+"""Components of a vector, unless the client requests a number."""
 
 
 class EmbeddingResponder:
-    """Answers one request; engine: whose vectors they are, None for those of hashed words."""
+    """Answers one request for embeddings, with an engine's vectors or those of hashed words."""
 
     def __init__(
         self,
@@ -48,7 +50,7 @@ class EmbeddingResponder:
         self._engine = engine
 
     async def run(self) -> bool:
-        """Answer; True if the connection is to be reset now."""
+        """Answer the request; return whether the connection must be reset."""
         behaviour = self._behaviour
         await wait(behaviour.headers_after_s, behaviour.headers_gate)
         if behaviour.status != 200:
@@ -97,10 +99,10 @@ class EmbeddingResponder:
         return 200, {"object": "list", "data": data, "model": model, "usage": usage}
 
     def _texts(self) -> Sequence[str]:
-        given = self._exchange.body.get("input")
-        texts = [given] if isinstance(given, str) else given
-        sound = isinstance(texts, list) and all(isinstance(text, str) for text in texts)
-        return texts if sound and texts else ()
+        value = self._exchange.body.get("input")
+        texts = [value] if isinstance(value, str) else value
+        valid = isinstance(texts, list) and all(isinstance(text, str) for text in texts)
+        return texts if valid and texts else ()
 
     async def _vectors(self, texts: Sequence[str]) -> list[list[float]]:
         if self._engine is not None:
@@ -136,7 +138,7 @@ _SAME = (
 
 
 def behind(engine: Engine) -> Generate:
-    """What `Upstream(generate=...)` wants, answered by `engine`."""
+    """Return a source of deltas, for `Upstream(generate=...)`, that `engine` generates."""
 
     @asynccontextmanager
     async def generate(body: Mapping[str, Any]) -> AsyncIterator[AsyncIterator[Delta]]:
@@ -147,9 +149,9 @@ def behind(engine: Engine) -> Generate:
 
 
 def parse_request(body: Mapping[str, Any]) -> GenerationRequest:
-    """The generation that a chat completion's body asks for.
+    """Return the generation that the body of a chat completion requests.
 
-    A last message of the assistant's is a prefix to go on from, as with llama-server.
+    An assistant message at the end is a prefix to continue, as in llama-server.
     """
     messages = [_message(message) for message in body.get("messages", ())]
     continues = messages and messages[-1].role == "assistant" and not messages[-1].tool_calls

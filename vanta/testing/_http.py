@@ -1,9 +1,12 @@
-"""One client's connection to an `Upstream`: HTTP/1.1 by h11 on a non-blocking socket.
+"""One client's connection to an `Upstream`, and the record of each request on it.
 
-It stands on the socket itself, not on a stream class, because a test server must be able to do what
-a stream hides: reset the connection (RST, not FIN), send half a chunk, and see at once that the
-client went away. Invariant: what is sent goes out in one write at once (TCP_NODELAY); the socket is
-closed only while no task waits on it.
+HTTP/1.1 by h11 on a non-blocking socket. There is no stream class in between, because a test server
+must reset the connection (RST, not FIN), send half a chunk, and notice at once that the client has
+disconnected.
+
+Invariant: each send is one write (TCP_NODELAY), and the socket is closed only while no task waits
+on it. Only the server writes a record, which only grows; its times are `time.monotonic()` seconds.
+The value of an Authorization header is never kept.
 """
 
 from __future__ import annotations
@@ -28,13 +31,13 @@ from vanta.testing._behaviour import Behaviour
 Headers = Mapping[str, str]
 
 
-class ClientGone(Exception):  # noqa: N818 - it is news, not an error
-    """The client went away while something was being sent to it."""
+class ClientGone(Exception):  # noqa: N818 - not an error of the server
+    """The client disconnected during a send."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request, read to its end. Header names are in lower case."""
+    """One complete request. Header names are in lower case."""
 
     method: str
     path: str
@@ -43,7 +46,7 @@ class Request:
 
 
 class Connection:
-    """An accepted socket. `received` is every byte that came in, in order."""
+    """An accepted socket. `received` has all bytes that were read, in order."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -53,7 +56,7 @@ class Connection:
         self.received = bytearray()
 
     async def next_request(self) -> Request | None:
-        """The next request, or None if the client closed the connection or speaks no HTTP."""
+        """Return the next request, None if the client disconnected or does not speak HTTP."""
         if self._http.our_state is h11.DONE:
             self._http.start_next_cycle()
         head: h11.Request | None = None
@@ -75,7 +78,7 @@ class Connection:
                 return None
 
     async def until_gone(self) -> None:
-        """Return when the client has closed its side; what else it sends is kept for later."""
+        """Return when the client has closed its side; other data is kept for later."""
         while await self._feed():
             pass
 
@@ -106,15 +109,15 @@ class Connection:
 
     @property
     def reusable(self) -> bool:
-        """Whether another request may follow on this connection."""
+        """True if another request may follow on this connection."""
         return self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
 
     def close(self) -> None:
-        """Close in good order: the client has the rest of what was sent, then the end."""
+        """Close the connection after everything that was sent."""
         self._sock.close()
 
     def reset(self) -> None:
-        """Break the connection off: the client sees a reset (RST)."""
+        """Reset the connection (RST)."""
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._sock.close()
 
@@ -154,16 +157,26 @@ _SECRET = re.compile(rb"(?im)^(authorization|api-key|x-api-key):[^\r\n]*")
 
 @dataclass(slots=True, kw_only=True)
 class HttpExchange:
-    """One request and what became of it.
+    """One request to an `Upstream` and its response. Times are None until they happen.
 
-    body: the request's JSON ({} if it was none), body_bytes as it came. headers: names in lower
-    case, without Authorization; `authorized_with` compares that. received: all that came in on this
-    connection so far, headers included, secrets blotted out. behaviour: what was to be done.
-
-    sent: the tokens that went out. complete: the whole response did. started_at: the request was
-    read. first_token_at: just before the first text left. client_gone_at: the client was seen to
-    have closed the connection, be it before the end (`abandoned`) or after. finished_at: the server
-    was done with it, in whatever way. gone and finished are the events of the last two.
+    :param method: HTTP method.
+    :param path: path with query.
+    :param headers: by name in lower case, without Authorization; see `authorized_with`.
+    :param body: the JSON object in the body, {} if there is none.
+    :param body_bytes: the body as it was received.
+    :param received: all bytes of the connection so far, headers included, keys redacted.
+    :param behaviour: what the server does with the request.
+    :param status: HTTP status of the response.
+    :param sent: the tokens that were sent.
+    :param complete: True once the whole response was sent.
+    :param started_at: when the request had been read.
+    :param first_token_at: just before the first text was sent.
+    :param client_gone_at: when the client was seen to disconnect, before the end (`abandoned`) or
+        after it.
+    :param finished_at: when the server had finished with the request.
+    :param gone: set at `client_gone_at`.
+    :param finished: set at `finished_at`.
+    :param tokens_sent: number of frames with content that were sent.
     """
 
     method: str
@@ -188,35 +201,38 @@ class HttpExchange:
 
     @property
     def authorized(self) -> bool:
-        """Whether the request had an Authorization header."""
+        """True if the request had an Authorization header."""
         return self._key is not None
 
     def authorized_with(self, key: str) -> bool:
-        """Whether the request's bearer token was `key`."""
+        """Return whether the request's bearer token was `key`."""
         return self._key is not None and hmac.compare_digest(self._key, _digest(f"Bearer {key}"))
 
     @property
     def text_sent(self) -> str:
-        """The text that went out, without reasoning."""
+        """The text that was sent, without reasoning."""
         return "".join(self.sent)
 
     @property
     def abandoned(self) -> bool:
-        """Whether the client went away before it had the whole response."""
+        """True if the client disconnected before the whole response was sent."""
         return self.client_gone_at is not None and not self.complete
 
     async def reached(self, tokens: int) -> None:
-        """Wait until at least so many tokens were sent."""
+        """Wait until a number of tokens was sent.
+
+        :param tokens: the least number.
+        """
         while self.tokens_sent < tokens:
             await self._moved.wait()
 
     def note_token(self, delta: Delta) -> None:
-        """For the server: a token is about to be sent."""
+        """Record that a token is about to be sent; for the server."""
         if delta.text and self.first_token_at is None:
             self.first_token_at = time.monotonic()
 
     def note_sent(self, delta: Delta) -> None:
-        """For the server: a token was sent."""
+        """Record that a token was sent; for the server."""
         self.tokens_sent += 1
         if delta.text:
             self.sent.append(delta.text)
@@ -224,19 +240,19 @@ class HttpExchange:
         self._moved = anyio.Event()
 
     def note_gone(self) -> None:
-        """For the server: the client closed the connection."""
+        """Record that the client disconnected; for the server."""
         if self.client_gone_at is None:
             self.client_gone_at = time.monotonic()
             self.gone.set()
 
     def note_finished(self) -> None:
-        """For the server: nothing more will happen."""
+        """Record that the server has finished with the request; for the server."""
         self.finished_at = time.monotonic()
         self.finished.set()
 
 
 def record(request: Request, connection: Connection) -> HttpExchange:
-    """The exchange that begins with `request`."""
+    """Return the record of a request that was just read."""
     secret = request.headers.get("authorization")
     return HttpExchange(
         method=request.method,
@@ -244,13 +260,13 @@ def record(request: Request, connection: Connection) -> HttpExchange:
         headers={name: v for name, v in request.headers.items() if name != "authorization"},
         body=_json_object(request.body),
         body_bytes=request.body,
-        received=blot(connection.received),
+        received=redact(connection.received),
         _key=None if secret is None else _digest(secret),
     )
 
 
-def blot(raw: bytes | bytearray) -> bytes:
-    """`raw` without the values of headers that carry a key."""
+def redact(raw: bytes | bytearray) -> bytes:
+    """Return `raw` without the values of headers that carry a key."""
     return _SECRET.sub(rb"\1: <present>", bytes(raw))
 
 

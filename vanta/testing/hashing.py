@@ -3,10 +3,11 @@
     embedder = HashEmbedder()
     plugin = hash_plugin(embedder)      # then memory.embedder = "hash"
 
-Texts with words in common are near each other and no others are: enough for tests of what is built
-on embedders. The method is the hashing trick (Weinberger et al. 2009,
-https://arxiv.org/abs/0902.2206). Invariant: the same text has the same vector in every process, on
-every machine and beside whatever other texts.
+Texts that share words are similar and others are not, which is enough for tests of code that uses
+embedders. The method is the hashing trick (Weinberger et al. 2009,
+https://arxiv.org/abs/0902.2206).
+
+Invariant: a text has the same vector in every process, on every machine and beside any other texts.
 """
 
 from __future__ import annotations
@@ -35,9 +36,14 @@ _BATCH = 256
 class HashEmbedder(Embedder):
     """Embeds by hashed words.
 
-    dimension: components of a vector. before: awaited ahead of every `embed`: wait for an event
-    there, or raise EmbedderError. texts: every text that it was given, in order. loaded, closed:
-    whether `load` and `aclose` were called.
+    `texts` has every text that was embedded, in order; `loaded` and `closed` are True after `load`
+    and `aclose`.
+
+    :param dimension: components of a vector.
+    :param name: the embedder's name.
+    :param revision: the model's revision, part of the fingerprint.
+    :param private: whether private texts may be embedded.
+    :param before: awaited before every `embed`; it may wait for an event or raise EmbedderError.
     """
 
     def __init__(
@@ -60,11 +66,11 @@ class HashEmbedder(Embedder):
 
     @property
     def dimension(self) -> int:
-        """As it was made."""
+        """The number of components, as configured."""
         return self._dimension
 
     async def load(self) -> None:
-        """Nothing is needed but numpy, which is imported here."""
+        """Import numpy."""
         self._require_open()
         await anyio.to_thread.run_sync(_hashed, (), self._dimension)
         self.loaded = True
@@ -82,12 +88,12 @@ class HashEmbedder(Embedder):
         return await anyio.to_thread.run_sync(_joined, rows)
 
     async def aclose(self) -> None:
-        """From now on it refuses to work."""
+        """Refuse further texts."""
         self.closed = True
 
     def _require_open(self) -> None:
         if self.closed:
-            raise EmbedderError(f"embedder {self.name!r} is closed. Make a new one.")
+            raise EmbedderError(f"embedder {self.name!r} is closed. Open a new one.")
 
 
 class HashOptions(BaseModel):
@@ -99,7 +105,7 @@ class HashOptions(BaseModel):
 
 
 class HashPlugin:
-    """A plugin that brings one embedder; see `hash_plugin`."""
+    """A plugin with one embedder; see `hash_plugin`."""
 
     name = "hash"
 
@@ -109,7 +115,7 @@ class HashPlugin:
 
     @hookimpl
     def vanta_embedders(self) -> Iterable[EmbedderFactory]:
-        """The factory, under the embedder's name."""
+        """Return the factory, under the embedder's name."""
         name = self.embedder.name if self.embedder else "hash"
         return (EmbedderFactory(name, "hashed words", HashOptions, self._create, rank=self.rank),)
 
@@ -118,15 +124,18 @@ class HashPlugin:
 
 
 def hash_plugin(embedder: HashEmbedder | None = None, *, rank: int = 0) -> HashPlugin:
-    """A plugin for `vanta.open(..., plugins=[hash_plugin()])` with `memory.embedder = "hash"`.
+    """Return a plugin for `vanta.open(..., plugins=[hash_plugin()])`.
 
-    embedder: the one that every runtime gets; None: a new one each. rank: what `auto` goes by.
+    Select it with `memory.embedder = "hash"`.
+
+    :param embedder: the embedder of every runtime; None creates one for each.
+    :param rank: rank of the embedder for `memory.embedder = "auto"`.
     """
     return HashPlugin(embedder, rank)
 
 
 def _hashed(texts: Sequence[str], dimension: int) -> Any:
-    """A matrix with a row of length 1, or of zeros, for each text."""
+    """Return a matrix with a row of length 1, or of zeros, for each text."""
     import numpy as np
 
     rows = np.zeros((len(texts), dimension), np.float32)

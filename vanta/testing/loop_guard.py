@@ -1,12 +1,13 @@
 """Catches calls that block the event loop, by what they do and not by how long they take.
 
-Python tells audit hooks of connecting, opening and the like before it happens (PEP 578). While a
-guard is active, such a call made by a task of an event loop is written down, with the line that
-made it. What has no audit event in every Python (sleeping, SQLite's statements) is watched by
-wrapping it. Invariant: it changes nothing that the program does; it only notes.
+Python runs audit hooks before it connects, opens a file and so on (PEP 578). While a guard is
+active, such a call by a task of an event loop is recorded with the line that made it. Calls without
+an audit event in every Python (sleeping, SQLite statements) are wrapped.
 
-What it cannot see: reads and writes on blocking sockets and files that were open before, locks,
-functions taken out of their module before the guard (`from time import sleep`), plain computation.
+It does not see reads and writes on blocking sockets and files that were open before, locks,
+functions imported from their module before the guard (`from time import sleep`), or computation.
+
+Invariant: it only records; the program behaves the same.
 """
 
 from __future__ import annotations
@@ -44,7 +45,12 @@ _SITE = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
 
 @dataclass(frozen=True, slots=True)
 class BlockingCall:
-    """One call that blocked: the audit event's name, what it was about, and who made it."""
+    """One call that blocked the event loop.
+
+    :param event: name of the audit event.
+    :param detail: argument of the call: a path, an address...
+    :param where: file, line and function that made it.
+    """
 
     event: str
     detail: str
@@ -55,10 +61,10 @@ class BlockingCall:
 
 
 class LoopGuard:
-    """Notes blocking calls while its context is open, in `calls`.
+    """Records blocking calls in `calls` while its context is open.
 
-    events: audit events to look for. ignore: files whose own calls do not count (what they call
-    into does).
+    :param events: names of audit events to record.
+    :param ignore: files whose own calls are ignored; calls of the code that they call are not.
     """
 
     _active: ClassVar[list[LoopGuard]] = []
@@ -72,7 +78,7 @@ class LoopGuard:
     def __enter__(self) -> Self:
         if not LoopGuard._hooked:
             LoopGuard._hooked = True
-            sys.addaudithook(_audit)  # for good: Python has no way to take one off
+            sys.addaudithook(_audit)  # permanent: Python cannot remove an audit hook
         if not LoopGuard._active:
             _wrap()
         LoopGuard._active.append(self)
@@ -84,7 +90,12 @@ class LoopGuard:
             _unwrap()
 
     def note(self, event: str, detail: str, caller: FrameType | None) -> None:
-        """Write a call down, unless it is not looked for."""
+        """Record a call if it is one to record; for this module.
+
+        :param event: name of the audit event.
+        :param detail: argument of the call.
+        :param caller: frame that made the call, None for an import.
+        """
         if event not in self.events or caller is None:
             return
         if caller.f_code.co_filename not in self.ignore:
@@ -93,7 +104,7 @@ class LoopGuard:
 
     @classmethod
     def active(cls) -> tuple[LoopGuard, ...]:
-        """The guards whose context is open."""
+        """Return the guards whose context is open."""
         return tuple(cls._active)
 
 
@@ -103,14 +114,14 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
 
 
 def _note(event: str, detail: str) -> None:
-    caller = _caller(sys._getframe(2))  # noqa: SLF001 - the only way to say who it was
+    caller = _caller(sys._getframe(2))  # noqa: SLF001 - the only way to find the caller
     for guard in LoopGuard.active():
         guard.note(event, detail, caller)
 
 
 def _wrap() -> None:
     sqlite3.connect = sqlite3.dbapi2.connect = _connect  # type: ignore[assignment]
-    if sys.version_info < (3, 13):  # from then on there is an audit event
+    if sys.version_info < (3, 13):  # later versions have an audit event
         time.sleep = _sleep
 
 
@@ -125,7 +136,7 @@ def _sleep(seconds: float | SupportsIndex) -> None:
 
 
 def _connect(*args: Any, **kwargs: Any) -> sqlite3.Connection:
-    """A connection whose statements are watched: they block whoever runs them."""
+    """Return a connection whose statements are recorded: they block their task."""
 
     def on_statement(statement: str) -> None:
         if _on_a_loop():
@@ -145,7 +156,7 @@ def _blocks(event: str, args: tuple[Any, ...]) -> bool:
 
 
 def _is_address(host: Any) -> bool:
-    """Whether looking up `host` asks no server: it is an address, or none at all."""
+    """Return whether resolving `host` needs no server: it is an address, or empty."""
     try:
         ipaddress.ip_address(host.decode() if isinstance(host, bytes) else host or "::")
     except ValueError:
@@ -162,16 +173,16 @@ def _on_a_loop() -> bool:
 
 
 def _caller(frame: FrameType | None) -> FrameType | None:
-    """The nearest frame outside the standard library; None where a module is being imported."""
-    found: FrameType | None = None
+    """Return the nearest frame outside the standard library; None during an import."""
+    caller: FrameType | None = None
     while frame is not None:
         filename = frame.f_code.co_filename
         if filename.startswith("<frozen importlib"):
             return None
-        if found is None and _is_ours(filename):
-            found = frame
+        if caller is None and _is_ours(filename):
+            caller = frame
         frame = frame.f_back
-    return found
+    return caller
 
 
 def _is_ours(filename: str) -> bool:

@@ -1,8 +1,8 @@
-"""The pytest plugin: what `vanta.testing` offers, as fixtures.
+"""The pytest plugin: `vanta.testing` as fixtures. Installed with vanta, loaded by pytest.
 
-Installed with vanta and loaded by pytest itself. Invariant: loading it imports nothing but pytest;
-each fixture imports what it needs. The asynchronous ones are anyio's to run: the test that uses
-them is marked `pytest.mark.anyio`.
+Asynchronous fixtures need anyio: mark the tests that use them `pytest.mark.anyio`.
+
+Invariant: loading it imports nothing but pytest; each fixture imports what it needs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ pytest.register_assert_rewrite("vanta.testing.conformance")
 
 @pytest.fixture
 async def upstream() -> AsyncIterator[Upstream]:
-    """A running `Upstream` that answers; script it with `upstream.then(...)`."""
+    """Yield a running `Upstream`; script it with `upstream.then(...)`."""
     from vanta.testing.upstream import Upstream
 
     async with Upstream() as running:
@@ -34,7 +34,7 @@ async def upstream() -> AsyncIterator[Upstream]:
 
 @pytest.fixture
 def scripted() -> Iterator[Callable[..., ScriptedEngine]]:
-    """Makes `ScriptedEngine`s; the test fails if one has a stream open when the test is over."""
+    """Yield a maker of `ScriptedEngine`s; a stream that is open after the test fails it."""
     from vanta.testing.scripted import ScriptedEngine
 
     made: list[ScriptedEngine] = []
@@ -46,15 +46,15 @@ def scripted() -> Iterator[Callable[..., ScriptedEngine]]:
     yield make
     left = [engine.name for engine in made if engine.streaming]
     if left:
-        pytest.fail(f"streams were left open on {left}")
+        pytest.fail(f"streams are still open on {left}")
 
 
 @pytest.fixture
 async def vanta_runtime(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
-    """Opens runtimes whose tracks are scripted: `await vanta_runtime(local=engine, api=engine)`.
+    """Yield an opener of runtimes with scripted tracks: `await vanta_runtime(local=engine)`.
 
-    Every keyword that is an engine is a track of that name; the others are configuration. They are
-    closed after the test; their data is under `tmp_path`.
+    Every keyword that is an engine becomes a track of that name; the others are configuration.
+    Runtimes are closed after the test; their data is under `tmp_path`.
     """
     from vanta.testing.scripted import open_scripted
 
@@ -68,8 +68,10 @@ async def vanta_runtime(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
 
 @pytest.fixture
 async def vanta_session(vanta_runtime: Callable[..., Any]) -> Callable[..., Any]:
-    """Makes sessions: `await vanta_session("ada", local=engine)`, on a runtime as `vanta_runtime`
-    opens it with the keywords."""
+    """Return a maker of sessions: `await vanta_session("ada", local=engine)`.
+
+    The keywords are those of `vanta_runtime`.
+    """
 
     async def session(id: str, *, user: str = "default", **given: Any) -> Session:  # noqa: A002
         runtime = await vanta_runtime(**given)
@@ -80,7 +82,7 @@ async def vanta_session(vanta_runtime: Callable[..., Any]) -> Callable[..., Any]
 
 @pytest.fixture
 def no_blocking(request: pytest.FixtureRequest) -> Iterator[LoopGuard]:
-    """The test fails if anything blocks the event loop; the test's own file may."""
+    """Fail the test if anything but the test's own file blocks the event loop."""
     from vanta.testing.loop_guard import LoopGuard
 
     with LoopGuard(ignore=(str(request.path),)) as guard:

@@ -158,7 +158,7 @@ class ScriptedEngine(BaseEngine):
     @property
     def counter(self) -> str:
         """The name of the rule."""
-        return "vanta.testing.tokens"
+        return "vanta.testing.steps"
 
     async def check(self) -> Health:
         """Report `healthy`; counted in `health_checks`."""

@@ -6,8 +6,8 @@
         await exchange.gone.wait()
 
 It answers `POST /v1/chat/completions`, `POST /v1/embeddings`, `GET /v1/models` and `GET /health`.
-Invariant: when the context is left no task and no socket remains; requests in flight are reset at
-once.
+
+Invariant: leaving the context resets requests in flight at once and leaves no task and no socket.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from vanta.engine import Engine
 from vanta.testing._behaviour import Behaviour, error_body
 from vanta.testing._chat import JSON, Generate, Responder, encode, scripted
 from vanta.testing._engine_backend import EmbeddingResponder, behind
-from vanta.testing._http import ClientGone, Connection, HttpExchange, blot, record
+from vanta.testing._http import ClientGone, Connection, HttpExchange, record, redact
 from vanta.testing.steps import Waitable
 
 __all__ = ["Behaviour", "HttpExchange", "Upstream", "Waitable", "nothing_listens"]
@@ -34,16 +34,17 @@ _EMBEDDINGS = ("POST", "/v1/embeddings")
 
 
 class Upstream:
-    """The server. Behaviours are used one a request, in order; the last one repeats.
+    """The server. `exchanges` has every request in order of arrival.
 
-    script: what to do with the chat completions. default: what to do where nothing is scripted.
-    models: what `GET /v1/models` lists; listing: a behaviour with a fault for that page.
-    embeddings: what to do with the requests for embeddings, one each in order, the last one repeats
-    (its text does not count); their vectors are the engine's, or those of hashed words.
-    engine: a real engine that answers; generate: the same, as a function from the request's body to
-    a context with deltas. A behaviour's pauses, gates and faults still apply to what they say.
-    `exchanges` has every request in order of arrival, `chats` the chat completions among them,
-    `embedded` the requests for embeddings.
+    :param script: behaviours of chat completions, one per request, in order; the last one repeats.
+    :param default: behaviour of chat completions without a script.
+    :param models: model ids that `GET /v1/models` lists.
+    :param listing: behaviour of `GET /v1/models`, for its faults.
+    :param embeddings: behaviours of requests for embeddings, like `script`; their text is ignored.
+        The vectors are those of `engine`, or of hashed words.
+    :param engine: a real engine that answers. Pauses, gates and faults of behaviours still apply.
+    :param generate: the same as a function from a request's body to a context of deltas.
+    :param port: port to listen on; 0 for a free one.
     """
 
     def __init__(
@@ -73,36 +74,46 @@ class Upstream:
         self.connections = 0
 
     def then(self, *behaviours: Behaviour) -> Self:
-        """Add to the script."""
+        """Append to the script.
+
+        :param behaviours: behaviours of further chat completions.
+        :returns: this server.
+        """
         self._script.extend(behaviours)
         return self
 
     def always(self, behaviour: Behaviour) -> None:
-        """Forget the script: from the next request on, this for every one."""
+        """Replace the script from the next request on.
+
+        :param behaviour: behaviour of every further chat completion.
+        """
         self._script, self._next = [behaviour], 0
 
     @property
     def base_url(self) -> str:
-        """Where it listens, with `/v1`: what an OpenAI client wants."""
+        """Its URL with `/v1`, as OpenAI clients expect it."""
         return f"http://127.0.0.1:{self._port}/v1"
 
     @property
     def received(self) -> bytes:
-        """All bytes that ever came in, over all connections, keys blotted out."""
-        return b"".join(map(blot, self._raw))
+        """All bytes of all connections so far, keys redacted."""
+        return b"".join(map(redact, self._raw))
 
     @property
     def chats(self) -> list[HttpExchange]:
-        """The chat completions among the exchanges."""
+        """The chat completions among `exchanges`."""
         return [e for e in self.exchanges if (e.method, e.path) == _CHAT]
 
     @property
     def embedded(self) -> list[HttpExchange]:
-        """The requests for embeddings among the exchanges."""
+        """The requests for embeddings among `exchanges`."""
         return [e for e in self.exchanges if (e.method, e.path) == _EMBEDDINGS]
 
     async def chat(self, index: int = 0) -> HttpExchange:
-        """The chat completion number `index`, as soon as it has arrived."""
+        """Wait until a chat completion has arrived and return it.
+
+        :param index: number of the chat completion, from 0.
+        """
         while len(self.chats) <= index:
             await self._arrived.wait()
         return self.chats[index]
@@ -118,7 +129,7 @@ class Upstream:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        # Not told of the body's exception: it is not the server's to wrap in a group.
+        # The body's exception is not passed on: the server must not wrap it in a group.
         await self._stack.aclose()
 
     async def _accept(self, listener: socket.socket, tasks: anyio.abc.TaskGroup) -> None:
@@ -143,7 +154,7 @@ class Upstream:
             connection.close() if orderly else connection.reset()
 
     async def _converse(self, connection: Connection) -> bool:
-        """Answer request after request; True if the connection ended in good order."""
+        """Answer one request after another; return True unless the connection must be reset."""
         exchange: HttpExchange | None = None
         while request := await connection.next_request():
             exchange = record(request, connection)
@@ -223,7 +234,7 @@ async def _page(connection: Connection, exchange: HttpExchange, models: Sequence
 
 @contextlib.contextmanager
 def nothing_listens() -> Iterator[str]:
-    """A base URL at which connections are refused for as long as the context is open."""
+    """Open a context with a base URL at which connections are refused."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as taken:
-        taken.bind(("127.0.0.1", 0))  # bound but not listening: nobody else can take the port
+        taken.bind(("127.0.0.1", 0))  # bound but not listening, so the port stays reserved
         yield f"http://127.0.0.1:{taken.getsockname()[1]}/v1"

@@ -1,4 +1,4 @@
-"""The engine keeps vanta's contract: the suite is vanta's, the engine is ours."""
+"""The engine keeps vanta's contract: the conformance suite is vanta's, the engine is ours."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 import pytest
 from vanta_echo.engine import EchoEngine, EchoOptions
 
-from vanta.engine import Engine, EngineContext, ModelFile
+from vanta import Engine, EngineContext, ModelFile
 from vanta.testing import EngineConformance, ask
 
 
 def no_model(ref: str) -> ModelFile:
-    """An echo needs no file."""
+    """Fail: an echo needs no model file."""
     raise AssertionError(ref)
 
 
@@ -23,7 +23,7 @@ class TestEcho(EngineConformance):
 
     @pytest.fixture
     async def engine(self) -> AsyncIterator[Engine]:
-        """A fresh engine for each test."""
+        """Yield a fresh engine for each test."""
         engine = EchoEngine(EchoOptions(), EngineContext("echo", "words", None, no_model))
         yield engine
         await engine.aclose()

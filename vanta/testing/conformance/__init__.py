@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vanta.testing.conformance.embedders import EmbedderConformance
     from vanta.testing.conformance.engines import EngineConformance
-    from vanta.testing.conformance.hints import Hints, answered, ask
+    from vanta.testing.conformance.hints import Hints, ask, read_stream
     from vanta.testing.conformance.indexes import IndexConformance
 
 __all__ = [
@@ -31,8 +31,8 @@ __all__ = [
     "EngineConformance",
     "Hints",
     "IndexConformance",
-    "answered",
     "ask",
+    "read_stream",
 ]
 
 _HOMES = {
@@ -40,7 +40,7 @@ _HOMES = {
     "EngineConformance": "engines",
     "Hints": "hints",
     "IndexConformance": "indexes",
-    "answered": "hints",
+    "read_stream": "hints",
     "ask": "hints",
 }
 

@@ -1,4 +1,4 @@
-"""The conformance suite of embedders: what every one must do, ours or a stranger's.
+"""The conformance suite of embedders.
 
     from vanta.testing import EmbedderConformance
 
@@ -9,8 +9,8 @@
             yield embedder
             await embedder.aclose()
 
-Invariant: a test needs nothing but the `embedder` fixture, which gives a fresh embedder that was
-not loaded yet, and the hints, which choose texts and say what may be left out.
+Invariant: a test needs nothing but the `embedder` fixture, which yields a fresh embedder that is
+not loaded yet, and the hints.
 """
 # ruff: noqa: S101 - these are tests
 
@@ -46,11 +46,12 @@ ODD = (
 
 
 class EmbedderConformance:
-    """Subclass it, give an `embedder` fixture, and set the hints that differ.
+    """Derive from it, define an `embedder` fixture, and set the hints that differ.
 
-    related: two texts that are near each other, and one that is not near the first; None for a
-    model whose vectors mean nothing. tolerance: how far the components of a text's vector may be
-    from those that it has beside other texts. patience_s: what no step may take.
+    :cvar related: two similar texts, and one that is not similar to the first; None for a model
+        whose vectors have no meaning.
+    :cvar tolerance: largest difference of a component between batches.
+    :cvar patience_s: seconds that no step may take.
     """
 
     pytestmark = pytest.mark.anyio
@@ -64,7 +65,7 @@ class EmbedderConformance:
     patience_s: ClassVar[float] = 60.0
 
     async def test_a_text_has_one_row_of_length_one(self, embedder: Embedder) -> None:
-        """Float32, in the order of the texts, as long as `dimension` says."""
+        """Float32, in the order of the texts, with `dimension` components."""
         await embedder.load()
         vectors = await embedder.embed(TEXTS)
         assert vectors.dtype == np.float32
@@ -73,13 +74,13 @@ class EmbedderConformance:
         assert np.allclose(vectors[0], vectors[-1], atol=self.tolerance), "the same text differs"
         assert not np.allclose(vectors[0], vectors[1], atol=0.01), "other texts do not differ"
 
-    async def test_no_text_has_no_row(self, embedder: Embedder) -> None:
-        """Not even then is the shape another one."""
+    async def test_no_texts_give_no_rows(self, embedder: Embedder) -> None:
+        """The result for no texts has the same shape otherwise."""
         await embedder.load()
         assert (await embedder.embed([])).shape == (0, embedder.dimension)
 
-    async def test_a_vector_is_its_texts_alone(self, embedder: Embedder) -> None:
-        """Whatever else was embedded beside it, and in which order."""
+    async def test_a_vector_depends_on_its_text_only(self, embedder: Embedder) -> None:
+        """It does not depend on other texts or their order."""
         await embedder.load()
         together = await embedder.embed(TEXTS)
         backwards = (await embedder.embed(TEXTS[::-1]))[::-1]
@@ -87,31 +88,33 @@ class EmbedderConformance:
         assert np.allclose(together, backwards, atol=self.tolerance)
         assert np.allclose(together, alone, atol=self.tolerance)
 
-    async def test_what_is_related_is_near(self, embedder: Embedder) -> None:
-        """Nearer than what is not."""
+    async def test_related_texts_are_nearer_than_others(self, embedder: Embedder) -> None:
+        """A related text has a higher cosine than an unrelated one."""
         if self.related is None:
             pytest.skip("related is None")
         await embedder.load()
-        one, near, far = await embedder.embed(self.related)
-        assert one @ near > one @ far
+        text, near, far = await embedder.embed(self.related)
+        assert text @ near > text @ far
 
-    async def test_odd_texts_are_texts(self, embedder: Embedder) -> None:
-        """A row of length 1, or of zeros where there is no word."""
+    async def test_odd_texts_are_embedded(self, embedder: Embedder) -> None:
+        """Each has a row of length 1, or of zeros if there is no word in it."""
         await embedder.load()
         vectors = await embedder.embed(ODD)
         assert np.isfinite(vectors).all()
         for length in np.linalg.norm(vectors, axis=1):
             assert length == pytest.approx(1, abs=1e-3) or length == 0
 
-    async def test_a_long_text_counts_by_its_beginning(self, embedder: Embedder) -> None:
-        """It is not refused, and what comes late does not count."""
+    async def test_a_long_text_is_embedded_by_its_beginning(self, embedder: Embedder) -> None:
+        """It is not refused, and its end has no influence."""
         await embedder.load()
         long = "The rent is due on the first of the month. " * 3_000
-        one, other = await embedder.embed([long, f"{long} My dog is called Bo."])
-        assert np.allclose(one, other, atol=self.tolerance)
+        first, second = await embedder.embed([long, f"{long} My dog is called Bo."])
+        assert np.allclose(first, second, atol=self.tolerance)
 
-    async def test_the_fingerprint_says_who_how_wide_and_which(self, embedder: Embedder) -> None:
-        """And stays the same."""
+    async def test_the_fingerprint_has_name_dimension_and_revision(
+        self, embedder: Embedder
+    ) -> None:
+        """Name, dimension and revision, unchanged by use."""
         await embedder.load()
         first = embedder.fingerprint
         await embedder.load()
@@ -121,13 +124,13 @@ class EmbedderConformance:
         assert embedder.revision
         assert embedder.fingerprint == first
 
-    async def test_many_may_ask_at_once(self, embedder: Embedder) -> None:
-        """Each gets the vectors of its own texts; the first ones wait for one load."""
-        found: dict[str, object] = {}
+    async def test_concurrent_callers_get_their_own_vectors(self, embedder: Embedder) -> None:
+        """Each caller gets the vectors of its own texts; the first ones wait for one load."""
+        vectors: dict[str, object] = {}
 
         async def ask(text: str) -> None:
             await embedder.load()
-            found[text] = (await embedder.embed([text]))[0]
+            vectors[text] = (await embedder.embed([text]))[0]
 
         with anyio.fail_after(self.patience_s):
             async with anyio.create_task_group() as tasks:
@@ -135,10 +138,10 @@ class EmbedderConformance:
                     tasks.start_soon(ask, text)
             expected = await embedder.embed(TEXTS[:4])
         for text, vector in zip(TEXTS, expected, strict=False):
-            assert np.allclose(np.asarray(found[text]), vector, atol=self.tolerance)
+            assert np.allclose(np.asarray(vectors[text]), vector, atol=self.tolerance)
 
-    async def test_who_is_cancelled_leaves_it_fit_for_the_next(self, embedder: Embedder) -> None:
-        """Nothing stays locked, and nothing is mixed up."""
+    async def test_a_cancelled_caller_leaves_the_embedder_usable(self, embedder: Embedder) -> None:
+        """No lock is held, and results are not mixed up."""
         await embedder.load()
         expected = await embedder.embed(TEXTS[:2])
         with anyio.fail_after(self.patience_s):
@@ -151,7 +154,7 @@ class EmbedderConformance:
         assert np.allclose(again, expected, atol=self.tolerance)
 
     async def test_closing_is_final(self, embedder: Embedder) -> None:
-        """It may be done twice, and what is asked afterwards is an EmbedderError."""
+        """Closing twice is fine, and later calls raise EmbedderError."""
         await embedder.load()
         await embedder.aclose()
         await embedder.aclose()
@@ -161,13 +164,13 @@ class EmbedderConformance:
             await embedder.load()
 
     async def test_it_can_be_closed_before_it_is_loaded(self, embedder: Embedder) -> None:
-        """Then there is nothing to release."""
+        """Closing an embedder that was never loaded is fine."""
         await embedder.aclose()
         with pytest.raises(EmbedderError):
             await embedder.embed(["x"])
 
     @pytest.mark.usefixtures("no_blocking")
     async def test_nothing_blocks_the_event_loop(self, embedder: Embedder) -> None:
-        """Neither loading nor embedding."""
+        """Neither loading nor embedding blocks it."""
         await embedder.load()
         await embedder.embed(TEXTS * 4)

@@ -1,4 +1,8 @@
-"""Conformance: what an answer is made of, and the limits that it keeps to."""
+"""The conformance suite of engines: answers, capabilities, stopping, and reports.
+
+Invariant: a test needs nothing but the `engine` fixture, which yields a fresh engine that is not
+loaded yet, and the hints.
+"""
 # ruff: noqa: S101 - these are tests
 
 from __future__ import annotations
@@ -13,29 +17,29 @@ import pytest
 from vanta.engine import Engine, GenerationRequest, Health
 from vanta.errors import EngineError, ErrorKind
 from vanta.messages import Completion, Delta, Message
-from vanta.testing.conformance.hints import GRAMMAR, SCHEMA, Hints, answered, sample, unsupported
+from vanta.testing.conformance.hints import GRAMMAR, SCHEMA, Hints, read_stream, sample, unsupported
 
 
 class AnswerTests(Hints):
-    """Every engine answers so."""
+    """What an answer consists of, and the limits that it respects."""
 
     async def test_the_deltas_fold_to_an_answer(self, engine: Engine) -> None:
         """There is text, and every item of the stream is a Delta."""
-        outcome = await answered(engine, self.request)
+        outcome = await read_stream(engine, self.request)
         assert all(isinstance(delta, Delta) for delta in outcome.deltas)
         assert outcome.answer.text.strip(), "the answer to `request` has no text"
 
     async def test_only_the_last_delta_has_a_finish_reason(self, engine: Engine) -> None:
-        """A stream says that it ended, once, at its end."""
-        outcome = await answered(engine, self.request)
+        """A stream reports its end once, in its last delta."""
+        outcome = await read_stream(engine, self.request)
         reasons = [delta.finish_reason for delta in outcome.deltas]
         assert reasons, "the stream had no delta"
         assert reasons[-1] is not None, "the last delta has no finish_reason"
         assert not any(reasons[:-1]), "a delta before the last has a finish_reason"
 
-    async def test_usage_is_sane(self, engine: Engine) -> None:
-        """Counts are positive, the cache is part of the input, the receipt agrees."""
-        outcome = await answered(engine, self.request)
+    async def test_the_usage_is_plausible(self, engine: Engine) -> None:
+        """Counts are positive, and the cached tokens are part of the input."""
+        outcome = await read_stream(engine, self.request)
         usage = outcome.answer.usage
         if not self.reports_usage:
             pytest.skip("reports_usage is False")
@@ -45,8 +49,8 @@ class AnswerTests(Hints):
         assert 0 <= usage.cached_input_tokens <= usage.input_tokens
 
     async def test_the_receipt_agrees_with_the_usage(self, engine: Engine) -> None:
-        """A stream that was read to its end has a receipt, with nothing after the stop."""
-        outcome = await answered(engine, self.request)
+        """A stream that was read to its end has a receipt without tokens after the stop."""
+        outcome = await read_stream(engine, self.request)
         receipt, usage = outcome.receipt, outcome.answer.usage
         assert receipt is not None, "leaving the context set no receipt"
         assert receipt.tokens_after_stop == 0
@@ -55,49 +59,49 @@ class AnswerTests(Hints):
             assert receipt.input_tokens == usage.input_tokens
 
     async def test_max_tokens_is_respected(self, engine: Engine) -> None:
-        """A long answer is cut at the limit and says so."""
-        answer = (await answered(engine, sample(self.long_request, max_tokens=3))).answer
+        """A long answer is cut at the limit and has the finish reason `length`."""
+        answer = (await read_stream(engine, sample(self.long_request, max_tokens=3))).answer
         assert answer.finish_reason == "length"
-        whole = (await answered(engine, sample(self.long_request, max_tokens=9))).answer
+        whole = (await read_stream(engine, sample(self.long_request, max_tokens=9))).answer
         assert len(answer.text) < len(whole.text), "3 tokens are no shorter than 9"
         if answer.usage is not None:
             assert answer.usage.output_tokens <= 3
 
     async def test_a_stop_string_ends_the_answer_and_never_leaks(self, engine: Engine) -> None:
-        """Neither the stop string nor its beginning gets out, however the tokens cut it."""
+        """Neither the stop string nor its beginning is sent, however the tokens split it."""
         if not self.deterministic:
-            pytest.skip("needs an engine that answers the same request the same way")
+            pytest.skip("deterministic is False")
         request = sample(self.long_request, max_tokens=24)
-        whole = (await answered(engine, request)).answer.text
+        whole = (await read_stream(engine, request)).answer.text
         assert len(whole) >= 20, "the answer to `long_request` is too short to stop"
         stop = whole[11:17]
-        stopped = await answered(engine, sample(request, stop=(stop,)))
+        stopped = await read_stream(engine, sample(request, stop=(stop,)))
         assert stopped.answer.text == whole[: whole.index(stop)]
         assert stopped.answer.finish_reason == "stop"
 
     async def test_the_same_seed_gives_the_same_answer(self, engine: Engine) -> None:
-        """A seed is honoured where the engine says so."""
+        """An engine that is seeded honours the seed."""
         if not self.seeded:
             pytest.skip("seeded is False")
         request = sample(self.request, temperature=0.9, seed=7)
-        texts = [(await answered(engine, request)).answer.text for _ in range(2)]
+        texts = [(await read_stream(engine, request)).answer.text for _ in range(2)]
         assert texts[0] == texts[1]
 
     async def test_characters_are_kept_whole(self, engine: Engine) -> None:
-        """A character of several bytes comes in one delta, not as halves or U+FFFD."""
-        outcome = await answered(engine, self.unicode_request)
+        """A character of several bytes is in one delta, neither split nor replaced by U+FFFD."""
+        outcome = await read_stream(engine, self.unicode_request)
         for delta in outcome.deltas:
             assert "\ufffd" not in delta.text, "a delta has a broken character"
             delta.text.encode()
         if outcome.answer.text.isascii():
-            pytest.skip("the answer to `unicode_request` has nothing but ASCII")
+            pytest.skip("the answer to `unicode_request` is ASCII")
 
 
 _ENOUGH = 8  # characters by which a text is known again
 
 
 class ShapeTests(Hints):
-    """Capabilities are true, both ways."""
+    """What an engine claims it does, and anything else it refuses."""
 
     async def test_what_it_cannot_do_is_refused(self, engine: Engine) -> None:
         """A request that needs a missing capability raises `unsupported`, at once."""
@@ -106,40 +110,40 @@ class ShapeTests(Hints):
             pytest.skip("it can do everything")
         for name, request in demands:
             with anyio.fail_after(self.patience_s), pytest.raises(EngineError) as raised:
-                await answered(engine, request)
+                await read_stream(engine, request)
             assert raised.value.kind is ErrorKind.UNSUPPORTED, name
 
     async def test_logprobs_have_their_shape(self, engine: Engine) -> None:
-        """Natural logarithms, at most as many rivals as asked for, best first."""
+        """Natural logarithms, at most as many alternatives as requested, best first."""
         if not engine.capabilities.logprobs:
             pytest.skip("no logprobs")
-        tokens = (await answered(engine, sample(self.request, logprobs=2))).answer.logprobs
-        assert tokens, "logprobs were asked for and none came"
+        tokens = (await read_stream(engine, sample(self.request, logprobs=2))).answer.logprobs
+        assert tokens, "logprobs were requested and none were sent"
         for token in tokens:
-            rivals = [value for _, value in token.top]
+            alternatives = [value for _, value in token.top]
             assert token.logprob <= 1e-4
-            assert len(rivals) <= 2
-            assert rivals == sorted(rivals, reverse=True)
+            assert len(alternatives) <= 2
+            assert alternatives == sorted(alternatives, reverse=True)
 
-    async def test_logprobs_come_only_where_asked(self, engine: Engine) -> None:
-        """Nobody pays for what nobody asked for."""
-        assert not (await answered(engine, self.request)).answer.logprobs
+    async def test_logprobs_are_sent_only_on_request(self, engine: Engine) -> None:
+        """Without a request for logprobs there is no cost for them."""
+        assert not (await read_stream(engine, self.request)).answer.logprobs
 
     async def test_a_prefix_is_continued_and_not_repeated(self, engine: Engine) -> None:
-        """The answer goes on where the prefix ends."""
+        """The answer continues where the prefix ends."""
         if not engine.capabilities.prefix_continuation:
             pytest.skip("no prefix continuation")
         request = sample(self.long_request, max_tokens=24)
-        prefix = _first_half((await answered(engine, request)).answer.text)
-        rest = (await answered(engine, dataclasses.replace(request, prefix=prefix))).answer.text
-        assert rest.strip(), "nothing came after the prefix"
-        assert not rest.lstrip().startswith(prefix[:_ENOUGH]), "the prefix was said again"
+        prefix = _first_half((await read_stream(engine, request)).answer.text)
+        rest = (await read_stream(engine, dataclasses.replace(request, prefix=prefix))).answer.text
+        assert rest.strip(), "nothing follows the prefix"
+        assert not rest.lstrip().startswith(prefix[:_ENOUGH]), "the prefix was repeated"
 
     async def test_a_grammar_is_kept(self, engine: Engine) -> None:
         """The answer is in the language of the grammar."""
         if not engine.capabilities.grammar:
             pytest.skip("no grammar")
-        answer = (await answered(engine, sample(self.request, grammar=GRAMMAR))).answer
+        answer = (await read_stream(engine, sample(self.request, grammar=GRAMMAR))).answer
         assert answer.text in {"yes", "no"}
 
     async def test_a_json_schema_is_kept(self, engine: Engine) -> None:
@@ -147,15 +151,17 @@ class ShapeTests(Hints):
         if not engine.capabilities.json_schema:
             pytest.skip("no JSON schema")
         request = sample(self.request, json_schema=SCHEMA, max_tokens=64)
-        data = json.loads((await answered(engine, request)).answer.text)
+        data = json.loads((await read_stream(engine, request)).answer.text)
         assert isinstance(data, dict)
         assert set(data) == {"ok"}
         assert isinstance(data["ok"], bool)
 
 
 def _first_half(whole: str) -> str:
-    """About half of `whole`, cut where going on does not look like starting again: small models
-    turn in circles."""
+    """Return about half of `whole`, cut where the rest does not begin like the whole.
+
+    Small models repeat themselves, so a continuation could look like a repeated prefix.
+    """
     whole = whole.lstrip()
     cuts = range(len(whole) // 2, len(whole))
     start = whole[:_ENOUGH]
@@ -167,10 +173,10 @@ _POOLS = ("AnyIO worker", "Trio thread", "asyncio_")
 
 
 class StoppingTests(Hints):
-    """Leaving, cancelling, failing and closing leave nothing behind."""
+    """Leaving, cancelling, failing and closing stop the work and leave nothing behind."""
 
     async def test_leaving_early_stops_the_work(self, engine: Engine) -> None:
-        """Leaving the context ends the generation, and the receipt says what it had cost."""
+        """Leaving the context ends the generation, and the receipt states its cost."""
         limit = self.long_request.sampling.max_tokens
         assert limit is not None, "`long_request` needs a max_tokens"
         with anyio.fail_after(self.patience_s):
@@ -178,78 +184,80 @@ class StoppingTests(Hints):
                 await anext(stream)
         receipt = stream.receipt
         assert receipt is not None, "leaving the context set no receipt"
-        assert receipt.output_tokens < limit, "it went on to its limit"
+        assert receipt.output_tokens < limit, "the generation continued to its limit"
         assert receipt.tokens_after_stop <= self.max_tokens_after_stop
 
     async def test_an_abandoned_stream_does_not_hold_up_the_next(self, engine: Engine) -> None:
-        """After leaving early, the next answer is whole."""
+        """After a stream was left early, the next answer is complete."""
         async with engine.stream(self.long_request) as stream:
             await anext(stream)
         self._whole(await self._soon(engine))
 
-    async def test_cancelling_from_outside_leaves_it_usable(self, engine: Engine) -> None:
-        """A cancelled reader takes its generation with it, and nothing else."""
+    async def test_cancelling_a_reader_leaves_the_engine_usable(self, engine: Engine) -> None:
+        """Cancelling a reader cancels its generation, and nothing else."""
         read = anyio.Event()
 
-        async def read_on() -> None:
+        async def read_all() -> None:
             async with engine.stream(self.long_request) as stream:
                 async for _ in stream:
                     read.set()
 
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(read_on)
+            tasks.start_soon(read_all)
             await read.wait()
             tasks.cancel_scope.cancel()
         self._whole(await self._soon(engine))
 
-    async def test_cancelling_before_the_first_delta_leaves_it_usable(self, engine: Engine) -> None:
-        """The same, at the earliest moment."""
+    async def test_cancelling_before_the_first_delta_leaves_the_engine_usable(
+        self, engine: Engine
+    ) -> None:
+        """The same, at the earliest moment that a caller can cancel."""
         with anyio.move_on_after(0):
-            await answered(engine, self.long_request)
+            await read_stream(engine, self.long_request)
         self._whole(await self._soon(engine))
 
-    async def test_concurrent_streams_all_end_well(self, engine: Engine) -> None:
-        """Several requests at once are all answered."""
+    async def test_concurrent_streams_are_all_answered(self, engine: Engine) -> None:
+        """All of several concurrent requests are answered."""
         answers: list[Completion] = []
 
-        async def one() -> None:
-            answers.append((await answered(engine, self.request)).answer)
+        async def answer() -> None:
+            answers.append((await read_stream(engine, self.request)).answer)
 
         with anyio.fail_after(self.patience_s):
             async with anyio.create_task_group() as tasks:
                 for _ in range(3):
-                    tasks.start_soon(one)
+                    tasks.start_soon(answer)
         assert len(answers) == 3
-        for answer in answers:
-            self._whole(answer)
+        for completion in answers:
+            self._whole(completion)
 
     async def test_it_answers_after_a_failure(self, engine: Engine) -> None:
-        """A refused request does no harm to the next."""
+        """A refused request does not affect the next one."""
         demands = unsupported(engine.capabilities, self.request)
         if not demands:
             pytest.skip("no request is known to fail")
         with pytest.raises(EngineError):
-            await answered(engine, demands[0][1])
+            await read_stream(engine, demands[0][1])
         self._whole(await self._soon(engine))
 
     async def test_closing_twice_is_fine(self, engine: Engine) -> None:
-        """The second time does nothing."""
-        await answered(engine, self.request)
+        """The second call does nothing."""
+        await read_stream(engine, self.request)
         with anyio.fail_after(self.patience_s):
             await engine.aclose()
             await engine.aclose()
 
     async def test_a_closed_engine_refuses(self, engine: Engine) -> None:
-        """A request after `aclose` raises EngineError; it neither hangs nor opens anew."""
+        """A request after `aclose` raises EngineError; it neither hangs nor reopens the engine."""
         await engine.aclose()
         with anyio.fail_after(self.patience_s), pytest.raises(EngineError):
-            await answered(engine, self.request)
+            await read_stream(engine, self.request)
 
-    async def test_no_thread_outlives_it(self, engine: Engine) -> None:
-        """Threads that came with the engine go with `aclose`."""
+    async def test_no_thread_outlives_the_engine(self, engine: Engine) -> None:
+        """Threads that the engine started end with `aclose`."""
         before = set(threading.enumerate())
         await engine.load()
-        await answered(engine, self.request)
+        await read_stream(engine, self.request)
         await engine.aclose()
         left = [
             thread.name
@@ -260,7 +268,7 @@ class StoppingTests(Hints):
 
     async def _soon(self, engine: Engine) -> Completion:
         with anyio.fail_after(self.patience_s):
-            return (await answered(engine, self.request)).answer
+            return (await read_stream(engine, self.request)).answer
 
     def _whole(self, answer: Completion) -> None:
         assert answer.text.strip()
@@ -268,10 +276,10 @@ class StoppingTests(Hints):
 
 
 class MannersTests(Hints):
-    """Counting, listing, health, errors."""
+    """Counts, models, health, errors and statistics."""
 
     async def test_it_has_a_name_and_a_model(self, engine: Engine) -> None:
-        """Messages can say which engine and which model."""
+        """Messages can name the engine and the model."""
         assert engine.name
         assert engine.model
 
@@ -286,10 +294,10 @@ class MannersTests(Hints):
         assert counts[0] > 0
         assert counts == sorted(counts)
 
-    async def test_the_count_keeps_its_word(self, engine: Engine) -> None:
-        """An exact count is what the engine bills; an estimate is not below it."""
+    async def test_an_exact_count_is_the_reported_usage(self, engine: Engine) -> None:
+        """An exact count is the reported usage; an estimate is not below it."""
         count = await engine.count_tokens(self.request.messages)
-        usage = (await answered(engine, self.request)).answer.usage
+        usage = (await read_stream(engine, self.request)).answer.usage
         assert count.exact or not self.expects_exact_counts, "the count is an estimate"
         if usage is None or not usage.exact:
             pytest.skip("the engine reports no exact usage")
@@ -298,20 +306,20 @@ class MannersTests(Hints):
         else:
             assert count.value >= usage.input_tokens, "an estimate errs on the high side"
 
-    async def test_health_is_kept_unless_forced(self, engine: Engine) -> None:
-        """A second look within 30 seconds is the first one, and says how old it is."""
+    async def test_health_is_cached_unless_forced(self, engine: Engine) -> None:
+        """A second check within 30 seconds returns the first one, with its age."""
         with anyio.fail_after(self.patience_s):
             first = await engine.health(force=True)
-            await anyio.sleep(0.02)  # so that there is an age to tell
+            await anyio.sleep(0.02)  # so that the age is above 0
             second = await engine.health()
             forced = await engine.health(force=True)
         assert isinstance(first, Health)
         assert first.detail
-        assert second.age_s > 0, "it looked again"
-        assert forced.age_s < second.age_s, "it did not look again"
+        assert second.age_s > 0, "it checked again"
+        assert forced.age_s < second.age_s, "it did not check again"
 
     async def test_health_never_raises(self, engine: Engine) -> None:
-        """Not even of an engine that is closed."""
+        """Not even for a closed engine."""
         await engine.aclose()
         with anyio.fail_after(self.patience_s):
             assert isinstance(await engine.health(force=True), Health)
@@ -329,34 +337,35 @@ class MannersTests(Hints):
             GenerationRequest((Message("user", ""),)),
             dataclasses.replace(self.request, messages=(Message("tool", "x", tool_call_id="y"),)),
         )
-        for request in (dataclasses.replace(one, sampling=self.request.sampling) for one in odd):
+        for strange in odd:
+            request = dataclasses.replace(strange, sampling=self.request.sampling)
             with anyio.fail_after(self.patience_s):
                 await self._answered_or_refused(engine, request)
 
-    async def test_errors_say_where_and_what_to_do(self, engine: Engine) -> None:
+    async def test_errors_state_where_and_what_to_do(self, engine: Engine) -> None:
         """Every error has the engine's name, the model and a suggestion."""
         demands = unsupported(engine.capabilities, self.request)
         if not demands:
             pytest.skip("no request is known to fail")
         with pytest.raises(EngineError) as raised:
-            await answered(engine, demands[0][1])
+            await read_stream(engine, demands[0][1])
         assert raised.value.engine == engine.name
         assert raised.value.model == engine.model
         assert raised.value.suggestion, "no suggestion"
 
     async def test_stats_are_plain_data(self, engine: Engine) -> None:
-        """They can be printed as JSON."""
-        await answered(engine, self.request)
+        """They can be encoded as JSON."""
+        await read_stream(engine, self.request)
         json.dumps(dict(engine.stats()))
 
     async def _answered_or_refused(self, engine: Engine, request: GenerationRequest) -> None:
         try:
-            await answered(engine, request)
+            await read_stream(engine, request)
         except EngineError:
             return
 
 
 class EngineConformance(AnswerTests, ShapeTests, StoppingTests, MannersTests):
-    """Subclass it, give an `engine` fixture, and set the hints that differ."""
+    """Derive from it, define an `engine` fixture, and set the hints that differ."""
 
     pytestmark = pytest.mark.anyio

@@ -1,6 +1,6 @@
-"""What the conformance suite has to be told of an engine, and how it talks to one.
+"""Hints of the engines' conformance suite, and its requests.
 
-Invariant: hints only choose requests and say what may be left out; no hint weakens a rule of
+Invariant: hints only choose requests and skip what an engine lacks; no hint weakens a rule of
 `vanta.engine`.
 """
 
@@ -23,7 +23,11 @@ SCHEMA = {
 
 
 def ask(text: str, max_tokens: int) -> GenerationRequest:
-    """A request that is answered the same way each time, as far as the engine can."""
+    """Return a greedy request with a seed, which an engine should answer the same way each time.
+
+    :param text: the user's message.
+    :param max_tokens: largest number of output tokens.
+    """
     return GenerationRequest(
         (Message("user", text),), Sampling(max_tokens=max_tokens, temperature=0.0, seed=1)
     )
@@ -32,12 +36,16 @@ def ask(text: str, max_tokens: int) -> GenerationRequest:
 class Hints:
     """What a subclass may set.
 
-    request: is answered with at least a few words. long_request: with so many that there is time to
-    stop it. unicode_request: with characters outside ASCII. reports_usage: the last delta has a
-    usage. expects_exact_counts: `count_tokens` is exact. lists_models: `models` has entries.
-    deterministic: the same request has the same answer at temperature 0. seeded: the same seed has
-    the same answer at any temperature. max_tokens_after_stop: how many tokens may be produced after
-    a stop was asked for. patience_s: what no step of the suite may take.
+    :cvar request: its answer has at least a few words.
+    :cvar long_request: its answer is long enough to be stopped in time.
+    :cvar unicode_request: its answer has characters outside ASCII.
+    :cvar reports_usage: the last delta has a usage.
+    :cvar expects_exact_counts: `count_tokens` is exact.
+    :cvar lists_models: `models` returns entries.
+    :cvar deterministic: equal requests have equal answers at temperature 0.
+    :cvar seeded: equal seeds give equal answers at any temperature.
+    :cvar max_tokens_after_stop: most tokens that may be produced after a stop was requested.
+    :cvar patience_s: seconds that no step of the suite may take.
     """
 
     request: ClassVar[GenerationRequest] = ask("Say hello in one short sentence.", 12)
@@ -53,34 +61,44 @@ class Hints:
 
 
 def sample(request: GenerationRequest, **changes: object) -> GenerationRequest:
-    """`request` with other sampling."""
+    """Return `request` with other sampling."""
     sampling = dataclasses.replace(request.sampling, **changes)  # type: ignore[arg-type]
     return dataclasses.replace(request, sampling=sampling)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StreamResult:
-    """A stream, read to its end."""
+    """A stream that was read to its end.
+
+    :param deltas: its deltas.
+    :param receipt: its receipt.
+    """
 
     deltas: list[Delta]
     receipt: Receipt | None
 
     @property
     def answer(self) -> Completion:
-        """The deltas, folded."""
+        """The folded deltas."""
         return fold(self.deltas)
 
 
-async def answered(engine: Engine, request: GenerationRequest) -> StreamResult:
-    """Read the whole stream of `request`."""
+async def read_stream(engine: Engine, request: GenerationRequest) -> StreamResult:
+    """Read the whole stream of a request.
+
+    :param engine: the engine.
+    :param request: the request.
+    :returns: the deltas and the receipt.
+    :raises EngineError: as the engine does.
+    """
     async with engine.stream(request) as stream:
         deltas = [delta async for delta in stream]
     return StreamResult(deltas, stream.receipt)
 
 
 def demands(request: GenerationRequest) -> Iterator[tuple[str, GenerationRequest]]:
-    """For each capability the name and a request that needs it."""
-    tool = Tool("clock", "Tells the time.", {"type": "object", "properties": {}})
+    """Yield the name of each capability and a request that needs it."""
+    tool = Tool("clock", "Returns the time.", {"type": "object", "properties": {}})
     yield "tools", dataclasses.replace(request, tools=(tool,))
     yield "prefix_continuation", dataclasses.replace(request, prefix="Once upon")
     yield "grammar", sample(request, grammar=GRAMMAR)
@@ -91,5 +109,5 @@ def demands(request: GenerationRequest) -> Iterator[tuple[str, GenerationRequest
 def unsupported(
     capabilities: Capabilities, request: GenerationRequest
 ) -> list[tuple[str, GenerationRequest]]:
-    """The requests that an engine with these capabilities must refuse."""
+    """Return the requests that an engine with these capabilities must refuse."""
     return [(name, demand) for name, demand in demands(request) if not getattr(capabilities, name)]
