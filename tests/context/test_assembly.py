@@ -1,4 +1,4 @@
-"""Assembly: never over budget, whole exchanges, a stable prefix, private kept private."""
+"""Assembly: never over budget, whole exchanges, a stable prefix, privacy."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.context.prompts import PlainPrompts
-from vanta.context.assembly import STEP, Exchange, assemble
+from vanta.context.assembly import STEP, assemble
 from vanta.context.preparer import ContextPreparer, merge_sampling
 from vanta.engine import Capabilities, Sampling
 from vanta.errors import EngineError, ErrorKind
-from vanta.messages import Message
+from vanta.messages import Exchange, Message
 from vanta.testing import ScriptedEngine, count_prompt
 from vanta.track import Track
 
@@ -82,7 +82,7 @@ async def test_without_a_window_nothing_is_counted_and_nothing_is_cut() -> None:
 
 
 @pytest.mark.anyio
-async def test_the_window_of_the_engine_holds_where_the_track_names_none() -> None:
+async def test_the_window_of_the_engine_holds_if_the_track_has_none() -> None:
     engine = ScriptedEngine(window=60)
     got = await assemble(
         Track("local", engine, reply_reserve=10), "be brief", past(50), (Message("user", "now"),)
@@ -92,7 +92,7 @@ async def test_the_window_of_the_engine_holds_where_the_track_names_none() -> No
 
 
 @pytest.mark.anyio
-async def test_a_message_longer_than_the_window_says_by_how_many_tokens() -> None:
+async def test_the_error_of_a_message_beyond_the_window_states_the_excess() -> None:
     tail = (Message("user", "word " * 500),)
     with pytest.raises(EngineError) as caught:
         await assemble(track(100, 20), "be brief", [], tail)
@@ -103,7 +103,7 @@ async def test_a_message_longer_than_the_window_says_by_how_many_tokens() -> Non
 
 
 @pytest.mark.anyio
-async def test_private_exchanges_are_for_private_tracks_alone() -> None:
+async def test_private_exchanges_reach_private_tracks_only() -> None:
     history = [Exchange((Message("user", "secret"),), private=True), *past(1)]
     tail = (Message("user", "now"),)
     seen = await assemble(track(None, private=True), "", history, tail)
@@ -134,7 +134,7 @@ async def test_a_takeover_with_prefix_continuation_gets_the_shown_text_as_a_pref
 
 
 @pytest.mark.anyio
-async def test_a_takeover_without_it_is_asked_to_go_on() -> None:
+async def test_a_takeover_without_prefix_continuation_is_asked_to_continue() -> None:
     plain = Track("api", ScriptedEngine(capabilities=Capabilities()), window=1000)
     request = await preparer().prepare(plain, shown="so far", judged=False)
     assert request.prefix == ""
@@ -151,7 +151,7 @@ async def test_the_shown_text_counts_towards_the_window() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_gate_gets_logprobs_where_the_engine_has_them() -> None:
+async def test_a_gate_gets_logprobs_if_the_engine_has_them() -> None:
     able = await preparer().prepare(track(1000), shown="", judged=True)
     unable = Track("api", ScriptedEngine(capabilities=Capabilities()))
     plain = await preparer().prepare(unable, shown="", judged=True)
@@ -159,7 +159,7 @@ async def test_a_gate_gets_logprobs_where_the_engine_has_them() -> None:
 
 
 @pytest.mark.anyio
-async def test_the_trace_is_told_what_each_prompt_took() -> None:
+async def test_the_trace_has_the_tokens_of_each_prompt() -> None:
     prepared = preparer()
     request = await prepared.prepare(track(1000), shown="", judged=False)
     expected = {
@@ -176,6 +176,6 @@ async def test_the_trace_is_told_what_each_prompt_took() -> None:
     assert {name: trace.to_dict() for name, trace in prepared.traces.items()} == {"local": expected}
 
 
-def test_what_the_turn_samples_goes_before_what_the_track_samples() -> None:
+def test_the_sampling_of_the_turn_precedes_that_of_the_track() -> None:
     merged = merge_sampling(Sampling(temperature=0.5, seed=1), Sampling(temperature=0.0))
     assert (merged.temperature, merged.seed) == (0.0, 1)

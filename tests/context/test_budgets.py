@@ -1,4 +1,4 @@
-"""Random prompts of every kind of content, by every way of counting: none over its budget.
+"""Random prompts of every kind of content with every counter: none exceeds its budget.
 
 The benchmark plays many more of them; here are some hundred, and what it finds out if it should.
 """
@@ -33,7 +33,7 @@ def mean(values: list[float]) -> float:
 
 @pytest.fixture(scope="module")
 def model(smollm2_path: object) -> Any:
-    """The real tokenizer of the small model."""
+    """Load the real tokenizer of the small model."""
     return anyio.run(_counts_of_the_model)
 
 
@@ -46,7 +46,7 @@ async def _counts_of_the_model() -> Any:
     return tally, learnt
 
 
-def test_llama_cpp_s_own_tokenizer_fills_the_budget_and_never_passes_it(model: Any) -> None:
+def test_the_tokenizer_of_llama_cpp_fills_the_budget_and_never_exceeds_it(model: Any) -> None:
     tally, _ = model
     assert (tally.assemblies, tally.over) == (60, 0)
     assert mean(tally.fills) > 95.0
@@ -58,24 +58,24 @@ def test_the_estimate_learns_a_tokenizer_that_it_never_sees(model: Any) -> None:
     assert mean(tally.fills) > 85.0
 
 
-def test_tiktoken_with_ranks_from_a_file_does_so_too() -> None:
+def test_tiktoken_with_ranks_from_a_file_never_exceeds_the_budget() -> None:
     tally = play(RANKS, RANKS.true)
     assert (tally.assemblies, tally.over) == (150, 0)
     assert mean(tally.fills) > 95.0
 
 
-def test_the_byte_bound_is_safe_for_any_tokenizer_and_wasteful() -> None:
+def test_the_byte_bound_is_safe_for_any_tokenizer_but_wasteful() -> None:
     tally = play(counters.Bytes(), RANKS.true)
     assert (tally.assemblies, tally.over) == (150, 0)
     assert mean(tally.fills) < 90.0
 
 
 class Low(counters.Bytes):  # type: ignore[misc]
-    """Counts a tenth too low."""
+    """Counts 10 % too low."""
 
     async def count_tokens(self, messages: Sequence[Message]) -> TokenCount:
         return TokenCount(await RANKS.true(messages) * 9 // 10, exact=True)
 
 
-def test_a_counter_that_is_wrong_is_found_out() -> None:
+def test_a_wrong_counter_is_detected() -> None:
     assert play(Low(), RANKS.true, 60).over > 0

@@ -1,4 +1,4 @@
-"""The calibrated estimate: what it learns, what it keeps to, what it never passes."""
+"""The calibrated estimate: what it learns, and the bound that it never exceeds."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]))
         ("", {}),
     ],
 )
-def test_a_text_is_counted_by_what_it_is_made_of(text: str, found: dict[str, int]) -> None:
+def test_the_features_of_a_text_are_counted(text: str, found: dict[str, int]) -> None:
     counted = dict(zip((feature.name for feature in FEATURES), features(text), strict=True))
     assert {name: counted[name] for name in found} == found
     assert all(value >= 0 for value in counted.values())
@@ -53,7 +53,7 @@ def test_a_text_is_counted_by_what_it_is_made_of(text: str, found: dict[str, int
 
 
 @given(st.text())
-def test_no_text_is_too_strange_to_be_counted(text: str) -> None:
+def test_any_text_has_features(text: str) -> None:
     counted = features(text)
     assert len(counted) == len(FEATURES)
     assert min(counted) >= 0
@@ -63,12 +63,12 @@ Tokenizer = Callable[[str], int]
 
 
 def by_words(text: str) -> int:
-    """Cheap words, dear signs."""
+    """Cheap words, expensive signs."""
     return len(text.split()) + 2 * sum(not c.isalnum() and not c.isspace() for c in text)
 
 
 def by_bytes(text: str) -> int:
-    """The dearest there is."""
+    """The most expensive tokenizer."""
     return len(text.encode())
 
 
@@ -97,7 +97,7 @@ def test_it_comes_close_to_a_tokenizer_that_it_never_sees(tokenizer: Tokenizer) 
     assert sum(counted) <= 1.15 * sum(true)
 
 
-def test_before_it_has_seen_enough_it_makes_up_for_the_worst_shortfall() -> None:
+def test_with_few_samples_the_worst_shortfall_is_corrected() -> None:
     calibration = Calibration()
     seen = [Message("user", "word " * 200)]
     plain = estimate_tokens(seen).value
@@ -108,7 +108,7 @@ def test_before_it_has_seen_enough_it_makes_up_for_the_worst_shortfall() -> None
     assert plain * 1.2 <= calibration.count(seen).value <= plain * 1.22
 
 
-def test_a_shortfall_is_made_up_for_at_once() -> None:
+def test_a_shortfall_is_corrected_at_once() -> None:
     calibration, draw = Calibration(), random.Random(3)  # noqa: S311 - no secret
     for _ in range(TRUSTED + 1):
         seen = prompt(draw)
@@ -121,7 +121,7 @@ def test_a_shortfall_is_made_up_for_at_once() -> None:
 
 
 def test_its_name_changes_seldom() -> None:
-    """Counts are kept under it, and the cut of a history follows them."""
+    """Cached counts depend on it, and so does the cut of the history."""
     calibration, draw = Calibration(), random.Random(5)  # noqa: S311 - no secret
     names = set()
     for _ in range(10 * TRUSTED):
@@ -131,14 +131,14 @@ def test_its_name_changes_seldom() -> None:
     assert len(names) <= 12
 
 
-def test_short_prompts_teach_nothing() -> None:
+def test_short_prompts_are_ignored() -> None:
     calibration = Calibration()
     calibration.learn([Message("user", "hi")], SHORTEST - 1)
     assert calibration.samples == 0
 
 
 @given(st.lists(texts, max_size=4), st.floats(1.0, 3.0))
-def test_no_count_passes_the_byte_bound(contents: list[str], dear: float) -> None:
+def test_no_count_exceeds_the_byte_bound(contents: list[str], dear: float) -> None:
     calibration = Calibration()
     seen = [Message("user", "word " * 100)]
     calibration.learn(seen, int(estimate_tokens(seen).value * dear))

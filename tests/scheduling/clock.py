@@ -15,7 +15,7 @@ from vanta_tuning.replay.clock import JumpingLoop
 
 
 def jumping(backend: str) -> tuple[str, dict[str, Any]]:
-    """The event loop `backend` on such a clock: a value for the fixture `anyio_backend`."""
+    """Return `backend` on such a clock: a value for the fixture `anyio_backend`."""
     if backend == "asyncio":
         return backend, {"loop_factory": JumpingLoop}
     return backend, {"clock": trio.testing.MockClock(autojump_threshold=0)}

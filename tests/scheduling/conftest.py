@@ -1,4 +1,4 @@
-"""Which races are run on a clock that jumps."""
+"""Selects the races that run on a clock that jumps."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ JUMPING = {
     "test_rule_4_failures",
     "test_rule_7_deadline",
 }
-"""Files of tests in which timers lie close together."""
+"""Files of tests whose timers are close together."""
 
 
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> str | tuple[str, dict[str, Any]]:
-    """Both event loops, on a clock that jumps where timers lie close together."""
+    """Both event loops, on a clock that jumps if timers are close together."""
     return jumping(request.param) if request.path.stem in JUMPING else str(request.param)

@@ -1,4 +1,4 @@
-"""A stage for races: tracks on scripted engines, a race run on them, and what it said."""
+"""A stage for races: tracks with scripted engines, a race on them, and its events."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ E = TypeVar("E", bound=Event)
 
 
 class PlainPreparer:
-    """Asks every track the same; a takeover gets the shown text as a prefix, or is asked for it."""
+    """Sends every track the same request; a takeover gets the shown text as a prefix or message."""
 
     async def prepare(self, track: Track, *, shown: str, judged: bool) -> GenerationRequest:
         messages: tuple[Message, ...] = (Message("user", "?"),)
@@ -48,7 +48,7 @@ class PlainPreparer:
 
 @dataclass
 class Stage:
-    """One race to be run. Times in seconds."""
+    """One race. Times are in seconds."""
 
     policy: Policy
     engines: Mapping[str, ScriptedEngine]
@@ -65,7 +65,7 @@ class Stage:
     race: Race | None = None
 
     async def run(self, *, late_s: float = 0.0) -> RaceOutcome:
-        """Run the race, as if its turn had begun `late_s` seconds ago."""
+        """Run the race as if its turn began `late_s` seconds ago."""
         plan = RacePlan(
             settings=RaceSettings(
                 policy=self.policy,
@@ -89,19 +89,19 @@ class Stage:
         return await self.race.run()
 
     def of(self, kind: type[E]) -> list[E]:
-        """The events of one type, in order."""
+        """Return the events of one type, in order."""
         return [event for event in self.events if isinstance(event, kind)]
 
     def kinds(self) -> list[str]:
-        """The types of all events, in order, text left out."""
+        """Return the types of all events except text, in order."""
         return [type(event).__name__ for event in self.events if not isinstance(event, TextDelta)]
 
     @property
     def text(self) -> str:
-        """What the user saw."""
+        """The text that the user saw."""
         return "".join(event.text for event in self.of(TextDelta))
 
 
 def states(outcome: RaceOutcome) -> Sequence[tuple[str, str]]:
-    """Each leg's track and state."""
+    """Return the track and state of each leg."""
     return [(leg.track.name, leg.state) for leg in outcome.legs]

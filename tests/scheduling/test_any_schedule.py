@@ -1,4 +1,4 @@
-"""Whatever tracks do and a policy says, the rules hold: random races on a virtual clock."""
+"""Random races on a virtual clock: the rules hold for all tracks and policies."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def _everything_ended(
 
 
 def _text_is_what_was_shown(stage: Stage, outcome: RaceOutcome) -> None:
-    """Rules 1 and 3: the reply is what the events spell out, and has something to read."""
+    """Rules 1 and 3: the reply is the text of the events, and is readable."""
     text = ""
     for event in stage.events:
         if isinstance(event, TextDelta):
@@ -128,7 +128,7 @@ def _text_is_what_was_shown(stage: Stage, outcome: RaceOutcome) -> None:
 
 
 def _every_leg_has_its_end(stage: Stage, outcome: RaceOutcome) -> None:
-    """Rule 4: no leg disappears; each that began has one end that the caller hears of."""
+    """Rule 4: every leg that started has exactly one reported end."""
     started = [event.leg for event in stage.of(LegStarted)]
     assert started == list(range(len(outcome.legs)))
     heard = {event.leg for event in stage.of(LegFinished)}

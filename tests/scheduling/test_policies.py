@@ -28,7 +28,7 @@ REFUSAL = "I'm sorry, but I can't help with that."
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(("policy", "asked"), [(LOCAL, "local"), (API, "api")])
-async def test_local_and_api_ask_one_track_alone(policy: Policy, asked: str) -> None:
+async def test_local_and_api_start_one_track_only(policy: Policy, asked: str) -> None:
     engines = {"local": ScriptedEngine(Say("l")), "api": ScriptedEngine(Say("a"))}
     await Stage(policy, engines).run()
     assert [name for name, engine in engines.items() if engine.runs] == [asked]
@@ -47,7 +47,7 @@ async def test_race_starts_both_at_once() -> None:
 
 
 @pytest.mark.anyio
-async def test_hedge_does_not_start_the_api_when_local_speaks_in_time() -> None:
+async def test_hedge_does_not_start_the_api_if_local_answers_in_time() -> None:
     engines = {"local": ScriptedEngine("quick"), "api": ScriptedEngine(Say("a"))}
     outcome = await Stage(HEDGE, engines).run()
     assert states(outcome) == [("local", "won")]
@@ -77,7 +77,7 @@ async def test_a_hedge_that_has_begun_can_still_lose() -> None:
 
 
 @pytest.mark.anyio
-async def test_cascade_shows_nothing_before_the_gate_has_said_yes() -> None:
+async def test_cascade_shows_nothing_before_the_gate_accepts() -> None:
     stage = Stage(CASCADE, {"local": ScriptedEngine("a b c"), "api": ScriptedEngine(Say("x"))})
     outcome = await stage.run()
     kinds = stage.kinds()
@@ -95,7 +95,7 @@ async def test_cascade_shows_nothing_before_the_gate_has_said_yes() -> None:
     ],
     ids=["a refusal", "low logprobs", "a cut answer"],
 )
-async def test_cascade_asks_the_api_when_the_local_answer_is_not_good_enough(
+async def test_cascade_starts_the_api_if_the_local_answer_is_not_good_enough(
     local: ScriptedEngine,
 ) -> None:
     stage = Stage(CASCADE, {"local": local, "api": ScriptedEngine(Say("better"))})
@@ -113,13 +113,13 @@ async def test_cascade_accepts_a_confident_answer() -> None:
 
 
 @pytest.mark.anyio
-async def test_cascade_begins_with_the_api_when_there_is_no_local_track() -> None:
+async def test_cascade_starts_with_the_api_if_there_is_no_local_track() -> None:
     outcome = await Stage(CASCADE, {"api": ScriptedEngine(Say("a"))}).run()
     assert outcome.text == "a"
 
 
 @pytest.mark.anyio
-async def test_prefer_gives_the_turn_to_the_api_though_local_spoke_first() -> None:
+async def test_prefer_commits_to_the_api_though_local_was_first() -> None:
     gate = anyio.Event()
     local, api = ScriptedEngine("l l l"), ScriptedEngine(Wait(gate), Say("a"))
     stage = Stage(PREFER, {"api": api, "local": local})
@@ -132,7 +132,7 @@ async def test_prefer_gives_the_turn_to_the_api_though_local_spoke_first() -> No
 
 
 @pytest.mark.anyio
-async def test_prefer_falls_into_the_local_net_when_the_api_is_late() -> None:
+async def test_prefer_falls_back_to_local_if_the_api_is_late() -> None:
     policy = adapt(PREFER, name="prefer", hold_s=0.02)
     stage = Stage(policy, {"api": ScriptedEngine(Hang()), "local": ScriptedEngine("l l")})
     outcome = await stage.run()
@@ -141,7 +141,7 @@ async def test_prefer_falls_into_the_local_net_when_the_api_is_late() -> None:
 
 
 @pytest.mark.anyio
-async def test_prefer_does_not_wait_out_the_hold_when_the_api_has_failed() -> None:
+async def test_prefer_ends_the_hold_early_if_the_api_failed() -> None:
     policy = adapt(PREFER, name="prefer", hold_s=60)
     engines = {"api": ScriptedEngine(Fail(ErrorKind.AUTH)), "local": ScriptedEngine("l")}
     outcome = await Stage(policy, engines).run()
@@ -149,7 +149,7 @@ async def test_prefer_does_not_wait_out_the_hold_when_the_api_has_failed() -> No
 
 
 @pytest.mark.anyio
-async def test_a_track_that_is_not_there_is_left_out() -> None:
+async def test_a_missing_track_is_skipped() -> None:
     outcome = await Stage(RACE, {"local": ScriptedEngine("l")}).run()
     assert states(outcome) == [("local", "won")]
 
@@ -160,11 +160,11 @@ async def test_a_policy_without_any_track_is_refused() -> None:
         await Stage(RACE, {"other": ScriptedEngine("x")}).run()
 
 
-def test_a_variant_recasts_the_tracks_in_order() -> None:
+def test_a_variant_replaces_the_tracks_in_order() -> None:
     assert adapt(RACE, name="mine", tracks=["big", "small"]).tracks == ("big", "small")
 
 
-def test_a_variant_keeps_what_it_does_not_change() -> None:
+def test_a_variant_keeps_other_values() -> None:
     variant = adapt(HEDGE, name="mine", delay_s=0.2)
     assert variant == dataclasses.replace(
         HEDGE,
@@ -185,7 +185,7 @@ def test_a_variant_keeps_what_it_does_not_change() -> None:
         (RACE, {"tracks": ["one"]}, "has 2 legs"),
     ],
 )
-def test_a_setting_that_would_change_nothing_is_an_error(
+def test_a_setting_without_effect_is_an_error(
     base: Policy, change: dict[str, object], words: str
 ) -> None:
     with pytest.raises(ConfigError, match=words):
@@ -201,7 +201,7 @@ def test_a_setting_that_would_change_nothing_is_an_error(
         (GateRule(min_mean_logprob=-5.0), "local"),
     ],
 )
-async def test_each_knob_of_the_gate_changes_its_verdict(rule: GateRule, winner: str) -> None:
+async def test_each_limit_of_the_gate_changes_its_verdict(rule: GateRule, winner: str) -> None:
     policy = adapt(CASCADE, name="cascade", gate=rule)
     local = ScriptedEngine(Say("unsure", logprob=-4.0))
     outcome = await Stage(policy, {"local": local, "api": ScriptedEngine(Say("a"))}).run()
@@ -210,7 +210,7 @@ async def test_each_knob_of_the_gate_changes_its_verdict(rule: GateRule, winner:
 
 
 @pytest.mark.anyio
-async def test_a_gate_may_let_refusals_pass() -> None:
+async def test_a_gate_may_accept_refusals() -> None:
     policy = adapt(CASCADE, name="cascade", gate=GateRule(refusals=False))
     local = ScriptedEngine(Say(REFUSAL))
     outcome = await Stage(policy, {"local": local, "api": ScriptedEngine(Say("a"))}).run()

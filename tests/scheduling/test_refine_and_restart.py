@@ -1,4 +1,4 @@
-"""Refine: local now, amended when the api disagrees. Restart: a takeover that begins anew."""
+"""Refine: local now, amended if the api disagrees. Restart: a takeover that answers again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vanta.testing import Fail, Hang, Say, ScriptedEngine, Wait
 
 
 async def refined(api: ScriptedEngine, said: str, gate: anyio.Event, **given: float) -> Stage:
-    """A refine turn in which the api may speak only after local has committed."""
+    """Run a refine turn in which the api answers after local was committed."""
     stage = Stage(REFINE, {"local": ScriptedEngine(said), "api": api}, **given)  # type: ignore[arg-type]
 
     async def open_gate() -> None:
@@ -31,7 +31,7 @@ async def refined(api: ScriptedEngine, said: str, gate: anyio.Event, **given: fl
 
 
 @pytest.mark.anyio
-async def test_an_api_that_disagrees_amends_what_was_shown() -> None:
+async def test_an_api_that_disagrees_amends_the_shown_text() -> None:
     gate = anyio.Event()
     stage = await refined(ScriptedEngine(Wait(gate), "It was 1969."), "It was 1972.", gate)
     (amended,) = stage.of(Amended)
@@ -63,7 +63,7 @@ async def test_an_api_that_fails_or_is_late_leaves_the_local_answer(then: Fail |
 
 
 @pytest.mark.anyio
-async def test_a_local_answer_that_breaks_is_replaced_by_the_one_that_was_to_amend_it() -> None:
+async def test_a_local_answer_that_breaks_is_replaced_by_its_amender() -> None:
     gate = anyio.Event()
     local = ScriptedEngine(Say("half"), Fail(ErrorKind.SERVER))
     stage = Stage(REFINE, {"local": local, "api": ScriptedEngine(Wait(gate), Say("whole"))})
@@ -78,7 +78,7 @@ async def test_a_local_answer_that_breaks_is_replaced_by_the_one_that_was_to_ame
 
 
 @pytest.mark.anyio
-async def test_a_policy_may_want_a_new_answer_in_place_of_a_broken_one() -> None:
+async def test_a_policy_may_restart_a_broken_answer() -> None:
     policy = dataclasses.replace(PREFER, takeover="restart")
     api = ScriptedEngine(Say("half of"), Fail(ErrorKind.NETWORK))
     stage = Stage(policy, {"api": api, "local": ScriptedEngine("a new answer")})
@@ -100,5 +100,5 @@ async def test_a_policy_may_want_a_new_answer_in_place_of_a_broken_one() -> None
         ("", "", False),
     ],
 )
-def test_what_counts_as_material(first: str, second: str, differs: bool) -> None:
+def test_material_disagreement(first: str, second: str, differs: bool) -> None:
     assert (disagreement(first, second) is not None) == differs

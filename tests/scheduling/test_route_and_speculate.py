@@ -1,4 +1,4 @@
-"""Route and speculate: the router's word decides what starts; the gate's word what stays."""
+"""Route and speculate: the router decides what starts, the gate what is served."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REFUSAL = "I'm sorry, but I can't help with that."
 
 
 @pytest.mark.parametrize(("hard", "track"), [(True, "api"), (False, "local"), (None, "local")])
-async def test_route_asks_one_track_alone(hard: bool | None, track: str) -> None:
+async def test_route_starts_one_track_only(hard: bool | None, track: str) -> None:
     engines = {"local": ScriptedEngine(Say("l")), "api": ScriptedEngine(Say("a"))}
     stage = Stage(ROUTE, engines, hard=hard)
     await stage.run()
@@ -31,7 +31,7 @@ async def test_route_falls_over_to_the_other_track(hard: bool) -> None:
     assert (await Stage(ROUTE, engines, hard=hard).run()).text == "fine"
 
 
-async def test_speculate_starts_the_api_early_only_for_a_hard_message() -> None:
+async def test_speculate_starts_the_api_early_for_hard_messages_only() -> None:
     for hard in (True, False):
         api = ScriptedEngine(Hang())
         outcome = await Stage(
@@ -41,7 +41,7 @@ async def test_speculate_starts_the_api_early_only_for_a_hard_message() -> None:
         assert len(api.runs) == int(hard)
 
 
-async def test_speculate_drops_the_api_when_the_gate_says_yes_though_it_spoke_first() -> None:
+async def test_speculate_drops_the_api_when_the_gate_accepts_though_it_was_first() -> None:
     gate = anyio.Event()
     api = ScriptedEngine(Say("early"), Hang())
     stage = Stage(SPECULATE, {"local": ScriptedEngine(Wait(gate), "sure"), "api": api}, hard=True)
@@ -55,7 +55,7 @@ async def test_speculate_drops_the_api_when_the_gate_says_yes_though_it_spoke_fi
     assert api.runs[0].cancelled
 
 
-async def test_speculate_shows_the_early_start_when_the_gate_says_no() -> None:
+async def test_speculate_shows_the_early_answer_when_the_gate_rejects() -> None:
     local, api = ScriptedEngine(Say(REFUSAL)), ScriptedEngine("a real answer")
     outcome = await Stage(SPECULATE, {"local": local, "api": api}, hard=True).run()
     assert outcome.text == "a real answer"

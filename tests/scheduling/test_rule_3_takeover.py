@@ -1,4 +1,4 @@
-"""Rule 3: a committed leg that breaks is taken over; nothing lost, nothing twice, the seam said."""
+"""Rule 3: a committed leg that breaks is taken over; nothing is lost or shown twice."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ NO_PREFIX = Capabilities()
 
 
 def cut(at: int) -> ScriptedEngine:
-    """An engine that breaks after `at` characters of the whole answer."""
+    """Return an engine that breaks after `at` characters of the whole answer."""
     return ScriptedEngine(Say(WHOLE[:at]), Fail(ErrorKind.NETWORK))
 
 
 def tracks(failure: AllTracksFailed) -> set[str | None]:
-    """The tracks that a failure names."""
+    """Return the tracks that a failure names."""
     return {error.track for error in failure.exceptions if isinstance(error, EngineError)}
 
 
 @pytest.mark.anyio
-async def test_a_track_that_can_continue_a_prefix_goes_on_to_the_letter() -> None:
+async def test_a_track_with_prefix_continuation_continues_verbatim() -> None:
     stage = Stage(PREFER, {"api": cut(17), "local": ScriptedEngine(WHOLE)})
     outcome = await stage.run()
     assert outcome.text == stage.text == WHOLE
@@ -43,7 +43,7 @@ async def test_a_track_that_can_continue_a_prefix_goes_on_to_the_letter() -> Non
 
 
 @pytest.mark.anyio
-async def test_the_seam_is_one_event_that_says_where_and_why() -> None:
+async def test_the_seam_is_one_event_with_place_and_reason() -> None:
     stage = Stage(PREFER, {"api": cut(17), "local": ScriptedEngine(WHOLE)})
     await stage.run()
     (seam,) = stage.of(Takeover)
@@ -52,7 +52,7 @@ async def test_the_seam_is_one_event_that_says_where_and_why() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_track_without_prefixes_is_asked_to_go_on_and_its_overlap_is_cut() -> None:
+async def test_a_track_without_prefix_continuation_is_asked_to_continue() -> None:
     shown = WHOLE[:29]
     continuation = anchor(shown) + WHOLE[29:]
     local = ScriptedEngine(continuation, capabilities=NO_PREFIX)
@@ -63,7 +63,7 @@ async def test_a_track_without_prefixes_is_asked_to_go_on_and_its_overlap_is_cut
 
 
 @pytest.mark.anyio
-async def test_a_winner_that_falls_silent_is_taken_over() -> None:
+async def test_a_winner_that_stalls_is_taken_over() -> None:
     api = ScriptedEngine(Say(WHOLE[:17]), Hang())
     stage = Stage(PREFER, {"api": api, "local": ScriptedEngine(WHOLE)}, stall_timeout_s=0.15)
     outcome = await stage.run()
@@ -74,7 +74,7 @@ async def test_a_winner_that_falls_silent_is_taken_over() -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("last", [Say(WHOLE[17:]), Hang()], ids=["speaks", "is silent"])
-async def test_while_the_event_loop_stands_still_nobody_is_silent(last: Say | Hang) -> None:
+async def test_a_blocked_event_loop_does_not_count_as_a_stall(last: Say | Hang) -> None:
     api = ScriptedEngine(Say(WHOLE[:17]), Pause(0.05), *[Pause(0.001)] * 3, last)
     stage = Stage(PREFER, {"api": api, "local": ScriptedEngine(WHOLE)}, stall_timeout_s=0.1)
     async with anyio.create_task_group() as tasks:
@@ -86,13 +86,13 @@ async def test_while_the_event_loop_stands_still_nobody_is_silent(last: Say | Ha
 
 
 async def hold_the_loop_up(seconds: float) -> None:
-    """Compute for so long, once the first track has begun to speak."""
+    """Block the loop for some seconds after the first content."""
     await anyio.sleep(0.02)
     stand_still(seconds)
 
 
 @pytest.mark.anyio
-async def test_when_the_successor_breaks_too_the_error_keeps_what_was_shown() -> None:
+async def test_if_the_successor_breaks_too_the_error_has_the_shown_text() -> None:
     stage = Stage(PREFER, {"api": cut(17), "local": ScriptedEngine(Fail(ErrorKind.SERVER))})
     outcome = await stage.run()
     assert outcome.failure is not None
@@ -101,7 +101,7 @@ async def test_when_the_successor_breaks_too_the_error_keeps_what_was_shown() ->
 
 
 @pytest.mark.anyio
-async def test_a_second_takeover_goes_on_from_both_parts() -> None:
+async def test_a_second_takeover_continues_both_parts() -> None:
     policy = dataclasses.replace(
         RACE, legs=(*RACE.legs, dataclasses.replace(RACE.legs[1], track="spare"))
     )
@@ -116,7 +116,7 @@ async def test_a_second_takeover_goes_on_from_both_parts() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_policy_may_want_the_failure_instead() -> None:
+async def test_a_policy_may_fail_instead_of_taking_over() -> None:
     policy = dataclasses.replace(PREFER, takeover="fail")
     stage = Stage(policy, {"api": cut(17), "local": ScriptedEngine(WHOLE)})
     outcome = await stage.run()
@@ -125,7 +125,7 @@ async def test_a_policy_may_want_the_failure_instead() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_policy_with_one_track_has_nobody_to_take_over() -> None:
+async def test_a_policy_with_one_track_has_no_takeover() -> None:
     stage = Stage(API, {"api": cut(17), "local": ScriptedEngine(WHOLE)})
     outcome = await stage.run()
     assert outcome.failure is not None
@@ -146,7 +146,7 @@ async def test_an_answer_that_was_complete_when_it_broke_needs_no_more_text() ->
     at=st.integers(min_value=10, max_value=19),
     size=st.integers(min_value=1, max_value=9),
 )
-def test_a_repeated_anchor_is_cut_however_it_is_chopped_up(whole: str, at: int, size: int) -> None:
+def test_a_repeated_anchor_is_cut_however_it_is_split(whole: str, at: int, size: int) -> None:
     shown, rest = whole[:at], whole[at:]
     overlap = shown[-max(6, len(shown) // 2) :].lstrip()
     if len(overlap) < 6:

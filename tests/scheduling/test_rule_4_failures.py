@@ -17,7 +17,7 @@ from vanta.testing import Fail, Finish, Hang, Say, ScriptedEngine, Think, Wait
 pytestmark = pytest.mark.anyio
 
 
-async def test_one_failing_leg_does_not_fail_the_turn_and_is_told() -> None:
+async def test_one_failing_leg_does_not_fail_the_turn_and_is_reported() -> None:
     stage = Stage(
         HEDGE, {"local": ScriptedEngine(Fail(ErrorKind.SERVER)), "api": ScriptedEngine(Say("ok"))}
     )
@@ -26,7 +26,7 @@ async def test_one_failing_leg_does_not_fail_the_turn_and_is_told() -> None:
     assert [event.error["kind"] for event in stage.of(LegFailed)] == ["server"]
 
 
-async def test_a_leg_that_fails_late_does_not_hurt_the_winner() -> None:
+async def test_a_leg_that_fails_late_does_not_affect_the_winner() -> None:
     gate = anyio.Event()
     local = ScriptedEngine(Wait(gate), Fail(ErrorKind.SERVER))
     api = ScriptedEngine(Think("..."), Say("ok"))
@@ -35,7 +35,7 @@ async def test_a_leg_that_fails_late_does_not_hurt_the_winner() -> None:
     assert (await stage.run()).text == "ok"
 
 
-async def test_when_all_fail_one_error_names_each_track_and_cause() -> None:
+async def test_if_all_fail_one_error_names_each_track_and_cause() -> None:
     stage = Stage(
         RACE,
         {
@@ -54,7 +54,7 @@ async def test_when_all_fail_one_error_names_each_track_and_cause() -> None:
     assert stage.text == ""
 
 
-async def test_an_engine_that_breaks_its_contract_fails_its_leg_alone() -> None:
+async def test_an_engine_that_breaks_its_contract_fails_its_leg_only() -> None:
     def reply(_request: GenerationRequest) -> list[Say]:
         raise ZeroDivisionError("a bug in a plugin")
 
@@ -73,7 +73,7 @@ async def test_an_answer_without_readable_text_is_a_failure_not_an_answer(reason
     assert ("local", "failed") in states(outcome)
 
 
-async def test_a_leg_that_waits_for_its_clock_starts_at_once_when_the_other_failed() -> None:
+async def test_a_waiting_leg_starts_at_once_when_the_other_failed() -> None:
     stage = Stage(
         HEDGE,
         {"local": ScriptedEngine(Fail(ErrorKind.SERVER)), "api": ScriptedEngine(Say("ok"))},
@@ -84,7 +84,7 @@ async def test_a_leg_that_waits_for_its_clock_starts_at_once_when_the_other_fail
     assert "failed" in outcome.legs[1].why
 
 
-async def test_a_gate_that_turns_everything_down_fails_with_its_reason_if_told_to() -> None:
+async def test_a_rejected_answer_fails_the_turn_without_a_last_resort() -> None:
     policy = dataclasses.replace(CASCADE, last_resort=False)
     stage = Stage(
         policy,
@@ -95,7 +95,7 @@ async def test_a_gate_that_turns_everything_down_fails_with_its_reason_if_told_t
     assert "declines to answer" in str(failure)
 
 
-async def test_an_answer_that_was_turned_down_is_served_when_nothing_else_answers() -> None:
+async def test_a_rejected_answer_is_served_if_no_track_gave_another() -> None:
     stage = Stage(
         CASCADE,
         {
@@ -109,7 +109,7 @@ async def test_an_answer_that_was_turned_down_is_served_when_nothing_else_answer
     assert stage.of(LegFailed)[0].track == "api"
 
 
-async def test_a_hanging_leg_that_never_spoke_does_not_hold_up_the_failure_of_the_turn() -> None:
+async def test_a_silent_leg_does_not_delay_the_failure_of_the_turn() -> None:
     stage = Stage(
         RACE,
         {"local": ScriptedEngine(Hang()), "api": ScriptedEngine(Fail(ErrorKind.AUTH))},

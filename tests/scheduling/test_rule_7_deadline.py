@@ -12,7 +12,7 @@ from vanta.testing import Fail, Hang, Say, ScriptedEngine
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_reply_that_is_still_being_written_is_cut_and_says_so() -> None:
+async def test_an_unfinished_reply_is_cut_with_the_reason_deadline() -> None:
     engine = ScriptedEngine(Say("so far"), Hang())
     stage = Stage(LOCAL, {"local": engine}, deadline_s=0.2)
     outcome = await stage.run()
@@ -29,7 +29,7 @@ async def test_silence_until_the_deadline_is_a_timeout_of_each_track() -> None:
     assert [error.kind for error in failure.exceptions] == [ErrorKind.TIMEOUT] * 2  # type: ignore[union-attr]
 
 
-async def test_a_turn_whose_time_is_already_up_asks_no_engine() -> None:
+async def test_a_turn_whose_time_is_up_starts_no_engine() -> None:
     engine = ScriptedEngine(Say("too late"))
     stage = Stage(LOCAL, {"local": engine}, deadline_s=1.0)
     failure = (await stage.run(late_s=2.0)).failure
@@ -37,14 +37,14 @@ async def test_a_turn_whose_time_is_already_up_asks_no_engine() -> None:
     assert engine.runs == []
 
 
-async def test_the_text_of_a_leg_that_is_held_back_is_served_at_the_deadline() -> None:
+async def test_held_text_is_served_at_the_deadline() -> None:
     api, local = ScriptedEngine(Hang()), ScriptedEngine(Say("a net"), Hang())
     stage = Stage(PREFER, {"api": api, "local": local}, deadline_s=0.25)
     outcome = await stage.run()
     assert (outcome.text, outcome.finish_reason) == ("a net", "deadline")
 
 
-async def test_a_turned_down_answer_is_served_at_the_deadline_rather_than_none() -> None:
+async def test_a_rejected_answer_is_served_at_the_deadline_rather_than_none() -> None:
     local = ScriptedEngine(Say("I cannot help with that"))
     stage = Stage(CASCADE, {"local": local, "api": ScriptedEngine(Hang())}, deadline_s=0.25)
     outcome = await stage.run()
@@ -59,7 +59,7 @@ async def test_a_hedge_whose_delay_lies_beyond_the_deadline_never_starts() -> No
     assert api.runs == []
 
 
-async def test_the_deadline_in_the_middle_of_a_takeover_keeps_what_was_shown() -> None:
+async def test_the_deadline_in_the_middle_of_a_takeover_keeps_the_shown_text() -> None:
     api = ScriptedEngine(Say("half an"), Fail(ErrorKind.NETWORK))
     local = ScriptedEngine(scripts=[[Hang()]])
     stage = Stage(PREFER, {"api": api, "local": local}, deadline_s=0.25)

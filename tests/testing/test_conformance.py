@@ -1,4 +1,4 @@
-"""The conformance suite passes a good engine and catches each way of being a bad one."""
+"""The conformance suite passes a good engine and catches each kind of bad one."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class TestScriptedEngine(EngineConformance):
 
 
 class TestACapableScriptedEngine(EngineConformance):
-    """The suite, against one that can do everything, so that nothing is skipped for want of it."""
+    """The suite, against an engine with every capability, so that nothing is skipped."""
 
     @pytest.fixture
     def engine(self) -> ScriptedEngine:
@@ -69,7 +69,7 @@ class TestACapableScriptedEngine(EngineConformance):
 
 
 class TestAnIncapableScriptedEngine(EngineConformance):
-    """The suite, against one that can do nothing but answer."""
+    """The suite, against an engine without capabilities."""
 
     @pytest.fixture
     def engine(self) -> ScriptedEngine:
@@ -77,7 +77,7 @@ class TestAnIncapableScriptedEngine(EngineConformance):
 
 
 class Edited(DeltaStream):
-    """A stream whose deltas were tampered with; its receipt is the original's."""
+    """A stream with edited deltas and the original receipt."""
 
     def __init__(self, inner: DeltaStream, deltas: Sequence[Delta]) -> None:
         self._inner = inner
@@ -91,7 +91,7 @@ class Edited(DeltaStream):
 
 
 class Editing(Good):
-    """Tampers with its own deltas and receipts."""
+    """Edits its own deltas and receipts."""
 
     def ask(self, request: GenerationRequest) -> GenerationRequest:
         return request
@@ -192,7 +192,7 @@ class Capricious(Good):
 
 
 class Chatty(Good):
-    """Claims grammars and schemas, and keeps to none."""
+    """Claims grammars and schemas, and ignores them."""
 
     def __init__(self) -> None:
         claims = Capabilities(grammar=True, json_schema=True)
@@ -210,7 +210,7 @@ class Boastful(Editing):
 
 
 class RunsOn(Editing):
-    """Generates the whole answer even for a reader who left."""
+    """Generates the whole answer even after the reader left."""
 
 
 class Lingers(Good):
@@ -219,7 +219,7 @@ class Lingers(Good):
 
 
 class Wedged(Good):
-    """One stream at a time, and one that was left early is never taken off the list."""
+    """Serves one stream at a time, and never releases one that was left early."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -240,7 +240,7 @@ class Wedged(Good):
 
 
 class WedgedByLeaving(Wedged):
-    """As above, and leaving early is enough."""
+    """The same after leaving early without cancellation."""
 
     @asynccontextmanager
     async def stream(self, request: GenerationRequest) -> AsyncIterator[DeltaStream]:
@@ -251,7 +251,7 @@ class WedgedByLeaving(Wedged):
 
 
 class OneAtATime(Good):
-    """Answers nothing while it answers another."""
+    """Refuses a request while it answers another one."""
 
     @asynccontextmanager
     async def stream(self, request: GenerationRequest) -> AsyncIterator[DeltaStream]:
@@ -348,7 +348,7 @@ class OddStats(Good):
 
 
 class Impatient(EngineConformance):
-    """The suite, told not to wait long for what will not come."""
+    """The suite with little patience."""
 
     patience_s = 0.2
 
@@ -409,7 +409,7 @@ async def test_the_suite_catches(broken: type[ScriptedEngine], rule: str) -> Non
         engine.over.set()
 
 
-def test_every_rule_of_the_suite_is_known_to_be_able_to_fail() -> None:
+def test_every_rule_of_the_suite_can_fail() -> None:
     rules = {name for name, _ in inspect.getmembers(EngineConformance) if name.startswith("test_")}
     assert rules == {rule for _, rule in BROKEN}
     assert not [name for name in rules if not getattr(EngineConformance, name).__doc__]

@@ -1,4 +1,4 @@
-"""The hash embedder is a real embedder: near where words are shared, the same everywhere."""
+"""The hash embedder: texts that share words are similar, vectors are the same everywhere."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from vanta.testing import EmbedderConformance, HashEmbedder, hash_plugin
 
 
 class TestConformance(EmbedderConformance):
-    """It is held to what every embedder must do."""
+    """The conformance suite of embedders."""
 
     @pytest.fixture
     def embedder(self) -> HashEmbedder:
-        """A fresh one."""
+        """Return a fresh embedder."""
         return HashEmbedder()
 
 
@@ -34,7 +34,7 @@ async def test_texts_that_share_words_are_nearer_than_others() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_text_without_a_word_is_a_row_of_zeros_and_no_text_no_row() -> None:
+async def test_a_text_without_words_is_a_row_of_zeros_and_no_texts_are_no_rows() -> None:
     embedder = HashEmbedder(16)
     assert not (await embedder.embed(["?!"])).any()
     assert (await embedder.embed([])).shape == (0, 16)
@@ -56,7 +56,7 @@ async def test_a_text_has_the_same_vector_in_every_process_and_beside_any_others
 
 
 @pytest.mark.anyio
-async def test_it_waits_or_fails_as_it_is_told_and_keeps_what_it_was_given() -> None:
+async def test_it_waits_for_its_hook_and_records_its_texts() -> None:
     gate = anyio.Event()
     embedder = HashEmbedder(before=gate.wait)
     with anyio.move_on_after(0) as scope:
@@ -68,7 +68,7 @@ async def test_it_waits_or_fails_as_it_is_told_and_keeps_what_it_was_given() -> 
 
 
 @pytest.mark.anyio
-async def test_a_closed_one_refuses() -> None:
+async def test_a_closed_embedder_refuses() -> None:
     embedder = HashEmbedder()
     await embedder.load()
     await embedder.aclose()
@@ -79,7 +79,7 @@ async def test_a_closed_one_refuses() -> None:
         await embedder.embed(["x"])
 
 
-def test_the_plugin_gives_the_embedder_under_its_name(tmp_path: Path) -> None:
+def test_the_plugin_has_the_embedder_under_its_name(tmp_path: Path) -> None:
     own = HashEmbedder(name="mine")
     context = EmbedderContext("", tmp_path, lambda _ref: pytest.fail("no model is needed"))
     found = plugins.load(strict=True, extra=[hash_plugin(own, rank=9)], entry_points=[]).embedders

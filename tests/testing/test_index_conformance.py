@@ -1,4 +1,4 @@
-"""The conformance suite of indexes passes a good one and catches each way of being a bad one."""
+"""The conformance suite of indexes passes a good index and catches each kind of bad one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TestScanIndex(IndexConformance):
 
 
 class Kept(ExactIndex):
-    """An exact index whose rows outlive it, as files would; the bad ones each break one rule."""
+    """An exact index with rows that outlive it, as in files; subclasses break one rule each."""
 
     def __init__(self, rooms: dict[Any, Any]) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Kept(ExactIndex):
 
 
 class TestAKeptIndex(IndexConformance):
-    """The suite, against one that lasts, so that nothing is skipped."""
+    """The suite, against an index that lasts, so that nothing is skipped."""
 
     @pytest.fixture
     def open_index(self) -> Callable[[], VectorIndex]:
@@ -104,7 +104,7 @@ class TakesAnyLength(Kept):
 
 
 class OneAnswerForAll(Kept):
-    """Gives a caller what the one before it asked for."""
+    """Returns the previous caller's result."""
 
     last: Any = None
 
@@ -115,7 +115,7 @@ class OneAnswerForAll(Kept):
 
 
 class LosesItsLock(Kept):
-    """A caller that is cancelled leaves it locked."""
+    """Stays locked after a caller was cancelled."""
 
     def __init__(self, rooms: dict[Any, Any]) -> None:
         super().__init__(rooms)
@@ -133,7 +133,7 @@ class LosesItsLock(Kept):
 
 
 class Adds(Kept):
-    """Ignores ids that it has, as Chroma's `add` does."""
+    """Ignores known ids, as Chroma's `add` does."""
 
     async def upsert(self, partition: Partition, ids: Sequence[int], vectors: Any) -> None:
         there = await self.ids(partition)
@@ -194,7 +194,7 @@ class Nameless(Kept):
 
 
 class Impatient(IndexConformance):
-    """The suite, for those that would keep it waiting."""
+    """The suite with little patience."""
 
     patience_s = 3.0
 
@@ -237,7 +237,7 @@ async def test_the_suite_catches(broken: type[Kept], rule: str) -> None:
     assert not raised.errisinstance(pytest.skip.Exception)
 
 
-def test_every_rule_of_the_suite_is_known_to_be_able_to_fail() -> None:
+def test_every_rule_of_the_suite_can_fail() -> None:
     rules = {name for name, _ in inspect.getmembers(IndexConformance) if name.startswith("test_")}
     assert rules == {rule for _, rule in BROKEN}
     assert not [name for name in rules if not getattr(IndexConformance, name).__doc__]

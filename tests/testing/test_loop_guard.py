@@ -1,4 +1,4 @@
-"""The guard notes what blocks the loop, and nothing else."""
+"""The guard records calls that block the loop, and nothing else."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vanta.testing.conformance.hints import Hints, read_stream
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("event", BLOCKERS)
-async def test_a_blocking_call_on_the_loop_is_noted(event: str) -> None:
+async def test_a_blocking_call_on_the_loop_is_recorded(event: str) -> None:
     with LoopGuard() as guard:
         BLOCKERS[event]()
     assert event in {call.event for call in guard.calls}
@@ -42,7 +42,7 @@ def test_the_same_call_without_a_loop_is_fine(event: str) -> None:
 
 
 @pytest.mark.anyio
-async def test_a_statement_on_the_loop_is_noted_wherever_the_database_was_opened() -> None:
+async def test_a_statement_on_the_loop_is_recorded_wherever_the_database_was_opened() -> None:
     def connect() -> sqlite3.Connection:
         return sqlite3.connect(":memory:", check_same_thread=False)
 
@@ -56,7 +56,7 @@ async def test_a_statement_on_the_loop_is_noted_wherever_the_database_was_opened
 
 
 @pytest.mark.anyio
-async def test_real_network_traffic_on_the_loop_is_no_blocking() -> None:
+async def test_real_network_traffic_on_the_loop_does_not_block() -> None:
     with LoopGuard() as guard:
         async with (
             Upstream() as upstream,
@@ -70,7 +70,7 @@ async def test_real_network_traffic_on_the_loop_is_no_blocking() -> None:
 
 
 @pytest.mark.anyio
-async def test_importing_a_module_is_no_blocking() -> None:
+async def test_importing_a_module_does_not_count() -> None:
     sys.modules.pop("colorsys", None)
     with LoopGuard() as guard:
         importlib.import_module("colorsys")
@@ -87,7 +87,7 @@ async def test_an_ignored_file_may_block_but_what_it_calls_may_not() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_guard_looks_for_what_it_is_told_and_only_while_it_is_open() -> None:
+async def test_a_guard_records_its_events_and_only_while_it_is_open() -> None:
     with LoopGuard(events=frozenset({"open"})) as guard:
         sleeps()
     BLOCKERS["open"]()

@@ -1,4 +1,4 @@
-"""The fixtures, as a plugin author's own suite meets them."""
+"""The fixtures in a plugin author's own suite."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_a_subclass_of_the_suite_is_collected_on_both_loops(pytester: pytest.Pyt
     )
 
 
-def test_what_is_imported_with_the_plugin_is_light() -> None:
+def test_the_plugin_imports_nothing_heavy() -> None:
     code = (
         "import sys, vanta.testing, vanta.testing.pytest_plugin as p;"
         "print([m for m in ('anyio', 'h11', 'pydantic', 'vanta.engine') if m in sys.modules])"

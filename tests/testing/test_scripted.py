@@ -1,4 +1,4 @@
-"""The scripted engine does what its script says, and keeps true books of it."""
+"""The scripted engine follows its script and counts exactly."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_the_tokens_of_a_text_join_to_the_text(text: str) -> None:
 
 
 @pytest.mark.anyio
-async def test_a_plain_string_is_said_token_by_token() -> None:
+async def test_a_plain_string_is_sent_token_by_token() -> None:
     async with ScriptedEngine("one two three").stream(GenerationRequest(HI)) as stream:
         deltas = [delta async for delta in stream]
     assert [delta.text for delta in deltas] == ["one", " two", " three", ""]
@@ -57,7 +57,7 @@ async def test_a_plain_string_is_said_token_by_token() -> None:
 
 
 @pytest.mark.anyio
-async def test_every_step_becomes_what_it_stands_for() -> None:
+async def test_every_step_becomes_its_deltas() -> None:
     gate = anyio.Event()
     gate.set()
     steps = (Think("hm"), Wait(gate), Pause(0), Say("Hi"), CallTool("add", "{}"), Finish("length"))
@@ -168,7 +168,7 @@ async def test_the_token_limit_cuts_inside_a_delta() -> None:
 
 
 @given(st.lists(st.text("ab", max_size=3)), st.lists(st.text("ab", min_size=1, max_size=3)))
-def test_no_part_of_a_stop_string_gets_out(parts: list[str], stops: list[str]) -> None:
+def test_no_part_of_a_stop_string_is_sent(parts: list[str], stops: list[str]) -> None:
     engine = ScriptedEngine(*(Say(part) for part in parts))
     answer = anyio.run(lambda: complete(engine, sampling=Sampling(stop=tuple(stops))))
     whole = "".join(parts)
@@ -178,7 +178,7 @@ def test_no_part_of_a_stop_string_gets_out(parts: list[str], stops: list[str]) -
 
 
 @pytest.mark.anyio
-async def test_logprobs_come_for_every_token_where_asked() -> None:
+async def test_logprobs_are_sent_for_every_token_on_request() -> None:
     engine = ScriptedEngine(Say("one two", logprob=-2.0), " three")
     answer = await complete(engine, sampling=Sampling(logprobs=0))
     assert [(t.token, t.logprob) for t in answer.logprobs] == [
@@ -200,7 +200,7 @@ async def test_logprobs_come_for_every_token_where_asked() -> None:
         GenerationRequest(HI, Sampling(logprobs=0)),
     ],
 )
-async def test_what_it_cannot_do_it_refuses(request_: GenerationRequest) -> None:
+async def test_unsupported_requests_are_refused(request_: GenerationRequest) -> None:
     with pytest.raises(EngineError) as raised:
         async with ScriptedEngine("x", capabilities=Capabilities()).stream(request_):
             pass
@@ -232,7 +232,7 @@ async def test_closing_the_engine_ends_a_stream_that_hangs() -> None:
 
 
 @pytest.mark.anyio
-async def test_the_plugin_gives_each_track_the_engine_of_its_name() -> None:
+async def test_the_plugin_creates_for_each_track_the_engine_of_its_name() -> None:
     local = ScriptedEngine("x")
     loaded = plugins.load(extra=[scripted_plugin(local=local)], entry_points=())
     factory = loaded.engines["scripted"]

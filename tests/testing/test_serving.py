@@ -42,7 +42,7 @@ async def test_an_engine_behind_the_server_gets_the_request_and_answers_it() -> 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_client_that_goes_away_stops_the_engine(stream: bool) -> None:
+async def test_a_client_that_disconnects_stops_the_engine(stream: bool) -> None:
     engine = ScriptedEngine("one", Hang())
     async with Upstream(engine=engine) as upstream, anyio.create_task_group() as tasks:
         tasks.start_soon(lambda: post(upstream.base_url, stream=stream))
@@ -68,7 +68,7 @@ async def test_an_engine_that_fails_is_an_error_status_or_an_error_frame() -> No
 
 
 @pytest.mark.anyio
-async def test_faults_apply_to_an_engine_too() -> None:
+async def test_faults_apply_to_an_engine() -> None:
     async with Upstream(Behaviour(fault="cut", after=1), engine=ScriptedEngine("a b")) as upstream:
         with pytest.raises(httpx2.ReadError):
             await post(upstream.base_url, stream=True)
@@ -121,7 +121,7 @@ def test_a_served_engine_answers_from_its_own_process(served: subprocess.Popen[s
     assert response.json()["choices"][0]["message"]["content"] == "one two three"
 
 
-def test_a_served_engine_ends_when_its_parent_lets_go_of_it(
+def test_a_served_engine_ends_when_its_standard_input_is_closed(
     served: subprocess.Popen[str],
 ) -> None:
     announced(served)
@@ -136,7 +136,7 @@ def test_a_served_engine_ends_on_a_signal(served: subprocess.Popen[str]) -> None
     assert served.wait(30) == 0
 
 
-def test_a_server_whose_engine_does_not_exist_says_so() -> None:
+def test_a_server_whose_engine_does_not_exist_reports_it() -> None:
     command = [sys.executable, "-m", "vanta.testing.serve", "--engine", "none", "--model", "m"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""The server with faults, spoken to by real clients over real sockets."""
+"""The server with faults, used by real clients over real sockets."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ async def test_behaviours_are_used_in_order_and_the_last_one_repeats() -> None:
     assert statuses == [500, 200, 200]
 
 
-async def test_role_empty_deltas_usage_and_done_are_sent_as_told() -> None:
+async def test_role_empty_deltas_usage_and_done_are_sent_as_configured() -> None:
     async with Upstream(
         Behaviour.answer("a", empty_deltas=2),
         Behaviour.answer("a", role_delta=False, usage=False, done=False),
@@ -104,7 +104,7 @@ async def test_role_empty_deltas_usage_and_done_are_sent_as_told() -> None:
         (Behaviour.context_overflow(), 400, "context_length_exceeded"),
     ],
 )
-async def test_an_error_status_has_the_code_it_was_told(
+async def test_an_error_status_has_the_configured_code(
     behaviour: Behaviour, status: int, error: int | str | None
 ) -> None:
     async with Upstream(behaviour) as upstream:
@@ -149,7 +149,7 @@ async def test_a_cut_answer_can_break_after_its_last_token() -> None:
         assert upstream.chats[0].text_sent == "one"
 
 
-async def test_a_malformed_frame_comes_after_so_many_tokens() -> None:
+async def test_a_malformed_frame_follows_the_configured_tokens() -> None:
     async with Upstream(Behaviour.malformed(1, role_delta=False)) as upstream:
         lines = frames((await post(upstream)).text)
     json.loads(lines[0])
@@ -201,7 +201,7 @@ async def test_a_gate_holds_the_headers_and_each_token_back() -> None:
     ],
     ids=["stall", "stall at once", "gap", "first token", "headers"],
 )
-async def test_a_client_that_goes_away_is_noticed_while_the_server_waits(
+async def test_a_client_that_disconnects_is_noticed_while_the_server_waits(
     behaviour: Behaviour,
 ) -> None:
     async with Upstream(behaviour) as upstream:
@@ -268,7 +268,7 @@ async def test_the_other_pages_answer_and_can_fail() -> None:
         assert len(good.exchanges) == 3
 
 
-async def test_everything_received_is_kept_but_the_key() -> None:
+async def test_everything_received_is_recorded_except_the_key() -> None:
     async with Upstream() as upstream, httpx2.AsyncClient(trust_env=False) as client:
         await client.post(
             f"{upstream.base_url}/chat/completions",

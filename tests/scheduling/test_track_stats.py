@@ -1,6 +1,8 @@
-"""Retries, breakers and Retry-After: a track is asked again only where that may help."""
+"""Statistics of tracks: retries, breakers, Retry-After, learned delays, the cap on hedges."""
 
 from __future__ import annotations
+
+import random
 
 import anyio
 import pytest
@@ -9,18 +11,27 @@ from tests.scheduling.stage import Stage, states
 from vanta.errors import EngineError, ErrorKind
 from vanta.events import LegStarted
 from vanta.scheduling.leg import BACKOFF_S, backoff_s
-from vanta.scheduling.policy import HEDGE, LOCAL, PREFER
-from vanta.scheduling.track_stats import HealthRule, TrackHealth, TrackStats
-from vanta.testing import Fail, Say, ScriptedEngine
+from vanta.scheduling.policy import HEDGE, LOCAL, PREFER, RACE, adapt
+from vanta.scheduling.track_stats import (
+    ENOUGH,
+    WINDOW,
+    HealthRule,
+    HedgeBudget,
+    LearnedDelays,
+    SilenceSketch,
+    TrackHealth,
+    TrackStats,
+)
+from vanta.testing import Fail, Hang, Say, ScriptedEngine
 
 
 def busy(after_s: float | None = 0.01, kind: ErrorKind = ErrorKind.RATE_LIMITED) -> EngineError:
-    """An error that may pass; the server asks to wait so many seconds."""
+    """Return a temporary error whose server requests a wait."""
     return EngineError(kind, "busy", engine="scripted", retry_after_s=after_s)
 
 
 @pytest.mark.anyio
-async def test_a_passing_error_is_retried_after_as_long_as_the_server_asked() -> None:
+async def test_a_temporary_error_is_retried_after_the_requested_wait() -> None:
     engine = ScriptedEngine(scripts=[[Fail(busy(0.03))], ["fine"]])
     stage = Stage(LOCAL, {"local": engine}, retries=1)
     outcome = await stage.run()
@@ -35,14 +46,14 @@ async def test_a_passing_error_is_retried_after_as_long_as_the_server_asked() ->
 @pytest.mark.parametrize(
     "kind", [ErrorKind.AUTH, ErrorKind.BAD_REQUEST, ErrorKind.CONTEXT_OVERFLOW]
 )
-async def test_an_error_that_will_not_pass_is_not_retried(kind: ErrorKind) -> None:
+async def test_a_permanent_error_is_not_retried(kind: ErrorKind) -> None:
     engine = ScriptedEngine(Fail(kind))
     assert (await Stage(LOCAL, {"local": engine}, retries=3).run()).failure is not None
     assert len(engine.runs) == 1
 
 
 @pytest.mark.anyio
-async def test_a_track_is_asked_no_more_often_than_it_may_be() -> None:
+async def test_a_track_is_retried_at_most_as_often_as_allowed() -> None:
     engine = ScriptedEngine(Fail(busy(0.001)))
     outcome = await Stage(LOCAL, {"local": engine}, retries=2).run()
     assert outcome.failure is not None
@@ -50,7 +61,7 @@ async def test_a_track_is_asked_no_more_often_than_it_may_be() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_wait_beyond_the_deadline_is_not_begun() -> None:
+async def test_a_retry_beyond_the_deadline_is_not_scheduled() -> None:
     engine = ScriptedEngine(Fail(busy(60)))
     outcome = await Stage(LOCAL, {"local": engine}, retries=1, deadline_s=5).run()
     assert outcome.failure is not None
@@ -98,12 +109,12 @@ def failing(times: int) -> TrackHealth:
     return health
 
 
-def test_a_breaker_opens_after_so_many_failures_in_a_row() -> None:
+def test_a_breaker_opens_after_some_failures_in_a_row() -> None:
     assert failing(2).refusal(2.0) is None
     assert "failed 3 times in a row" in str(failing(3).refusal(3.0))
 
 
-def test_a_success_in_between_starts_the_count_anew() -> None:
+def test_a_success_resets_the_count_of_failures() -> None:
     health = failing(2)
     health.succeeded()
     health.failed(busy(None), 3.0)
@@ -127,7 +138,7 @@ def test_a_failed_probe_opens_the_breaker_for_twice_as_long() -> None:
     assert health.refusal(32.5) is None
 
 
-def test_a_probe_that_was_cancelled_says_nothing() -> None:
+def test_a_cancelled_probe_changes_nothing() -> None:
     health = failing(3)
     health.ask(12.0)
     health.unknown()
@@ -148,14 +159,14 @@ def test_retry_after_blocks_the_track_until_then() -> None:
     assert health.refusal(5.0) is None
 
 
-def test_an_open_breaker_asks_a_turn_without_another_track_for_no_wait() -> None:
+def test_an_open_breaker_does_not_delay_a_turn_without_another_track() -> None:
     health = failing(3)
     assert health.refusal(3.0)
     assert health.wait_s(3.0) == 0.0
 
 
 @pytest.mark.anyio
-async def test_a_track_that_may_not_be_asked_in_time_fails_the_turn_at_once() -> None:
+async def test_a_retry_after_beyond_the_deadline_fails_the_turn_at_once() -> None:
     engine = ScriptedEngine("never")
     stage = Stage(LOCAL, {"local": engine}, deadline_s=30, earliest_s={"local": 60.0})
     failure = (await stage.run()).failure
@@ -168,7 +179,7 @@ async def test_a_track_that_may_not_be_asked_in_time_fails_the_turn_at_once() ->
 
 
 @pytest.mark.anyio
-async def test_a_track_that_may_be_asked_in_time_is_asked_then() -> None:
+async def test_a_retry_after_within_the_deadline_delays_the_start() -> None:
     engine = ScriptedEngine("there")
     stage = Stage(LOCAL, {"local": engine}, deadline_s=30, earliest_s={"local": 0.05})
     outcome = await stage.run()
@@ -177,7 +188,7 @@ async def test_a_track_that_may_be_asked_in_time_is_asked_then() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_race_tells_what_it_saw_of_each_track() -> None:
+async def test_a_race_records_what_it_saw_of_each_track() -> None:
     experience = TrackStats(HealthRule(failures=1, cooldown_s=60))
     engines = {
         "local": ScriptedEngine(Say("ok")),
@@ -186,3 +197,80 @@ async def test_a_race_tells_what_it_saw_of_each_track() -> None:
     await Stage(PREFER, engines, experience=experience).run()
     resting = experience.refusals(engines, anyio.current_time())
     assert list(resting) == ["api"]
+
+
+def test_a_quantile_is_known_once_enough_was_seen() -> None:
+    silence = SilenceSketch()
+    for _ in range(ENOUGH - 1):
+        silence.note(0.1)
+    assert silence.quantile(0.9) is None
+    silence.note(0.1)
+    assert silence.quantile(0.9) == pytest.approx(0.1, rel=0.02)
+
+
+def test_quantiles_are_within_the_error_of_the_sketch() -> None:
+    silence, rng = SilenceSketch(), random.Random(7)  # noqa: S311 - a test's
+    seen = [rng.lognormvariate(-1, 0.8) for _ in range(WINDOW - 1)]
+    for value in seen:
+        silence.note(value)
+    for share in (0.5, 0.9, 0.95):
+        exact = sorted(seen)[int(share * (len(seen) - 1))]
+        assert silence.quantile(share) == pytest.approx(exact, rel=0.03)
+
+
+def test_old_observations_are_dropped() -> None:
+    silence = SilenceSketch()
+    for _ in range(WINDOW):
+        silence.note(10.0)
+    for _ in range(2 * WINDOW):
+        silence.note(0.1)
+    assert silence.quantile(0.99) == pytest.approx(0.1, rel=0.02)
+
+
+def test_a_policy_gets_its_learned_delay_and_keeps_a_fixed_one() -> None:
+    delays = LearnedDelays()
+    assert delays.resolve(HEDGE) == HEDGE
+    for _ in range(ENOUGH):
+        delays.note("local", 0.2)
+    learned = delays.resolve(HEDGE).legs[1].start_after_s
+    assert learned == pytest.approx(0.2, rel=0.02)
+    fixed = adapt(HEDGE, name="hedge", delay_s=0.7)
+    assert delays.resolve(fixed) == fixed
+    assert delays.resolve(RACE) == RACE
+
+
+def test_the_hedge_budget_is_never_exceeded() -> None:
+    bucket = HedgeBudget(burst=2)
+    taken = 0
+    for _ in range(1000):
+        bucket.turn(0.1)
+        taken += bucket.take()
+    assert taken <= 2 + 1000 * 0.1
+
+
+@pytest.mark.anyio
+async def test_when_the_cap_is_reached_a_delayed_leg_waits_to_be_called() -> None:
+    policy = adapt(HEDGE, name="hedge", delay_s=0.005, max_extra_share=0.0)
+    experience = TrackStats()
+    for _ in range(10):
+        may = experience.may_hedge(policy)
+        assert may("api")
+    api = ScriptedEngine(Say("a"))
+    stage = Stage(
+        policy, {"local": ScriptedEngine(Hang()), "api": api}, experience=experience, deadline_s=0.1
+    )
+    assert (await stage.run()).failure is not None
+    assert api.runs == []
+
+
+@pytest.mark.anyio
+async def test_a_silence_that_was_cut_short_counts_as_at_least_that_long() -> None:
+    experience = TrackStats()
+    policy = adapt(HEDGE, name="hedge", delay_s=0.01, max_extra_share=1.0)
+    for _ in range(ENOUGH):
+        engines = {"local": ScriptedEngine(Hang()), "api": ScriptedEngine(Say("a"))}
+        outcome = await Stage(policy, engines, experience=experience).run()
+        assert states(outcome)[0] == ("local", "cancelled")
+    learned = experience.resolve(HEDGE).legs[1].start_after_s
+    assert learned is not None
+    assert learned >= 0.009

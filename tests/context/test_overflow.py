@@ -1,4 +1,4 @@
-"""What servers say of a prompt that is too long, and what becomes of the prompt."""
+"""Overflow: what servers report about a prompt that is too long, and the shorter prompt."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ WORDS = {
 
 
 @pytest.mark.parametrize(("message", "told"), WORDS.items())
-def test_the_numbers_are_read_where_a_server_tells_them(message: str, told: OverflowReport) -> None:
+def test_the_numbers_that_a_server_reports_are_read(message: str, told: OverflowReport) -> None:
     assert read_overflow(message) == told
 
 
@@ -118,14 +118,14 @@ async def race(track: Track, prepared: ContextPreparer) -> RaceOutcome:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("words", ["{}", "it is too long", "context length of 600"])
-async def test_a_refused_prompt_is_shortened_and_asked_once_more(words: str) -> None:
+async def test_a_refused_prompt_is_shortened_and_sent_again(words: str) -> None:
     engine = Blind(words)
     track = Track("api", engine, window=3000, reply_reserve=50)
     prepared = preparer(30)
     outcome = await race(track, prepared)
     assert (outcome.text, len(engine.refusals)) == ("fine", 1)
     assert len(outcome.legs) == 1
-    assert len(engine.requests) == 1  # the refused one never began
+    assert len(engine.requests) == 1  # the refused request never started
     trace = prepared.traces["api"]
     assert read_overflow(trace.refused or "") == read_overflow(engine.refusals[0])
     assert trace.memories
@@ -134,7 +134,7 @@ async def test_a_refused_prompt_is_shortened_and_asked_once_more(words: str) -> 
 
 
 @pytest.mark.anyio
-async def test_the_window_that_a_server_named_holds_from_then_on() -> None:
+async def test_the_window_that_a_server_reported_holds_from_then_on() -> None:
     engine = Blind("{}")
     track = Track("api", engine, window=3000, reply_reserve=50)
     await race(track, preparer(30))
@@ -144,7 +144,7 @@ async def test_the_window_that_a_server_named_holds_from_then_on() -> None:
 
 
 @pytest.mark.anyio
-async def test_what_cannot_be_shortened_fails_with_the_refusal_s_kind() -> None:
+async def test_a_prompt_that_cannot_be_shortened_fails_with_the_kind_of_the_refusal() -> None:
     engine = Blind("{}")
     track = Track("api", engine, window=3000, reply_reserve=50)
     outcome = await race(track, preparer(0, memory=False, message="word " * 1200))
@@ -156,7 +156,7 @@ async def test_what_cannot_be_shortened_fails_with_the_refusal_s_kind() -> None:
 
 
 class Stubborn(ScriptedEngine):
-    """Refuses whatever it is asked."""
+    """Refuses every request."""
 
     asked = 0
 
@@ -166,7 +166,7 @@ class Stubborn(ScriptedEngine):
 
 
 @pytest.mark.anyio
-async def test_it_is_asked_twice_and_no_more() -> None:
+async def test_a_prompt_is_sent_at_most_twice() -> None:
     engine = Stubborn()
     outcome = await race(Track("api", engine, window=3000), preparer(30))
     assert outcome.failure
@@ -181,7 +181,7 @@ async def server_of(window: int) -> AsyncIterator[tuple[Upstream, OpenAIEngine]]
     @asynccontextmanager
     async def generate(body: Mapping[str, Any]) -> AsyncIterator[AsyncIterator[Delta]]:
         texts = [message["content"] for message in body["messages"]]
-        tokens = sum(3 * count_tokens(text) + 3 for text in texts)  # dear: three a word
+        tokens = sum(3 * count_tokens(text) + 3 for text in texts)  # expensive: three per word
         if tokens > window:
             raise EngineError(
                 ErrorKind.CONTEXT_OVERFLOW,
@@ -207,7 +207,7 @@ async def _say(text: str, usage: Usage) -> AsyncIterator[Delta]:
 
 
 @pytest.mark.anyio
-async def test_a_real_server_s_refusal_shortens_the_prompt_and_teaches_the_estimate() -> None:
+async def test_a_real_refusal_shortens_the_prompt_and_calibrates_the_estimate() -> None:
     async with server_of(2000) as (upstream, engine):
         track = Track("api", engine, window=2000, reply_reserve=100)
         first = preparer(60)

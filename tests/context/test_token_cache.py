@@ -1,4 +1,4 @@
-"""The meter: each text counted once, the chat format learnt, nothing kept but counts."""
+"""The token cache: each text is counted once, the chat format is learnt."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Noting(ScriptedEngine):
-    """Notes which texts it was asked to count; its counter can be given another name."""
+    """Records the texts that it counts; its counter can be renamed."""
 
     called = "first"
 
@@ -35,7 +35,7 @@ class Noting(ScriptedEngine):
         return await super().count_texts(texts)
 
 
-async def test_a_text_is_counted_once_for_as_long_as_the_counter_is_the_same() -> None:
+async def test_a_text_is_counted_once_while_the_counter_is_the_same() -> None:
     engine = Noting()
     meter = token_cache_of(engine)
     assert await meter.texts(engine, ["one", "one two", "one"]) == [1, 2, 1]
@@ -46,7 +46,7 @@ async def test_a_text_is_counted_once_for_as_long_as_the_counter_is_the_same() -
     assert engine.asked == ["one", "one two", "one"]
 
 
-async def test_the_longest_unused_count_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_least_recently_used_count_is_evicted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "KEPT", 2)
     engine = Noting()
     meter = token_cache_of(engine)
@@ -55,7 +55,7 @@ async def test_the_longest_unused_count_goes_first(monkeypatch: pytest.MonkeyPat
     assert engine.asked == ["a", "b", "c", "b"]
 
 
-async def test_more_texts_than_are_kept_are_counted_all_the_same(
+async def test_more_texts_than_the_cache_holds_are_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(room, "KEPT", 2)
@@ -80,7 +80,7 @@ async def test_it_predicts_a_prompt_from_its_parts() -> None:
     assert called >= count_prompt([call])
 
 
-async def test_it_goes_with_its_engine() -> None:
+async def test_the_cache_lives_as_long_as_its_engine() -> None:
     engine = ScriptedEngine("fine")
     gone = weakref.ref(token_cache_of(engine))
     del engine
@@ -89,7 +89,7 @@ async def test_it_goes_with_its_engine() -> None:
 
 
 class Plain(ScriptedEngine):
-    """An engine that says nothing of pieces."""
+    """An engine that counts prompts only."""
 
     count_texts = Engine.count_texts
     counter = Engine.counter
