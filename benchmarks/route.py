@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vanta.routing import Router, ShareKeeper
-from vanta_tuning.fitting import Outcome, apgr, fit_router, read_outcomes
+from vanta_tuning.fitting import OutcomeRow, apgr, fit_router, read_outcomes
 
 from .report import Figure, percentile
 from .settings import Settings
@@ -78,7 +78,7 @@ def run(settings: Settings) -> Iterator[Figure]:
         yield from _figures(suite, runs)
 
 
-def _measure(runs: Runs, suite: Suite, rows: Sequence[Outcome], seed: int) -> None:
+def _measure(runs: Runs, suite: Suite, rows: Sequence[OutcomeRow], seed: int) -> None:
     fitting, unlabelled, scored = _deal(rows, suite, seed)
     router = fit_router(fitting).router
     if unlabelled:
@@ -103,22 +103,22 @@ def _measure(runs: Runs, suite: Suite, rows: Sequence[Outcome], seed: int) -> No
 
 
 def _deal(
-    rows: Sequence[Outcome], suite: Suite, seed: int
-) -> tuple[list[Outcome], list[Outcome], list[Outcome]]:
+    rows: Sequence[OutcomeRow], suite: Suite, seed: int
+) -> tuple[list[OutcomeRow], list[OutcomeRow], list[OutcomeRow]]:
     """Rows to fit on, rows for thresholds, rows to score; no prompt is in two of them."""
-    twins: dict[str, list[Outcome]] = {}
+    twins: dict[str, list[OutcomeRow]] = {}
     for row in rows:
         twins.setdefault(row.prompt, []).append(row)
     prompts = list(twins)
     random.Random(seed).shuffle(prompts)  # noqa: S311 - an order of rows
-    dealt: tuple[list[Outcome], ...] = ([], [], [])
+    dealt: tuple[list[OutcomeRow], ...] = ([], [], [])
     for prompt in prompts:
         place = 0 if len(dealt[0]) < suite.labels else 1 if len(dealt[1]) < suite.unlabelled else 2
         dealt[place].extend(twins[prompt])
     return dealt[0], dealt[1], dealt[2]
 
 
-def _timed(router: Router, rows: Sequence[Outcome]) -> Iterator[float]:
+def _timed(router: Router, rows: Sequence[OutcomeRow]) -> Iterator[float]:
     for row in rows:
         begun = time.perf_counter_ns()
         router.difficulty(row.prompt)

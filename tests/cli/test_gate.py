@@ -11,8 +11,8 @@ import pytest
 from tests.cli.as_user import Run, user
 from tests.routing import worlds
 from vanta.routing import CalibratedGate, signals
-from vanta.routing.calibration import Bin
 from vanta_tuning.commands.curves import drawn
+from vanta_tuning.fitting import Bin
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def vanta(
 def test_a_gate_is_fitted_and_its_reliability_drawn(vanta: Run, tmp_path: Path) -> None:
     done = vanta("gate", "fit", "answers.jsonl", "--out", "gate.json")
     assert done.code == 0, done.err
-    for words in ("wrote gate.json: 200 answers, Platt curve", "was right", "100% |", "told"):
+    for words in ("wrote gate.json: 200 answers, Platt curve", "was right", "100% |", "predicted"):
         assert words in done.text
     judge = CalibratedGate(tmp_path / "gate.json")
     told = [judge.probability(signals(worlds.answer([x] * 30))) for x in (-0.1, -2.0)]
@@ -65,7 +65,7 @@ def test_the_drawing_puts_each_bin_where_it_lies() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{}", "line 1: 'right' has to be true or false"),
+        ("{}", "line 1: 'right' must be true or false"),
         ('{"text": "a", "right": true}', "1 answers, 1 of them right, are too few"),
         ("nonsense", "line 1 is not JSON"),
     ],

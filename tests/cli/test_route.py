@@ -71,7 +71,7 @@ def test_without_a_model_the_guess_is_called_a_guess(vanta: Run) -> None:
         (("route", "fit", "outcomes.csv", "-o", "r.json"), "there is no 'prompt', only 'set'"),
         (("route", "fit", "outcomes.csv", "-o", "r.json", "--where", "set"), "COLUMN=VALUE"),
         ((*FIT[:6], "set=c", *FIT[7:]), "0 different prompts are too few"),
-        (("route", "explain", "hi", "-m", "outcomes.csv"), "is no router's model file"),
+        (("route", "explain", "hi", "-m", "outcomes.csv"), "is not a model file of the router"),
     ],
 )
 def test_a_mistake_is_a_sentence_and_the_code_for_usage(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vanta.routing.calibration import fit_platt, fit_steps, reliability
-from vanta.routing.linear import fit, importance, logit, sigmoid
+from vanta.routing.logistic import logit, sigmoid
+from vanta_tuning.fitting.metrics import reliability
+from vanta_tuning.fitting.regression import fit_linear, fit_platt, fit_steps, importance
 
 ROWS = st.lists(
     st.tuples(st.floats(-1e3, 1e3, allow_nan=False), st.booleans()), min_size=1, max_size=60
@@ -34,6 +35,7 @@ def test_isotonic_steps_find_it_too() -> None:
         assert curve(score) == pytest.approx(sigmoid(2 * score - 1), abs=0.08)
 
 
+@settings(deadline=None)
 @given(ROWS, st.floats(-2e3, 2e3), st.floats(-2e3, 2e3))
 def test_no_curve_falls_or_leaves_0_to_1(
     rows: list[tuple[float, bool]], low: float, high: float
@@ -52,7 +54,7 @@ def test_scores_that_say_the_opposite_keep_their_order_and_nothing_else() -> Non
 
 def test_reliability_counts_every_row_once() -> None:
     held = reliability([0.0, 0.05, 0.95, 1.0], [False, False, True, False])
-    assert [(one.rows, one.true) for one in held.bins] == [(2, 0.0), (2, 0.5)]
+    assert [(item.rows, item.actual) for item in held.bins] == [(2, 0.0), (2, 0.5)]
     assert held.ece == pytest.approx((2 * 0.025 + 2 * 0.475) / 4)
     assert held.brier == pytest.approx((0 + 0.05**2 + 0.05**2 + 1) / 4)
 
@@ -68,7 +70,7 @@ def test_logistic_regression_stands_where_its_loss_is_flat() -> None:
     rows = [set(chance.sample(range(8), 3)) for _ in range(60)]
     labels = [float(0 in row) * 0.8 + 0.1 for row in rows]
     scales = importance(rows)
-    found = fit(rows, labels, scales, cost=0.5)
+    found = fit_linear(rows, labels, scales, cost=0.5)
     told = [sigmoid(found.logit(found.known(row))) for row in rows]
     for feature, weight in found.weights.items():
         value = scales[feature] / 3**0.5

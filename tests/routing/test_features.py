@@ -9,23 +9,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vanta.routing import features
+from vanta.routing.features import features, named
 
 ANY_TEXT = st.text(st.characters(), max_size=300)
 
 
 @given(ANY_TEXT)
 def test_every_text_has_features_and_each_has_a_name(text: str) -> None:
-    found = features.features(text)
-    assert found == features.named(text).keys()
+    found = features(text)
+    assert found == named(text).keys()
     assert all(0 <= one < 1 << 32 for one in found)
 
 
 def test_the_middle_of_a_long_text_is_not_looked_at() -> None:
     begin, end = "begin " * 200, "end " * 200
-    looked = features.features(begin + "a" * 5000 + end)
-    assert looked == features.features(begin + "b" * 5000 + end)
-    assert len(features.named("word " * 100_000)) < 1000
+    looked = features(begin + "a" * 5000 + end)
+    assert looked == features(begin + "b" * 5000 + end)
+    assert len(named("word " * 100_000)) < 1000
 
 
 @pytest.mark.parametrize(
@@ -41,11 +41,11 @@ def test_the_middle_of_a_long_text_is_not_looked_at() -> None:
 def test_other_words_order_lines_numbers_and_lengths_are_other_features(
     one: str, other: str
 ) -> None:
-    assert features.features(one) != features.features(other)
+    assert features(one) != features(other)
 
 
 def test_scripts_without_spaces_share_features_word_by_word() -> None:
-    names = set(features.named("証明せよ").values())
+    names = set(named("証明せよ").values())
     assert {"word '証'", "words '証 明'"} <= names
 
 
@@ -59,7 +59,7 @@ def test_features_are_the_same_in_every_process() -> None:
         check=True,
         env={"PYTHONHASHSEED": "7"},
     )
-    assert done.stdout.strip() == str(sorted(features.features(text)))
+    assert done.stdout.strip() == str(sorted(features(text)))
 
 
 def test_deciding_needs_no_heavy_library() -> None:

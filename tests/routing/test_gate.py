@@ -16,11 +16,9 @@ from tests.routing import worlds
 from vanta.config import GateConfig
 from vanta.errors import UsageError
 from vanta.messages import Completion, ToolCall
-from vanta.routing import CalibratedGate, signals
-from vanta.routing.judgement import load, save
+from vanta.routing import CalibratedGate, GateModel, signals
 from vanta.scheduling import GateRule, Verdict
-from vanta_tuning.fitting import FittedGate, JudgedAnswer, fit_gate
-from vanta_tuning.fitting.gate_fitting import auroc
+from vanta_tuning.fitting import FittedGate, JudgedAnswer, auroc, fit_gate
 
 pytestmark = pytest.mark.anyio
 
@@ -186,20 +184,20 @@ def test_a_saved_gate_says_the_same_and_the_same_answers_the_same_file(
     gate: FittedGate, tmp_path: Path
 ) -> None:
     path, again = tmp_path / "gate.json", tmp_path / "again.json"
-    save(gate.model, path)
-    save(fit_gate(worlds.answers(1200)).model, again)
+    gate.model.save(path)
+    fit_gate(worlds.answers(1200)).model.save(again)
     assert path.read_bytes() == again.read_bytes()
     tokens = [-0.4, -0.9, -0.1] * 10
     loaded = CalibratedGate(path).probability(signals(worlds.answer(tokens)))
     assert loaded == pytest.approx(probability(gate, tokens))
-    save(fit_gate(worlds.answers(200)).model, path)
+    fit_gate(worlds.answers(200)).model.save(path)
     assert CalibratedGate(path).fitted
 
 
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"vanta": "router"}, "is no gate's model file"),
+        ({"vanta": "router"}, "is not a model file of the gate"),
         ({"version": 0}, "version 0"),
         ({"whole": None}, "does not judge by"),
         ({"about": 1}, "has no 'about'"),
@@ -210,19 +208,19 @@ def test_a_broken_file_is_refused(
     gate: FittedGate, tmp_path: Path, change: dict[str, Any], why: str
 ) -> None:
     path = tmp_path / "gate.json"
-    save(gate.model, path)
+    gate.model.save(path)
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(UsageError, match=f"{why}.*`vanta gate fit`"):
-        load(path)
+        GateModel.load(path)
 
 
 @pytest.mark.parametrize(
     ("key", "value", "why"),
     [
         ("weights", [-1.0] * 8, "wrong sign"),
-        ("weights", [0.0], "has not 8"),
+        ("weights", [0.0], "does not have 8"),
         ("spreads", [0.0] * 8, "not between"),
-        ("intercept", "x", "is no number"),
+        ("intercept", "x", "is not a number"),
         ("curve", None, "has no 'curve'"),
         ("curve", {"scores": [0, 1], "probabilities": [0.9, 0.1]}, "curve falls"),
         ("curve", {"scores": [0], "probabilities": []}, "as many probabilities"),
@@ -232,12 +230,12 @@ def test_broken_numbers_are_refused(
     gate: FittedGate, tmp_path: Path, key: str, value: object, why: str
 ) -> None:
     path = tmp_path / "gate.json"
-    save(gate.model, path)
+    gate.model.save(path)
     data = json.loads(path.read_text())
     data["whole"][key] = value
     path.write_text(json.dumps(data))
     with pytest.raises(UsageError, match=f"gate\\.json.*{why}"):
-        load(path)
+        GateModel.load(path)
 
 
 def test_too_few_answers_are_refused() -> None:

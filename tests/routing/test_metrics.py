@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vanta.routing.quantiles import quantile, quantiles
+from vanta.routing import quantile, quantiles
 from vanta_tuning.fitting.metrics import apgr
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from vanta.errors import UsageError
 from vanta.messages import TokenLogprob
-from vanta_tuning.fitting import Outcome, read_answers, read_outcomes
+from vanta_tuning.fitting import OutcomeRow, read_answers, read_outcomes
 
 TABLE = 'bench,prompt,weak_correct,strong_correct\nm,"two\nlines",1,0\ng,plain,false,0.5\n'
 LINES = '{"prompt": "a", "ours": true, "theirs": 1}\n\n{"prompt": "b", "ours": 0, "theirs": 0}\n'
@@ -19,7 +19,7 @@ def test_a_table_is_read_plain_and_gzipped(tmp_path: Path) -> None:
     plain, zipped = tmp_path / "a.csv", tmp_path / "a.csv.gz"
     plain.write_text(TABLE)
     zipped.write_bytes(gzip.compress(TABLE.encode()))
-    expected = [Outcome("two\nlines", 1.0, 0.0), Outcome("plain", 0.0, 0.5)]
+    expected = [OutcomeRow("two\nlines", 1.0, 0.0), OutcomeRow("plain", 0.0, 0.5)]
     assert read_outcomes(plain) == read_outcomes(zipped) == expected
     assert [row.gain for row in expected] == [-1.0, 0.5]
     assert read_outcomes(plain, where={"bench": "g"}) == expected[1:]
@@ -29,7 +29,7 @@ def test_json_lines_are_read_with_columns_of_any_name(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text(LINES)
     found = read_outcomes(path, weak="ours", strong="theirs")
-    assert found == [Outcome("a", 1.0, 1.0), Outcome("b", 0.0, 0.0)]
+    assert found == [OutcomeRow("a", 1.0, 1.0), OutcomeRow("b", 0.0, 0.0)]
     alone = read_outcomes(path, weak="ours", strong=None)
     assert [row.strong for row in alone] == [1.0, 1.0]
 
@@ -43,9 +43,9 @@ def test_json_lines_are_read_with_columns_of_any_name(tmp_path: Path) -> None:
         ("a.csv", "prompt,weak_correct,strong_correct\nhello,1\n", "no 'strong_correct'"),
         ("a.csv", 'prompt,weak_correct,strong_correct\n"hello', "cannot be read"),
         ("a.csv.gz", "no gzip", "cannot be read"),
-        ("a.jsonl", '{"prompt": 7, "weak_correct": 1, "strong_correct": 1}', "has to be text"),
+        ("a.jsonl", '{"prompt": 7, "weak_correct": 1, "strong_correct": 1}', "must be text"),
         ("a.jsonl", "{}\n", "line 1: there is no"),
-        ("a.jsonl", "\n[1]\n", "line 2 is no JSON object"),
+        ("a.jsonl", "\n[1]\n", "line 2 is not a JSON object"),
         ("a.jsonl", '\n\n{"prompt": ', "line 3 is not JSON"),
         ("a.jsonl", "[" * 100_000, "is not JSON"),
     ],
@@ -83,8 +83,8 @@ def test_an_answer_is_read_with_what_the_gate_looks_at(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ('{"text": "a"}', "'right' has to be true or false"),
-        ('{"text": "a", "right": 1}', "'right' has to be true or false"),
+        ('{"text": "a"}', "'right' must be true or false"),
+        ('{"text": "a", "right": 1}', "'right' must be true or false"),
         ('{"right": true}', "there is no 'text'"),
         ('{"text": "a", "right": true, "logprobs": [0.5]}', "none above 0"),
         ('{"text": "a", "right": true, "logprobs": [-Infinity]}', "none above 0"),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.routing import worlds
 from vanta.errors import UsageError
 from vanta.routing import Router
-from vanta_tuning.fitting import Fitted, Outcome, apgr, fit_router
+from vanta_tuning.fitting import Fitted, OutcomeRow, apgr, fit_router
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_shares_of_nothing_and_all_are_exact(fitted: Fitted) -> None:
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
 def test_an_impossible_share_is_refused(share: float) -> None:
-    with pytest.raises(UsageError, match="name one from 0 to 1"):
+    with pytest.raises(UsageError, match="must be between 0 and 1"):
         Router.unfitted().threshold(share)
 
 
@@ -137,14 +137,14 @@ def spoil(path: Path, change: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"vanta": "gate"}, "is no router's model file"),
+        ({"vanta": "gate"}, "is not a model file of the router"),
         ({"version": 99}, "version 99"),
         ({"features": 99}, "features of version 99"),
         ({"weak": None}, "has no 'weak'"),
         ({"weak": {"intercept": 0, "scale": 1, "weights": "@@"}}, "cut off"),
         ({"hashes": "x"}, "cut off"),
         ({"difficulties": [0.9, 0.1]}, "ascending"),
-        ({"difficulties": [0.1, "a"]}, "is no number"),
+        ({"difficulties": [0.1, "a"]}, "is not a number"),
         ({"calibration": {"slope": -1, "offset": 0}}, "not between"),
         ({"calibration": {"slope": 1, "offset": float("inf")}}, "not between"),
     ],
@@ -165,13 +165,13 @@ def test_a_file_cut_off_anywhere_is_a_usage_error(
     fitted.router.save(path)
     whole = path.read_bytes()
     path.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 3))])
-    with pytest.raises(UsageError, match="router's model file"):
+    with pytest.raises(UsageError, match="model file of the router"):
         Router.load(path).check()
 
 
 def test_too_few_or_too_equal_outcomes_are_refused() -> None:
     with pytest.raises(UsageError, match="at least 50"):
         fit_router(worlds.outcomes(20))
-    alike = [Outcome(f"prompt {i}", 1.0, 1.0) for i in range(60)]
+    alike = [OutcomeRow(f"prompt {i}", 1.0, 1.0) for i in range(60)]
     with pytest.raises(UsageError, match="all alike"):
         fit_router(alike)

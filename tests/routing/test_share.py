@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.routing import worlds
 from vanta.errors import UsageError
 from vanta.routing import Router, ShareKeeper
-from vanta.routing.share import RATE
+from vanta.routing.router import RATE
 from vanta_tuning.fitting import Fitted
 
 SHARES = st.floats(0, 1)
@@ -46,5 +46,5 @@ def test_nothing_and_all_stay_nothing_and_all() -> None:
 
 
 def test_an_impossible_share_is_refused() -> None:
-    with pytest.raises(UsageError, match="name one from 0 to 1"):
+    with pytest.raises(UsageError, match="must be between 0 and 1"):
         ShareKeeper(Router.unfitted(), 2.0)

@@ -6,8 +6,8 @@ import math
 import random
 
 from vanta.messages import Completion, TokenLogprob
-from vanta.routing.linear import sigmoid
-from vanta_tuning.fitting import JudgedAnswer, Outcome
+from vanta.routing.logistic import sigmoid
+from vanta_tuning.fitting import JudgedAnswer, OutcomeRow
 
 HARD = ("prove", "integral", "theorem", "derive", "lemma")
 EASY = ("hello", "weather", "capital", "colour", "greet")
@@ -26,11 +26,11 @@ def prompts(count: int, seed: int = 0) -> list[tuple[str, bool]]:
     return made
 
 
-def outcomes(count: int, seed: int = 0) -> list[Outcome]:
+def outcomes(count: int, seed: int = 0) -> list[OutcomeRow]:
     """The weak track gets 90 % of the easy and 20 % of the hard ones, the strong one 90 %."""
     chance = random.Random(seed + 1)  # noqa: S311 - a seed, no secret
     return [
-        Outcome(
+        OutcomeRow(
             text,
             weak=float(chance.random() < (0.2 if hard else 0.9)),
             strong=float(chance.random() < 0.9),

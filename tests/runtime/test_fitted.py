@@ -10,7 +10,7 @@ import pytest
 from tests.runtime.home import open_scripted
 from vanta.errors import UnknownName, UsageError
 from vanta.testing import Say, ScriptedEngine
-from vanta_tuning.fitting import Outcome, fit_router
+from vanta_tuning.fitting import OutcomeRow, fit_router
 
 pytestmark = pytest.mark.anyio
 
@@ -21,8 +21,8 @@ EASY = [f"say hello to friend number {n}" for n in range(60)]
 @pytest.fixture(scope="module")
 def router(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A router that was fitted on theorems and greetings."""
-    outcomes = [Outcome(prompt, 0.0, 1.0) for prompt in HARD]
-    outcomes += [Outcome(prompt, 1.0, 1.0) for prompt in EASY]
+    outcomes = [OutcomeRow(prompt, 0.0, 1.0) for prompt in HARD]
+    outcomes += [OutcomeRow(prompt, 1.0, 1.0) for prompt in EASY]
     path = tmp_path_factory.mktemp("fitted") / "router.json"
     fit_router(outcomes).router.save(path)
     return path

@@ -1,24 +1,45 @@
-"""Routing: how hard a message is, before, and how good an answer is, after.
+"""Routing: how hard a message is, before; how good an answer is, after.
 
-The router (`Router`) looks at a text; the calibrated gate (`CalibratedGate`) at an answer. Both are
-fitted on recorded outcomes and decide in plain Python.
+The router (`Router`) reads a message, the calibrated gate (`CalibratedGate`) an answer. Invariant:
+both decide in plain Python, without calling a model; `vanta_tuning` fits their numbers on outcomes.
 """
 
 from __future__ import annotations
 
-from vanta.routing.gate import CalibratedGate
-from vanta.routing.judgement import GateModel
-from vanta.routing.router import Contribution, Router
-from vanta.routing.share import ShareKeeper, Shares
-from vanta.routing.signals import Signals, signals
+from vanta.routing.features import features
+from vanta.routing.gate import SIGNALS, SIGNS, CalibratedGate, GateModel, Judgement, vector
+from vanta.routing.logistic import Linear, Platt, Steps, sigmoid
+from vanta.routing.router import (
+    QUANTILES,
+    Contribution,
+    PolicyRouting,
+    Router,
+    RouterModel,
+    ShareKeeper,
+)
+from vanta.routing.signals import Signals, measure, quantile, quantiles, signals
 
 __all__ = [
+    "QUANTILES",
+    "SIGNALS",
+    "SIGNS",
     "CalibratedGate",
     "Contribution",
     "GateModel",
+    "Judgement",
+    "Linear",
+    "Platt",
+    "PolicyRouting",
     "Router",
+    "RouterModel",
     "ShareKeeper",
-    "Shares",
     "Signals",
+    "Steps",
+    "features",
+    "measure",
+    "quantile",
+    "quantiles",
+    "sigmoid",
     "signals",
+    "vector",
 ]

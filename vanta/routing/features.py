@@ -1,11 +1,11 @@
-"""What the router sees of a text: hashed words, pairs, beginnings of words and lines, its shape.
+"""The router's features of a text: hashed words, pairs, beginnings of words and lines, its shape.
 
-Invariant: the features of a text depend on the text alone (never on the process, the machine or a
-model), finding them takes bounded time however long the text is, and `features` and `named` speak
-of the same ones. What changes here changes `VERSION`, so that an older model file is refused.
+Invariant: the features depend on the text alone (never on the process, the machine or a model),
+take bounded time however long the text is, and are the same in `features` and `named`. A change
+here changes `VERSION`, so that an older model file is refused.
 
 Features are CRC-32 values (hashing: Weinberger et al., "Feature Hashing for Large Scale Multitask
-Learning", 2009), so that a model file holds no text; who has one can test it for a word.
+Learning", 2009), so a model file holds no text; its owner can still test it for a word.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ VERSION = 1
 HEAD_CHARS = 500
 TAIL_CHARS = 200
 
-# Scripts without spaces (CJK, kana) are read character by character, so pairs are their words.
+# Scripts without spaces (CJK, kana) are split into characters, so pairs stand for their words.
 _TOKEN = re.compile(r"[^\W\d_\u2e80-\u9fff]+|\d+|\S")
 _STARTS, _LINES, _SHAPE = 1, 2, 3
-"""Seeds that keep families apart: a word's beginning is another feature than the word."""
+"""Hash seeds of the families: the beginning of a word is another feature than the word."""
 
 
 def features(text: str) -> set[int]:
-    """The features of `text`."""
+    """Return the features of `text`."""
     seen = _seen(text)
     tokens = _tokens(seen)
     words = list(map(crc32, tokens))
@@ -40,7 +40,7 @@ def features(text: str) -> set[int]:
 
 
 def named(text: str) -> dict[int, str]:
-    """The same features, each with what a person calls it."""
+    """Return the same features, each with a name for people."""
     seen = _seen(text)
     tokens = _tokens(seen)
     names = {crc32(label, _SHAPE): label.decode() for label in _shape(len(text), seen, tokens)}
@@ -56,7 +56,7 @@ def named(text: str) -> dict[int, str]:
 
 
 def _seen(text: str) -> str:
-    """The part that is looked at: the beginning, and of a long text also the end."""
+    """Return the part that counts: the beginning, and of a long text also the end."""
     if len(text) > HEAD_CHARS + TAIL_CHARS:
         text = f"{text[:HEAD_CHARS]}\n{text[-TAIL_CHARS:]}"
     return text.lower()
@@ -67,7 +67,7 @@ def _tokens(seen: str) -> list[bytes]:
 
 
 def _line_starts(seen: str) -> set[bytes]:
-    """The first two words of every line."""
+    """Return the first two words of every line."""
     return {
         " ".join(line[:40].split(None, 2)[:2]).encode(errors="replace")
         for line in seen.split("\n")
@@ -76,7 +76,7 @@ def _line_starts(seen: str) -> set[bytes]:
 
 
 def _shape(size: int, seen: str, tokens: list[bytes]) -> Iterable[bytes]:
-    """Length, lines, numbers and punctuation, each in bins of its logarithm."""
+    """Return labels of length, lines, numbers and punctuation, in logarithmic bins."""
     count = tokens.count
     numbers = len([token for token in tokens if token.isdigit()])
     first_line = seen.find("\n")

@@ -1,32 +1,36 @@
-"""What an answer shows of its own quality, finished or not.
+"""The signals of an answer's quality, finished or not.
 
-Invariant: signals come from the answer alone and are finite; reading them costs no more than a look
-at each token. An engine without logprobs leaves those signals None, never a guess.
+Invariant: signals come from the answer alone and are finite; measuring them costs one look at each
+token. For an engine without logprobs those signals are None, never a guess.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from vanta.messages import Completion
-from vanta.routing.quantiles import quantile
 from vanta.scheduling.gate import declines
 
 _LOWEST = -20.0
-"""A token less likely than this is as surprising as a token can be; -inf counts as this."""
+"""Less likely tokens, and -inf, count as this logprob."""
 
 
 @dataclass(frozen=True, slots=True)
 class Signals:
     """The signals of one answer.
 
-    mean, low, middle, least: of its tokens' natural-log probabilities the mean (the
-    length-normalised likelihood of Malinin & Gales, 2021), the 10 % quantile, the median, the
-    smallest; token quantiles tell more than the mean alone (Gupta et al., "Language Model
-    Cascades", 2024). tokens: how many have a logprob. chars: of the text. refusal: it declines to
-    answer. cut_off: its token limit ended it.
+    :param mean: mean natural-log probability of its tokens (the length-normalised likelihood of
+        Malinin & Gales, 2021); None without logprobs, as are the next three.
+    :param low: their 10 % quantile; token quantiles say more than the mean alone (Gupta et al.,
+        "Language Model Cascades", 2024).
+    :param middle: their median.
+    :param least: the smallest.
+    :param tokens: the number of tokens with a logprob.
+    :param chars: the length of the text.
+    :param refusal: whether the answer declines.
+    :param cut_off: whether its token limit ended it.
     """
 
     mean: float | None
@@ -40,7 +44,10 @@ class Signals:
 
 
 def signals(answer: Completion) -> Signals:
-    """The signals of an answer, or of as much of one as there is."""
+    """Return the signals of an answer, or of the part of one that exists so far.
+
+    :param answer: the answer, folded from its deltas.
+    """
     text = answer.text.strip()
     return measure(
         [token.logprob for token in answer.logprobs],
@@ -51,10 +58,16 @@ def signals(answer: Completion) -> Signals:
 
 
 def measure(logprobs: Sequence[float], *, chars: int, refusal: bool, cut_off: bool) -> Signals:
-    """The signals of tokens with these logprobs."""
+    """Return the signals of tokens with these logprobs.
+
+    :param logprobs: natural-log probabilities; positive values and NaN are clamped.
+    :param chars: the length of the text.
+    :param refusal: whether the text declines to answer.
+    :param cut_off: whether the token limit ended it.
+    """
     if not logprobs:
         return Signals(None, None, None, None, 0, chars, refusal, cut_off)
-    ordered = sorted(_kept(value) for value in logprobs)
+    ordered = sorted(map(_clamped, logprobs))
     return Signals(
         mean=math.fsum(ordered) / len(ordered),
         low=quantile(ordered, 0.1),
@@ -67,5 +80,19 @@ def measure(logprobs: Sequence[float], *, chars: int, refusal: bool, cut_off: bo
     )
 
 
-def _kept(logprob: float) -> float:
-    return min(0.0, max(_LOWEST, logprob)) if logprob == logprob else _LOWEST  # noqa: PLR0124 - NaN
+def quantiles(values: Iterable[float], steps: int) -> tuple[float, ...]:
+    """Return the quantiles 0, 1/steps ... 1 of `values`."""
+    ordered = sorted(values)
+    return tuple(quantile(ordered, i / steps) for i in range(steps + 1))
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """Return the value below which a `share` of the ascending `ordered` lies, interpolated."""
+    place = share * (len(ordered) - 1)
+    low = min(int(place), len(ordered) - 1)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (place - low) * (ordered[high] - ordered[low])
+
+
+def _clamped(logprob: float) -> float:
+    return _LOWEST if math.isnan(logprob) else min(0.0, max(_LOWEST, logprob))

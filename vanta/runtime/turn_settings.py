@@ -20,7 +20,7 @@ from vanta.memory import Memory
 from vanta.money import Ledger
 from vanta.privacy import reason_to_be_private
 from vanta.prompts import LivePrompts, RenderedPrompt, SystemPrompt, Templates
-from vanta.routing import Shares
+from vanta.routing import PolicyRouting
 from vanta.runtime.options import NOT_ISOLATED, Isolation, TurnOptions
 from vanta.scheduling.policy import LegPlan, Policy
 from vanta.scheduling.race_plan import RaceSettings
@@ -78,7 +78,7 @@ class TurnPlanner:
         self._tracks = tracks
         self._off = off
         self._detectors = [parts.plugins.detectors[name] for name in parts.config.privacy.detect]
-        self._shares = Shares(parts.router)
+        self._shares = PolicyRouting(parts.router)
         breaker = parts.config.breaker
         self._experience = TrackStats(HealthRule(breaker.failures, breaker.cooldown_s))
         self._templates = LivePrompts(parts.templates)

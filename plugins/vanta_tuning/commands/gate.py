@@ -30,13 +30,12 @@ def fit_command(
     Each line of OUTCOMES is one finished answer of the local track:
     {"text": "...", "logprobs": [-0.1, -2.3], "finish_reason": "stop", "right": true}.
     --json: an object with out, rows, curve (isotonic or Platt), auroc, ece, brier and reliability:
-    bins with low, high, rows, told and true, all of answers that were left out of the fit.
+    bins with low, high, rows, predicted and actual, all of answers that were left out of the fit.
     """
-    from vanta.routing.judgement import save
     from vanta_tuning.fitting import fit_gate, read_answers
 
     fitted = fit_gate(read_answers(outcomes))
-    save(fitted.model, out)
+    fitted.model.save(out)
     if json:
         print_json(
             {
@@ -46,7 +45,7 @@ def fit_command(
                 "auroc": fitted.auroc,
                 "ece": fitted.reliability.ece,
                 "brier": fitted.reliability.brier,
-                "reliability": [dataclasses.asdict(one) for one in fitted.reliability.bins],
+                "reliability": [dataclasses.asdict(item) for item in fitted.reliability.bins],
             }
         )
         return

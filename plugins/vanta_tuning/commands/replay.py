@@ -172,7 +172,7 @@ def source_of(
 def rules_of(here: Setup, prices: Sequence[str] | None) -> Rules:
     """Prices, clocks and gates as configured; `prices` go before."""
     from vanta.money import price_of
-    from vanta.routing import Shares
+    from vanta.routing import PolicyRouting
     from vanta.runtime import fitted_router
     from vanta.track import Price
     from vanta_tuning.replay.stage import Rules
@@ -184,7 +184,7 @@ def rules_of(here: Setup, prices: Sequence[str] | None) -> Rules:
         deadline_s=here.config.deadline_s,
         stall_timeout_s=here.config.stall_timeout_s,
         retries=here.config.retries,
-        is_hard=Shares(fitted_router(here.config)).is_hard,
+        is_hard=PolicyRouting(fitted_router(here.config)).is_hard,
         gates=here.plugins.gates,
     )
 

@@ -46,7 +46,7 @@ def fit_command(
 
     --json: an object with out, rows, cost, apgr (0.5 is random; null if both tracks are equally
     good), by_length (the same for the prompt's length alone), thresholds (share to difficulty),
-    ece, brier and reliability: bins with low, high, rows, told and true.
+    ece, brier and reliability: bins with low, high, rows, predicted and actual.
     """
     from vanta_tuning.fitting import fit_router, read_outcomes
 
@@ -131,7 +131,7 @@ def _report(fitted: Fitted, out: Path) -> dict[str, Any]:
         "thresholds": {f"{share:g}": fitted.router.threshold(share) for share in SHARES},
         "ece": fitted.reliability.ece,
         "brier": fitted.reliability.brier,
-        "reliability": [dataclasses.asdict(one) for one in fitted.reliability.bins],
+        "reliability": [dataclasses.asdict(item) for item in fitted.reliability.bins],
     }
 
 

@@ -1,20 +1,24 @@
-"""Fitting of the router and the gate from outcomes."""
+"""Fitting of the router and the gate on outcomes, with scikit-learn (extra `fit`)."""
 
 from __future__ import annotations
 
 from vanta_tuning.fitting.gate_fitting import FittedGate, fit_gate
-from vanta_tuning.fitting.metrics import apgr
-from vanta_tuning.fitting.outcomes import JudgedAnswer, Outcome, read_answers, read_outcomes
+from vanta_tuning.fitting.metrics import Bin, Reliability, apgr, auroc, reliability
+from vanta_tuning.fitting.outcomes import JudgedAnswer, OutcomeRow, read_answers, read_outcomes
 from vanta_tuning.fitting.router_fitting import Fitted, fit_router
 
 __all__ = [
+    "Bin",
     "Fitted",
     "FittedGate",
     "JudgedAnswer",
-    "Outcome",
+    "OutcomeRow",
+    "Reliability",
     "apgr",
+    "auroc",
     "fit_gate",
     "fit_router",
     "read_answers",
     "read_outcomes",
+    "reliability",
 ]

@@ -1,14 +1,14 @@
-"""Reads recorded outcomes: CSV, gzipped CSV or JSON lines.
+"""Read recorded outcomes: CSV, gzipped CSV or JSON lines.
 
 For the router, a row has a prompt and whether each track got it right (columns by option, `prompt`,
-`weak_correct` and `strong_correct` by default; without a column for the strong track, it is taken
-to be right always). For the gate, a row is one finished answer of the local track:
+`weak_correct` and `strong_correct` by default; without a column for the strong track, it counts as
+always right). For the gate, a row is one finished answer of the local track:
 
     {"text": "...", "logprobs": [-0.1, -2.3], "finish_reason": "stop", "right": true}
 
-`logprobs` are the natural-log probabilities of its tokens ([] or left out: the engine gave none),
-`finish_reason` may be left out. Invariant: a row is read whole or the file is refused with the
-number of its line.
+`logprobs` are the natural-log probabilities of its tokens (empty or missing if the engine reports
+none), `finish_reason` is optional. Invariant: a row is read whole, or the file is refused with the
+number of the line.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO, cast, get_args
 
-from vanta.errors import UsageError
-from vanta.messages import Completion, FinishReason, TokenLogprob
+from vanta import Completion, FinishReason, TokenLogprob, UsageError
 
 _TRUE = {"1", "1.0", "true", "yes", "right"}
 _FALSE = {"0", "0.0", "false", "no", "wrong"}
@@ -32,8 +31,13 @@ _LONGEST_FIELD = 1 << 27
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """A prompt, and how right each track was about it: 0 to 1."""
+class OutcomeRow:
+    """A prompt and how right each track was about it.
+
+    :param prompt: the message.
+    :param weak: correctness of the weak track, 0 to 1.
+    :param strong: correctness of the strong track, 0 to 1.
+    """
 
     prompt: str
     weak: float
@@ -41,13 +45,13 @@ class Outcome:
 
     @property
     def gain(self) -> float:
-        """What the strong track gains over the weak one."""
+        """The strong track's correctness minus the weak one's, -1 to 1."""
         return self.strong - self.weak
 
 
 @dataclass(frozen=True, slots=True)
 class JudgedAnswer:
-    """A finished answer of the local track, and whether it was right."""
+    """A finished answer of the local track and whether it was right."""
 
     answer: Completion
     right: bool
@@ -60,42 +64,51 @@ def read_outcomes(
     weak: str = "weak_correct",
     strong: str | None = "strong_correct",
     where: Mapping[str, str] | None = None,
-) -> list[Outcome]:
-    """The outcomes in a file; `where` keeps only rows that have these values.
+) -> list[OutcomeRow]:
+    """Return the outcomes of a file.
 
-    Raises UsageError that names file, line and what is wrong.
+    :param path: a `.csv`, `.csv.gz` or JSON lines file.
+    :param prompt: the column of the prompt.
+    :param weak: the column of the weak track's correctness.
+    :param strong: the column of the strong track's; None counts it as always right.
+    :param where: keep only rows with these values.
+    :raises UsageError: names file, line and fault.
     """
-    found = []
+    outcomes = []
     for line, row in _rows(path):
         if all(str(row.get(column)) == value for column, value in (where or {}).items()):
             at = _Row(path, line, row)
             text, local = at.text(prompt), at.share(weak)
-            found.append(Outcome(text, local, 1.0 if strong is None else at.share(strong)))
-    return found
+            remote = 1.0 if strong is None else at.share(strong)
+            outcomes.append(OutcomeRow(text, local, remote))
+    return outcomes
 
 
 def read_answers(path: Path) -> list[JudgedAnswer]:
-    """The judged answers in a file of JSON lines. Raises UsageError likewise."""
+    """Return the judged answers of a file of JSON lines.
+
+    :raises UsageError: names file, line and fault.
+    """
     return [_judged(_Row(path, line, row)) for line, row in _rows(path)]
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One row and where it stood."""
+    """One row and its place."""
 
     path: Path
     line: int
     values: Mapping[str, Any]
 
     def text(self, column: str) -> str:
-        """A text."""
+        """Return a text."""
         value = self._get(column)
         if not isinstance(value, str):
-            raise self.error(f"{column!r} has to be text, not {value!r}")
+            raise self.error(f"{column!r} must be text, not {value!r}")
         return value
 
     def share(self, column: str) -> float:
-        """A correctness from 0 to 1; words like `true` and `no` too."""
+        """Return a correctness from 0 to 1; words like `true` and `no` count as 1 and 0."""
         value = self._get(column)
         word = str(value).strip().lower()
         if word in _TRUE or word in _FALSE:
@@ -105,11 +118,11 @@ class _Row:
         except ValueError:
             number = math.nan
         if not 0 <= number <= 1:
-            raise self.error(f"{column!r} has to be a number from 0 to 1, not {value!r}")
+            raise self.error(f"{column!r} must be between 0 and 1, not {value!r}")
         return number
 
     def error(self, what: str) -> UsageError:
-        """What is wrong with this row."""
+        """Return the error for a fault in this row."""
         return UsageError(f"{self.path.name!r}, line {self.line}: {what}.")
 
     def _get(self, column: str) -> Any:
@@ -122,13 +135,13 @@ class _Row:
 def _judged(row: _Row) -> JudgedAnswer:
     right = row.values.get("right")
     if not isinstance(right, bool):
-        raise row.error(f"'right' has to be true or false, not {right!r}")
+        raise row.error(f"'right' must be true or false, not {right!r}")
     logprobs = row.values.get("logprobs") or []
     if not isinstance(logprobs, list) or not all(map(_is_logprob, logprobs)):
-        raise row.error("'logprobs' has to be a list of numbers, none above 0")
+        raise row.error("'logprobs' must be a list of numbers, none above 0")
     reason = row.values.get("finish_reason")
     if reason is not None and reason not in get_args(FinishReason):
-        raise row.error(f"'finish_reason' is {reason!r}, none of {get_args(FinishReason)}")
+        raise row.error(f"'finish_reason' must be one of {get_args(FinishReason)}, not {reason!r}")
     answer = Completion(
         text=row.text("text"),
         logprobs=tuple(TokenLogprob("", float(value)) for value in logprobs),
@@ -178,5 +191,5 @@ def _json_rows(path: Path, file: TextIO) -> Iterator[tuple[int, Mapping[str, Any
         except (ValueError, RecursionError) as error:
             raise UsageError(f"{path.name!r}, line {number} is not JSON: {error}.") from error
         if not isinstance(row, dict):
-            raise UsageError(f"{path.name!r}, line {number} is no JSON object.")
+            raise UsageError(f"{path.name!r}, line {number} is not a JSON object.")
         yield number, row

@@ -1,7 +1,7 @@
-"""Fits the router, and says what it is worth on rows that it has not seen.
+"""Fit the router and measure it on rows that it has not seen.
 
-Every figure, the calibration and the thresholds come from predictions across folds: each row is
-scored by a model fitted without it (and without its twins: rows with one prompt share a fold).
+All figures, the calibration and the thresholds come from predictions across folds: each row is
+scored by a model fitted without it and without its twins (rows with one prompt share a fold).
 Invariant: the same rows give the same model, to the last bit, in any process.
 """
 
@@ -14,18 +14,15 @@ from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
 
-from vanta.errors import UsageError
-from vanta.routing import features
-from vanta.routing.calibration import Reliability, fit_platt, reliability
-from vanta.routing.linear import Linear, fit, importance, sigmoid
-from vanta.routing.quantiles import quantiles
-from vanta.routing.router import QUANTILES, Model, Router
-from vanta_tuning.fitting.metrics import apgr
-from vanta_tuning.fitting.outcomes import Outcome
+from vanta import UsageError
+from vanta.routing import QUANTILES, Linear, Router, RouterModel, features, quantiles, sigmoid
+from vanta_tuning.fitting.metrics import Reliability, apgr, reliability
+from vanta_tuning.fitting.outcomes import OutcomeRow
+from vanta_tuning.fitting.regression import fit_linear, fit_platt, importance, require_libraries
 
 LEAST_ROWS = 50
 COSTS = (0.05, 0.1, 0.2, 0.4)
-"""How much a row counts against small weights; the one that ranks best across folds is taken."""
+"""How much a row counts against small weights; the value that ranks best across folds is taken."""
 
 _FOLDS = 5
 Progress = Callable[[int, int], None]
@@ -33,11 +30,14 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A router and how it did on rows that it had not seen.
+    """A router and its figures on rows that it has not seen.
 
-    apgr: see `vanta_tuning.fitting.metrics`; by_length: the same for the length of the prompt
-    alone; both are None where both tracks are equally good. reliability: of the difficulty as a
-    probability.
+    :param router: the fitted router.
+    :param rows: the number of outcomes.
+    :param cost: the chosen one of `COSTS`.
+    :param apgr: see `vanta_tuning.fitting.metrics`; None if both tracks are equally good.
+    :param by_length: the same for the length of the prompt alone.
+    :param reliability: of the difficulty as a probability.
     """
 
     router: Router
@@ -52,29 +52,36 @@ class Fitted:
 class _Rows:
     """Outcomes with their features and their folds."""
 
-    outcomes: Sequence[Outcome]
-    found: Sequence[set[int]]
+    outcomes: Sequence[OutcomeRow]
+    features: Sequence[set[int]]
     folds: Sequence[int]
 
     @classmethod
-    def of(cls, outcomes: Sequence[Outcome]) -> _Rows:
-        """Dealt out by prompt, so that no prompt is in two folds."""
+    def of(cls, outcomes: Sequence[OutcomeRow]) -> _Rows:
+        """Assign folds by prompt, so that no prompt is in two folds."""
         ranked = sorted({row.prompt for row in outcomes}, key=_scattered)
         fold = {prompt: i % _FOLDS for i, prompt in enumerate(ranked)}
         return cls(
             outcomes,
-            [features.features(row.prompt) for row in outcomes],
+            [features(row.prompt) for row in outcomes],
             [fold[row.prompt] for row in outcomes],
         )
 
 
 def fit_router(
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[OutcomeRow],
     *,
     costs: Sequence[float] = COSTS,
     progress: Progress = lambda _done, _total: None,
 ) -> Fitted:
-    """A router from what both tracks made of many prompts. Raises UsageError for too few rows."""
+    """Fit a router on what both tracks made of many prompts.
+
+    :param outcomes: at least `LEAST_ROWS` different prompts.
+    :param costs: the candidates for the cost of a row.
+    :param progress: called with the number of finished fits and their total.
+    :raises UsageError: there are too few outcomes, nothing to route, or scikit-learn is missing.
+    """
+    require_libraries()
     _require(outcomes)
     rows = _Rows.of(outcomes)
     steps = itertools.count(1)
@@ -84,56 +91,61 @@ def fit_router(
         unseen = [0.0] * len(outcomes)
         for fold in range(_FOLDS):
             weak, strong = _fit_both(rows, cost, leave_out=fold)
-            for i, found in enumerate(rows.found):
+            for i, found in enumerate(rows.features):
                 if rows.folds[i] == fold:
                     known = weak.known(found)
                     unseen[i] = sigmoid(strong.logit(known)) - sigmoid(weak.logit(known))
             progress(next(steps), total)
         return unseen
 
-    real = [row.gain for row in outcomes]
-    cost, unseen = max(((cost, gains(cost)) for cost in costs), key=lambda one: _rank(one[1], real))
+    actual = [row.gain for row in outcomes]
+    candidates = [(cost, gains(cost)) for cost in costs]
+    cost, unseen = max(candidates, key=lambda candidate: _rank(candidate[1], actual))
     weak, strong = _fit_both(rows, cost)
     progress(total, total)
     return _finish(outcomes, weak, strong, cost, unseen)
 
 
 def _finish(
-    outcomes: Sequence[Outcome], weak: Linear, strong: Linear, cost: float, unseen: Sequence[float]
+    outcomes: Sequence[OutcomeRow],
+    weak: Linear,
+    strong: Linear,
+    cost: float,
+    unseen: Sequence[float],
 ) -> Fitted:
     needed = fit_platt(unseen, _needed(outcomes))
-    told = [needed(gain) for gain in unseen]
-    real = [row.gain for row in outcomes]
-    report = {
+    predicted = [needed(gain) for gain in unseen]
+    actual = [row.gain for row in outcomes]
+    score = apgr(unseen, actual)
+    about: dict[str, Any] = {
         "rows": len(outcomes),
         "weak_correct": round(_mean([row.weak for row in outcomes]), 4),
         "strong_correct": round(_mean([row.strong for row in outcomes]), 4),
         "cost": cost,
+        "apgr": None if score is None else round(score, 4),
     }
-    score = apgr(unseen, real)
-    about: dict[str, Any] = {**report, "apgr": None if score is None else round(score, 4)}
-    model = Model(weak, strong, needed, quantiles(told, QUANTILES), about)
+    model = RouterModel(weak, strong, needed, quantiles(predicted, QUANTILES), about)
     return Fitted(
         router=Router(model),
         rows=len(outcomes),
         cost=cost,
         apgr=score,
-        by_length=apgr([float(len(row.prompt)) for row in outcomes], real),
-        reliability=reliability(told, _needed(outcomes)),
+        by_length=apgr([float(len(row.prompt)) for row in outcomes], actual),
+        reliability=reliability(predicted, _needed(outcomes)),
     )
 
 
 def _fit_both(rows: _Rows, cost: float, leave_out: int | None = None) -> tuple[Linear, Linear]:
-    """P(weak is right) and P(strong is right), fitted without one fold."""
+    """Fit P(weak is right) and P(strong is right) without one fold."""
     kept = [i for i, fold in enumerate(rows.folds) if fold != leave_out]
-    found = [rows.found[i] for i in kept]
+    found = [rows.features[i] for i in kept]
     scales = importance(found)
-    weak = fit(found, [rows.outcomes[i].weak for i in kept], scales, cost)
-    strong = fit(found, [rows.outcomes[i].strong for i in kept], scales, cost)
+    weak = fit_linear(found, [rows.outcomes[i].weak for i in kept], scales, cost)
+    strong = fit_linear(found, [rows.outcomes[i].strong for i in kept], scales, cost)
     return weak, strong
 
 
-def _require(outcomes: Sequence[Outcome]) -> None:
+def _require(outcomes: Sequence[OutcomeRow]) -> None:
     prompts = len({row.prompt for row in outcomes})
     if prompts < LEAST_ROWS:
         raise UsageError(
@@ -147,15 +159,15 @@ def _require(outcomes: Sequence[Outcome]) -> None:
         )
 
 
-def _needed(outcomes: Sequence[Outcome]) -> list[bool]:
-    """Whether only the strong track was right."""
+def _needed(outcomes: Sequence[OutcomeRow]) -> list[bool]:
+    """Return whether only the strong track was right."""
     return [row.gain > 0 for row in outcomes]
 
 
 def _rank(scores: Sequence[float], gains: Sequence[float]) -> float:
-    found = apgr(scores, gains)
-    # Without a gap between the tracks, the area has no sign; with a negative one, it is turned.
-    return -math.inf if found is None else math.copysign(found, math.fsum(gains))
+    figure = apgr(scores, gains)
+    # Without a gap between the tracks the area has no sign; a negative gap turns it.
+    return -math.inf if figure is None else math.copysign(figure, math.fsum(gains))
 
 
 def _mean(values: Sequence[float]) -> float:

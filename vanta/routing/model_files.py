@@ -1,7 +1,7 @@
-"""Model files: small versioned JSON, written whole or not at all, and refused if broken.
+"""Model files: small versioned JSON, written atomically and refused if broken.
 
-Invariant: `read` gives data of the kind and version that was asked for, or raises UsageError with
-the file's name and what to do.
+Invariant: `read` returns data of the requested kind and version, or raises UsageError with the
+file's name and the next step.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _STEPS = 32767
 
 
 def write(path: Path, kind: str, version: int, data: Mapping[str, Any]) -> None:
-    """Write a model file in one step. Raises UsageError if it cannot be written."""
+    """Write a model file atomically; raise UsageError if it cannot be written."""
     text = json.dumps({"vanta": kind, "version": version, **data}, indent=1, allow_nan=False)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -42,7 +42,7 @@ def write(path: Path, kind: str, version: int, data: Mapping[str, Any]) -> None:
 
 
 def read(path: Path, kind: str, version: int) -> dict[str, Any]:
-    """The data of a model file. Raises UsageError."""
+    """Return the data of a model file; raise UsageError if it does not fit."""
     again = f"Fit it again with `vanta {'route' if kind == 'router' else kind} fit`."
     try:
         with path.open("rb") as file:
@@ -52,61 +52,63 @@ def read(path: Path, kind: str, version: int) -> dict[str, Any]:
     try:
         data = json.loads(raw) if len(raw) <= _LARGEST else None
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{str(path)!r} is no {kind}'s model file: {error}. {again}") from error
+        raise UsageError(
+            f"{str(path)!r} is not a model file of the {kind}: {error}. {again}"
+        ) from error
     if not isinstance(data, dict) or data.get("vanta") != kind:
-        raise UsageError(f"{str(path)!r} is no {kind}'s model file. {again}")
+        raise UsageError(f"{str(path)!r} is not a model file of the {kind}. {again}")
     if data.get("version") != version:
         raise UsageError(
-            f"{str(path)!r} has version {data.get('version')!r} of a {kind}'s model, this vanta "
-            f"reads version {version}. {again}"
+            f"{str(path)!r} is a model file of the {kind} in version {data.get('version')!r}; "
+            f"this vanta reads version {version}. {again}"
         )
     return data
 
 
 def broken(path: Path, kind: str, why: object) -> UsageError:
-    """The error for a model file whose contents do not fit."""
+    """Return the error for a model file whose contents do not fit."""
     name = "route" if kind == "router" else kind
     return UsageError(
-        f"{str(path)!r} is a broken {kind}'s model file: {why}. Fit it again with "
+        f"{str(path)!r} is a broken model file of the {kind}: {why}. Fit it again with "
         f"`vanta {name} fit`."
     )
 
 
 def number(value: object, low: float = -1e12, high: float = 1e12) -> float:
-    """A finite number in bounds; raises ValueError."""
+    """Return a finite number within bounds; raise ValueError otherwise."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(f"{value!r} is no number")  # noqa: TRY004 - one error for broken files
+        raise ValueError(f"{value!r} is not a number")  # noqa: TRY004 - one error for broken files
     if not math.isfinite(value) or not low <= value <= high:
         raise ValueError(f"{value!r} is not between {low:g} and {high:g}")
     return float(value)
 
 
 def numbers(value: object, low: float = -1e12, high: float = 1e12) -> tuple[float, ...]:
-    """A list of such numbers; raises ValueError."""
+    """Return a list of such numbers; raise ValueError otherwise."""
     if not isinstance(value, list):
-        raise ValueError(f"{value!r} is no list")  # noqa: TRY004 - one error for broken files
-    return tuple(number(one, low, high) for one in value)
+        raise ValueError(f"{value!r} is not a list")  # noqa: TRY004 - one error for broken files
+    return tuple(number(item, low, high) for item in value)
 
 
 def pack_keys(keys: Iterable[int]) -> str:
-    """Unsigned 32-bit numbers as text."""
+    """Return unsigned 32-bit numbers as text."""
     return _packed(array("I", keys))
 
 
 def unpack_keys(text: object) -> list[int]:
-    """The numbers again; raises ValueError."""
+    """Return the packed numbers; raise ValueError if they are damaged."""
     return list(_unpacked("I", text))
 
 
 def pack_weights(weights: Sequence[float]) -> dict[str, Any]:
-    """Weights as JSON-ready data, in 16 bits each."""
+    """Return weights as JSON-ready data, in 16 bits each."""
     largest = max(map(abs, weights), default=0.0) or 1.0
     steps = array("h", [round(value / largest * _STEPS) for value in weights])
     return {"scale": largest / _STEPS, "weights": _packed(steps)}
 
 
 def unpack_weights(data: Mapping[str, Any]) -> list[float]:
-    """The weights again; raises ValueError."""
+    """Return the packed weights; raise ValueError if they are damaged."""
     scale = number(data.get("scale"), 0)
     return [step * scale for step in _unpacked("h", data.get("weights"))]
 
@@ -133,7 +135,7 @@ def _unpacked(code: str, value: object) -> array[int]:
 
 
 def _little(values: array[int]) -> array[int]:
-    """To and from little-endian, on any machine."""
+    """Convert to and from little-endian byte order."""
     if sys.byteorder == "big":
         values = values[:]
         values.byteswap()
