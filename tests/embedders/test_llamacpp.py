@@ -1,4 +1,4 @@
-"""Vectors from GGUF files: of real weights, of random ones, and what is said of a file without."""
+"""Vectors from GGUF files: real weights, random ones, and files without an embedding model."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ async def minilm(minilm_gguf: Path) -> AsyncIterator[Embedder]:
 
 
 class TestConformance(EmbedderConformance):
-    """A real embedding model, read from both ends."""
+    """A real embedding model with bidirectional attention."""
 
     tolerance = 1e-3
 
     @pytest.fixture
     async def embedder(self, minilm_gguf: Path) -> AsyncIterator[Embedder]:
-        """A fresh one."""
+        """A new embedder."""
         embedder = embedder_on(minilm_gguf)
         yield embedder
         await embedder.aclose()
@@ -66,27 +66,27 @@ class TestConformance(EmbedderConformance):
 
 @pytest.fixture(scope="session")
 def decoder_gguf(smollm2_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that generates, whose file says that vectors are means."""
+    """A generating model whose file declares mean pooling."""
     path = tmp_path_factory.mktemp("gguf") / "pooled.gguf"
     return write_random_model(path, smollm2_path, pooling=MEAN)
 
 
 class TestConformanceOfADecoder(EmbedderConformance):
-    """Its weights are random and of four bits: batches of another size round otherwise."""
+    """Random weights of four bits: batches of different sizes round differently."""
 
     related = None
     tolerance = 0.02
 
     @pytest.fixture
     async def embedder(self, decoder_gguf: Path) -> AsyncIterator[Embedder]:
-        """A fresh one."""
+        """A new embedder."""
         embedder = embedder_on(decoder_gguf)
         yield embedder
         await embedder.aclose()
 
 
 @pytest.mark.anyio
-async def test_real_weights_give_the_references_vectors(minilm: Embedder) -> None:
+async def test_real_weights_yield_the_vectors_of_the_reference(minilm: Embedder) -> None:
     plain = [row for row, text in enumerate(TEXTS) if text.strip() and "[" not in text]
     short = [row for row in plain if len(TEXTS[row]) < 400 and "super" not in TEXTS[row]]
     await minilm.load()
@@ -97,7 +97,7 @@ async def test_real_weights_give_the_references_vectors(minilm: Embedder) -> Non
 
 
 @pytest.mark.anyio
-async def test_a_model_is_known_by_its_content(
+async def test_a_model_is_identified_by_its_content(
     minilm: Embedder, minilm_gguf: Path, smollm2_path: Path, tmp_path: Path
 ) -> None:
     await minilm.load()
@@ -120,7 +120,7 @@ async def test_a_model_without_pooling_says_what_to_use(smollm2_path: Path) -> N
 
 
 @pytest.mark.anyio
-async def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
+async def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     embedder = embedder_on(tmp_path / "no.gguf")
     with pytest.raises(EmbedderError, match="embedder 'llamacpp': there is no model file"):
         await embedder.load()
@@ -160,7 +160,7 @@ async def test_a_cancelled_embedding_leaves_the_worker_free(minilm: Embedder) ->
         ([1, 5, 2], [1, 2], [1, 5, 2]),
     ],
 )
-def test_a_cut_text_still_ends_as_the_model_wants(
+def test_a_truncated_text_keeps_the_models_end_tokens(
     tokens: list[int], around: list[int], expected: list[int]
 ) -> None:
     assert beginning(tokens, 3, around) == expected
