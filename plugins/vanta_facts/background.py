@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vanta import (
@@ -27,6 +28,9 @@ from vanta import (
 
 if TYPE_CHECKING:
     from vanta import Host, Track
+    from vanta.memory import Memory
+
+    Step = Callable[[Host, Memory, Track], Awaitable[bool]]
 
 PERMANENT = frozenset({ErrorKind.CONTEXT_OVERFLOW, ErrorKind.BAD_REQUEST, ErrorKind.UNSUPPORTED})
 """Kinds of errors that the same request would raise again."""
@@ -67,11 +71,27 @@ async def complete(
     return fold.completion()
 
 
-async def run_steps(host: Host, name: str, step: Callable[[], Awaitable[bool]]) -> None:
+async def run_companion(host: Host, name: str, step: Step, *, json_schema: bool = False) -> None:
+    """Repeat `step` on the local track until cancelled.
+
+    Returns at once, with a warning, if there is no memory or no suitable track. name: the
+    companion's name, for the log. json_schema: the track must be able to follow a JSON Schema.
+    """
+    memory, track = host.memory, local_track(host, json_schema=json_schema)
+    if memory is None:
+        _log.warning("companion %r is off: there is no memory (%s)", name, host.memory_off)
+    elif track is None:
+        ability = " and can follow a JSON Schema" if json_schema else ""
+        _log.warning("companion %r is off: no track is private and free%s", name, ability)
+    else:
+        await _repeat(host, name, partial(step, host, memory, track))
+
+
+async def _repeat(host: Host, name: str, step: Callable[[], Awaitable[bool]]) -> None:
     """Repeat `step` while it returns True. Never returns.
 
-    After False, or an error of an engine or the store, continue after the next turn. name: the
-    companion's name, for the log; an error is logged once.
+    After False, or an error of an engine or the store, continue after the next turn. An error is
+    logged once.
     """
     turn_starts = await host.idle()
     if not host.turns:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ import anyio
 
 from vanta import EngineError
 from vanta.memory import SUPERSEDED, Filters, MemoryItem, NewItem, Scope, Selection
-from vanta_facts.background import PERMANENT, complete, local_track, run_steps
+from vanta_facts.background import PERMANENT, complete, run_companion
 from vanta_facts.extraction import SCHEMA, Fact, believed_facts, same_words
 
 if TYPE_CHECKING:
@@ -46,16 +45,7 @@ class FactsCompanion:
 
     async def accompany(self, host: Host) -> None:
         """Extract facts until cancelled. Returns at once, with a warning, if that is impossible."""
-        memory, track = host.memory, local_track(host, json_schema=True)
-        if memory is None:
-            _log.warning("companion 'facts' is off: there is no memory (%s)", host.memory_off)
-        elif track is None:
-            _log.warning(
-                "companion 'facts' is off: no track is private, free and able to follow a JSON "
-                "Schema"
-            )
-        else:
-            await run_steps(host, self.name, partial(extract_next, host, memory, track))
+        await run_companion(host, self.name, extract_next, json_schema=True)
 
 
 async def extract_next(host: Host, memory: Memory, track: Track) -> bool:

@@ -12,7 +12,6 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ import anyio
 
 from vanta import EngineError
 from vanta.memory import Filters, MemoryItem, NewItem, Scope, Selection
-from vanta_facts.background import PERMANENT, complete, local_track, run_steps
+from vanta_facts.background import PERMANENT, complete, run_companion
 
 if TYPE_CHECKING:
     from vanta import Host, Track
@@ -51,13 +50,7 @@ class SummaryCompanion:
 
     async def accompany(self, host: Host) -> None:
         """Write summaries until cancelled. Returns at once, with a warning, if impossible."""
-        memory, track = host.memory, local_track(host)
-        if memory is None:
-            _log.warning("companion 'summary' is off: there is no memory (%s)", host.memory_off)
-        elif track is None:
-            _log.warning("companion 'summary' is off: no track is private and free")
-        else:
-            await run_steps(host, self.name, partial(summarise_next, host, memory, track))
+        await run_companion(host, self.name, summarise_next)
 
 
 async def summarise_next(host: Host, memory: Memory, track: Track) -> bool:

@@ -119,10 +119,10 @@ async def test_leaving_by_cancellation_closes_the_connection_too() -> None:
         assert stream.receipt is not None
 
 
-async def test_cancelling_a_reader_that_waits_closes_the_connection() -> None:
-    silent = Behaviour.answer("one two", gates={1: anyio.Event()})
+async def check_cancelled_reader_closes(behaviour: Behaviour, sent_chunks: int) -> None:
+    """Cancel a reader once the server has sent `sent_chunks`; its connection must be closed."""
     async with (
-        Upstream(silent) as upstream,
+        Upstream(behaviour) as upstream,
         engine_at(upstream.base_url) as engine,
         anyio.create_task_group() as tasks,
     ):
@@ -132,30 +132,22 @@ async def test_cancelling_a_reader_that_waits_closes_the_connection() -> None:
 
         tasks.start_soon(read)
         left = await upstream.chat(0)
-        await left.reached(1)
+        if sent_chunks:
+            await left.reached(sent_chunks)
         tasks.cancel_scope.cancel()
         with anyio.CancelScope(shield=True):
             await left.gone.wait()
     assert left.abandoned
+
+
+async def test_cancelling_a_waiting_reader_closes_the_connection() -> None:
+    await check_cancelled_reader_closes(
+        Behaviour.answer("one two", gates={1: anyio.Event()}), sent_chunks=1
+    )
 
 
 async def test_cancelling_before_the_headers_closes_the_connection() -> None:
-    mute = Behaviour.answer(headers_gate=anyio.Event())
-    async with (
-        Upstream(mute) as upstream,
-        engine_at(upstream.base_url) as engine,
-        anyio.create_task_group() as tasks,
-    ):
-
-        async def read() -> None:
-            await deltas_of(engine)
-
-        tasks.start_soon(read)
-        left = await upstream.chat(0)
-        tasks.cancel_scope.cancel()
-        with anyio.CancelScope(shield=True):
-            await left.gone.wait()
-    assert left.abandoned
+    await check_cancelled_reader_closes(Behaviour.answer(headers_gate=anyio.Event()), sent_chunks=0)
 
 
 async def test_two_streams_run_at_once() -> None:
