@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import subprocess
-import sys
 import types
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from tests.docs.pages import page, run_python
 from vanta.engine import EngineContext
 from vanta.errors import ModelStoreError
 from vanta.events import TurnStarted
@@ -30,7 +29,7 @@ from vanta.runtime.background import accompanied
 from vanta.scheduling import GateRule, LegPlan, adapt
 from vanta.testing import answered, ask
 
-PAGE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text("utf-8")
+PAGE = page("docs/plugins.md")
 SECTION = re.compile(r"^### `(\w+)(\(.*?)`\n(.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 SECTIONS = {match[1]: match for match in SECTION.finditer(PAGE)}
@@ -74,13 +73,8 @@ def test_the_test_file_of_the_page_passes(tmp_path: Path) -> None:
     for name, section in modules.items():
         (code,) = BLOCK.findall(section)
         (tmp_path / f"{name}.py").write_text(code, "utf-8")
-    ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_plugins.py"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
+    ran = run_python(
+        "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_plugins.py", cwd=tmp_path
     )
     assert ran.returncode == 0, ran.stdout[-4000:]
     assert re.search(r"\b\d{2,} passed", ran.stdout), ran.stdout

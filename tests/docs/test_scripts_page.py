@@ -1,10 +1,8 @@
-"""The page on scripts is true."""
+"""The page on scripts is true: its scripts load, and its tables are complete."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
+from tests.docs.pages import blocks, first_column, page
 from vanta_scripts import BUILTIN, parse_script
 from vanta_scripts.schema import (
     DocumentForm,
@@ -15,30 +13,25 @@ from vanta_scripts.schema import (
     UpstreamForm,
 )
 
-PAGE = (Path(__file__).parents[2] / "docs" / "scripts.md").read_text(encoding="utf-8")
-
-
-def words_of(table: str) -> set[str]:
-    rows = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
-    return {word for row in rows for word in re.findall(r"`(\w+)", row)}
+PAGE = page("docs/scripts.md")
 
 
 def test_the_scripts_load() -> None:
-    scripts = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    scripts = blocks(PAGE, "yaml")
     assert [parse_script(script).name for script in scripts] == ["capitals", "memory"]
 
 
 def test_every_expectation_is_explained() -> None:
-    assert words_of(PAGE.partition("## Expectations")[2].partition("## ")[0]) == set(BUILTIN)
+    assert first_column(PAGE.partition("## Expectations")[2].partition("## ")[0]) == set(BUILTIN)
 
 
-def test_every_field_that_is_explained_exists() -> None:
+def test_every_explained_field_exists() -> None:
     fields = {
         name
         for form in (ScriptForm, TurnForm, MatrixForm, UpstreamForm)
         for name in form.model_fields
     }
-    assert words_of(PAGE.partition("## The file")[2].partition("## ")[0]) <= fields
+    assert first_column(PAGE.partition("## The file")[2].partition("## ")[0]) <= fields
 
 
 def test_every_field_of_fixtures_is_named() -> None:

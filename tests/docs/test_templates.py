@@ -5,35 +5,22 @@ from __future__ import annotations
 import re
 import shlex
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cli.as_user import Run, user
+from tests.cli.as_user import Run
+from tests.docs.pages import block, page, section
 from vanta.installation import templates_dir
 from vanta.prompts import RenderLimits
 from vanta.prompts.front_matter import FIELDS, SAMPLING
 
 BUILTIN = {f"{path.parent.name}/{path.stem}" for path in templates_dir().glob("*/[!_]*.j2")}
-PAGE = (Path(__file__).parents[2] / "docs" / "templates.md").read_text(encoding="utf-8")
-
-
-def block(language: str) -> str:
-    (text,) = re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
-    return str(text)
-
-
-@pytest.fixture
-def vanta(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Iterator[Run]:
-    with user(tmp_path, monkeypatch, capfd) as run:
-        yield run
+PAGE = page("docs/templates.md")
 
 
 def test_every_built_in_template_is_listed() -> None:
-    table = PAGE.partition("## What comes with vanta")[2].partition("## ")[0]
+    table = section(PAGE, "## What comes with vanta")
     named = {name for row in table.splitlines() for name in re.findall(r"`(\w+/\w+)`", row[:120])}
     assert named - {"system/_base"} == BUILTIN
 
@@ -41,9 +28,9 @@ def test_every_built_in_template_is_listed() -> None:
 def test_the_template_works_in_a_configured_project(vanta: Run, tmp_path: Path) -> None:
     path = tmp_path / ".vanta" / "templates" / "system" / "shop.j2"
     path.parent.mkdir(parents=True)
-    path.write_text(block("jinja"), encoding="utf-8")
-    (tmp_path / "vanta.toml").write_text(block("toml"), encoding="utf-8")
-    assert tomllib.loads(block("toml"))["system"] == "shop"
+    path.write_text(block(PAGE, "jinja"), encoding="utf-8")
+    (tmp_path / "vanta.toml").write_text(block(PAGE, "toml"), encoding="utf-8")
+    assert tomllib.loads(block(PAGE, "toml"))["system"] == "shop"
     done = vanta("templates", "check", "system/shop")
     assert done.code == 0, done.text
     done = vanta("templates", "render", "system/shop")
@@ -58,13 +45,13 @@ def test_every_command_works(
     vanta: Run, smollm2_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VANTA_TRACKS__LOCAL__MODEL", str(smollm2_path))
-    for line in block("console").splitlines():
+    for line in block(PAGE, "console").splitlines():
         done = vanta(*shlex.split(line.removeprefix("$ vanta ")))
         assert done.code == 0, (line, done.text)
 
 
 def test_all_fields_and_limits_are_documented() -> None:
-    table = PAGE.partition("## Front matter")[2].partition("## ")[0]
+    table = section(PAGE, "## Front matter")
     assert {*FIELDS, *SAMPLING} <= set(re.findall(r"`(\w+)`", table))
     limits = RenderLimits()
     sentence = (
