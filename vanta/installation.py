@@ -49,10 +49,11 @@ def install_hint(*extras: str, distribution: str = "") -> str:
     :param distribution: the distribution that declares the extras; vanta's own by default.
     :returns: a command such as ``pip install 'vanta-runtime[openai]'``.
     """
-    wanted = f"[{','.join(extras)}]" if extras else ""
-    if not distribution or is_own(distribution):
-        return f"pip install -e '.{wanted}'" if _is_editable() else _pip(DISTRIBUTION, wanted)
-    return _pip(distribution, wanted)
+    brackets = f"[{','.join(extras)}]" if extras else ""
+    if distribution and not is_own(distribution):
+        return f"pip install '{distribution}{brackets}'"
+    source = "." if _is_editable() else DISTRIBUTION
+    return f"pip install {'-e ' if source == '.' else ''}'{source}{brackets}'"
 
 
 def library_hint(factory: RequiresLibrary, distribution: str) -> str:
@@ -101,10 +102,6 @@ def benchmarks_dir() -> Path:
     :raises UsageError: if the installation is incomplete.
     """
     return _find("benchmarks")
-
-
-def _pip(distribution: str, wanted: str) -> str:
-    return f"pip install '{distribution}{wanted}'"
 
 
 def _normalised(name: str) -> str:

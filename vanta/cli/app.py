@@ -91,8 +91,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         from vanta import __version__
 
         print(f"vanta {__version__}")
@@ -132,10 +132,10 @@ def _placeholders(commands: Mapping[str, typer.Typer | Command]) -> dict[str, An
 
 
 def _as_click(command: typer.Typer | Command, name: str) -> Any:
-    found = command.load() if isinstance(command, Command) else command
+    app_of_command = command.load() if isinstance(command, Command) else command
     # Completion belongs to the root; without this, typer adds its options to every command.
-    found._add_completion = False  # noqa: SLF001 - typer has no public way after construction
-    loaded = typer.main.get_command(found)
+    app_of_command._add_completion = False  # noqa: SLF001 - typer has no public way after construction
+    loaded = typer.main.get_command(app_of_command)
     loaded.name = name
     return loaded
 
@@ -166,8 +166,8 @@ def _plugin_commands() -> Mapping[str, typer.Typer | Command]:
     from vanta.config import load
     from vanta.errors import PluginError
 
-    wanted = load(config_source()).config.plugins
-    commands = plugin_loading.load(wanted.allow, strict=wanted.strict).commands
+    chosen = load(config_source()).config.plugins
+    commands = plugin_loading.load(chosen.allow, strict=chosen.strict).commands
     for name in sorted(set(commands) & set(COMMANDS)):
         raise PluginError(
             f"plugin {commands.origin(name)!r} brings the command {name!r}, which vanta itself "

@@ -91,8 +91,8 @@ def _problems(source: str | None) -> list[str]:
 
     try:
         loaded = load(source)
-        wanted = loaded.config.plugins
-        plugins = plugin_loading.load(wanted.allow, strict=wanted.strict)
+        chosen = loaded.config.plugins
+        plugins = plugin_loading.load(chosen.allow, strict=chosen.strict)
         return list(configuration_problems(loaded, plugins))
     except UsageError as error:
         return str(error).splitlines()

@@ -62,6 +62,8 @@ def config_source(source: str | None = None) -> str | None:
 def check_choice(track: str | None, policy: str | None) -> None:
     """Refuse a track together with a policy.
 
+    :param track: the value of `--track`, or None.
+    :param policy: the value of `--policy`, or None.
     :raises typer.BadParameter: if both are given.
     """
     if track and policy:

@@ -56,25 +56,35 @@ def stderr() -> Console:
 
 
 def printable(text: str) -> str:
-    """Replace control characters, so text of a model or a server cannot steer the terminal."""
+    """Replace control characters, so text of a model or a server cannot steer the terminal.
+
+    :param text: any text; newlines and tabs stay.
+    """
     return text.translate(_CONTROLS)
 
 
 def print_json(data: Any) -> None:
-    """Print `data` as one indented JSON document on stdout."""
+    """Print one indented JSON document on stdout.
+
+    :param data: JSON-ready data; other values are printed as their `str`.
+    """
     print(json.dumps(data, ensure_ascii=False, indent=2, default=str))
 
 
 def print_status(message: str, style: str = "dim") -> None:
     """Print a line about the work on stderr.
 
+    :param message: the line, printed literally.
     :param style: a rich style; "none" for plain text.
     """
     stderr().print(message, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_line(text: str | Text) -> None:
-    """Print one line on stdout without wrapping it."""
+    """Print one line on stdout without wrapping it.
+
+    :param text: plain text, printed literally, or styled text.
+    """
     from rich.text import Text
 
     stdout().print(Text(text) if isinstance(text, str) else text, soft_wrap=True)
@@ -88,6 +98,7 @@ def print_table(
     :param columns: headings; one that begins with `>` aligns its column to the right. If all are
         empty, the table has no heading row.
     :param rows: the cells of each row, printed literally.
+    :param title: a line above the table, or "".
     """
     from rich.table import Table
     from rich.text import Text
@@ -111,6 +122,7 @@ def print_table(
 def status_cell(holds: bool | None, words: Sequence[str] = ("yes", "no", "-")) -> Text:
     """Return a coloured table cell for a verdict.
 
+    :param holds: the verdict; None if there is neither success nor failure.
     :param words: the words for True, False and None.
     """
     from rich.text import Text
@@ -120,8 +132,10 @@ def status_cell(holds: bool | None, words: Sequence[str] = ("yes", "no", "-")) -
 
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Call `write` with the path of an output file.
+    """Write an output file that is named on the command line.
 
+    :param path: the file.
+    :param write: a function that writes to this path.
     :raises typer.BadParameter: if the file cannot be written.
     """
     try:
@@ -135,6 +149,8 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
 def read_json(path: Path) -> Any:
     """Read a JSON file that is named on the command line.
 
+    :param path: the file.
+    :returns: the decoded document.
     :raises typer.BadParameter: if the file cannot be read or is not JSON.
     """
     try:
@@ -148,7 +164,10 @@ def read_json(path: Path) -> Any:
 
 
 def print_error(error: VantaError) -> None:
-    """Print an error on stderr; if several tracks failed, one line for each."""
+    """Print an error on stderr; if several tracks failed, one line for each.
+
+    :param error: an error that vanta raised on purpose.
+    """
     from vanta.errors import AllTracksFailed
 
     if not isinstance(error, AllTracksFailed):

@@ -84,15 +84,15 @@ def load_setup(source: str | None, *, strict: bool | None = None) -> Setup:
     from vanta.config import load
 
     loaded = load(config_source(source))
-    wanted = loaded.config.plugins
-    failing = wanted.strict if strict is None else strict
-    return Setup(loaded, plugin_loading.load(wanted.allow, strict=failing))
+    chosen = loaded.config.plugins
+    plugins = plugin_loading.load(chosen.allow, strict=chosen.strict if strict is None else strict)
+    return Setup(loaded, plugins)
 
 
 def open_runtime(
     source: str | None, *, plugins: tuple[object, ...] = (), **overrides: Any
 ) -> Opening:
-    """Return `vanta.open` for the requested configuration.
+    """Return what `vanta.open` returns for the requested configuration: a context manager.
 
     :param source: the command's own `--config`, or None.
     :param plugins: plugin objects to use in addition to the installed ones.
@@ -100,5 +100,5 @@ def open_runtime(
     """
     import vanta
 
-    given = {key: value for key, value in overrides.items() if value is not None}
-    return vanta.open(config_source(source), plugins=plugins, **given)
+    chosen = {key: value for key, value in overrides.items() if value is not None}
+    return vanta.open(config_source(source), plugins=plugins, **chosen)

@@ -96,7 +96,11 @@ class Interruptible(Generic[T]):
 
 
 def describe_event(event: Event) -> str | None:
-    """Return an event in one line, or None for an event that the reply's text shows."""
+    """Return an event in one line.
+
+    :param event: an event of a turn.
+    :returns: the line, or None for an event that the reply's text shows.
+    """
     line: str | None = None
     match event:
         case TurnStarted():
@@ -150,14 +154,22 @@ def describe_loss(leg: LegTrace) -> str:
 
 
 def format_seconds(value: float | None) -> str:
-    """Return a duration for a person: milliseconds below one second, "never" for None."""
+    """Return a duration for a person.
+
+    :param value: seconds, or None for a moment that never came.
+    :returns: such as "120 ms", "1.50 s" or "never".
+    """
     if value is None:
         return "never"
     return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.2f} s"
 
 
 def format_money(usd: float) -> str:
-    """Return an amount for a person; an amount below one cent keeps its digits."""
+    """Return an amount of money for a person.
+
+    :param usd: US dollars, 0 or more.
+    :returns: such as "$0.12"; an amount below one cent keeps its digits.
+    """
     if usd == 0:
         return "$0"
     return f"${usd:.2f}" if usd >= 0.01 else f"${usd:.6f}".rstrip("0")

@@ -69,8 +69,8 @@ def forget(
     if file and tag:
         raise typer.BadParameter("--file and --tag exclude each other: give one of them.")
     first, end = options.parse_span(since, until)
-    wanted = file_tag(Path(file).expanduser()) if file else tag
-    selection = Selection(user, tuple(item or ()), session, first, end, everything, wanted)
+    selected_tag = file_tag(Path(file).expanduser()) if file else tag
+    selection = Selection(user, tuple(item or ()), session, first, end, everything, selected_tag)
     if not selection.is_set:
         raise UsageError(
             "nothing is selected: give --item ID, --session NAME, --file FILE, --tag TAG, "

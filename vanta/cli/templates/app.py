@@ -209,7 +209,7 @@ def check(
     setup = load_setup(config)
     known, _ = _templates(setup)
     chosen = list(select(names or [], known))
-    found = list(
+    problem_rows = list(
         dict.fromkeys(
             (name, problem)
             for name, templates in chosen
@@ -217,14 +217,14 @@ def check(
         )
     )
     if json:
-        items = [{"template": name, "problem": problem} for name, problem in found]
-        output.print_json({"ok": not found, "checked": len(chosen), "problems": items})
+        items = [{"template": name, "problem": problem} for name, problem in problem_rows]
+        output.print_json({"ok": not problem_rows, "checked": len(chosen), "problems": items})
     else:
-        for problem in dict.fromkeys(problem for _, problem in found):
+        for problem in dict.fromkeys(problem for _, problem in problem_rows):
             output.print_line(problem)
         noun = "template" if len(chosen) == 1 else "templates"
-        output.print_status(f"{len(chosen)} {noun} checked, {len(found)} problems")
-    if found:
+        output.print_status(f"{len(chosen)} {noun} checked, {len(problem_rows)} problems")
+    if problem_rows:
         raise typer.Exit(output.ExitCode.USAGE)
 
 
