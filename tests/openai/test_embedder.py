@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -32,13 +31,6 @@ from vanta_openai.server import OpenAIEmbedderOptions
 
 (FACTORY,) = vanta_embedders()
 KEY = "sk-test-0123456789"
-
-
-@pytest.fixture(autouse=True)
-def _no_ambient_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith("OPENAI_") or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
 
 
 def embedder_at(base_url: str, model: str = "", **options: Any) -> Embedder:
