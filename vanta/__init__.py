@@ -69,6 +69,7 @@ if TYPE_CHECKING:
         UsageError,
         VantaError,
         VectorIndexError,
+        did_you_mean,
     )
     from vanta.events import (
         Amended,
@@ -97,6 +98,7 @@ if TYPE_CHECKING:
     from vanta.expectations import (
         Expectation,
         Failure,
+        Seen,
     )
     from vanta.installation import install_hint
     from vanta.messages import (
@@ -154,14 +156,14 @@ _NAMES = {
     "vanta.errors": (
         "AllTracksFailed BudgetExceeded ConfigError EmbedderError EngineError ErrorKind "
         "ModelStoreError NoTrack PluginError RunError ScriptError StoreError TemplateError "
-        "UnknownName UnreadableDocument UsageError VantaError VectorIndexError "
+        "UnknownName UnreadableDocument UsageError VantaError VectorIndexError did_you_mean "
     ),
     "vanta.events": (
         "Amended Committed ContextTrace Event LegCancelled LegFailed LegFinished LegRejected "
         "LegStarted LegTrace MemoryRecalled MemoryTrace Observer RecallTrace Reply Takeover "
         "TextDelta Timings Trace TurnFailed TurnFinished TurnStarted "
     ),
-    "vanta.expectations": "Expectation Failure",
+    "vanta.expectations": "Expectation Failure Seen",
     "vanta.installation": "install_hint",
     "vanta.messages": (
         "Completion Delta EngineTimings FinishReason Fold Message TokenLogprob ToolCall "
@@ -240,6 +242,7 @@ __all__ = [
     "Runtime",
     "Sampling",
     "ScriptError",
+    "Seen",
     "Session",
     "ShownText",
     "StoreError",
@@ -271,6 +274,7 @@ __all__ = [
     "Verdict",
     "WrapperEngine",
     "ask",
+    "did_you_mean",
     "hookimpl",
     "in_quiet",
     "install_hint",

@@ -27,22 +27,22 @@ class Failure:
     """An expectation that did not hold.
 
     :param expectation: its name.
-    :param expected: what was expected, in words.
-    :param came: what was found instead, in words.
-    :param diff: lines that compare the two, if they are long.
+    :param expected: the expected result, in words.
+    :param actual: the actual result, in words.
+    :param diff: lines of a comparison, if the two are long.
     """
 
     expectation: str
     expected: str
-    came: str
+    actual: str
     diff: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"expected {self.expected}; came {self.came}"
+        return f"expected {self.expected}; got {self.actual}"
 
     def describe(self) -> str:
-        """Return the failure as indented lines, for a person."""
-        lines = [f"  expected {self.expected}", f"  came     {self.came}"]
+        """Return the failure in indented lines for a terminal."""
+        lines = [f"  expected {self.expected}", f"  got      {self.actual}"]
         return "\n".join([*lines, *(f"    {line}" for line in self.diff)])
 
 

@@ -1,53 +1,75 @@
-"""Scripts: conversations as data, run like a test suite.
+"""Scripted conversations, run and judged like a test suite: `vanta run` and `vanta scripts`.
 
-Invariant: loading a script touches no runtime, and running one touches no file; nothing here
-imports YAML before a script is read.
+    script = load_script("talk.yaml")
+    async with vanta.open() as runtime:
+        report = await Suite(runtime, [script]).run()
+
+Invariant: loading a script opens no runtime, and running one writes no file but what its run
+needs. A name is imported when it is first used, so importing this plugin loads nothing heavy.
 """
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from vanta import hookimpl
 from vanta.cli import Command
-from vanta.expectations import Expectation, Failure, Seen
-from vanta_scripts.checks import BUILTIN, known_expectations
-from vanta_scripts.discovery import find_scripts
-from vanta_scripts.format import load_script, parse_script
-from vanta_scripts.json_schema import script_schema
-from vanta_scripts.model import Script, ScriptTurn
-from vanta_scripts.preflight import check_files, check_names
-from vanta_scripts.report import Outcome, RunReport
-from vanta_scripts.results import ExitCode, ScriptResult, TurnResult, exit_code, exit_code_of
-from vanta_scripts.runner import ScriptRun, run_script
-from vanta_scripts.selection import select
-from vanta_scripts.suite import RunOptions, Suite
-from vanta_scripts.variants import variants
+
+if TYPE_CHECKING:
+    from vanta_scripts.cassette import Cassette, Player, Recorder, load_cassette, save_cassette
+    from vanta_scripts.checks import BUILTIN, known_expectations
+    from vanta_scripts.format import load_script, parse_script, update_equals
+    from vanta_scripts.preflight import check_files, check_names, find_scripts, select
+    from vanta_scripts.reports.documents import html_report, junit_report
+    from vanta_scripts.results import RunReport, ScriptOutcome, ScriptResult, TurnResult
+    from vanta_scripts.runner import ScriptRun, run_script
+    from vanta_scripts.schema import script_schema
+    from vanta_scripts.script import Script, ScriptTurn, variants
+    from vanta_scripts.suite import RunOptions, Suite
+
+_NAMES = {
+    "cassette": "Cassette Player Recorder load_cassette save_cassette",
+    "checks": "BUILTIN known_expectations",
+    "format": "load_script parse_script update_equals",
+    "preflight": "check_files check_names find_scripts select",
+    "reports.documents": "html_report junit_report",
+    "results": "RunReport ScriptOutcome ScriptResult TurnResult",
+    "runner": "ScriptRun run_script",
+    "schema": "script_schema",
+    "script": "Script ScriptTurn variants",
+    "suite": "RunOptions Suite",
+}
+_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
     "BUILTIN",
-    "ExitCode",
-    "Expectation",
-    "Failure",
-    "Outcome",
+    "Cassette",
+    "Player",
+    "Recorder",
     "RunOptions",
     "RunReport",
     "Script",
+    "ScriptOutcome",
     "ScriptResult",
     "ScriptRun",
     "ScriptTurn",
-    "Seen",
     "Suite",
     "TurnResult",
     "check_files",
     "check_names",
-    "exit_code",
-    "exit_code_of",
     "find_scripts",
+    "html_report",
+    "junit_report",
     "known_expectations",
+    "load_cassette",
     "load_script",
     "parse_script",
     "run_script",
+    "save_cassette",
     "script_schema",
     "select",
+    "update_equals",
     "vanta_commands",
     "variants",
 ]
@@ -61,7 +83,19 @@ def vanta_commands() -> dict[str, Command]:
             "Run scripted conversations and judge the replies.", "vanta_scripts.commands.run:app"
         ),
         "scripts": Command(
-            "Begin, check and describe scripted conversations.",
+            "Create, check and describe scripted conversations.",
             "vanta_scripts.commands.scripts:app",
         ),
     }
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,7 +1,8 @@
-"""Reads script files: YAML, and JSON where the name ends in `.json`.
+"""Reads script files (YAML, or JSON with the suffix `.json`), and updates their `equals` values.
 
-Invariant: whatever a file holds, the result is a `Script` or one ScriptError that names every
-fault with file, line, column and what would have been right, and nothing outside the file is read.
+Invariant: the result of reading is a `Script` or one ScriptError that lists every fault with file,
+line, column and the way to fix it; nothing outside the file is read. An update changes nothing but
+the values of `equals` that did not hold, not even a comment or a space.
 """
 
 from __future__ import annotations
@@ -9,29 +10,16 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from vanta.engine import Tool
-from vanta.errors import ScriptError, did_you_mean
-from vanta.expectations import Expectation
+from vanta import Expectation, ScriptError, Tool, did_you_mean
 from vanta.text import DocumentError, Node, Place, read_marked
 from vanta_scripts.checks import BUILTIN
-from vanta_scripts.contradictions import contradictions
-from vanta_scripts.faults import Fault, faults_of
-from vanta_scripts.model import (
-    Call,
-    DocumentFixture,
-    Fixtures,
-    Matrix,
-    MemoryFixture,
-    Script,
-    ScriptTurn,
-    UpstreamPlan,
-)
+from vanta_scripts.faults import Fault, contradictions, validation_faults
 from vanta_scripts.schema import (
     DocumentForm,
     FixturesForm,
@@ -41,19 +29,38 @@ from vanta_scripts.schema import (
     TurnForm,
     UpstreamForm,
 )
+from vanta_scripts.script import (
+    DocumentFixture,
+    Fixtures,
+    Matrix,
+    MemoryFixture,
+    PlannedCall,
+    Script,
+    ScriptTurn,
+    UpstreamPlan,
+)
+
+if TYPE_CHECKING:
+    import yaml
+
+    from vanta_scripts.results import ScriptResult
 
 _MAX_BYTES = 1_000_000
 _MAX_FAULTS = 10
 
 
 def load_script(path: str | Path, expectations: Mapping[str, Expectation] = BUILTIN) -> Script:
-    """The script in the file at `path`. Blocking.
+    """Return the script in a file. Blocking.
 
-    expectations: what may stand under `expect`, see `known_expectations`. Raises ScriptError.
+    :param path: a YAML file, or JSON if its name ends in `.json`; at most 1 MB of UTF-8.
+    :param expectations: the expectations allowed under `expect`, see `known_expectations`.
+    :raises ScriptError: if the file cannot be read or is not a valid script.
     """
     path = Path(path)
     syntax: Literal["yaml", "json"] = "json" if path.suffix.lower() == ".json" else "yaml"
-    return parse_script(_text(path), source=str(path), syntax=syntax, expectations=expectations)
+    return parse_script(
+        _read_text(path), source=str(path), syntax=syntax, expectations=expectations
+    )
 
 
 def parse_script(
@@ -63,65 +70,89 @@ def parse_script(
     syntax: Literal["yaml", "json"] = "yaml",
     expectations: Mapping[str, Expectation] = BUILTIN,
 ) -> Script:
-    """The script that `text` is; `source` stands for the file in messages. Raises ScriptError."""
+    """Return the script in `text`.
+
+    :param text: the content of a script file.
+    :param source: the file's name in messages.
+    :param syntax: the language of `text`.
+    :param expectations: the expectations allowed under `expect`, see `known_expectations`.
+    :raises ScriptError: if `text` is not a valid script.
+    """
     try:
         node = read_marked(text, syntax=syntax)
     except DocumentError as error:
         raise ScriptError(_located(source, error.place, error.reason)) from error
-    form, faults = _validated(node, expectations)
-    expected, more = _expected(node, expectations)
+    form, faults = _validate(node, expectations)
+    expected, more = _check_expectations(node, expectations)
     faults += more + (contradictions(form) if form else [])
     if faults or form is None:
-        raise ScriptError(_told(source, node, faults))
+        raise ScriptError(_fault_report(source, node, faults))
     return _script(form, expected, node, source)
 
 
-def _validated(
+def update_equals(results: Iterable[ScriptResult]) -> list[str]:
+    """Set the `equals` values that did not hold to the actual replies, in the script files.
+
+    Runs of a script with different replies change nothing. Blocking.
+
+    :param results: the runs whose scripts are updated.
+    :returns: `FILE:LINE` of each changed value.
+    :raises ScriptError: if a file cannot be written or has changed since the run.
+    """
+    wanted: dict[str, dict[int, set[str]]] = {}
+    for result in results:
+        for turn in result.turns:
+            if turn.reply and any(failure.expectation == "equals" for failure in turn.failures):
+                texts = wanted.setdefault(result.source, {}).setdefault(turn.number - 1, set())
+                texts.add(turn.reply.text.strip())
+    return [place for source, turns in wanted.items() for place in _update(Path(source), turns)]
+
+
+def _validate(
     node: Node, expectations: Mapping[str, Expectation]
 ) -> tuple[ScriptForm | None, list[Fault]]:
     try:
-        # As JSON, for pydantic's strict mode then takes a list for a tuple and nothing more.
+        # In JSON mode, strict validation accepts a list for a tuple and no other conversion.
         return ScriptForm.model_validate_json(json.dumps(node.value)), []
     except ValidationError as error:
-        return None, faults_of(error, (), expectations)
+        return None, validation_faults(error, (), expectations)
 
 
-def _expected(
+def _check_expectations(
     node: Node, expectations: Mapping[str, Expectation]
 ) -> tuple[list[dict[str, Any]], list[Fault]]:
-    """For each turn what it expects, checked; and what is wrong with that."""
+    """Return the checked expectations of each turn, and their faults."""
     checked: list[dict[str, Any]] = []
     faults: list[Fault] = []
-    for at, values in _expects(node.value):
+    for location, values in _expect_mappings(node.value):
         checked.append({})
         for name, value in values.items():
-            path = (*at, name)
+            place = (*location, name)
             if name not in expectations:
-                problem = f"unknown expectation {name!r} in turn {int(at[1]) + 1}."
-                faults.append(Fault(path, f"{problem} {did_you_mean(name, expectations)}", True))
+                problem = f"unknown expectation {name!r} in turn {int(location[1]) + 1}."
+                hint = did_you_mean(name, expectations)
+                faults.append(Fault(place, f"{problem} {hint}", at_key=True))
                 continue
             try:
-                checked[-1][name] = _check_value(expectations[name], value)
+                checked[-1][name] = _adapter(expectations[name]).validate_json(
+                    json.dumps(value), strict=True
+                )
             except ValidationError as error:
-                whole = not isinstance(value, list | dict)
-                faults += faults_of(error, path, expectations, whole=whole)
+                scalar = not isinstance(value, list | dict)
+                faults += validation_faults(error, place, expectations, scalar=scalar)
     return checked, faults
 
 
-def _expects(data: Any) -> Iterator[tuple[tuple[str | int, ...], Mapping[str, Any]]]:
+def _expect_mappings(data: Any) -> Iterator[tuple[tuple[str | int, ...], Mapping[str, Any]]]:
     turns = data.get("turns") if isinstance(data, dict) else None
     for index, turn in enumerate(turns if isinstance(turns, list) else ()):
         expect = turn.get("expect") if isinstance(turn, dict) else None
         yield ("turns", index, "expect"), expect if isinstance(expect, dict) else {}
 
 
-def _check_value(expectation: Expectation, value: Any) -> Any:
-    return _adapter(expectation).validate_json(json.dumps(value), strict=True)
-
-
 @functools.lru_cache(maxsize=256)
 def _adapter(expectation: Expectation) -> TypeAdapter[Any]:
-    # Making one takes ten times as long as using it.
+    # Building an adapter takes ten times as long as using it.
     return TypeAdapter(expectation.value)
 
 
@@ -146,24 +177,24 @@ def _script(form: ScriptForm, expected: list[dict[str, Any]], node: Node, source
 
 
 def _turn(form: TurnForm, expect: Mapping[str, Any], line: int) -> ScriptTurn:
-    own = {"expect": expect, "upstream": _upstream(form.upstream), "line": line}
-    return ScriptTurn(**_fields(form) | own)
+    changes = {"expect": expect, "upstream": _upstream(form.upstream), "line": line}
+    return ScriptTurn(**_fields(form) | changes)
 
 
 def _upstream(form: UpstreamForm | None) -> UpstreamPlan | None:
     if form is None:
         return None
-    call = Call(**_fields(form.call)) if form.call else None
+    call = PlannedCall(**_fields(form.call)) if form.call else None
     return UpstreamPlan(**_fields(form) | {"call": call})
 
 
 def _fixtures(form: FixturesForm) -> Fixtures:
-    def tagged(one: MemoryForm | DocumentForm) -> dict[str, Any]:
-        return _fields(one) | {"tags": tuple(one.tags)}
+    def fields(item: MemoryForm | DocumentForm) -> dict[str, Any]:
+        return _fields(item) | {"tags": tuple(item.tags)}
 
     return Fixtures(
-        tuple(MemoryFixture(**tagged(one)) for one in form.memories),
-        tuple(DocumentFixture(**tagged(one)) for one in form.documents),
+        tuple(MemoryFixture(**fields(memory)) for memory in form.memories),
+        tuple(DocumentFixture(**fields(document)) for document in form.documents),
     )
 
 
@@ -175,8 +206,8 @@ def _fields(form: BaseModel) -> dict[str, Any]:
     return {name: getattr(form, name) for name in type(form).model_fields}
 
 
-def _told(source: str, node: Node, faults: list[Fault]) -> str:
-    placed = [(node.place_of(fault.path, key=fault.at_key), fault) for fault in faults]
+def _fault_report(source: str, node: Node, faults: list[Fault]) -> str:
+    placed = [(node.place_of(fault.location, key=fault.at_key), fault) for fault in faults]
     placed.sort(key=lambda item: dataclasses.astuple(item[0]))
     lines = [_located(source, place, fault.problem) for place, fault in placed[:_MAX_FAULTS]]
     if len(placed) > _MAX_FAULTS:
@@ -188,7 +219,7 @@ def _located(source: str, place: Place, problem: str) -> str:
     return f"{source}:{place.line}:{place.column}: {problem}"
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         with path.open("rb") as file:
             data = file.read(_MAX_BYTES + 1)
@@ -204,3 +235,47 @@ def _text(path: Path) -> str:
         line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
         place = Place(line, column)
         raise ScriptError(_located(str(path), place, "is not UTF-8. Save it as UTF-8.")) from error
+
+
+def _update(path: Path, turns: dict[int, set[str]]) -> list[str]:
+    import yaml
+
+    try:
+        text = path.read_bytes().decode("utf-8")
+        root = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        spans = [
+            (_equals_span(root, index), next(iter(texts)))
+            for index, texts in turns.items()
+            if len(texts) == 1
+        ]
+        places = [f"{path}:{text.count(chr(10), 0, begin) + 1}" for (begin, _), _ in spans]
+        for (begin, end), actual in sorted(spans, reverse=True):
+            tail = "\n" if text[begin:end].endswith("\n") else ""
+            text = text[:begin] + json.dumps(actual, ensure_ascii=False) + tail + text[end:]
+        path.write_bytes(text.encode("utf-8"))
+    except (OSError, ValueError, LookupError, yaml.YAMLError) as error:
+        raise ScriptError(
+            f"{path}: cannot be updated: {error}. Run the script again if the file has changed."
+        ) from error
+    return places
+
+
+def _equals_span(root: yaml.Node | None, index: int) -> tuple[int, int]:
+    """Return where the `equals` value of a turn begins and ends, in characters."""
+    node = root
+    for key in ("turns", index, "expect", "equals"):
+        node = _child(node, key)
+    assert node is not None  # noqa: S101 - _child raises if there is no such node
+    return node.start_mark.index, node.end_mark.index
+
+
+def _child(node: yaml.Node | None, key: str | int) -> yaml.Node:
+    import yaml
+
+    if isinstance(node, yaml.SequenceNode) and isinstance(key, int):
+        return node.value[key]  # type: ignore[no-any-return]
+    if isinstance(node, yaml.MappingNode):
+        for name, value in node.value:
+            if name.value == key:
+                return value  # type: ignore[no-any-return]
+    raise LookupError(f"there is no {key!r}")

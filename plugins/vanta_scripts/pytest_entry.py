@@ -1,32 +1,54 @@
-"""The pytest plugin that collects `*.vanta.yaml` files, a test a turn.
+"""The pytest plugin that collects `*.vanta.yaml` files, with one test for each turn.
 
-Invariant: loading it imports nothing but pytest; see `vanta_scripts.pytest_plugin` for the tests.
+Invariant: loading it imports nothing but pytest; `vanta_scripts.pytest_plugin` has the tests.
 """
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-_SCRIPTS = (".vanta.yaml", ".vanta.yml")
+if TYPE_CHECKING:
+    from vanta import Opening
+
+_SUFFIXES = (".vanta.yaml", ".vanta.yml")
+
+
+class ScriptHooks:
+    """The hook that a conftest may implement."""
+
+    @pytest.hookspec(firstresult=True)
+    def pytest_vanta_open(self, config: pytest.Config, path: Path) -> Callable[[], Opening] | None:
+        """Return a function that opens the runtime for a script, such as `vanta.open` bound.
+
+        Scripts for which the same function is returned share one runtime, opened once. A script
+        that restarts calls the function again, so all runtimes that it opens must share one store.
+        None leaves the choice to the next conftest and finally to `vanta.open(vanta_config)`.
+
+        :param config: pytest's configuration.
+        :param path: the script's file.
+        """
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The configuration that scripts run on."""
-    parser.addini("vanta_config", "what *.vanta.yaml run on: a TOML file or a ready one's name")
+    """Add the ini option that configures the runtime of scripts."""
+    parser.addini(
+        "vanta_config", "configuration of *.vanta.yaml: a TOML file or the name of a ready one"
+    )
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    """The hook by which a conftest opens runtimes for scripts."""
-    from vanta_scripts import pytest_hooks
-
-    pluginmanager.add_hookspecs(pytest_hooks)
+    """Add the hook `pytest_vanta_open`."""
+    pluginmanager.add_hookspecs(ScriptHooks)
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """Scripts are tests."""
-    if not file_path.name.endswith(_SCRIPTS):
+    """Collect a script."""
+    if not file_path.name.endswith(_SUFFIXES):
         return None
     from vanta_scripts.pytest_plugin import ScriptFile
 
@@ -34,9 +56,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Close what scripts ran on, if there were any."""
-    import sys
-
-    collected = sys.modules.get("vanta_scripts.pytest_plugin")
-    if collected is not None:
-        collected.close_runtimes(config)
+    """Close the runtimes of scripts, if any script was collected."""
+    plugin = sys.modules.get("vanta_scripts.pytest_plugin")
+    if plugin is not None:
+        plugin.close_runtimes(config)

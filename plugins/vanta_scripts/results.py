@@ -1,41 +1,37 @@
-"""What a run of scripts came to: a verdict for each turn, for each script, and for the process.
+"""Results of scripts: of a turn, of a run, of a script with all its runs, and of a whole suite.
 
-Invariant: results are frozen, JSON-ready by `to_dict`, and readable by `describe`.
+Invariant: results are frozen and JSON-ready by `to_dict`. Every other form of a report (JUnit,
+HTML, a comparison) is made from `RunReport.to_dict()`, so a saved report serves as well as a fresh
+one.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum
-from typing import Any
+from typing import Any, Literal
 
-from vanta.errors import UsageError, VantaError
-from vanta.events import Event, Reply
-from vanta.expectations import Failure
+from vanta import Event, Failure, Reply
 from vanta.memory import MemoryItem
-from vanta_scripts.expectations import excerpt
-from vanta_scripts.model import titled
-
-
-class ExitCode(IntEnum):
-    """What `vanta run` tells the shell."""
-
-    ALL_HOLD = 0
-    SOME_FAILED = 1
-    USAGE = 2
-    COULD_NOT_RUN = 3
+from vanta_scripts.checks.values import excerpt
+from vanta_scripts.reports.figures import figures
+from vanta_scripts.script import Script, titled
 
 
 @dataclass(frozen=True, slots=True)
 class TurnResult:
-    """A turn's verdict.
+    """The result of one turn.
 
-    number: from 1. failures: the expectations that did not hold. error: why there is no verdict on
-    the reply, or no reply: what the turn, or a check, raised. line: where it stands in the script.
-    events: what happened, without the text. judged_usd: what judging the reply cost. recalled: the
-    memories that the track which answered was shown.
+    :param number: the turn's position in the script, from 1.
+    :param say: the message.
+    :param failures: the expectations that did not hold.
+    :param error: the error that the turn or a check raised, or None.
+    :param reply: the reply, or None if the turn raised an error.
+    :param line: the turn's line in the script.
+    :param events: the turn's events, without text deltas.
+    :param judged_usd: cost of judging the reply, in USD.
+    :param recalled: the memories shown to the track that answered.
     """
 
     number: int
@@ -50,24 +46,24 @@ class TurnResult:
 
     @property
     def cost_usd(self) -> float:
-        """What the turn cost: all its legs, where there was a reply, and its judges."""
+        """Return the cost of all legs and judges of the turn."""
         return (self.reply.cost_usd if self.reply else 0.0) + self.judged_usd
 
     @property
     def passed(self) -> bool:
-        """True if there was a reply (or the error that was expected) and every expectation held."""
+        """Return whether the turn had a reply, or the expected error, and all expectations held."""
         return self.error is None and not self.failures
 
     @property
     def note(self) -> str:
-        """What a reader of a failure had better know of the reply, "" if nothing."""
+        """Return a hint at the cause of a failure: a reply that was cut. "" without a hint."""
         reason = self.reply.finish_reason if self.reply and not self.passed else None
         if self.reply and reason == "deadline":
-            return f"the reply was cut when its {self.reply.trace.deadline_s:g} s were over"
-        return "the reply was cut at the tokens that it may have" if reason == "length" else ""
+            return f"the reply was cut at the deadline of {self.reply.trace.deadline_s:g} s"
+        return "the reply was cut at its token limit" if reason == "length" else ""
 
     def describe(self) -> str:
-        """The turn for a person: one line if it passed, what was said, expected and came if not."""
+        """Return the turn in one line; a failed turn has a line for each problem below."""
         head = f"turn {self.number} {'passed' if self.passed else 'FAILED'}: {excerpt(self.say)}"
         lines = [failure.describe() for failure in self.failures]
         if self.error is not None:
@@ -76,7 +72,7 @@ class TurnResult:
         return "\n".join([head, *lines])
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready data."""
+        """Return JSON-ready data."""
         return {
             "turn": self.number,
             "line": self.line,
@@ -86,17 +82,24 @@ class TurnResult:
             "error": self.error,
             "note": self.note,
             "cost_usd": self.cost_usd,
-            "recalled": [_told(item) for item in self.recalled],
+            "recalled": [_memory_data(item) for item in self.recalled],
             "reply": self.reply.to_dict() if self.reply else None,
         }
 
 
 @dataclass(frozen=True, slots=True)
 class ScriptResult:
-    """The verdict on one run of a script.
+    """The result of one run of a script.
 
-    session: where the conversation is stored. duration_s: of all turns. variant: what the script's
-    matrix chose. number: which of its runs, from 1. stopped: why it was not run to its end.
+    :param name: the script's name.
+    :param source: the script's file.
+    :param session: the session that holds the conversation.
+    :param duration_s: seconds for all turns.
+    :param turns: the results of the turns that ran.
+    :param variant: the matrix values of the variant, axis -> text.
+    :param tags: the script's tags.
+    :param number: which of the script's runs this is, from 1.
+    :param stopped: why the run ended early, or "".
     """
 
     name: str
@@ -111,21 +114,21 @@ class ScriptResult:
 
     @property
     def title(self) -> str:
-        """The name, with the variant's values where there are any."""
+        """Return the name, followed by the variant's values if there are any."""
         return titled(self.name, self.variant)
 
     @property
     def passed(self) -> bool:
-        """True if every turn was run and passed."""
+        """Return whether every turn ran and passed."""
         return not self.stopped and all(turn.passed for turn in self.turns)
 
     @property
     def cost_usd(self) -> float:
-        """What the replies cost, losing legs included, and judging them."""
+        """Return the cost of all legs and judges of the run."""
         return sum(turn.cost_usd for turn in self.turns)
 
     def describe(self) -> str:
-        """The script for a person: its verdict, and every turn that failed."""
+        """Return the run in one line, followed by every turn that failed."""
         passed = sum(turn.passed for turn in self.turns)
         verdict = "passed" if self.passed else "FAILED"
         why = f"; stopped: {self.stopped}" if self.stopped else ""
@@ -138,7 +141,7 @@ class ScriptResult:
         return "\n".join([head, *failed])
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready data."""
+        """Return JSON-ready data."""
         return {
             "name": self.name,
             "title": self.title,
@@ -155,18 +158,111 @@ class ScriptResult:
         }
 
 
-def _told(item: MemoryItem) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class ScriptOutcome:
+    """All runs of one script, or of one of its variants.
+
+    :param script: the script.
+    :param runs: the runs so far.
+    :param planned: how many runs there should be.
+    """
+
+    script: Script
+    runs: tuple[ScriptResult, ...]
+    planned: int
+
+    @property
+    def passed_runs(self) -> int:
+        """Return how many runs passed."""
+        return sum(run.passed for run in self.runs)
+
+    @property
+    def complete(self) -> bool:
+        """Return whether every planned run reached its end."""
+        return len(self.runs) == self.planned and not any(run.stopped for run in self.runs)
+
+    @property
+    def passed(self) -> bool:
+        """Return whether the outcome is complete and enough of its runs passed."""
+        return self.complete and self.passed_runs >= self.script.pass_rate * self.planned - 1e-9
+
+    @property
+    def failed(self) -> bool:
+        """Return whether the script can no longer pass; an incomplete one may be undecided."""
+        broken = sum(any(not turn.passed for turn in run.turns) for run in self.runs)
+        allowed = self.planned * (1 - self.script.pass_rate) + 1e-9
+        return (self.complete and not self.passed) or broken > allowed or self._could_not_begin
+
+    @property
+    def _could_not_begin(self) -> bool:
+        return any(run.stopped and not run.turns for run in self.runs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready data, without the runs."""
+        return {
+            "title": self.script.title,
+            "source": self.script.source,
+            "passed": self.passed,
+            "runs": len(self.runs),
+            "planned": self.planned,
+            "passed_runs": self.passed_runs,
+            "pass_rate": self.script.pass_rate,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """The outcomes of a suite, in the order of its scripts.
+
+    :param outcomes: one per script.
+    :param duration_s: seconds for the whole suite.
+    :param stopped: why the suite ended early, or "".
+    """
+
+    outcomes: tuple[ScriptOutcome, ...]
+    duration_s: float
+    stopped: str = ""
+
+    @property
+    def results(self) -> list[ScriptResult]:
+        """Return every run of every script."""
+        return [run for outcome in self.outcomes for run in outcome.runs]
+
+    @property
+    def passed(self) -> bool:
+        """Return whether every script ran and passed. False for an empty suite."""
+        return bool(self.outcomes) and all(outcome.passed for outcome in self.outcomes)
+
+    @property
+    def verdict(self) -> Literal["passed", "failed", "incomplete"]:
+        """Return the verdict; a failure outweighs a script that did not run to its end."""
+        if self.passed:
+            return "passed"
+        return "failed" if any(outcome.failed for outcome in self.outcomes) else "incomplete"
+
+    @property
+    def incomplete(self) -> list[str]:
+        """Return the titles of the scripts that did not run to their end."""
+        return [outcome.script.title for outcome in self.outcomes if not outcome.complete]
+
+    @property
+    def cost_usd(self) -> float:
+        """Return the cost of the whole suite."""
+        return sum(run.cost_usd for run in self.results)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready data."""
+        scripts = [run.to_dict() for run in self.results]
+        return {
+            "passed": self.passed,
+            "stopped": self.stopped,
+            "duration_s": self.duration_s,
+            "cost_usd": self.cost_usd,
+            "figures": figures(scripts),
+            "outcomes": [outcome.to_dict() for outcome in self.outcomes],
+            "scripts": scripts,
+        }
+
+
+def _memory_data(item: MemoryItem) -> dict[str, Any]:
     return {"id": item.id, "from": item.source or item.role or item.kind, "text": item.text}
-
-
-def exit_code(results: Iterable[ScriptResult]) -> ExitCode:
-    """ALL_HOLD only if every turn of every script passed; without any script, COULD_NOT_RUN."""
-    verdicts = [result.passed for result in results]
-    if not verdicts:
-        return ExitCode.COULD_NOT_RUN
-    return ExitCode.ALL_HOLD if all(verdicts) else ExitCode.SOME_FAILED
-
-
-def exit_code_of(error: VantaError) -> ExitCode:
-    """For an error that kept scripts from running: USAGE if a person has to change something."""
-    return ExitCode.USAGE if isinstance(error, UsageError) else ExitCode.COULD_NOT_RUN

@@ -1,42 +1,46 @@
 """Runs a script's turns through a runtime and judges the replies.
 
-Invariant: a turn that raises VantaError is a failed turn, and the script goes on with the next one
-(a conversation goes on after a failure, and its other verdicts are worth having); anything else
-that a turn raises, cancellation above all, ends the run. A check that raises fails its turn only.
+Invariant: a turn that raises VantaError is a failed turn, and the next turn runs (a conversation
+survives a failure, and the verdicts on its other turns are useful). Any other exception of a turn,
+cancellation above all, ends the run. A check that raises fails its turn only.
 """
 
 from __future__ import annotations
 
+import inspect
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
 
-from vanta.errors import ScriptError, VantaError
-from vanta.events import Event, Reply, TextDelta
-from vanta.expectations import Seen
+from vanta import Event, Expectation, Failure, Reply, ScriptError, Seen, TextDelta, VantaError
 from vanta.memory import MemoryItem, Scope
 from vanta_scripts.checks import known_expectations
-from vanta_scripts.fixtures import Labels, remember
-from vanta_scripts.isolation import Clock, Scene, SettledMemory
-from vanta_scripts.judgement import judge, judge_error
-from vanta_scripts.model import Script, ScriptTurn
+from vanta_scripts.checks.values import excerpt, listed
+from vanta_scripts.isolation import (
+    IsolatedStorage,
+    Labels,
+    ScriptClock,
+    SettledMemory,
+    add_fixtures,
+)
 from vanta_scripts.preflight import no_memory
 from vanta_scripts.results import ScriptResult, TurnResult
-from vanta_scripts.tracks import Cast, Wrap
+from vanta_scripts.script import Script, ScriptTurn
+from vanta_scripts.tracks import ScriptTracks, WrapTrack
 
 if TYPE_CHECKING:
+    from vanta import Runtime, Session
     from vanta.memory import Memory
-    from vanta.runtime import Runtime, Session
 
-Progress = Callable[[Script, TurnResult], None]
+OnTurn = Callable[[Script, TurnResult], None]
 Reopen = Callable[[], AbstractAsyncContextManager["Runtime"]]
 
 
@@ -44,16 +48,21 @@ async def run_script(
     runtime: Runtime,
     script: Script,
     *,
-    progress: Progress | None = None,
+    progress: OnTurn | None = None,
     reopen: Reopen | None = None,
 ) -> ScriptResult:
-    """Run `script` once and judge every reply by what its turn expects.
+    """Run `script` once and judge every reply.
 
-    The session is a fresh one unless the script names one, which then goes on where it was.
-    progress: called after each turn with its result. reopen: opens a runtime like this one, for a
-    script that restarts. Raises PluginError if a plugin's expectation has the name of a built-in
-    one, ScriptError or UnknownName if the script asks for what the runtime does not have; what a
-    turn raises is in its result.
+    A script that names a session continues it; any other runs in a new, isolated session.
+
+    :param runtime: the runtime.
+    :param script: the script.
+    :param progress: called after each turn with its result.
+    :param reopen: opens a runtime like this one, for a script that restarts.
+    :returns: the result; an error of a turn is part of it.
+    :raises PluginError: if a plugin's expectation has the name of a built-in one.
+    :raises ScriptError: if the runtime lacks something that the script needs.
+    :raises UnknownName: if the script names something unknown.
     """
     async with ScriptRun(runtime, script, reopen=reopen) as run:
         while not run.over:
@@ -64,10 +73,15 @@ async def run_script(
 
 
 class ScriptRun:
-    """One run of a script, turn by turn: a context; call `next` until `over`.
+    """One run of a script, turn by turn: enter it as a context and call `next` until `over`.
 
-    A script that restarts runs in runtimes of its own, which `reopen` opens; it must be able to do
-    so more than once, on one store. number: which of the script's runs this is, from 1.
+    :param runtime: the runtime.
+    :param script: the script.
+    :param reopen: opens a runtime like this one. A script that restarts runs in runtimes opened by
+        it, several in a row on one store.
+    :param wrap: replaces every track by another one, such as a recorder's.
+    :param number: which of the script's runs this is, from 1.
+    :raises ScriptError: if the script restarts and `reopen` is None.
     """
 
     def __init__(
@@ -76,13 +90,13 @@ class ScriptRun:
         script: Script,
         *,
         reopen: Reopen | None = None,
-        wrap: Wrap | None = None,
+        wrap: WrapTrack | None = None,
         number: int = 1,
     ) -> None:
         if script.restarts and reopen is None:
             raise ScriptError(
-                f"{script.source}: a turn wants a restart, and this runtime cannot be opened "
-                "anew. Run the script with `vanta run`, or give `reopen`."
+                f"{script.source}: a turn restarts the runtime, and this runtime cannot be "
+                "reopened. Run the script with `vanta run`, or pass `reopen`."
             )
         self.script = script
         self._runtime = runtime
@@ -93,13 +107,13 @@ class ScriptRun:
         self._expectations = known_expectations(runtime.plugins)
         self._results: list[TurnResult] = []
         self._started = time.monotonic()
-        self._clock = Clock(script.at)
-        self._kept = AsyncExitStack()
+        self._clock = ScriptClock(script.at)
         self._folder: Path | None = None
         self._labels: Labels | None = None
         self._memory: Memory | None = None
-        self._stage = AsyncExitStack()
-        self._cast: Cast
+        self._run_stack = AsyncExitStack()
+        self._runtime_stack = AsyncExitStack()
+        self._tracks: ScriptTracks
         self._sessions: dict[tuple[str, str], Session] = {}
 
     async def __aenter__(self) -> ScriptRun:
@@ -107,28 +121,28 @@ class ScriptRun:
             if self.script.restarts and not self.script.session:
                 self._folder = await stack.enter_async_context(_temporary_folder())
             await self._set_up()
-            self._kept = stack.pop_all()
+            self._run_stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         try:
-            await self._stage.aclose()
+            await self._runtime_stack.aclose()
         finally:
-            await self._kept.aclose()
+            await self._run_stack.aclose()
 
     @property
     def over(self) -> bool:
-        """Whether every turn was run."""
+        """Return whether every turn has run."""
         return len(self._results) == len(self.script.turns)
 
     async def next(self) -> TurnResult:
-        """Run the next turn."""
+        """Run the next turn and return its result."""
         turn = self.script.turns[len(self._results)]
         if turn.restart:
-            await self._stage.aclose()
+            await self._runtime_stack.aclose()
             await self._set_up()
         self._clock.now = turn.at or self._clock.now
-        self._cast.direct(turn.upstream)
+        self._tracks.apply(turn.upstream)
         if isinstance(self._memory, SettledMemory):
             await self._memory.settle()
         result = await self._run(turn, len(self._results) + 1)
@@ -136,7 +150,10 @@ class ScriptRun:
         return result
 
     def result(self, stopped: str = "") -> ScriptResult:
-        """The verdict on what was run so far; stopped: why it was not run to its end."""
+        """Return the result of the turns so far.
+
+        :param stopped: why the run ended early, or "".
+        """
         return ScriptResult(
             self.script.name,
             self.script.source,
@@ -153,98 +170,140 @@ class ScriptRun:
         async with AsyncExitStack() as stack:
             if self._reopen:
                 self._runtime = await stack.enter_async_context(self._reopen())
-            scene = await self._enter_scene(stack)
-            self._cast = await stack.enter_async_context(
-                Cast(self._runtime, self.script, scene, self._wrap)
+            storage = await self._isolate(stack)
+            self._tracks = await stack.enter_async_context(
+                ScriptTracks(self._runtime, self.script, storage, self._wrap)
             )
             self._sessions = {}
-            self._stage = stack.pop_all()
+            self._runtime_stack = stack.pop_all()
 
-    async def _enter_scene(self, stack: AsyncExitStack) -> Scene | None:
-        """Where the run takes place; None for a conversation that goes on where it was."""
+    async def _isolate(self, stack: AsyncExitStack) -> IsolatedStorage | None:
+        """Open the run's own storage; None for a script that continues a stored session."""
         if self.script.session:
             self._memory = self._runtime.memory
             return None
-        scene = await stack.enter_async_context(Scene(self._runtime, self._clock, self._folder))
-        self._memory = scene.memory
+        storage = await stack.enter_async_context(
+            IsolatedStorage(self._runtime, self._clock, self._folder)
+        )
+        self._memory = storage.memory
         if self.script.fixtures and self._labels is None:
-            if scene.memory is None:
+            if storage.memory is None:
                 raise ScriptError(no_memory(self.script, self._runtime, "'fixtures' need"))
-            self._labels = await remember(scene.memory, self.script, self._session_named)
-        return scene
+            self._labels = await add_fixtures(storage.memory, self.script, self._session_id)
+        return storage
 
     async def _run(self, turn: ScriptTurn, number: int) -> TurnResult:
         events: list[Event] = []
         try:
             reply = await self._say(turn, events)
         except VantaError as error:
-            failures, told = judge_error(turn.expect, error)
+            failures, unexpected = judge_error(turn.expect, error)
             return TurnResult(
-                number, turn.say, failures, told, line=turn.line, events=_without_text(events)
+                number, turn.say, failures, unexpected, line=turn.line, events=_without_text(events)
             )
-        spent: list[float] = []
+        costs: list[float] = []
         seen = Seen(
             turn.say,
             reply,
             events=tuple(events),
-            tracks=self._cast.tracks,
+            tracks=self._tracks.tracks,
             source=self.script.source,
-            spend=spent.append,
+            spend=costs.append,
             recalled=await self._recalled(turn, reply),
             labels=self._labels or {},
-            embedder=self._cast.embedder,
+            embedder=self._tracks.embedder,
             write=self._runtime.templates.render,
         )
         failures = await judge(turn.expect, seen, self._expectations)
         return TurnResult(
-            number, turn.say, failures, None, reply, turn.line, _without_text(events), sum(spent),
+            number, turn.say, failures, None, reply, turn.line, _without_text(events), sum(costs),
             seen.recalled,
         )  # fmt: skip
 
     async def _recalled(self, turn: ScriptTurn, reply: Reply) -> tuple[MemoryItem, ...]:
-        """The memories that the track which answered was shown, in the order of the prompt."""
+        """Return the memories shown to the track that answered, in the order of the prompt."""
         context = reply.trace.context.get(reply.track)
         shown = context.memories if context else ()
         if not shown or self._memory is None:
             return ()
         scope = Scope(turn.user or self.script.user, private=True)
-        found = [
-            await self._memory.recent(scope, after_id=memory.id - 1, limit=1) for memory in shown
-        ]
-        return tuple(item for items in found for item in items)
+        memory = self._memory
+        batches = [await memory.recent(scope, after_id=item.id - 1, limit=1) for item in shown]
+        return tuple(item for batch in batches for item in batch)
 
     async def _say(self, turn: ScriptTurn, events: list[Event]) -> Reply:
         script = self.script
-        own = turn.policy is not None or turn.track is not None
+        chooses = turn.policy is not None or turn.track is not None
         deadline_s = script.deadline_s if turn.deadline_s is None else turn.deadline_s
         async with self._session_of(turn).stream(
             turn.say,
-            policy=turn.policy if own else script.policy,
-            track=turn.track if own else script.track,
+            policy=turn.policy if chooses else script.policy,
+            track=turn.track if chooses else script.track,
             deadline_s=deadline_s,
             private=turn.private,
             sampling=script.sampling,
         ) as stream:
             async for event in stream:
-                events.append(event)  # noqa: PERF401 - those before a failure are kept
+                events.append(event)  # noqa: PERF401 - keeps the events before a failure
             return stream.reply
 
     def _session_of(self, turn: ScriptTurn) -> Session:
         user = turn.user or self.script.user
-        name = self._session_named(turn.session) if turn.session else self._session
+        name = self._session_id(turn.session) if turn.session else self._session
         if (user, name) not in self._sessions:
-            self._sessions[user, name] = self._cast.session(user, name)
+            self._sessions[user, name] = self._tracks.session(user, name)
         return self._sessions[user, name]
 
-    def _session_named(self, name: str) -> str:
+    def _session_id(self, name: str) -> str:
         return f"{self._session}/{name}"
+
+
+async def judge(
+    expect: Mapping[str, Any], seen: Seen, expectations: Mapping[str, Expectation]
+) -> tuple[Failure, ...]:
+    """Return the expectations that do not hold; an exception in a check is a failure, too."""
+    verdicts = [await _check(expectations[name], value, seen) for name, value in expect.items()]
+    return tuple(failure for failure in verdicts if failure)
+
+
+def judge_error(
+    expect: Mapping[str, Any], error: VantaError
+) -> tuple[tuple[Failure, ...], str | None]:
+    """Judge a turn that raised `error` by its expectation `error`.
+
+    :returns: the failures, and the error's message if no error was expected.
+    """
+    wanted = expect.get("error")
+    if wanted is None:
+        return (), str(error)
+    missing = [part for part in wanted if part not in str(error)]
+    if not missing:
+        return (), None
+    expected = f"an error that contains {listed(missing, 'and')}"
+    return (Failure("error", expected, excerpt(str(error))),), None
+
+
+async def _check(expectation: Expectation, value: Any, seen: Seen) -> Failure | None:
+    try:
+        verdict = expectation.check(value, seen)
+        return await verdict if inspect.isawaitable(verdict) else verdict
+    except Exception as error:  # noqa: BLE001 - a plugin's check must not end the run
+        expected = f"a verdict of expectation {expectation.name!r}"
+        message = str(error) if isinstance(error, VantaError) else _described(error)
+        return Failure(expectation.name, expected, f"the error {message}")
+
+
+def _described(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 @asynccontextmanager
 async def _temporary_folder() -> AsyncIterator[Path]:
-    """A folder for what a run keeps through a restart; gone when it is over."""
-    make = partial(tempfile.TemporaryDirectory, prefix="vanta-script-", ignore_cleanup_errors=True)
-    folder = await anyio.to_thread.run_sync(make)
+    """Create a folder for the data that survives a restart; delete it afterwards."""
+    create = partial(
+        tempfile.TemporaryDirectory, prefix="vanta-script-", ignore_cleanup_errors=True
+    )
+    folder = await anyio.to_thread.run_sync(create)
     try:
         yield Path(folder.name)
     finally:

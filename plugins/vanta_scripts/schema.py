@@ -1,20 +1,21 @@
-"""The format's schema: what a script file may say, before it becomes a `Script`.
+"""The script format: the fields of a script file, and their JSON Schema for editors.
 
-Invariant: strict (no unknown field, no conversion between types); whatever the text of a number or
-a boolean could be taken for, it is what YAML or JSON says it is. The descriptions here are those of
-the published JSON Schema.
+Invariant: strict. Unknown fields are errors, and a value keeps the type that YAML or JSON gives
+it. The published JSON Schema is generated from the same forms, so the two cannot differ.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, with_config
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, with_config
 
-from vanta.engine import Sampling
-from vanta_scripts.model import USUAL_TIME
+from vanta import Expectation, Sampling
+from vanta_scripts.checks import BUILTIN
+from vanta_scripts.script import DEFAULT_TIME
 
 _STRICT = ConfigDict(
     extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
@@ -32,167 +33,166 @@ AFTER_TOKENS = ("stall", "cut", "malformed", "error_frame")
 @with_config(_STRICT)
 @dataclass(frozen=True, slots=True)
 class SamplingForm(Sampling):
-    """How to sample: the fields of `vanta.engine.Sampling`, and no others."""
+    """How to sample: the fields of `vanta.Sampling`."""
 
 
-def _by(field: str, short: Any, form: Any) -> BeforeValidator:
-    """One text, of type `short`, stands for a `form` of which it is that field."""
+def _short_for(field: str, short: Any, form: Any) -> BeforeValidator:
+    """Accept a plain text of type `short` as a `form` with only `field` set."""
 
-    def whole(value: Any) -> Any:
+    def expand(value: Any) -> Any:
         return {field: value} if isinstance(value, str) else value
 
-    return BeforeValidator(whole, json_schema_input_type=short | form)
+    return BeforeValidator(expand, json_schema_input_type=short | form)
 
 
-def _moment(value: Any) -> Any:
-    """`2026-03-02` or `2026-03-02T14:30`, in UTC where it says nothing else, as seconds since the
-    epoch."""
+def _parse_moment(value: Any) -> Any:
+    """Return `2026-03-02` or `2026-03-02T14:30` (UTC by default) in seconds since the epoch."""
     try:
         at = dt.datetime.fromisoformat(value)
     except (TypeError, ValueError):
         raise ValueError(
-            f"{value!r} is no time. Write it like '2026-03-02' or '2026-03-02T14:30'"
+            f"{value!r} is not a time. Write it like '2026-03-02' or '2026-03-02T14:30'"
         ) from None
     return (at if at.tzinfo else at.replace(tzinfo=dt.UTC)).timestamp()
 
 
-_Moment = Annotated[float, BeforeValidator(_moment, json_schema_input_type=str)]
+_Moment = Annotated[float, BeforeValidator(_parse_moment, json_schema_input_type=str)]
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
 class CallForm(BaseModel):
-    """A call of a tool."""
+    """A tool call."""
 
     model_config = _STRICT
 
     name: _Text
-    """The tool."""
+    """The tool's name."""
     arguments: dict[str, Any] = {}
-    """What it is called with."""
+    """The call's arguments."""
 
 
-Call = Annotated[CallForm, _by("name", _Text, CallForm)]
+_Call = Annotated[CallForm, _short_for("name", _Text, CallForm)]
 
 
 class UpstreamForm(BaseModel):
-    """What the stand-in for the api track's server does; a single word is its fault."""
+    """How the stand-in for the api track's server behaves; a single word is its fault."""
 
     model_config = _STRICT
 
     fault: FaultName = "none"
-    """What goes wrong; `none` is a plain answer."""
+    """The fault to inject; `none` is a plain answer."""
     after: Annotated[int, Field(ge=0)] = 0
-    """Tokens that are sent before a stall, a cut, a malformed or an error frame."""
+    """Tokens sent before a stall, a cut, a malformed frame or an error frame."""
     text: _Text = "Hello from upstream."
-    """What it answers, or begins to."""
+    """The answer, or its beginning."""
     first_after_s: _Seconds = 0.0
     """Seconds before the first token."""
     gap_s: _Seconds = 0.0
     """Seconds between tokens."""
     retry_after: _Text | None = None
-    """The header of that name, where it is rate limited."""
-    call: Call | None = None
-    """A tool that it asks for, in the place of the text; a single word is its name."""
+    """The Retry-After header of a rate limit."""
+    call: _Call | None = None
+    """A tool call to answer with instead of the text; a single word is the tool's name."""
 
 
-_Upstream = Annotated[UpstreamForm, _by("fault", FaultName, UpstreamForm)]
+_Upstream = Annotated[UpstreamForm, _short_for("fault", FaultName, UpstreamForm)]
 
 
 class MemoryForm(BaseModel):
-    """Something that memory knows before the first turn; a single text is a fact."""
+    """An item that memory holds before the first turn; a single text is a fact."""
 
     model_config = _STRICT
 
     text: _Text
-    """What it says."""
+    """The item's text."""
     id: _Text | None = None
     """A name of your choice, for `recalled`."""
     role: Literal["user", "assistant"] | None = None
-    """Who said it, for what was said; unset: it is a fact."""
+    """The speaker of a message; unset: the item is a fact."""
     user: _Text | None = None
-    """Whose memory; unset: that of the script's user."""
+    """The owner of the item; unset: the script's user."""
     session: _Text | None = None
-    """The conversation of this script that it is from, by its name; unset: one that is over."""
+    """The session of this script that the item comes from, by name; unset: an earlier one."""
     at: _Moment | None = None
-    """When it was said, like `2026-03-02` or `2026-03-02T14:30`; unset: when the script begins."""
+    """The item's time, like `2026-03-02` or `2026-03-02T14:30`; unset: the script's time."""
     private: bool = False
-    """Whether only private tracks may see it."""
+    """Whether only private tracks may see the item."""
     source: str = ""
-    """Where it is from, as it is shown to a track."""
+    """The item's origin, as shown to tracks."""
     tags: list[_Text] = []
-    """Words to find it by."""
+    """Words to find the item by."""
 
 
 class DocumentForm(BaseModel):
-    """A document that memory knows before the first turn; a single text is its path."""
+    """A document that memory holds before the first turn; a single text is its path."""
 
     model_config = _STRICT
 
     path: _Text
-    """The file, seen from the script's folder."""
+    """The file, relative to the script's folder."""
     user: _Text | None = None
-    """Whose memory; unset: that of the script's user."""
+    """The owner of the document; unset: the script's user."""
     private: bool = False
-    """Whether only private tracks may see it."""
+    """Whether only private tracks may see the document."""
     tags: list[_Text] = []
-    """Words to find it by."""
+    """Words to find the document by."""
 
 
 class FixturesForm(BaseModel):
-    """What is there before the first turn."""
+    """The content of memory before the first turn."""
 
     model_config = _STRICT
 
-    memories: list[Annotated[MemoryForm, _by("text", _Text, MemoryForm)]] = []
-    """Facts, and what was said before."""
-    documents: list[Annotated[DocumentForm, _by("path", _Text, DocumentForm)]] = []
-    """Files that memory takes in."""
+    memories: list[Annotated[MemoryForm, _short_for("text", _Text, MemoryForm)]] = []
+    """Facts, and messages of earlier sessions."""
+    documents: list[Annotated[DocumentForm, _short_for("path", _Text, DocumentForm)]] = []
+    """Files that memory indexes."""
 
 
 class ToolForm(BaseModel):
-    """A tool that tracks are offered; a single word is its name."""
+    """A tool that is offered to tracks; a single word is its name."""
 
     model_config = _STRICT
 
     name: _Name
     """Letters, digits, `_` and `-`."""
     description: str = ""
-    """What it does, for the model."""
+    """The tool's purpose, for the model."""
     parameters: dict[str, Any] = {"type": "object", "properties": {}}
     """A JSON Schema of its arguments."""
 
 
 class TurnForm(BaseModel):
-    """One of `turns`. The values under `expect` are checked by the expectations themselves."""
+    """An entry of `turns`. Each expectation validates its own value under `expect`."""
 
     model_config = _STRICT
 
     say: _Text
     """The message."""
     expect: Annotated[dict[str, Any], Field(min_length=1)] = {}
-    """What has to hold of the reply; all of it has to."""
+    """Expectations on the reply; all of them must hold."""
     policy: _Text | None = None
-    """A policy for this turn; then the script's own policy and track do not count."""
+    """The policy of this turn; the script's own policy and track are then ignored."""
     track: _Text | None = None
-    """One track alone for this turn."""
+    """The only track of this turn."""
     private: bool | None = None
-    """Whether the turn stays on private tracks; unset: as the script says."""
+    """Whether the turn stays on private tracks; unset: the script's value."""
     deadline_s: Annotated[float, Field(gt=0)] | None = None
     """Seconds for the whole turn."""
     user: _Text | None = None
-    """Who speaks; unset: the script's user."""
+    """The speaker; unset: the script's user."""
     session: _Text | None = None
-    """Another conversation of this script, by a name of your choice; unset: the main one."""
+    """Another session of this script, by a name of your choice; unset: the main one."""
     restart: bool = False
-    """Whether the runtime is closed and opened again before this turn."""
+    """Whether the runtime is closed and reopened before this turn."""
     at: _Moment | None = None
-    """When it is said, like `2026-03-02` or `2026-03-02T14:30`; unset: when the last one was."""
+    """The turn's time, like `2026-03-02` or `2026-03-02T14:30`; unset: that of the turn before."""
     upstream: _Upstream | None = None
-    """What the api track's server does on this turn."""
+    """How the api track's server behaves in this turn."""
 
 
 class MatrixForm(BaseModel):
-    """Axes: the script is run for every combination of one value from each."""
+    """Axes of variants: the script runs for every combination of one value from each."""
 
     model_config = _STRICT
 
@@ -207,59 +207,88 @@ class MatrixForm(BaseModel):
 
 
 class ScriptForm(BaseModel):
-    """A scripted conversation: what is said, to whom, and what is expected of the replies."""
+    """A scripted conversation: its messages, its tracks, and the expected replies."""
 
     model_config = _STRICT
 
     name: _Text
-    """What the script is called in reports."""
+    """The script's name in reports."""
     turns: Annotated[list[TurnForm], Field(min_length=1)]
-    """What is said, in order."""
+    """The turns, in order."""
     description: str = ""
-    """What it is for."""
+    """The script's purpose."""
     tags: list[_Text] = []
     """Words to select scripts by: `vanta run --tag smoke`."""
     policy: _Text | None = None
     """The policy of every turn; unset: the configured one."""
     track: _Text | None = None
-    """One track alone instead of a policy."""
+    """A single track instead of a policy."""
     models: dict[str, _Text] = {}
     """Other models for tracks: track name to model."""
     system: _Text | None = None
-    """The template of the system prompt, of the folder `system/`."""
+    """The template of the system prompt, from the folder `system/`."""
     variables: dict[str, Any] = {}
-    """Variables for that template."""
+    """Variables of that template."""
     sampling: SamplingForm = SamplingForm()
     """How to sample, on every track."""
     seed: int | None = None
-    """The seed of every turn's sampling; run number n of a repeated script takes seed + n - 1."""
+    """The seed of every turn's sampling; run number n of a repeated script uses seed + n - 1."""
     private: bool = False
     """Whether all turns stay on private tracks."""
     deadline_s: Annotated[float, Field(gt=0)] | None = None
     """Seconds for each turn."""
     session: _Text | None = None
-    """A conversation to go on with; unset: a fresh one each run."""
+    """A stored session to continue; unset: a new session in each run."""
     user: _Text = "default"
-    """Who speaks."""
+    """The speaker."""
     at: _Moment | None = None
-    """When it takes place, like `2026-03-02` or `2026-03-02T14:30`, in UTC; unset: when its first
-    turn does, else always on the same Monday, so that it says the same every day."""
+    """The script's time, like `2026-03-02` or `2026-03-02T14:30`, in UTC; unset: the time of its
+    first turn, or the same Monday in every run, so that replies do not depend on the date."""
     fixtures: FixturesForm = FixturesForm()
-    """Memories and documents that are there before the first turn."""
-    tools: list[Annotated[ToolForm, _by("name", _Name, ToolForm)]] = []
-    """Tools that tracks may ask for on every turn; what they ask for is checked and never run."""
+    """Memories and documents that exist before the first turn."""
+    tools: list[Annotated[ToolForm, _short_for("name", _Name, ToolForm)]] = []
+    """Tools offered to tracks in every turn; their calls are checked and never run."""
     upstream: _Upstream | None = None
-    """What the api track's server does on turns that do not say it. With it, or with a turn's own,
-    a server in this process stands in for the real one."""
+    """How the api track's server behaves in turns that do not choose. A script that sets it, here
+    or in a turn, replaces the real server by a stand-in inside this process."""
     matrix: MatrixForm = MatrixForm()
-    """Run for every combination of these."""
+    """Run the script for every combination of these values."""
     repeat: Annotated[int, Field(ge=1, le=1000)] = 1
-    """How often to run it, for what is not the same each time."""
+    """Number of runs, for replies that vary."""
     pass_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """The share of the runs that has to pass."""
+    """The share of runs that must pass."""
 
     @property
     def begins_at(self) -> float:
-        """When it takes place, in seconds since the epoch."""
-        told = (self.at, self.turns[0].at)
-        return next((at for at in told if at is not None), USUAL_TIME)
+        """Return the time of the script in seconds since the epoch."""
+        choices = (self.at, self.turns[0].at)
+        return next((at for at in choices if at is not None), DEFAULT_TIME)
+
+
+def script_schema(expectations: Mapping[str, Expectation] = BUILTIN) -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a script file, for editors.
+
+    :param expectations: the expectations allowed under `expect`, see `known_expectations`.
+    """
+    schema = ScriptForm.model_json_schema()
+    definitions = schema["$defs"]
+    expect = {
+        name: _expectation_schema(expectation, definitions)
+        for name, expectation in expectations.items()
+    }
+    definitions["TurnForm"]["properties"]["expect"] |= {
+        "properties": expect,
+        "additionalProperties": False,
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "vanta script",
+    }
+
+
+def _expectation_schema(expectation: Expectation, definitions: dict[str, Any]) -> dict[str, Any]:
+    adapter: TypeAdapter[Any] = TypeAdapter(expectation.value)
+    schema = adapter.json_schema(ref_template="#/$defs/{model}")
+    definitions.update(schema.pop("$defs", {}))
+    return {**schema, "description": expectation.summary}

@@ -1,7 +1,7 @@
-"""Runs many scripts, side by side, over one runtime.
+"""Runs many scripts over one runtime, several at a time if requested.
 
-Invariant: whatever ends a run (a limit, a failure where one is enough, Ctrl-C), what was run until
-then is in the report, and what was not run is counted there; turns that are not begun cost nothing.
+Invariant: whatever ends a suite (a limit, a first failure, Ctrl-C), the report holds what ran and
+counts what did not. A turn that does not begin costs nothing.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
-from vanta.errors import VantaError
-from vanta_scripts.model import Script
-from vanta_scripts.report import Outcome, RunReport
-from vanta_scripts.results import ScriptResult, TurnResult
-from vanta_scripts.runner import Progress, Reopen, ScriptRun
-from vanta_scripts.tracks import Wrap
-from vanta_scripts.variants import repetition, variants
+from vanta import VantaError
+from vanta_scripts.results import RunReport, ScriptOutcome, ScriptResult, TurnResult
+from vanta_scripts.runner import OnTurn, Reopen, ScriptRun
+from vanta_scripts.script import Script, repetition, variants
+from vanta_scripts.tracks import WrapTrack
 
 if TYPE_CHECKING:
-    from vanta.runtime import Runtime
+    from vanta import Runtime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """How to run.
+    """How to run a suite.
 
-    parallel: scripts at a time; with one, a local engine with a seed says the same every time.
-    repeat: runs of each script, in the place of its own `repeat`. max_cost_usd: no turn begins once
-    so much was spent. fail_fast: nothing begins once a run has failed.
+    :param parallel: scripts at a time. With one, a seeded local engine gives the same replies
+        every time.
+    :param repeat: runs of each script instead of its own `repeat`; None for its own.
+    :param max_cost_usd: no turn begins once this amount is spent; None for no limit.
+    :param fail_fast: no turn begins once a run has failed.
     """
 
     parallel: int = 1
@@ -40,22 +40,26 @@ class RunOptions:
     fail_fast: bool = False
 
 
-class Tape(Protocol):
-    """What stands between scripts and engines: a recorder or a player."""
+class EngineTap(Protocol):
+    """Something between scripts and engines: a cassette's recorder or player."""
 
-    def wrap(self, script: Script, number: int) -> Wrap:
-        """What to put around the engines of one run of a script."""
+    def wrap(self, script: Script, number: int) -> WrapTrack:
+        """Return the function that wraps the tracks of one run of a script."""
         ...
 
     def turn_over(self, script: Script, number: int, turn: TurnResult) -> None:
-        """A turn of that run is over."""
+        """Note that a turn of that run is over."""
         ...
 
 
 class Suite:
-    """Scripts to run; call `run` once, and `report` whenever.
+    """Scripts to run: call `run` once, and `report` at any time.
 
-    tape: what records the engines, or plays them. reopen: see `ScriptRun`.
+    :param runtime: the runtime that all scripts share.
+    :param scripts: the scripts; each is expanded to the variants of its matrix.
+    :param options: how to run them.
+    :param reopen: opens a runtime like this one, for scripts that restart.
+    :param tape: records the engines, or plays a recording.
     """
 
     def __init__(
@@ -65,13 +69,13 @@ class Suite:
         options: RunOptions | None = None,
         *,
         reopen: Reopen | None = None,
-        tape: Tape | None = None,
+        tape: EngineTap | None = None,
     ) -> None:
         self._runtime = runtime
         self._options = options or RunOptions()
         self._reopen = reopen
         self._tape = tape
-        self._progress: Progress = _unheard
+        self._progress: OnTurn = _ignore
         self.scripts = [variant for script in scripts for variant in variants(script)]
         self._results: dict[int, dict[int, ScriptResult]] = {}
         self._spent_usd = 0.0
@@ -80,15 +84,17 @@ class Suite:
 
     @property
     def turns(self) -> int:
-        """How many turns there are to run."""
+        """Return the number of turns to run."""
         return sum(len(script.turns) * self._repeats(script) for script in self.scripts)
 
-    async def run(self, progress: Progress | None = None) -> RunReport:
-        """Run everything; progress: called with each turn's result.
+    async def run(self, progress: OnTurn | None = None) -> RunReport:
+        """Run all scripts and return the report.
 
-        Raises what is no VantaError; a script that cannot begin has failed.
+        A script that raises VantaError has failed, any other exception ends the suite.
+
+        :param progress: called after each turn with its script and result.
         """
-        self._progress = progress or _unheard
+        self._progress = progress or _ignore
         jobs = self._jobs()
         async with anyio.create_task_group() as tasks:
             for _ in range(max(1, self._options.parallel)):
@@ -96,12 +102,18 @@ class Suite:
         return self.report()
 
     def report(self, stopped: str = "") -> RunReport:
-        """What has been run so far; stopped: why no more was, if the caller ended it."""
+        """Return the results so far.
+
+        :param stopped: why the caller ended the suite early, or "".
+        """
         outcomes = [
-            Outcome(script, tuple(run for _, run in sorted(self._results.get(index, {}).items())),
-                    self._repeats(script))
+            ScriptOutcome(
+                script,
+                tuple(run for _, run in sorted(self._results.get(index, {}).items())),
+                self._repeats(script),
+            )
             for index, script in enumerate(self.scripts)
-        ]  # fmt: skip
+        ]
         duration_s = time.monotonic() - self._started
         return RunReport(tuple(outcomes), duration_s, stopped or self._stopped)
 
@@ -132,7 +144,7 @@ class Suite:
         why = "interrupted"
         try:
             async with run:
-                await self._turns(run, number)
+                await self._run_turns(run, number)
             why = self._stopped
         except VantaError as error:
             why = str(error)
@@ -140,9 +152,9 @@ class Suite:
             result = run.result("" if run.over and why in ("", self._stopped) else why)
             self._results.setdefault(index, {})[number] = result
         if self._options.fail_fast and not result.passed:
-            self._stop(f"{result.title} failed, and one failure is enough")
+            self._stop(f"{result.title} failed, and the first failure ends the run")
 
-    async def _turns(self, run: ScriptRun, number: int) -> None:
+    async def _run_turns(self, run: ScriptRun, number: int) -> None:
         while not run.over and not self._stopped:
             result = await run.next()
             if self._tape:
@@ -157,5 +169,5 @@ class Suite:
         self._stopped = self._stopped or why
 
 
-def _unheard(_script: Script, _turn: TurnResult) -> None:
-    """Nobody watches."""
+def _ignore(_script: Script, _turn: TurnResult) -> None:
+    """Discard a result."""

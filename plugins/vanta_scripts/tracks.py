@@ -1,103 +1,108 @@
-"""The tracks that a script runs on, where they are not the runtime's own.
+"""The tracks of a script's run: other models, a stand-in server, offered tools, recorded engines.
 
-A script may want other models, a stand-in for the api track's server, tools to offer and its
-engines recorded. Invariant: the runtime is left as it is, so that scripts with different casts
-share one, and with it the local engine; what a cast made is closed with it.
+Invariant: the runtime stays as it is, so scripts with different tracks share it and its local
+engine. Everything that is created here is closed with its context.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from typing import TYPE_CHECKING
 
-from vanta.engine import EngineContext, Tool
-from vanta.errors import ScriptError, UnknownName
-from vanta.runtime import Isolation, Session
+import anyio
+import anyio.to_thread
+
+from vanta import (
+    DeltaStream,
+    EmbedderError,
+    Engine,
+    EngineContext,
+    GenerationRequest,
+    Isolation,
+    Message,
+    ScriptError,
+    Session,
+    TokenCount,
+    Tool,
+    Track,
+    UnknownName,
+    WrapperEngine,
+)
 from vanta.scheduling import TrackStats
-from vanta.track import Track
-from vanta_scripts.embedders import Embedders
-from vanta_scripts.fake_api import TRACK, stand_in
-from vanta_scripts.isolation import PATIENCE_S, Scene
-from vanta_scripts.model import Script, UpstreamPlan
-from vanta_scripts.tools import TEMPLATE, offering
+from vanta_scripts.isolation import RECALL_TIMEOUT_S, IsolatedStorage
+from vanta_scripts.script import Script, UpstreamPlan
+from vanta_scripts.stand_in import TRACK, stand_in
 
 if TYPE_CHECKING:
+    from vanta import Runtime
     from vanta.memory import Embedder
-    from vanta.runtime import Runtime
 
-Wrap = Callable[[Track], Track]
+WrapTrack = Callable[[Track], Track]
+_TOOL_TEMPLATE = "tools/use"
 
 
-class Cast:
-    """Who answers in one run of a script; use it as a context.
+class ScriptTracks:
+    """The tracks, embedders and sessions of one run. Use it as a context.
 
-    scene: where its conversations are kept; None: with the runtime's own. wrap: puts something
-    around the engine of every track (a recorder). Entering raises UnknownName for a track that does
-    not exist, ScriptError for one that is off.
+    :param runtime: the runtime that lends its tracks.
+    :param script: the script.
+    :param storage: where sessions are kept; None for the runtime's own storage.
+    :param wrap: replaces every track by another one, such as a recorder's.
     """
 
     def __init__(
         self,
         runtime: Runtime,
         script: Script,
-        scene: Scene | None = None,
-        wrap: Wrap | None = None,
+        storage: IsolatedStorage | None = None,
+        wrap: WrapTrack | None = None,
     ) -> None:
         self.runtime = runtime
         self._script = script
-        self._scene = scene
+        self._storage = storage
         self._wrap = wrap
         self._own: dict[str, Track] = {}
-        self._speaking: dict[str, Track] = {}
-        self._direct: Callable[[UpstreamPlan], None] | None = None
-        self._experience = TrackStats()
-        self._embedders = Embedders(runtime)
+        self._with_tools: dict[str, Track] = {}
+        self._apply_plan: Callable[[UpstreamPlan], None] | None = None
+        self._track_stats = TrackStats()
+        self._embedders: dict[str, Embedder] = {}
+        self._embedder_lock = anyio.Lock()
         self._stack = AsyncExitStack()
 
     @property
     def tracks(self) -> Mapping[str, Track]:
-        """All tracks, by name, as a judge asks them: without the script's tools."""
+        """Return all tracks by name, without the script's tools: the tracks that judge."""
         return {**self.runtime.tracks, **self._own}
 
-    async def __aenter__(self) -> Cast:
+    async def __aenter__(self) -> ScriptTracks:
         async with AsyncExitStack() as stack:
             for name, model in self._script.models.items():
                 self._own[name] = _with_model(self.runtime, name, model)
                 await stack.enter_async_context(aclosing(self._own[name].engine))
-            stack.push_async_callback(self._embedders.aclose)
-            if self._script.stands_in:
+            stack.push_async_callback(self._close_embedders)
+            if self._script.uses_stand_in:
                 entered = await stack.enter_async_context(stand_in(self.runtime))
-                self._own[TRACK], self._direct = entered
+                self._own[TRACK], self._apply_plan = entered
             if self._wrap:
                 self._own = {name: self._wrap(track) for name, track in self.tracks.items()}
             if self._script.tools:
-                self._speaking = self._offered(self._script.tools)
+                self._with_tools = self._offering(self._script.tools)
             self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        # Not told of the body's exception: it is not the stand-in's to wrap in a group.
+        # Without the body's exception, which the stand-in's task group would wrap in a group.
         await self._stack.aclose()
 
-    def direct(self, plan: UpstreamPlan | None) -> None:
-        """Tell the stand-in, if there is one, how to behave in the next turn."""
-        if self._direct:
-            self._direct(plan or self._script.upstream or UpstreamPlan())
-
-    def _offered(self, tools: Sequence[Tool]) -> dict[str, Track]:
-        """All tracks, offered tools."""
-        told = [{"name": tool.name, "description": tool.description} for tool in tools]
-        rules = self.runtime.templates.render(TEMPLATE, {"tools": told}).strip()
-        return {name: offering(track, tools, rules) for name, track in self.tracks.items()}
-
-    async def embedder(self, name: str | None) -> Embedder:
-        """See `vanta_scripts.expectations.Seen`."""
-        return await self._embedders.get(name)
+    def apply(self, plan: UpstreamPlan | None) -> None:
+        """Set the behaviour of the stand-in server, if there is one, for the next turn."""
+        if self._apply_plan:
+            self._apply_plan(plan or self._script.upstream or UpstreamPlan())
 
     def session(self, user: str, name: str) -> Session:
-        """The conversation `name` of `user`, answered by this cast."""
+        """Return the session `name` of `user` on these tracks."""
         script = self._script
         return self.runtime.session(
             name,
@@ -108,23 +113,70 @@ class Cast:
             isolation=self._isolation(),
         )
 
-    def _isolation(self) -> Isolation:
-        """Return the tracks, the store and the memory of this run.
+    async def embedder(self, name: str | None) -> Embedder:
+        """Return the loaded embedder of that name, or memory's own for None.
 
-        A fake API that fails says nothing of the real one, so the run learns for itself.
+        Memory's own embedder is shared; others are created once and closed with this context.
+
+        :raises UnknownName: if no plugin provides the embedder.
+        :raises EmbedderError: if it cannot be loaded, or memory has no embedder.
         """
-        scene = self._scene
+        shared = _memory_embedder(self.runtime)
+        if shared is not None and name in (None, shared.name):
+            await shared.load()
+            return shared
+        if name is None:
+            raise EmbedderError(why_no_embedder(self.runtime))
+        async with self._embedder_lock:
+            if name not in self._embedders:
+                create = self.runtime.create_embedder
+                self._embedders[name] = await anyio.to_thread.run_sync(create, name)
+            await self._embedders[name].load()
+            return self._embedders[name]
+
+    def _isolation(self) -> Isolation:
+        """Return what differs from the runtime.
+
+        The statistics of the tracks, too: failures of a stand-in must not count against the real
+        track.
+        """
+        storage = self._storage
         return Isolation(
-            tracks=self._speaking or self._own,
-            experience=self._experience if self._own else None,
-            store=scene.store if scene else None,
-            memory=scene.memory if scene else None,
-            recall_timeout_s=PATIENCE_S if scene else 0.0,
+            tracks=self._with_tools or self._own,
+            experience=self._track_stats if self._own else None,
+            store=storage.store if storage else None,
+            memory=storage.memory if storage else None,
+            recall_timeout_s=RECALL_TIMEOUT_S if storage else 0.0,
         )
+
+    def _offering(self, tools: Sequence[Tool]) -> dict[str, Track]:
+        """Return all tracks with `tools` offered to them."""
+        described = [{"name": tool.name, "description": tool.description} for tool in tools]
+        rules = self.runtime.templates.render(_TOOL_TEMPLATE, {"tools": described}).strip()
+        return {
+            name: dataclasses.replace(track, engine=_ToolOffering(track.engine, tools, rules))
+            for name, track in self.tracks.items()
+        }
+
+    async def _close_embedders(self) -> None:
+        for embedder in self._embedders.values():
+            await embedder.aclose()
+
+
+def why_no_embedder(runtime: Runtime) -> str:
+    """Return why memory has no embedder, or "" if it has one."""
+    if _memory_embedder(runtime):
+        return ""
+    why = runtime.memory.why_lexical if runtime.memory else runtime.memory_off
+    return f"memory has no embedder: {why}"
+
+
+def _memory_embedder(runtime: Runtime) -> Embedder | None:
+    return runtime.memory.embedder if runtime.memory else None
 
 
 def _with_model(runtime: Runtime, name: str, model: str) -> Track:
-    """The track `name` with another model."""
+    """Return the track `name` with another model."""
     if name in runtime.off:
         raise ScriptError(f"track {name!r} of 'models' is off: {runtime.off[name]}")
     if name not in runtime.tracks:
@@ -134,3 +186,40 @@ def _with_model(runtime: Runtime, name: str, model: str) -> Track:
     context = EngineContext(name, model, config.window, runtime.models.find)
     engine = factory.create(runtime.loaded.options(name, factory.options), context)
     return dataclasses.replace(runtime.tracks[name], engine=engine)
+
+
+class _ToolOffering(WrapperEngine):
+    """An engine whose conversations are offered tools. Its owner closes it.
+
+    Only requests of a session get the tools; a verifier's or a judge's does not. The rules of use
+    (template `tools/use`) end the system prompt. No tool is run: calls are part of the reply.
+    """
+
+    answers = Engine.answers
+
+    def __init__(self, engine: Engine, tools: Sequence[Tool], rules: str) -> None:
+        super().__init__(engine)
+        self._tools = tuple(tools)
+        self._rules = rules
+
+    def stream(self, request: GenerationRequest) -> AbstractAsyncContextManager[DeltaStream]:
+        """Return the engine's stream, with the tools if the request belongs to a session."""
+        if request.session:
+            messages = self._with_rules(request.messages)
+            tools = (*request.tools, *self._tools)
+            request = dataclasses.replace(request, messages=messages, tools=tools)
+        return self.wrapped.stream(request)
+
+    async def count_tokens(self, messages: Sequence[Message]) -> TokenCount:
+        """Count the tokens of `messages` and of the rules of use."""
+        return await self.wrapped.count_tokens(self._with_rules(messages))
+
+    def _with_rules(self, messages: Sequence[Message]) -> tuple[Message, ...]:
+        """Return the messages with the rules at the end of the system prompt, if there is one."""
+        if not messages or messages[0].role != "system":
+            return tuple(messages)
+        system = f"{messages[0].content}\n\n{self._rules}"
+        return (dataclasses.replace(messages[0], content=system), *messages[1:])
+
+    async def aclose(self) -> None:
+        """Do nothing: the owner of the engine closes it."""

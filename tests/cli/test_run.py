@@ -198,4 +198,4 @@ def test_two_runs_are_compared(stage: Stage) -> None:
     assert "turns won by local" in done.stdout
     before.write_text("[]")
     done = stage.vanta("run", path, "--against", str(before), COLUMNS="300")
-    assert (done.returncode, "is no report" in done.stderr) == (2, True)
+    assert (done.returncode, "is not a report" in done.stderr) == (2, True)

@@ -18,8 +18,7 @@ from vanta.plugin_loading import load as load_plugins
 from vanta.prompts.front_matter import SAMPLING, parse_template
 from vanta.runtime import prompt_templates
 from vanta.testing import ScriptedEngine
-from vanta_scripts.format import parse_script
-from vanta_scripts.runner import run_script
+from vanta_scripts import parse_script, run_script
 
 pytestmark = pytest.mark.anyio
 

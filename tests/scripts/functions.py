@@ -1,10 +1,10 @@
-"""Functions that scripts of the tests call by `python: module:function`."""
+"""Functions that the tests' scripts call by `python: module:function`."""
 
 from __future__ import annotations
 
 import anyio.lowlevel
 
-from vanta_scripts import Seen
+from vanta.expectations import Seen
 
 NUMBER = 1
 

@@ -1,4 +1,4 @@
-"""Recorded runs play again without any engine, and hold no secret."""
+"""Recorded runs play back without any engine, and hold no secrets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def script(turns: str, head: str = "", source: str = "taped.yaml") -> Script:
     return parse_script(f"name: taped\n{head}\nturns:\n{turns}", source=source)
 
 
-def said(report: RunReport) -> list[Any]:
+def replies(report: RunReport) -> list[Any]:
     return [
         (turn.reply.text, turn.reply.track, turn.reply.model) if turn.reply else turn.error
         for run in report.results
@@ -46,13 +46,13 @@ async def played(path: Path, scripts: list[Script], **config: Any) -> RunReport:
     config = {"data_dir": str(path.parent / "played"), "tracks": player.tracks, **config}
     async with open_runtime(config, plugins=[player]) as runtime:
         assert {track.engine.name for track in runtime.tracks.values()} <= {
-            one.engine for one in load_cassette(path).tracks.values()
+            track.engine for track in load_cassette(path).tracks.values()
         }
-        recast = [player.recast(one) for one in scripts]
+        recast = [player.recast(script) for script in scripts]
         return await Suite(runtime, recast, RunOptions(), tape=player).run()
 
 
-async def test_a_run_plays_again_to_the_letter(
+async def test_a_recorded_run_plays_back_exactly(
     tmp_path: Path, vanta_runtime: Open, scripted: Make
 ) -> None:
     def reply(request: GenerationRequest) -> list[str]:
@@ -62,12 +62,12 @@ async def test_a_run_plays_again_to_the_letter(
     scripts = [script("- say: one\n- say: two\n- say: one"), script("- say: one", source="2.yaml")]
     first = await recorded(runtime, scripts, tmp_path / "tape.json")
     again = await played(tmp_path / "tape.json", scripts, policy="local")
-    assert said(again) == said(first)
-    assert said(first)[2] == ("6 one", "local", "scripted-1")
+    assert replies(again) == replies(first)
+    assert replies(first)[2] == ("6 one", "local", "scripted-1")
     assert again.passed
 
 
-async def test_losers_lose_again_and_errors_come_again(
+async def test_losing_legs_and_errors_play_back(
     tmp_path: Path, vanta_runtime: Open, scripted: Make
 ) -> None:
     runtime = await vanta_runtime(
@@ -78,13 +78,13 @@ async def test_losers_lose_again_and_errors_come_again(
     turns = script("- say: a\n- say: b\n- say: c\n- {say: d, track: api}")
     first = await recorded(runtime, [turns], tmp_path / "tape.json")
     again = await played(tmp_path / "tape.json", [turns], policy="race")
-    assert said(again) == said(first)
-    assert [one[0] for one in said(first)[:3]] == ["l1", "a2", "l3"]
-    assert "the script fails here" in said(again)[3]
+    assert replies(again) == replies(first)
+    assert [reply[0] for reply in replies(first)[:3]] == ["l1", "a2", "l3"]
+    assert "the script fails here" in replies(again)[3]
 
 
 @pytest.mark.parametrize("fault", ["cut", "stall", "refuse"])
-async def test_a_stand_in_is_not_needed_any_more(
+async def test_playback_needs_no_stand_in(
     fault: str, tmp_path: Path, vanta_runtime: Open, scripted: Make
 ) -> None:
     runtime = await vanta_runtime(
@@ -95,25 +95,28 @@ async def test_a_stand_in_is_not_needed_any_more(
     turns = script(f"- {{say: a, upstream: {upstream}}}\n- {{say: b, track: api}}")
     first = await recorded(runtime, [turns], tmp_path / "tape.json")
     again = await played(tmp_path / "tape.json", [turns], policy="prefer", stall_timeout_s=0.8)
-    assert said(again) == said(first)
-    assert [one[:2] for one in said(first)] == [
+    assert replies(again) == replies(first)
+    assert [reply[:2] for reply in replies(first)] == [
         ("one two three", "local"),
         ("Hello from upstream.", "api"),
     ]
 
 
-async def test_what_was_not_recorded_is_told_and_not_invented(
+async def test_a_request_that_was_not_recorded_is_an_error(
     tmp_path: Path, vanta_runtime: Open, scripted: Make
 ) -> None:
     runtime = await vanta_runtime(local=scripted("x"), policy="local")
     await recorded(runtime, [script("- say: one")], tmp_path / "tape.json")
     again = await played(tmp_path / "tape.json", [script("- say: two")], policy="local")
-    (told,) = said(again)
-    assert "the cassette has no answer to this for track 'local' in 'taped.yaml: taped'" in told
-    assert "record it again" in told
+    (error,) = replies(again)
+    assert (
+        "the cassette has no answer to this request of track 'local' in 'taped.yaml: taped'"
+        in error
+    )
+    assert "record it again" in error
 
 
-async def test_a_cassette_holds_no_secret(
+async def test_a_cassette_holds_no_secrets(
     tmp_path: Path, vanta_runtime: Open, scripted: Make
 ) -> None:
     key = "sk-very-secret-0123456789"
@@ -131,13 +134,13 @@ async def test_a_cassette_holds_no_secret(
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("no json", "is no cassette"),
-        ("{}", "was not|is no cassette|version"),
-        (json.dumps({"reels": [{"script": 1}]}), "is no cassette"),
-        (json.dumps({"version": 9}), "was recorded by another vanta"),
+        ("no json", "is not a cassette"),
+        ("{}", "was not|is not a cassette|version"),
+        (json.dumps({"reels": [{"script": 1}]}), "is not a cassette"),
+        (json.dumps({"version": 9}), "has version 9 of the cassette format"),
     ],
 )
-def test_a_file_that_is_no_cassette_is_told(text: str, why: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_cassette_is_refused(text: str, why: str, tmp_path: Path) -> None:
     path = tmp_path / "tape.json"
     path.write_text(text)
     if text == "{}":
@@ -147,6 +150,6 @@ def test_a_file_that_is_no_cassette_is_told(text: str, why: str, tmp_path: Path)
         load_cassette(path)
 
 
-def test_a_cassette_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_cassette_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ScriptError, match="cannot be read"):
         load_cassette(tmp_path / "none.json")

@@ -1,4 +1,4 @@
-"""Every expectation, held and not held, and what it says."""
+"""Every expectation, with replies for which it holds and fails, and its messages."""
 
 from __future__ import annotations
 
@@ -17,21 +17,23 @@ from vanta.events import (
     Committed,
     Event,
     LegStarted,
+    RecallTrace,
     Reply,
     Takeover,
     TextDelta,
     Timings,
     Trace,
 )
+from vanta.expectations import Expectation, Failure, Seen
 from vanta.hookspecs import hookimpl
 from vanta.memory import MemoryItem
 from vanta.messages import TokenLogprob, ToolCall, Usage
 from vanta.plugin_loading import load
 from vanta.testing import HashEmbedder, ScriptedEngine, Step
 from vanta.track import Price, Track
-from vanta_scripts import BUILTIN, Expectation, Failure, Seen, known_expectations, parse_script
-from vanta_scripts.checks.judges import _probability
-from vanta_scripts.expectations import excerpt
+from vanta_scripts import BUILTIN, known_expectations, parse_script
+from vanta_scripts.checks.meanings import probability_of_yes
+from vanta_scripts.checks.values import excerpt
 
 
 def seen(
@@ -44,7 +46,7 @@ def seen(
     tokens: int | None = 3,
     private: bool = False,
     calls: tuple[ToolCall, ...] = (),
-    recall: dict[str, Any] | None = None,
+    recall: RecallTrace | None = None,
     **more: Any,
 ) -> Seen:
     trace = Trace(
@@ -57,16 +59,16 @@ def seen(
         timings=Timings(first_content_s=first_content_s, duration_s=duration_s), trace=trace,
         tool_calls=calls,
     )  # fmt: skip
-    return Seen("said", reply, **more)
+    return Seen("the message", reply, **more)
 
 
 def check(name: str, value: str, what: Seen) -> Failure | None:
-    """The verdict on `value`, given as it stands in a script."""
+    """Return the verdict of an expectation whose value is written as in a script."""
     text = f"name: n\nturns:\n  - say: a\n    expect: {{{name}: {value}}}"
 
     async def verdict() -> Any:
-        came = BUILTIN[name].check(parse_script(text).turns[0].expect[name], what)
-        return await came if inspect.isawaitable(came) else came
+        result = BUILTIN[name].check(parse_script(text).turns[0].expect[name], what)
+        return await result if inspect.isawaitable(result) else result
 
     failure = anyio.run(verdict)
     assert failure is None or isinstance(failure, Failure)
@@ -121,12 +123,12 @@ SCHEMA = "{type: object, required: [age], properties: {age: {type: integer}}}"
         ("python", "tests.scripts.functions:says_true", seen("")),
     ],
 )
-def test_what_holds_passes(name: str, value: str, what: Seen) -> None:
+def test_an_expectation_that_holds_passes(name: str, value: str, what: Seen) -> None:
     assert check(name, value, what) is None
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "what", "expected", "came"),
+    ("name", "value", "what", "expected", "actual"),
     [
         ("contains", "Bob", seen("Hello Ada!"), "a reply that contains 'Bob'", "'Hello Ada!'"),
         ("contains", "[Bob, Ada, Cyd]", seen("Hello Ada!"), "a reply that contains 'Bob' and 'Cyd'",
@@ -135,15 +137,16 @@ def test_what_holds_passes(name: str, value: str, what: Seen) -> None:
          "'Hello Ada!', which has it in another case"),
         ("contains", "x", seen(""), "a reply that contains 'x'", "an empty reply"),
         ("contains", "x", seen(" \n"), "a reply that contains 'x'",
-         "nothing but white space (' \\n')"),
+         "only white space (' \\n')"),
         ("not_contains", "[Ada, Bob, '!']", seen("Hello Ada!"), "a reply without 'Ada' and '!'",
          "'Hello Ada!'"),
         ("regex", "'^Ada'", seen("Hello Ada!"), "a reply that matches '^Ada'", "'Hello Ada!'"),
         ("regex", "[Hello, a, b]", seen("Hello"), "a reply that matches 'a' and 'b'", "'Hello'"),
-        ("track", "api", seen(track="local"), "the reply of track 'api'", "that of track 'local'"),
-        ("track", "[a, b, c]", seen(track="d"), "the reply of track 'a', 'b' or 'c'",
-         "that of track 'd'"),
-        ("max_seconds", "1.5", seen(duration_s=1.51), "a reply within 1.5 s", "one after 1.51 s"),
+        ("track", "api", seen(track="local"), "a reply of track 'api'",
+         "a reply of track 'local'"),
+        ("track", "[a, b, c]", seen(track="d"), "a reply of track 'a', 'b' or 'c'",
+         "a reply of track 'd'"),
+        ("max_seconds", "1.5", seen(duration_s=1.51), "a reply within 1.5 s", "1.51 s"),
         ("equals", "Hello Bob!", seen("Hello Ada!"), "the reply 'Hello Bob!'", "'Hello Ada!'"),
         ("json_schema", SCHEMA, seen("age 7"), "a reply that is JSON",
          "'age 7' (Expecting value: line 1 column 1 (char 0))"),
@@ -151,19 +154,19 @@ def test_what_holds_passes(name: str, value: str, what: Seen) -> None:
          "'7' is not of type 'integer' at 'age'"),
         ("json_schema", SCHEMA, seen("{}"), "a reply that is valid under the schema",
          "'age' is a required property"),
-        ("policy", "race", seen(), "a turn under policy 'race'", "one under 'local'"),
+        ("policy", "race", seen(), "a turn under policy 'race'", "a turn under policy 'local'"),
         ("events", "[Takeover, Committed]", seen(events=RACE),
          "the event 'Committed' after 'Takeover'",
          "LegStarted api → Committed api → TextDelta api → Takeover local"),
         ("events", "Takeover api", seen(events=RACE), "the event 'Takeover api'",
          "LegStarted api → Committed api → TextDelta api → Takeover local"),
-        ("events", "LegFailed", seen(), "the event 'LegFailed'", "no event"),
+        ("events", "LegFailed", seen(), "the event 'LegFailed'", "no events"),
         ("error", "auth", seen("fine"), "an error that contains 'auth'", "the reply 'fine'"),
-        ("max_first_content_ms", "99", seen(first_content_s=0.1), "text to read within 99 ms",
-         "it after 100 ms"),
-        ("max_first_content_ms", "99", seen(first_content_s=None), "text to read within 99 ms",
-         "none at all"),
-        ("max_cost_usd", "0.01", seen(cost_usd=0.02), "a turn for $0.01 at most", "one for $0.02"),
+        ("max_first_content_ms", "99", seen(first_content_s=0.1), "the first text within 99 ms",
+         "100 ms"),
+        ("max_first_content_ms", "99", seen(first_content_s=None), "the first text within 99 ms",
+         "no text"),
+        ("max_cost_usd", "0.01", seen(cost_usd=0.02), "a turn for at most $0.01", "$0.02"),
         ("tool_called", "later", seen("Hi", calls=()), "a call of later",
          "no call, but the reply 'Hi'"),
         ("tool_called", "{name: get_weather, arguments: {city: Rome}}", seen(calls=CALLS),
@@ -172,38 +175,38 @@ def test_what_holds_passes(name: str, value: str, what: Seen) -> None:
         ("tool_called", "{name: a, arguments: {b: 1}}", seen(calls=(ToolCall("1", "a", "[b"),)),
          'a call of a with {"b": 1}', "a([b)"),
         ("recalled", "dog", seen(labels=KNOWN),
-         "'dog' among what memory showed to track 'local'", "nothing: memory was not asked"),
-        ("recalled", "dog", seen(recall={"found": (), "skipped": ""}),
-         "'dog' among what memory showed to track 'local'", "nothing: it found none"),
-        ("recalled", "dog", seen(recall={"found": (), "skipped": "recall took longer"}),
-         "'dog' among what memory showed to track 'local'", "nothing: recall took longer"),
-        ("recalled", "dog", seen(recall={"found": ((1, 0.5),), "skipped": ""}),
-         "'dog' among what memory showed to track 'local'",
-         "nothing of the 1 found: they are private, in the conversation already, or had no room"),
+         "'dog' among the memories shown to track 'local'", "none: memory was not queried"),
+        ("recalled", "dog", seen(recall=RecallTrace()),
+         "'dog' among the memories shown to track 'local'", "none: no memory matched"),
+        ("recalled", "dog", seen(recall=RecallTrace(skipped="recall took longer")),
+         "'dog' among the memories shown to track 'local'", "none: recall took longer"),
+        ("recalled", "dog", seen(recall=RecallTrace(found=((1, 0.5),))),
+         "'dog' among the memories shown to track 'local'",
+         "none of 1 matches: they are private, already in the conversation, or did not fit"),
         ("max_tokens", "2", seen(tokens=3), "at most 2 tokens", "3"),
-        ("max_tokens", "2", seen(tokens=None), "at most 2 tokens", "no count of them"),
+        ("max_tokens", "2", seen(tokens=None), "at most 2 tokens", "an unknown number"),
         ("python", "tests.scripts.functions:says_ada", seen("x"),
          "a reply that tests.scripts.functions:says_ada accepts", "there is no Ada in it"),
         ("python", "tests.scripts.functions:says_false", seen("x"),
          "a reply that tests.scripts.functions:says_false accepts", "False for 'x'"),
     ],
 )  # fmt: skip
-def test_what_does_not_hold_is_told_with_what_came(
-    name: str, value: str, what: Seen, expected: str, came: str
+def test_a_failure_tells_the_expected_and_the_actual_result(
+    name: str, value: str, what: Seen, expected: str, actual: str
 ) -> None:
-    assert check(name, value, what) == Failure(name, expected, came)
+    assert check(name, value, what) == Failure(name, expected, actual)
 
 
-def test_what_was_recalled_is_listed_with_the_names_of_fixtures() -> None:
+def test_recalled_memories_are_listed_with_the_names_of_fixtures() -> None:
     what = seen(recalled=(CAT, VET), labels={"cat": frozenset({7})})
     failure = check("recalled", "[cat, 5, dog]", what)
     assert failure is not None
-    assert failure.expected.startswith("5, 'dog' among what memory showed")
-    assert failure.came == "2 memories"
+    assert failure.expected.startswith("5, 'dog' among the memories shown")
+    assert failure.actual == "2 memories"
     assert failure.diff == ("cat: 'The cat is called Miso.'", "8: 'The vet is open.'")
     failure = check("not_recalled", "[cat, cat is, dog]", what)
     assert failure is not None
-    assert failure.expected.startswith("nothing of 'cat', 'cat is' in what memory showed")
+    assert failure.expected.startswith("none of 'cat', 'cat is' among the memories shown")
     assert failure.diff == ("cat: 'The cat is called Miso.'",)
 
 
@@ -226,25 +229,25 @@ def test_a_reply_is_compared_by_meaning() -> None:
     )
     empty = check("similar_to", "a", seen(" ", embedder=give))
     assert empty is not None
-    assert empty.came == "nothing but white space (' ')"
+    assert empty.actual == "only white space (' ')"
 
 
-def test_a_private_reply_is_given_to_private_embedders_alone() -> None:
+def test_a_private_reply_reaches_private_embedders_only() -> None:
     there, here = HashEmbedder(private=False), HashEmbedder()
     failure = check("similar_to", "a b", seen("a b", private=True, embedder=embedding(there)))
     assert failure is not None
-    assert failure.came == "nothing compared: the turn is private, embedder 'hash' is not"
+    assert failure.actual == "no comparison: the turn is private and embedder 'hash' is not"
     assert there.texts == []
     assert check("similar_to", "a b", seen("a b", private=True, embedder=embedding(here))) is None
 
 
-def test_a_long_reply_is_shortened_around_what_matters() -> None:
+def test_a_long_reply_is_cut_around_the_match() -> None:
     failure = check("not_contains", "needle", seen("a" * 500 + "needle" + "b" * 500))
     assert failure is not None
-    assert "needle" in failure.came
-    assert failure.came.startswith("'…aaa")
-    assert failure.came.endswith("bbb…'")
-    assert len(failure.came) < 200
+    assert "needle" in failure.actual
+    assert failure.actual.startswith("'…aaa")
+    assert failure.actual.endswith("bbb…'")
+    assert len(failure.actual) < 200
 
 
 def test_every_expectation_has_a_summary_and_its_own_name() -> None:
@@ -256,17 +259,17 @@ def test_every_expectation_has_a_summary_and_its_own_name() -> None:
     assert all(name == known.name and known.summary for name, known in BUILTIN.items())
 
 
-def test_a_long_text_that_differs_is_shown_line_by_line() -> None:
+def test_long_texts_are_compared_line_by_line() -> None:
     failure = check("equals", '"one\\ntwo\\nthree"', seen("one\n2\nthree"))
     assert failure is not None
     assert failure.diff == ("  one", "- two", "+ 2", "  three")
     assert failure.describe().splitlines()[2:] == [f"    {line}" for line in failure.diff]
 
 
-def test_a_pattern_that_backtracks_without_end_hangs_nothing(
+def test_a_pattern_that_backtracks_forever_does_not_block_the_event_loop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("vanta_scripts.checks.patterns.TIME_LIMIT_S", 1.5)
+    monkeypatch.setattr("vanta_scripts.checks.replies.MATCH_LIMIT_S", 1.5)
     beats = 0
 
     async def main() -> Failure | None:
@@ -286,11 +289,11 @@ def test_a_pattern_that_backtracks_without_end_hangs_nothing(
 
     failure = anyio.run(main)
     assert failure is not None
-    assert "backtracks too much" in failure.came
+    assert "backtracks too much" in failure.actual
     assert beats > 5
 
 
-def test_a_long_text_is_matched_as_a_short_one_is() -> None:
+def test_long_texts_match_like_short_ones() -> None:
     assert check("regex", "'needle$'", seen("hay " * 1000 + "needle")) is None
     assert check("regex", "[needle, pin]", seen("hay " * 1000)) == Failure(
         "regex", "a reply that matches 'needle' and 'pin'", excerpt("hay " * 1000)
@@ -306,7 +309,7 @@ def judging(*script: Step | str, private: bool = False, **options: Any) -> dict[
     return {"judge": Track("judge", engine, private=private, price=Price(0, 1_000_000))}
 
 
-def test_a_judge_says_yes_with_a_probability() -> None:
+def test_a_judge_answers_yes_with_a_probability() -> None:
     bill: list[float] = []
     tracks = judging("Yes")
     what = seen("Good day.", tracks=tracks, spend=bill.append)
@@ -316,40 +319,45 @@ def test_a_judge_says_yes_with_a_probability() -> None:
     assert isinstance(engine, ScriptedEngine)
     (request,) = engine.requests
     assert (request.sampling.max_tokens, request.sampling.logprobs) == (1, 20)
-    asked = request.messages[-1].content
-    assert all(part in asked for part in ("said", "Good day.", "Is it polite?"))
+    prompt = request.messages[-1].content
+    assert all(part in prompt for part in ("the message", "Good day.", "Is it polite?"))
 
 
 @pytest.mark.parametrize(
-    ("tracks", "came"),
+    ("tracks", "actual"),
     [
         (judging("no"), "0.00"),
         (judging("perhaps"), "neither yes nor no, but 'perhaps'"),
-        (judging(capabilities=Capabilities()), "its engine 'scripted' gives no logprobs"),
+        (
+            judging(capabilities=Capabilities()),
+            "no verdict: its engine 'scripted' does not return logprobs",
+        ),
     ],
 )
-def test_a_judge_that_does_not_say_yes_fails_the_turn(tracks: dict[str, Track], came: str) -> None:
+def test_a_judge_that_does_not_answer_yes_fails_the_turn(
+    tracks: dict[str, Track], actual: str
+) -> None:
     failure = check("judge", judged(), seen("Good day.", tracks=tracks))
     assert failure is not None
     assert failure.expected.startswith("yes to 'Is it polite?' from track 'judge'")
-    assert failure.came == came
+    assert failure.actual == actual
 
 
-def test_yes_and_no_are_weighed_against_each_other() -> None:
+def test_the_probability_is_that_of_yes_among_yes_and_no() -> None:
     top = ((" Yes", 0.3), ("no", 0.1), ("YES", 0.3), ("or", 0.2))
     rivals = tuple((token, math.log(likely)) for token, likely in top)
-    assert _probability((TokenLogprob(*rivals[0], rivals),)) == pytest.approx(0.6 / 0.7)
+    assert probability_of_yes((TokenLogprob(*rivals[0], rivals),)) == pytest.approx(0.6 / 0.7)
 
 
-def test_a_private_turn_is_judged_by_private_tracks_alone() -> None:
+def test_a_private_turn_is_judged_by_private_tracks_only() -> None:
     open_track, private_track = judging("yes"), judging("yes", private=True)
     failure = check("judge", judged(), seen("secret", private=True, tracks=open_track))
     assert failure is not None
-    assert failure.came == "nothing asked: the turn is private, that track is not"
+    assert failure.actual == "no verdict: the turn is private and the track is not"
     assert check("judge", judged(), seen("secret", private=True, tracks=private_track)) is None
 
 
-def test_a_judge_that_does_not_exist_is_told_with_the_nearest_name() -> None:
+def test_an_unknown_judge_is_an_error_with_the_nearest_name() -> None:
     with pytest.raises(UnknownName, match=r"no track is named 'jugde'\. Did you mean 'judge'"):
         check("judge", judged(track="jugde"), seen("x", tracks=judging("yes")))
 
@@ -359,10 +367,10 @@ def test_a_judge_that_does_not_exist_is_told_with_the_nearest_name() -> None:
     [
         ("no_such_module:f", "No module named 'no_such_module'"),
         ("tests.scripts.functions:nothing", "has no attribute 'nothing'"),
-        ("tests.scripts.functions:NUMBER", "is no function"),
+        ("tests.scripts.functions:NUMBER", "is not a function"),
     ],
 )
-def test_a_function_that_is_not_there_is_told(reference: str, why: str) -> None:
+def test_a_missing_function_is_an_error(reference: str, why: str) -> None:
     with pytest.raises(ScriptError, match=why):
         check("python", reference, seen("x"))
 
@@ -371,7 +379,9 @@ def test_functions_are_found_beside_the_script(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "path", [*sys.path])
-    (tmp_path / "beside_the_script.py").write_text("def fine(seen): return seen.say == 'said'\n")
+    (tmp_path / "beside_the_script.py").write_text(
+        "def fine(seen): return seen.say == 'the message'\n"
+    )
     script = tmp_path / "s.yaml"
     script.write_text("")
     assert check("python", "beside_the_script:fine", seen("x", source=str(script))) is None
@@ -389,14 +399,14 @@ class Brings:
         return [self.expectation]
 
 
-def test_plugins_bring_expectations() -> None:
+def test_plugins_add_expectations() -> None:
     plugin = Brings("polite")
     known = known_expectations(load([], strict=False, extra=[plugin], entry_points=[]))
     assert known["polite"] is plugin.expectation
     assert known["contains"] is BUILTIN["contains"]
 
 
-def test_no_plugin_takes_the_name_of_a_built_in() -> None:
+def test_a_plugin_cannot_take_the_name_of_a_built_in_expectation() -> None:
     plugins = load([], strict=False, extra=[Brings("contains")], entry_points=[])
     with pytest.raises(PluginError, match="expectation named 'contains'"):
         known_expectations(plugins)

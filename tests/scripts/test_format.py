@@ -1,4 +1,4 @@
-"""Reading scripts: what a good one becomes, and what is said of every fault in a bad one."""
+"""Reading scripts: the result of a valid one, and the message for every fault."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 
 from vanta.engine import Sampling
 from vanta.errors import ScriptError
-from vanta_scripts import BUILTIN, Expectation, Script, load_script, parse_script
-from vanta_scripts.model import (
-    USUAL_TIME,
-    Call,
+from vanta.expectations import Expectation
+from vanta_scripts import BUILTIN, Script, load_script, parse_script
+from vanta_scripts.script import (
+    DEFAULT_TIME,
     DocumentFixture,
     Matrix,
     MemoryFixture,
+    PlannedCall,
     UpstreamPlan,
 )
 
@@ -73,7 +74,7 @@ def turn(line: str) -> str:
     return f"name: n\nturns:\n  - say: hi\n    {line}\n"
 
 
-def test_every_field_arrives() -> None:
+def test_every_field_is_read() -> None:
     script = parse_script(FULL)
     assert (script.name, script.description) == ("all fields", "every field of the format")
     assert (script.policy, script.track, script.system) == ("race", None, "short")
@@ -116,7 +117,7 @@ turns:
 """
 
 
-def test_fixtures_and_times_arrive() -> None:
+def test_fixtures_and_times_are_read() -> None:
     script = parse_script(FIXTURES)
     plain, full = script.fixtures.memories
     assert (script.at, plain) == (1772409600, MemoryFixture("The cat is Miso."))
@@ -128,12 +129,12 @@ def test_fixtures_and_times_arrive() -> None:
     )  # fmt: skip
     assert [turn.at for turn in script.turns] == [None, 1772496000, 1772496000]
     upstreams = [turn.upstream.call for turn in script.turns if turn.upstream]
-    assert upstreams == [Call("get_weather", {"city": "Paris"}), Call("now")]
+    assert upstreams == [PlannedCall("get_weather", {"city": "Paris"}), PlannedCall("now")]
 
 
-def test_without_a_time_it_is_always_the_same() -> None:
+def test_a_script_without_a_time_takes_place_at_the_default_time() -> None:
     script = parse_script("name: n\nturns: [{say: a}]")
-    assert (script.at, bool(script.fixtures)) == (USUAL_TIME, False)
+    assert (script.at, bool(script.fixtures)) == (DEFAULT_TIME, False)
 
 
 @pytest.mark.parametrize(
@@ -141,40 +142,41 @@ def test_without_a_time_it_is_always_the_same() -> None:
     [
         ("fixtures: {memories: [{txt: a}]}", "2:24: unknown field 'txt' in entry 1 of 'memories'."),
         ("fixtures: {memorys: [a]}", "'memorys' in 'fixtures'. Did you mean 'memories'?"),
-        ("fixtures: {memories: [3]}", "2:23: entry 1 of 'memories' is the number 3; it has to"),
-        ("fixtures: {memories: [{text: a, role: bob}]}", "has to be one of user, assistant."),
+        ("fixtures: {memories: [3]}", "2:23: entry 1 of 'memories' is the number 3; it must"),
+        ("fixtures: {memories: [{text: a, role: bob}]}", "must be one of user, assistant."),
         ("fixtures: {memories: [{text: a, id: x}, {text: b, id: x}]}",
-         "two memories have the id 'x'. Give one of them another."),
+         "two memories have the id 'x'. Change one of them."),
         ("fixtures: {documents: [{pth: a}]}", "'pth' in entry 1 of 'documents'. Did you mean 'pat"),
-        ("session: s\nfixtures: {memories: [a]}", "3:1: a conversation that goes on has a memory"),
-        ("session: s\nat: 2026-01-01", "3:1: a conversation that goes on takes place now."),
-        ("at: soon", "'at' in the script: 'soon' is no time. Write it like '2026-03-02' or"),
-        ("at: 2026-13-01", "'2026-13-01' is no time."),
-        ("at: 3", "3 is no time."),
+        ("session: s\nfixtures: {memories: [a]}",
+         "3:1: a script that continues a session uses its user's memory. Remove"),
+        ("session: s\nat: 2026-01-01", "3:1: a script that continues a session takes place now."),
+        ("at: soon", "'at' in the script: 'soon' is not a time. Write it like '2026-03-02' or"),
+        ("at: 2026-13-01", "'2026-13-01' is not a time."),
+        ("at: 3", "3 is not a time."),
         ("tools: [{nam: x}]", "2:10: unknown field 'nam' in entry 1 of 'tools'. Did you mean"),
-        ("tools: ['a b']", "the text 'a b' is more than letters, digits, '_' and '-'"),
-        ("tools: [a, a]", "2:12: two tools are named 'a'. Take out one."),
+        ("tools: ['a b']", "the text 'a b' must be 1 to 64 letters, digits, '_' or '-'."),
+        ("tools: [a, a]", "2:12: two tools are named 'a'. Remove one of them."),
         ("upstream: {call: {nam: a}}", "unknown field 'nam' in 'call'. Did you mean 'name'?"),
-        ("upstream: {call: a, text: b}", "2:12: 'call' stands in the place of 'text'."),
-        ("upstream: {call: a, fault: cut}", "2:12: 'call' stands in the place of 'fault'."),
+        ("upstream: {call: a, text: b}", "2:12: 'call' and 'text' exclude each other."),
+        ("upstream: {call: a, fault: cut}", "2:12: 'call' and 'fault' exclude each other."),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_fixtures_times_and_tools_is_told(line: str, message: str) -> None:
+def test_faults_of_fixtures_times_and_tools_are_reported(line: str, message: str) -> None:
     assert message in fault(f"name: n\n{line}\nturns: [{{say: a}}]")
 
 
-def test_time_does_not_go_back() -> None:
+def test_time_does_not_run_backwards() -> None:
     late = "name: n\nturns:\n- {say: a, at: 2026-02-02}\n- {say: b, at: 2026-02-01}"
-    assert "4:16: turn 2 is said before what comes before it." in fault(late)
+    assert "4:16: turn 2 is earlier than the turn before it." in fault(late)
     early = "name: n\nturns:\n- say: a\n- {say: b, at: 2025-02-01}"
-    assert "4:16: turn 2 is said before what comes before it." in fault(early)
+    assert "4:16: turn 2 is earlier than the turn before it." in fault(early)
     first = parse_script("name: n\nturns:\n- {say: a, at: 2025-02-01}")
     assert first.at == first.turns[0].at
     goes_on = "name: n\nsession: s\nturns: [{say: a, at: 2026-02-02}]"
-    assert "3:18: a conversation that goes on takes place now." in fault(goes_on)
+    assert "3:18: a script that continues a session takes place now." in fault(goes_on)
 
 
-def test_sampling_is_that_of_the_engines() -> None:
+def test_sampling_has_the_fields_of_the_engines() -> None:
     sampling = parse_script(FULL).sampling
     assert isinstance(sampling, Sampling)
     assert (sampling.temperature, sampling.max_tokens, sampling.stop) == (0.0, 20, ("\n",))
@@ -182,7 +184,7 @@ def test_sampling_is_that_of_the_engines() -> None:
     assert sampling.logit_bias == {7: -1.5}
 
 
-def test_json_and_yaml_are_one_format(tmp_path: Path) -> None:
+def test_json_and_yaml_are_the_same_format(tmp_path: Path) -> None:
     data = {"name": "x", "turns": [{"say": "a 😀", "expect": {"contains": "b"}}]}
     path = tmp_path / "x.json"
     path.write_text(json.dumps(data, indent="\t"))
@@ -191,7 +193,7 @@ def test_json_and_yaml_are_one_format(tmp_path: Path) -> None:
     assert script.source == str(path)
 
 
-def test_what_looks_like_another_type_in_old_yaml_is_text() -> None:
+def test_words_that_old_yaml_converts_stay_text() -> None:
     script = parse_script("name: no\nturns: [{say: yes}, {say: 2026-01-01}, {say: 1:30}]")
     assert [script.name, *(turn.say for turn in script.turns)] == [
         "no",
@@ -201,7 +203,7 @@ def test_what_looks_like_another_type_in_old_yaml_is_text() -> None:
     ]
 
 
-def test_an_anchor_may_be_used_again() -> None:
+def test_an_anchor_may_be_reused() -> None:
     text = "name: n\nturns:\n  - {say: a, expect: &e {contains: x}}\n  - {say: b, expect: *e}\n"
     assert [turn.expect for turn in parse_script(text).turns] == [{"contains": ("x",)}] * 2
 
@@ -213,99 +215,100 @@ def test_an_anchor_may_be_used_again() -> None:
         ("turns: [{say: a}]", "1:1: the script has no 'name'. Add it."),
         ("name: n\nturns: []", "2:8: 'turns' in the script is empty. Fill it in or leave it out."),
         ("name: n\nturns: hi",
-         "2:8: 'turns' in the script is the text 'hi'; it has to be a list."),
+         "2:8: 'turns' in the script is the text 'hi'; it must be a list."),
         ("name: n\nturns: {say: a}",
-         "2:8: 'turns' in the script is a mapping; it has to be a list."),
-        ("name: n\nturns:\n  - hi", "3:5: turn 1 is the text 'hi'; it has to be a mapping."),
-        ("- a", "1:1: the script is a list; it has to be a mapping."),
-        ("~", "1:1: the script is empty; it has to be a mapping."),
+         "2:8: 'turns' in the script is a mapping; it must be a list."),
+        ("name: n\nturns:\n  - hi", "3:5: turn 1 is the text 'hi'; it must be a mapping."),
+        ("- a", "1:1: the script is a list; it must be a mapping."),
+        ("~", "1:1: the script is empty; it must be a mapping."),
         ("name: n\npolcy: race\nturns: [{say: a}]",
          "2:1: unknown field 'polcy' in the script. Did you mean 'policy'?"),
         ("name: 3\nturns: [{say: a}]",
-         "1:7: 'name' in the script is the number 3; it has to be text. Put it in quotes."),
+         "1:7: 'name' in the script is the number 3; it must be text. Put it in quotes."),
         ("name: ''\nturns: [{say: a}]",
          "1:7: 'name' in the script is empty. Fill it in or leave it out."),
         ("name: n\nprivate: yes\nturns: [{say: a}]",
-         "2:10: 'private' in the script is the text 'yes'; it has to be true or false."),
+         "2:10: 'private' in the script is the text 'yes'; it must be true or false."),
         ("name: n\nvariables: [a]\nturns: [{say: a}]",
-         "2:12: 'variables' in the script is a list; it has to be a mapping."),
+         "2:12: 'variables' in the script is a list; it must be a mapping."),
         ("name: n\nsampling: {temprature: 0}\nturns: [{say: a}]",
          "2:12: unknown field 'temprature' in 'sampling'. Did you mean 'temperature'?"),
         ("name: n\nsampling: {top_k: 1.5}\nturns: [{say: a}]",
-         "2:19: 'top_k' in 'sampling' is the number 1.5; it has to be a whole number."),
+         "2:19: 'top_k' in 'sampling' is the number 1.5; it must be a whole number."),
         ("name: n\nsampling: {stop: [1]}\nturns: [{say: a}]",
-         "2:19: entry 1 of 'stop' is the number 1; it has to be text. Put it in quotes."),
+         "2:19: entry 1 of 'stop' is the number 1; it must be text. Put it in quotes."),
         ("name: n\nsampling: hot\nturns: [{say: a}]",
-         "2:11: 'sampling' in the script is the text 'hot'; it has to be a mapping."),
+         "2:11: 'sampling' in the script is the text 'hot'; it must be a mapping."),
         ("name: n\nturns:\n  - expect: {contains: a}", "3:5: turn 1 has no 'say'. Add it."),
         ("name: n\nturns:\n  - say: 42",
-         "3:10: 'say' in turn 1 is the number 42; it has to be text. Put it in quotes."),
+         "3:10: 'say' in turn 1 is the number 42; it must be text. Put it in quotes."),
         ("name: n\nturns:\n  - say: true",
-         "3:10: 'say' in turn 1 is true; it has to be text. Put it in quotes."),
-        ("name: n\nturns:\n  - say:", "3:9: 'say' in turn 1 is empty; it has to be text."),
+         "3:10: 'say' in turn 1 is true; it must be text. Put it in quotes."),
+        ("name: n\nturns:\n  - say:", "3:9: 'say' in turn 1 is empty; it must be text."),
         ("name: n\nturns:\n  - say: a\n  - say: b\n    trakc: local",
          "5:5: unknown field 'trakc' in turn 2. Did you mean 'track'?"),
         (turn("contains: a"),
          "4:5: unknown field 'contains' in turn 1. It belongs under 'expect'."),
-        (turn("expect:"), "4:12: 'expect' in turn 1 is empty; it has to be a mapping."),
+        (turn("expect:"), "4:12: 'expect' in turn 1 is empty; it must be a mapping."),
         (turn("expect: {}"),
          "4:13: 'expect' in turn 1 is empty. Fill it in or leave it out."),
-        (turn("expect: [contains]"), "4:13: 'expect' in turn 1 is a list; it has to be a mapping."),
+        (turn("expect: [contains]"), "4:13: 'expect' in turn 1 is a list; it must be a mapping."),
         (turn("expect: {contians: a}"),
          "4:14: unknown expectation 'contians' in turn 1. Did you mean 'contains'?"),
         (turn("expect: {contains: 3}"), ("4:24: 'contains' in 'expect' of turn 1 is the number 3; "
-         "it has to be text. Put it in quotes.")),
+         "it must be text. Put it in quotes.")),
         (turn("expect: {contains: [a, '']}"),
          "4:28: entry 2 of 'contains' of turn 1 is empty. Fill it in or leave it out."),
         (turn("expect: {not_contains: []}"),
          "4:28: 'not_contains' in 'expect' of turn 1 is empty. Fill it in or leave it out."),
         (turn("expect: {track: }"), ("4:21: 'track' in 'expect' of turn 1 is empty; "
-         "it has to be text.")),
-        (turn("expect: {regex: '('}"), ("4:21: 'regex' in 'expect' of turn 1: no regular "
-         "expression: missing ), unterminated subpattern at position 0.")),
-        (turn("expect: {regex: [a, '*']}"), ("4:25: entry 2 of 'regex' of turn 1: no regular "
-         "expression: nothing to repeat at position 0.")),
+         "it must be text.")),
+        (turn("expect: {regex: '('}"), ("4:21: 'regex' in 'expect' of turn 1: not a "
+         "regular expression: missing ), unterminated subpattern at position 0.")),
+        (turn("expect: {regex: [a, '*']}"), ("4:25: entry 2 of 'regex' of turn 1: not a "
+         "regular expression: nothing to repeat at position 0.")),
         (turn("expect: {max_seconds: '5'}"),
-         "4:27: 'max_seconds' in 'expect' of turn 1 is the text '5'; it has to be a number."),
+         "4:27: 'max_seconds' in 'expect' of turn 1 is the text '5'; it must be a number."),
         (turn("expect: {max_seconds: 0}"),
          "4:27: 'max_seconds' in 'expect' of turn 1: the number 0 should be greater than 0."),
         (turn("expect: {json_schema: {type: objekt}}"), ("4:27: 'json_schema' in 'expect' of turn "
-         "1: no JSON Schema: 'objekt' is not valid under any of the given schemas.")),
+         "1: not a JSON Schema: 'objekt' is not valid under any of the given schemas.")),
         (turn("expect: {json_schema: {$ref: 'https://x.y/z'}}"), ("4:27: 'json_schema' in 'expect' "
-         "of turn 1: '$ref' 'https://x.y/z' leads out of the schema: copy it in, under '$defs'.")),
+         "of turn 1: '$ref' 'https://x.y/z' points outside the schema. "
+         "Copy its target to '$defs'.")),
         (turn("expect: {events: [Comitted]}"), ("4:23: entry 1 of 'events' of turn 1: no event is "
          "named 'Comitted'. Did you mean 'Committed'?")),
         (turn("expect: {judge: {question: q}}"), "4:21: 'judge' of turn 1 has no 'track'. Add it."),
         (turn("expect: {python: os.system}"), ("4:22: 'python' in 'expect' of turn 1: 'os.system' "
-         "is no function. Write `module:function`.")),
+         "is not a function reference. Write `module:function`.")),
         (turn("expect: {max_tokens: 0}"), ("4:26: 'max_tokens' in 'expect' of turn 1: the number 0 "
          "should be greater than or equal to 1.")),
         (turn("upstream: refuze"), ("4:15: 'fault' in 'upstream' of turn 1 is the text 'refuze'; "
-         "it has to be one of none, refuse, unauthorized, not_found, rate_limited, server_error, "
+         "it must be one of none, refuse, unauthorized, not_found, rate_limited, server_error, "
          "overloaded, context_overflow, stall, cut, malformed, error_frame. "
          "Did you mean 'refuse'?")),
         (turn("upstream: {falt: cut}"),
          "4:16: unknown field 'falt' in 'upstream' of turn 1. Did you mean 'fault'?"),
-        (turn("upstream: {fault: refuse, after: 2}"), ("4:31: 'after' has an effect only with the "
-         "fault stall, cut, malformed, error_frame. Take it out.")),
-        (turn("upstream: {fault: cut, retry_after: '2'}"), ("4:28: 'retry_after' has an effect "
-         "only with the fault rate_limited. Take it out.")),
-        (turn("restart: true"), ("4:5: turn 1 has nothing before it that a restart could lose. "
-         "Take out 'restart'.")),
+        (turn("upstream: {fault: refuse, after: 2}"), ("4:31: 'after' applies only to the "
+         "faults stall, cut, malformed, error_frame. Remove it.")),
+        (turn("upstream: {fault: cut, retry_after: '2'}"), ("4:28: 'retry_after' applies only "
+         "to the fault rate_limited. Remove it.")),
+        (turn("restart: true"), ("4:5: turn 1 cannot restart: no turn precedes it. "
+         "Remove 'restart'.")),
         ("name: n\nseed: 1\nsampling: {seed: 2}\nturns: [{say: a}]",
-         "2:1: 'seed' stands in the script and in 'sampling'. Take out one of them."),
+         "2:1: 'seed' is set in the script and in 'sampling'. Remove one of them."),
         ("name: n\nmatrix: {policies: [race]}\nturns: [{say: a}]",
          "2:10: unknown field 'policies' in 'matrix'. Did you mean 'policy'?"),
         ("name: n\nmatrix: {policy: []}\nturns: [{say: a}]",
          "2:18: 'policy' in 'matrix' is empty. Fill it in or leave it out."),
         ("name: n\nmatrix: {policy: [race], track: [local]}\nturns: [{say: a}]",
-         "2:26: 'track' in 'matrix' leaves nothing to 'policy'. Take out one of them."),
+         "2:26: 'track' and 'policy' in 'matrix' exclude each other. Remove one of them."),
         ("name: n\nmatrix: {sampling: [{temprature: 1}]}\nturns: [{say: a}]",
          "2:22: unknown field 'temprature' in entry 1 of 'sampling'. Did you mean 'temperature'?"),
         ("name: n\nsession: s\nrepeat: 2\nturns: [{say: a}]",
-         "2:1: a conversation that goes on is run once. Take out 'session', or 'repeat'."),
+         "2:1: a script that continues a session runs once. Remove 'session' or 'repeat'."),
         ("name: n\nsession: s\nmatrix: {policy: [a]}\nturns: [{say: a}]",
-         "2:1: a conversation that goes on is run once. Take out 'session', or 'matrix'."),
+         "2:1: a script that continues a session runs once. Remove 'session' or 'matrix'."),
         ("name: n\npass_rate: 1.5\nturns: [{say: a}]",
          "2:12: 'pass_rate' in the script: the number 1.5 should be less than or equal to 1."),
         (turn("expect: {contains: a, contains: b}"),
@@ -327,7 +330,7 @@ def test_an_anchor_may_be_used_again() -> None:
         ("a: " + "9" * 5000, "1:4: the number is too large"),
     ],
 )  # fmt: skip
-def test_every_fault_is_said_with_its_place(text: str, message: str) -> None:
+def test_every_fault_is_reported_with_its_place(text: str, message: str) -> None:
     assert fault(text) == f"f.yaml:{message}"
 
 
@@ -335,7 +338,7 @@ def test_every_fault_is_said_with_its_place(text: str, message: str) -> None:
     ("text", "message"),
     [
         ('{"name": "n",\n "turns": [{"say": 1}]}',
-         "2:20: 'say' in turn 1 is the number 1; it has to be text. Put it in quotes."),
+         "2:20: 'say' in turn 1 is the number 1; it must be text. Put it in quotes."),
         ('{"name": "n",\n\t"turnes": []}',
          ("1:1: the script has no 'turns'. Add it.\n"
          "f.yaml:2:2: unknown field 'turnes' in the script. Did you mean 'turns'?")),
@@ -347,11 +350,11 @@ def test_every_fault_is_said_with_its_place(text: str, message: str) -> None:
         ("[" * 40 + "]" * 40, "1:33: nested more than 32 levels deep"),
     ],
 )  # fmt: skip
-def test_json_has_its_places_too(text: str, message: str) -> None:
+def test_faults_in_json_have_places(text: str, message: str) -> None:
     assert fault(text, "json") == f"f.yaml:{message}"
 
 
-def test_yaml_that_does_not_parse_is_said_with_its_place() -> None:
+def test_invalid_yaml_is_reported_with_its_place() -> None:
     assert fault("name: a: b").startswith("f.yaml:1:8: not valid YAML: ")
 
 
@@ -364,18 +367,18 @@ def test_yaml_that_does_not_parse_is_said_with_its_place() -> None:
         "a: 1\na: 2",
     ],
 )
-def test_without_libyaml_the_same_is_said(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_messages_are_the_same_without_libyaml(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with_libyaml = fault(text)
     monkeypatch.delattr(yaml, "CBaseLoader", raising=False)
     assert fault(text) == with_libyaml
 
 
-def test_all_faults_are_said_at_once_in_order() -> None:
+def test_all_faults_are_reported_at_once_in_order() -> None:
     lines = fault("turns:\n  - say: 1\n    expect: {contians: a}\nname: 2").splitlines()
     assert [line.split(": ")[0] for line in lines] == ["f.yaml:2:10", "f.yaml:3:14", "f.yaml:4:7"]
 
 
-def test_after_ten_faults_the_rest_is_counted() -> None:
+def test_faults_beyond_ten_are_counted() -> None:
     lines = fault("name: n\nturns:\n" + "  - say: 1\n" * 13).splitlines()
     assert len(lines) == 11
     assert lines[-1] == "f.yaml: and 3 more."
@@ -390,7 +393,7 @@ def test_an_alias_bomb_is_refused() -> None:
     assert fault("\n".join(lines)).endswith(": more than 100000 values, aliases included")
 
 
-def test_files_that_cannot_be_read_are_said(tmp_path: Path) -> None:
+def test_unreadable_files_are_reported(tmp_path: Path) -> None:
     for path, problem in [
         (tmp_path / "none.yaml", "cannot be read: No such file or directory. Check the path."),
         (tmp_path, "cannot be read: Is a directory. Check the path."),
@@ -400,7 +403,7 @@ def test_files_that_cannot_be_read_are_said(tmp_path: Path) -> None:
         assert str(caught.value) == f"{path}: {problem}"
 
 
-def test_files_that_are_no_text_or_too_large_are_refused(tmp_path: Path) -> None:
+def test_files_that_are_not_text_or_too_large_are_refused(tmp_path: Path) -> None:
     latin, large = tmp_path / "latin.yaml", tmp_path / "large.yaml"
     latin.write_bytes(b"name: n\nturns: caf\xe9")
     large.write_bytes(b" " * 1_000_001)
@@ -418,7 +421,7 @@ def test_a_plugins_expectation_is_checked_when_the_script_is_loaded() -> None:
     assert script.turns[0].expect == {"max_words": 3}
     with pytest.raises(ScriptError) as caught:
         parse_script(turn("expect: {max_words: many}"), source="f", expectations=known)
-    problem = "'max_words' in 'expect' of turn 1 is the text 'many'; it has to be a whole number."
+    problem = "'max_words' in 'expect' of turn 1 is the text 'many'; it must be a whole number."
     assert str(caught.value) == f"f:4:25: {problem}"
 
 
@@ -437,39 +440,39 @@ DATA = st.recursive(
 
 
 def loaded(text: str, syntax: Literal["yaml", "json"]) -> Script | str:
-    """The script, or what is said instead; anything else that is raised fails the test."""
+    """Return the script or the message of its ScriptError."""
     try:
         return parse_script(text, source="f", syntax=syntax)
     except ScriptError as error:
         return str(error)
 
 
-def loads_or_says_why(text: str, syntax: Literal["yaml", "json"]) -> None:
+def loads_or_explains(text: str, syntax: Literal["yaml", "json"]) -> None:
     result = loaded(text, syntax)
     assert isinstance(result, Script) or result.startswith("f:")
 
 
 @given(st.text() | st.text(alphabet="nametursay: -\n[]{}&*!'\"#|>?%@`,\t\\"))
-def test_any_text_loads_or_says_why(text: str) -> None:
-    loads_or_says_why(text, "yaml")
-    loads_or_says_why(text, "json")
+def test_any_text_loads_or_is_an_error_with_a_place(text: str) -> None:
+    loads_or_explains(text, "yaml")
+    loads_or_explains(text, "json")
 
 
 @given(DATA)
-def test_any_data_loads_or_says_why(data: object) -> None:
-    loads_or_says_why(json.dumps(data), "json")
-    loads_or_says_why(json.dumps(data), "yaml")
+def test_any_data_loads_or_is_an_error_with_a_place(data: object) -> None:
+    loads_or_explains(json.dumps(data), "json")
+    loads_or_explains(json.dumps(data), "yaml")
 
 
 @given(st.text(min_size=1), st.lists(st.text(min_size=1), min_size=1, max_size=3))
-def test_what_is_written_is_what_is_said(name: str, says: list[str]) -> None:
+def test_texts_are_read_exactly(name: str, says: list[str]) -> None:
     data = {"name": name, "turns": [{"say": say} for say in says]}
     script = loaded(json.dumps(data), "json")
     assert isinstance(script, Script)
     assert [script.name, *(turn.say for turn in script.turns)] == [name, *says]
 
 
-def test_no_number_becomes_infinite() -> None:
+def test_numbers_stay_finite() -> None:
     text = "name: n\nvariables: {a: .inf, b: -1e308}\nturns: [{say: a}]"
     variables = parse_script(text.replace("308", "30")).variables
     assert variables["a"] == ".inf"

@@ -1,4 +1,4 @@
-"""The page of a report: whole in itself, with everything on it, and nothing that can run."""
+"""The page of a report: self-contained, complete, and without anything that can run."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ import pytest
 
 from vanta.runtime import Runtime
 from vanta.testing import ScriptedEngine
-from vanta_scripts import Script, Suite, parse_script
-from vanta_scripts.comparison import rows, sides_of
-from vanta_scripts.html import html
+from vanta_scripts import Script, Suite, html_report, parse_script
+from vanta_scripts.reports.figures import compared_figures, comparison
 
 pytestmark = pytest.mark.anyio
 Open = Callable[..., Awaitable[Runtime]]
@@ -23,7 +22,7 @@ _VOID = {"meta"}
 
 
 class Tags(HTMLParser):
-    """Whether every tag is closed in order, and which there are."""
+    """Collects the tags of a page, and checks that they close in order."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -61,10 +60,10 @@ async def page_of(vanta_runtime: Open, scripted: Make) -> str:
         "turns:\n- {say: <i>hi</i>, expect: {contains: plain}}\n- {say: b, track: nowhere}"
     )
     report = await report_of(runtime, script)
-    return html(report, before=report)
+    return html_report(report, before=report)
 
 
-async def test_everything_is_on_the_page_and_closed(vanta_runtime: Open, scripted: Make) -> None:
+async def test_the_page_is_complete_and_well_formed(vanta_runtime: Open, scripted: Make) -> None:
     page = await page_of(vanta_runtime, scripted)
     tags = Tags(page)
     assert tags.open == []
@@ -87,7 +86,7 @@ async def test_nothing_on_the_page_runs_or_is_fetched(vanta_runtime: Open, scrip
     assert "&lt;script&gt;alert(1)" in page
 
 
-async def test_a_comparison_says_who_is_better(vanta_runtime: Open, scripted: Make) -> None:
+async def test_a_comparison_marks_the_better_run(vanta_runtime: Open, scripted: Make) -> None:
     runtime = await vanta_runtime(local=scripted("plain"), policy="local")
     good = await report_of(
         runtime, parse_script("name: a\nturns: [{say: a, expect: {contains: plain}}]")
@@ -95,16 +94,16 @@ async def test_a_comparison_says_who_is_better(vanta_runtime: Open, scripted: Ma
     bad = await report_of(
         runtime, parse_script("name: a\nturns: [{say: a, expect: {contains: else}}]")
     )
-    table = {row.name: row for row in rows(sides_of(good, bad))}
-    assert table["turns that passed"].values == ("0.0%", "100.0%")
-    assert table["turns that passed"].best == (1,)
+    table = {row.name: row for row in comparison(compared_figures(good, bad))}
+    assert table["passed turns"].values == ("0.0%", "100.0%")
+    assert table["passed turns"].best == (1,)
     assert table["cost"].best == ()
     assert table["turns won by local"].values == ("1", "1")
 
 
-def test_what_was_not_measured_is_not_zero() -> None:
+def test_a_figure_that_was_not_measured_is_not_zero() -> None:
     nothing: dict[str, Any] = {
         "pass_rate": None, "first_p50_s": None, "first_p95_s": None, "p50_s": None,
         "p95_s": None, "cost_usd": 0.0, "wins": {},
     }  # fmt: skip
-    assert {row.values for row in rows({"a": nothing})} == {("-",), ("$0.000000",)}
+    assert {row.values for row in comparison({"a": nothing})} == {("-",), ("$0.000000",)}

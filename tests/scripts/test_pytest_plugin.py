@@ -1,4 +1,4 @@
-"""Scripts as tests of pytest, in processes of their own."""
+"""Scripts as pytest tests, each in its own pytest process."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from vanta.testing import ScriptedEngine, scripted_plugin
 
 def opening():
     def remembers(request):
-        asked = [one.content for one in request.messages if one.role == "user"]
-        return [" then ".join(asked)]
+        messages = [message.content for message in request.messages if message.role == "user"]
+        return [" then ".join(messages)]
 
     data = folder / os.environ.get("PYTEST_XDIST_WORKER", "data")
     config = {"data_dir": str(data), "policy": "local",
@@ -69,18 +69,18 @@ def ran(folder: Path, *argv: str) -> str:
 
 def test_every_turn_is_a_test_on_one_runtime(folder: Path) -> None:
     (folder / "mixed.vanta.yaml").write_text(MIXED)
-    told = ran(folder, "-v")
-    assert "good.vanta.yaml::turn 3 PASSED" in told
-    assert "mixed.vanta.yaml::turn 1 [sampling=seed:2] PASSED" in told
-    assert "mixed.vanta.yaml::turn 2 [sampling=seed:1] FAILED" in told
-    assert "expected a reply that contains 'three'" in told
-    assert "came     'one then two'" in told
-    assert "Traceback" not in told
-    assert "2 failed, 5 passed" in told
+    output = ran(folder, "-v")
+    assert "good.vanta.yaml::turn 3 PASSED" in output
+    assert "mixed.vanta.yaml::turn 1 [sampling=seed:2] PASSED" in output
+    assert "mixed.vanta.yaml::turn 2 [sampling=seed:1] FAILED" in output
+    assert "expected a reply that contains 'three'" in output
+    assert "got      'one then two'" in output
+    assert "Traceback" not in output
+    assert "2 failed, 5 passed" in output
     assert (folder / "opened").read_text() == "xxx"  # one, and two for the script that restarts
 
 
-def test_a_turn_alone_runs_what_was_said_before_it(folder: Path) -> None:
+def test_a_selected_turn_runs_the_turns_before_it(folder: Path) -> None:
     assert "1 passed" in ran(folder, "good.vanta.yaml::turn 2")
 
 
@@ -90,22 +90,22 @@ def test_scripts_run_in_several_processes(folder: Path) -> None:
     assert "2 failed, 5 passed" in ran(folder, "-n", "2")
 
 
-def test_a_script_that_does_not_fit_the_format_is_told_at_collection(folder: Path) -> None:
+def test_an_invalid_script_is_a_collection_error(folder: Path) -> None:
     (folder / "bad.vanta.yaml").write_text("name: n\nturnes: []")
-    told = ran(folder)
-    assert "Did you mean 'turns'?" in told
-    assert "Traceback" not in told
+    output = ran(folder)
+    assert "Did you mean 'turns'?" in output
+    assert "Traceback" not in output
 
 
-def test_a_share_of_the_runs_is_one_test(folder: Path) -> None:
+def test_a_script_with_a_pass_rate_is_one_test(folder: Path) -> None:
     text = "name: share\nrepeat: 2\npass_rate: 0.5\nturns:\n- {say: one, expect: {equals: 'two'}}"
     (folder / "share.vanta.yaml").write_text(text)
-    told = ran(folder, "share.vanta.yaml")
-    assert "0 of 2 runs passed, 50% have to" in told
-    assert "1 failed" in told
+    output = ran(folder, "share.vanta.yaml")
+    assert "0 of 2 runs passed, 50% must pass" in output
+    assert "1 failed" in output
 
 
-def test_without_a_conftest_the_configuration_of_the_ini_file_is_used(tmp_path: Path) -> None:
+def test_without_a_conftest_the_ini_file_names_the_configuration(tmp_path: Path) -> None:
     (tmp_path / "s.vanta.yaml").write_text("name: n\nturns: [{say: a, track: nowhere}]")
     (tmp_path / "pytest.ini").write_text("[pytest]\nvanta_config = mine.toml\n")
     (tmp_path / "mine.toml").write_text(
@@ -116,7 +116,7 @@ def test_without_a_conftest_the_configuration_of_the_ini_file_is_used(tmp_path: 
 
 
 @pytest.mark.anyio
-async def test_a_session_is_made_in_a_line(vanta_session, scripted) -> None:  # type: ignore[no-untyped-def]
+async def test_a_fixture_opens_a_session(vanta_session, scripted) -> None:  # type: ignore[no-untyped-def]
     session = await vanta_session("ada", user="bob", local=scripted("hello"), policy="local")
     assert (session.id, session.user) == ("ada", "bob")
     assert (await session.ask("hi")).text == "hello"

@@ -30,12 +30,12 @@ async def test_a_seed_gives_the_same_transcript_twice(tmp_path: Path, smollm2_pa
         "tracks": {"local": {"model": str(smollm2_path)}, "api": {"enabled": False}},
     }
     async with open_runtime(config) as runtime:
-        said = []
+        transcripts = []
         for _ in range(2):
             report = await Suite(runtime, [parse_script(WARM)], RunOptions()).run()
             assert report.passed
-            said.append(
+            transcripts.append(
                 [turn.reply.text for run in report.results for turn in run.turns if turn.reply]
             )
-    assert said[0] == said[1]
-    assert said[0][:3] != said[0][3:]  # each run of a repeated script has a seed of its own
+    assert transcripts[0] == transcripts[1]
+    assert transcripts[0][:3] != transcripts[0][3:]  # each run has its own seed

@@ -1,4 +1,4 @@
-"""Running scripts through a real runtime whose engines follow a script of their own."""
+"""Running scripts through a real runtime with scripted engines."""
 
 from __future__ import annotations
 
@@ -13,24 +13,22 @@ import pytest
 from vanta.api import open as open_runtime
 from vanta.engine import GenerationRequest
 from vanta.errors import ErrorKind, ScriptError, StoreError
+from vanta.expectations import Expectation, Failure, Seen
 from vanta.hookspecs import hookimpl
 from vanta.runtime import Runtime
 from vanta.testing import Fail, ScriptedEngine, open_scripted, scripted_plugin
 from vanta_scripts import (
-    ExitCode,
-    Expectation,
-    Failure,
+    RunReport,
     Script,
+    ScriptOutcome,
     ScriptResult,
-    Seen,
     TurnResult,
-    exit_code,
-    exit_code_of,
     known_expectations,
     load_script,
     parse_script,
     run_script,
 )
+from vanta_scripts.commands.run import error_exit_code
 
 pytestmark = pytest.mark.anyio
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -50,7 +48,9 @@ def failing(kind: ErrorKind) -> Fail:
     return Fail(kind)
 
 
-async def test_a_script_whose_expectations_hold_passes(vanta_runtime: Open, scripted: Make) -> None:
+async def test_a_script_passes_if_its_expectations_hold(
+    vanta_runtime: Open, scripted: Make
+) -> None:
     runtime = await vanta_runtime(local=scripted(reply=echo), policy="local")
     result = await run_script(
         runtime,
@@ -62,10 +62,9 @@ async def test_a_script_whose_expectations_hold_passes(vanta_runtime: Open, scri
         "you said bye",
     ]
     assert (result.name, result.source) == ("test", "test.yaml")
-    assert exit_code([result]) is ExitCode.ALL_HOLD
 
 
-async def test_what_fails_is_told_and_the_script_goes_on(
+async def test_a_failed_turn_is_reported_and_the_next_one_runs(
     vanta_runtime: Open, scripted: Make
 ) -> None:
     runtime = await vanta_runtime(local=scripted(reply=echo), policy="local")
@@ -82,18 +81,17 @@ async def test_what_fails_is_told_and_the_script_goes_on(
         Failure("not_contains", "a reply without 'one'", "'you said one'"),
     )
     assert (first.passed, second.passed, result.passed) == (False, True, False)
-    assert exit_code([result]) is ExitCode.SOME_FAILED
     assert result.describe() == (
         "test FAILED: 1 of 2 turns (test.yaml)\n"
         "test.yaml:4: turn 1 FAILED: 'one'\n"
         "  expected a reply that contains 'two'\n"
-        "  came     'you said one'\n"
+        "  got      'you said one'\n"
         "  expected a reply without 'one'\n"
-        "  came     'you said one'"
+        "  got      'you said one'"
     )
 
 
-async def test_a_turn_that_cannot_be_answered_fails_and_the_script_goes_on(
+async def test_a_turn_without_an_answer_fails_and_the_next_one_runs(
     vanta_runtime: Open, scripted: Make
 ) -> None:
     engine = scripted(scripts=[[failing(ErrorKind.AUTH)], ["fine"]])
@@ -116,7 +114,7 @@ async def test_an_unknown_track_fails_its_turn_with_the_nearest_name(
     assert result.turns[1].passed
 
 
-async def test_track_and_policy_of_a_turn_go_before_those_of_the_script(
+async def test_track_and_policy_of_a_turn_override_those_of_the_script(
     vanta_runtime: Open, scripted: Make
 ) -> None:
     runtime = await vanta_runtime(local=scripted("l"), api=scripted("a"), policy="api")
@@ -160,7 +158,7 @@ async def test_system_and_variables_shape_the_prompt(vanta_runtime: Open, script
     assert prompts[2].startswith("You are Vanta, a helpful assistant.")
 
 
-async def test_a_system_template_that_does_not_exist_fails_every_turn(
+async def test_an_unknown_system_template_fails_every_turn(
     vanta_runtime: Open, scripted: Make
 ) -> None:
     runtime = await vanta_runtime(local=scripted("x"), policy="local")
@@ -170,7 +168,7 @@ async def test_a_system_template_that_does_not_exist_fails_every_turn(
         assert "no template is named 'system/shrot'. Did you mean 'system/short'?" in turn.error
 
 
-async def test_each_run_is_a_fresh_session_unless_the_script_names_one(
+async def test_each_run_is_a_new_session_unless_the_script_names_one(
     vanta_runtime: Open, scripted: Make
 ) -> None:
     engine = scripted("x")
@@ -184,21 +182,23 @@ async def test_each_run_is_a_fresh_session_unless_the_script_names_one(
     assert len(await runtime.session("kept", user="ada").history()) == 4
 
 
-async def test_progress_is_told_after_each_turn(vanta_runtime: Open, scripted: Make) -> None:
+async def test_progress_is_reported_after_each_turn(vanta_runtime: Open, scripted: Make) -> None:
     runtime = await vanta_runtime(local=scripted("x"), policy="local")
-    told: list[tuple[str, int, bool]] = []
+    reported: list[tuple[str, int, bool]] = []
 
     def progress(running: Script, turn: TurnResult) -> None:
-        told.append((running.name, turn.number, turn.passed))
+        reported.append((running.name, turn.number, turn.passed))
 
     await run_script(
         runtime, script("- {say: a, expect: {contains: y}}\n- say: b"), progress=progress
     )
-    assert told == [("test", 1, False), ("test", 2, True)]
+    assert reported == [("test", 1, False), ("test", 2, True)]
 
 
 @pytest.mark.usefixtures("no_blocking")
-async def test_running_a_script_blocks_nothing(vanta_runtime: Open, scripted: Make) -> None:
+async def test_running_a_script_does_not_block_the_event_loop(
+    vanta_runtime: Open, scripted: Make
+) -> None:
     runtime = await vanta_runtime(local=scripted("x"), policy="local")
     result = await run_script(runtime, script("- say: a\n- say: b", "system: short"))
     assert result.passed
@@ -215,7 +215,7 @@ async def test_a_result_is_json_ready(vanta_runtime: Open, scripted: Make) -> No
     assert first["failures"][0] == {
         "expectation": "contains",
         "expected": "a reply that contains 'y'",
-        "came": "'x'",
+        "actual": "'x'",
         "diff": [],
     }
     assert second["reply"] is None
@@ -223,7 +223,7 @@ async def test_a_result_is_json_ready(vanta_runtime: Open, scripted: Make) -> No
 
 
 class Judges:
-    """A plugin whose expectations wait, count words, and break."""
+    """A plugin with an expectation that counts words and one that raises."""
 
     name = "judges"
 
@@ -244,9 +244,7 @@ class Judges:
         raise ZeroDivisionError("oh")
 
 
-async def test_a_plugins_expectation_may_wait_and_may_break_without_harm(
-    tmp_path: Path, scripted: Make
-) -> None:
+async def test_a_plugins_expectation_may_wait_or_raise(tmp_path: Path, scripted: Make) -> None:
     engine = scripted("one two")
     config = {
         "data_dir": str(tmp_path),
@@ -263,15 +261,15 @@ async def test_a_plugins_expectation_may_wait_and_may_break_without_harm(
     assert second.failures == (
         Failure(
             "broken",
-            "a verdict from expectation 'broken'",
-            "an error in it: ZeroDivisionError: oh",
+            "a verdict of expectation 'broken'",
+            "the error ZeroDivisionError: oh",
         ),
         Failure("max_words", "1 words to 'b'", "2"),
     )
 
 
 @pytest.mark.parametrize("name", ["hello", "race", "memory"])
-async def test_the_examples_hold_with_tracks_that_know(
+async def test_the_examples_pass_on_tracks_that_know_the_answers(
     name: str, tmp_path: Path, vanta_runtime: Open, scripted: Make
 ) -> None:
     def knows(request: GenerationRequest) -> list[str]:
@@ -302,12 +300,17 @@ def result_of(*passed: bool) -> ScriptResult:
     return ScriptResult("n", "f", "s", 0.0, turns)
 
 
-def test_the_exit_code_is_zero_only_if_all_hold() -> None:
-    assert exit_code([result_of(True), result_of(True, True)]) == 0
-    assert exit_code([result_of(True), result_of(True, False)]) == 1
-    assert exit_code([]) == 3
+def report_of(*runs: ScriptResult) -> RunReport:
+    outcomes = tuple(ScriptOutcome(script("- say: a"), (run,), 1) for run in runs)
+    return RunReport(outcomes, 0.0)
 
 
-def test_the_exit_code_of_an_error_says_who_has_to_act() -> None:
-    assert exit_code_of(ScriptError("bad script")) == 2
-    assert exit_code_of(StoreError("full disk")) == 3
+def test_a_report_passes_only_if_every_turn_of_every_script_passed() -> None:
+    assert report_of(result_of(True), result_of(True, True)).verdict == "passed"
+    assert report_of(result_of(True), result_of(True, False)).verdict == "failed"
+    assert report_of().verdict == "incomplete"
+
+
+def test_the_exit_code_tells_a_wrong_script_from_a_broken_machine() -> None:
+    assert error_exit_code(ScriptError("bad script")) == 2
+    assert error_exit_code(StoreError("full disk")) == 3

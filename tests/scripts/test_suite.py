@@ -1,4 +1,4 @@
-"""Many scripts over one runtime: order, limits, repeats, and what a report says of them."""
+"""Many scripts over one runtime: order, limits, repeats and reports."""
 
 from __future__ import annotations
 
@@ -17,21 +17,20 @@ from vanta.errors import ErrorKind, ScriptError, UnknownName
 from vanta.runtime import Runtime
 from vanta.testing import Fail, ScriptedEngine, Wait
 from vanta_scripts import (
-    ExitCode,
     RunOptions,
     RunReport,
     Script,
     Suite,
     check_names,
     find_scripts,
+    junit_report,
     load_script,
     parse_script,
     select,
+    update_equals,
 )
-from vanta_scripts.figures import by_variant, figures, percentile
-from vanta_scripts.junit import junit
-from vanta_scripts.last_failed import only_failed, remember
-from vanta_scripts.update import update_equals
+from vanta_scripts.preflight import last_failed, record_failures
+from vanta_scripts.reports.figures import figures, percentile, variant_figures
 
 pytestmark = pytest.mark.anyio
 Open = Callable[..., Awaitable[Runtime]]
@@ -54,23 +53,23 @@ async def report_of(runtime: Runtime, *scripts: Script, **options: Any) -> RunRe
     return await Suite(runtime, scripts, RunOptions(**options)).run()
 
 
-async def test_all_that_holds_is_zero_and_in_order(vanta_runtime: Open, scripted: Make) -> None:
+async def test_a_suite_passes_and_keeps_its_order(vanta_runtime: Open, scripted: Make) -> None:
     runtime = await vanta_runtime(local=scripted(reply=echo), policy="local")
     report = await report_of(runtime, script("b"), script("a"), parallel=4)
     assert report.passed
-    assert report.exit_code is ExitCode.ALL_HOLD
+    assert report.verdict == "passed"
     assert [outcome.script.name for outcome in report.outcomes] == ["b", "a"]
-    assert report.not_run == []
+    assert report.incomplete == []
 
 
-async def test_one_failure_is_one(vanta_runtime: Open, scripted: Make) -> None:
+async def test_one_failed_script_fails_the_suite(vanta_runtime: Open, scripted: Make) -> None:
     runtime = await vanta_runtime(local=scripted(reply=echo), policy="local")
     report = await report_of(runtime, script("a", FAILS), script("b"))
-    assert report.exit_code is ExitCode.SOME_FAILED
+    assert report.verdict == "failed"
     assert [outcome.passed for outcome in report.outcomes] == [False, True]
 
 
-async def test_scripts_run_side_by_side_as_many_as_asked(
+async def test_as_many_scripts_run_in_parallel_as_requested(
     vanta_runtime: Open, scripted: Make
 ) -> None:
     gate = anyio.Event()
@@ -89,17 +88,17 @@ async def test_scripts_run_side_by_side_as_many_as_asked(
     assert suite.report().passed
 
 
-async def test_fail_fast_begins_nothing_more(vanta_runtime: Open, scripted: Make) -> None:
+async def test_fail_fast_starts_no_further_script(vanta_runtime: Open, scripted: Make) -> None:
     engine = scripted(reply=echo)
     runtime = await vanta_runtime(local=engine, policy="local")
     report = await report_of(runtime, script("a", FAILS), script("b"), fail_fast=True)
     assert len(engine.requests) == 1
-    assert report.stopped == "a failed, and one failure is enough"
-    assert report.not_run == ["b"]
-    assert report.exit_code is ExitCode.SOME_FAILED
+    assert report.stopped == "a failed, and the first failure ends the run"
+    assert report.incomplete == ["b"]
+    assert report.verdict == "failed"
 
 
-async def test_no_turn_begins_beyond_the_money(vanta_runtime: Open, scripted: Make) -> None:
+async def test_no_turn_starts_beyond_the_cost_limit(vanta_runtime: Open, scripted: Make) -> None:
     engine = scripted("one")
     price = {"local": {"output_usd_per_mtok": 1_000_000}}
     runtime = await vanta_runtime(local=engine, policy="local", tracks=price)
@@ -109,17 +108,17 @@ async def test_no_turn_begins_beyond_the_money(vanta_runtime: Open, scripted: Ma
     assert len(engine.requests) == 2
     assert report.cost_usd == 2
     assert report.stopped == "$2 was spent, the limit is $2"
-    assert report.not_run == ["a", "b"]
+    assert report.incomplete == ["a", "b"]
     assert report.results[0].stopped == report.stopped
-    assert report.exit_code is ExitCode.COULD_NOT_RUN
+    assert report.verdict == "incomplete"
 
 
 @pytest.mark.parametrize(
-    ("rate", "passed", "code"),
-    [("0.5", True, ExitCode.ALL_HOLD), ("0.9", False, ExitCode.SOME_FAILED)],
+    ("rate", "passed", "verdict"),
+    [("0.5", True, "passed"), ("0.9", False, "failed")],
 )
-async def test_a_share_of_the_runs_may_be_enough(
-    rate: str, passed: bool, code: ExitCode, vanta_runtime: Open, scripted: Make
+async def test_a_pass_rate_lets_some_runs_fail(
+    rate: str, passed: bool, verdict: str, vanta_runtime: Open, scripted: Make
 ) -> None:
     engine = scripted(scripts=[["yes"], ["no"], ["yes"], ["no"]])
     runtime = await vanta_runtime(local=engine, policy="local")
@@ -127,23 +126,21 @@ async def test_a_share_of_the_runs_may_be_enough(
     report = await report_of(runtime, flaky)
     (outcome,) = report.outcomes
     assert (outcome.passed_runs, outcome.planned, outcome.passed) == (2, 4, passed)
-    assert report.exit_code is code
+    assert report.verdict == verdict
     assert [request.sampling.seed for request in engine.requests] == [3, 4, 5, 6]
     assert len({run.session for run in outcome.runs}) == 4
 
 
-async def test_repeat_of_the_command_line_goes_before_the_scripts(
-    vanta_runtime: Open, scripted: Make
-) -> None:
+async def test_the_repeat_option_overrides_the_scripts(vanta_runtime: Open, scripted: Make) -> None:
     runtime = await vanta_runtime(local=scripted("x"), policy="local")
     report = await report_of(runtime, script("a", head="repeat: 5"), repeat=2)
     assert [run.number for run in report.results] == [1, 2]
 
 
-async def test_a_matrix_is_compared(vanta_runtime: Open, scripted: Make) -> None:
+async def test_the_variants_of_a_matrix_are_compared(vanta_runtime: Open, scripted: Make) -> None:
     runtime = await vanta_runtime(local=scripted("yes"), api=scripted("no"))
     report = await report_of(runtime, script("a", FAILS, head="matrix: {track: [local, api]}"))
-    compared = by_variant(report.to_dict())
+    compared = variant_figures(report.to_dict())
     assert {name: one["pass_rate"] for name, one in compared.items()} == {
         "track=local": 1.0,
         "track=api": 0.0,
@@ -151,7 +148,7 @@ async def test_a_matrix_is_compared(vanta_runtime: Open, scripted: Make) -> None
     assert compared["track=api"]["wins"] == {"api": 1}
 
 
-async def test_what_was_run_before_a_cancel_is_in_the_report(
+async def test_the_report_of_a_cancelled_suite_has_the_finished_turns(
     vanta_runtime: Open, scripted: Make
 ) -> None:
     gate = anyio.Event()
@@ -168,17 +165,17 @@ async def test_what_was_run_before_a_cancel_is_in_the_report(
     (cut,) = report.results
     assert [turn.passed for turn in cut.turns] == [True]
     assert cut.stopped == "interrupted"
-    assert report.exit_code is ExitCode.COULD_NOT_RUN
+    assert report.verdict == "incomplete"
 
 
-async def test_a_script_that_cannot_begin_fails_and_the_others_run(
+async def test_a_script_that_cannot_start_fails_and_the_others_run(
     vanta_runtime: Open, scripted: Make
 ) -> None:
     runtime = await vanta_runtime(local=scripted("x"), policy="local")
     report = await report_of(runtime, script("a", head="models: {lokal: m}"), script("b"))
     assert [outcome.passed for outcome in report.outcomes] == [False, True]
     assert "no track is named 'lokal'" in report.results[0].stopped
-    assert report.exit_code is ExitCode.SOME_FAILED
+    assert report.verdict == "failed"
 
 
 async def test_a_report_is_json_ready_with_its_figures(vanta_runtime: Open, scripted: Make) -> None:
@@ -193,11 +190,11 @@ async def test_a_report_is_json_ready_with_its_figures(vanta_runtime: Open, scri
     assert data["scripts"][0]["tags"] == ["t"]
 
 
-async def test_junit_has_a_case_a_turn(vanta_runtime: Open, scripted: Make) -> None:
+async def test_junit_has_a_case_for_each_turn(vanta_runtime: Open, scripted: Make) -> None:
     engine = scripted(scripts=[["yes"], ["no\x07"], [Fail(ErrorKind.AUTH)]])
     runtime = await vanta_runtime(local=engine, policy="local")
     report = await report_of(runtime, script("a", FAILS, FAILS, FAILS), script("b"), fail_fast=True)
-    root = ET.fromstring(junit(report.to_dict()))  # noqa: S314 - our own text
+    root = ET.fromstring(junit_report(report.to_dict()))  # noqa: S314 - our own text
     assert {name: root.get(name) for name in ("tests", "failures", "errors", "skipped")} == {
         "tests": "3", "failures": "1", "errors": "1", "skipped": "0",
     }  # fmt: skip
@@ -211,7 +208,7 @@ async def test_junit_has_a_case_a_turn(vanta_runtime: Open, scripted: Make) -> N
     assert (failed.get("file"), failed.get("line")) == ("a.yaml", "5")
 
 
-def test_percentiles_are_values_that_were_measured() -> None:
+def test_percentiles_are_measured_values() -> None:
     assert [percentile([4, 1, 3, 2], share) for share in (0.0, 0.5, 0.95, 1.0)] == [1, 2, 4, 4]
     assert percentile([], 0.5) is None
     assert figures([])["pass_rate"] is None
@@ -234,20 +231,20 @@ def named(**tags: str) -> list[Script]:
         ("nothing", ""),
     ],
 )
-def test_scripts_are_chosen_by_words(words: str, left: str) -> None:
+def test_scripts_are_selected_by_words(words: str, left: str) -> None:
     scripts = named(a="slow", b="quick", c="slow", d="quick")
-    assert "".join(one.name for one in select(scripts, words=words)) == left
+    assert "".join(chosen.name for chosen in select(scripts, words=words)) == left
 
 
-def test_scripts_are_chosen_by_tag() -> None:
+def test_scripts_are_selected_by_tag() -> None:
     scripts = named(a="slow", b="quick", c="other")
-    assert [one.name for one in select(scripts, tags=["slow", "quick"])] == ["a", "b"]
-    assert [one.name for one in select(scripts, words="b", tags=["slow"])] == []
+    assert [chosen.name for chosen in select(scripts, tags=["slow", "quick"])] == ["a", "b"]
+    assert [chosen.name for chosen in select(scripts, words="b", tags=["slow"])] == []
 
 
 @pytest.mark.parametrize("words", ["and", "a or", "(a", "a b", "not", "a)", "()"])
-def test_an_expression_that_cannot_be_read_is_told(words: str) -> None:
-    with pytest.raises(ScriptError, match="cannot be read at"):
+def test_an_invalid_expression_is_an_error(words: str) -> None:
+    with pytest.raises(ScriptError, match="cannot be parsed at"):
         select([], words=words)
 
 
@@ -255,8 +252,8 @@ def test_scripts_are_found_in_folders(tmp_path: Path) -> None:
     for name in ("b.yaml", "a.vanta.yaml", "sub/c.yml", ".hidden/d.yaml", "e.txt", ".f.yaml"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    found = find_scripts([tmp_path, tmp_path / "e.txt", tmp_path / "b.yaml"])
-    names = [str(path.relative_to(tmp_path)) for path in found]
+    files = find_scripts([tmp_path, tmp_path / "e.txt", tmp_path / "b.yaml"])
+    names = [str(path.relative_to(tmp_path)) for path in files]
     assert names == ["a.vanta.yaml", "b.yaml", str(Path("sub/c.yml")), "e.txt"]
     (tmp_path / "empty").mkdir()
     with pytest.raises(ScriptError, match="there is no script in this folder"):
@@ -264,7 +261,7 @@ def test_scripts_are_found_in_folders(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("head", "told"),
+    ("head", "message"),
     [
         ("policy: rcae", "no policy is named 'rcae'. Did you mean 'race'?"),
         ("track: lokal", "no track is named 'lokal'. Did you mean 'local'?"),
@@ -273,16 +270,16 @@ def test_scripts_are_found_in_folders(tmp_path: Path) -> None:
     ],
 )
 async def test_names_are_checked_before_anything_runs(
-    head: str, told: str, vanta_runtime: Open, scripted: Make
+    head: str, message: str, vanta_runtime: Open, scripted: Make
 ) -> None:
     runtime = await vanta_runtime(local=scripted("x"), policy="local")
     with pytest.raises(UnknownName) as caught:
         check_names(script("a", head=head), runtime)
-    assert str(caught.value).startswith(f"a.yaml: {told}")
+    assert str(caught.value).startswith(f"a.yaml: {message}")
     check_names(script("a", "{say: x, track: api, upstream: refuse}"), runtime)
 
 
-async def test_equals_are_brought_up_to_what_was_said_and_nothing_else_changes(
+async def test_an_update_changes_only_the_values_of_equals(
     tmp_path: Path, vanta_runtime: Open, scripted: Make
 ) -> None:
     path = tmp_path / "a.yaml"
@@ -304,7 +301,7 @@ async def test_equals_are_brought_up_to_what_was_said_and_nothing_else_changes(
     assert update_equals(again.results) == []
 
 
-async def test_a_file_that_changed_meanwhile_is_left_alone(
+async def test_an_update_leaves_a_changed_file_alone(
     tmp_path: Path, vanta_runtime: Open, scripted: Make
 ) -> None:
     path = tmp_path / "a.yaml"
@@ -317,15 +314,15 @@ async def test_a_file_that_changed_meanwhile_is_left_alone(
     assert path.read_text() == "name: a\nturns: []"
 
 
-async def test_what_failed_the_last_time_is_remembered(
+async def test_the_last_failures_are_recorded(
     tmp_path: Path, vanta_runtime: Open, scripted: Make
 ) -> None:
     runtime = await vanta_runtime(local=scripted(reply=echo), policy="local")
     scripts = [script("a"), script("b", FAILS)]
-    assert only_failed(scripts, tmp_path) == scripts
-    remember(await report_of(runtime, *scripts), tmp_path)
-    assert only_failed(scripts, tmp_path) == scripts[1:]
-    remember(await report_of(runtime, script("b")), tmp_path)
-    assert only_failed(scripts, tmp_path) == scripts
+    assert last_failed(scripts, tmp_path) == scripts
+    record_failures(await report_of(runtime, *scripts), tmp_path)
+    assert last_failed(scripts, tmp_path) == scripts[1:]
+    record_failures(await report_of(runtime, script("b")), tmp_path)
+    assert last_failed(scripts, tmp_path) == scripts
     (tmp_path / "last_failed.json").write_text("no json")
-    assert only_failed(scripts, tmp_path) == scripts
+    assert last_failed(scripts, tmp_path) == scripts

@@ -1,4 +1,4 @@
-"""The project's own scripts: those of `suite` are collected by pytest, here is the rest of it."""
+"""The project's own scripts: pytest collects those in `suite`; these tests check the rest."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SUITE = Path(__file__).parent / "suite"
 FAILING = sorted((SUITE / "failing").glob("*.yaml"))
 
 
-def test_the_suite_is_large_and_its_names_differ() -> None:
+def test_the_suite_is_large_and_its_names_are_unique() -> None:
     names = [load_script(path).name for path in SUITE.rglob("*.yaml")]
     assert len(list(SUITE.rglob("*.vanta.yaml"))) >= 40
     assert len(set(names)) == len(names)
@@ -32,7 +32,7 @@ def test_every_expectation_holds_in_a_script_and_fails_in_one() -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("path", FAILING, ids=lambda path: path.stem)
-async def test_what_should_fail_fails_and_says_so(path: Path, tmp_path: Path) -> None:
+async def test_a_failing_script_fails_with_its_message(path: Path, tmp_path: Path) -> None:
     script = load_script(path)
     async with opening(tmp_path)() as runtime:
         result = await run_script(runtime, script)

@@ -1,10 +1,46 @@
-"""Pictures of a turn: `timeline` for a terminal, `svg` for a page.
+"""Pictures of turns and runs: `timeline` for a terminal, `svg` for a page, and charts as SVG.
 
-Invariant: pure functions of a `Trace`; the two show the same lanes (`vanta.drawing.lanes`), and
-nothing is in a picture that is not in the trace.
+Invariant: pure functions of the data they are given; the two pictures of a turn show the same
+lanes (`vanta.drawing.lanes`). Importing this front loads neither rich nor a picture's module.
 """
 
-from vanta.drawing.svg import svg
-from vanta.drawing.timeline import timeline
+from __future__ import annotations
 
-__all__ = ["svg", "timeline"]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vanta.drawing.charts import (
+        ChartPoint,
+        bar_chart,
+        dot_chart,
+        round_ticks,
+        svg_document,
+        svg_line,
+        svg_text,
+    )
+    from vanta.drawing.turn_svg import svg
+    from vanta.drawing.turn_timeline import timeline
+
+__all__ = [
+    "ChartPoint",
+    "bar_chart",
+    "dot_chart",
+    "round_ticks",
+    "svg",
+    "svg_document",
+    "svg_line",
+    "svg_text",
+    "timeline",
+]
+
+_HOMES = {"svg": "vanta.drawing.turn_svg", "timeline": "vanta.drawing.turn_timeline"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(_HOMES.get(name, "vanta.drawing.charts"))
+    value = getattr(module, name)
+    globals()[name] = value
+    return value

@@ -6,10 +6,10 @@ scale (`Lanes.end_s`); pure functions of a `Trace`.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
+from vanta.drawing.charts import round_ticks
 from vanta.events import LegTrace, Trace
 
 SpanKind = Literal["waiting", "unheard", "speaking"]
@@ -61,7 +61,7 @@ def lanes(trace: Trace, *, ticks: int = 6) -> Lanes:
     ends = [leg.ended_s or trace.duration_s for leg in trace.legs]
     end_s = max([trace.duration_s, *ends, 1e-3])
     drawn = tuple(_lane(leg, end_s) for leg in trace.legs)
-    return Lanes(drawn, end_s, _ticks(end_s, ticks))
+    return Lanes(drawn, end_s, tuple(round_ticks(0.0, end_s, ticks)))
 
 
 def _lane(leg: LegTrace, end_s: float) -> Lane:
@@ -110,11 +110,3 @@ def outcome(leg: LegTrace) -> str:
         fate += f" ({leg.error['kind']})"
     cost = f"${leg.cost_usd:.6f}" if leg.cost_usd else "$0"
     return f"{fate} · {about}{tokens} tok · {spent_ms:.0f} ms · {cost}"
-
-
-def _ticks(end_s: float, about: int) -> tuple[float, ...]:
-    """Round steps of 1, 2 or 5 times a power of ten."""
-    rough = end_s / about
-    scale = 10.0 ** math.floor(math.log10(rough))
-    step = next(s * scale for s in (1, 2, 5, 10) if s * scale >= rough)
-    return tuple(round(n * step, 6) for n in range(int(end_s / step) + 1))

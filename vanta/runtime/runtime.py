@@ -20,12 +20,13 @@ from anyio.from_thread import BlockingPortal
 from vanta.config import Config, Loaded
 from vanta.errors import EngineError, UnknownName
 from vanta.events import Event, TurnStarted
-from vanta.memory import Memory
+from vanta.memory import Embedder, Memory
 from vanta.models import ModelStore
 from vanta.money import Ledger
 from vanta.plugin_loading import PluginSet
 from vanta.prompts import Templates
 from vanta.runtime.bootstrap import Parts, make_tracks
+from vanta.runtime.memory_factory import embedder_named
 from vanta.runtime.options import NOT_ISOLATED, Isolation
 from vanta.runtime.session import Session
 from vanta.runtime.turn import Conversation
@@ -145,6 +146,15 @@ class Runtime:
             prompt=self._planner.prompt(user, system, variables) if own_prompt else None,
             isolation=isolation,
         )
+
+    def create_embedder(self, name: str) -> Embedder:
+        """Create an embedder beside memory's own; the caller closes it. Blocking.
+
+        :param name: the embedder's name.
+        :raises UnknownName: if the embedder does not exist.
+        :raises EmbedderError: if the embedder cannot be used.
+        """
+        return embedder_named(name, self.config, self.plugins, self.models)
 
     async def warm_up(self, *tracks: str) -> None:
         """Load engines ahead of the first turn.

@@ -1,11 +1,10 @@
-"""Cassettes: what the engines said in a run, kept so that the run can be played without them.
+"""Cassettes: recorded engine output, which replays a run without its engines.
 
-Invariant: a cassette holds answers, and of what was asked only a fingerprint; nothing that looks
-like a secret of this process's environment is written into it.
+Invariant: a cassette holds the engines' output and only a fingerprint of each request. Values that
+look like secrets of this process's environment are removed before it is written.
 """
 
-from vanta_scripts.cassette.player import Player
-from vanta_scripts.cassette.recorder import Recorder
+from vanta_scripts.cassette.engines import Player, Recorder
 from vanta_scripts.cassette.tape import Cassette, load_cassette, save_cassette
 
 __all__ = ["Cassette", "Player", "Recorder", "load_cassette", "save_cassette"]

@@ -1,7 +1,7 @@
-"""What is on a cassette, and its file.
+"""The content of a cassette, and its file.
 
-Invariant: a file is read whole and checked before anything of it is used; deltas come back equal to
-what was recorded, but for the engine's timings, which are of that day.
+Invariant: a file is read whole and validated before any of it is used. Deltas come back equal to
+the recorded ones, except for the engine's timings, which are not kept.
 """
 
 from __future__ import annotations
@@ -17,10 +17,8 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from vanta.engine import GenerationRequest
-from vanta.errors import ScriptError
-from vanta.messages import Delta, Message
-from vanta_scripts.model import Script
+from vanta import Delta, GenerationRequest, Message, ScriptError
+from vanta_scripts.script import Script
 
 VERSION = 1
 REMOVED = "[removed]"
@@ -29,9 +27,15 @@ _SHORTEST_SECRET = 8
 
 
 @dataclass(slots=True)
-class Stream:
-    """One generation. key: the fingerprint of its request. end: it was taken to its end, left
-    before that, or broke; error: `EngineError.to_dict()` then."""
+class RecordedStream:
+    """One generation.
+
+    :param track: the track's name.
+    :param key: the fingerprint of the request.
+    :param deltas: the deltas that were read.
+    :param end: whether the stream was read to its end, left before it, or broken by an error.
+    :param error: `EngineError.to_dict()` of that error.
+    """
 
     track: str
     key: str
@@ -42,17 +46,17 @@ class Stream:
 
 @dataclass(slots=True)
 class Reel:
-    """What one run of one script recorded. counts: token counts, by track and fingerprint."""
+    """The recording of one run of one script; `counts`: token counts by track and fingerprint."""
 
     script: str
     number: int
-    streams: list[Stream] = field(default_factory=list)
+    streams: list[RecordedStream] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedTrack:
-    """A track as it was: who served it, and what its engine could do."""
+    """The model, engine, window and capabilities of a track when it was recorded."""
 
     model: str
     engine: str
@@ -69,39 +73,46 @@ class Cassette:
     version: int = VERSION
 
     def reel(self, script: str, number: int) -> Reel | None:
-        """The reel of a script's run, None if it was not recorded."""
-        found = (reel for reel in self.reels if (reel.script, reel.number) == (script, number))
-        return next(found, None)
+        """Return the reel of a script's run, or None if it was not recorded."""
+        reels = (reel for reel in self.reels if (reel.script, reel.number) == (script, number))
+        return next(reels, None)
 
 
 def label(script: Script) -> str:
-    """What a script is called on a cassette: the same wherever its file lies."""
+    """Return a script's name on a cassette, which does not depend on its folder."""
     return f"{Path(script.source).name}: {script.title}"
 
 
 def fingerprint(request: GenerationRequest) -> str:
-    """Of what makes an answer: messages, prefix, sampling, tools. Not the session's key."""
-    asked = [
-        [dataclasses.asdict(message) for message in request.messages],
-        request.prefix,
-        dataclasses.asdict(request.sampling),
-        [dataclasses.asdict(tool) for tool in request.tools],
-    ]
-    return _hash(asked)
+    """Return a hash of what determines an answer: messages, prefix, sampling and tools."""
+    return _hash(
+        [
+            [dataclasses.asdict(message) for message in request.messages],
+            request.prefix,
+            dataclasses.asdict(request.sampling),
+            [dataclasses.asdict(tool) for tool in request.tools],
+        ]
+    )
 
 
 def fingerprint_of_messages(messages: Sequence[Message]) -> str:
-    """Of messages alone, as they are counted."""
+    """Return a hash of messages whose tokens are counted."""
     return _hash([dataclasses.asdict(message) for message in messages])
 
 
 def fingerprint_of_text(text: str) -> str:
-    """Of a text alone, as it is counted."""
+    """Return a hash of a text whose tokens are counted."""
     return _hash(["text", text])
 
 
 def save_cassette(cassette: Cassette, path: Path, environ: Mapping[str, str] = os.environ) -> None:
-    """Write the file, without what the environment keeps secret. Blocking. Raises OSError."""
+    """Write a cassette, without secrets. Blocking.
+
+    :param cassette: the cassette.
+    :param path: the file.
+    :param environ: environment variables; values of those named like secrets are removed.
+    :raises OSError: if the file cannot be written.
+    """
     text = json.dumps(_compact(dataclasses.asdict(cassette)), ensure_ascii=False)
     for name, value in environ.items():
         if name.upper().endswith(_SECRET_ENDINGS) and len(value) >= _SHORTEST_SECRET:
@@ -110,18 +121,22 @@ def save_cassette(cassette: Cassette, path: Path, environ: Mapping[str, str] = o
 
 
 def load_cassette(path: Path) -> Cassette:
-    """Read the file. Blocking. Raises ScriptError."""
+    """Read a cassette. Blocking.
+
+    :param path: the file.
+    :raises ScriptError: if it cannot be read, is not a cassette or has another version.
+    """
     try:
         cassette = TypeAdapter(Cassette).validate_json(path.read_bytes())
     except OSError as error:
         raise ScriptError(f"{path}: cannot be read: {error.strerror}. Check the path.") from error
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]["msg"]
-        raise ScriptError(f"{path}: is no cassette: {problem}. Record it again.") from error
+        raise ScriptError(f"{path}: is not a cassette: {problem}. Record it again.") from error
     if cassette.version != VERSION:
         raise ScriptError(
-            f"{path}: was recorded by another vanta (version {cassette.version} of cassettes, this "
-            f"one plays {VERSION}). Record it again."
+            f"{path}: has version {cassette.version} of the cassette format, but this vanta plays "
+            f"version {VERSION}. Record it again."
         )
     return cassette
 
@@ -132,7 +147,7 @@ def _hash(data: Any) -> str:
 
 
 def _compact(data: Any) -> Any:
-    """`data` without what is empty in a delta; it comes back as its default."""
+    """Drop the empty fields of deltas; they come back as defaults."""
     for reel in data["reels"]:
         for stream in reel["streams"]:
             stream["deltas"] = [

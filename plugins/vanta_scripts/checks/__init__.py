@@ -1,52 +1,48 @@
-"""The expectations that vanta brings, and all that there are.
+"""The built-in expectations, and all expectations of a runtime.
 
-Invariant: each is a value of `Expectation` like a plugin's, in a module by what it looks at.
+Invariant: each one is an `Expectation` like a plugin's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
-from vanta.expectations import Expectation
-from vanta_scripts.checks import (
-    answers,
-    code,
-    judges,
-    limits,
-    meaning,
-    memories,
-    structure,
-    tools,
-    words,
-)
-
-if TYPE_CHECKING:
-    from vanta.plugin_loading import PluginSet
+from vanta import Expectation
+from vanta_scripts.checks import meanings, replies, turns
 
 __all__ = ["BUILTIN", "known_expectations"]
 
 BUILTIN: Mapping[str, Expectation] = {
     expectation.name: expectation
     for expectations in (
-        words.EXPECTATIONS,
-        structure.EXPECTATIONS,
-        meaning.EXPECTATIONS,
-        judges.EXPECTATIONS,
-        memories.EXPECTATIONS,
-        tools.EXPECTATIONS,
-        answers.EXPECTATIONS,
-        limits.EXPECTATIONS,
-        code.EXPECTATIONS,
+        replies.WORD_EXPECTATIONS,
+        replies.SCHEMA_EXPECTATIONS,
+        meanings.MODEL_EXPECTATIONS,
+        turns.MEMORY_EXPECTATIONS,
+        replies.TOOL_EXPECTATIONS,
+        turns.ANSWER_EXPECTATIONS,
+        turns.LIMIT_EXPECTATIONS,
+        meanings.CODE_EXPECTATIONS,
     )
     for expectation in expectations
 }
 
 
-def known_expectations(plugins: PluginSet | None = None) -> Mapping[str, Expectation]:
-    """The built-in expectations and those of `plugins`, by name.
+class ExpectationSource(Protocol):
+    """The plugins of a runtime (`runtime.plugins`) or of a command (`setup.plugins`)."""
 
-    Raises PluginError if a plugin claims a built-in name.
+    @property
+    def expectations(self) -> Any:
+        """Return the registry of the plugins' expectations, a mapping by name."""
+        ...
+
+
+def known_expectations(plugins: ExpectationSource | None = None) -> Mapping[str, Expectation]:
+    """Return the built-in expectations and those of `plugins`, by name.
+
+    :param plugins: the plugins, or None for the built-in expectations alone.
+    :raises PluginError: if a plugin's expectation has the name of a built-in one.
     """
     if plugins is None:
         return BUILTIN

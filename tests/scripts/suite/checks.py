@@ -1,10 +1,10 @@
-"""What scripts of this folder check in code."""
+"""Functions that scripts of this folder call by `python`."""
 
 from __future__ import annotations
 
 import anyio.lowlevel
 
-from vanta_scripts import Seen
+from vanta.expectations import Seen
 
 
 def is_short(seen: Seen) -> str | None:

@@ -1,4 +1,4 @@
-"""Opens what the scripts of this folder run on."""
+"""Opens the runtimes of this folder's scripts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vanta.models import ModelStore, default_root
 
 REAL, CAPPED = (Path(__file__).parent / name for name in ("real", "capped"))
 CAPS = {"turn_usd": 0.01, "session_usd": 0.005}
-"""Of a reply of 40 tokens at $100 a million one fits into a session, a second does not."""
+"""At $100 per million tokens, a session affords one reply of 40 tokens and no second one."""
 
 
 @functools.cache
@@ -26,14 +26,14 @@ def _opening(folder: Path, kind: str) -> Callable[[], Opening]:
 
 
 def _open_real(folder: Path) -> Opening:
-    """The small model on the local track, and no api but stand-ins."""
+    """Open a runtime with the small model on the local track, and an api only as a stand-in."""
     model = ModelStore(default_root()).pull("smollm2-135m-instruct").path
     tracks = {"local": {"model": str(model)}, "api": {"enabled": False}}
     return vanta.open("default", data_dir=str(folder), stall_timeout_s=60, tracks=tracks)
 
 
 def pytest_vanta_open(config: pytest.Config, path: Path) -> Callable[[], Opening]:
-    """The scripted engine, or the real one for what stands in `real`; with caps in `capped`."""
+    """Return the scripted engine's runtime; the real model's in `real`, with caps in `capped`."""
     temporary = config._tmp_path_factory.mktemp  # type: ignore[attr-defined]
     kinds = {"real": REAL in path.parents, "capped": CAPPED in path.parents}
     kind = next((name for name, here in kinds.items() if here), "scripted")

@@ -1,6 +1,6 @@
-"""What the scripts of this folder run on: a local engine that knows a little, and no api.
+"""The runtime of this folder's scripts: a local engine with a few canned replies, and no api.
 
-It reads the notes that memory puts before a message apart from the message, like a model would.
+Like a model, it tells the notes that memory adds from the message after them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vanta.errors import ErrorKind
 from vanta.testing import CallTool, Fail, ScriptedEngine, Step, hash_plugin, scripted_plugin
 
 _coin = itertools.cycle(["heads", "tails"])
-_SAYS: dict[str, list[Step | str]] = {
+_REPLIES: dict[str, list[Step | str]] = {
     "What is the capital of France?": ["The capital of France is Paris."],
     "Count to five.": ["one two three four five"],
     "Paris, as JSON.": ['{"city": "Paris", "population": 2100000}'],
@@ -31,7 +31,7 @@ _NOTES_END = "</notes>\n\n"
 
 
 def opening(folder: Path, **more: Any) -> Callable[[], Opening]:
-    """What opens a runtime whose data is kept in `folder`; more: configuration."""
+    """Return a function that opens a runtime on the data in `folder`; more: configuration."""
     config = {
         "data_dir": str(folder),
         "policy": "local",
@@ -58,31 +58,31 @@ def opening(folder: Path, **more: Any) -> Callable[[], Opening]:
 
 
 def _reply(request: GenerationRequest) -> list[Step | str]:
-    notes, _, asked = request.messages[-1].content.rpartition(_NOTES_END)
-    if asked.endswith("Yes or no?"):
-        return ["yes" if "name Paris" in asked else "no"]
-    if asked in _SAYS:
-        return _SAYS[asked]
-    if asked in _LOOKS_UP:
-        return [_LOOKS_UP[asked](request, notes)]
-    return ["Nice to meet you."] if asked.startswith("My name is") else [f"You said: {asked}"]
+    notes, _, message = request.messages[-1].content.rpartition(_NOTES_END)
+    if message.endswith("Yes or no?"):
+        return ["yes" if "name Paris" in message else "no"]
+    if message in _REPLIES:
+        return _REPLIES[message]
+    if message in _LOOKUPS:
+        return [_LOOKUPS[message](request, notes)]
+    return ["Nice to meet you."] if message.startswith("My name is") else [f"You said: {message}"]
 
 
 def _cat(_request: GenerationRequest, notes: str) -> str:
-    found = re.search(r"cat is called (\w+)", notes)
-    return f"Your cat is called {found[1]}." if found else "Nothing, I am afraid."
+    match = re.search(r"cat is called (\w+)", notes)
+    return f"Your cat is called {match[1]}." if match else "Nothing, I am afraid."
 
 
 def _name(request: GenerationRequest, _notes: str) -> str:
     for message in reversed(request.messages):
-        said = message.content.rpartition(_NOTES_END)[2]
-        found = re.match(r"My name is (\w+)", said)
-        if found:
-            return f"Your name is {found[1]}."
+        text = message.content.rpartition(_NOTES_END)[2]
+        match = re.match(r"My name is (\w+)", text)
+        if match:
+            return f"Your name is {match[1]}."
     return "I do not know your name."
 
 
-_LOOKS_UP: dict[str, Callable[[GenerationRequest, str], str]] = {
+_LOOKUPS: dict[str, Callable[[GenerationRequest, str], str]] = {
     "What is my name?": _name,
     "Who are you?": lambda request, _notes: request.messages[0].content,
     "Toss a coin.": lambda _request, _notes: next(_coin),

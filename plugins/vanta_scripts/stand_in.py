@@ -1,8 +1,8 @@
-"""A server in this process that stands in for the api track's, and misbehaves as a script says.
+"""A server in this process that stands in for the api track's, and fails as a script plans.
 
-It is `vanta.testing.Upstream`, a real server on a loopback port, reached by the `openai` engine, so
-that a script's fail-over is that of a real connection. Invariant: no key of a real server is sent
-to it, and nothing of it is left when its context is.
+It is `vanta.testing.Upstream`, a real server on a loopback port that the `openai` engine talks to,
+so failover in a script is failover of a real connection. Invariant: no key of a real server
+reaches it, and it is gone when its context ends.
 """
 
 from __future__ import annotations
@@ -12,30 +12,31 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING
 
-from vanta import install_hint
-from vanta.engine import EngineContext
-from vanta.errors import ScriptError
+from vanta import EngineContext, Price, ScriptError, Track, install_hint
 from vanta.money import price_of
-from vanta.track import Price, Track
-from vanta_scripts.model import UpstreamPlan
+from vanta_scripts.script import UpstreamPlan
 
 if TYPE_CHECKING:
-    from vanta.runtime import Runtime
+    from vanta import Runtime
     from vanta.testing import Behaviour
 
 TRACK = "api"
 _ENGINE = "openai"
 _NO_KEY = "VANTA_STAND_IN_HAS_NO_KEY"
 
-Direct = Callable[[UpstreamPlan], None]
+ApplyPlan = Callable[[UpstreamPlan], None]
 
 
 @asynccontextmanager
-async def stand_in(runtime: Runtime) -> AsyncIterator[tuple[Track, Direct]]:
-    """The api track in front of a stand-in server, and what tells that server how to behave.
+async def stand_in(runtime: Runtime) -> AsyncIterator[tuple[Track, ApplyPlan]]:
+    """Open a stand-in server with an api track in front of it.
 
-    Model, price and window are those of the configured api track, if there is one. Raises
-    UnknownName without the `openai` engine, ScriptError without the library of the server.
+    Model, price and window are those of the configured api track, if there is one.
+
+    :param runtime: the runtime whose plugins provide the `openai` engine.
+    :returns: the track, and a function that sets the server's behaviour.
+    :raises UnknownName: without the `openai` engine.
+    :raises ScriptError: without the server's library.
     """
     try:
         from vanta.testing import Upstream
@@ -56,27 +57,19 @@ async def stand_in(runtime: Runtime) -> AsyncIterator[tuple[Track, Direct]]:
             price = price_of(configured) or Price()
             track = Track(TRACK, engine, configured.window, configured.reply_reserve, price=price)
 
-        def direct(plan: UpstreamPlan) -> None:
+        def apply(plan: UpstreamPlan) -> None:
             upstream.always(_behaviour(plan, model))
 
         async with aclosing(engine):
-            # Before the first turn: what loads the engine's library is no part of a turn's time.
+            # Load the engine's library now, so that it does not count as time of the first turn.
             await engine.load()
-            yield track, direct
-
-
-def _answer(plan: UpstreamPlan) -> Behaviour:
-    from vanta.testing import Behaviour
-
-    if plan.call is None:
-        return Behaviour.answer(plan.text)
-    return Behaviour.calls(plan.call.name, json.dumps(plan.call.arguments, ensure_ascii=False))
+            yield track, apply
 
 
 def _behaviour(plan: UpstreamPlan, model: str) -> Behaviour:
     from vanta.testing import Behaviour
 
-    named: dict[str, Callable[[], Behaviour]] = {
+    faults: dict[str, Callable[[], Behaviour]] = {
         "none": lambda: _answer(plan),
         "refuse": Behaviour.refused,
         "unauthorized": Behaviour.unauthorized,
@@ -90,4 +83,12 @@ def _behaviour(plan: UpstreamPlan, model: str) -> Behaviour:
         "malformed": lambda: Behaviour.malformed(plan.after, plan.text),
         "error_frame": lambda: Behaviour.error_frame(plan.after, plan.text),
     }
-    return named[plan.fault]().but(ttft_s=plan.first_after_s, gap_s=plan.gap_s)
+    return faults[plan.fault]().but(ttft_s=plan.first_after_s, gap_s=plan.gap_s)
+
+
+def _answer(plan: UpstreamPlan) -> Behaviour:
+    from vanta.testing import Behaviour
+
+    if plan.call is None:
+        return Behaviour.answer(plan.text)
+    return Behaviour.calls(plan.call.name, json.dumps(plan.call.arguments, ensure_ascii=False))

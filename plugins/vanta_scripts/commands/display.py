@@ -1,7 +1,7 @@
-"""How a run of scripts looks on a terminal: a line a turn, what failed in full, a bar below.
+"""How a run of scripts looks in a terminal: a line for each turn, details of failures, a bar.
 
-Invariant: verdicts go to stdout, the moving bar to stderr and only where that is a terminal; text
-of models and servers cannot steer it.
+Invariant: verdicts go to stdout; the progress bar goes to stderr, and only if that is a terminal.
+Text of models and servers cannot control the terminal.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 from rich.text import Text
 
 from vanta.cli import (
@@ -21,13 +23,19 @@ from vanta.cli import (
     stderr,
     stdout,
 )
+from vanta.drawing import timeline
+from vanta_scripts.reports.figures import compared_figures, comparison
 
 if TYPE_CHECKING:
-    from vanta_scripts import Outcome, RunReport, Script, TurnResult
+    from vanta_scripts.results import RunReport, ScriptOutcome, TurnResult
+    from vanta_scripts.script import Script
 
 
-class Display:
-    """Shows verdicts as they come. Use it as a context; turns: how many there will be."""
+class RunDisplay:
+    """Shows results as they come. Use it as a context.
+
+    :param turns: the number of turns to expect.
+    """
 
     def __init__(self, turns: int) -> None:
         self._progress = Progress(
@@ -41,7 +49,7 @@ class Display:
         )
         self._task = self._progress.add_task("turns", total=turns)
 
-    def __enter__(self) -> Display:
+    def __enter__(self) -> RunDisplay:
         self._progress.start()
         return self
 
@@ -49,7 +57,7 @@ class Display:
         self._progress.stop()
 
     def show(self, script: Script, turn: TurnResult) -> None:
-        """A line for a turn that passed; what was expected, what came and how it went else."""
+        """Print a line for a turn; a failed one is followed by its failures and its timeline."""
         self._progress.update(self._task, advance=1, description=printable(script.title)[:40])
         sign = Text("✓ ", "green") if turn.passed else Text("✗ ", "bold red")
         head, _, rest = printable(turn.describe()).partition("\n")
@@ -61,27 +69,13 @@ class Display:
         line.append(f"\n{rest}" if rest else "", "not bold default")
         stdout().print(line, soft_wrap=True)
         if not turn.passed:
-            self._how_it_went(turn)
-
-    def _how_it_went(self, turn: TurnResult) -> None:
-        from rich.padding import Padding
-
-        from vanta.drawing import timeline
-
-        if turn.reply and turn.reply.trace.legs:
-            stdout().print(Padding(timeline(turn.reply.trace, legend=False), (0, 0, 0, 2)))
-            return
-        for event in turn.events:
-            told = describe_event(event)
-            if told:
-                line = f"  {format_seconds(event.at_s):>7}  {printable(told)}"
-                stdout().print(Text(line, "dim"), soft_wrap=True)
+            _print_course(turn)
 
 
-def conclude(report: RunReport) -> None:
-    """A line for every script, and the sum."""
+def print_outcomes(report: RunReport) -> None:
+    """Print a line for each script, and the total."""
     for outcome in report.outcomes:
-        stdout().print(_line(outcome), soft_wrap=True)
+        stdout().print(_outcome_line(outcome), soft_wrap=True)
     if report.stopped:
         print_status(f"not everything was run: {printable(report.stopped)}", "yellow")
     if len(report.outcomes) > 1:
@@ -92,19 +86,15 @@ def conclude(report: RunReport) -> None:
         stdout().print(Text(f"{line}, {format_money(report.cost_usd)}", style), soft_wrap=True)
 
 
-def compare(report: Mapping[str, Any], before: Mapping[str, Any] | None) -> None:
-    """A table of an earlier run beside this one, or of a matrix's variants."""
-    from rich.table import Table
-
-    from vanta_scripts.comparison import rows, sides_of
-
-    sides = sides_of(report, before)
-    if len(sides) < 2:
+def print_comparison(report: Mapping[str, Any], before: Mapping[str, Any] | None) -> None:
+    """Print a table that compares a run with an earlier one, or the variants of a matrix."""
+    compared = compared_figures(report, before)
+    if len(compared) < 2:
         return
     table = Table("", box=None, header_style="")
-    for side in sides:
-        table.add_column(Text(printable(side)), justify="right")
-    for row in rows(sides):
+    for label in compared:
+        table.add_column(Text(printable(label)), justify="right")
+    for row in comparison(compared):
         cells = [
             Text(value, "green" if at in row.best else "") for at, value in enumerate(row.values)
         ]
@@ -112,7 +102,19 @@ def compare(report: Mapping[str, Any], before: Mapping[str, Any] | None) -> None
     stdout().print(table)
 
 
-def _line(outcome: Outcome) -> Text:
+def _print_course(turn: TurnResult) -> None:
+    """Print the timeline of a turn, or its events if it has no reply."""
+    if turn.reply and turn.reply.trace.legs:
+        stdout().print(Padding(timeline(turn.reply.trace, legend=False), (0, 0, 0, 2)))
+        return
+    for event in turn.events:
+        text = describe_event(event)
+        if text:
+            line = f"  {format_seconds(event.at_s):>7}  {printable(text)}"
+            stdout().print(Text(line, "dim"), soft_wrap=True)
+
+
+def _outcome_line(outcome: ScriptOutcome) -> Text:
     turns = [turn for run in outcome.runs for turn in run.turns]
     passed = sum(turn.passed for turn in turns)
     title = printable(outcome.script.title)
@@ -120,8 +122,8 @@ def _line(outcome: Outcome) -> Text:
     line = f"{title}: {passed} of {len(turns)} turns passed in {duration}, "
     line += format_money(sum(run.cost_usd for run in outcome.runs))
     if outcome.planned > 1:
-        wanted = f"{outcome.script.pass_rate:.0%} wanted"
-        line += f"; {outcome.passed_runs} of {outcome.planned} runs passed, {wanted}"
+        required = f"{outcome.script.pass_rate:.0%} required"
+        line += f"; {outcome.passed_runs} of {outcome.planned} runs passed, {required}"
     stopped = [run.stopped for run in outcome.runs if run.stopped]
     if stopped:
         line += f"; stopped: {printable(stopped[0])}"

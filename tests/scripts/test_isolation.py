@@ -1,4 +1,4 @@
-"""What a script remembers is its own: apart from others, from other days, and from its user."""
+"""A script's memory is isolated from other scripts, other days and its user."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def echo(request: GenerationRequest) -> list[str]:
 
 
 @asynccontextmanager
-async def stage(
+async def open_one_track(
     folder: Path, engine: ScriptedEngine, embedder: HashEmbedder | None = None, **config: Any
 ) -> AsyncIterator[Runtime]:
-    """A runtime with one private track; its memory compares by meaning where it has an embedder."""
-    told = {
+    """Open a runtime with one private track, and with semantic recall if it has an embedder."""
+    settings = {
         "data_dir": str(folder),
         "policy": "local",
         "memory": {"embedder": "hash" if embedder else "none"},
@@ -46,7 +46,7 @@ async def stage(
         **config,
     }
     plugins = [scripted_plugin(local=engine), *([hash_plugin(embedder)] if embedder else [])]
-    async with open_runtime(told, plugins=plugins) as runtime:
+    async with open_runtime(settings, plugins=plugins) as runtime:
         yield runtime
 
 
@@ -54,7 +54,7 @@ ASKS = "- {say: What is the cat called?, session: other, expect: {%s}}"
 
 
 @pytest.mark.parametrize("parallel", [1, 8])
-async def test_scripts_recall_themselves_and_not_each_other(parallel: int, tmp_path: Path) -> None:
+async def test_scripts_do_not_recall_each_other(parallel: int, tmp_path: Path) -> None:
     names = [f"Cat{number}" for number in range(8)]
     scripts = [
         script(
@@ -63,20 +63,20 @@ async def test_scripts_recall_themselves_and_not_each_other(parallel: int, tmp_p
         )
         for name in names
     ]
-    async with stage(tmp_path, ScriptedEngine(reply=echo), HashEmbedder()) as runtime:
+    async with open_one_track(tmp_path, ScriptedEngine(reply=echo), HashEmbedder()) as runtime:
         report = await Suite(runtime, scripts, RunOptions(parallel=parallel, repeat=2)).run()
     assert report.passed, [run.describe() for run in report.results if not run.passed]
 
 
-async def test_a_script_leaves_its_users_memory_alone(tmp_path: Path) -> None:
+async def test_a_script_does_not_touch_its_users_memory(tmp_path: Path) -> None:
     patient = {"embedder": "none", "recall_timeout_s": 30}
-    async with stage(tmp_path, ScriptedEngine(reply=echo), memory=patient) as runtime:
+    async with open_one_track(tmp_path, ScriptedEngine(reply=echo), memory=patient) as runtime:
         await runtime.session("mine", user="ada").ask("The cat is called Miso, says the vet.")
-        told = script(
+        scene = script(
             "- say: The cat is called Tiger.\n" + ASKS % "recalled: Tiger, not_recalled: Miso",
             "user: ada",
         )
-        result = await run_script(runtime, told)
+        result = await run_script(runtime, scene)
         assert result.passed, result.describe()
         assert runtime.memory is not None
         known = await runtime.memory.recent(Scope("ada", private=True))
@@ -85,9 +85,9 @@ async def test_a_script_leaves_its_users_memory_alone(tmp_path: Path) -> None:
         assert len(await runtime.store.records(session=result.session)) == 1
 
 
-async def test_a_conversation_that_goes_on_has_its_users_memory(tmp_path: Path) -> None:
+async def test_a_continued_session_uses_its_users_memory(tmp_path: Path) -> None:
     patient = {"embedder": "none", "recall_timeout_s": 30}
-    async with stage(tmp_path, ScriptedEngine(reply=echo), memory=patient) as runtime:
+    async with open_one_track(tmp_path, ScriptedEngine(reply=echo), memory=patient) as runtime:
         await runtime.session("mine", user="ada").ask("The cat is called Miso, says the vet.")
         goes_on = script(
             "- {say: What is the cat called?, expect: {recalled: [1, Miso]}}",
@@ -98,8 +98,8 @@ async def test_a_conversation_that_goes_on_has_its_users_memory(tmp_path: Path) 
         assert len(await runtime.session("another", user="ada").history()) == 2
 
 
-async def test_every_run_says_the_same_to_the_engine_whenever_it_is(tmp_path: Path) -> None:
-    told = script(
+async def test_every_run_sends_the_engine_the_same_prompts_on_any_day(tmp_path: Path) -> None:
+    scene = script(
         "- {say: The cat was at the vet yesterday., session: one}\n"
         "- {say: When was the cat at the vet?, session: two}\n"
         "- {say: And the cat today?, session: three, at: 2026-01-20}"
@@ -107,48 +107,50 @@ async def test_every_run_says_the_same_to_the_engine_whenever_it_is(tmp_path: Pa
     prompts = []
     for number in range(2):
         engine = ScriptedEngine(reply=echo)
-        async with stage(tmp_path / str(number), engine, HashEmbedder()) as runtime:
+        async with open_one_track(tmp_path / str(number), engine, HashEmbedder()) as runtime:
             for _ in range(2):
-                await run_script(runtime, told)
-        asked = [request.messages for request in engine.requests]
-        prompts += [asked[:3], asked[3:]]
+                await run_script(runtime, scene)
+        sent = [request.messages for request in engine.requests]
+        prompts += [sent[:3], sent[3:]]
     assert prompts[0] == prompts[1] == prompts[2] == prompts[3]
     last = prompts[0][2][-1].content
     assert re.search("5 Jan 2026|2026-01-05", last)
     assert re.search(r"yesterday.*(\b4 Jan|2026-01-04)", last)
 
 
-async def test_what_was_said_is_embedded_before_anything_else_is(tmp_path: Path) -> None:
+async def test_messages_are_embedded_before_the_next_turn(tmp_path: Path) -> None:
     embedder = HashEmbedder()
-    told = script(
+    scene = script(
         "- {say: Good morning., session: one}\n- {say: And now?, session: two}",
         "fixtures: {memories: [The cat is called Miso.]}",
     )
-    async with stage(tmp_path, ScriptedEngine("Yes."), embedder) as runtime:
-        await run_script(runtime, told)
+    async with open_one_track(tmp_path, ScriptedEngine("Yes."), embedder) as runtime:
+        await run_script(runtime, scene)
     texts = [text for text in embedder.texts if text]
     assert texts.index("The cat is called Miso.") < texts.index("Good morning.")
-    # As a question, then as something that was said, and only then the next question.
+    # Embedded as a query, then as a message, and only then the next query.
     assert [texts.count("Good morning."), texts[-1]] == [2, "And now?"]
 
 
-async def test_a_slow_embedder_changes_nothing(tmp_path: Path) -> None:
+async def test_a_slow_embedder_changes_no_result(tmp_path: Path) -> None:
     slowly = HashEmbedder(before=lambda: anyio.sleep(0.25))
-    told = script(ASKS % "recalled: cat", "fixtures: {memories: [{id: cat, text: Miso purrs.}]}")
-    async with stage(tmp_path, ScriptedEngine("Miso."), slowly) as runtime:
-        result = await run_script(runtime, told)
+    scene = script(ASKS % "recalled: cat", "fixtures: {memories: [{id: cat, text: Miso purrs.}]}")
+    async with open_one_track(tmp_path, ScriptedEngine("Miso."), slowly) as runtime:
+        result = await run_script(runtime, scene)
     assert result.passed, result.describe()
 
 
-async def test_an_embedder_that_fails_leaves_the_words(tmp_path: Path) -> None:
+async def test_recall_falls_back_to_words_when_the_embedder_fails(tmp_path: Path) -> None:
     async def fails() -> None:
         raise EmbedderError("no power")
 
-    told = script(
+    scene = script(
         ASKS % "recalled: cat", "fixtures: {memories: [{id: cat, text: The cat is Miso.}]}"
     )
-    async with stage(tmp_path, ScriptedEngine("Miso."), HashEmbedder(before=fails)) as runtime:
-        result = await run_script(runtime, told)
+    async with open_one_track(
+        tmp_path, ScriptedEngine("Miso."), HashEmbedder(before=fails)
+    ) as runtime:
+        result = await run_script(runtime, scene)
     assert result.passed, result.describe()
     (turn,) = result.turns
     assert turn.reply is not None
@@ -156,22 +158,22 @@ async def test_an_embedder_that_fails_leaves_the_words(tmp_path: Path) -> None:
     assert "no power" in turn.reply.trace.recall.skipped
 
 
-async def test_a_result_tells_what_was_recalled(tmp_path: Path) -> None:
+async def test_a_result_lists_the_recalled_memories(tmp_path: Path) -> None:
     head = "fixtures: {memories: [{text: The cat is Miso., source: vet}]}"
-    async with stage(tmp_path, ScriptedEngine("Miso.")) as runtime:
+    async with open_one_track(tmp_path, ScriptedEngine("Miso.")) as runtime:
         result = await run_script(runtime, script("- say: Is the cat Miso?\n- say: Bye", head))
     first = result.to_dict()["turns"][0]["recalled"]
     assert first == [{"id": 1, "from": "vet", "text": "The cat is Miso."}]
 
 
-async def test_fixtures_are_their_users_in_their_session_at_their_time(tmp_path: Path) -> None:
+async def test_fixtures_have_their_own_user_session_and_time(tmp_path: Path) -> None:
     head = (
         "user: ada\nat: 2026-03-02\nfixtures:\n  memories:\n"
         "  - {text: The cat is Miso., role: user, session: one, at: 2026-02-01}\n"
         "  - {text: The cat is Tiger., user: bob}"
     )
     engine = ScriptedEngine("I see.")
-    async with stage(tmp_path, engine) as runtime:
+    async with open_one_track(tmp_path, engine) as runtime:
         turns = "- {say: The cat?, expect: {recalled: Miso, not_recalled: Tiger}}\n"
         turns += "- {say: The cat?, user: bob, expect: {recalled: Tiger, not_recalled: Miso}}"
         result = await run_script(runtime, script(turns, head))
@@ -182,30 +184,32 @@ async def test_fixtures_are_their_users_in_their_session_at_their_time(tmp_path:
     assert result.turns[1].recalled[0].said_at == 1772409600
 
 
-async def test_a_broken_document_keeps_a_script_from_beginning(tmp_path: Path) -> None:
+async def test_a_broken_document_is_an_error_before_the_first_turn(tmp_path: Path) -> None:
     (tmp_path / "broken.pdf").write_bytes(b"%PDF-1.4 and nothing else")
-    told = script(
+    scene = script(
         "- say: a", "fixtures: {documents: [broken.pdf]}", source=str(tmp_path / "s.yaml")
     )
-    async with stage(tmp_path, ScriptedEngine("x")) as runtime:
+    async with open_one_track(tmp_path, ScriptedEngine("x")) as runtime:
         with pytest.raises(UnreadableDocument, match=r"broken\.pdf"):
-            await run_script(runtime, told)
+            await run_script(runtime, scene)
 
 
 @pytest.mark.parametrize(
     ("head", "expect", "why"),
     [
-        ("fixtures: {memories: [a]}", "track: local", "'fixtures' need a memory, and there is"),
-        ("", "recalled: a", r"'recalled' of line 4 needs a memory.*memory\.enabled is false"),
+        ("fixtures: {memories: [a]}", "track: local", "'fixtures' need a memory, but there is"),
+        ("", "recalled: a", r"'recalled' in line 4 needs a memory.*memory\.enabled is false"),
         ("", "similar_to: a", r"'similar_to' cannot be judged.*memory\.enabled is false"),
         ("", "similar_to: {text: a, embedder: hsh}", "no embedder is named 'hsh'.*'hash'"),
     ],
 )
-async def test_without_a_memory_what_wants_one_is_refused(
+async def test_scripts_that_need_memory_are_refused_without_one(
     head: str, expect: str, why: str, tmp_path: Path
 ) -> None:
     engine = ScriptedEngine("x")
-    async with stage(tmp_path, engine, HashEmbedder(), memory={"enabled": False}) as runtime:
+    async with open_one_track(
+        tmp_path, engine, HashEmbedder(), memory={"enabled": False}
+    ) as runtime:
         with pytest.raises((ScriptError, UnknownName), match=why):
             check_names(script(f"- {{say: a, expect: {{{expect}}}}}", head), runtime)
         if head:
@@ -215,42 +219,42 @@ async def test_without_a_memory_what_wants_one_is_refused(
         assert result.passed
 
 
-async def test_a_document_that_is_not_there_is_refused_before_anything_is_run(
+async def test_a_missing_document_is_refused_before_the_first_turn(
     tmp_path: Path,
 ) -> None:
-    async with stage(tmp_path, ScriptedEngine("x")) as runtime:
+    async with open_one_track(tmp_path, ScriptedEngine("x")) as runtime:
         with pytest.raises(ScriptError, match=r"there is no document 'no\.md' in 'fixtures'"):
             check_names(script("- say: a", "fixtures: {documents: [no.md]}"), runtime)
 
 
-async def test_a_run_with_memories_plays_again(tmp_path: Path) -> None:
-    told = script(
+async def test_a_run_with_memories_plays_back(tmp_path: Path) -> None:
+    scene = script(
         "- {say: The cat is called Miso., session: one}\n" + ASKS % "recalled: Miso",
         "fixtures: {memories: [The vet is open.]}",
     )
     recorder = Recorder()
-    async with stage(tmp_path, ScriptedEngine(reply=echo)) as runtime:
-        first = await Suite(runtime, [told], tape=recorder).run()
+    async with open_one_track(tmp_path, ScriptedEngine(reply=echo)) as runtime:
+        first = await Suite(runtime, [scene], tape=recorder).run()
     assert first.passed
     player = Player(recorder.cassette)
     config = {"data_dir": str(tmp_path / "played"), "policy": "local", "tracks": player.tracks}
     config["memory"] = {"embedder": "none"}
     async with open_runtime(config, plugins=[player]) as runtime:
-        again = await Suite(runtime, [player.recast(told)], tape=player).run()
+        again = await Suite(runtime, [player.recast(scene)], tape=player).run()
     assert again.passed, [run.describe() for run in again.results]
 
 
-async def test_an_embedder_by_name_is_made_once_and_closed(tmp_path: Path) -> None:
+async def test_a_named_embedder_is_created_once_and_closed(tmp_path: Path) -> None:
     own, other = HashEmbedder(), HashEmbedder(name="other", dimension=8)
     likeness = "{text: one two, embedder: other}"
     turns = f"- {{say: a, expect: {{similar_to: {likeness}}}}}\n" * 2
     turns += "- {say: b, expect: {similar_to: one two}}"
-    told = {"data_dir": str(tmp_path), "policy": "local", "memory": {"embedder": "hash"}}
-    told["tracks"] = {"local": {"engine": "scripted", "model": "m"}}
+    settings = {"data_dir": str(tmp_path), "policy": "local", "memory": {"embedder": "hash"}}
+    settings["tracks"] = {"local": {"engine": "scripted", "model": "m"}}
     plugins = [scripted_plugin(local=ScriptedEngine("one two")), hash_plugin(own)]
     second = hash_plugin(other)
     second.name = "second"
-    async with open_runtime(told, plugins=[*plugins, second]) as runtime:
+    async with open_runtime(settings, plugins=[*plugins, second]) as runtime:
         result = await run_script(runtime, script(turns))
         assert result.passed, result.describe()
         assert (other.loaded, other.closed, own.closed) == (True, True, False)

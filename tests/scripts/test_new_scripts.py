@@ -1,4 +1,4 @@
-"""Scripts that vanta writes load again."""
+"""Scripts that vanta writes can be loaded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.scripts.test_expectations import seen
 from vanta.cli.chat.app import conversation_script
 from vanta_scripts import parse_script
-from vanta_scripts.writing import new_script
+from vanta_scripts.commands.scripts import new_script
 
 
 def test_a_first_script_loads() -> None:
@@ -17,7 +17,7 @@ def test_a_first_script_loads() -> None:
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1), st.text())
-def test_what_was_said_is_kept_to_the_letter(say: str, answer: str) -> None:
+def test_a_saved_chat_keeps_its_messages_exactly(say: str, answer: str) -> None:
     reply = seen(answer, track="api", tokens=4).reply
     script = parse_script(conversation_script("n", [(say, reply), ("x", reply)], private=True))
     assert [turn.say for turn in script.turns] == [say, "x"]

@@ -1,4 +1,4 @@
-"""Who answers in a script: stand-ins that misbehave, other models, several speakers, restarts."""
+"""The tracks of a script: failing stand-ins, other models, several users, restarts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vanta.errors import ScriptError, UnknownName
 from vanta.runtime import Runtime
 from vanta.testing import CallTool, ScriptedEngine, open_scripted
 from vanta_scripts import ScriptResult, parse_script, run_script, variants
-from vanta_scripts.variants import repetition
+from vanta_scripts.script import repetition
 
 pytestmark = pytest.mark.anyio
 Open = Callable[..., Awaitable[Runtime]]
@@ -21,8 +21,8 @@ Make = Callable[..., ScriptedEngine]
 
 
 def remembers(request: GenerationRequest) -> list[str]:
-    said = [message.content for message in request.messages if message.role == "user"]
-    return [" then ".join(said)]
+    messages = [message.content for message in request.messages if message.role == "user"]
+    return [" then ".join(messages)]
 
 
 async def ran(runtime: Runtime, turns: str, head: str = "") -> ScriptResult:
@@ -46,7 +46,7 @@ def texts(result: ScriptResult) -> list[str]:
         ("context_overflow", "context_overflow"),
     ],
 )
-async def test_the_stand_in_fails_as_the_script_says(
+async def test_the_stand_in_fails_as_planned(
     fault: str, says: str, vanta_runtime: Open, scripted: Make
 ) -> None:
     runtime = await vanta_runtime(local=scripted("from local"), policy="race")
@@ -60,7 +60,7 @@ async def test_the_stand_in_fails_as_the_script_says(
 
 
 @pytest.mark.parametrize("fault", ["cut", "malformed", "error_frame", "stall"])
-async def test_the_stand_in_breaks_in_the_middle_and_local_takes_over(
+async def test_local_takes_over_when_the_stand_in_breaks_in_the_middle(
     fault: str, vanta_runtime: Open, scripted: Make
 ) -> None:
     local = scripted("one two three four")
@@ -76,7 +76,7 @@ async def test_the_stand_in_breaks_in_the_middle_and_local_takes_over(
     assert result.passed, result.describe()
 
 
-async def test_a_script_says_how_the_stand_in_answers_otherwise(
+async def test_a_turn_may_override_how_the_stand_in_answers(
     vanta_runtime: Open, scripted: Make
 ) -> None:
     runtime = await vanta_runtime(local=scripted("l"), policy="local")
@@ -93,7 +93,7 @@ async def test_the_runtime_keeps_its_own_tracks(vanta_runtime: Open, scripted: M
     assert len(api.requests) == 1
 
 
-async def test_speakers_and_sessions_keep_apart(vanta_runtime: Open, scripted: Make) -> None:
+async def test_users_and_sessions_are_isolated(vanta_runtime: Open, scripted: Make) -> None:
     runtime = await vanta_runtime(local=scripted(reply=remembers), policy="local")
     result = await ran(
         runtime,
@@ -105,7 +105,7 @@ async def test_speakers_and_sessions_keep_apart(vanta_runtime: Open, scripted: M
     ]  # fmt: skip
 
 
-async def test_what_was_said_survives_a_restart(
+async def test_messages_survive_a_restart(
     tmp_path: Path, vanta_runtime: Open, scripted: Make
 ) -> None:
     opened: list[ScriptedEngine] = []
@@ -114,22 +114,20 @@ async def test_what_was_said_survives_a_restart(
         opened.append(scripted(reply=remembers))
         return open_scripted(tmp_path, {"local": opened[-1], "policy": "local"})
 
-    runtime = await vanta_runtime(local=scripted("never asked"), policy="local")
+    runtime = await vanta_runtime(local=scripted("not used"), policy="local")
     script = parse_script("name: n\nturns:\n- say: one\n- {say: two, restart: true}\n- say: three")
     result = await run_script(runtime, script, reopen=reopen)
     assert texts(result) == ["one", "one then two", "one then two then three"]
     assert [len(engine.requests) for engine in opened] == [1, 2]
 
 
-async def test_without_a_way_to_open_anew_a_restart_is_refused(
-    vanta_runtime: Open, scripted: Make
-) -> None:
+async def test_a_restart_without_reopen_is_refused(vanta_runtime: Open, scripted: Make) -> None:
     runtime = await vanta_runtime(local=scripted("x"), policy="local")
-    with pytest.raises(ScriptError, match="a turn wants a restart"):
+    with pytest.raises(ScriptError, match="a turn restarts the runtime"):
         await ran(runtime, "- say: one\n- {say: two, restart: true}")
 
 
-async def test_a_track_gets_another_model(vanta_runtime: Open, scripted: Make) -> None:
+async def test_a_track_runs_another_model(vanta_runtime: Open, scripted: Make) -> None:
     runtime = await vanta_runtime(local=scripted("x"), policy="local")
     assert texts(await ran(runtime, "- say: a", "models: {local: m2}")) == ["x"]
     with pytest.raises(UnknownName, match=r"no track is named 'lokal'\. Did you mean 'local'"):
@@ -151,7 +149,7 @@ async def test_deadlines_reach_the_turn(vanta_runtime: Open, scripted: Make) -> 
     assert [turn.reply.trace.deadline_s for turn in result.turns if turn.reply] == [9.0, 7.0]
 
 
-async def test_what_judging_cost_is_on_the_bill(vanta_runtime: Open, scripted: Make) -> None:
+async def test_the_cost_of_judging_is_counted(vanta_runtime: Open, scripted: Make) -> None:
     runtime = await vanta_runtime(
         local=scripted("fine"),
         judge=scripted("yes"),
@@ -163,27 +161,23 @@ async def test_what_judging_cost_is_on_the_bill(vanta_runtime: Open, scripted: M
     assert result.cost_usd == 1.0
 
 
-async def test_tools_are_offered_in_conversations_and_nowhere_else(
-    vanta_runtime: Open, scripted: Make
-) -> None:
+async def test_tools_are_offered_in_conversations_only(vanta_runtime: Open, scripted: Make) -> None:
     local = scripted(reply=lambda request: ["yes" if len(request.messages) == 1 else "fine"])
     runtime = await vanta_runtime(local=local, policy="local")
     head = "tools: [now, {name: get_weather, description: The weather}]"
     turns = "- {say: a, expect: {judge: {question: Fine?, track: local}}}"
     result = await ran(runtime, turns, head)
     assert result.passed, result.describe()
-    asked, judged = local.requests
-    assert [tool.name for tool in asked.tools] == ["now", "get_weather"]
-    assert "You can ask for these tools: now, get_weather." in asked.messages[0].content
+    answered, judged = local.requests
+    assert [tool.name for tool in answered.tools] == ["now", "get_weather"]
+    assert "You can ask for these tools: now, get_weather." in answered.messages[0].content
     assert judged.tools == ()
     await ran(runtime, "- say: a")
     assert local.requests[-1].tools == ()
     assert "tools" not in local.requests[-1].messages[0].content
 
 
-async def test_what_a_reply_asks_for_is_checked_and_not_run(
-    vanta_runtime: Open, scripted: Make
-) -> None:
+async def test_tool_calls_are_checked_and_never_run(vanta_runtime: Open, scripted: Make) -> None:
     local = scripted(CallTool("get_weather", '{"city": "Paris"}'))
     runtime = await vanta_runtime(local=local, policy="race")
     called = "tool_called: {name: get_weather, arguments: {city: Paris}}"
@@ -193,10 +187,10 @@ async def test_what_a_reply_asks_for_is_checked_and_not_run(
     first, second = result.turns
     assert first.passed, result.describe()
     (failure,) = second.failures
-    assert failure.came == "get_weather({})"
+    assert failure.actual == "get_weather({})"
 
 
-def test_a_matrix_is_every_combination_in_order() -> None:
+def test_a_matrix_expands_to_every_combination_in_order() -> None:
     script = parse_script(
         "name: n\ntrack: local\nsampling: {max_tokens: 5}\nmodels: {api: z}\n"
         "matrix:\n  policy: [race, hedge]\n  models: [{local: a}, {local: b, api: c}]\n"
@@ -204,7 +198,7 @@ def test_a_matrix_is_every_combination_in_order() -> None:
         "turns: [{say: a}]"
     )
     made = variants(script)
-    assert [one.title for one in made][:3] == [
+    assert [variant.title for variant in made][:3] == [
         "n [policy=race, models=local:a, sampling=temperature:0.0]",
         "n [policy=race, models=local:a, sampling=unchanged]",
         "n [policy=race, models=local:b api:c, sampling=temperature:0.0]",
@@ -222,7 +216,7 @@ def test_a_script_without_a_matrix_is_its_only_variant() -> None:
     assert variants(script) == (script,)
 
 
-def test_each_repetition_has_a_seed_of_its_own_if_there_is_one() -> None:
+def test_each_repetition_of_a_seeded_script_has_its_own_seed() -> None:
     seeded = parse_script("name: n\nseed: 7\nturns: [{say: a}]")
     assert [repetition(seeded, n).sampling.seed for n in (1, 2, 3)] == [7, 8, 9]
     free = parse_script("name: n\nturns: [{say: a}]")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import textwrap
 from html import escape
 
+from vanta.drawing.charts import svg_line, svg_text
 from vanta.drawing.colours import colour_of
 from vanta.drawing.lanes import Lane, Lanes, Mark, Span, lanes
 from vanta.events import Trace
@@ -44,14 +45,14 @@ def svg(trace: Trace, *, title: str = "", note: str = "") -> str:
     body = [
         f"<style>{_STYLE}</style>",
         f'<rect class="ground" x="0.5" y="0.5" width="{_WIDTH - 1}" height="{height - 1}" rx="8"/>',
-        _text(_RIGHT, 30, title or f"policy {trace.policy}", "title"),
+        svg_text(_RIGHT, 30, title or f"policy {trace.policy}", "title"),
         *_axis(turn, bottom),
     ]
     for row, lane in enumerate(turn.lanes):
         body += _lane(lane, turn, _TOP + row * _LANE)
     body += _legend(bottom + 44)
     body += [
-        _text(_RIGHT, bottom + 50 + _NOTE_LINE * number, line, "quiet")
+        svg_text(_RIGHT, bottom + 50 + _NOTE_LINE * number, line, "quiet")
         for number, line in enumerate(notes, start=1)
     ]
     head = (
@@ -65,23 +66,23 @@ def _axis(turn: Lanes, bottom: int) -> list[str]:
     parts = []
     for tick in turn.ticks_s:
         x = _x(tick, turn)
-        parts.append(f'<line class="grid" x1="{x}" y1="{_TOP - 14}" x2="{x}" y2="{bottom}"/>')
+        parts.append(svg_line(x, _TOP - 14, x, bottom))
         unit = " ms" if tick == turn.ticks_s[-1] else ""
         label = f"{tick * 1000:.0f}{unit}"
-        parts.append(_text(x, bottom + 16, label, "quiet", anchor="middle"))
+        parts.append(svg_text(x, bottom + 16, label, "quiet", anchor="middle"))
     return parts
 
 
 def _lane(lane: Lane, turn: Lanes, top: int) -> list[str]:
     colour = colour_of(lane.leg.track).page
-    parts = [_text(_RIGHT, top + 15, lane.leg.track, "track")]
+    parts = [svg_text(_RIGHT, top + 15, lane.leg.track, "track")]
     parts += [_span(span, turn, top, colour) for span in lane.spans]
     parts += [part for mark in lane.marks for part in _mark(mark, turn, top, colour)]
     start = _x(lane.leg.started_s, turn)
     label = f"{lane.leg.model} · {lane.outcome}"
     if start > _WIDTH / 2:
-        return [*parts, _text(_WIDTH - _RIGHT, top + 37, label, "quiet", anchor="end")]
-    return [*parts, _text(start, top + 37, label, "quiet")]
+        return [*parts, svg_text(_WIDTH - _RIGHT, top + 37, label, "quiet", anchor="end")]
+    return [*parts, svg_text(start, top + 37, label, "quiet")]
 
 
 def _span(span: Span, turn: Lanes, top: int, colour: str) -> str:
@@ -113,23 +114,19 @@ def _legend(y: int) -> list[str]:
             f'<rect x="{x}" y="{y - 10}" width="14" height="11" rx="2" fill="#7d8590" '
             f'fill-opacity="{_OPACITY[kind]}"/>'
         )
-        parts.append(_text(x + 20, y, label, "quiet"))
+        parts.append(svg_text(x + 20, y, label, "quiet"))
         x += 34 + 8 * len(label)
-    parts += [_line(x + 6, y - 12, x + 6, y + 2), _text(x + 14, y, "first text", "quiet")]
+    parts += [_line(x + 6, y - 12, x + 6, y + 2), svg_text(x + 14, y, "first text", "quiet")]
     parts.append(f'<circle cx="{x + 96}" cy="{y - 5}" r="4" fill="#7d8590"/>')
-    parts.append(_text(x + 106, y, "chosen", "quiet"))
+    parts.append(svg_text(x + 106, y, "chosen", "quiet"))
     x += 176
     parts += [_line(x - 5, y - 10, x + 5, y), _line(x - 5, y, x + 5, y - 10)]
-    return [*parts, _text(x + 12, y, "stopped, turned down or broke off", "quiet")]
+    return [*parts, svg_text(x + 12, y, "stopped, turned down or broke off", "quiet")]
 
 
 def _spoken(turn: Lanes) -> str:
     """The picture in words, for those who cannot see it."""
     return "; ".join(f"{lane.leg.track}: {lane.outcome}" for lane in turn.lanes)
-
-
-def _text(x: float, y: float, text: str, style: str, *, anchor: str = "start") -> str:
-    return f'<text class="{style}" x="{x}" y="{y}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
 def _line(x1: float, y1: float, x2: float, y2: float) -> str:
