@@ -39,7 +39,7 @@ class PluginStatus(Protocol):
 
     @property
     def status(self) -> str:
-        """ "on", "off" or "failed"."""
+        """One of "on", "off" and "failed"."""
         ...
 
     @property

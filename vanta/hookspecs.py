@@ -177,7 +177,7 @@ def vanta_observers(config: Mapping[str, Any]) -> Iterable[Observer]:  # type: i
 def vanta_checks() -> Iterable[Check]:  # type: ignore[empty-body]
     """Provide checks for ``vanta doctor``: what works, what is missing, and how to fix it.
 
-    :returns: one :class:`vanta.diagnosis.Check` for each check.
+    :returns: one :class:`vanta.Check` for each check.
     """
 
 

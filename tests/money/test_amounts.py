@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vanta.money import format_usd
 from vanta.money.amounts import dollars, nano, nano_down, nano_up, usd
 
 USD = st.floats(0, 1e6, allow_nan=False)
@@ -37,3 +38,4 @@ def test_an_infinite_price_is_an_amount_that_no_cap_allows() -> None:
 def test_dollars_are_shown_with_all_significant_digits() -> None:
     shown = [dollars(n) for n in (0, 50_000_000, 1_500_000_000, 150, 20_000_000_000)]
     assert shown == ["$0", "$0.05", "$1.50", "$0.00000015", "$20"]
+    assert [format_usd(amount) for amount in (0, 0.05, 1.5)] == ["$0", "$0.05", "$1.50"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 from typing import TYPE_CHECKING
@@ -23,6 +24,13 @@ def test_each_hook_is_documented_with_what_it_takes_and_returns(hook: str) -> No
     assert ":returns: " in text
     documented = re.findall(r":param (\w+): \S", text)
     assert documented == list(inspect.signature(HOOKS[hook]).parameters)
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_the_documentation_of_each_hook_names_public_classes_only(hook: str) -> None:
+    for name in re.findall(r":class:`([\w.]+)`", inspect.getdoc(HOOKS[hook]) or ""):
+        module, _, attribute = name.rpartition(".")
+        assert module == "typer" or attribute in importlib.import_module(module).__all__, name
 
 
 def test_each_hook_has_a_contract_that_checks_its_objects() -> None:
