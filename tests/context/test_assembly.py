@@ -19,8 +19,8 @@ from vanta.track import Track
 texts = st.text(min_size=1, max_size=60)
 exchanges = st.lists(
     st.builds(
-        lambda asked, said, private: Exchange(
-            (Message("user", asked), Message("assistant", said)), private
+        lambda question, answer, private: Exchange(
+            (Message("user", question), Message("assistant", answer)), private
         ),
         texts,
         texts,

@@ -113,11 +113,11 @@ def test_a_shortfall_is_corrected_at_once() -> None:
     for _ in range(TRUSTED + 1):
         seen = prompt(draw)
         calibration.learn(seen, tokens(seen, by_words))
-    name, dear = calibration.name, prompt(draw)
-    high = calibration.count(dear).value * 11 // 10
-    calibration.learn(dear, high)
+    name, expensive = calibration.name, prompt(draw)
+    high = calibration.count(expensive).value * 11 // 10
+    calibration.learn(expensive, high)
     assert calibration.name != name
-    assert calibration.count(dear).value >= min(high, byte_bound(dear))
+    assert calibration.count(expensive).value >= min(high, byte_bound(expensive))
 
 
 def test_its_name_changes_seldom() -> None:
@@ -138,10 +138,10 @@ def test_short_prompts_are_ignored() -> None:
 
 
 @given(st.lists(texts, max_size=4), st.floats(1.0, 3.0))
-def test_no_count_exceeds_the_byte_bound(contents: list[str], dear: float) -> None:
+def test_no_count_exceeds_the_byte_bound(contents: list[str], ratio: float) -> None:
     calibration = Calibration()
     seen = [Message("user", "word " * 100)]
-    calibration.learn(seen, int(estimate_tokens(seen).value * dear))
+    calibration.learn(seen, int(estimate_tokens(seen).value * ratio))
     messages = [Message("user", text) for text in contents]
     assert calibration.count(messages).value <= byte_bound(messages)
     for text in contents:

@@ -47,9 +47,9 @@ def track(window: int | None, reserve: int = 20, *, private: bool = True) -> Tra
 
 
 def past(count: int, words: int = 5) -> list[Exchange]:
-    said = "word " * words
+    text = "word " * words
     return [
-        Exchange((Message("user", f"{n} {said}"), Message("assistant", said)), turn=f"turn-{n}")
+        Exchange((Message("user", f"{n} {text}"), Message("assistant", text)), turn=f"turn-{n}")
         for n in range(count)
     ]
 
@@ -101,10 +101,10 @@ async def test_items_of_the_history_are_not_repeated() -> None:
 
 @pytest.mark.anyio
 async def test_a_summary_replaces_exchanges_that_fell_out_and_only_those() -> None:
-    told = recalled(5, "they spoke of rivers", kind="summary", role="", session="now")
+    newest = recalled(5, "they spoke of rivers", kind="summary", role="", session="now")
     older = recalled(4, "they spoke", kind="summary", role="", session="now")
     other = recalled(3, "of another one", kind="summary", role="", session="then")
-    found = memories(older, told, other)
+    found = memories(older, newest, other)
     cut = await assemble(track(230), "", past(10), NOW, memories=found, shares=ON)
     whole = await assemble(track(4000), "", past(10), NOW, memories=found, shares=ON)
     assert "<notes>\nthey spoke of rivers\n" in cut.messages[-1].content
@@ -147,7 +147,7 @@ async def test_the_lowest_scores_are_dropped() -> None:
     found = [recalled(n, f"text {n} " * 10, score=n) for n in range(20)]
     got = await assemble(track(300), "", [], NOW, memories=memories(*reversed(found)), shares=ON)
     assert got.pack
-    chosen = [one.item.id for one in got.pack.chosen]
+    chosen = [match.item.id for match in got.pack.chosen]
     assert chosen == list(range(20 - len(chosen), 20))
 
 
@@ -169,7 +169,7 @@ async def test_the_joined_prompt_decides_and_lines_are_dropped_until_it_fits() -
     assert got.tokens
     assert 800 < got.tokens.value <= 900
     assert (await engine.count_tokens(got.messages)).value <= 900
-    assert 99 in [one.item.id for one in got.pack.chosen]
+    assert 99 in [match.item.id for match in got.pack.chosen]
 
 
 words = st.integers(0, 30).map(lambda count: "word " * count)
@@ -183,14 +183,14 @@ items = st.builds(
     st.booleans(),
     st.sampled_from(["", "turn-0", "turn-3", "elsewhere"]),
 )
-found_items = st.lists(items, max_size=12, unique_by=lambda one: one.item.id)
+found_items = st.lists(items, max_size=12, unique_by=lambda match: match.item.id)
 call = ToolCall("c1", "look", '{"up": 1}')
 
 
-def exchange(number: int, asked: str, said: str, private: bool, calls: bool) -> Exchange:
-    tool = (Message("assistant", "", (call,)), Message("tool", said, tool_call_id="c1"))
+def exchange(number: int, question: str, answer: str, private: bool, calls: bool) -> Exchange:
+    tool = (Message("assistant", "", (call,)), Message("tool", answer, tool_call_id="c1"))
     between = tool if calls else ()
-    messages = (Message("user", asked), *between, Message("assistant", said))
+    messages = (Message("user", question), *between, Message("assistant", answer))
     return Exchange(messages, private, turn=f"turn-{number}")
 
 
@@ -219,14 +219,14 @@ def test_nothing_breaks_the_budget_the_privacy_or_an_exchange(
 ) -> None:
     got = assembled(history, found, message, window, share, private)
     assert count_prompt(got.messages) + 20 <= window
-    visible = [one for one in history if private or not one.private]
-    kept = [message for one in visible[got.dropped :] for message in one.messages]
+    visible = [exchange for exchange in history if private or not exchange.private]
+    kept = [message for exchange in visible[got.dropped :] for message in exchange.messages]
     assert list(got.messages[1:-1]) == kept
     assert got.dropped % STEP == 0 or got.dropped > len(visible) - STEP
-    turns = {one.turn for one in visible[got.dropped :]}
-    for one in got.pack.chosen if got.pack else ():
-        assert private or not one.item.private
-        assert one.item.turn_id not in turns
+    turns = {exchange.turn for exchange in visible[got.dropped :]}
+    for match in got.pack.chosen if got.pack else ():
+        assert private or not match.item.private
+        assert match.item.turn_id not in turns
 
 
 def assembled(
@@ -273,13 +273,13 @@ def test_consecutive_prompts_share_their_history_except_for_a_step(
     async def run() -> None:
         history: list[Exchange] = []
         last = 0
-        for number, (asked, said, found) in enumerate(turns):
-            got = await _assemble(history, found, asked, window, share)
+        for number, (question, answer, found) in enumerate(turns):
+            got = await _assemble(history, found, question, window, share)
             assert got.dropped >= last
             small = len(history) - got.dropped < STEP
             assert got.dropped == last or got.dropped % STEP == 0 or small
             last = got.dropped
-            history.append(exchange(number, asked, said, private=False, calls=False))
+            history.append(exchange(number, question, answer, private=False, calls=False))
 
     anyio.run(run)
 
@@ -313,11 +313,11 @@ def test_what_the_system_prompt_does_not_use_goes_to_both() -> None:
 
 @pytest.mark.anyio
 async def test_both_tracks_are_packed_from_one_recall_and_the_trace_lists_the_items() -> None:
-    asked = 0
+    recalls = 0
 
     async def recall() -> Sequence[RecalledItem]:
-        nonlocal asked
-        asked += 1
+        nonlocal recalls
+        recalls += 1
         return [recalled(1, "blue " * 5, score=0.5), recalled(2, "secret", private=True)]
 
     preparer = ContextPreparer(

@@ -52,9 +52,9 @@ WORDS = {
 }
 
 
-@pytest.mark.parametrize(("message", "told"), WORDS.items())
-def test_the_numbers_that_a_server_reports_are_read(message: str, told: OverflowReport) -> None:
-    assert read_overflow(message) == told
+@pytest.mark.parametrize(("message", "report"), WORDS.items())
+def test_the_numbers_that_a_server_reports_are_read(message: str, report: OverflowReport) -> None:
+    assert read_overflow(message) == report
 
 
 class Blind(ScriptedEngine):
@@ -76,8 +76,8 @@ class Blind(ScriptedEngine):
 
 
 def exchanges(count: int) -> list[Exchange]:
-    said = "word " * 10
-    messages = Message("user", said), Message("assistant", said)
+    text = "word " * 10
+    messages = Message("user", text), Message("assistant", text)
     return [Exchange(messages, turn=f"turn-{n}") for n in range(count)]
 
 
@@ -158,10 +158,10 @@ async def test_a_prompt_that_cannot_be_shortened_fails_with_the_kind_of_the_refu
 class Stubborn(ScriptedEngine):
     """Refuses every request."""
 
-    asked = 0
+    attempts = 0
 
     def require(self, request: Any) -> None:
-        self.asked += 1
+        self.attempts += 1
         raise self.error(ErrorKind.CONTEXT_OVERFLOW, "too long")
 
 
@@ -170,7 +170,7 @@ async def test_a_prompt_is_sent_at_most_twice() -> None:
     engine = Stubborn()
     outcome = await race(Track("api", engine, window=3000), preparer(30))
     assert outcome.failure
-    assert engine.asked == 2
+    assert engine.attempts == 2
 
 
 @asynccontextmanager

@@ -24,14 +24,14 @@ class Noting(ScriptedEngine):
 
     def __init__(self) -> None:
         super().__init__("fine")
-        self.asked: list[str] = []
+        self.counted: list[str] = []
 
     @property
     def counter(self) -> str:
         return self.called
 
     async def count_texts(self, texts: Sequence[str]) -> list[TokenCount]:
-        self.asked += texts
+        self.counted += texts
         return await super().count_texts(texts)
 
 
@@ -40,10 +40,10 @@ async def test_a_text_is_counted_once_while_the_counter_is_the_same() -> None:
     meter = token_cache_of(engine)
     assert await meter.texts(engine, ["one", "one two", "one"]) == [1, 2, 1]
     assert await token_cache_of(engine).texts(engine, ["one two"]) == [2]
-    assert engine.asked == ["one", "one two"]
+    assert engine.counted == ["one", "one two"]
     engine.called = "second"
     await meter.texts(engine, ["one"])
-    assert engine.asked == ["one", "one two", "one"]
+    assert engine.counted == ["one", "one two", "one"]
 
 
 async def test_the_least_recently_used_count_is_evicted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +52,7 @@ async def test_the_least_recently_used_count_is_evicted(monkeypatch: pytest.Monk
     meter = token_cache_of(engine)
     for text in ("a", "b", "a", "c", "a", "b"):
         await meter.texts(engine, [text])
-    assert engine.asked == ["a", "b", "c", "b"]
+    assert engine.counted == ["a", "b", "c", "b"]
 
 
 async def test_more_texts_than_the_cache_holds_are_counted(

@@ -28,12 +28,12 @@ TRACKS = ("local", "api", "spare")
 DEADLINE_S = 20.0
 
 seconds = st.sampled_from([0.0, 0.1, 0.5, 1.0, 3.0])
-says = st.builds(
+deltas = st.builds(
     Say,
     st.sampled_from(["one ", "two", " three", "yes", "No.", " ", "\n", ""]),
     st.sampled_from([-0.1, -1.0, -3.0]),
 )
-silences = st.one_of(st.builds(Pause, seconds), st.builds(Think, st.just("hmm")), says)
+silences = st.one_of(st.builds(Pause, seconds), st.builds(Think, st.just("hmm")), deltas)
 errors = st.sampled_from([ErrorKind.SERVER, ErrorKind.AUTH, ErrorKind.RATE_LIMITED])
 ends: st.SearchStrategy[list[Step]] = st.one_of(
     st.just([]),
@@ -45,9 +45,9 @@ ends: st.SearchStrategy[list[Step]] = st.one_of(
     st.just([Pause(30.0), Say("late")]),
 )
 scripts = st.builds(
-    lambda before, said, end: [*before, *said, *end],
+    lambda before, answer, end: [*before, *answer, *end],
     st.lists(silences, max_size=2),
-    st.lists(says, min_size=1, max_size=4),
+    st.lists(deltas, min_size=1, max_size=4),
     ends,
 )
 legs = st.builds(

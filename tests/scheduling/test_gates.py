@@ -22,8 +22,10 @@ def cascade(**rule: object) -> Policy:
 
 @pytest.mark.anyio
 async def test_a_refusal_is_stopped_before_it_is_finished() -> None:
-    said = "I'm sorry, but I cannot help with that at all today because of many good reasons " * 3
-    local = ScriptedEngine(said, Hang())
+    refusal = (
+        "I'm sorry, but I cannot help with that at all today because of many good reasons " * 3
+    )
+    local = ScriptedEngine(refusal, Hang())
     outcome = await Stage(CASCADE, {"local": local, "api": ScriptedEngine("x")}).run()
     assert outcome.text == "x"
     assert local.runs[0].cancelled

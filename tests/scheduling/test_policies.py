@@ -27,11 +27,11 @@ REFUSAL = "I'm sorry, but I can't help with that."
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize(("policy", "asked"), [(LOCAL, "local"), (API, "api")])
-async def test_local_and_api_start_one_track_only(policy: Policy, asked: str) -> None:
+@pytest.mark.parametrize(("policy", "started"), [(LOCAL, "local"), (API, "api")])
+async def test_local_and_api_start_one_track_only(policy: Policy, started: str) -> None:
     engines = {"local": ScriptedEngine(Say("l")), "api": ScriptedEngine(Say("a"))}
     await Stage(policy, engines).run()
-    assert [name for name, engine in engines.items() if engine.runs] == [asked]
+    assert [name for name, engine in engines.items() if engine.runs] == [started]
 
 
 @pytest.mark.anyio

@@ -15,9 +15,11 @@ from vanta.scheduling.policy import PREFER, REFINE
 from vanta.testing import Fail, Hang, Say, ScriptedEngine, Wait
 
 
-async def refined(api: ScriptedEngine, said: str, gate: anyio.Event, **given: float) -> Stage:
+async def refined(
+    api: ScriptedEngine, local_text: str, gate: anyio.Event, **options: float
+) -> Stage:
     """Run a refine turn in which the api answers after local was committed."""
-    stage = Stage(REFINE, {"local": ScriptedEngine(said), "api": api}, **given)  # type: ignore[arg-type]
+    stage = Stage(REFINE, {"local": ScriptedEngine(local_text), "api": api}, **options)  # type: ignore[arg-type]
 
     async def open_gate() -> None:
         while not stage.of(Committed):

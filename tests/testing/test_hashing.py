@@ -87,5 +87,5 @@ def test_the_plugin_has_the_embedder_under_its_name(tmp_path: Path) -> None:
     assert factory.rank == 9
     assert factory.create(factory.options(), context) is own
     fresh = hash_plugin().vanta_embedders()
-    (made,) = [one.create(one.options(dimension=32), context) for one in fresh]
+    (made,) = [factory.create(factory.options(dimension=32), context) for factory in fresh]
     assert made.fingerprint == "hash/32/1"

@@ -54,7 +54,7 @@ class FurthestFirst(Kept):
 class Distances(Kept):
     async def search(self, partition: Partition, vectors: Any, limit: int) -> Any:
         found = await super().search(partition, vectors, limit)
-        return [[(one, 1 - cosine) for one, cosine in pairs] for pairs in found]
+        return [[(item, 1 - cosine) for item, cosine in pairs] for pairs in found]
 
 
 class LosesABatch(Kept):
@@ -86,7 +86,7 @@ class OneForAll(Kept):
 class Floats(Kept):
     async def search(self, partition: Partition, vectors: Any, limit: int) -> Any:
         found = await super().search(partition, vectors, limit)
-        return [[(int(float(one)), cosine) for one, cosine in pairs] for pairs in found]
+        return [[(int(float(item)), cosine) for item, cosine in pairs] for pairs in found]
 
 
 class DividesByTheLength(Kept):
@@ -137,13 +137,13 @@ class Adds(Kept):
 
     async def upsert(self, partition: Partition, ids: Sequence[int], vectors: Any) -> None:
         there = await self.ids(partition)
-        rows = [row for row, one in enumerate(ids) if one not in there]
+        rows = [row for row, item in enumerate(ids) if item not in there]
         await super().upsert(partition, [ids[row] for row in rows], vectors[rows])
 
 
 class FirstCounts(Kept):
     async def upsert(self, partition: Partition, ids: Sequence[int], vectors: Any) -> None:
-        rows = {one: row for row, one in reversed(list(enumerate(ids)))}
+        rows = {item: row for row, item in reversed(list(enumerate(ids)))}
         await super().upsert(partition, list(rows), vectors[list(rows.values())])
 
 

@@ -239,7 +239,7 @@ async def test_the_plugin_creates_for_each_track_the_engine_of_its_name() -> Non
     options = factory.options.model_validate({"anything": 1})
 
     def context(track: str) -> EngineContext:
-        return EngineContext(track, "m", None, find_model=lambda _: pytest.fail("not asked for"))
+        return EngineContext(track, "m", None, find_model=lambda _: pytest.fail("not needed"))
 
     assert factory.create(options, context("local")) is local
     with pytest.raises(UnknownName, match="api"):

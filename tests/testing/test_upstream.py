@@ -70,9 +70,9 @@ async def test_the_official_client_reads_a_whole_answer_and_a_tool_call() -> Non
     assert first.choices[0].message.content == "one two"
     assert first.usage is not None
     assert first.usage.completion_tokens == 2
-    (asked,) = list(second.choices[0].message.tool_calls or ())
-    assert asked.type == "function"
-    assert (asked.function.name, asked.function.arguments) == ("add", '{"a": 1}')
+    (call,) = list(second.choices[0].message.tool_calls or ())
+    assert call.type == "function"
+    assert (call.function.name, call.function.arguments) == ("add", '{"a": 1}')
     assert second.choices[0].finish_reason == "tool_calls"
 
 
@@ -303,12 +303,12 @@ async def test_cancelling_the_body_closes_the_server() -> None:
 
 async def test_embeddings_are_those_of_hashed_words_or_refused_as_a_real_server_would() -> None:
     async with Upstream() as upstream:
-        asked = {"model": "m", "input": "a red fox", "dimensions": 8}
+        request = {"model": "m", "input": "a red fox", "dimensions": 8}
         (vector,) = (await HashEmbedder(8).embed(["a red fox"])).tolist()
         url = f"{upstream.base_url}/embeddings"
         async with httpx2.AsyncClient(trust_env=False) as client:
-            plain = await client.post(url, json=asked)
-            packed = await client.post(url, json={**asked, "encoding_format": "base64"})
+            plain = await client.post(url, json=request)
+            packed = await client.post(url, json={**request, "encoding_format": "base64"})
             empty = await client.post(url, json={"model": "m", "input": [""]})
         (found,) = plain.json()["data"]
         assert found == {"object": "embedding", "index": 0, "embedding": vector}

@@ -232,7 +232,7 @@ class Race:
             return None
         held_s = leg.plan.held_until_s
         if self.now() >= held_s:
-            return f"no rival spoke within {held_s:g} s" if held_s else "first content"
+            return f"no rival answered within {held_s:g} s" if held_s else "first content"
         return None if self._rivals_before(leg) else "no rival is left"
 
     def _rivals_before(self, held: Leg) -> bool:
