@@ -143,7 +143,7 @@ class ScriptTracks:
         storage = self._storage
         return Isolation(
             tracks=self._with_tools or self._own,
-            experience=self._track_stats if self._own else None,
+            track_stats=self._track_stats if self._own else None,
             store=storage.store if storage else None,
             memory=storage.memory if storage else None,
             recall_timeout_s=RECALL_TIMEOUT_S if storage else 0.0,

@@ -57,7 +57,7 @@ class Stage:
     prices: Mapping[str, Price] = field(default_factory=dict)
     hard: bool | None = None
     retries: int = 0
-    experience: TrackStats = field(default_factory=TrackStats)
+    track_stats: TrackStats = field(default_factory=TrackStats)
     earliest_s: Mapping[str, float] = field(default_factory=dict)
     question: str = ""
     json_schema: Mapping[str, object] | None = None
@@ -74,7 +74,7 @@ class Stage:
                 sampling=Sampling(json_schema=self.json_schema),
                 retries=self.retries,
                 hard=self.hard,
-                experience=self.experience,
+                track_stats=self.track_stats,
             ),
             tracks={
                 name: Track(name, engine, price=self.prices.get(name, Price()))

@@ -124,7 +124,7 @@ def test_a_success_resets_the_count_of_failures() -> None:
 def test_after_the_cooldown_one_turn_probes_and_the_others_wait() -> None:
     health = failing(3)
     assert health.refusal(12.0) is None
-    health.ask(12.0)
+    health.started(12.0)
     assert "another turn is probing it" in str(health.refusal(12.0))
     health.succeeded()
     assert health.refusal(12.0) is None
@@ -132,7 +132,7 @@ def test_after_the_cooldown_one_turn_probes_and_the_others_wait() -> None:
 
 def test_a_failed_probe_opens_the_breaker_for_twice_as_long() -> None:
     health = failing(3)
-    health.ask(12.0)
+    health.started(12.0)
     health.failed(busy(None, ErrorKind.SERVER), 12.0)
     assert health.refusal(31.0) is not None
     assert health.refusal(32.5) is None
@@ -140,7 +140,7 @@ def test_a_failed_probe_opens_the_breaker_for_twice_as_long() -> None:
 
 def test_a_cancelled_probe_changes_nothing() -> None:
     health = failing(3)
-    health.ask(12.0)
+    health.started(12.0)
     health.unknown()
     assert health.refusal(12.0) is None
 
@@ -189,13 +189,13 @@ async def test_a_retry_after_within_the_deadline_delays_the_start() -> None:
 
 @pytest.mark.anyio
 async def test_a_race_records_what_it_saw_of_each_track() -> None:
-    experience = TrackStats(HealthRule(failures=1, cooldown_s=60))
+    track_stats = TrackStats(HealthRule(failures=1, cooldown_s=60))
     engines = {
         "local": ScriptedEngine(Say("ok")),
         "api": ScriptedEngine(Fail(ErrorKind.NETWORK)),
     }
-    await Stage(PREFER, engines, experience=experience).run()
-    resting = experience.refusals(engines, anyio.current_time())
+    await Stage(PREFER, engines, track_stats=track_stats).run()
+    resting = track_stats.refusals(engines, anyio.current_time())
     assert list(resting) == ["api"]
 
 
@@ -251,13 +251,16 @@ def test_the_hedge_budget_is_never_exceeded() -> None:
 @pytest.mark.anyio
 async def test_when_the_cap_is_reached_a_delayed_leg_waits_to_be_called() -> None:
     policy = adapt(HEDGE, name="hedge", delay_s=0.005, max_extra_share=0.0)
-    experience = TrackStats()
+    track_stats = TrackStats()
     for _ in range(10):
-        may = experience.may_hedge(policy)
+        may = track_stats.may_hedge(policy)
         assert may("api")
     api = ScriptedEngine(Say("a"))
     stage = Stage(
-        policy, {"local": ScriptedEngine(Hang()), "api": api}, experience=experience, deadline_s=0.1
+        policy,
+        {"local": ScriptedEngine(Hang()), "api": api},
+        track_stats=track_stats,
+        deadline_s=0.1,
     )
     assert (await stage.run()).failure is not None
     assert api.runs == []
@@ -265,12 +268,12 @@ async def test_when_the_cap_is_reached_a_delayed_leg_waits_to_be_called() -> Non
 
 @pytest.mark.anyio
 async def test_a_silence_that_was_cut_short_counts_as_at_least_that_long() -> None:
-    experience = TrackStats()
+    track_stats = TrackStats()
     policy = adapt(HEDGE, name="hedge", delay_s=0.01, max_extra_share=1.0)
     for _ in range(ENOUGH):
         engines = {"local": ScriptedEngine(Hang()), "api": ScriptedEngine(Say("a"))}
-        outcome = await Stage(policy, engines, experience=experience).run()
+        outcome = await Stage(policy, engines, track_stats=track_stats).run()
         assert states(outcome)[0] == ("local", "cancelled")
-    learned = experience.resolve(HEDGE).legs[1].start_after_s
+    learned = track_stats.resolve(HEDGE).legs[1].start_after_s
     assert learned is not None
     assert learned >= 0.009

@@ -64,14 +64,14 @@ class Isolation:
 
     :param tracks: tracks by name; they are added to the runtime's, and replace those of the same
         name.
-    :param experience: what is learnt of the tracks; None for the runtime's own.
+    :param track_stats: what is learnt of the tracks; None for the runtime's own.
     :param store: where the conversation is kept; None for the runtime's own store and memory.
     :param memory: what is recalled; only used with `store`, where None means no memory.
     :param recall_timeout_s: seconds that a recall may take at least, whatever the configuration.
     """
 
     tracks: Mapping[str, Track] = field(default_factory=dict)
-    experience: TrackStats | None = None
+    track_stats: TrackStats | None = None
     store: Store | None = None
     memory: Memory | None = None
     recall_timeout_s: float = 0.0

@@ -130,7 +130,7 @@ class Turn:
 
     def _healthy(self, allowed: dict[str, Track], skipped: dict[str, str]) -> dict[str, Track]:
         """Return `allowed` without the tracks that failed lately, unless none would be left."""
-        resting = self._race.experience.refusals(allowed, anyio.current_time())
+        resting = self._race.track_stats.refusals(allowed, anyio.current_time())
         if len(resting) == len(allowed):
             return allowed
         skipped.update(resting)
@@ -150,7 +150,7 @@ class Turn:
             recall=self._recall,
             shares=BudgetShares(memory=settings.recall.share),
         )
-        waits = self._race.experience.waits_s(allowed, anyio.current_time())
+        waits = self._race.track_stats.waits_s(allowed, anyio.current_time())
         return RacePlan(
             settings=self._race,
             tracks=allowed,

@@ -80,7 +80,7 @@ class TurnPlanner:
         self._detectors = [parts.plugins.detectors[name] for name in parts.config.privacy.detect]
         self._shares = PolicyRouting(parts.router)
         breaker = parts.config.breaker
-        self._experience = TrackStats(HealthRule(breaker.failures, breaker.cooldown_s))
+        self._track_stats = TrackStats(HealthRule(breaker.failures, breaker.cooldown_s))
         self._templates = LivePrompts(parts.templates)
         self._prompts = _TemplatePrompts(parts.templates)
         self._prompt_of = functools.lru_cache(maxsize=256)(self.prompt)
@@ -132,8 +132,8 @@ class TurnPlanner:
         system = (prompt or self._prompt_of(user)).now()
         tracks = {**self._tracks, **isolation.tracks} if isolation.tracks else self._tracks
         chosen = self._chosen_policy(options, system, tracks)
-        experience = isolation.experience or self._experience
-        policy = experience.resolve(chosen)
+        track_stats = isolation.track_stats or self._track_stats
+        policy = track_stats.resolve(chosen)
         private = private if options.private is None else options.private
         because = None if private else reason_to_be_private(text, self._detectors)
         sampling = system.defaults.sampling
@@ -147,7 +147,7 @@ class TurnPlanner:
             gate=parts.gates[policy.gate.use if policy.gate else "signals"],
             retries=config.retries,
             hard=self._shares.is_hard(text, policy),
-            experience=experience,
+            track_stats=track_stats,
         )
         return TurnSettings(
             race=race,

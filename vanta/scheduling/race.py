@@ -71,7 +71,7 @@ class Race:
         able = [leg for leg in able if leg.track in plan.tracks]
         if not able:
             raise NoTrack(settings.policy.name, plan.skipped)
-        may_hedge = settings.experience.may_hedge(settings.policy)
+        may_hedge = settings.track_stats.may_hedge(settings.policy)
         self._starts = StartQueue(able, hard=settings.hard, may_hedge=may_hedge)
         self._log = TurnLog(emit, self.now)
         self._legs: list[Leg] = []
@@ -125,7 +125,7 @@ class Race:
 
     def on_end(self, leg: Leg) -> None:
         """Record how a leg ended and advance."""
-        self._settings.experience.ended(leg, anyio.current_time())
+        self._settings.track_stats.ended(leg, anyio.current_time())
         if leg.stopped:
             if leg.state == "cancelled":
                 self._log.cancelled(leg)
@@ -187,7 +187,7 @@ class Race:
         track = self._plan.tracks[plan.track]
         leg = Leg(len(self._legs), plan, track, why, self, resumes=resumes)
         self._legs.append(leg)
-        self._settings.experience.asked(leg, anyio.current_time())
+        self._settings.track_stats.started(leg, anyio.current_time())
         self._log.started(leg)
         shown = self._log.shown if resumes else ""
         if resumes and not track.engine.capabilities.prefix_continuation:
@@ -358,7 +358,7 @@ class Race:
         leg = Leg(len(self._legs), plan, track, f"verifies leg {judged.number}", self, resumes=True)
         leg.state = "verified"
         self._legs.append(leg)
-        self._settings.experience.asked(leg, anyio.current_time())
+        self._settings.track_stats.started(leg, anyio.current_time())
         self._log.started(leg)
         answer = judged.fold.completion().text
 

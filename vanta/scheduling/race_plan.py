@@ -68,7 +68,7 @@ class RaceSettings:
     :param gate: judges finished answers where the policy has a gate rule.
     :param retries: how often one track may be tried again.
     :param hard: whether the router classifies the message as hard; None if it did not run.
-    :param experience: records every leg of the race, for later turns.
+    :param track_stats: records every leg of the race, for later turns.
     """
 
     policy: Policy
@@ -78,7 +78,7 @@ class RaceSettings:
     gate: Gate = field(default_factory=SignalsGate)
     retries: int = 1
     hard: bool | None = None
-    experience: TrackStats = field(default_factory=TrackStats)
+    track_stats: TrackStats = field(default_factory=TrackStats)
 
 
 @dataclass(frozen=True, slots=True)

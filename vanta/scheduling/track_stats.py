@@ -121,13 +121,13 @@ class TrackStats:
         waits = {name: self.health(name).wait_s(now) for name in tracks}
         return {name: wait_s for name, wait_s in waits.items() if wait_s}
 
-    def asked(self, leg: Leg, now: float) -> None:
+    def started(self, leg: Leg, now: float) -> None:
         """Record that a leg starts.
 
         :param leg: the leg.
         :param now: the current time.
         """
-        self.health(leg.track.name).ask(now)
+        self.health(leg.track.name).started(now)
 
     def ended(self, leg: Leg, now: float) -> None:
         """Record that a leg has ended.
@@ -171,7 +171,7 @@ class TrackHealth:
         """Return the rest of a Retry-After in seconds; it holds even if there is no other track."""
         return max(0.0, self.retry_at - now)
 
-    def ask(self, now: float) -> None:
+    def started(self, now: float) -> None:
         """Record that a turn tries the track; if the breaker was open this is the probe."""
         self._probing = self._cooldown_s > 0 and now >= self.open_until
 

@@ -103,7 +103,7 @@ class _Stage:
             )
             for name in policy.tracks
         }
-        self._experience = TrackStats(rules.health)
+        self._track_stats = TrackStats(rules.health)
         self._results: dict[str, Result] = {}
 
     async def run(self) -> list[Result]:
@@ -119,7 +119,7 @@ class _Stage:
 
     async def _turn(self, recording: Recording) -> None:
         rules, now = self._rules, anyio.current_time()
-        policy = self._experience.resolve(self._policy)
+        policy = self._track_stats.resolve(self._policy)
         settings = RaceSettings(
             policy=policy,
             deadline_s=rules.deadline_s,
@@ -127,14 +127,14 @@ class _Stage:
             gate=_RecordedGate(recording.plays, self._gate()),
             retries=rules.retries,
             hard=rules.is_hard(recording.text, policy),
-            experience=self._experience,
+            track_stats=self._track_stats,
         )
         plan = RacePlan(
             settings=settings,
             tracks=self._healthy(now),
             preparer=_Script(recording.id),
             started_at=now,
-            earliest_s=self._experience.waits_s(self._tracks, now),
+            earliest_s=self._track_stats.waits_s(self._tracks, now),
         )
         race = Race(plan, _nobody)
         outcome = await race.run()
@@ -142,7 +142,7 @@ class _Stage:
 
     def _healthy(self, now: float) -> dict[str, Track]:
         """The tracks that may be asked, as a live turn chooses them."""
-        resting = self._experience.refusals(self._tracks, now)
+        resting = self._track_stats.refusals(self._tracks, now)
         if len(resting) == len(self._tracks):
             return self._tracks
         return {name: track for name, track in self._tracks.items() if name not in resting}
