@@ -28,8 +28,8 @@ from pydantic import BaseModel
 
 import vanta
 from vanta.cli import Command
-from vanta.engine import EngineFactory
-from vanta.errors import ErrorKind
+from vanta import EngineFactory
+from vanta import ErrorKind
 from vanta.testing import Fail, ScriptedEngine, Wait
 
 JOURNAL = Path(os.environ["STAGE_JOURNAL"])

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.as_user import Run, user
+from tests.cli.as_user import Run
 from vanta.cli.bench import load_benchmarks
-
-
-@pytest.fixture
-def vanta(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Iterator[Run]:
-    with user(tmp_path, monkeypatch, capfd) as run:
-        yield run
 
 
 @pytest.fixture

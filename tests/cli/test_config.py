@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cli.as_user import Run, user
-
-
-@pytest.fixture
-def vanta(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Iterator[Run]:
-    with user(tmp_path, monkeypatch, capfd) as run:
-        yield run
+from tests.cli.as_user import Run
 
 
 def test_show_has_every_value_and_its_source(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cli.as_user import Run, install, user
+from tests.cli.as_user import Run, install
 from tests.models.wheels import Wheel, build_wheel, gguf_like
 
 PLUGIN = """
@@ -18,14 +17,6 @@ from vanta.models import ModelEntry
 def vanta_models():
     return [ModelEntry(**{entry!r})]
 """
-
-
-@pytest.fixture
-def vanta(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Iterator[Run]:
-    with user(tmp_path, monkeypatch, capfd) as run:
-        yield run
 
 
 @pytest.fixture

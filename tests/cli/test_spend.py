@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
 import pytest
 
-from tests.cli.as_user import Run, user
+from tests.cli.as_user import Run
 from tests.money.ledgers import open_ledger, reserve
-
-
-@pytest.fixture
-def vanta(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Iterator[Run]:
-    with user(tmp_path, monkeypatch, capfd) as run:
-        yield run
 
 
 async def _spend(folder: Path) -> None:

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.as_user import Run, user
+from tests.cli.as_user import Run
 from tests.cli.stage import COMMAND, Stage
 from tests.cli.terminal import Terminal
 
 Write = Callable[[str, str], Path]
-
-
-@pytest.fixture
-def vanta(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Iterator[Run]:
-    with user(tmp_path, monkeypatch, capfd) as run:
-        yield run
 
 
 @pytest.fixture
