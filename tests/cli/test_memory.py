@@ -80,7 +80,7 @@ def test_explain_gives_the_reason_for_words_alone(
     done = fed("memory", "search", "Anna", "--explain")
     assert done.code == 0
     assert "found by words alone" in done.text
-    assert "no embedder is wanted" in done.text
+    assert "the configuration says to use no embedder" in done.text
 
 
 @pytest.mark.parametrize(
@@ -328,7 +328,8 @@ def test_reindex_without_an_embedder_gives_the_reason(
     monkeypatch.setenv("VANTA_MEMORY__EMBEDDER", "none")
     done = fed("memory", "reindex")
     assert done.code == 2
-    assert "there is nothing to index with: no embedder is wanted" in done.text
+    assert "nothing can be indexed without an embedder" in done.text
+    assert "the configuration says to use no embedder" in done.text
 
 
 def test_a_text_cannot_steer_the_terminal(vanta: Run, tmp_path: Path) -> None:

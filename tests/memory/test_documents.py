@@ -189,6 +189,50 @@ def test_an_encoding_is_found_and_a_guess_is_noted(
     assert [noted in note for note in document.notes] == ([True] if noted else [])
 
 
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        (
+            "cp1251",
+            "\u041c\u043e\u0441\u043a\u0432\u0430 - \u0441\u0442\u043e\u043b\u0438\u0446\u0430.",
+        ),
+        (
+            "koi8_r",
+            "\u041c\u043e\u0441\u043a\u0432\u0430 - \u0441\u0442\u043e\u043b\u0438\u0446\u0430.",
+        ),
+        ("cp1253", "\u0397 \u0391\u03b8\u03ae\u03bd\u03b1 \u03b5\u03af\u03bd\u03b1\u03b9."),
+        ("cp932", "\u6771\u4eac\u306f\u65e5\u672c\u306e\u9996\u90fd\u3067\u3059\u3002"),
+        (
+            "gb18030",
+            "\u5317\u4eac\u662f\u4e2d\u56fd\u7684\u9996\u90fd\uff0c\u4eba\u53e3\u5f88\u591a\u3002",
+        ),
+    ],
+)
+def test_the_script_of_legacy_text_is_detected(tmp_path: Path, encoding: str, text: str) -> None:
+    document = read_document(written(tmp_path, "a.txt", (text * 5).encode(encoding)))
+    assert document.blocks[0].text == text * 5
+    assert document.notes == (f"it is not UTF-8 and was read as {encoding}",)
+
+
+@pytest.mark.parametrize("times", [1, 4, 30])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Die B\u00fccher stehen \u00fcber der T\u00fcr im gro\u00dfen Regal. ",
+        "Le caf\u00e9 est ferm\u00e9 jusqu'\u00e0 No\u00ebl \u2013 l\u2019\u00e9t\u00e9 prochain. ",
+        "El ni\u00f1o comi\u00f3 en el jard\u00edn; \u00bfd\u00f3nde est\u00e1 la ma\u00f1ana? ",
+        "H\u00e4n sy\u00f6 \u00e4itins\u00e4 j\u00e4\u00e4t\u00e4. ",
+        "\u201cIt\u2019s 5\u00b0C\u201d \u2014 \u00a3300 \u20ac20 na\u00efve r\u00e9sum\u00e9 ",
+        "caf\u00e9 ",
+    ],
+)
+def test_western_european_legacy_text_is_read_as_windows_1252(
+    tmp_path: Path, text: str, times: int
+) -> None:
+    document = read_document(written(tmp_path, "a.txt", (text * times).encode("cp1252")))
+    assert document.blocks[0].text == (text * times).rstrip()
+
+
 def test_bytes_that_no_windows_letter_has_are_latin_1(tmp_path: Path) -> None:
     document = read_document(written(tmp_path, "a.txt", b"caf\xe9 \x81"))
     assert document.blocks[0].text == "caf\u00e9 \x81"
@@ -211,8 +255,8 @@ def test_a_web_page_may_name_its_encoding_but_only_one_that_pages_are_written_in
     [
         ("a.docx", b"PK\x03\x04rest", "is a ZIP or Office file. Save it as PDF"),
         ("a.png", b"\x89PNG\r\n", "is an image. Run text recognition"),
-        ("a.txt", b"one\0two", "has NUL bytes, so it is no text"),
-        ("a.txt", codecs.BOM_UTF16_LE + b"a", "begins as UTF-16 and goes on as something else"),
+        ("a.txt", b"one\0two", "contains NUL bytes, so it is not text"),
+        ("a.txt", codecs.BOM_UTF16_LE + b"a", "begins as UTF-16 but continues differently"),
         ("a.txt", b"  \n ", "has no text"),
         ("a.html", b"<script>only()</script>", "has no text"),
         ("a.pdf", pdf(["", ""]), "has no text on any of its 2 pages. It is a scan"),
