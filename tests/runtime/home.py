@@ -1,4 +1,4 @@
-"""A home for runtimes in tests: a data directory and tracks on scripted engines."""
+"""Runtimes for tests: a data directory, and tracks on scripted engines."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from vanta.testing import ScriptedEngine, scripted_plugin
 def open_scripted(
     data_dir: Path, *, private: tuple[str, ...] = ("local",), **given: Any
 ) -> Opening:
-    """`vanta.open` on scripted engines: keyword arguments that are engines become tracks. Memory is
-    waited for, however slow the machine, unless `config` says otherwise."""
-    engines = {name: one for name, one in given.items() if isinstance(one, ScriptedEngine)}
+    """Return `vanta.open` on scripted engines: keyword arguments that are engines become tracks.
+
+    Turns wait for memory, however slow the machine, unless `config` has another time-out.
+    """
+    engines = {name: value for name, value in given.items() if isinstance(value, ScriptedEngine)}
     rest = {name: value for name, value in given.items() if name not in engines}
     tracks: dict[str, Any] = {
         name: {"engine": "scripted", "model": "scripted-1", "private": name in private}

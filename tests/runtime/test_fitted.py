@@ -1,4 +1,4 @@
-"""What was fitted offline changes what a runtime does: the router and the calibrated gate."""
+"""A fitted router and a calibrated gate in a runtime."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ async def test_the_share_is_kept_without_a_fitted_router_too(
     assert tracks == {track}
 
 
-async def test_a_broken_router_is_told_when_opening(tmp_path: Path) -> None:
+async def test_a_broken_router_is_an_error_when_opening(tmp_path: Path) -> None:
     (tmp_path / "router.json").write_text("{")
     with pytest.raises(UsageError, match=r"router\.json"):
         async with open_scripted(tmp_path, local=ScriptedEngine("x")):
             pass
 
 
-async def test_the_calibrated_gate_can_be_named_and_says_that_it_was_not_fitted(
+async def test_the_calibrated_gate_can_be_named_and_reports_that_it_was_not_fitted(
     tmp_path: Path,
 ) -> None:
     config = {"policies": {"cascade": {"gate": {"use": "calibrated"}}}}
@@ -72,7 +72,7 @@ async def test_the_calibrated_gate_can_be_named_and_says_that_it_was_not_fitted(
     assert "not fitted" in str(reply.trace.legs[0].verdict)
 
 
-async def test_a_gate_that_does_not_exist_is_told_with_the_nearest(tmp_path: Path) -> None:
+async def test_a_gate_that_does_not_exist_is_an_error_with_the_nearest_name(tmp_path: Path) -> None:
     config = {"policies": {"cascade": {"gate": {"use": "calibratd"}}}}
     with pytest.raises(UnknownName, match="'calibrated'"):
         async with open_scripted(tmp_path, local=ScriptedEngine("x"), config=config):

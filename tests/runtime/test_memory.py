@@ -34,7 +34,7 @@ def lexical(**memory: Any) -> dict[str, Any]:
     return {"memory": {"embedder": "none", **memory}}
 
 
-async def test_both_tracks_are_shown_what_another_session_said(tmp_path: Path) -> None:
+async def test_both_tracks_are_shown_messages_of_another_session(tmp_path: Path) -> None:
     local, api = ScriptedEngine("ok"), ScriptedEngine("ok")
     async with open_scripted(tmp_path, local=local, api=api, config=lexical()) as runtime:
         await runtime.session("one").ask(DOG, policy="local")
@@ -44,7 +44,7 @@ async def test_both_tracks_are_shown_what_another_session_said(tmp_path: Path) -
     assert DOG in shown(api)
 
 
-async def test_a_race_asks_memory_once_for_all_its_tracks(tmp_path: Path) -> None:
+async def test_a_race_searches_memory_once_for_all_its_tracks(tmp_path: Path) -> None:
     local, api = ScriptedEngine("ok"), ScriptedEngine("ok")
     async with open_scripted(tmp_path, local=local, api=api, config=lexical()) as runtime:
         await runtime.session("one").ask(DOG, policy="local")
@@ -61,7 +61,7 @@ async def test_a_race_asks_memory_once_for_all_its_tracks(tmp_path: Path) -> Non
         assert context.memories
 
 
-async def test_what_is_stored_is_the_bare_message(tmp_path: Path) -> None:
+async def test_the_message_is_stored_without_its_memories(tmp_path: Path) -> None:
     local = ScriptedEngine("ok")
     async with open_scripted(tmp_path, local=local, config=lexical()) as runtime:
         await runtime.session("one").ask(DOG, policy="local")
@@ -70,7 +70,7 @@ async def test_what_is_stored_is_the_bare_message(tmp_path: Path) -> None:
     assert [message.content for message in history] == [ASK, "ok"]
 
 
-async def test_the_history_of_the_session_is_not_said_twice(tmp_path: Path) -> None:
+async def test_a_message_in_the_history_is_not_shown_as_a_memory_too(tmp_path: Path) -> None:
     local = ScriptedEngine("ok")
     async with open_scripted(tmp_path, local=local, config=lexical()) as runtime:
         await runtime.session("one").ask(DOG, policy="local")
@@ -78,7 +78,7 @@ async def test_the_history_of_the_session_is_not_said_twice(tmp_path: Path) -> N
     assert shown(local).count(DOG) == 1
 
 
-async def test_a_private_turn_is_recalled_only_where_all_tracks_are_private(
+async def test_a_private_turn_is_recalled_only_if_all_tracks_are_private(
     tmp_path: Path,
 ) -> None:
     local, api = ScriptedEngine("ok"), ScriptedEngine("ok")
@@ -93,7 +93,7 @@ async def test_a_private_turn_is_recalled_only_where_all_tracks_are_private(
         assert "Biscuit" not in shown(api, request)
 
 
-async def test_a_reply_made_of_what_was_private_stays_private(tmp_path: Path) -> None:
+async def test_a_reply_made_from_private_text_is_private(tmp_path: Path) -> None:
     local, api = ScriptedEngine("It is Biscuit."), ScriptedEngine("ok")
     async with open_scripted(tmp_path, local=local, api=api, config=lexical()) as runtime:
         await runtime.session("one").ask(DOG, private=True)
@@ -123,7 +123,7 @@ async def test_a_turn_that_was_shown_private_text_is_private_whatever_its_trace_
     assert "private turn" in (reply.trace.private_because or "")
 
 
-async def test_a_reply_that_saw_nothing_private_is_shared(tmp_path: Path) -> None:
+async def test_a_reply_made_without_private_text_is_shared(tmp_path: Path) -> None:
     local, api = ScriptedEngine("It is Tuesday."), ScriptedEngine("ok")
     async with open_scripted(tmp_path, local=local, api=api, config=lexical()) as runtime:
         await runtime.session("one").ask(DOG, private=True)
@@ -133,7 +133,7 @@ async def test_a_reply_that_saw_nothing_private_is_shared(tmp_path: Path) -> Non
     assert "Tuesday" in shown(api)
 
 
-async def test_one_user_is_never_shown_what_another_said(tmp_path: Path) -> None:
+async def test_a_user_is_never_shown_messages_of_another(tmp_path: Path) -> None:
     local = ScriptedEngine("ok")
     async with open_scripted(tmp_path, local=local, config=lexical()) as runtime:
         await runtime.session("one", user="ada").ask(DOG, policy="local")
@@ -141,7 +141,7 @@ async def test_one_user_is_never_shown_what_another_said(tmp_path: Path) -> None
     assert "Biscuit" not in shown(local)
 
 
-async def test_meaning_takes_part_once_the_embedder_is_ready(tmp_path: Path) -> None:
+async def test_recall_is_semantic_once_the_embedder_is_ready(tmp_path: Path) -> None:
     local = ScriptedEngine("ok")
     embedder = HashEmbedder()
     config = {"memory": {"embedder": "hash", "index": "none"}}
@@ -157,7 +157,7 @@ async def test_meaning_takes_part_once_the_embedder_is_ready(tmp_path: Path) -> 
     assert embedder.closed
 
 
-async def test_what_was_said_is_embedded_behind_the_turns(tmp_path: Path) -> None:
+async def test_messages_are_embedded_after_their_turns(tmp_path: Path) -> None:
     local = ScriptedEngine("ok")
     done = anyio.Event()
 
@@ -174,7 +174,7 @@ async def test_what_was_said_is_embedded_behind_the_turns(tmp_path: Path) -> Non
             await done.wait()
 
 
-async def test_a_memory_that_hangs_does_not_hold_the_turn_up(tmp_path: Path) -> None:
+async def test_a_memory_that_hangs_does_not_delay_the_turn(tmp_path: Path) -> None:
     local = ScriptedEngine("ok")
     config = lexical(recall_timeout_s=0.05)
     async with open_scripted(tmp_path, local=local, config=config) as runtime:
@@ -220,7 +220,7 @@ async def test_an_embedder_that_fails_does_not_break_the_turn(tmp_path: Path) ->
     assert DOG in shown(local)
 
 
-async def test_what_was_forgotten_is_in_no_later_prompt(tmp_path: Path) -> None:
+async def test_forgotten_text_is_in_no_later_prompt(tmp_path: Path) -> None:
     local = ScriptedEngine("ok")
     async with open_scripted(tmp_path, local=local, config=lexical()) as runtime:
         assert runtime.memory is not None
@@ -235,7 +235,7 @@ async def test_what_was_forgotten_is_in_no_later_prompt(tmp_path: Path) -> None:
 # Every key of [memory] changes something
 
 
-async def test_memory_that_is_not_enabled_is_not_there(tmp_path: Path) -> None:
+async def test_disabled_memory_is_absent(tmp_path: Path) -> None:
     local = ScriptedEngine("ok")
     config = lexical(enabled=False)
     async with open_scripted(tmp_path, local=local, config=config) as runtime:
@@ -247,7 +247,7 @@ async def test_memory_that_is_not_enabled_is_not_there(tmp_path: Path) -> None:
     assert DOG not in shown(local)
 
 
-async def test_a_share_of_nothing_shows_nothing(tmp_path: Path) -> None:
+async def test_a_share_of_zero_shows_no_memory(tmp_path: Path) -> None:
     local = ScriptedEngine("ok")
     async with open_scripted(tmp_path, local=local, config=lexical(share=0.0)) as runtime:
         await runtime.session("one").ask(DOG, policy="local")
@@ -256,7 +256,7 @@ async def test_a_share_of_nothing_shows_nothing(tmp_path: Path) -> None:
     assert reply.trace.recall is None
 
 
-async def test_a_larger_share_shows_more(tmp_path: Path) -> None:
+async def test_a_larger_share_shows_more_memories(tmp_path: Path) -> None:
     numbers = []
     for share in (0.1, 0.6):
         local = ScriptedEngine("ok")
@@ -276,7 +276,7 @@ async def test_a_larger_share_shows_more(tmp_path: Path) -> None:
     assert 0 < numbers[0] < numbers[1]
 
 
-async def test_a_session_scope_keeps_to_the_session(tmp_path: Path) -> None:
+async def test_session_scope_recalls_from_that_session_only(tmp_path: Path) -> None:
     local = ScriptedEngine("ok")
     async with open_scripted(tmp_path, local=local, config=lexical(scope="session")) as runtime:
         await runtime.session("one").ask(DOG, policy="local")
@@ -286,7 +286,7 @@ async def test_a_session_scope_keeps_to_the_session(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["embedder", "index"])
-async def test_a_part_that_nothing_brings_is_an_error_that_names_it(
+async def test_a_part_that_no_plugin_provides_is_an_error_that_names_it(
     tmp_path: Path, key: str
 ) -> None:
     config = {"memory": {"embedder": "hash", key: "nonesuch"}}

@@ -28,27 +28,27 @@ async def two_servers(
     folder: Path, near: Behaviour, far: Behaviour, **config: Any
 ) -> AsyncIterator[tuple[Runtime, Upstream, Upstream]]:
     """A runtime with the tracks `local` (private, continues prefixes) and `api`, each a server."""
-    async with Upstream(default=near) as one, Upstream(default=far) as other:
+    async with Upstream(default=near) as near_server, Upstream(default=far) as far_server:
         tracks = {
             "local": {
                 "engine": "openai",
                 "model": "near",
                 "private": True,
                 "output_usd_per_mtok": 0.0,
-                "options": {"base_url": one.base_url, "prefix_continuation": True},
+                "options": {"base_url": near_server.base_url, "prefix_continuation": True},
             },
             "api": {
                 "engine": "openai",
                 "model": "far",
                 "input_usd_per_mtok": 0.0,
                 "output_usd_per_mtok": 1_000_000.0,
-                "options": {"base_url": other.base_url},
+                "options": {"base_url": far_server.base_url},
             },
         }
-        given = {"data_dir": str(folder), "tracks": tracks, "retries": 0, **config}
-        async with vanta.open(given) as runtime:
+        tables = {"data_dir": str(folder), "tracks": tracks, "retries": 0, **config}
+        async with vanta.open(tables) as runtime:
             await runtime.warm_up()
-            yield runtime, one, other
+            yield runtime, near_server, far_server
 
 
 async def test_rule_1_headers_and_a_role_do_not_win_a_race(tmp_path: Path) -> None:
@@ -67,20 +67,20 @@ async def test_rule_2_the_losers_connection_is_closed_and_confirmed(tmp_path: Pa
         two_servers(tmp_path, loser, winner) as (runtime, near, _far),
         runtime.session("s").stream("go", policy="race") as turn,
     ):
-        asked = await near.chat(0)
+        request = await near.chat(0)
         both_asked.set()
         events = [event async for event in turn]
         assert [event.track for event in events if isinstance(event, LegCancelled)] == ["local"]
         with anyio.fail_after(5):
-            await asked.gone.wait()
-        assert asked.tokens_sent == 0
+            await request.gone.wait()
+        assert request.tokens_sent == 0
 
 
 @pytest.mark.parametrize("fault", [Behaviour.cut, Behaviour.stall, Behaviour.malformed])
 async def test_rule_3_a_stream_that_breaks_is_finished_by_the_other_server(
     tmp_path: Path, fault: Any
 ) -> None:
-    # Held back until the api has spoken, then asked again to go on from what was shown.
+    # Held back until the api has spoken, then request again to go on from what was shown.
     rest = Behaviour.answer(TOKENS[4:])
     async with (
         two_servers(tmp_path, rest, fault(4, TOKENS), stall_timeout_s=0.8) as (runtime, *_),
@@ -107,7 +107,7 @@ async def test_rule_4_both_failing_is_one_error_that_names_each(tmp_path: Path) 
     assert kinds == {"local": ErrorKind.NETWORK, "api": ErrorKind.AUTH}
 
 
-async def test_rule_5_what_a_leg_that_broke_was_sent_is_in_the_bill(tmp_path: Path) -> None:
+async def test_rule_5_tokens_of_a_broken_leg_are_charged(tmp_path: Path) -> None:
     broken = Behaviour.cut(4, TOKENS)
     async with two_servers(tmp_path, Behaviour.answer(TOKENS), broken) as (runtime, *_):
         reply = await runtime.session("s").ask("go", policy="prefer")
@@ -156,7 +156,7 @@ async def test_rule_8_cancelling_the_caller_closes_every_connection(tmp_path: Pa
                 await chat.gone.wait()
 
 
-async def test_a_race_tells_who_was_bound_to_the_turn(tmp_path: Path) -> None:
+async def test_a_race_reports_the_track_that_it_committed_to(tmp_path: Path) -> None:
     never = anyio.Event()
     silent = Behaviour.answer(TOKENS, gates={0: never})
     async with (

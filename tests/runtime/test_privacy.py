@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize("policy", ["race", "hedge", "cascade", "prefer"])
-async def test_no_policy_takes_a_private_turn_to_the_api(tmp_path: Path, policy: str) -> None:
+async def test_no_policy_sends_a_private_turn_to_the_api(tmp_path: Path, policy: str) -> None:
     api = ScriptedEngine("seen")
     local = ScriptedEngine("I'm sorry, I cannot help")
     async with open_scripted(tmp_path, local=local, api=api) as runtime:
@@ -39,7 +39,7 @@ async def test_a_private_turn_without_a_private_track_is_refused(tmp_path: Path)
             await runtime.session("ada").ask("secret", private=True)
 
 
-async def test_what_was_said_in_private_is_not_in_a_later_request_to_the_api(
+async def test_private_text_is_not_in_a_later_request_to_the_api(
     tmp_path: Path,
 ) -> None:
     local, api = ScriptedEngine("between us"), ScriptedEngine("hello")
@@ -55,7 +55,7 @@ async def test_what_was_said_in_private_is_not_in_a_later_request_to_the_api(
     assert "1234" in to_local
 
 
-async def test_what_was_said_in_private_stays_so_after_a_restart(tmp_path: Path) -> None:
+async def test_private_text_stays_private_after_a_restart(tmp_path: Path) -> None:
     async with open_scripted(tmp_path, local=ScriptedEngine("ok")) as runtime:
         await runtime.session("ada").ask("the code is 1234", private=True)
     api = ScriptedEngine("hello")
@@ -77,13 +77,15 @@ async def test_a_detector_that_the_configuration_names_makes_a_turn_private(tmp_
     assert all("example.org" not in m.content for r in api.requests for m in r.messages)
 
 
-async def test_without_a_word_in_the_configuration_no_detector_looks(tmp_path: Path) -> None:
+async def test_detectors_are_off_by_default(tmp_path: Path) -> None:
     api = ScriptedEngine("seen")
     async with open_scripted(tmp_path, api=api) as runtime:
         assert (await runtime.session("ada").ask("write to ada@example.org")).track == "api"
 
 
-async def test_a_detector_that_does_not_exist_is_told_with_the_nearest(tmp_path: Path) -> None:
+async def test_an_unknown_detector_is_an_error_with_the_nearest_name(
+    tmp_path: Path,
+) -> None:
     with pytest.raises(UnknownName, match="'email'"):
         async with open_scripted(
             tmp_path, local=ScriptedEngine("x"), config={"privacy": {"detect": ["emial"]}}

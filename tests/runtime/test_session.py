@@ -22,7 +22,7 @@ from vanta.testing import Fail, Hang, Say, ScriptedEngine, Wait
 pytestmark = pytest.mark.anyio
 
 
-async def test_ask_returns_the_reply_with_who_served_it(tmp_path: Path) -> None:
+async def test_ask_returns_the_reply_with_its_track_and_model(tmp_path: Path) -> None:
     async with open_scripted(tmp_path, local=ScriptedEngine("Hello there")) as runtime:
         reply = await runtime.session("ada").ask("hi")
     assert (reply.text, reply.track, reply.model) == ("Hello there", "local", "scripted-1")
@@ -31,7 +31,7 @@ async def test_ask_returns_the_reply_with_who_served_it(tmp_path: Path) -> None:
     assert reply.trace.status == "answered"
 
 
-async def test_stream_tells_the_turn_in_order_and_spells_out_the_reply(tmp_path: Path) -> None:
+async def test_stream_yields_the_events_in_order_and_the_text_of_the_reply(tmp_path: Path) -> None:
     async with (
         open_scripted(tmp_path, local=ScriptedEngine("a b c")) as runtime,
         runtime.session("ada").stream("hi") as turn,
@@ -52,13 +52,13 @@ async def test_the_history_goes_to_the_engine_and_survives_a_restart(tmp_path: P
     async with open_scripted(tmp_path, local=second) as runtime:
         session = runtime.session("ada")
         await session.ask("2?")
-        said = [(message.role, message.content) for message in await session.history()]
-    assert said == [("user", "1?"), ("assistant", "one"), ("user", "2?"), ("assistant", "two")]
-    asked = second.requests[0].messages
-    assert [message.content for message in asked[1:]] == ["1?", "one", "2?"]
+        history = [(message.role, message.content) for message in await session.history()]
+    assert history == [("user", "1?"), ("assistant", "one"), ("user", "2?"), ("assistant", "two")]
+    prompt = second.requests[0].messages
+    assert [message.content for message in prompt[1:]] == ["1?", "one", "2?"]
 
 
-async def test_the_exchange_is_in_the_database_when_the_turn_says_it_is_finished(
+async def test_the_exchange_is_in_the_database_when_turn_finished_is_emitted(
     tmp_path: Path,
 ) -> None:
     rows: list[int] = []
@@ -120,8 +120,8 @@ async def test_turns_of_one_session_wait_for_each_other(tmp_path: Path) -> None:
             await anyio.wait_all_tasks_blocked()
             assert len(engine.runs) == 1
             gate.set()
-        said = [message.content for message in await session.history()]
-    assert said == ["1?", "one", "2?", "two"]
+        history = [message.content for message in await session.history()]
+    assert history == ["1?", "one", "2?", "two"]
 
 
 async def test_two_sessions_do_not_wait_for_each_other(tmp_path: Path) -> None:
@@ -154,9 +154,9 @@ async def test_a_turn_that_fails_leaves_the_history_as_it_was_and_a_record(tmp_p
         with pytest.raises(AllTracksFailed):
             await session.ask("1?")
         await session.ask("2?")
-        said = [message.content for message in await session.history()]
+        history = [message.content for message in await session.history()]
         turns = await runtime.store.records(session="ada")
-    assert said == ["2?", "fine"]
+    assert history == ["2?", "fine"]
     assert [turn["status"] for turn in turns] == ["failed", "answered"]
 
 
@@ -172,9 +172,9 @@ async def test_a_cancelled_turn_leaves_session_and_engine_ready_and_a_record(
                     break
         assert engine.streaming == 0
         assert (await session.ask("2?")).text == "whole"
-        said = [message.content for message in await session.history()]
+        history = [message.content for message in await session.history()]
         turns = await runtime.store.records(session="ada")
-    assert said == ["2?", "whole"]
+    assert history == ["2?", "whole"]
     assert [turn["status"] for turn in turns] == ["cancelled", "answered"]
     assert turns[0]["trace"]["legs"][0]["usage"]["output_tokens"] >= 1
 
@@ -215,7 +215,7 @@ async def test_clear_forgets_the_conversation(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("option", [{"policy": "rce"}, {"track": "lcal"}])
-async def test_a_name_that_does_not_exist_is_refused_with_the_nearest(
+async def test_a_name_that_does_not_exist_is_an_error_with_the_nearest(
     tmp_path: Path, option: dict[str, str]
 ) -> None:
     async with open_scripted(tmp_path, local=ScriptedEngine("x")) as runtime:

@@ -29,7 +29,7 @@ from vanta.runtime import (
 from vanta.testing import Fail, Hang, Say, ScriptedEngine, scripted_plugin
 
 
-def test_ask_and_history(tmp_path: Path) -> None:
+def test_ask_stores_the_exchange_in_the_history(tmp_path: Path) -> None:
     with open_scripted(tmp_path, local=ScriptedEngine("hello")) as runtime:
         session = runtime.session("ada")
         assert session.ask("hi").text == "hello"
@@ -37,7 +37,7 @@ def test_ask_and_history(tmp_path: Path) -> None:
         assert session.clear() == 2
 
 
-def test_stream(tmp_path: Path) -> None:
+def test_stream_yields_the_text(tmp_path: Path) -> None:
     with (
         open_scripted(tmp_path, local=ScriptedEngine("a b")) as runtime,
         runtime.session("ada").stream("hi") as turn,

@@ -145,7 +145,7 @@ async def test_the_metrics_of_the_semantic_conventions_are_measured(
     assert names == {"chat", "invoke_workflow"}
 
 
-async def test_a_turn_stands_below_the_span_of_who_asks(scope: Scope, tmp_path: Path) -> None:
+async def test_a_turn_is_a_child_of_the_span_of_its_caller(scope: Scope, tmp_path: Path) -> None:
     async with open_scripted(
         tmp_path, local=ScriptedEngine("Hi"), plugins=[scope.plugin]
     ) as runtime:
@@ -159,7 +159,7 @@ async def test_a_turn_stands_below_the_span_of_who_asks(scope: Scope, tmp_path: 
     ] * 2
 
 
-async def test_turns_at_once_are_kept_apart(scope: Scope, tmp_path: Path) -> None:
+async def test_concurrent_turns_are_kept_apart(scope: Scope, tmp_path: Path) -> None:
     engine = ScriptedEngine(Say("a"), Say("b"))
     opened = open_scripted(tmp_path, local=engine, plugins=[scope.plugin])
     async with opened as runtime, anyio.create_task_group() as tasks:
@@ -175,7 +175,7 @@ async def test_turns_at_once_are_kept_apart(scope: Scope, tmp_path: Path) -> Non
     assert chunks.count == 8
 
 
-async def test_a_failed_turn_is_told_with_its_kind_and_without_its_message(
+async def test_a_failed_turn_is_exported_with_its_kind_and_without_its_message(
     scope: Scope, tmp_path: Path
 ) -> None:
     broken = ScriptedEngine(Fail(ErrorKind.AUTH))
@@ -189,7 +189,7 @@ async def test_a_failed_turn_is_told_with_its_kind_and_without_its_message(
     assert leg.status.description is None
 
 
-async def test_no_text_is_ever_told(scope: Scope, tmp_path: Path) -> None:
+async def test_no_text_is_ever_exported(scope: Scope, tmp_path: Path) -> None:
     async with open_scripted(
         tmp_path, local=ScriptedEngine("Xyzzy says plugh"), plugins=[scope.plugin]
     ) as runtime:
@@ -199,9 +199,7 @@ async def test_no_text_is_ever_told(scope: Scope, tmp_path: Path) -> None:
     assert "Xyzzy" not in told
 
 
-async def test_of_a_private_turn_nothing_is_told_but_that_there_was_one(
-    scope: Scope, tmp_path: Path
-) -> None:
+async def test_a_private_turn_exports_only_that_it_happened(scope: Scope, tmp_path: Path) -> None:
     async with open_scripted(
         tmp_path, local=ScriptedEngine(Say("a"), Say("b")), plugins=[scope.plugin]
     ) as runtime:
@@ -263,7 +261,7 @@ async def test_a_failure_of_telemetry_breaks_no_turn_and_is_logged_once(
     ]
 
 
-async def test_telemetry_is_on_where_it_is_installed_and_one_switch_turns_it_off(
+async def test_telemetry_is_on_if_it_is_installed_and_one_key_turns_it_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[Telemetry] = []
