@@ -86,17 +86,13 @@ async def test_an_engine_whose_library_is_missing_is_off_with_the_command_that_i
             import dataclasses
 
             (factory,) = scripted_plugin(local=ScriptedEngine("x")).vanta_engines()
-            return [
-                dataclasses.replace(
-                    factory, name="needy", requires="no_such_lib", extra="needy-lib"
-                )
-            ]
+            return [dataclasses.replace(factory, name="needy", requires="no_such_lib")]
 
     tables = {"tracks": {"api": {"enabled": True, "engine": "needy", "model": "m"}}}
     async with open_scripted(
         tmp_path, local=ScriptedEngine("x"), plugins=[Needy()], config=tables
     ) as runtime:
-        assert "pip install 'needy-lib'" in runtime.off["api"]
+        assert "pip install 'no_such_lib'" in runtime.off["api"]
 
 
 async def test_an_engine_that_no_plugin_provides_is_an_error_that_names_the_nearest(
