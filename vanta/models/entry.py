@@ -1,7 +1,7 @@
-"""The model registry as data: what vanta knows of a model before it is on disk.
+"""The model registry as data: what vanta knows about a model before it is on disk.
 
-Invariant: a `ModelEntry` is only ever built from checked values, whoever brought it: the registry
-file (`parse_registry`) and plugins (`ModelEntry(...)`) pass through the same schema.
+Invariant: a `ModelEntry` consists of checked values: the registry file (`parse_registry`) and
+plugins (`ModelEntry(...)`) pass through the same checks.
 """
 
 from __future__ import annotations
@@ -29,10 +29,13 @@ _SOURCE = re.compile(r"(?P<scheme>[a-z][a-z0-9+-]*):(?P<rest>\S.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class Companion:
-    """A file that a model cannot do without and that lies beside it: a tokenizer...
+class CompanionFile:
+    """A file that a model needs beside its own, such as a tokenizer.
 
-    name: without a folder. Raises ConfigError for a name or a digest of another form.
+    :param name: the file's name, without a folder.
+    :param size_bytes: its size, or None if unknown.
+    :param sha256: its hash as 64 hex digits, or None if unknown.
+    :raises ConfigError: if the name or the hash is malformed.
     """
 
     __pydantic_config__: ClassVar[pydantic.ConfigDict] = {"extra": "forbid"}
@@ -42,24 +45,35 @@ class Companion:
     sha256: str | None = None
 
     def __post_init__(self) -> None:
-        _must(_FILE, self.name, f"a companion has to be a file's name, not {self.name!r}")
+        _must(_FILE, self.name, f"a companion must be a file name, not {self.name!r}")
         if self.sha256 is not None:
-            _must(_SHA256, self.sha256, f"{self.sha256!r} is not 64 hex digits of a sha256")
+            _must(_SHA256, self.sha256, f"{self.sha256!r} is not a sha256 of 64 hex digits")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
-    """One model of the registry.
+    """One model of the registry. A fact that is not known for certain is None.
 
-    id: lower case; the file is kept as `ID.gguf`, one with companions in a folder `ID`, under the
-    name that it has in its source. companions: what lies beside it, there and here. source:
-    `SCHEME:...`, see `vanta.models.sources`. size_bytes and sha256 are of the model's file,
-    archive_size_bytes and archive_sha256 of the archive that `source` brings it in, where there is
-    one; None where not known for sure. parameters: their number. window: tokens that the model was
-    trained for. chat_template: the family of its message format. kv_bytes_per_token: KV cache at 16
-    bits, 0 for a model that has none; vocabulary: tokens.
-
-    Raises ConfigError for an id, a digest or a source that is not of the right form.
+    :param id: lower case. The store keeps the file as `ID.gguf`; one with companions lies in a
+        folder `ID` under the name that it has in its source.
+    :param source: `SCHEME:...`, see `vanta.models.sources`.
+    :param family: name of the model's family.
+    :param parameters: number of weights.
+    :param quantisation: how they are stored, such as "Q4_1".
+    :param size_bytes: size of the model's file.
+    :param sha256: hash of the model's file, as 64 hex digits.
+    :param archive_size_bytes: size of the archive that contains it, if there is one.
+    :param archive_sha256: hash of that archive.
+    :param licence: SPDX name.
+    :param window: tokens that the model was trained for.
+    :param chat_template: family of its message format.
+    :param capabilities: what it was trained for.
+    :param aliases: other names.
+    :param kv_bytes_per_token: growth of the KV cache at 16 bits; 0 for a model without one.
+    :param vocabulary: number of tokens.
+    :param description: a sentence for people.
+    :param companions: files that lie beside the model's, in the source and in the store.
+    :raises ConfigError: if the id, a hash or the source is malformed.
     """
 
     __pydantic_config__: ClassVar[pydantic.ConfigDict] = {"extra": "forbid"}
@@ -81,16 +95,16 @@ class ModelEntry:
     kv_bytes_per_token: int | None = None
     vocabulary: int | None = None
     description: str = ""
-    companions: tuple[Companion, ...] = ()
+    companions: tuple[CompanionFile, ...] = ()
 
     def __post_init__(self) -> None:
         for name in (self.id, *self.aliases):
             _must(
-                _ID, name, f"model {self.id!r}: a name has to be like 'smollm2-135m', not {name!r}"
+                _ID, name, f"model {self.id!r}: a name must be like 'smollm2-135m', not {name!r}"
             )
         for digest in filter(None, (self.sha256, self.archive_sha256)):
             _must(
-                _SHA256, digest, f"model {self.id!r}: {digest!r} is not 64 hex digits of a sha256"
+                _SHA256, digest, f"model {self.id!r}: {digest!r} is not a sha256 of 64 hex digits"
             )
         _must(
             _SOURCE,
@@ -101,23 +115,23 @@ class ModelEntry:
 
     @property
     def scheme(self) -> str:
-        """What stands before the colon of `source`."""
+        """The part of `source` before the colon."""
         return self.source.partition(":")[0]
 
     @property
     def location(self) -> str:
-        """What stands after the colon of `source`."""
+        """The part of `source` after the colon."""
         return self.source.partition(":")[2]
 
     @property
     def file(self) -> str:
-        """Where a store keeps the model, relative to its folder."""
+        """The path of the model inside a store."""
         if not self.companions:
             return f"{self.id}.gguf"
         return f"{self.id}/{PurePosixPath(self.location.rpartition('#')[2]).name}"
 
     def to_dict(self) -> dict[str, Any]:
-        """The entry as JSON-ready data."""
+        """Return the entry as JSON-ready data."""
         data = dataclasses.asdict(self)
         return {
             key: list(value) if isinstance(value, tuple) else value for key, value in data.items()
@@ -125,12 +139,16 @@ class ModelEntry:
 
 
 def builtin_entries() -> dict[str, ModelEntry]:
-    """The models of `configs/models.toml`, by id."""
+    """Return the models of `configs/models.toml`, by id."""
     return read_registry(configs_dir() / "models.toml")
 
 
 def read_registry(path: Path) -> dict[str, ModelEntry]:
-    """The models of a registry file, by id. Raises ConfigError naming file, model and key."""
+    """Return the models of a registry file, by id.
+
+    :param path: a TOML file.
+    :raises ConfigError: naming file, model and key.
+    """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -139,9 +157,11 @@ def read_registry(path: Path) -> dict[str, ModelEntry]:
 
 
 def parse_registry(data: Mapping[str, Any], *, origin: str) -> dict[str, ModelEntry]:
-    """The models of a registry, by id; `data` has one key, `models`, a list of tables.
+    """Return the models of a registry, by id.
 
-    origin: where `data` is from, for messages. Raises ConfigError, also for a name that two claim.
+    :param data: one key, `models`, with a list of tables.
+    :param origin: the source of `data`, for messages.
+    :raises ConfigError: if an entry is malformed, or two models have the same name.
     """
     try:
         models = _schema().validate_python(data).get("models", [])

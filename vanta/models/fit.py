@@ -1,10 +1,10 @@
-"""Whether a model fits in memory, with the arithmetic shown.
+"""Whether a model fits into memory, with the arithmetic.
 
-need = file + KV cache (window x bytes a token, at 16 bits; an embedder has none) + compute buffers
-(logits, and the attention matrix where it is written out), against the memory that the system could
-still give (and what a container's limit leaves of it). Layers on a GPU take no RAM; what the GPU
-has free is not looked at. Invariant: a fact that is not known is never made up: the verdict is then
-None, or the arithmetic says what was estimated.
+need = file + KV cache (window x bytes per token at 16 bits; an embedder has none) + compute buffers
+(logits, and the attention matrix if it is materialised), compared with the memory that the system
+can still provide within a container's limit. Layers on a GPU take no RAM; the GPU's own memory is
+not checked. Invariant: an unknown fact is never guessed: the verdict is then None, or the
+arithmetic marks the estimate.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 DEFAULT_WINDOW = 8192
-"""Tokens that a verdict is for where nobody asked for another window (or the model's, if less)."""
+"""Tokens of window for a verdict without a given one, unless the model's is smaller."""
 
 _BATCH = 512  # llama.cpp's n_ubatch: its compute buffer holds 32-bit logits for so many tokens
 _UNKNOWN_VOCABULARY = 128_256
-_NO_LIMIT = 1 << 62  # cgroup version 1 has no word for it: a limit beyond all memory is none
+_NO_LIMIT = 1 << 62  # cgroup version 1 writes "no limit" as a number beyond all memory
 _BITS_PER_WEIGHT = {
     "F16": 16.0,
     "Q8_0": 8.5,
@@ -32,7 +32,13 @@ _BITS_PER_WEIGHT = {
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A verdict: `fits` is None where a fact is missing; `arithmetic` is a line for a person."""
+    """A verdict.
+
+    :param fits: None if a fact is missing.
+    :param need_bytes: memory that the model needs, or None if unknown.
+    :param free_bytes: memory that is free, or None if unknown.
+    :param arithmetic: the calculation as a line for people.
+    """
 
     fits: bool | None
     need_bytes: int | None
@@ -40,17 +46,22 @@ class Fit:
     arithmetic: str
 
     def to_dict(self) -> dict[str, Any]:
-        """The verdict as JSON-ready data."""
+        """Return the verdict as JSON-ready data."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """What of a model decides on its memory; `measured` is False for an estimated file_bytes.
+class ModelShape:
+    """The properties of a model that determine its memory.
 
-    kv_bytes_per_token: 0 for a model without a KV cache, None if not known. window: tokens, of all
-    sequences together. attention_bytes: see `attention`. gpu_layers: so many of `layers` are on a
-    GPU, with their weights and their KV cache.
+    :param file_bytes: size of the file, or None if unknown.
+    :param kv_bytes_per_token: 0 for a model without a KV cache, None if unknown.
+    :param vocabulary: number of tokens, or None if unknown.
+    :param window: tokens of all sequences together.
+    :param measured: `file_bytes` is a real size, not an estimate.
+    :param attention_bytes: see the function `attention_bytes`.
+    :param layers: number of layers.
+    :param gpu_layers: layers on a GPU, with their weights and KV cache.
     """
 
     file_bytes: int | None
@@ -63,11 +74,15 @@ class Shape:
     gpu_layers: int = 0
 
 
-def judge(shape: Shape, free_bytes: int | None) -> Fit:
-    """Whether a model of this shape fits into `free_bytes` of RAM (None: not known)."""
+def judge(shape: ModelShape, free_bytes: int | None) -> Fit:
+    """Return whether a model fits into memory.
+
+    :param shape: the model.
+    :param free_bytes: free RAM, or None if unknown.
+    """
     if shape.file_bytes is None or shape.kv_bytes_per_token is None:
         lacking = "file's size" if shape.file_bytes is None else "KV cache's size"
-        return Fit(None, None, free_bytes, f"the {lacking} is known only once the model is here")
+        return Fit(None, None, free_bytes, f"the {lacking} is unknown until the model is downloaded")
     stay = max(0, shape.layers - shape.gpu_layers)
     file = _share(shape.file_bytes, stay, shape.layers)
     kv = _share(shape.window * shape.kv_bytes_per_token, stay, shape.layers)
@@ -76,31 +91,35 @@ def judge(shape: Shape, free_bytes: int | None) -> Fit:
     need = file + kv + buffers
     text = f"{_terms(shape, file, kv, stay)}{megabytes(buffers)} buffers = {megabytes(need)}"
     if free_bytes is None:
-        return Fit(None, need, None, f"{text}; the free memory is not known on this system")
+        return Fit(None, need, None, f"{text}; the free memory is unknown on this system")
     return Fit(need <= free_bytes, need, free_bytes, f"{text} of {megabytes(free_bytes)} free")
 
 
-def attention(tokens: int, window: int, heads: int) -> int:
-    """Bytes that a step of `tokens` tokens takes for attention without flash attention.
+def attention_bytes(tokens: int, window: int, heads: int) -> int:
+    """Return the bytes that one step takes for attention without flash attention.
 
-    For each token, cell of the window and head a number of 32 bits (the scores), and its copy at 16
-    bits, which llama.cpp multiplies with the values; for each token and cell one of the mask. All
-    layers use the same buffer, one after the other. Measured with SmolLM2 135M (9 heads): 512
-    tokens upon 8,192 cells took 166 MiB of buffer and 75 MB for the copies.
+    There is a score of 32 bits for each token, cell of the window and head, its copy at 16 bits,
+    which llama.cpp multiplies by the values, and one number of the mask for each token and cell.
+    All layers use the same buffer in turn. Measured with SmolLM2 135M (9 heads): 512 tokens on
+    8,192 cells took 166 MiB of buffer and 75 MB for the copies.
+
+    :param tokens: tokens of the step.
+    :param window: cells of the KV cache.
+    :param heads: attention heads of a layer.
     """
     return tokens * window * (heads * (4 + 2) + 4)
 
 
 def estimated_size(parameters: int | None, quantisation: str) -> int | None:
-    """The size of a file in bytes from its weights alone; None where that cannot be said."""
+    """Return the bytes of a file, estimated from its weights; None if they are unknown."""
     bits = _BITS_PER_WEIGHT.get(quantisation)
     return None if parameters is None or bits is None else round(parameters * bits / 8)
 
 
 def free_memory(root: Path = Path("/")) -> int | None:
-    """Bytes that a new model could take; None where the system does not say.
+    """Return the bytes that a new model can take, or None if the system does not tell.
 
-    root: where `proc` and `sys` are mounted.
+    :param root: where `proc` and `sys` are mounted.
     """
     limits = [_kilobytes(root / "proc/meminfo", "MemAvailable:"), _cgroup(root / "sys/fs/cgroup")]
     known = [value for value in limits if value is not None]
@@ -108,23 +127,30 @@ def free_memory(root: Path = Path("/")) -> int | None:
 
 
 def mapped_memory(root: Path = Path("/")) -> int:
-    """Bytes of files that this process has mapped and that lie in memory; 0 where the system does
-    not say. `free_memory` takes them for free, as the system does: file cache can be dropped."""
+    """Return the bytes of mapped files of this process that are in memory; 0 if unknown.
+
+    `free_memory` counts them as free, as the system does: file cache can be dropped.
+
+    :param root: where `proc` and `sys` are mounted.
+    """
     return _kilobytes(root / "proc/self/status", "RssFile:") or 0
 
 
 def megabytes(count: int) -> str:
-    """A number of bytes for a person, in decimal megabytes."""
+    """Return a number of bytes for people, in decimal megabytes.
+
+    :param count: bytes.
+    """
     return f"{count / 1e6:,.1f} MB"
 
 
 def _share(count: int, part: int, whole: int) -> int:
-    """count x part / whole, rounded up."""
+    """Return count x part / whole, rounded up."""
     return -(-count * part // whole)
 
 
-def _terms(shape: Shape, file: int, kv: int, stay: int) -> str:
-    """File and KV cache as the arithmetic shows them."""
+def _terms(shape: ModelShape, file: int, kv: int, stay: int) -> str:
+    """Return file and KV cache as the arithmetic shows them."""
     share = f" x {stay}/{shape.layers} layers" if stay < shape.layers else ""
     label = "file" if shape.measured else "file (estimated)"
     whole = f" ({megabytes(shape.file_bytes or 0)}{share})" if share else ""
@@ -134,17 +160,17 @@ def _terms(shape: Shape, file: int, kv: int, stay: int) -> str:
 
 
 def _kilobytes(path: Path, label: str) -> int | None:
-    """What the line that begins with `label` says, in bytes."""
+    """Return the number on the line that begins with `label`, in bytes."""
     try:
         lines = path.read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:
         return None
-    found = [line.split() for line in lines if line.startswith(label)]
-    return int(found[0][1]) * 1024 if found else None
+    matches = [line.split() for line in lines if line.startswith(label)]
+    return int(matches[0][1]) * 1024 if matches else None
 
 
 def _cgroup(folder: Path) -> int | None:
-    """What the limit of this container leaves (cgroup version 2, else 1); None without a limit."""
+    """Return what this container's limit leaves (cgroup version 2, or 1), or None."""
     second = _left(folder, "memory.max", "memory.current", "")
     if second is not None:
         return second
@@ -154,8 +180,10 @@ def _cgroup(folder: Path) -> int | None:
 
 
 def _left(folder: Path, limit: str, usage: str, prefix: str) -> int | None:
-    """limit - usage, of which file cache is no part: it is dropped when memory is wanted, so that
-    to read a file takes none. None without a limit."""
+    """Return limit - usage, or None without a limit.
+
+    File cache does not count as usage, because it is dropped when memory is needed.
+    """
     try:
         most = (folder / limit).read_text(encoding="ascii").strip()
         used = int((folder / usage).read_text(encoding="ascii"))
@@ -167,15 +195,14 @@ def _left(folder: Path, limit: str, usage: str, prefix: str) -> int | None:
 
 
 def _file_cache(path: Path, prefix: str) -> int:
-    """Bytes of file cache as `memory.stat` counts them, 0 where it cannot be read. Files that are
-    held in memory (tmpfs) are not among them."""
+    """Return the bytes of file cache in `memory.stat`, tmpfs excluded; 0 if unreadable."""
     try:
         pairs = [line.split() for line in path.read_text(encoding="ascii").splitlines()]
     except (OSError, UnicodeDecodeError):
         return 0
     wanted = {f"{prefix}inactive_file", f"{prefix}active_file"}
-    found = [pair[1] for pair in pairs if len(pair) == 2 and pair[0] in wanted]
-    return sum(int(count) for count in found if count.isdecimal())
+    counts = [pair[1] for pair in pairs if len(pair) == 2 and pair[0] in wanted]
+    return sum(int(count) for count in counts if count.isdecimal())
 
 
 def _from_sysconf() -> int | None:

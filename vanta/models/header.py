@@ -1,7 +1,7 @@
-"""What the header of a GGUF file says of its model: enough to judge it without loading it.
+"""The header of a model file: enough to judge the model without loading it.
 
-Invariant: what is wrong with a file is a ModelStoreError that names it; a fact that the file does
-not tell is None and never made up.
+Invariant: a broken file raises a ModelStoreError that names it; a fact that the file does not state
+is None and never guessed.
 """
 
 from __future__ import annotations
@@ -11,18 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vanta.errors import ModelStoreError
-from vanta.models.gguf import MAGIC, Array, GgufFault, Value, read
+from vanta.models.gguf import MAGIC, GgufArray, GgufError, Value, read
 
 SAFETENSORS = ".safetensors"
 """The suffix of models that an embedder reads; engines read GGUF."""
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
-    """What a GGUF file says of its model; None where it does not say.
+class ModelHeader:
+    """What a GGUF file states about its model; None where it does not.
 
-    window: tokens that the model was trained for. kv_bytes_per_token: the KV cache's growth with
-    every token, at 16 bits. vocabulary: tokens.
+    :param architecture: llama.cpp's name of its architecture.
+    :param name: the model's name.
+    :param window: tokens that the model was trained for.
+    :param layers: number of layers.
+    :param kv_bytes_per_token: growth of the KV cache at 16 bits.
+    :param vocabulary: number of tokens.
     """
 
     architecture: str
@@ -34,13 +38,15 @@ class Header:
 
 
 def is_gguf(path: Path) -> bool:
-    """Whether `path` is meant to be a GGUF file: all are but those of the safetensors format."""
+    """Return whether `path` names a GGUF file, as every model file does except safetensors."""
     return path.suffix != SAFETENSORS
 
 
 def check_magic(path: Path) -> None:
-    """Raise ModelStoreError unless `path` begins as a GGUF file does. Reads four bytes; a file that
-    is not meant to be one passes."""
+    """Raise ModelStoreError unless `path` begins as a GGUF file does, or is of another format.
+
+    Reads four bytes.
+    """
     if not is_gguf(path):
         return
     try:
@@ -58,12 +64,16 @@ def check_magic(path: Path) -> None:
         )
 
 
-def read_header(path: Path) -> Header:
-    """What the file says of its model. Raises ModelStoreError for a file that is no sound GGUF."""
+def read_header(path: Path) -> ModelHeader:
+    """Return what a file states about its model.
+
+    :param path: a GGUF file.
+    :raises ModelStoreError: if it is not sound GGUF.
+    """
     check_magic(path)
     try:
         return _header(read(path).metadata)
-    except GgufFault as error:
+    except GgufError as error:
         raise ModelStoreError(
             f"the header of {str(path)!r} is broken: {error}. The file is damaged or cut off; "
             "fetch or copy it again."
@@ -77,28 +87,34 @@ def _unreadable(path: Path, error: OSError) -> ModelStoreError:
     )
 
 
-def _header(metadata: Mapping[str, Value]) -> Header:
+def _header(metadata: Mapping[str, Value]) -> ModelHeader:
     architecture = str(metadata.get("general.architecture", ""))
     name, tokens = metadata.get("general.name"), metadata.get("tokenizer.ggml.tokens")
-    return Header(
+    return ModelHeader(
         architecture=architecture,
         name=name if isinstance(name, str) else None,
         window=_number(metadata, f"{architecture}.context_length"),
         layers=_number(metadata, f"{architecture}.block_count"),
         kv_bytes_per_token=kv_bytes(metadata),
         vocabulary=tokens.count
-        if isinstance(tokens, Array)
+        if isinstance(tokens, GgufArray)
         else _number(metadata, f"{architecture}.vocab_size"),
     )
 
 
 def kv_bytes(metadata: Mapping[str, Value]) -> int | None:
-    """Two bytes for every key and value of every KV head of every layer; None where not said."""
+    """Return the growth of a KV cache with every token.
+
+    Two bytes for every key and value of every KV head of every layer.
+
+    :param metadata: of a GGUF header.
+    :returns: bytes at 16 bits per number, or None if the header does not state enough.
+    """
     architecture = metadata.get("general.architecture", "")
 
     def number(key: str, default: int = 0) -> int:
-        found = _number(metadata, f"{architecture}.{key}")
-        return default if found is None else found
+        value = _number(metadata, f"{architecture}.{key}")
+        return default if value is None else value
 
     layers, heads, width = (
         number("block_count"),
@@ -109,9 +125,9 @@ def kv_bytes(metadata: Mapping[str, Value]) -> int | None:
         return None
     per_head = width // heads
     both = number("attention.key_length", per_head) + number("attention.value_length", per_head)
-    each_layer = metadata.get(f"{architecture}.attention.head_count_kv")
-    if isinstance(each_layer, Array):
-        return 2 * both * sum(item for item in each_layer.items if isinstance(item, int))
+    per_layer = metadata.get(f"{architecture}.attention.head_count_kv")
+    if isinstance(per_layer, GgufArray):
+        return 2 * both * sum(item for item in per_layer.items if isinstance(item, int))
     return 2 * both * layers * number("attention.head_count_kv", heads)
 
 
