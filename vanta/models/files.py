@@ -1,7 +1,7 @@
-"""Files that are whole or not there: locks, hashes, writing in one step, and what a disk may say.
+"""Files that are complete or absent: locks, hashes, atomic writes, and errors of disks.
 
-Invariant: a path that `write_whole` was given never holds anything but a complete, checked file,
-whatever kills the process and whenever.
+Invariant: a path written by `write_whole` never holds anything but a complete, checked file, no
+matter when the process is killed.
 """
 
 from __future__ import annotations
@@ -26,24 +26,29 @@ Phases: "waiting" (for another process), "download", "check" (hashing), "extract
 
 _CHUNK = 1 << 20
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""What a system says when nothing more can be written."""
+"""Error numbers of a full disk."""
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
 _POLL_S = 0.1
 
 
 def quiet(_done: int, _total: int | None, _phase: str) -> None:
-    """Progress for nobody."""
+    """Ignore progress."""
 
 
 def chunks_of(path: Path) -> Iterator[bytes]:
-    """The bytes of a file, a megabyte at a time."""
+    """Yield the bytes of a file, a megabyte at a time."""
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             yield chunk
 
 
 def sha256_of(path: Path, progress: Progress = quiet) -> str:
-    """The SHA-256 of a file, as 64 hex digits. Raises OSError."""
+    """Return the SHA-256 of a file, as 64 hex digits. Blocking.
+
+    :param path: the file.
+    :param progress: called as the work proceeds.
+    :raises OSError: if it cannot be read.
+    """
     total, done, digest = path.stat().st_size, 0, hashlib.sha256()
     for chunk in chunks_of(path):
         digest.update(chunk)
@@ -63,15 +68,21 @@ def write_whole(
 ) -> None:
     """Write `chunks` to `partial`, check size and hash, and rename it to `target`, durably.
 
-    Both paths have to be on one file system. Raises ModelStoreError (the hash or size is not the
-    expected one) or OSError; `partial` is removed then.
+    :param target: the file to write.
+    :param chunks: its bytes.
+    :param partial: a path on the same file system; it is removed in any case.
+    :param size: the expected size in bytes; None: any.
+    :param sha256: the expected hash as 64 hex digits; None: any.
+    :param progress: called as the work proceeds.
+    :raises ModelStoreError: if size or hash are wrong.
+    :raises OSError: if the disk fails.
     """
     try:
         written, digest = _write(partial, chunks, size, progress)
         if size is not None and written != size:
             raise ModelStoreError(
                 f"{target.name!r} has {written} bytes or more where {size} were expected; nothing "
-                "was kept. Try again; if it stays so, the registry's entry is out of date."
+                "was kept. Try again; if the problem persists, the registry's entry is outdated."
             )
         require_hash(target.name, expected=sha256, actual=digest)
         partial.replace(target)
@@ -81,12 +92,12 @@ def write_whole(
 
 
 def require_hash(name: str, *, expected: str | None, actual: str) -> None:
-    """Raise ModelStoreError, naming both, unless `actual` is what was expected (None: anything)."""
+    """Raise ModelStoreError unless `actual` is the expected hash (None: any)."""
     if expected is not None and actual != expected:
         raise ModelStoreError(
             f"{name!r} has the sha256 {actual} where {expected} was expected: it is damaged or not "
-            "the file that the registry means. It was removed; try again, and if it stays so do "
-            "not use it."
+            "the file of the registry. It was removed. Try again; if the problem persists, do not "
+            "use it."
         )
 
 
@@ -102,26 +113,28 @@ def require_space(folder: Path, needed: int) -> None:
 
 @contextmanager
 def disk_errors(folder: Path, doing: str) -> Iterator[None]:
-    """Turn what the disk says into a ModelStoreError with the next step."""
+    """Turn an OSError into a ModelStoreError with the next step."""
     try:
         yield
     except OSError as error:
         why = error.strerror or str(error)
-        mend = "Try again; if it stays so, set VANTA_DATA_DIR to a folder on another disk."
+        advice = "Try again; if the problem persists, set VANTA_DATA_DIR to a folder on another disk."
         if error.errno in FULL:
             why = "the disk is full (or a limit on file sizes was reached)"
-            mend = "Free some space, or set VANTA_DATA_DIR to a folder on another disk."
+            advice = "Free some space, or set VANTA_DATA_DIR to a folder on another disk."
         elif error.errno in _REFUSED:
-            mend = f"Make {str(folder)!r} a folder that you can use, or set VANTA_DATA_DIR."
-        raise ModelStoreError(f"{doing} failed in {str(folder)!r}: {why}. {mend}") from error
+            advice = f"Make {str(folder)!r} a folder that you can use, or set VANTA_DATA_DIR."
+        raise ModelStoreError(f"{doing} failed in {str(folder)!r}: {why}. {advice}") from error
 
 
 @contextmanager
 def locked(path: Path, waiting: Callable[[], None]) -> Iterator[int]:
-    """Hold the lock `path` against every other process; yields its file descriptor.
+    """Hold a lock against every other process; yields its file descriptor. Blocking.
 
-    The system lets go of it when the process (and any child that the descriptor was passed to) is
-    gone, however it went. `waiting` is called now and then meanwhile; raising from it gives up.
+    The system releases it when the process, and any child with the descriptor, has ended.
+
+    :param path: the lock file.
+    :param waiting: called repeatedly while another process holds the lock; raising gives up.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
@@ -136,7 +149,7 @@ def locked(path: Path, waiting: Callable[[], None]) -> Iterator[int]:
 def _write(
     partial: Path, chunks: Iterable[bytes], size: int | None, progress: Progress
 ) -> tuple[int, str]:
-    """Write and sync; stops after the first byte too many, so that nothing can fill the disk."""
+    """Write and sync; stop at the first byte too many, so that nothing can fill the disk."""
     written, digest = 0, hashlib.sha256()
     with partial.open("wb") as file:
         for chunk in chunks:
@@ -152,7 +165,7 @@ def _write(
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename durable; Windows does so by itself and cannot open folders."""
+    """Make a rename durable. Windows does so by itself and cannot open folders."""
     if sys.platform == "win32":
         return
     descriptor = os.open(folder, os.O_RDONLY)

