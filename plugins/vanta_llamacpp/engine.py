@@ -31,10 +31,9 @@ from vanta.messages import Delta, Message
 from vanta_llamacpp.embedding.vectors import LONGEST, portions
 from vanta_llamacpp.errors import ENGINE, Faults
 from vanta_llamacpp.model.kv_disk import remove_all
-from vanta_llamacpp.model.loading import Loader
-from vanta_llamacpp.model.model import Model
-from vanta_llamacpp.model.model_memory import residence
-from vanta_llamacpp.model.source import locate
+from vanta_llamacpp.model.loading import Loader, locate
+from vanta_llamacpp.model.model import LlamaModel
+from vanta_llamacpp.model.model_memory import model_memory
 from vanta_llamacpp.options import LlamaCppOptions
 from vanta_llamacpp.prompt.prompt import Prompter
 from vanta_llamacpp.worker.inbox import Embed, Forget, Inbox, Load, closed
@@ -68,7 +67,7 @@ class LlamaCppEngine(Engine):
         self._inbox = Inbox(options.queue, self._faults)
         self._loader = Loader(options, context, self._faults)
         self._worker = Worker(self._loader.load, self._inbox, self._faults, pinned=options.pinned)
-        self._prompter: tuple[Model, Prompter] | None = None
+        self._prompter: tuple[LlamaModel, Prompter] | None = None
         self._health: tuple[float, Health] | None = None
         # An engine that nobody closed must not keep its thread, at exit or when it is collected.
         weakref.finalize(self, self._worker.close)
@@ -117,7 +116,7 @@ class LlamaCppEngine(Engine):
 
     def _using(self) -> AbstractContextManager[None]:
         """Meanwhile the model stays, once it is loaded; else others may take its room."""
-        return residence().using(self._worker.tenant)
+        return model_memory().using(self._worker.tenant)
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """See `Engine.embed`; for models whose file names a pooling."""
@@ -156,7 +155,7 @@ class LlamaCppEngine(Engine):
                 "Remove that folder yourself: it holds what was said, as tokens.",
             ) from error
 
-    def _documents(self, model: Model, texts: Sequence[str]) -> list[list[int]]:
+    def _documents(self, model: LlamaModel, texts: Sequence[str]) -> list[list[int]]:
         most = min(LONGEST, model.window)
         documents = [model.vocabulary.tokenize_whole(text) for text in texts]
         for number, tokens in enumerate(documents):
@@ -175,7 +174,7 @@ class LlamaCppEngine(Engine):
             known = self._prompter = (model, await anyio.to_thread.run_sync(Prompter, model))
         return known[1]
 
-    async def _loaded(self) -> Model:
+    async def _loaded(self) -> LlamaModel:
         self._worker.start()
         if self._worker.model is None and not self._inbox.closed:
             mailbox: Mailbox[EngineError | None] = Mailbox()
@@ -260,7 +259,7 @@ class LlamaCppEngine(Engine):
             await anyio.to_thread.run_sync(self._worker.close)
 
 
-def _offloaded(model: Model) -> str:
+def _offloaded(model: LlamaModel) -> str:
     """How many layers are really on a GPU, as the library reported them when it loaded."""
     return f"{model.gpu_layers} of {model.facts.layers} layers are on a GPU"
 

@@ -11,7 +11,7 @@ import random
 import struct
 from pathlib import Path
 
-from vanta.models.gguf import Gguf, read
+from vanta.models import Gguf, read_gguf
 
 WIDTH, HIDDEN, HEADS, KV_HEADS, LAYERS, WINDOW = 64, 128, 4, 2, 2, 8192
 INNER, STATE, RANK, KERNEL = 2 * WIDTH, 16, 4, 4
@@ -57,7 +57,7 @@ def write_random_model(
     """A model at `path` with the vocabulary of the file `real`. pooling: llama.cpp's number of how
     it makes embeddings, None if it makes none. sliding: so many tokens are all that its layers look
     back upon (the architecture is cohere2 then)."""
-    header = read(real)
+    header = read_gguf(real)
     pairs: dict[str, str | float] = {
         **_SHAPE,
         "llama.context_length": window,
@@ -81,7 +81,7 @@ def write_random_model(
 
 def write_random_mamba(path: Path, real: Path, *, window: int = WINDOW, seed: int = 7) -> Path:
     """A recurrent model: it has no KV cache, but a state that no token can be taken out of."""
-    vocabulary = _vocabulary(read(real))
+    vocabulary = _vocabulary(read_gguf(real))
     pairs = {**_MAMBA, "mamba.context_length": window, "mamba.vocab_size": vocabulary}
     return _written(path, real, pairs, _mamba_tensors(vocabulary), seed)
 

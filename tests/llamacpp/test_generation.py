@@ -13,7 +13,7 @@ from vanta.messages import Message
 from vanta_llamacpp.engine import LlamaCppEngine
 from vanta_llamacpp.model.model import model_params
 from vanta_llamacpp.options import LlamaCppOptions
-from vanta_llamacpp.prompt.output_parser import Marks
+from vanta_llamacpp.prompt.output_parser import OutputParser
 from vanta_llamacpp.worker.job import Job, Prompt
 
 pytestmark = pytest.mark.anyio
@@ -145,7 +145,7 @@ async def test_what_marks_a_reasoning_is_read_where_one_may_be(
     monkeypatch.setitem(model.vocabulary._marks, 1, b"<think>")
     assert model.vocabulary.piece(1, thoughts=True) == b"<think>"
     assert model.vocabulary.piece(1, calls=True) == b""
-    marks = Marks()
+    marks = OutputParser()
     assert marks.may_think
     marks.add("<think>So")
     assert marks.may_think

@@ -25,7 +25,7 @@ from vanta_llamacpp.engine import LlamaCppEngine
 from vanta_llamacpp.errors import Faults
 from vanta_llamacpp.model import native
 from vanta_llamacpp.model.header_checks import facts_of
-from vanta_llamacpp.model.model import Loadable, _offloaded, fits, model_params
+from vanta_llamacpp.model.model import LoadPlan, fits, model_params, offloaded_layers
 from vanta_llamacpp.options import LlamaCppOptions
 
 pytestmark = pytest.mark.anyio
@@ -339,7 +339,7 @@ def test_what_does_not_fit_into_memory_is_refused_with_the_arithmetic(smollm2_pa
     options = LlamaCppOptions(parallel=8)
     faults = Faults("small")
     facts = facts_of(read_gguf(smollm2_path))
-    plan = Loadable(ModelFile("small", smollm2_path), facts, options, 8192, faults)
+    plan = LoadPlan(ModelFile("small", smollm2_path), facts, options, 8192, faults)
     attention = 64 * 8192 * (9 * (4 + 2) + 4)
     need = facts.size + 8 * 8192 * 23_040 + 512 * 4 * 49_152 + attention
     assert fits(plan, need).fits
@@ -365,8 +365,8 @@ def test_layers_on_a_gpu_are_those_that_the_library_reports() -> None:
         (2, "load_tensors: offloading 12 repeating layers to GPU\n"),
         (2, "load_tensors: offloaded 12/31 layers to GPU\n"),
     ]
-    assert _offloaded(lines) == 12
-    assert _offloaded(lines[:1]) == 0
+    assert offloaded_layers(lines) == 12
+    assert offloaded_layers(lines[:1]) == 0
 
 
 def test_amx_is_left_alone_unless_it_is_asked_for() -> None:

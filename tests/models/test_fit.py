@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from vanta.models import free_memory
-from vanta.models.fit import Shape, attention, estimated_size, judge, mapped_memory
+from vanta.models import ModelShape, attention_bytes, free_memory, judge, mapped_memory
+from vanta.models.fit import estimated_size
 
-SHAPE = Shape(file_bytes=100_000_000, kv_bytes_per_token=1_000, vocabulary=1_000, window=2_000)
+SHAPE = ModelShape(file_bytes=100_000_000, kv_bytes_per_token=1_000, vocabulary=1_000, window=2_000)
 NEED = 100_000_000 + 2_000 * 1_000 + 512 * 4 * 1_000
 
 
@@ -31,8 +31,8 @@ def test_the_arithmetic_shows_every_term() -> None:
 
 def test_an_unknown_fact_gives_no_verdict() -> None:
     assert judge(SHAPE, None).fits is None
-    assert judge(Shape(None, 1, 1, 1), 10**12).fits is None
-    assert "KV cache's size" in judge(Shape(1, None, 1, 1), 10**12).arithmetic
+    assert judge(ModelShape(None, 1, 1, 1), 10**12).fits is None
+    assert "KV cache's size" in judge(ModelShape(1, None, 1, 1), 10**12).arithmetic
 
 
 def test_layers_on_a_gpu_take_no_ram() -> None:
@@ -51,7 +51,7 @@ def test_layers_on_a_gpu_take_no_ram() -> None:
 
 def test_the_attention_matrix_is_among_the_buffers() -> None:
     """It grows with the window, and is not repeated for each layer."""
-    matrix = attention(64, 131_072, 32)
+    matrix = attention_bytes(64, 131_072, 32)
     assert matrix == 64 * 131_072 * 32 * 4 + 64 * 131_072 * 32 * 2 + 64 * 131_072 * 4
     verdict = judge(replace(SHAPE, attention_bytes=matrix, layers=30), 10**9)
     assert verdict.need_bytes == NEED + matrix
@@ -62,7 +62,7 @@ def test_the_attention_matrix_is_among_the_buffers() -> None:
 def test_an_estimated_size_is_labelled() -> None:
     assert estimated_size(8, "Q8_0") == 8
     assert estimated_size(8, "Q3_X") is None
-    estimated = Shape(10**8, 1, 1, 1, measured=False)
+    estimated = ModelShape(10**8, 1, 1, 1, measured=False)
     assert "file (estimated)" in judge(estimated, 10**9).arithmetic
 
 

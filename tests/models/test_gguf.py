@@ -13,8 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.models.ggufs import gguf, metadata, tensor, write
-from vanta.models.gguf import GgufFault, read
-from vanta.models.quantisation import BLOCKS
+from vanta.models.gguf import BLOCKS, GgufError, read
 from vanta_llamacpp.model.header_checks import ModelFacts, facts_of
 
 WHOLE = gguf()
@@ -27,7 +26,7 @@ def facts(folder: Path, content: bytes) -> ModelFacts:
 
 def fault(folder: Path, content: bytes) -> str:
     """Why a file with `content` is refused."""
-    with pytest.raises(GgufFault) as raised:
+    with pytest.raises(GgufError) as raised:
         facts(folder, content)
     return str(raised.value)
 
@@ -67,9 +66,9 @@ def test_truncations_of_the_real_model_are_faults(smollm2_path: Path, tmp_path: 
 )
 @given(at=st.integers(0, 2_200), data=st.binary(min_size=1, max_size=8))
 def test_flipped_bytes_are_read_or_refused(tmp_path: Path, at: int, data: bytes) -> None:
-    """Nothing but GgufFault comes out, whatever stands in the header."""
+    """Nothing but GgufError comes out, whatever stands in the header."""
     changed = WHOLE[:at] + data + WHOLE[at + len(data) :]
-    with contextlib.suppress(GgufFault):
+    with contextlib.suppress(GgufError):
         assert facts(tmp_path, changed).window > 0
 
 
@@ -150,7 +149,7 @@ def test_a_nested_array_is_a_fault(tmp_path: Path) -> None:
 
 def test_a_directory_is_a_fault(tmp_path: Path) -> None:
     """It cannot be read as a file."""
-    with pytest.raises(GgufFault, match="cannot be read"):
+    with pytest.raises(GgufError, match="cannot be read"):
         read(tmp_path)
 
 
@@ -159,7 +158,7 @@ def test_a_file_without_permission_is_a_fault(tmp_path: Path) -> None:
     """The reason is the system's."""
     path = write(tmp_path, WHOLE)
     path.chmod(0)
-    with pytest.raises(GgufFault, match="cannot be read"):
+    with pytest.raises(GgufError, match="cannot be read"):
         read(path)
 
 

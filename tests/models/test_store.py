@@ -11,7 +11,14 @@ import pytest
 from tests.models.ggufs import gguf
 from tests.models.wheels import Wheel, gguf_like
 from vanta.errors import ConfigError, ModelStoreError, UnknownName
-from vanta.models import ModelEntry, ModelStore, Progress, builtin_entries, default_root
+from vanta.models import (
+    ModelEntry,
+    ModelFolder,
+    ModelStore,
+    Progress,
+    builtin_entries,
+    default_root,
+)
 
 
 def store_with(root: Path, *entries: ModelEntry) -> ModelStore:
@@ -24,18 +31,18 @@ def test_the_root_follows_the_data_folder(tmp_path: Path) -> None:
     assert default_root({"VANTA_DATA_DIR": "~/v"}) == Path.home() / "v" / "models"
 
 
-def test_what_is_not_downloaded_says_how_to_get_it(store: ModelStore) -> None:
+def test_what_is_not_downloaded_says_how_to_get_it(store: ModelFolder) -> None:
     with pytest.raises(ModelStoreError, match="not downloaded yet: run `vanta models pull tiny`"):
         store.find("small")
     assert not store.root.exists(), "looking leaves no trace"
 
 
-def test_an_unknown_name_names_the_nearest(store: ModelStore) -> None:
+def test_an_unknown_name_names_the_nearest(store: ModelFolder) -> None:
     with pytest.raises(UnknownName, match=r"no model is named 'smal'.*Did you mean 'small'"):
         store.find("smal")
 
 
-def test_a_path_is_found_without_the_registry(store: ModelStore, tmp_path: Path) -> None:
+def test_a_path_is_found_without_the_registry(store: ModelFolder, tmp_path: Path) -> None:
     path = tmp_path / "mine.gguf"
     path.write_bytes(gguf_like(100))
     found = store.find(str(path))
@@ -46,7 +53,7 @@ def test_a_path_is_found_without_the_registry(store: ModelStore, tmp_path: Path)
     ("content", "message"), [(b"", "is empty"), (b"<html>", "is not a GGUF file")]
 )
 def test_a_path_to_something_else_says_so(
-    store: ModelStore, tmp_path: Path, content: bytes, message: str
+    store: ModelFolder, tmp_path: Path, content: bytes, message: str
 ) -> None:
     path = tmp_path / "mine.gguf"
     path.write_bytes(content)
@@ -54,13 +61,13 @@ def test_a_path_to_something_else_says_so(
         store.find(str(path))
 
 
-def test_a_path_to_nothing_or_to_a_folder_says_so(store: ModelStore, tmp_path: Path) -> None:
+def test_a_path_to_nothing_or_to_a_folder_says_so(store: ModelFolder, tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "no.gguf"):
         with pytest.raises(ModelStoreError, match="there is no model file"):
             store.find(str(path))
 
 
-def test_a_truncated_file_in_the_store_is_never_given_out(store: ModelStore, wheel: Wheel) -> None:
+def test_a_truncated_file_in_the_store_is_never_given_out(store: ModelFolder, wheel: Wheel) -> None:
     store.root.mkdir(parents=True)
     (store.root / "tiny.gguf").write_bytes(wheel.model[:1000])
     with pytest.raises(ModelStoreError, match=r"1000 bytes where 300000 .*vanta models pull tiny"):
@@ -144,10 +151,10 @@ class Generated:
 
     scheme = "made"
 
-    def find(self, entry: ModelEntry, store: ModelStore) -> Path | None:
+    def find(self, entry: ModelEntry, store: ModelFolder) -> Path | None:
         return None
 
-    def fetch(self, entry: ModelEntry, store: ModelStore, progress: Progress) -> Path:
+    def fetch(self, entry: ModelEntry, store: ModelFolder, progress: Progress) -> Path:
         (store.staging(entry) / "scratch").write_text("in the middle")
         return store.keep(entry, [b"GGUF", entry.location.encode()], progress)
 
@@ -163,12 +170,12 @@ def test_a_strangers_source_brings_models_through_the_same_checks(tmp_path: Path
         ModelStore(tmp_path, strict, {"made": Generated()}).pull("y")
 
 
-def test_a_source_outside_of_a_pull_holds_no_lock(store: ModelStore, wheel: Wheel) -> None:
+def test_a_source_outside_of_a_pull_holds_no_lock(store: ModelFolder, wheel: Wheel) -> None:
     with pytest.raises(ModelStoreError, match=r"without ModelStore\.pull"):
         store.sources["wheel"].fetch(wheel.entry, store, lambda *_: None)
 
 
-def test_verify_tells_ok_corrupt_missing_and_unknown(store: ModelStore, wheel: Wheel) -> None:
+def test_verify_tells_ok_corrupt_missing_and_unknown(store: ModelFolder, wheel: Wheel) -> None:
     missing = store.verify("tiny")
     assert (missing.status, missing.mend) == ("missing", "vanta models pull tiny")
     path = store.pull("tiny").path
@@ -193,7 +200,7 @@ def test_verify_of_what_cannot_be_pulled_names_no_command(tmp_path: Path) -> Non
     assert "curl" in found.detail
 
 
-def test_the_list_is_json_and_tells_what_is_present(store: ModelStore, wheel: Wheel) -> None:
+def test_the_list_is_json_and_tells_what_is_present(store: ModelFolder, wheel: Wheel) -> None:
     (before,) = json.loads(json.dumps(store.list()))
     assert (before["id"], before["present"], before["path"]) == ("tiny", False, None)
     assert before["memory"]["need_bytes"] == 300_000 + 2048 * 1000 + 512 * 4 * 1000
@@ -213,7 +220,7 @@ def test_info_believes_the_file_before_the_registry(smollm2_path: Path, tmp_path
     assert "(8192 tokens" in by_path["memory"]["arithmetic"]
 
 
-def test_info_of_an_absent_model_is_the_registrys_word(store: ModelStore) -> None:
+def test_info_of_an_absent_model_is_the_registrys_word(store: ModelFolder) -> None:
     info = store.info("tiny")
     assert (info["present"], info["window"], info["size_bytes"]) == (False, 2048, 300_000)
     assert "vanta models pull tiny" in info["hint"]
@@ -221,7 +228,7 @@ def test_info_of_an_absent_model_is_the_registrys_word(store: ModelStore) -> Non
 
 
 def test_a_broken_file_that_the_registry_has_no_hash_for_is_corrupt(
-    store: ModelStore, tmp_path: Path
+    store: ModelFolder, tmp_path: Path
 ) -> None:
     path = tmp_path / "mine.gguf"
     path.write_bytes(gguf_like(100))

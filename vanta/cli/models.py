@@ -171,7 +171,7 @@ class _PhaseLines:
 
 
 def _size(count: int | None) -> str:
-    from vanta.models.fit import megabytes
+    from vanta.models import megabytes
 
     return "?" if count is None else megabytes(count)
 

@@ -23,7 +23,7 @@ from vanta.check import DiagnosisContext, Finding
 from vanta.diagnosis.tracks import local_tracks
 from vanta.errors import ModelStoreError, UnknownName
 from vanta.installation import DISTRIBUTION, FOREIGN, foreign_version, install_hint
-from vanta.models.fit import megabytes
+from vanta.models import megabytes
 
 _OLDEST_PYTHON = (3, 11)
 _SPARE_BYTES = 50_000_000  # for conversations

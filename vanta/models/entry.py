@@ -99,9 +99,7 @@ class ModelEntry:
 
     def __post_init__(self) -> None:
         for name in (self.id, *self.aliases):
-            _must(
-                _ID, name, f"model {self.id!r}: a name must be like 'smollm2-135m', not {name!r}"
-            )
+            _must(_ID, name, f"model {self.id!r}: a name must be like 'smollm2-135m', not {name!r}")
         for digest in filter(None, (self.sha256, self.archive_sha256)):
             _must(
                 _SHA256, digest, f"model {self.id!r}: {digest!r} is not a sha256 of 64 hex digits"

@@ -118,7 +118,9 @@ def disk_errors(folder: Path, doing: str) -> Iterator[None]:
         yield
     except OSError as error:
         why = error.strerror or str(error)
-        advice = "Try again; if the problem persists, set VANTA_DATA_DIR to a folder on another disk."
+        advice = (
+            "Try again; if the problem persists, set VANTA_DATA_DIR to a folder on another disk."
+        )
         if error.errno in FULL:
             why = "the disk is full (or a limit on file sizes was reached)"
             advice = "Free some space, or set VANTA_DATA_DIR to a folder on another disk."

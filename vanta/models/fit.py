@@ -82,7 +82,9 @@ def judge(shape: ModelShape, free_bytes: int | None) -> Fit:
     """
     if shape.file_bytes is None or shape.kv_bytes_per_token is None:
         lacking = "file's size" if shape.file_bytes is None else "KV cache's size"
-        return Fit(None, None, free_bytes, f"the {lacking} is unknown until the model is downloaded")
+        return Fit(
+            None, None, free_bytes, f"the {lacking} is unknown until the model is downloaded"
+        )
     stay = max(0, shape.layers - shape.gpu_layers)
     file = _share(shape.file_bytes, stay, shape.layers)
     kv = _share(shape.window * shape.kv_bytes_per_token, stay, shape.layers)

@@ -18,8 +18,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-
-
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 KEPT_ITEMS = 4096

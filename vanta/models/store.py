@@ -165,9 +165,7 @@ class ModelStore:
         :raises ModelStoreError: outside `pull`.
         """
         if entry.id not in self._locks:
-            raise ModelStoreError(
-                f"model {entry.id!r} is not being pulled. Call ModelStore.pull."
-            )
+            raise ModelStoreError(f"model {entry.id!r} is not being pulled. Call ModelStore.pull.")
         return self._locks[entry.id]
 
     def list(self) -> list[dict[str, Any]]:
@@ -358,8 +356,8 @@ def _file_at(path: Path) -> ModelFile:
         ) from error
     if missing:
         raise ModelStoreError(
-            f"the model file {str(path)!r} does not exist. Check the path, or choose a model of the "
-            "registry: `vanta models list`"
+            f"the model file {str(path)!r} does not exist. Check the path, or choose a model "
+            "of the registry: `vanta models list`"
         )
     check_magic(path)
     return ModelFile(str(path), path)

@@ -128,8 +128,7 @@ def _parse(entry: ModelEntry) -> tuple[str, str, str]:
     match = _REQUIREMENT.fullmatch(requirement)
     if not match:
         raise ConfigError(
-            f"model {entry.id!r}: source {entry.source!r} must be like "
-            "'wheel:NAME==VERSION#FILE'."
+            f"model {entry.id!r}: source {entry.source!r} must be like 'wheel:NAME==VERSION#FILE'."
         )
     return match["name"], match["version"], member
 

@@ -20,7 +20,7 @@ from vanta.memory import Embedder, EmbedderContext
 from vanta_llamacpp.embedding.vectors import LONGEST
 from vanta_llamacpp.engine import LlamaCppEngine
 from vanta_llamacpp.errors import ENGINE
-from vanta_llamacpp.model.model import Model
+from vanta_llamacpp.model.model import LlamaModel
 from vanta_llamacpp.options import EmbedderOptions, LlamaCppOptions
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class LlamaCppEmbedder(Embedder):
 class _Lenient(LlamaCppEngine):
     """An engine for which a text that is too long counts by its beginning."""
 
-    def _documents(self, model: Model, texts: Sequence[str]) -> list[list[int]]:
+    def _documents(self, model: LlamaModel, texts: Sequence[str]) -> list[list[int]]:
         most = min(LONGEST, model.window)
         around = model.vocabulary.tokenize_whole("")
         cut = [text[: most * _CHARACTERS_A_TOKEN] for text in texts]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from vanta_llamacpp.model.model import Model
+from vanta_llamacpp.model.model import LlamaModel
 from vanta_llamacpp.worker.batch import Batch
 
 LONGEST = 2048
@@ -23,7 +23,7 @@ _NONE, _RANK = 0, 4
 class Embedder:
     """Made, used and closed by the worker. Raises EngineError where the model cannot embed."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: LlamaModel) -> None:
         lib = self._lib = model.lib
         self._faults = model.faults
         self._context = lib.llama_init_from_model(model.native, _params(model))
@@ -86,7 +86,7 @@ def portions(texts: Sequence[Sequence[int]]) -> list[list[Sequence[int]]]:
     return parts
 
 
-def _params(model: Model) -> Any:
+def _params(model: LlamaModel) -> Any:
     params = model.lib.llama_context_default_params()
     params.n_ctx = params.n_batch = params.n_ubatch = LONGEST
     params.n_seq_max = MOST_TEXTS

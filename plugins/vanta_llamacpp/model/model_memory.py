@@ -1,9 +1,8 @@
-"""Which models of this process are in memory: one register for all its engines.
+"""The models of this process in memory: one register for all its engines.
 
-A model that is wanted and has no room takes that of the least recently used ones that nobody uses;
-pinned ones stay. Loads go one after another, so that two never count on the same room.
-Invariant: a tenant that is in use is never asked to leave, and one that was asked left in its own
-thread; memory is counted as taken until it is free again.
+If a model does not fit, the least recently used idle models are unloaded; pinned ones stay. Models
+load one after another, so that two never count on the same memory. Invariant: a model in use is
+never unloaded, each is unloaded in its own thread, and its memory counts until it is free again.
 """
 
 from __future__ import annotations
@@ -15,37 +14,45 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from vanta.models import free_memory
-from vanta.models.fit import mapped_memory, megabytes
+from vanta.models import free_memory, mapped_memory, megabytes
 
-_LOOK_S = 0.1
+_POLL_S = 0.1
 
 
 @dataclass(slots=True, eq=False)
-class Tenant:
-    """One engine's place. leave: unload the model now, in whatever thread may; False if it is in
-    use after all. bytes: what the loaded model takes, 0 while it is not loaded."""
+class LoadedModel:
+    """The model of one engine, loaded or not.
+
+    :param name: the model's name, for messages.
+    :param unload: unload it now, in its own thread; returns False if it is in use after all.
+    :param pinned: it stays loaded.
+    :param bytes: memory that it takes; 0 while it is not loaded.
+    :param uses: number of current users.
+    :param used_at: order of its last use.
+    """
 
     name: str
-    leave: Callable[[], bool]
+    unload: Callable[[], bool]
     pinned: bool = False
     bytes: int = 0
     uses: int = 0
     used_at: int = 0
 
 
-class NoRoom(Exception):  # noqa: N818 - the word that the messages use
-    """There is no room, with the arithmetic."""
+class NotEnoughMemoryError(Exception):
+    """The model does not fit; the message has the arithmetic."""
 
 
-class Residence:
-    """All models of a process. free: bytes that the system could still give, None if not known.
+class ModelMemory:
+    """All models of a process.
 
-    mapped: bytes of files that lie in memory for this process. The system counts them as free,
-    since it could drop them; but those of loaded models would be read from the disk again with
-    every token, so they are taken off, and not more than the models are said to take: what else is
-    mapped is no model's. (llama.cpp maps a file. Weights that it lays out anew lie in memory of its
-    own instead, which the system does not count as free: so the files' sizes would be too much.)
+    The system counts mapped files as free, since it can drop them. But those of loaded models would
+    be read from disk again with every token, so they are subtracted, up to what the models take.
+    (llama.cpp maps a file. Weights that it lays out anew lie in memory of its own, which is not
+    free anyway, so that the sizes of the files would be too much.)
+
+    :param free: returns the bytes that the system can still provide, None if unknown.
+    :param mapped: returns the bytes of this process's mapped files that are in memory.
     """
 
     def __init__(
@@ -58,101 +65,105 @@ class Residence:
         self._lock = threading.Lock()
         self._loading = threading.Lock()
         self._clock = itertools.count(1)
-        self._tenants: set[Tenant] = set()
+        self._models: set[LoadedModel] = set()
 
     @contextmanager
-    def using(self, tenant: Tenant) -> Iterator[None]:
-        """Meanwhile the tenant stays, loaded or not."""
+    def using(self, model: LoadedModel) -> Iterator[None]:
+        """Keep a model from being unloaded in this block."""
         with self._lock:
-            tenant.uses += 1
+            model.uses += 1
         try:
             yield
         finally:
             with self._lock:
-                tenant.uses -= 1
-                tenant.used_at = next(self._clock)
+                model.uses -= 1
+                model.used_at = next(self._clock)
 
     @contextmanager
-    def moving_in(
-        self, tenant: Tenant, need: int, most: int | None, go_on: Callable[[], bool]
+    def reserve(
+        self, model: LoadedModel, need: int, most: int | None, keep_going: Callable[[], bool]
     ) -> Iterator[None]:
-        """Load meanwhile: there is room for `need` bytes. most: what all models may take.
+        """Reserve `need` bytes for a model that loads in this block. Blocking.
 
-        Raises NoRoom; waits for others who load, while `go_on` says so. Blocking.
+        Waits for other loads as long as `keep_going` returns True. `most` limits the bytes of all
+        models together. Raises NotEnoughMemoryError.
         """
-        while not self._loading.acquire(timeout=_LOOK_S):
-            if not go_on():
-                raise NoRoom("the engine was closed while others loaded")
+        while not self._loading.acquire(timeout=_POLL_S):
+            if not keep_going():
+                raise NotEnoughMemoryError("the engine was closed while other models loaded")
         try:
             self._make_room(need, most)
             yield
             with self._lock:
-                tenant.bytes = need
-                self._tenants.add(tenant)
+                model.bytes = need
+                self._models.add(model)
         finally:
             self._loading.release()
 
-    def leaves(self, tenant: Tenant, detach: Callable[[], None]) -> bool:
-        """Whether nobody uses the tenant; then `detach` makes sure that nobody can who comes now.
-        Asked by its own thread, which then frees the memory and says that it `left`."""
+    def detach_if_idle(self, model: LoadedModel, detach: Callable[[], None]) -> bool:
+        """Call `detach`, after which the model has no new users, unless it is in use.
+
+        Called by the model's own thread, which then frees the memory and calls `release`. Returns
+        whether it was idle.
+        """
         with self._lock:
-            if tenant.uses:
+            if model.uses:
                 return False
             detach()
             return True
 
-    def left(self, tenant: Tenant) -> None:
-        """The tenant's memory is free again."""
+    def release(self, model: LoadedModel) -> None:
+        """Record that a model's memory is free again."""
         with self._lock:
-            tenant.bytes = 0
-            self._tenants.discard(tenant)
+            model.bytes = 0
+            self._models.discard(model)
 
     def _make_room(self, need: int, most: int | None) -> None:
-        asked: set[Tenant] = set()
+        tried: set[LoadedModel] = set()
         while why := self._lacking(need, most):
             with self._lock:
-                idle = [each for each in self._tenants if not (each.uses or each.pinned)]
-                idle = [each for each in idle if each not in asked]
+                idle = [model for model in self._models if not (model.uses or model.pinned)]
+                idle = [model for model in idle if model not in tried]
             if not idle:
-                raise NoRoom(why)
-            oldest = min(idle, key=lambda each: each.used_at)
-            asked.add(oldest)
-            oldest.leave()
+                raise NotEnoughMemoryError(why)
+            oldest = min(idle, key=lambda model: model.used_at)
+            tried.add(oldest)
+            oldest.unload()
 
     def _lacking(self, need: int, most: int | None) -> str | None:
-        """Why there is no room now; None if there is."""
+        """Return why there is not enough memory now, or None if there is."""
         with self._lock:
-            taken = sum(each.bytes for each in self._tenants)
-            told = "".join(f"; {_told(each)}" for each in self._tenants)
+            taken = sum(model.bytes for model in self._models)
+            users = "".join(f"; {_described(model)}" for model in self._models)
         if most is not None and taken + need > most:
             return (
                 f"{megabytes(need)} needed + {megabytes(taken)} of other models > "
-                f"{megabytes(most)} that all may take{told}"
+                f"{megabytes(most)} for all models{users}"
             )
         free, files = self._free(), min(taken, self._mapped())
         if free is not None and need > free - files:
             less = f" - {megabytes(files)} of loaded models' files" if files else ""
-            return f"{megabytes(need)} needed of {megabytes(free)} free{less}{told}"
+            return f"{megabytes(need)} needed of {megabytes(free)} free{less}{users}"
         return None
 
 
-def _told(tenant: Tenant) -> str:
-    state = "pinned" if tenant.pinned else "in use" if tenant.uses else "idle"
-    return f"{tenant.name!r} has {megabytes(tenant.bytes)} ({state})"
+def _described(model: LoadedModel) -> str:
+    state = "pinned" if model.pinned else "in use" if model.uses else "idle"
+    return f"{model.name!r} takes {megabytes(model.bytes)} ({state})"
 
 
-_here = Residence()
+_process_memory = ModelMemory()
 
 
-def residence() -> Residence:
-    """The register of this process."""
-    return _here
+def model_memory() -> ModelMemory:
+    """Return the register of this process."""
+    return _process_memory
 
 
 def _forked() -> None:
-    """A child has none of its parent's threads, so none of its models can be unloaded."""
-    global _here  # noqa: PLW0603 - one a process
-    _here = Residence()
+    """Start empty in a forked child, which has no threads that could unload models."""
+    global _process_memory  # noqa: PLW0603 - one per process
+    _process_memory = ModelMemory()
 
 
 if hasattr(os, "register_at_fork"):

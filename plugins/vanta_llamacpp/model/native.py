@@ -58,7 +58,7 @@ def _on_log(level: int, text: bytes | None, _data: object) -> None:
 
 
 @contextmanager
-def overheard() -> Iterator[list[tuple[int, str]]]:
+def captured_log() -> Iterator[list[tuple[int, str]]]:
     """What llama.cpp logs in this thread meanwhile, as (level, line)."""
     lines: list[tuple[int, str]] = []
     _listener.lines = lines
@@ -68,8 +68,8 @@ def overheard() -> Iterator[list[tuple[int, str]]]:
         _listener.lines = None
 
 
-def complaint(lines: list[tuple[int, str]]) -> str:
-    """The first error in what was overheard, as llama.cpp words it."""
+def first_error(lines: list[tuple[int, str]]) -> str:
+    """The first error in what was captured_log, as llama.cpp words it."""
     errors = [line for level, line in lines if level == _ERROR_LEVEL and line.strip()]
     return errors[0].strip() if errors else "llama.cpp gave no reason"
 

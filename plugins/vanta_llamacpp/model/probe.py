@@ -49,7 +49,6 @@ class Probe:
     """How files are tried.
 
     :param build: identifies the build of llama.cpp: another build asserts other things.
-    :param threads: threads that compute.
     :param plain_attention: compute without flash attention.
     :param folder: where digests of files that passed are kept.
     :param command: the child's command line.
@@ -57,17 +56,16 @@ class Probe:
     """
 
     build: str
-    threads: int
     plain_attention: bool
     folder: Path | None = None
     command: Sequence[str] = (sys.executable, "-P", str(_SCRIPT))
     seconds: float | None = None
 
-    def check(self, file: ModelFile, facts: ModelFacts, go_on: Callable[[], bool]) -> None:
+    def check(self, file: ModelFile, facts: ModelFacts, keep_going: Callable[[], bool]) -> None:
         """Try `file` unless it is known. Blocking.
 
         :raises ProbeError: if the child crashes, hangs, or finds the file unfit.
-        :raises ProbeStopped: soon after `go_on` returns False.
+        :raises ProbeStopped: soon after `keep_going` returns False.
         """
         if _is_verified(file):
             return
@@ -75,7 +73,7 @@ class Probe:
         mark = self._folder() / digest
         if digest in _tried or mark.exists():
             return
-        self._try(file.path, facts, go_on)
+        self._try(file.path, facts, keep_going)
         _tried.add(digest)
         with contextlib.suppress(OSError):  # then it is tried again by the next process
             mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -84,7 +82,7 @@ class Probe:
     def _folder(self) -> Path:
         return default_root() / ".probed" if self.folder is None else self.folder
 
-    def _try(self, path: Path, facts: ModelFacts, go_on: Callable[[], bool]) -> None:
+    def _try(self, path: Path, facts: ModelFacts, keep_going: Callable[[], bool]) -> None:
         seconds = self.seconds or _LEAST_S + facts.size / _BYTES_PER_S
         task = {
             "paths": [str(Path(entry).absolute()) for entry in sys.path],
@@ -92,14 +90,13 @@ class Probe:
             "encoder": facts.encoder,
             "pools": facts.pools,
             "window": facts.window,
-            "threads": self.threads,
             "plain_attention": self.plain_attention,
             "seconds": seconds,
             "memory_bytes": 3 * facts.size + _OWN_BYTES,
         }
         with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
             try:
-                status = self._run(task, output, errors, seconds, go_on)
+                status = self._run(task, output, errors, seconds, keep_going)
             except OSError as error:
                 raise ProbeError(f"no process could be started to try it: {error}") from error
             _judge(status, output, errors, seconds)
@@ -110,7 +107,7 @@ class Probe:
         output: IO[bytes],
         errors: IO[bytes],
         seconds: float,
-        go_on: Callable[[], bool],
+        keep_going: Callable[[], bool],
     ) -> int | None:
         """Return the child's exit status, None if it took too long. The child is gone then."""
         with subprocess.Popen(
@@ -128,7 +125,7 @@ class Probe:
                 for _ in range(int((seconds + 5) / _POLL_S)):
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         return child.wait(_POLL_S)
-                    if not go_on():
+                    if not keep_going():
                         raise ProbeStopped
                 return None
             finally:

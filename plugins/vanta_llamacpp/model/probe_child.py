@@ -34,7 +34,7 @@ _NEW_NETWORK = 0x40000000 | 0x10000000
 """CLONE_NEWNET | CLONE_NEWUSER of Linux's sched.h: no network, without any rights for that."""
 
 
-class Fault(Exception):
+class UnfitError(Exception):
     """The file cannot be used, in words for the parent's message."""
 
 
@@ -47,9 +47,9 @@ def main() -> None:
     os.dup2(2, 1)
     try:
         _try(_library(task["paths"]), task)
-        result = {"fault": None}
-    except Fault as fault:
-        result = {"fault": str(fault)}
+        result: dict[str, str | None] = {"fault": None}
+    except UnfitError as error:
+        result = {"fault": str(error)}
     os.write(answer, json.dumps(result).encode() + b"\n")
     sys.stderr.flush()
     os._exit(0)  # nothing of llama.cpp's own cleaning up decides on a file
@@ -82,7 +82,7 @@ def _library(paths: list[str]) -> Any:
     sys.path[:] = paths
     spec = importlib.util.find_spec("llama_cpp")
     if spec is None or spec.submodule_search_locations is None:
-        raise Fault("the library llama-cpp-python is not found")
+        raise UnfitError("the library llama-cpp-python is not found")
     package = types.ModuleType("llama_cpp")
     package.__path__ = list(spec.submodule_search_locations)
     sys.modules["llama_cpp"] = package
@@ -106,7 +106,7 @@ def _try(lib: Any, task: dict[str, Any]) -> None:
     params.use_extra_bufts = False
     model = lib.llama_model_load_from_file(os.fsencode(task["file"]), params)
     if not model:
-        raise Fault(f"llama.cpp refused the file: {(errors or ['it gave no reason'])[0]}")
+        raise UnfitError(f"llama.cpp refused the file: {(errors or ['it gave no reason'])[0]}")
     tokens = _read_texts(lib, lib.llama_model_get_vocab(model))
     if not task["encoder"]:
         _compute(lib, model, task, tokens, embeddings=False, errors=errors)
@@ -144,7 +144,7 @@ def _tokens(lib: Any, vocabulary: Any, text: str, *, document: bool) -> list[int
     found = (ctypes.c_int32 * room)()
     count = lib.llama_tokenize(vocabulary, data, len(data), found, room, document, not document)
     if count < 0:
-        raise Fault(f"the tokenizer failed on {len(data)} bytes of text")
+        raise UnfitError(f"the tokenizer failed on {len(data)} bytes of text")
     return found[:count]
 
 
@@ -159,14 +159,14 @@ def _compute(
     params.n_seq_max = _SEQUENCES
     params.kv_unified = embeddings
     params.embeddings = embeddings
-    params.n_threads = params.n_threads_batch = task["threads"]
+    params.n_threads = params.n_threads_batch = 1  # threads would wait for busy cores
     params.no_perf = True
     if task["plain_attention"] and not embeddings:
         params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
     errors.clear()
     context = lib.llama_init_from_model(model, params)
     if not context:
-        raise Fault(f"llama.cpp makes no context: {(errors or ['it gave no reason'])[0]}")
+        raise UnfitError(f"llama.cpp makes no context: {(errors or ['it gave no reason'])[0]}")
     if embeddings and lib.llama_pooling_type(context) in _NO_POOLING:
         return
     run = lib.llama_encode if task["encoder"] else lib.llama_decode
@@ -176,7 +176,7 @@ def _compute(
     for step, position, sequence in steps:
         batch = _batch(lib, step, position, sequence, every=embeddings)
         if code := run(context, batch):
-            raise Fault(f"llama.cpp failed with code {code} on a few tokens")
+            raise UnfitError(f"llama.cpp failed with code {code} on a few tokens")
         if embeddings:
             width = lib.llama_model_n_embd(model)
             _check_finite(lib.llama_get_embeddings_seq(context, sequence), width, "vectors")
@@ -200,12 +200,12 @@ def _batch(lib: Any, tokens: list[int], position: int, sequence: int, *, every: 
 def _check_finite(numbers: Any, count: int, what: str) -> None:
     """Refuse NaN and infinity; a model may forbid tokens with minus infinity, but not all."""
     if not numbers:
-        raise Fault(f"the model computes no {what}")
+        raise UnfitError(f"the model computes no {what}")
     values = numbers[:count]
     if any(math.isnan(value) or value == math.inf for value in values) or not any(
         map(math.isfinite, values)
     ):
-        raise Fault(f"the model's {what} are not finite numbers: its weights are damaged")
+        raise UnfitError(f"the model's {what} are not finite numbers: its weights are damaged")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ _State = Literal["start", "text", "reasoning", "gap", "call", "rest"]
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ParsedOutput:
     """What is ready."""
 
     text: str = ""
@@ -32,14 +32,14 @@ class Said:
     def __bool__(self) -> bool:
         return bool(self.text or self.reasoning or self.calls)
 
-    def __add__(self, other: Said) -> Said:
-        return Said(
+    def __add__(self, other: ParsedOutput) -> ParsedOutput:
+        return ParsedOutput(
             self.text + other.text, self.reasoning + other.reasoning, self.calls + other.calls
         )
 
 
 @dataclass(slots=True)
-class Marks:
+class OutputParser:
     """Takes text as it comes. tools: whether calls are looked for. reasoning: the prompt ended
     inside a reasoning already."""
 
@@ -61,14 +61,14 @@ class Marks:
         """Whether a reasoning may begin or end with what comes next."""
         return self._state in {"start", "reasoning"}
 
-    def add(self, text: str) -> Said:
+    def add(self, text: str) -> ParsedOutput:
         """More text; returns what can be told now."""
         self._held += text
         while self._go_on():
             pass
         return self._take()
 
-    def finish(self) -> Said:
+    def finish(self) -> ParsedOutput:
         """The answer is over: what was held back."""
         held, self._held = self._held, ""
         if self._state == "reasoning":
@@ -79,8 +79,8 @@ class Marks:
             self._text.append(held)
         return self._take()
 
-    def _take(self) -> Said:
-        said = Said("".join(self._text), "".join(self._thought), tuple(self._found))
+    def _take(self) -> ParsedOutput:
+        said = ParsedOutput("".join(self._text), "".join(self._thought), tuple(self._found))
         self._text, self._thought, self._found = [], [], []
         return said
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from vanta.engine import GenerationRequest, Tool
 from vanta.errors import EngineError, ErrorKind
 from vanta.messages import Message
-from vanta_llamacpp.model.model import Model
+from vanta_llamacpp.model.model import LlamaModel
 from vanta_llamacpp.prompt.chat_template import ChatTemplate, ChatTemplateError
 from vanta_llamacpp.prompt.families import FAMILIES, sources
 from vanta_llamacpp.prompt.output_parser import END_THINK, THINK
@@ -27,7 +27,7 @@ what the whole answer would have been (see `slots`); a longer one is read in chu
 class Prompter:
     """Makes prompts for one loaded model. Raises EngineError where it has no usable template."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: LlamaModel) -> None:
         self._vocabulary = model.vocabulary
         self._window = model.window
         self._faults = model.faults
@@ -109,7 +109,7 @@ class Prompter:
         )
 
 
-def _template(model: Model) -> ChatTemplate:
+def _template(model: LlamaModel) -> ChatTemplate:
     """The best template that compiles. Raises EngineError where there is none."""
     faults, vocabulary = model.faults, model.vocabulary
     refused = ["the file has no chat template, and its family is not known"]

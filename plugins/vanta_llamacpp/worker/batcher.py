@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from vanta.errors import EngineError
-from vanta_llamacpp.model.model import Aborted, Model
+from vanta_llamacpp.model.model import Aborted, LlamaModel
 from vanta_llamacpp.worker.generation import Generation
 from vanta_llamacpp.worker.job import Job
 from vanta_llamacpp.worker.slots import EXACT_ROWS, common_prefix
@@ -35,7 +35,7 @@ Part = tuple[Generation, Sequence[int]]
 class Batcher:
     """Serves many jobs on one model; `end` is told of each when nothing works on it any more."""
 
-    def __init__(self, model: Model, pace: Pace, tally: Tally, end: End) -> None:
+    def __init__(self, model: LlamaModel, pace: Pace, tally: Tally, end: End) -> None:
         self._model = model
         self._slots = model.slots
         self._planner = Planner(model.slots, model.pass_cells, tally)

@@ -12,8 +12,8 @@ import dataclasses
 from collections.abc import Sequence
 
 from vanta.messages import Delta, FinishReason
-from vanta_llamacpp.model.model import Model
-from vanta_llamacpp.prompt.output_parser import Marks, Said
+from vanta_llamacpp.model.model import LlamaModel
+from vanta_llamacpp.prompt.output_parser import OutputParser, ParsedOutput
 from vanta_llamacpp.sampling.sampler import PENALTY_WINDOW, Sampler
 from vanta_llamacpp.sampling.stops import Piece, TextAssembler
 from vanta_llamacpp.worker.job import Job
@@ -23,7 +23,7 @@ from vanta_llamacpp.worker.slots import Slot
 class Generation:
     """Made and closed by the worker. `kept` tokens of the prompt are in `slot` already."""
 
-    def __init__(self, model: Model, job: Job, slot: Slot, kept: int) -> None:
+    def __init__(self, model: LlamaModel, job: Job, slot: Slot, kept: int) -> None:
         prompt = job.prompt
         self.job = job
         self.slot = slot
@@ -32,7 +32,7 @@ class Generation:
         self._model = model
         self._tokens = list(prompt.tokens)
         self._text = TextAssembler(prompt.sampling.stop)
-        self._marks = Marks(tools=prompt.tools, reasoning=prompt.reasoning)
+        self._marks = OutputParser(tools=prompt.tools, reasoning=prompt.reasoning)
         self._sampler = Sampler(
             model.lib, model.vocabulary, prompt.sampling, prompt.grammar, model.faults
         )
@@ -103,7 +103,7 @@ class Generation:
         self._sampler.close()
 
 
-def _delta(said: Said, piece: Piece) -> Delta:
+def _delta(said: ParsedOutput, piece: Piece) -> Delta:
     return Delta(
         text=said.text, reasoning=said.reasoning, tool_calls=said.calls, logprobs=piece.logprobs
     )

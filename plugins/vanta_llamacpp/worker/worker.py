@@ -15,8 +15,8 @@ from concurrent.futures import Future
 from vanta.errors import EngineError
 from vanta_llamacpp.embedding.vectors import Embedder
 from vanta_llamacpp.errors import Faults
-from vanta_llamacpp.model.model import Model
-from vanta_llamacpp.model.model_memory import Tenant, residence
+from vanta_llamacpp.model.model import LlamaModel
+from vanta_llamacpp.model.model_memory import LoadedModel, model_memory
 from vanta_llamacpp.model.native import AbortFlag, cores, others_running, release_helpers
 from vanta_llamacpp.worker.batcher import Batcher
 from vanta_llamacpp.worker.inbox import Embed, Forget, Inbox, Load, Unload, closed
@@ -34,7 +34,7 @@ class Worker:
 
     def __init__(
         self,
-        load: Callable[[Tenant, AbortFlag, Callable[[], bool]], Model],
+        load: Callable[[LoadedModel, AbortFlag, Callable[[], bool]], LlamaModel],
         inbox: Inbox,
         faults: Faults,
         *,
@@ -52,11 +52,11 @@ class Worker:
         self._embedding: Embed | None = None
         self._looked_at = -LOOK_AGAIN_S
         self._unsaved = False
-        self.model: Model | None = None
+        self.model: LlamaModel | None = None
         self.pace: Pace | None = None
         self.failure: EngineError | None = None
         self.tally = Tally()
-        self.tenant = Tenant(faults.model, _leaver(inbox), pinned)
+        self.tenant = LoadedModel(faults.model, _leaver(inbox), pinned)
 
     def start(self) -> None:
         """Start the thread, once. Raises EngineError in a process that forked since."""
@@ -120,7 +120,7 @@ class Worker:
     def _detach(self) -> None:
         self.model = None
 
-    def _free(self, model: Model | None) -> None:
+    def _free(self, model: LlamaModel | None) -> None:
         self._batcher = None
         if self._embedder is not None:
             self._embedder.close()
@@ -130,7 +130,7 @@ class Worker:
                 model.slots.save_all()
             finally:
                 model.close()
-                residence().left(self.tenant)
+                model_memory().release(self.tenant)
 
     def _turn(self) -> None:
         """Take in what has come, then go one round on."""
@@ -173,7 +173,7 @@ class Worker:
     def _left(self) -> bool:
         """Make room for another engine's model, unless somebody uses this one."""
         model = self.model
-        if model is None or not residence().leaves(self.tenant, self._detach):
+        if model is None or not model_memory().detach_if_idle(self.tenant, self._detach):
             return False
         self._free(model)
         self.tally.unloads += 1
@@ -204,7 +204,7 @@ class Worker:
         finally:
             self._embedding = None
 
-    def _look_again(self, model: Model, embedder: Embedder) -> None:
+    def _look_again(self, model: LlamaModel, embedder: Embedder) -> None:
         """From time to time, leave out of embedding the threads that others need."""
         if model.adapts and time.monotonic() - self._looked_at >= LOOK_AGAIN_S:
             self._looked_at = time.monotonic()
