@@ -133,4 +133,4 @@ def test_a_foreign_file_is_not_a_model(vanta: Run, tmp_path: Path) -> None:
 def test_a_missing_file_is_reported_by_its_path(vanta: Run) -> None:
     done = vanta("models", "verify", "./nowhere.gguf")
     assert done.code == 1
-    assert "there is no model file 'nowhere.gguf'" in done.err
+    assert "the model file 'nowhere.gguf' does not exist" in done.err

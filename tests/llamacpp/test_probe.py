@@ -16,7 +16,7 @@ from tests.llamacpp.mutants import BERT_CHANGES, CHANGES, SLIDING_CHANGES, damag
 from tests.llamacpp.random_bert import write_random_bert
 from tests.llamacpp.random_model import write_random_model
 from tests.llamacpp.support import engine_on
-from tests.models.ggufs import patched
+from tests.models.ggufs import patched, text
 from vanta.engine import ModelFile
 from vanta.errors import EngineError
 from vanta.models import read_gguf
@@ -92,7 +92,14 @@ def test_an_epsilon_that_aborts_llama_cpp_is_an_error(
 ) -> None:
     changes: dict[str, object] = {"llama.attention.layer_norm_rms_epsilon": epsilon}
     path = patched(random_path, tmp_path / "epsilon.gguf", changes)
-    with pytest.raises(ProbeError, match="ended the process|not finite"):
+    with pytest.raises(ProbeError, match=r"ended the process|not finite"):
+        check(Probe("build", plain_attention=True, folder=tmp_path / "probed"), path)
+
+
+def test_a_token_that_occurs_twice_is_an_error(random_path: Path, tmp_path: Path) -> None:
+    path = tmp_path / "twice.gguf"
+    path.write_bytes(random_path.read_bytes().replace(text("Ġthe"), text("Ġand"), 1))
+    with pytest.raises(ProbeError, match="ended the process"):
         check(Probe("build", plain_attention=True, folder=tmp_path / "probed"), path)
 
 
@@ -165,4 +172,4 @@ async def test_closing_an_engine_stops_its_probe(
         await engine.aclose()
     assert raised
     assert time.monotonic() - began < 30
-    assert not [*tmp_path.glob("models/.probed/*")]
+    assert not (tmp_path / "models" / ".probed").exists()

@@ -22,10 +22,9 @@ def pair(key: str, value: float | str | bytes | Sequence[str] | Sequence[int]) -
         return head + struct.pack("<I?", 7, value)
     if isinstance(value, bytes):
         return head + struct.pack("<IIQ", 9, 0, len(value)) + value
-    if isinstance(value, int):
-        return head + struct.pack("<II", 4, value)
-    if isinstance(value, float):
-        return head + struct.pack("<If", 6, value)
+    if isinstance(value, int | float):
+        code, kind = ("I", 4) if isinstance(value, int) else ("f", 6)
+        return head + struct.pack(f"<I{code}", kind, value)
     if isinstance(value, str):
         return head + struct.pack("<I", 8) + text(value)
     if all(isinstance(item, str) for item in value):

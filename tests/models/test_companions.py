@@ -74,7 +74,7 @@ def test_a_companions_name_is_no_way_out_of_the_folder() -> None:
             {"id": "tiny", "source": "file:a", "companions": [{"name": "../../.bashrc"}]},
         ]
     }
-    with pytest.raises(ConfigError, match=r"a file's name, not '\.\./\.\./\.bashrc'"):
+    with pytest.raises(ConfigError, match=r"must be a file name, not '\.\./\.\./\.bashrc'"):
         parse_registry(data, origin="models.toml")
 
 

@@ -42,7 +42,7 @@ def test_vantas_own_registry_is_sound_and_every_source_is_known() -> None:
         ('licens = "MIT"', r"models.toml: model 'tiny', key 'licens': .*Did you mean 'licence'"),
         ('window = "wide"', r"model 'tiny', key 'window': .*integer"),
         ('capabilities = ["fly"]', r"model 'tiny', key 'capabilities'"),
-        ('sha256 = "abc"', r"models.toml: model 'tiny': 'abc' is not 64 hex digits"),
+        ('sha256 = "abc"', r"models.toml: model 'tiny': 'abc' is not a sha256 of 64 hex digits"),
         ('aliases = ["Tiny Model"]', r"models.toml: .*'Tiny Model'"),
     ],
 )

