@@ -13,7 +13,7 @@ from typing import Any
 
 import anyio
 
-from vanta.testing import Behaviour, Exchange, Upstream
+from vanta.testing import Behaviour, HttpExchange, Upstream
 
 _SETTLES_IN_S = 5.0
 
@@ -49,7 +49,7 @@ async def _records(upstream: Upstream) -> list[dict[str, Any]]:
     return told
 
 
-def _record(exchange: Exchange) -> dict[str, Any]:
+def _record(exchange: HttpExchange) -> dict[str, Any]:
     messages = exchange.body.get("messages") or [{"content": ""}]
     return {
         "tag": messages[-1]["content"],

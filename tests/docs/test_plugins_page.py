@@ -27,7 +27,7 @@ from vanta.privacy import reason_to_be_private
 from vanta.prompts import Templates
 from vanta.runtime.background import accompanied
 from vanta.scheduling import GateRule, LegPlan, adapt
-from vanta.testing import answered, ask
+from vanta.testing import ask, read_stream
 
 PAGE = page("docs/plugins.md")
 SECTION = re.compile(r"^### `(\w+)(\(.*?)`\n(.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)
@@ -85,7 +85,7 @@ async def test_vanta_engines_answer_under_their_options(tmp_path: Path) -> None:
     factory = example("vanta_engines", tmp_path).engines["parrot"]
     context = EngineContext("local", "words", None, lambda _ref: None)  # type: ignore[arg-type,return-value]
     engine = factory.create(factory.options.model_validate({"loud": True}), context)
-    result = await answered(engine, ask("one two three", max_tokens=2))
+    result = await read_stream(engine, ask("one two three", max_tokens=2))
     assert result.answer.text == "ONE TWO "
     assert result.answer.finish_reason == "length"
     await engine.aclose()

@@ -70,9 +70,9 @@ async def test_the_official_client_reads_a_whole_answer_and_a_tool_call() -> Non
     assert first.choices[0].message.content == "one two"
     assert first.usage is not None
     assert first.usage.completion_tokens == 2
-    (call,) = list(second.choices[0].message.tool_calls or ())
-    assert call.type == "function"
-    assert (call.function.name, call.function.arguments) == ("add", '{"a": 1}')
+    (tool_call,) = list(second.choices[0].message.tool_calls or ())
+    assert tool_call.type == "function"
+    assert (tool_call.function.name, tool_call.function.arguments) == ("add", '{"a": 1}')
     assert second.choices[0].finish_reason == "tool_calls"
 
 

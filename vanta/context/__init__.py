@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vanta.context.assembly import Assembled, assemble
-    from vanta.context.budget import BudgetShares, OverflowReport, TokenBudget, read_overflow
+    from vanta.context.budget import BudgetShares, OverflowReport, read_overflow
     from vanta.context.estimate import estimate_text, estimate_tokens
     from vanta.context.estimate_calibration import Calibration, byte_bound
-    from vanta.context.memories import Memories, Recall, Write
+    from vanta.context.memories import Memories, Write
     from vanta.context.preparer import ContextPreparer, TurnPrompts, merge_sampling
     from vanta.context.token_cache import TokenCache, token_cache_of
     from vanta.messages import Exchange
@@ -27,8 +27,6 @@ __all__ = [
     "Exchange",
     "Memories",
     "OverflowReport",
-    "Recall",
-    "TokenBudget",
     "TokenCache",
     "TurnPrompts",
     "Write",
@@ -43,10 +41,10 @@ __all__ = [
 
 _NAMES = {
     "assembly": "Assembled Exchange assemble",
-    "budget": "BudgetShares OverflowReport TokenBudget read_overflow",
+    "budget": "BudgetShares OverflowReport read_overflow",
     "estimate": "estimate_text estimate_tokens",
     "estimate_calibration": "Calibration byte_bound",
-    "memories": "Memories Recall Write",
+    "memories": "Memories Write",
     "preparer": "ContextPreparer TurnPrompts merge_sampling",
     "token_cache": "TokenCache token_cache_of",
 }

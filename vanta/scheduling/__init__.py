@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vanta.scheduling.gate import Gate, SignalsGate, Verdict, declines
-    from vanta.scheduling.leg import PaidLeg, Purse
     from vanta.scheduling.policy import (
         API,
         BUILTIN,
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
         adapt,
     )
     from vanta.scheduling.race import Race
-    from vanta.scheduling.race_plan import Preparer, RaceOutcome, RacePlan, RaceSettings
+    from vanta.scheduling.race_plan import RaceOutcome, RacePlan, RaceSettings
     from vanta.scheduling.track_stats import HealthRule, TrackStats
 
 __all__ = [
@@ -50,10 +49,7 @@ __all__ = [
     "GateRule",
     "HealthRule",
     "LegPlan",
-    "PaidLeg",
     "Policy",
-    "Preparer",
-    "Purse",
     "Race",
     "RaceOutcome",
     "RacePlan",
@@ -72,9 +68,8 @@ _NAMES = {
         "SPECULATE TakeoverMode adapt"
     ),
     "gate": "Gate SignalsGate Verdict declines",
-    "leg": "PaidLeg Purse",
     "race": "Race",
-    "race_plan": "Preparer RaceOutcome RacePlan RaceSettings",
+    "race_plan": "RaceOutcome RacePlan RaceSettings",
     "track_stats": "HealthRule TrackStats",
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
