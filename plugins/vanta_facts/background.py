@@ -74,7 +74,7 @@ async def complete(
 async def run_companion(host: Host, name: str, step: Step, *, json_schema: bool = False) -> None:
     """Repeat `step` on the local track until cancelled.
 
-    Returns at once, with a warning, if there is no memory or no suitable track. name: the
+    Returns at once, with a warning, if the host lacks memory or a suitable track. name: the
     companion's name, for the log. json_schema: the track must be able to follow a JSON Schema.
     """
     memory, track = host.memory, local_track(host, json_schema=json_schema)
