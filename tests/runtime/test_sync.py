@@ -99,7 +99,8 @@ PAIRS = [
 ]
 
 ONLY_ASYNCHRONOUS = {
-    SyncRuntime: {"aclose", "idle", "store"},  # the context closes; companions; transcripts
+    # The context closes the runtime; `idle` and `store` are for companions; embedders are async.
+    SyncRuntime: {"aclose", "create_embedder", "idle", "store"},
     SyncSession: set(),
     SyncTurn: set(),
 }
