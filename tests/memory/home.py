@@ -1,4 +1,4 @@
-"""A home for memories in tests: a real store, and exchanges that were said in it."""
+"""A memory on a real store for tests, with exchanges as turns leave them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _numbers = itertools.count(1)
 
 
 class Home:
-    """A memory and its store. `at` is what the clock of both says."""
+    """A memory and its store."""
 
     def __init__(self, store: Store, memory: Memory, folder: Path) -> None:
         self.store = store
@@ -35,7 +35,7 @@ class Home:
         session: str = "one",
         private: bool = False,
     ) -> str:
-        """An exchange, durable as a turn leaves it; returns the turn's id."""
+        """Store an exchange as a turn does; return the turn's id."""
         turn = f"turn-{next(_numbers)}"
         row = {
             "id": turn,
@@ -59,24 +59,27 @@ class Home:
         private: bool = False,
         filters: Filters | None = None,
     ) -> list[str]:
-        """What a question recalls, best first."""
+        """Return the recalled texts, best first."""
         scope = Scope(user, session, private)
-        found = await self.memory.recall(Question(question, scope, filters or Filters()))
-        return [one.item.text for one in found.items]
+        recollection = await self.memory.recall(Question(question, scope, filters or Filters()))
+        return [recalled.item.text for recalled in recollection.items]
 
     async def settled(self) -> None:
-        """All that was said is embedded and indexed."""
+        """Embed and index everything."""
         assert self.memory.semantic is not None
         await self.memory.reindex()
 
 
 @asynccontextmanager
 async def home(
-    folder: Path, embedder: Embedder | None = None, index: VectorIndex | None = None
+    folder: Path,
+    embedder: Embedder | None = None,
+    index: VectorIndex | None = None,
+    index_folder: Path | None = None,
 ) -> AsyncIterator[Home]:
-    """A memory on the store in `folder`; what is in it stays for the next one."""
+    """Run a memory on the store in `folder`, which persists."""
     store = Store.open(sqlite_url(folder))
-    memory = Memory.open(store, embedder, index=index)
+    memory = Memory.open(store, embedder, index=index, index_folder=index_folder)
     try:
         async with memory.running():
             yield Home(store, memory, folder)
@@ -85,13 +88,13 @@ async def home(
 
 
 def bytes_in(folder: Path, needle: bytes) -> list[str]:
-    """The files below a folder that have `needle` in them."""
+    """Return the names of the files below a folder that contain `needle`."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return [path.name for path in files if needle in path.read_bytes()]
 
 
 def vector_of(home: Home, text: str) -> bytes:
-    """The stored vector of the first item with that text."""
+    """Return the stored vector of the first item with this text."""
     read = partial(_vector_of, text=text)
     return home.store.transact_now(read)
 

@@ -1,4 +1,4 @@
-"""Small real PDF files, written by hand."""
+"""Small real PDF files, built by hand."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pypdf import PdfReader, PdfWriter
 
 
 def pdf(pages: Sequence[str], *, streams: Sequence[bytes] = ()) -> bytes:
-    """A PDF with a page for each text, a line for each of its lines; `streams` are the contents of
-    further pages, as they are in the file (deflated)."""
+    """Return a PDF with a page for each text. `streams` are the deflated contents of
+    further pages."""
     contents = [zlib.compress(_drawn(text)) for text in pages] + list(streams)
     kids = " ".join(f"{4 + 2 * number} 0 R" for number in range(len(contents)))
     objects = [
@@ -30,7 +30,7 @@ def pdf(pages: Sequence[str], *, streams: Sequence[bytes] = ()) -> bytes:
 
 
 def encrypted(pages: Sequence[str], password: str) -> bytes:
-    """The same behind a password."""
+    """Return the same file encrypted with a password."""
     writer = PdfWriter(clone_from=PdfReader(io.BytesIO(pdf(pages))))
     writer.encrypt(password, algorithm="RC4-128")
     out = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Items put straight into a store's tables, with vectors where a test needs them."""
+"""A store whose tables are filled directly, with vectors where a test needs them."""
 
 from __future__ import annotations
 
@@ -19,44 +19,44 @@ ADA = Scope("ada")
 EVERYTHING = Filters()
 
 
-def said(text: str, number: int = 0, **fields: Any) -> NewItem:
-    """A message of Ada's, `number` minutes after the start."""
-    told = {"role": "user", "session": "one"} | fields
-    return NewItem(told.pop("user", "ada"), "message", text, START + MINUTE_S * number, **told)
+def message(text: str, number: int = 0, **fields: Any) -> NewItem:
+    """Return a message of Ada, `number` minutes after the start."""
+    values = {"role": "user", "session": "one"} | fields
+    return NewItem(values.pop("user", "ada"), "message", text, START + MINUTE_S * number, **values)
 
 
 class Rows:
-    """A store that is filled and asked without a memory around it."""
+    """A store that is filled and searched without a memory around it."""
 
     def __init__(self, folder: Path) -> None:
         self.store = Store.open(sqlite_url(folder))
         self.store.transact_now(create_tables)
 
     def add(self, items: Sequence[NewItem]) -> list[int]:
-        """Put items in; their ids."""
+        """Add items; return their ids."""
         return self.store.transact_now(partial(add_items, items=items))
 
-    def embed(self, known: Mapping[int, Sequence[float]]) -> None:
-        """Give items vectors of three components."""
+    def embed(self, vectors: Mapping[int, Sequence[float]]) -> None:
+        """Set the vectors, of three components, of items."""
         import numpy as np
 
-        if not known:
+        if not vectors:
             return
-        blobs = [np.array(vector, dtype="<f4").tobytes() for vector in known.values()]
-        save = partial(save_vectors, embedder=FINGERPRINT, ids=list(known), vectors=blobs)
+        blobs = [np.array(vector, dtype="<f4").tobytes() for vector in vectors.values()]
+        save = partial(save_vectors, embedder=FINGERPRINT, ids=list(vectors), vectors=blobs)
         self.store.transact_now(save)
 
-    def ask(
-        self, question: str, scope: Scope = ADA, filters: Filters = EVERYTHING, **told: Any
+    def search(
+        self, question: str, scope: Scope = ADA, filters: Filters = EVERYTHING, **options: Any
     ) -> list[RecallCandidate]:
-        """What retrieval finds, an hour after the start."""
-        now = told.pop("now", START + 60 * MINUTE_S)
+        """Return the candidates for a question that is asked an hour after the start."""
+        now = options.pop("now", START + 60 * MINUTE_S)
 
-        def look(connection: Any) -> list[RecallCandidate]:
-            return find_candidates(connection, scope, filters, question, now=now, **told)
+        def find(connection: Any) -> list[RecallCandidate]:
+            return find_candidates(connection, scope, filters, question, now=now, **options)
 
-        return self.store.transact_now(look)
+        return self.store.transact_now(find)
 
-    def texts(self, question: str, scope: Scope = ADA, **told: Any) -> list[str]:
-        """The texts of what retrieval finds, sorted."""
-        return sorted(candidate.item.text for candidate in self.ask(question, scope, **told))
+    def texts(self, question: str, scope: Scope = ADA, **options: Any) -> list[str]:
+        """Return the texts of the candidates, sorted."""
+        return sorted(candidate.item.text for candidate in self.search(question, scope, **options))

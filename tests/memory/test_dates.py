@@ -1,4 +1,4 @@
-"""What relative dates meant: every rule by example, and the calendar by property."""
+"""Relative dates: every rule by example, and the calendar by property."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WEDNESDAY = at(dt.date(2026, 11, 25))
 
 
 @pytest.mark.parametrize(
-    ("text", "words", "meant"),
+    ("text", "words", "meaning"),
     [
         ("I did it today.", "today", "2026-11-25"),
         ("Are you free tonight?", "tonight", "2026-11-25"),
@@ -74,8 +74,10 @@ WEDNESDAY = at(dt.date(2026, 11, 25))
         ("I saw her last\n Tuesday", "last Tuesday", "2026-11-24"),
     ],
 )
-def test_a_date_is_what_it_meant_on_a_wednesday(text: str, words: str, meant: str) -> None:
-    assert resolve_dates(text, WEDNESDAY)[words] == meant
+def test_a_relative_date_said_on_a_wednesday_is_resolved(
+    text: str, words: str, meaning: str
+) -> None:
+    assert resolve_dates(text, WEDNESDAY)[words] == meaning
 
 
 @pytest.mark.parametrize(
@@ -98,48 +100,48 @@ def test_a_date_is_what_it_meant_on_a_wednesday(text: str, words: str, meant: st
         "3000 years ago",
     ],
 )
-def test_what_only_looks_like_a_date_or_is_not_clear_is_left_alone(text: str) -> None:
+def test_words_that_only_look_like_dates_and_unclear_dates_are_not_resolved(text: str) -> None:
     assert resolve_dates(text, WEDNESDAY) == {}
 
 
-def test_a_day_begins_where_the_speaker_is() -> None:
+def test_the_speakers_time_zone_decides_the_day() -> None:
     late = dt.datetime(2026, 11, 25, 23, 30, tzinfo=dt.UTC).timestamp()
     assert resolve_dates("today", late) == {"today": "2026-11-25"}
     assert resolve_dates("today", late, ZoneInfo("Asia/Tokyo")) == {"today": "2026-11-26"}
 
 
-def test_words_that_come_twice_are_there_once_and_a_calendar_is_cut() -> None:
+def test_repeated_dates_are_resolved_once_and_at_most_twelve_are() -> None:
     assert resolve_dates("Yesterday, yes, yesterday", WEDNESDAY) == {"Yesterday": "2026-11-24"}
     many = " ".join(f"{n} days ago," for n in range(100))
     assert len(resolve_dates(many, WEDNESDAY)) == MAX_DATES
 
 
 @given(DAYS, NAMES)
-def test_last_and_next_weekdays_lie_where_they_must(said: dt.date, name: str) -> None:
-    last = dt.date.fromisoformat(resolve_dates(f"last {name}", at(said))[f"last {name}"])
-    coming = dt.date.fromisoformat(resolve_dates(f"next {name}", at(said))[f"next {name}"])
+def test_last_and_next_weekdays_are_in_the_right_week(today: dt.date, name: str) -> None:
+    last = dt.date.fromisoformat(resolve_dates(f"last {name}", at(today))[f"last {name}"])
+    coming = dt.date.fromisoformat(resolve_dates(f"next {name}", at(today))[f"next {name}"])
     assert last.weekday() == coming.weekday() == WEEKDAYS[name]
-    assert 1 <= (said - last).days <= 7
-    assert 1 <= (coming - said).days <= 13
-    assert coming.isocalendar()[:2] == (said + dt.timedelta(weeks=1)).isocalendar()[:2]
+    assert 1 <= (today - last).days <= 7
+    assert 1 <= (coming - today).days <= 13
+    assert coming.isocalendar()[:2] == (today + dt.timedelta(weeks=1)).isocalendar()[:2]
 
 
 @given(DAYS, st.integers(1, 999))
-def test_days_are_counted_exactly(said: dt.date, days: int) -> None:
+def test_days_are_counted_exactly(today: dt.date, days: int) -> None:
     away = dt.timedelta(days=days)
     text = f"It was {days} days ago. It will be in {days} days."
-    assert resolve_dates(text, at(said)) == {
-        f"{days} days ago": (said - away).isoformat(),
-        f"in {days} days": (said + away).isoformat(),
+    assert resolve_dates(text, at(today)) == {
+        f"{days} days ago": (today - away).isoformat(),
+        f"in {days} days": (today + away).isoformat(),
     }
 
 
 @given(DAYS, st.integers(1, 999))
-def test_months_and_years_are_the_calendars(said: dt.date, months: int) -> None:
-    meant = resolve_dates(f"{months} months ago", at(said))[f"{months} months ago"]
-    year, month = map(int, meant.split("-"))
-    assert said.year * 12 + said.month - (year * 12 + month) == months
-    assert resolve_dates("last year", at(said)) == {"last year": f"{said.year - 1}"}
+def test_months_and_years_follow_the_calendar(today: dt.date, months: int) -> None:
+    meaning = resolve_dates(f"{months} months ago", at(today))[f"{months} months ago"]
+    year, month = map(int, meaning.split("-"))
+    assert today.year * 12 + today.month - (year * 12 + month) == months
+    assert resolve_dates("last year", at(today)) == {"last year": f"{today.year - 1}"}
 
 
 VOCABULARY = """last next this the past on in by since two 3 a couple of week weekend day month year
@@ -150,20 +152,18 @@ MOMENTS = st.floats(allow_nan=True, allow_infinity=True) | st.floats(-1e11, 1e12
 
 
 @given(SPEECH, MOMENTS)
-def test_any_text_at_any_moment_gives_words_that_are_there_and_days_that_exist(
-    text: str, said_at: float
-) -> None:
+def test_resolved_dates_are_words_of_the_text_and_valid_days(text: str, said_at: float) -> None:
     plain = " ".join(text.split())
-    for words, meant in resolve_dates(text, said_at).items():
+    for words, meaning in resolve_dates(text, said_at).items():
         assert words in plain
-        first, _, last = meant.partition("/")
+        first, _, last = meaning.partition("/")
         assert not last or dt.date.fromisoformat(first) < dt.date.fromisoformat(last)
         dt.date.fromisoformat(f"{first}-01-01"[:10])
 
 
 @example("tonight", -1e-9)
 @given(SPEECH, MOMENTS)
-def test_the_times_of_any_question_have_begun_and_are_not_empty(text: str, now: float) -> None:
+def test_mentioned_times_have_begun_and_are_not_empty(text: str, now: float) -> None:
     for start, end in times_mentioned(text, now):
         assert start < end
         assert start <= now
@@ -183,7 +183,7 @@ def test_the_times_of_any_question_have_begun_and_are_not_empty(text: str, now: 
         ("What happened in 2023?", "2023-01-01", "2024-01-01"),
     ],
 )
-def test_a_question_asks_about_a_time(question: str, first: str, end: str) -> None:
+def test_the_time_that_a_question_mentions_is_found(question: str, first: str, end: str) -> None:
     ((start_s, end_s),) = times_mentioned(question, WEDNESDAY)
     assert start_s == at(dt.date.fromisoformat(first), 0)
     assert end_s == at(dt.date.fromisoformat(end), 0)
@@ -201,10 +201,10 @@ def test_a_question_asks_about_a_time(question: str, first: str, end: str) -> No
         "What happened on 31 February 2023?",
     ],
 )
-def test_a_question_without_a_clear_past_time_asks_about_none(question: str) -> None:
+def test_a_question_without_a_clear_past_time_mentions_none(question: str) -> None:
     assert times_mentioned(question, WEDNESDAY) == []
 
 
-def test_a_question_may_ask_about_two_times() -> None:
-    asked = times_mentioned("Did I say it yesterday or last week?", WEDNESDAY)
-    assert [end - start for start, end in asked] == [86400, 7 * 86400]
+def test_a_question_may_mention_two_times() -> None:
+    times = times_mentioned("Did I say it yesterday or last week?", WEDNESDAY)
+    assert [end - start for start, end in times] == [86400, 7 * 86400]

@@ -1,4 +1,4 @@
-"""Documents: read as what they are, refused in words that help, cut where their structure is."""
+"""Documents: formats, encodings, refusals with advice, and chunks by structure."""
 
 from __future__ import annotations
 
@@ -85,16 +85,16 @@ def written(folder: Path, name: str, content: str | bytes) -> Path:
 
 
 def visible(text: str) -> str:
-    """The characters of a text that are no white space."""
+    """Return the text without white space."""
     return "".join(text.split())
 
 
 def test_markdown_is_cut_into_blocks_under_their_headings(tmp_path: Path) -> None:
     document = read_document(written(tmp_path, "handbook.md", HANDBOOK))
     assert document.format == "markdown"
-    found = [(block.kind, block.text.split("\n")[0], block.path) for block in document.blocks]
+    blocks = [(block.kind, block.text.split("\n")[0], block.path) for block in document.blocks]
     holidays = ("Handbook", "Holidays")
-    assert found == [
+    assert blocks == [
         ("code", "---", ()),
         ("heading", "# Handbook", ("Handbook",)),
         ("text", "Welcome.", ("Handbook",)),
@@ -112,7 +112,7 @@ def test_markdown_is_cut_into_blocks_under_their_headings(tmp_path: Path) -> Non
     ]
 
 
-def test_html_gives_what_a_reader_sees(tmp_path: Path) -> None:
+def test_html_is_reduced_to_its_visible_text(tmp_path: Path) -> None:
     document = read_document(written(tmp_path, "house.html", PAGE))
     assert (document.format, document.title) == ("html", "The house")
     assert [(block.kind, block.text) for block in document.blocks] == [
@@ -149,7 +149,7 @@ def test_a_pdf_is_read_page_by_page(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "found"),
+    ("name", "content", "detected"),
     [
         ("a.txt", pdf(["a page"]), "pdf"),
         ("a.md", PAGE.encode(), "html"),
@@ -162,10 +162,10 @@ def test_a_pdf_is_read_page_by_page(tmp_path: Path) -> None:
         ("a.txt", b"rubbish before\n" + pdf(["a page"]), "pdf"),
     ],
 )
-def test_the_content_decides_where_the_suffix_lies(
-    tmp_path: Path, name: str, content: bytes, found: str
+def test_the_content_decides_the_format_if_the_suffix_is_wrong(
+    tmp_path: Path, name: str, content: bytes, detected: str
 ) -> None:
-    assert read_document(written(tmp_path, name, content)).format == found
+    assert read_document(written(tmp_path, name, content)).format == detected
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_the_content_decides_where_the_suffix_lies(
         ("cp1252", "Latin-1 (Windows-1252)"),
     ],
 )
-def test_an_encoding_is_found_and_a_guess_is_noted(
+def test_an_encoding_is_detected_and_a_guess_is_noted(
     tmp_path: Path, encoding: str, noted: str
 ) -> None:
     text = "Gr\u00fc\u00dfe an alle, die das hier lesen k\u00f6nnen"
@@ -233,13 +233,13 @@ def test_western_european_legacy_text_is_read_as_windows_1252(
     assert document.blocks[0].text == (text * times).rstrip()
 
 
-def test_bytes_that_no_windows_letter_has_are_latin_1(tmp_path: Path) -> None:
+def test_bytes_that_are_invalid_in_windows_1252_are_read_as_latin_1(tmp_path: Path) -> None:
     document = read_document(written(tmp_path, "a.txt", b"caf\xe9 \x81"))
     assert document.blocks[0].text == "caf\u00e9 \x81"
     assert document.notes == ("it is not UTF-8 and was read as Latin-1",)
 
 
-def test_a_web_page_may_name_its_encoding_but_only_one_that_pages_are_written_in(
+def test_a_web_page_may_declare_only_encodings_that_pages_are_written_in(
     tmp_path: Path,
 ) -> None:
     russian = '<html><meta charset="koi8-r"><p>\u043c\u0438\u0440'.encode("koi8-r")
@@ -251,7 +251,7 @@ def test_a_web_page_may_name_its_encoding_but_only_one_that_pages_are_written_in
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("a.docx", b"PK\x03\x04rest", "is a ZIP or Office file. Save it as PDF"),
         ("a.png", b"\x89PNG\r\n", "is an image. Run text recognition"),
@@ -267,21 +267,21 @@ def test_a_web_page_may_name_its_encoding_but_only_one_that_pages_are_written_in
         ("a.txt", b"x" * 4_000_001, "is too large: 4000001 characters"),
     ],
 )
-def test_what_cannot_be_read_is_refused_with_its_name_and_the_next_step(
-    tmp_path: Path, name: str, content: bytes, said: str
+def test_an_unreadable_file_is_refused_with_its_name_and_the_next_step(
+    tmp_path: Path, name: str, content: bytes, message: str
 ) -> None:
     with pytest.raises(UnreadableDocument) as caught:
         read_document(written(tmp_path, name, content))
     assert str(caught.value).startswith(repr(name))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_a_pdf_that_is_locked_for_changes_only_is_read(tmp_path: Path) -> None:
+def test_a_pdf_that_is_protected_against_changes_only_is_read(tmp_path: Path) -> None:
     document = read_document(written(tmp_path, "a.pdf", encrypted(["open to all"], "")))
     assert document.blocks[0].text == "open to all"
 
 
-def test_what_is_no_regular_file_is_never_opened(tmp_path: Path) -> None:
+def test_only_regular_files_are_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.txt")
     for name, why in (
         ("pipe.txt", "not a regular file"),
@@ -292,7 +292,7 @@ def test_what_is_no_regular_file_is_never_opened(tmp_path: Path) -> None:
             read_document(tmp_path / name)
 
 
-def test_a_page_that_unfolds_without_end_is_refused(tmp_path: Path) -> None:
+def test_a_decompression_bomb_is_refused(tmp_path: Path) -> None:
     bomb = zlib.compress(b"(a) Tj " * 20_000_000, 9)
     path = written(tmp_path, "bomb.pdf", pdf(["x"], streams=[bomb]))
     assert path.stat().st_size < 1_000_000
@@ -300,7 +300,7 @@ def test_a_page_that_unfolds_without_end_is_refused(tmp_path: Path) -> None:
         read_document(path)
 
 
-def test_a_missing_library_is_named_with_the_extra_that_brings_it(
+def test_a_missing_library_is_named_with_the_extra_that_installs_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pypdf", None)
@@ -326,21 +326,21 @@ BROKEN = st.lists(
 
 
 @given(BROKEN)
-def test_no_html_is_too_broken(text: str) -> None:
+def test_broken_html_never_raises_or_gives_empty_blocks(text: str) -> None:
     for block in read_html(text)[0]:
         assert block.text.strip()
 
 
 @pytest.mark.parametrize("begin", ["<script>", "<style>", "<SCRIPT x='>'>", "<style\n>"])
 @pytest.mark.parametrize("end", ["</script>", "</style>", "", "</script ", "</scriptx>"])
-def test_html_never_shows_what_scripts_and_styles_say(begin: str, end: str) -> None:
+def test_scripts_and_styles_are_not_text(begin: str, end: str) -> None:
     (block,) = read_html(f"<p>before{begin}SECRET{end}")[0]
     assert block.text == "before"
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.randoms(use_true_random=False), st.integers(1, 40))
-def test_no_damage_to_a_pdf_raises_anything_else(
+def test_a_damaged_pdf_raises_only_unreadable_document(
     tmp_path_factory: pytest.TempPathFactory, rng: random.Random, blows: int
 ) -> None:
     data = bytearray(pdf(["some text", "more\ntext"]))
@@ -368,31 +368,31 @@ LINES = st.lists(
 
 
 @given(LINES, st.sampled_from(["a.md", "a.txt"]), st.integers(MIN_TOKENS, 90))
-def test_chunks_hold_every_character_once_and_none_is_too_long(
-    tmp_path_factory: pytest.TempPathFactory, text: str, name: str, most: int
+def test_chunks_contain_every_character_once_and_none_is_too_long(
+    tmp_path_factory: pytest.TempPathFactory, text: str, name: str, limit: int
 ) -> None:
     path = tmp_path_factory.mktemp("any") / name
     path.write_text(text, "utf-8", newline="")
     if not text.strip("\ufeff").strip():
         return
     document = read_document(path)
-    cut = chunk_document(document, most)
-    assert visible("".join(chunk.text for chunk in cut)) == visible(text.removeprefix("\ufeff"))
-    assert [chunk.position for chunk in cut] == list(range(len(cut)))
-    for chunk in cut:
+    pieces = chunk_document(document, limit)
+    assert visible("".join(chunk.text for chunk in pieces)) == visible(text.removeprefix("\ufeff"))
+    assert [chunk.position for chunk in pieces] == list(range(len(pieces)))
+    for chunk in pieces:
         assert chunk.text.strip()
-        assert estimate_tokens(chunk.text) <= most
+        assert estimate_tokens(chunk.text) <= limit
         assert chunk.source.startswith(name)
 
 
-def test_a_chunk_says_where_it_stands_and_begins_with_its_heading(tmp_path: Path) -> None:
-    cut = chunk_document(read_document(written(tmp_path, "handbook.md", HANDBOOK)), 30)
-    winter = next(chunk for chunk in cut if "24 December" in chunk.text)
+def test_a_chunk_names_its_place_and_begins_with_its_heading(tmp_path: Path) -> None:
+    pieces = chunk_document(read_document(written(tmp_path, "handbook.md", HANDBOOK)), 30)
+    winter = next(chunk for chunk in pieces if "24 December" in chunk.text)
     assert winter.source == "handbook.md, Handbook > Holidays > Winter"
     assert winter.text.startswith("## Holidays\n\n### Winter\n\nWe close on 24 December.")
 
 
-def test_small_neighbours_are_put_together_under_the_heading_they_share() -> None:
+def test_small_neighbours_are_merged_under_their_common_heading() -> None:
     blocks = [
         part
         for letter in "abc"
@@ -407,27 +407,27 @@ def test_small_neighbours_are_put_together_under_the_heading_they_share() -> Non
     assert len(apart) > 1
 
 
-def test_long_blocks_are_parted_by_their_kind() -> None:
+def test_long_blocks_are_split_by_their_kind() -> None:
     items = "\n".join(f"- item number {number} is here. Yes." for number in range(12))
     prose = " ".join(f"Sentence number {number} is here." for number in range(12))
     blocks = (Block("list", items), Block("text", prose))
-    cut = chunk_document(Document("x.md", "markdown", blocks), 40)
-    lists = [chunk.text for chunk in cut if chunk.text.startswith("- ")]
+    pieces = chunk_document(Document("x.md", "markdown", blocks), 40)
+    lists = [chunk.text for chunk in pieces if chunk.text.startswith("- ")]
     assert all(text.splitlines()[-1].endswith("Yes.") for text in lists)
-    assert all(chunk.text.endswith((".", "Yes.")) for chunk in cut)
-    assert len(cut) > 4
+    assert all(chunk.text.endswith((".", "Yes.")) for chunk in pieces)
+    assert len(pieces) > 4
 
 
 def test_a_list_that_fits_is_kept_whole() -> None:
     items = "\n".join(f"- item {number}" for number in range(8))
     blocks = (Block("text", "A paragraph before it. " * 6), Block("list", items))
-    cut = chunk_document(Document("x.md", "markdown", blocks), 45)
-    assert [items in chunk.text for chunk in cut] == [False, True]
+    pieces = chunk_document(Document("x.md", "markdown", blocks), 45)
+    assert [items in chunk.text for chunk in pieces] == [False, True]
 
 
-def test_another_counter_can_be_given_and_too_little_room_is_refused() -> None:
+def test_a_custom_counter_is_used_and_too_small_a_limit_is_refused() -> None:
     document = Document("x.txt", "text", (Block("text", "one two three. " * 20),))
-    cut = chunk_document(document, 16, count=lambda text: len(text.split()))
-    assert {len(chunk.text.split()) for chunk in cut} == {15}
+    pieces = chunk_document(document, 16, count=lambda text: len(text.split()))
+    assert {len(chunk.text.split()) for chunk in pieces} == {15}
     with pytest.raises(ValueError, match="at least 16"):
         chunk_document(document, 8)

@@ -1,4 +1,4 @@
-"""Forgetting: what goes, what stays, and that no byte of what went is in any file."""
+"""Forgetting: what is removed, what is kept, and that no byte of it is left in any file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def ids_of(here: Home, text: str) -> tuple[int, ...]:
     return tuple([item.id async for item in here.memory.export() if item.text == text])
 
 
-async def test_no_byte_of_text_or_vector_is_left(tmp_path: Path) -> None:
+async def test_forgetting_leaves_no_byte_of_text_or_vector(tmp_path: Path) -> None:
     async with home(tmp_path, HashEmbedder(32), ExactIndex()) as here:
         await here.say(SECRET, "Under the Zanzibarquay oak, I see.")
         await here.say("Something else.", "Fine.")
@@ -47,8 +47,8 @@ async def test_no_byte_of_text_or_vector_is_left(tmp_path: Path) -> None:
     assert bytes_in(tmp_path, b"anzibarquay") == []
 
 
-async def test_not_even_the_full_text_index_keeps_a_word(tmp_path: Path) -> None:
-    """FTS5 keeps words in their stemmed form, and deleted ones for long."""
+async def test_forgetting_leaves_no_word_in_the_full_text_index(tmp_path: Path) -> None:
+    """FTS5 keeps stemmed words, even deleted ones, for a long time."""
     async with home(tmp_path) as here:
         for number in range(50):
             await here.say(f"xylophonist{number} plays")
@@ -58,7 +58,7 @@ async def test_not_even_the_full_text_index_keeps_a_word(tmp_path: Path) -> None
         assert bytes_in(tmp_path, b"xylophonist") == []
 
 
-async def test_with_a_message_its_whole_exchange_goes(tmp_path: Path) -> None:
+async def test_a_message_is_forgotten_with_its_whole_exchange(tmp_path: Path) -> None:
     async with home(tmp_path) as here:
         await here.say(SECRET, "An oak, then.")
         await here.memory.forget(Selection("ada", ids=await ids_of(here, "An oak, then.")))
@@ -66,7 +66,7 @@ async def test_with_a_message_its_whole_exchange_goes(tmp_path: Path) -> None:
         assert await here.store.history("ada", "one") == []
 
 
-async def test_facts_and_summaries_go_with_what_they_were_made_of(tmp_path: Path) -> None:
+async def test_facts_and_summaries_are_forgotten_with_their_sources(tmp_path: Path) -> None:
     async with home(tmp_path) as here:
         turn = await here.say(SECRET)
         await here.say("Hello.", session="two")
@@ -81,7 +81,7 @@ async def test_facts_and_summaries_go_with_what_they_were_made_of(tmp_path: Path
         assert await everything(here) == ["Hello.", "I see.", "They said hello."]
 
 
-async def test_a_session_goes_and_the_others_stay(tmp_path: Path) -> None:
+async def test_forgetting_a_session_keeps_the_others(tmp_path: Path) -> None:
     async with home(tmp_path) as here:
         await here.say("first", session="one")
         await here.say("second", session="two")
@@ -91,7 +91,7 @@ async def test_a_session_goes_and_the_others_stay(tmp_path: Path) -> None:
         assert await everything(here, "bob") == ["third", "I see."]
 
 
-async def test_a_time_goes_and_what_was_before_and_after_stays(tmp_path: Path) -> None:
+async def test_forgetting_a_time_keeps_items_before_and_after_it(tmp_path: Path) -> None:
     async with home(tmp_path) as here:
         days = [NewItem("ada", "fact", f"day {n}", n * 86_400.0) for n in range(1, 6)]
         await here.memory.add(days)
@@ -101,7 +101,7 @@ async def test_a_time_goes_and_what_was_before_and_after_stays(tmp_path: Path) -
     assert receipt.removed.items == 2
 
 
-async def test_a_user_goes_and_nobody_else(tmp_path: Path) -> None:
+async def test_forgetting_a_user_keeps_the_others(tmp_path: Path) -> None:
     async with home(tmp_path) as here:
         await here.say("mine", private=True)
         await here.say("theirs", user="bob")
@@ -110,7 +110,7 @@ async def test_a_user_goes_and_nobody_else(tmp_path: Path) -> None:
         assert await everything(here, "bob") == ["theirs", "I see."]
 
 
-async def test_ids_of_somebody_else_are_not_touched(tmp_path: Path) -> None:
+async def test_ids_of_another_user_are_not_forgotten(tmp_path: Path) -> None:
     async with home(tmp_path) as here:
         await here.say("theirs", user="bob")
         receipt = await here.memory.forget(Selection("ada", ids=await ids_of(here, "theirs")))
@@ -118,7 +118,7 @@ async def test_ids_of_somebody_else_are_not_touched(tmp_path: Path) -> None:
         assert await everything(here, "bob") == ["theirs", "I see."]
 
 
-async def test_a_selection_that_names_nothing_is_refused(tmp_path: Path) -> None:
+async def test_an_empty_selection_is_refused(tmp_path: Path) -> None:
     async with home(tmp_path) as here:
         await here.say("kept")
         with pytest.raises(UsageError, match="nothing is selected to be forgotten"):
@@ -126,7 +126,9 @@ async def test_a_selection_that_names_nothing_is_refused(tmp_path: Path) -> None
         assert "kept" in await everything(here)
 
 
-async def test_a_reader_in_another_process_makes_the_receipt_honest(tmp_path: Path) -> None:
+async def test_the_receipt_is_uncertain_while_another_process_reads_the_store(
+    tmp_path: Path,
+) -> None:
     async with home(tmp_path) as here:
         await here.say(SECRET)
         reader = sqlite3.connect(tmp_path / "vanta.db", isolation_level=None)
@@ -142,18 +144,17 @@ async def test_a_reader_in_another_process_makes_the_receipt_honest(tmp_path: Pa
     assert certain.certain
 
 
-async def test_an_index_that_is_off_now_makes_the_receipt_honest(tmp_path: Path) -> None:
-    async with home(tmp_path) as here:
+async def test_the_receipt_is_uncertain_if_a_disabled_index_left_files(tmp_path: Path) -> None:
+    leftover = tmp_path / "index"
+    leftover.mkdir()
+    async with home(tmp_path, index_folder=leftover) as here:
         await here.say(SECRET)
-        leftover = tmp_path / "index"
-        leftover.mkdir()
-        here.memory._index_folder = leftover
         receipt = await here.memory.forget(Selection("ada", everything=True))
     assert not receipt.certain
     assert str(leftover) in receipt.why
 
 
-async def test_what_is_said_afterwards_is_remembered_again(tmp_path: Path) -> None:
+async def test_later_messages_are_remembered_after_forgetting(tmp_path: Path) -> None:
     async with home(tmp_path, HashEmbedder(), ExactIndex()) as here:
         await here.say(SECRET)
         await here.settled()
@@ -164,17 +165,17 @@ async def test_what_is_said_afterwards_is_remembered_again(tmp_path: Path) -> No
         assert await here.memory.recent(Scope("ada"))
 
 
-async def test_listeners_are_told_whose_memory_changed(tmp_path: Path) -> None:
-    told: list[str] = []
+async def test_callbacks_receive_the_user_whose_items_were_forgotten(tmp_path: Path) -> None:
+    users: list[str] = []
 
-    async def keep(user: str) -> str:
-        told.append(user)
-        return "somebody still has it"
+    async def report(user: str) -> str:
+        users.append(user)
+        return "a cache still holds it"
 
     async with home(tmp_path) as here:
-        here.memory.on_forgotten(keep)
+        here.memory.on_forgotten(report)
         await here.say(SECRET)
         receipt = await here.memory.forget(Selection("ada", since=time.time() - 60))
-    assert told == ["ada"]
+    assert users == ["ada"]
     assert not receipt.certain
-    assert receipt.why == "somebody still has it"
+    assert receipt.why == "a cache still holds it"

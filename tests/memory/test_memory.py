@@ -1,4 +1,4 @@
-"""Memory: what was said is recalled, in scope and in time, and whatever breaks breaks no recall."""
+"""Memory: recall within scope and time limits, whichever part fails."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ BIKE = "The bicycle needs a new chain before the weekend."
 RENT = "The rent goes up to 940 euros."
 
 
-async def test_what_was_said_in_one_session_is_recalled_in_another(tmp_path: Path) -> None:
+async def test_a_message_of_one_session_is_recalled_in_another(tmp_path: Path) -> None:
     async with home(tmp_path) as here:
         await here.say(DOG, session="one")
         await here.say(BIKE, session="two")
-        found = await here.texts("What is my dog called?")
-    assert found[0] == DOG
-    assert BIKE not in found
+        texts = await here.texts("What is my dog called?")
+    assert texts[0] == DOG
+    assert BIKE not in texts
 
 
-async def test_what_was_said_before_a_restart_is_recalled(tmp_path: Path) -> None:
+async def test_a_message_is_recalled_after_a_restart(tmp_path: Path) -> None:
     async with home(tmp_path) as here:
         await here.say(DOG)
     async with home(tmp_path) as here:
         assert DOG in await here.texts("dog")
 
 
-async def test_an_exchange_that_no_memory_saw_is_taken_over(tmp_path: Path) -> None:
-    """The process may die between the turn's end and anything that memory does."""
+async def test_an_exchange_that_memory_did_not_see_is_copied(tmp_path: Path) -> None:
+    """The process may die after a turn's end and before memory copies it."""
     async with home(tmp_path) as here:
         await here.say(DOG)
         connection = sqlite3.connect(tmp_path / "vanta.db")
@@ -48,28 +48,28 @@ async def test_an_exchange_that_no_memory_saw_is_taken_over(tmp_path: Path) -> N
         assert DOG in await here.texts("dog")
 
 
-async def test_no_user_recalls_what_another_said(tmp_path: Path) -> None:
+async def test_a_user_does_not_recall_messages_of_another(tmp_path: Path) -> None:
     async with home(tmp_path, HashEmbedder()) as here:
         await here.say(DOG, user="ada")
         await here.say("My dog is called Rex.", user="bob")
         await here.settled()
-        found = await here.texts("What is my dog called?", user="bob")
-        assert found[0] == "My dog is called Rex."
-        assert DOG not in found
+        texts = await here.texts("What is my dog called?", user="bob")
+        assert texts[0] == "My dog is called Rex."
+        assert DOG not in texts
         assert await here.texts("dog", user="eve") == []
 
 
-async def test_a_session_scope_looks_in_that_session_alone(tmp_path: Path) -> None:
+async def test_a_session_scope_finds_only_items_of_that_session(tmp_path: Path) -> None:
     async with home(tmp_path, HashEmbedder()) as here:
         await here.say(DOG, session="one")
         await here.say("My dog likes cheese.", session="two")
         await here.settled()
-        found = await here.texts("What about my dog?", session="two")
-    assert "My dog likes cheese." in found
-    assert DOG not in found
+        texts = await here.texts("What about my dog?", session="two")
+    assert "My dog likes cheese." in texts
+    assert DOG not in texts
 
 
-async def test_what_is_private_is_found_only_where_the_scope_is_private(tmp_path: Path) -> None:
+async def test_private_items_are_found_only_in_private_scopes(tmp_path: Path) -> None:
     async with home(tmp_path, HashEmbedder()) as here:
         await here.say("The safe code is 4711.", private=True)
         await here.settled()
@@ -77,8 +77,8 @@ async def test_what_is_private_is_found_only_where_the_scope_is_private(tmp_path
         assert "The safe code is 4711." in await here.texts("What is the safe code?", private=True)
 
 
-async def test_private_items_change_nothing_in_what_is_public(tmp_path: Path) -> None:
-    """Neither their words, nor their vectors, nor how many they are."""
+async def test_private_items_do_not_change_the_public_result(tmp_path: Path) -> None:
+    """Neither their words, nor their vectors, nor their number matter."""
     async with home(tmp_path, HashEmbedder()) as here:
         for text in (DOG, BIKE, RENT, "Biscuit chased the neighbour's cat."):
             await here.say(text)
@@ -89,14 +89,14 @@ async def test_private_items_change_nothing_in_what_is_public(tmp_path: Path) ->
             await here.say(f"Private: Biscuit the dog did {number}.", private=True)
         await here.settled()
         after = await here.memory.recall(question)
-    public = [one for one in after.items if not one.item.private]
+    public = [match for match in after.items if not match.item.private]
     assert len(after.items) > len(public)
-    assert [(one.item.id, round(one.score, 4)) for one in public] == [
-        (one.item.id, round(one.score, 4)) for one in before.items
+    assert [(match.item.id, round(match.score, 4)) for match in public] == [
+        (match.item.id, round(match.score, 4)) for match in before.items
     ]
 
 
-async def test_filters_hold_for_what_was_found_by_word_and_by_meaning(tmp_path: Path) -> None:
+async def test_filters_apply_to_matches_by_word_and_by_meaning(tmp_path: Path) -> None:
     async with home(tmp_path, HashEmbedder()) as here:
         day = 86_400.0
         items = [
@@ -114,7 +114,7 @@ async def test_filters_hold_for_what_was_found_by_word_and_by_meaning(tmp_path: 
     assert by_tag == ["Dog fact 5."]
 
 
-async def test_what_comes_again_is_recalled_once_by_its_latest_date(tmp_path: Path) -> None:
+async def test_a_repeated_item_is_recalled_once_with_its_latest_date(tmp_path: Path) -> None:
     async with home(tmp_path) as here:
         first, last = await here.memory.add(
             [
@@ -122,9 +122,9 @@ async def test_what_comes_again_is_recalled_once_by_its_latest_date(tmp_path: Pa
                 NewItem("ada", "fact", "Ada lives in Oslo - in Norway!", 2_000.0),
             ]
         )
-        found = (await here.memory.recall(Question("Where does Ada live?", Scope("ada")))).items
+        recalled = (await here.memory.recall(Question("Where does Ada live?", Scope("ada")))).items
     assert first < last
-    assert [one.item.id for one in found] == [last]
+    assert [match.item.id for match in recalled] == [last]
 
 
 async def test_contradictions_are_kept_each_with_its_date(tmp_path: Path) -> None:
@@ -136,8 +136,8 @@ async def test_contradictions_are_kept_each_with_its_date(tmp_path: Path) -> Non
             ]
         )
         await here.settled()
-        found = (await here.memory.recall(Question("Where does Ada live?", Scope("ada")))).items
-    assert {(one.item.text[-5:], one.item.said_at) for one in found} == {
+        recalled = (await here.memory.recall(Question("Where does Ada live?", Scope("ada")))).items
+    assert {(match.item.text[-5:], match.item.said_at) for match in recalled} == {
         ("Oslo.", 1_000.0),
         ("Rome.", 2_000.0),
     }
@@ -150,11 +150,11 @@ async def test_the_parts_of_a_score_add_up_to_it(tmp_path: Path) -> None:
         recollection = await here.memory.recall(Question("my dog", Scope("ada")))
     assert recollection.embedder == "hash"
     assert recollection.items
-    for one in recollection.items:
-        assert one.score == pytest.approx(sum(one.parts.values()))
+    for match in recollection.items:
+        assert match.score == pytest.approx(sum(match.parts.values()))
 
 
-async def test_a_recall_that_takes_too_long_is_empty_and_says_so_to_everyone(
+async def test_a_recall_that_times_out_is_empty_for_every_waiter(
     tmp_path: Path,
 ) -> None:
     never = anyio.Event()
@@ -174,19 +174,19 @@ async def test_a_recall_that_takes_too_long_is_empty_and_says_so_to_everyone(
         pending.scope.cancel()
 
 
-async def test_an_embedder_that_is_slow_leaves_what_the_words_find(tmp_path: Path) -> None:
+async def test_a_slow_embedder_leaves_the_matches_by_word(tmp_path: Path) -> None:
     never = anyio.Event()
     async with home(tmp_path, HashEmbedder(before=never.wait)) as here:
         await here.say(DOG)
         assert here.memory.semantic is not None
         await here.memory.semantic.load()
-        found = await here.memory.recall(Question("dog", Scope("ada")), 2.0)
-    assert [one.item.text for one in found.items] == [DOG, "I see."]
-    assert found.embedder is None
-    assert "took too long" in found.skipped
+        recollection = await here.memory.recall(Question("dog", Scope("ada")), 2.0)
+    assert [match.item.text for match in recollection.items] == [DOG, "I see."]
+    assert recollection.embedder is None
+    assert "took too long" in recollection.skipped
 
 
-async def test_an_embedder_that_fails_leaves_what_the_words_find(tmp_path: Path) -> None:
+async def test_a_failing_embedder_leaves_the_matches_by_word(tmp_path: Path) -> None:
     async def fail() -> None:
         raise EmbedderError("the weights are gone. Pull them again.")
 
@@ -194,12 +194,12 @@ async def test_an_embedder_that_fails_leaves_what_the_words_find(tmp_path: Path)
         await here.say(DOG)
         assert here.memory.semantic is not None
         await here.memory.semantic.load()
-        found = await here.memory.recall(Question("dog", Scope("ada")))
-    assert found.items[0].item.text == DOG
-    assert "weights are gone" in found.skipped
+        recollection = await here.memory.recall(Question("dog", Scope("ada")))
+    assert recollection.items[0].item.text == DOG
+    assert "weights are gone" in recollection.skipped
 
 
-async def test_a_store_that_is_broken_gives_an_empty_recall_with_the_reason(
+async def test_a_broken_store_gives_an_empty_recall_with_the_reason(
     tmp_path: Path,
 ) -> None:
     async with home(tmp_path) as here:
@@ -209,26 +209,26 @@ async def test_a_store_that_is_broken_gives_an_empty_recall_with_the_reason(
         broken.execute("DROP TABLE memories_fts")
         broken.commit()
         broken.close()
-        found = await here.memory.recall(Question("dog", Scope("ada")))
-    assert found.items == ()
-    assert "memories_fts" in found.skipped
+        recollection = await here.memory.recall(Question("dog", Scope("ada")))
+    assert recollection.items == ()
+    assert "memories_fts" in recollection.skipped
 
 
-async def test_private_texts_reach_no_embedder_that_is_not_private(tmp_path: Path) -> None:
+async def test_private_texts_never_reach_an_embedder_that_is_not_private(tmp_path: Path) -> None:
     embedder = HashEmbedder(private=False)
     async with home(tmp_path, embedder) as here:
         await here.say("The safe code is 4711.", private=True)
         await here.say(DOG)
         await here.settled()
         question = Question("Is 4711 right?", Scope("ada", private=True), confidential=True)
-        found = await here.memory.recall(question)
+        recollection = await here.memory.recall(question)
     assert not [text for text in embedder.texts if "4711" in text]
     assert DOG in embedder.texts
-    assert "private" in found.skipped
-    assert "The safe code is 4711." in [one.item.text for one in found.items]
+    assert "private" in recollection.skipped
+    assert "The safe code is 4711." in [match.item.text for match in recollection.items]
 
 
-async def test_another_embedder_makes_its_own_vectors_and_none_are_mixed(tmp_path: Path) -> None:
+async def test_vectors_of_two_embedders_are_never_mixed(tmp_path: Path) -> None:
     index = ExactIndex()
     async with home(tmp_path, HashEmbedder(64), index) as here:
         await here.say(DOG)
@@ -237,15 +237,15 @@ async def test_another_embedder_makes_its_own_vectors_and_none_are_mixed(tmp_pat
         await here.say(BIKE)
         await here.settled()
         stats = await here.memory.stats()
-        found = await here.memory.recall(Question("my dog", Scope("ada")))
+        recollection = await here.memory.recall(Question("my dog", Scope("ada")))
     assert stats["vectors"] == {"hash/128/1": 4}
     assert stats["waiting_for_a_vector"] == 0
     assert stats["waiting_for_the_index"] == 0
-    assert found.index == "scan"
-    assert found.items[0].item.text == DOG
+    assert recollection.index == "scan"
+    assert recollection.items[0].item.text == DOG
 
 
-async def test_reindexing_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
+async def test_interrupted_reindexing_continues(tmp_path: Path) -> None:
     done: list[int] = []
     async with home(tmp_path, HashEmbedder()) as here:
         texts = [NewItem("ada", "fact", f"fact number {n}", 1.0) for n in range(100)]
@@ -266,13 +266,13 @@ async def test_reindexing_goes_on_where_it_was_interrupted(tmp_path: Path) -> No
     assert 0 < len(embedder.texts) <= 100 - done[0]
 
 
-async def test_without_an_embedder_there_is_nothing_to_reindex(tmp_path: Path) -> None:
+async def test_reindexing_without_an_embedder_is_an_error(tmp_path: Path) -> None:
     async with home(tmp_path) as here:
         with pytest.raises(UsageError, match="nothing can be indexed without an embedder"):
             await here.memory.reindex()
 
 
-async def test_an_export_has_everything_and_can_be_read_by_others(tmp_path: Path) -> None:
+async def test_an_export_contains_everything_as_json(tmp_path: Path) -> None:
     async with home(tmp_path) as here:
         await here.say("I met Bo yesterday.", private=True)
         await here.memory.add([NewItem("bob", "document", "Chapter 1", 5.0, tags=("a",))])
@@ -288,7 +288,7 @@ async def test_an_export_has_everything_and_can_be_read_by_others(tmp_path: Path
     assert [item.tags for item in mine] == [("a",)]
 
 
-async def test_recent_items_come_in_order_and_in_scope(tmp_path: Path) -> None:
+async def test_recent_items_are_in_order_and_in_scope(tmp_path: Path) -> None:
     async with home(tmp_path) as here:
         await here.say("one")
         await here.say("two", private=True)
@@ -310,7 +310,7 @@ async def test_clearing_a_session_clears_it_from_memory(tmp_path: Path) -> None:
         assert (await here.memory.stats())["vectors"] == {}
 
 
-async def test_what_a_companion_keeps_is_there_after_a_restart(tmp_path: Path) -> None:
+async def test_the_state_of_a_companion_survives_a_restart(tmp_path: Path) -> None:
     async with home(tmp_path) as here:
         assert await here.memory.state("facts") is None
         await here.memory.set_state("facts", "12")
@@ -321,16 +321,16 @@ async def test_what_a_companion_keeps_is_there_after_a_restart(tmp_path: Path) -
 @pytest.mark.parametrize(
     "question", ["", "   ", '"', "NOT (a OR", "a*^:-+", "🦊 狐", "x" * 100_000]
 )
-async def test_any_text_can_be_asked(tmp_path: Path, question: str) -> None:
+async def test_any_text_is_a_valid_question(tmp_path: Path, question: str) -> None:
     async with home(tmp_path, HashEmbedder()) as here:
         await here.say(DOG)
         await here.settled()
-        found = await here.memory.recall(Question(question, Scope("ada")))
-    assert "recall failed" not in found.skipped
+        recollection = await here.memory.recall(Question(question, Scope("ada")))
+    assert "recall failed" not in recollection.skipped
 
 
-async def test_older_texts_that_get_their_vectors_late_are_found_by_meaning(tmp_path: Path) -> None:
-    """The newest are embedded first, so vectors come with ids below those that are known."""
+async def test_older_texts_that_are_embedded_late_are_found_by_meaning(tmp_path: Path) -> None:
+    """The newest texts are embedded first, so later vectors have smaller ids."""
     half, go_on = anyio.Event(), anyio.Event()
     seen: list[int] = []
 
@@ -357,20 +357,20 @@ async def test_older_texts_that_get_their_vectors_late_are_found_by_meaning(tmp_
 
 
 class Failing(ExactIndex):
-    """An index that cannot write."""
+    """An index that cannot be written."""
 
     async def upsert(self, *_: object) -> None:
-        """Fails for good."""
+        """Always fail."""
         raise VectorIndexError("the disk is full")
 
 
-async def test_an_index_that_never_works_is_given_up_and_recall_goes_on(tmp_path: Path) -> None:
+async def test_recall_works_without_an_index_that_always_fails(tmp_path: Path) -> None:
     async with home(tmp_path, HashEmbedder(), Failing()) as here:
         await here.say(DOG)
         with anyio.fail_after(30):
             trouble = await here.memory.ready(Scope("ada"))
-        found = await here.memory.recall(Question("dog", Scope("ada")))
+        recollection = await here.memory.recall(Question("dog", Scope("ada")))
     assert "disk is full" in trouble
-    assert "disk is full" in found.skipped
-    assert found.items[0].item.text == DOG
-    assert found.index == "scan"
+    assert "disk is full" in recollection.skipped
+    assert recollection.items[0].item.text == DOG
+    assert recollection.index == "scan"

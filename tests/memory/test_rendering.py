@@ -1,39 +1,47 @@
-"""What a prompt shows of memories: whole items, short headers, dates that read right later."""
+"""Rendering and selection for a prompt: whole items, short headers, resolved dates, the budget."""
 
 from __future__ import annotations
 
 import datetime as dt
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from vanta.memory.items import SUPERSEDED, MemoryItem
-from vanta.memory.rendering import day_of, render_block, render_header, render_line
+from vanta.memory.items import SUPERSEDED, MemoryItem, RecalledItem
+from vanta.memory.rendering import (
+    day_of,
+    render_block,
+    render_header,
+    render_line,
+    select_within_budget,
+)
 
 MAY_8 = dt.datetime(2023, 5, 8, 13, 56, tzinfo=dt.UTC).timestamp()
 DAY_S = 24 * 3600.0
 
 
-def said(text: str, *, at: float = MAY_8, **fields: object) -> MemoryItem:
-    """A message of the user."""
-    given = {"role": "user", "kind": "message"} | fields
-    return MemoryItem(1, "ada", "s", "t", text=text, said_at=at, **given)  # type: ignore[arg-type]
+def message(text: str, *, at: float = MAY_8, **fields: object) -> MemoryItem:
+    """Return a message of the user."""
+    values = {"role": "user", "kind": "message"} | fields
+    return MemoryItem(1, "ada", "s", "t", text=text, said_at=at, **values)  # type: ignore[arg-type]
 
 
-def test_a_line_tells_who_said_it_and_the_text_on_one_line() -> None:
-    assert render_line(said("I have\n\n  a cat", role="assistant")) == "assistant: I have a cat"
+def test_a_line_contains_the_speaker_and_the_text() -> None:
+    assert render_line(message("I have\n\n  a cat", role="assistant")) == "assistant: I have a cat"
 
 
 def test_a_document_and_a_fact_are_named_by_their_source_or_kind() -> None:
     assert render_line(
-        said("30 days", role="", source="handbook.md, Holidays", kind="document")
+        message("30 days", role="", source="handbook.md, Holidays", kind="document")
     ) == ("handbook.md, Holidays: 30 days")
-    assert render_line(said("Ada is a nurse", role="", kind="fact")) == "fact: Ada is a nurse"
-    superseded = said("Ada lives in Porto", role="", kind="fact", tags=(SUPERSEDED,))
+    assert render_line(message("Ada is a nurse", role="", kind="fact")) == "fact: Ada is a nurse"
+    superseded = message("Ada lives in Porto", role="", kind="fact", tags=(SUPERSEDED,))
     assert render_line(superseded) == "fact (no longer so): Ada lives in Porto"
 
 
 @pytest.mark.parametrize(
-    ("meant", "shown"),
+    ("meaning", "rendered"),
     [
         ("2023-05-07", "[7 May]"),
         ("2022-12-31", "[31 Dec 2022]"),
@@ -45,19 +53,82 @@ def test_a_document_and_a_fact_are_named_by_their_source_or_kind() -> None:
         ("some day", "[some day]"),
     ],
 )
-def test_a_date_is_said_behind_the_words_that_meant_it(meant: str, shown: str) -> None:
-    item = said("It was back  then, back then.", dates={"back then": meant})
-    assert render_line(item) == f"user: It was back then {shown}, back then."
+def test_a_resolved_date_follows_its_words(meaning: str, rendered: str) -> None:
+    item = message("It was back  then, back then.", dates={"back then": meaning})
+    assert render_line(item) == f"user: It was back then {rendered}, back then."
 
 
-def test_words_that_are_not_in_the_text_change_nothing() -> None:
+def test_dates_whose_words_are_not_in_the_text_are_ignored() -> None:
     assert (
-        render_line(said("It was fun.", dates={"yesterday": "2023-05-07"})) == "user: It was fun."
+        render_line(message("It was fun.", dates={"yesterday": "2023-05-07"}))
+        == "user: It was fun."
     )
 
 
 def test_a_block_has_a_header_for_each_day() -> None:
-    items = [said("a"), said("b"), said("c", at=MAY_8 + DAY_S)]
+    items = [message("a"), message("b"), message("c", at=MAY_8 + DAY_S)]
     assert render_block(items) == "8 May 2023:\nuser: a\nuser: b\n9 May 2023:\nuser: c"
     assert render_header(day_of(items[0])) == "8 May 2023:"
     assert render_block([]) == ""
+
+
+def recalled(item_id: int, score: float, *, on: int = 0) -> RecalledItem:
+    """Return an item that was said on day `on`."""
+    item = MemoryItem(item_id, "ada", "s", "t", "message", "user", "x", DAY_S * on + item_id)
+    return RecalledItem(item, score)
+
+
+def ids(selected: list[RecalledItem]) -> list[int]:
+    return [match.item.id for match in selected]
+
+
+ranked = st.lists(st.tuples(st.floats(-20, 20), st.integers(0, 5), st.integers(0, 60)), max_size=30)
+
+
+@given(ranked=ranked, budget=st.integers(-5, 200), header=st.integers(0, 12))
+def test_a_selection_never_exceeds_the_budget(
+    ranked: list[tuple[float, int, int]], budget: int, header: int
+) -> None:
+    candidates = [recalled(n, score, on=on) for n, (score, on, _) in enumerate(ranked)]
+    costs = {n: cost for n, (_, _, cost) in enumerate(ranked)}
+    selected = select_within_budget(candidates, budget, lambda item: costs[item.id], header)
+    days = {day_of(match.item) for match in selected}
+    spent = sum(costs[match.item.id] for match in selected) + header * len(days)
+    assert spent <= max(0, budget)
+    assert selected == sorted(selected, key=lambda match: (match.item.said_at, match.item.id))
+    assert len(set(ids(selected))) == len(selected)
+    assert (
+        select_within_budget(candidates[::-1], budget, lambda item: costs[item.id], header)
+        == selected
+    )
+    left = budget - spent
+    for match in candidates:
+        price = costs[match.item.id] + (0 if day_of(match.item) in days else header)
+        assert match in selected or price > left
+
+
+def test_the_best_items_are_selected_and_returned_in_chronological_order() -> None:
+    candidates = [recalled(3, 2.0), recalled(1, 1.0), recalled(2, 0.0)]
+    assert ids(select_within_budget(candidates, 20, lambda _: 10, 0)) == [1, 3]
+
+
+def test_a_short_item_beats_a_long_one_of_slightly_higher_score() -> None:
+    candidates = [recalled(1, 2.0), recalled(2, 1.9), recalled(3, 1.8)]
+    costs = {1: 100, 2: 40, 3: 40}
+    assert ids(select_within_budget(candidates, 100, lambda item: costs[item.id], 0)) == [2, 3]
+
+
+def test_a_long_item_of_much_higher_score_beats_short_ones() -> None:
+    candidates = [recalled(1, 5.0), recalled(2, 1.9), recalled(3, 1.8)]
+    costs = {1: 100, 2: 40, 3: 40}
+    assert ids(select_within_budget(candidates, 100, lambda item: costs[item.id], 0)) == [1]
+
+
+def test_a_header_is_paid_for_once_a_day() -> None:
+    candidates = [recalled(1, 3.0), recalled(2, 2.0, on=1), recalled(3, 1.0)]
+    assert ids(select_within_budget(candidates, 25, lambda _: 10, 5)) == [1, 3]
+
+
+def test_an_empty_budget_selects_nothing() -> None:
+    assert select_within_budget([recalled(1, 3.0)], 0, lambda _: 1, 0) == []
+    assert select_within_budget([], 100, lambda _: 1, 1) == []

@@ -1,7 +1,8 @@
-"""Memory needs no network: a whole life of it, watched by Python itself in every process."""
+"""Memory across processes: killed at random moments, and without any network call."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from vanta.installation import benchmarks_dir
 from vanta.models import ModelStore, default_root
 
 WATCH = """
@@ -53,18 +55,16 @@ anyio.run(main, backend=sys.argv[2])
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_a_life_of_memory_makes_no_network_call_in_any_process(
-    tmp_path: Path, backend: str
-) -> None:
+def test_memory_makes_no_network_call_in_any_process(tmp_path: Path, backend: str) -> None:
     ModelStore(default_root()).pull("all-minilm-l6-v2")
-    home = tmp_path / "home"
-    home.mkdir()
-    (home / "models").symlink_to(default_root())
+    data_dir = tmp_path / "home"
+    data_dir.mkdir()
+    (data_dir / "models").symlink_to(default_root())
     (tmp_path / "sitecustomize.py").write_text(WATCH)
     log = tmp_path / "watched"
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "WATCHED": str(log)}
     done = subprocess.run(
-        [sys.executable, "-c", LIFE, str(home), backend],
+        [sys.executable, "-c", LIFE, str(data_dir), backend],
         env=environment,
         capture_output=True,
         text=True,
@@ -74,3 +74,22 @@ def test_a_life_of_memory_makes_no_network_call_in_any_process(
     pids = set(Path(f"{log}.pids").read_text("utf-8").split())
     assert len(pids) >= 2, "the index was to run in a process of its own, and to be watched there"
     assert not log.exists(), log.read_text("utf-8")
+
+
+@pytest.mark.parametrize(("index", "rounds"), [("scan", 5), ("chroma", 2)])
+@pytest.mark.timeout(300)
+def test_nothing_acknowledged_is_lost_when_processes_are_killed(index: str, rounds: int) -> None:
+    program = benchmarks_dir() / "memory_mortals.py"
+    done = subprocess.run(
+        [sys.executable, str(program), str(rounds), "11", index],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["kills"] == 2 * rounds
+    assert found["acknowledged"] > rounds
+    assert {
+        name: found[name] for name in ("lost", "unopened", "not_found", "bytes_left", "not_in_step")
+    } == dict.fromkeys(("lost", "unopened", "not_found", "bytes_left", "not_in_step"), 0)

@@ -1,4 +1,4 @@
-"""What is brought into memory: documents in place of what they were, exports, each thing once."""
+"""Imports: documents that replace their previous version, and exports without duplicates."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def chunk(text: str, *, private: bool = False) -> NewItem:
     )
 
 
-async def test_a_document_replaces_itself_in_order_and_keeps_vectors(tmp_path: Path) -> None:
+async def test_a_document_is_replaced_in_order_and_keeps_vectors(tmp_path: Path) -> None:
     embedder = HashEmbedder()
     async with home(tmp_path, embedder, ExactIndex()) as here:
         first = await here.memory.replace("ada", TAG, [chunk("alpha"), chunk("beta")])
@@ -40,27 +40,29 @@ async def test_a_document_replaces_itself_in_order_and_keeps_vectors(tmp_path: P
         assert vector_of(here, "beta") == before
         assert embedder.texts == ["gamma"]
         recollection = await here.memory.recall(Question("alpha", ADA))
-        assert {one.item.text for one in recollection.items} <= {"gamma", "beta"}
+        assert {match.item.text for match in recollection.items} <= {"gamma", "beta"}
         assert recollection.index == "scan"
     assert first == ReplaceCounts(added=2)
     assert again == ReplaceCounts(unchanged=2)
     assert changed == ReplaceCounts(added=2, removed=2, vectors=1)
 
 
-async def test_a_document_that_becomes_private_is_found_in_private_alone(tmp_path: Path) -> None:
+async def test_a_document_that_becomes_private_is_found_only_in_private_scopes(
+    tmp_path: Path,
+) -> None:
     async with home(tmp_path, HashEmbedder(), ExactIndex()) as here:
         await here.memory.replace("ada", TAG, [chunk("the vault is behind the mirror")])
         await here.memory.ready(ADA)
-        done = await here.memory.replace(
+        counts = await here.memory.replace(
             "ada", TAG, [chunk("the vault is behind the mirror", private=True)]
         )
         await here.memory.ready(ADA)
-        assert (done.added, done.removed) == (1, 1)
+        assert (counts.added, counts.removed) == (1, 1)
         assert await here.texts("vault") == []
         assert await here.texts("vault", private=True) == ["the vault is behind the mirror"]
 
 
-async def test_one_document_leaves_others_and_other_users_alone(tmp_path: Path) -> None:
+async def test_replacing_a_document_keeps_other_documents_and_users(tmp_path: Path) -> None:
     async with home(tmp_path) as here:
         await here.memory.add(
             [
@@ -71,11 +73,11 @@ async def test_one_document_leaves_others_and_other_users_alone(tmp_path: Path) 
         )
         await here.memory.replace("ada", TAG, [chunk("alpha")])
         await here.memory.replace("ada", TAG, [])
-        told = [item.text async for item in here.memory.export()]
-    assert told == ["another book", "Bob's copy", "a fact with that tag"]
+        texts = [item.text async for item in here.memory.export()]
+    assert texts == ["another book", "Bob's copy", "a fact with that tag"]
 
 
-async def test_an_export_taken_in_twice_is_there_once_and_as_often_as_it_has_it(
+async def test_an_export_imported_twice_is_stored_once_with_its_repetitions(
     tmp_path: Path,
 ) -> None:
     items = [NewItem("ada", "fact", f"fact {number % 700}", 1.0) for number in range(1200)]
@@ -90,8 +92,8 @@ async def test_an_export_taken_in_twice_is_there_once_and_as_often_as_it_has_it(
     assert seen == [(500, 1200), (1000, 1200), (1200, 1200)]
 
 
-async def test_what_was_said_comes_back_after_an_export_of_it_was_there(tmp_path: Path) -> None:
-    """An exchange that memory took over is not added again from an export of itself."""
+async def test_messages_are_imported_only_after_they_were_forgotten(tmp_path: Path) -> None:
+    """An exchange that memory copied is not added again from its own export."""
     async with home(tmp_path) as here:
         turn = await here.say("My dog is called Biscuit.")
         exported = [item async for item in here.memory.export()]
@@ -114,7 +116,7 @@ async def test_what_was_said_comes_back_after_an_export_of_it_was_there(tmp_path
         assert {item.turn_id for item in await here.memory.newest(ADA)} == {turn}
 
 
-async def test_dates_that_are_told_are_kept_and_others_found_out(tmp_path: Path) -> None:
+async def test_given_dates_are_kept_and_missing_ones_are_resolved(tmp_path: Path) -> None:
     monday = 1_779_969_600.0 - 3 * 86400
     async with home(tmp_path) as here:
         await here.memory.add(
@@ -124,11 +126,11 @@ async def test_dates_that_are_told_are_kept_and_others_found_out(tmp_path: Path)
                 NewItem("ada", "fact", "I saw her yesterday?", monday, dates={}),
             ]
         )
-        told = [item.dates async for item in here.memory.export()]
-    assert told == [{"yesterday": "2026-05-24"}, {"yesterday": "1999"}, {}]
+        dates = [item.dates async for item in here.memory.export()]
+    assert dates == [{"yesterday": "2026-05-24"}, {"yesterday": "1999"}, {}]
 
 
-async def test_the_newest_are_those_said_last(tmp_path: Path) -> None:
+async def test_the_newest_items_are_those_said_last(tmp_path: Path) -> None:
     async with home(tmp_path) as here:
         for at in (3.0, 1.0, 2.0):
             await here.memory.add([NewItem("ada", "fact", f"said at {at:g}", at)])
@@ -141,31 +143,34 @@ async def test_the_newest_are_those_said_last(tmp_path: Path) -> None:
     assert [item.id for item in named] == [3, 1]
 
 
-async def test_what_forgetting_would_remove_is_foreseen_and_still_there(tmp_path: Path) -> None:
+async def test_a_preview_shows_what_forgetting_would_remove_and_keeps_it(tmp_path: Path) -> None:
     async with home(tmp_path, HashEmbedder()) as here:
         await here.say("My dog is called Biscuit.", "A fine name.")
         await here.say("The rent goes up.", session="two")
         await here.settled()
-        seen = await here.memory.preview_forget(Selection("ada", session="one"))
-        assert [item.text for item in seen.items] == ["My dog is called Biscuit.", "A fine name."]
+        preview = await here.memory.preview_forget(Selection("ada", session="one"))
+        assert [item.text for item in preview.items] == [
+            "My dog is called Biscuit.",
+            "A fine name.",
+        ]
         assert (await here.memory.stats())["items"] == 4
         receipt = await here.memory.forget(Selection("ada", session="one"))
-    assert receipt.removed == seen.removed
-    assert (seen.removed.items, seen.removed.vectors, seen.removed.sessions) == (2, 2, 1)
+    assert receipt.removed == preview.removed
+    assert (preview.removed.items, preview.removed.vectors, preview.removed.sessions) == (2, 2, 1)
 
 
-async def test_what_has_a_tag_is_forgotten_and_nothing_else(tmp_path: Path) -> None:
+async def test_forgetting_a_tag_keeps_everything_else(tmp_path: Path) -> None:
     async with home(tmp_path) as here:
         await here.memory.replace("ada", TAG, [chunk("alpha"), chunk("beta")])
         await here.memory.add([NewItem("bob", "document", "Bob's", 1.0, tags=(TAG,))])
         await here.memory.add([NewItem("ada", "fact", "untagged", 1.0)])
         receipt = await here.memory.forget(Selection("ada", tag=TAG))
-        told = [item.text async for item in here.memory.export()]
+        texts = [item.text async for item in here.memory.export()]
     assert (receipt.removed.items, receipt.removed.sessions) == (2, 0)
-    assert told == ["Bob's", "untagged"]
+    assert texts == ["Bob's", "untagged"]
 
 
-async def test_being_ready_says_what_cannot_be_had(tmp_path: Path) -> None:
+async def test_ready_returns_why_recall_by_meaning_is_incomplete(tmp_path: Path) -> None:
     from vanta.errors import EmbedderError
 
     async def broken() -> None:
