@@ -53,7 +53,7 @@ _STOP_WORDS = frozenset(
 
 
 def not_under_schema(text: str, schema: Mapping[str, Any] | None) -> str | None:
-    """Return why `text` is not JSON valid under `schema`, None if it is or there is no schema.
+    """Return why `text` is not JSON valid under `schema`, None if it is valid or without a schema.
 
     Without the library `jsonschema` (extra `schema`) it is only checked that the text is JSON.
     """

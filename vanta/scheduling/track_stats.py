@@ -168,7 +168,7 @@ class TrackHealth:
         return f"{why}; another turn is probing it" if self._probing else None
 
     def wait_s(self, now: float) -> float:
-        """Return the rest of a Retry-After in seconds; it holds even if there is no other track."""
+        """Return the rest of a Retry-After in seconds; it holds even without another track."""
         return max(0.0, self.retry_at - now)
 
     def started(self, now: float) -> None:

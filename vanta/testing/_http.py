@@ -1,8 +1,7 @@
 """One client's connection to an `Upstream`, and the record of each request on it.
 
-HTTP/1.1 by h11 on a non-blocking socket. There is no stream class in between, because a test server
-must reset the connection (RST, not FIN), send half a chunk, and notice at once that the client has
-disconnected.
+HTTP/1.1 by h11 on a non-blocking socket. It uses no stream class, because a test server must reset
+the connection (RST, not FIN), send half a chunk, and notice at once that the client disconnected.
 
 Invariant: each send is one write (TCP_NODELAY), and the socket is closed only while no task waits
 on it. Only the server writes a record, which only grows; its times are `time.monotonic()` seconds.

@@ -97,7 +97,7 @@ class EmbedderConformance:
         assert text @ near > text @ far
 
     async def test_odd_texts_are_embedded(self, embedder: Embedder) -> None:
-        """Each has a row of length 1, or of zeros if there is no word in it."""
+        """Each has a row of length 1, or of zeros for a text without words."""
         await embedder.load()
         vectors = await embedder.embed(ODD)
         assert np.isfinite(vectors).all()

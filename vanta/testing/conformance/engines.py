@@ -126,7 +126,7 @@ class ShapeTests(Hints):
             assert alternatives == sorted(alternatives, reverse=True)
 
     async def test_logprobs_are_sent_only_on_request(self, engine: Engine) -> None:
-        """Without a request for logprobs there is no cost for them."""
+        """A request without logprobs does not pay for them."""
         assert not (await read_stream(engine, self.request)).answer.logprobs
 
     async def test_a_prefix_is_continued_and_not_repeated(self, engine: Engine) -> None:

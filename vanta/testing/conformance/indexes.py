@@ -196,7 +196,7 @@ class KeepingTests(IndexHints):
     """What is stored and deleted, and what closing leaves behind."""
 
     async def test_an_upsert_replaces_the_vector_of_an_id(self, open_index: OpenIndex) -> None:
-        """The old vector is no longer found, the new one is."""
+        """The new vector is found, the old one is not."""
         rows, later = vectors(150), vectors(150, seed=1)
         async with self.opened(open_index) as index:
             await index.upsert(ADA, range(150), rows)
