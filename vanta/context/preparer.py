@@ -46,7 +46,11 @@ class TurnPrompts(Protocol):
         ...
 
     def ask_to_verify(self, question: str, answer: str) -> str:
-        """Return the message that asks whether `answer` is a right answer to `question`."""
+        """Return the message that asks whether an answer is right.
+
+        :param question: the user's message.
+        :param answer: the answer to judge.
+        """
         ...
 
 
@@ -233,7 +237,11 @@ def trace_of(
 
 
 def merge_sampling(base: Sampling, over: Sampling) -> Sampling:
-    """Return `base` with every field that `over` sets."""
+    """Return a sampling with the fields of another one on top.
+
+    :param base: the sampling to change.
+    :param over: the sampling whose set fields replace those of `base`.
+    """
     default = Sampling()
     changes = {
         field.name: getattr(over, field.name)

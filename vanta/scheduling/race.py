@@ -108,7 +108,11 @@ class Race:
         return anyio.current_time() - self._plan.started_at
 
     def on_delta(self, leg: Leg, delta: Delta) -> None:
-        """Keep or show a leg's delta; its first readable text may commit the turn."""
+        """Keep or show a leg's delta; its first readable text may commit the turn.
+
+        :param leg: the leg.
+        :param delta: the delta, which the leg has folded already.
+        """
         if self._outcome or not leg.answerable:
             return
         seam = self._seams.get(leg.number)
@@ -124,7 +128,10 @@ class Race:
             self._advance()
 
     def on_end(self, leg: Leg) -> None:
-        """Record how a leg ended and advance."""
+        """Record how a leg ended and advance.
+
+        :param leg: the leg.
+        """
         self._settings.track_stats.ended(leg, anyio.current_time())
         if leg.stopped:
             if leg.state == "cancelled":

@@ -107,7 +107,15 @@ class RacePlan:
 
 @dataclass(frozen=True, slots=True)
 class RaceOutcome:
-    """The result of a race: the serving leg with the whole text, or the failure."""
+    """The result of a race: the serving leg with the whole text, or the failure.
+
+    :param text: the text that was shown.
+    :param leg: the leg that served the turn, None for a failure.
+    :param finish_reason: why the text ended, None for a failure.
+    :param first_content_s: second of the turn at which text was first shown, None for no text.
+    :param legs: all legs, in the order in which they started.
+    :param failure: why no track answered, None if one did.
+    """
 
     text: str
     leg: Leg | None

@@ -114,21 +114,36 @@ class Behaviour:
 
     @classmethod
     def cut(cls, after: int, text: str | Iterable[str] = "one two three four", **rest: Any) -> Self:
-        """Reset the connection in the middle of the frame that follows `after` tokens."""
+        """Reset the connection in the middle of the frame that follows `after` tokens.
+
+        :param after: number of tokens before it.
+        :param text: the text of the tokens.
+        :param rest: any field of `Behaviour`.
+        """
         return cls.answer(text, fault="cut", after=after, **rest)
 
     @classmethod
     def stall(
         cls, after: int, text: str | Iterable[str] = "one two three four", **rest: Any
     ) -> Self:
-        """Send nothing after `after` tokens, and keep the connection open."""
+        """Send nothing after `after` tokens, and keep the connection open.
+
+        :param after: number of tokens before it.
+        :param text: the text of the tokens.
+        :param rest: any field of `Behaviour`.
+        """
         return cls.answer(text, fault="stall", after=after, **rest)
 
     @classmethod
     def malformed(
         cls, after: int, text: str | Iterable[str] = "one two three four", **rest: Any
     ) -> Self:
-        """Send a frame that is not JSON after `after` tokens; the rest of the answer follows."""
+        """Send a frame that is not JSON after `after` tokens; the rest of the answer follows.
+
+        :param after: number of tokens before it.
+        :param text: the text of the tokens.
+        :param rest: any field of `Behaviour`.
+        """
         return cls.answer(text, fault="malformed", after=after, **rest)
 
     @classmethod
@@ -183,36 +198,57 @@ class Behaviour:
 
     @classmethod
     def unauthorized(cls, **rest: Any) -> Self:
-        """Return 401: the key is wrong."""
+        """Return 401: the key is wrong.
+
+        :param rest: any argument of `failure`.
+        """
         return cls.failure(
             401, "Incorrect API key provided.", **{"code": "invalid_api_key", **rest}
         )
 
     @classmethod
     def not_found(cls, model: str = "no-such-model", **rest: Any) -> Self:
-        """Return 404: the model does not exist."""
+        """Return 404: the model does not exist.
+
+        :param model: the model that the message names.
+        :param rest: any argument of `failure`.
+        """
         message = f"The model `{model}` does not exist or you do not have access to it."
         return cls.failure(404, message, **{"code": "model_not_found", **rest})
 
     @classmethod
     def rate_limited(cls, retry_after: str | None = "2", **rest: Any) -> Self:
-        """Return 429, with `Retry-After` unless it is None."""
+        """Return 429.
+
+        :param retry_after: value of the header `Retry-After`, None for none.
+        :param rest: any argument of `failure`.
+        """
         rest = {"code": "rate_limit_exceeded", "kind": "requests", **rest}
         return cls.failure(429, "Rate limit reached for requests.", retry_after=retry_after, **rest)
 
     @classmethod
     def server_error(cls, status: int = 500, **rest: Any) -> Self:
-        """Return 500, or another status for a fault of the server."""
+        """Return a fault of the server.
+
+        :param status: HTTP status.
+        :param rest: any argument of `failure`.
+        """
         rest = {"kind": "server_error", **rest}
         return cls.failure(status, "The server had an error while processing your request.", **rest)
 
     @classmethod
     def context_overflow(cls, **rest: Any) -> Self:
-        """Return 400: the prompt is longer than the window, in OpenAI's words."""
+        """Return 400: the prompt is longer than the window, in OpenAI's words.
+
+        :param rest: any argument of `failure`.
+        """
         return cls.failure(400, OVERFLOW, **{"code": "context_length_exceeded", **rest})
 
     def but(self, **changes: Any) -> Self:
-        """Return a variant with other values in some fields."""
+        """Return a variant.
+
+        :param changes: other values of fields.
+        """
         return dataclasses.replace(self, **changes)
 
 

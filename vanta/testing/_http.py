@@ -204,7 +204,10 @@ class HttpExchange:
         return self._key is not None
 
     def authorized_with(self, key: str) -> bool:
-        """Return whether the request's bearer token was `key`."""
+        """Return whether the request's bearer token was a key.
+
+        :param key: the key to compare with.
+        """
         return self._key is not None and hmac.compare_digest(self._key, _digest(f"Bearer {key}"))
 
     @property
