@@ -108,7 +108,7 @@ class Memory:
         :param embedder: owned by the memory from now on; None for recall by words alone.
         :param index: owned by the memory from now on; None compares vectors one by one.
         :param index_folder: where an index keeps its files, even if none is configured now.
-        :param why_lexical: why there is no embedder.
+        :param why_lexical: the reason for recall by words alone.
         :param clock: seconds since the epoch.
         :raises StoreError: the tables cannot be created.
         """
@@ -386,7 +386,7 @@ class Memory:
         :param progress: called with the number of embedded texts and the total.
         :param anew: delete all current vectors first.
         :raises EmbedderError: the embedder cannot be used.
-        :raises UsageError: there is no embedder.
+        :raises UsageError: the memory has no embedder.
         """
         if self._indexer is None:
             raise UsageError(f"nothing can be indexed without an embedder: {self.why_lexical}")

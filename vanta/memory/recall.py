@@ -37,7 +37,7 @@ class PendingRecall:
     """A recall in progress.
 
     :param timeout_s: seconds after which `get` returns without a result.
-    :ivar scope: cancel it when the result is no longer needed.
+    :ivar scope: cancel it when the result is not needed any more.
     """
 
     def __init__(self, timeout_s: float) -> None:

@@ -1,7 +1,7 @@
 """Bytes to text: a byte order mark, then UTF-8, then an HTML declaration, then detection.
 
-Detection is by charset-normalizer, which tells scripts apart (Cyrillic, Greek, Japanese...) but not
-reliably the code pages of one script; so Latin text is read as Windows-1252, and so is text with
+Detection is by charset-normalizer. It distinguishes scripts (Cyrillic, Greek, Japanese...), but not
+reliably the code pages of one script, so Latin text is read as Windows-1252, and so is text with
 too few bytes to judge by, or if the library is missing. Invariant: data that is not text (a NUL
 where none belongs) is refused.
 """

@@ -165,7 +165,7 @@ def mark_applied(connection: sa.Connection, entries: Sequence[int]) -> None:
 
 
 def clear_outbox(connection: sa.Connection) -> None:
-    """Remove all entries, if there is no index: an index that is added later compares ids."""
+    """Remove all entries. For a memory without an index: one that is added later compares ids."""
     connection.exec_driver_sql("DELETE FROM index_outbox")
 
 
