@@ -211,10 +211,10 @@ async def test_an_encoders_pooling_is_its_files(
 
 async def test_an_encoder_is_asked_for_no_answers(bert: LlamaCppEngine) -> None:
     """It says what it is for, and still is."""
-    with pytest.raises(EngineError, match="makes vectors, no answers") as raised:
+    with pytest.raises(EngineError, match="computes vectors, not answers") as raised:
         await answer(bert, request())
     assert raised.value.kind is ErrorKind.UNSUPPORTED
-    with pytest.raises(EngineError, match="makes vectors, no answers"):
+    with pytest.raises(EngineError, match="computes vectors, not answers"):
         await bert.count_tokens(request().messages)
     assert len(await bert.embed(["a stone"])) == 1
 

@@ -12,8 +12,13 @@ from vanta.messages import Message
 from vanta_llamacpp.model import native
 from vanta_llamacpp.model.header_checks import ModelFacts
 from vanta_llamacpp.model.vocabulary import Vocabulary
-from vanta_llamacpp.prompt.chat_template import ChatTemplate, ChatTemplateError
-from vanta_llamacpp.prompt.families import FAMILIES, family_template, sources
+from vanta_llamacpp.prompt.chat_template import (
+    FAMILIES,
+    ChatTemplate,
+    ChatTemplateError,
+    family_template,
+    sources,
+)
 
 TALK = (
     Message("system", "Be brief."),

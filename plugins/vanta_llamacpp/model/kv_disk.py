@@ -1,12 +1,11 @@
-"""KV cache on disk: what a session's prompts were computed to, found again after a restart.
+"""KV cache on disk: the computed prefixes of sessions, restored after a restart.
 
 A file holds one session's exact prefix: its tokens and llama.cpp's state of the sequence. It is
-written beside its place and moved there whole, so that a process may die at any moment.
-Invariant: nothing comes back but what was saved, byte for byte, by the same model under the same
-parameters; whatever else is found is counted as refused, and as if it were not there. A disk or a
-memory without room means that nothing is saved or found: no error leaves here.
-
-The files hold what was said, as the transcripts do; they are readable by their owner only.
+written under another name and renamed, so that a process can die at any moment. The files contain
+conversations, as transcripts do, and only their owner can read them.
+Invariant: only bytes that the same model saved under the same parameters are restored; any other
+file is counted as refused and ignored. If disk or memory are full, nothing is saved or found: no
+error leaves this module.
 """
 
 from __future__ import annotations
@@ -30,12 +29,12 @@ _DIGEST = 32
 _HEAD = struct.Struct(f"<4s{_DIGEST}s{_DIGEST}sIQ")
 _SAMPLES, _SAMPLE = 64, 1 << 16
 _NO_USE = (OSError, MemoryError, ValueError)
-"""What a disk, a memory and a session's name that is no Unicode raise."""
+"""Raised by full disks, full memory, and session names that are not Unicode."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A saved prefix: its tokens, and where its state begins in which file."""
+class SavedPrefix:
+    """A saved prefix: its file, its tokens, and digest and size of its state."""
 
     path: Path
     tokens: tuple[int, ...]
@@ -44,7 +43,7 @@ class Found:
 
 
 class SavedPrefixes:
-    """The saved prefixes of one loaded model, in `folder`, `most_bytes` of them at the most."""
+    """The saved prefixes of one loaded model, at most `most_bytes` in `folder`."""
 
     def __init__(
         self, folder: Path, lib: Any, context: Any, *, model: Path, parameters: str, most_bytes: int
@@ -61,7 +60,7 @@ class SavedPrefixes:
         self._clean()
 
     def save(self, session: str, sequence: int, tokens: Sequence[int]) -> bool:
-        """Keep `tokens`, all that the sequence holds. A disk that is full or gone keeps nothing."""
+        """Save the state of a sequence, whose tokens are `tokens`. Returns whether it was saved."""
         with contextlib.suppress(*_NO_USE):
             size = int(self._lib.llama_state_seq_get_size(self._context, sequence))
             state = (ctypes.c_uint8 * size)()
@@ -79,33 +78,35 @@ class SavedPrefixes:
         """JSON-ready, for statistics."""
         return {"saved": self.saved, "restored": self.restored, "refused": self.refused}
 
-    def find(self, session: str) -> Found | None:
-        """What is saved of `session`, without its state; None where nothing usable is."""
+    def find(self, session: str) -> SavedPrefix | None:
+        """Return the saved prefix of `session`, without its state, or None."""
         try:
             path = self._path(session)
             with path.open("rb") as file:
-                found = self._found(path, file)
+                prefix = self._read(path, file)
         except FileNotFoundError:
             return None
         except _NO_USE:
-            found = None
-        self.refused += found is None
-        return found
+            prefix = None
+        self.refused += prefix is None
+        return prefix
 
-    def restore(self, found: Found, sequence: int) -> bool:
-        """Put a saved prefix into an empty sequence. False, and an empty sequence, if the file is
-        not what it was."""
-        lib, state = self._lib, _state_of(found)
-        if state and lib.llama_state_seq_set_data(self._context, state, found.size, sequence):
+    def restore(self, prefix: SavedPrefix, sequence: int) -> bool:
+        """Load a saved prefix into an empty sequence.
+
+        Returns False, and leaves the sequence empty, if the file has changed.
+        """
+        lib, state = self._lib, _state_of(prefix)
+        if state and lib.llama_state_seq_set_data(self._context, state, prefix.size, sequence):
             self.restored += 1
             with contextlib.suppress(OSError):
-                os.utime(found.path)
+                os.utime(prefix.path)
             return True
         lib.llama_memory_seq_rm(lib.llama_get_memory(self._context), sequence, -1, -1)
         self.refused += 1
         return False
 
-    def _found(self, path: Path, file: BinaryIO) -> Found | None:
+    def _read(self, path: Path, file: BinaryIO) -> SavedPrefix | None:
         head = file.read(_HEAD.size)
         if len(head) < _HEAD.size:
             return None
@@ -117,7 +118,7 @@ class SavedPrefixes:
             return None
         tokens = array.array("i")
         tokens.frombytes(file.read(4 * count))
-        return Found(path, tuple(tokens), digest, size)
+        return SavedPrefix(path, tuple(tokens), digest, size)
 
     def _path(self, session: str) -> Path:
         name = hashlib.blake2b(session.encode(), digest_size=16).hexdigest()
@@ -134,17 +135,16 @@ class SavedPrefixes:
             beside.unlink(missing_ok=True)
 
     def _prune(self) -> None:
-        """Give up those that were used longest ago, until the rest fits."""
-        kept = 0
+        """Delete the least recently used files until the rest fits."""
+        total = 0
         stats = [(path.stat(), path) for path in self._folder.glob("*.kv")]
         for stat, path in sorted(stats, key=lambda pair: -pair[0].st_mtime_ns):
-            kept += stat.st_size
-            if kept > self._most_bytes:
+            total += stat.st_size
+            if total > self._most_bytes:
                 path.unlink(missing_ok=True)
 
     def _clean(self) -> None:
-        """Remove what processes that are no more left half written. What cannot be removed stays:
-        it is in nobody's way."""
+        """Remove the partial files of processes that have ended, as far as possible."""
         for path in self._folder.glob(f"{self._model}-*.kv.*"):
             if alive(path.suffix[1:]):
                 continue
@@ -152,22 +152,24 @@ class SavedPrefixes:
                 path.unlink(missing_ok=True)
             except OSError as error:
                 _log.warning(
-                    "%r is a saved prefix that a process left half written, and cannot be removed "
-                    "(%s). Remove it.",
+                    "the partial file %r of a process that has ended cannot be removed (%s). "
+                    "Remove it.",
                     str(path),
                     error.strerror or error,
                 )
 
 
 def remove_all(folder: Path) -> None:
-    """Remove every saved prefix, of whatever model. Raises OSError."""
+    """Remove the saved prefixes of all models. Raises OSError."""
     for path in folder.glob("*.kv*"):
         path.unlink(missing_ok=True)
 
 
 def fingerprint(model: Path, parameters: str) -> bytes:
-    """Of a model's file and of all that a cached entry depends on beside it. Not every byte is
-    read: the size, the beginning, and samples from all over the file."""
+    """Return the fingerprint of a model's file and of parameters.
+
+    Covers the size, the beginning, and samples from all over the file.
+    """
     digest = hashlib.blake2b(parameters.encode(), digest_size=_DIGEST)
     with model.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
@@ -179,8 +181,10 @@ def fingerprint(model: Path, parameters: str) -> bytes:
 
 
 def alive(process: str) -> bool:
-    """Whether a process with this id may be running; what is no id is none. On Windows every id
-    may: to ask there with signal 0 would be a Ctrl-C to that process."""
+    """Return whether a process with this id can be running.
+
+    On Windows every id can: signal 0 would be a Ctrl-C to that process there.
+    """
     try:
         number = int(process)
     except ValueError:
@@ -196,16 +200,15 @@ def alive(process: str) -> bool:
     return True
 
 
-def _state_of(found: Found) -> Any:
-    """What was saved, as llama.cpp takes it; None if the file is not what it was, or cannot be
-    read."""
-    body = array.array("i", found.tokens).tobytes()
+def _state_of(prefix: SavedPrefix) -> Any:
+    """Return the saved state as llama.cpp reads it; None if the file changed or is unreadable."""
+    body = array.array("i", prefix.tokens).tobytes()
     try:
-        data = found.path.read_bytes()[_HEAD.size + len(body) :]
-        if len(data) != found.size:
+        data = prefix.path.read_bytes()[_HEAD.size + len(body) :]
+        if len(data) != prefix.size:
             return None
-        state = (ctypes.c_uint8 * found.size).from_buffer_copy(data)
-        return state if _digest(body, state) == found.digest else None
+        state = (ctypes.c_uint8 * prefix.size).from_buffer_copy(data)
+        return state if _digest(body, state) == prefix.digest else None
     except _NO_USE:
         return None
 
@@ -221,5 +224,5 @@ def _private(path: str, flags: int) -> int:
 
 
 def _encoded(path: Path) -> bytes:
-    """A path as bytes, also where its name is no Unicode."""
+    """Return a path as bytes, even if its name is not Unicode."""
     return str(path).encode("utf-8", "surrogatepass")

@@ -1,4 +1,4 @@
-"""The one door to the native library: import, set-up once a process, logs, and the abort flag.
+"""The only access to the native library: import, set-up once per process, logs, abort flag.
 
 Invariant: nothing native is loaded before `library()` is called, and llama.cpp never writes to the
 terminal: its log goes to the logger "vanta.llamacpp" at DEBUG.
@@ -19,14 +19,14 @@ from typing import Any
 
 _log = logging.getLogger("vanta.llamacpp")
 _ERROR_LEVEL = 3
-_LOOKS, _LOOK_S = 5, 0.001
+_SAMPLES, _SAMPLE_S = 5, 0.001
 _OMP_PAUSE_SOFT = 1
 _setup = threading.Lock()
 _ready: dict[str, Any] = {}
 
 
 class _Listener(threading.local):
-    """Where the log lines of this thread are also kept, while somebody wants them."""
+    """Where the log lines of this thread are also kept while they are captured."""
 
     lines: list[tuple[int, str]] | None = None
 
@@ -35,7 +35,7 @@ _listener = _Listener()
 
 
 def library() -> Any:
-    """The module `llama_cpp.llama_cpp`, set up. Raises ImportError where it is not installed."""
+    """Return the module `llama_cpp.llama_cpp`, set up. Raises ImportError if it is missing."""
     with _setup:
         if "lib" not in _ready:
             from llama_cpp import llama_cpp as lib
@@ -59,7 +59,7 @@ def _on_log(level: int, text: bytes | None, _data: object) -> None:
 
 @contextmanager
 def captured_log() -> Iterator[list[tuple[int, str]]]:
-    """What llama.cpp logs in this thread meanwhile, as (level, line)."""
+    """Capture what llama.cpp logs in this thread, as (level, line)."""
     lines: list[tuple[int, str]] = []
     _listener.lines = lines
     try:
@@ -69,68 +69,73 @@ def captured_log() -> Iterator[list[tuple[int, str]]]:
 
 
 def first_error(lines: list[tuple[int, str]]) -> str:
-    """The first error in what was captured_log, as llama.cpp words it."""
+    """Return the first error of a captured log, in llama.cpp's words."""
     errors = [line for level, line in lines if level == _ERROR_LEVEL and line.strip()]
     return errors[0].strip() if errors else "llama.cpp gave no reason"
 
 
 def build(lib: Any) -> str:
-    """Which build of llama.cpp computes here: the same computes the same bits."""
+    """Return the build of llama.cpp and its features: equal builds compute equal bits."""
     version = getattr(sys.modules.get("llama_cpp"), "__version__", "")
     return f"{version} {lib.llama_print_system_info().decode('utf-8', 'replace')}"
 
 
 def built_with_amx(lib: Any) -> bool:
-    """Whether llama.cpp was built for the AMX tiles of this machine's processor."""
+    """Return whether llama.cpp was built for the AMX tiles of this machine's processor."""
     return b"AMX_INT8 = 1" in lib.llama_print_system_info()
 
 
 def cores() -> int:
-    """The cores that this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0)) or 1
     return os.cpu_count() or 1
 
 
 def others_running(loadavg: Path = Path("/proc/loadavg")) -> int:
-    """How many threads of others want a core just now (a few milliseconds); 0 where the system
-    does not say. On Linux: the fourth field of proc(5)'s loadavg, without this thread."""
-    found: list[int] = []
+    """Return how many other threads want a core, over a few milliseconds; 0 if unknown.
+
+    On Linux: the fourth field of proc(5)'s loadavg, minus this thread.
+    """
+    counts: list[int] = []
     try:
-        for _ in range(_LOOKS):
-            found.append(int(loadavg.read_text(encoding="ascii").split()[3].partition("/")[0]))
-            time.sleep(_LOOK_S)
+        for _ in range(_SAMPLES):
+            counts.append(int(loadavg.read_text(encoding="ascii").split()[3].partition("/")[0]))
+            time.sleep(_SAMPLE_S)
     except (OSError, ValueError, IndexError):
         return 0
-    return max(0, sorted(found)[_LOOKS // 2] - 1)
+    return max(0, sorted(counts)[_SAMPLES // 2] - 1)
 
 
 def quick(function: Any) -> Any:
-    """The same function of the library, called without letting go of the interpreter's lock: for
-    those that take no time and are called thousands of times. In a busy program each letting go
-    costs a switch interval (5 ms)."""
+    """Return a function of the library that keeps the interpreter's lock while it runs.
+
+    For functions that take no time and are called thousands of times: in a busy program each
+    release of the lock costs a switch interval (5 ms).
+    """
     kind = ctypes.PYFUNCTYPE(function.restype, *function.argtypes)
     return kind(ctypes.cast(function, ctypes.c_void_p).value or 0)
 
 
 def release_helpers(lib: Any) -> None:
-    """End the threads that computed for this one; the next step starts them anew (some 50 us).
+    """End the threads that compute for this one; the next step restarts them (some 50 us).
 
     OpenMP keeps a team for each thread that ever computed. Once all teams together have more
-    threads than there are cores, libgomp lets each wait at its barriers asleep and not awake
-    (team.c, gomp_throttled_spin_count_var): a small model's steps take 1.6 times as long, though
-    all other teams are idle. Other libraries, and builds without OpenMP, have no such call."""
+    threads than there are cores, libgomp makes them sleep at barriers instead of spinning (team.c,
+    gomp_throttled_spin_count_var): a small model's steps take 1.6 times as long, even though all
+    other teams are idle. Other libraries, and builds without OpenMP, lack this call.
+    """
     release = getattr(lib._lib, "omp_pause_resource_all", None)  # noqa: SLF001 - the CDLL itself
     if release is not None:
         release(_OMP_PAUSE_SOFT)
 
 
 class AbortFlag:
-    """A flag that any thread sets and that ends a running `llama_decode` at its next graph node.
+    """A flag that any thread can set to end a running `llama_decode` at its next graph node.
 
-    llama.cpp asks its abort callback once a node, some thousand times a token. A Python callback
-    would take the interpreter lock each time, so the callback is C's own `strlen` on a buffer of
-    two bytes: 0 (go on) while the first is zero, 1 (abort) once it is not.
+    llama.cpp calls its abort callback once per node, some thousand times per token. A Python
+    callback would take the interpreter lock each time, so the callback is C's `strlen` on a buffer
+    of two bytes: 0 (continue) while the first is zero, 1 (abort) otherwise.
     """
 
     def __init__(self) -> None:
@@ -145,7 +150,7 @@ class AbortFlag:
         self._buffer[0] = b"\x00"
 
     def install(self, lib: Any, context: Any) -> None:
-        """Make `context` look at this flag; the flag must outlive it."""
+        """Make `context` check this flag; the flag must outlive it."""
         libc = ctypes.cdll.msvcrt if sys.platform == "win32" else ctypes.CDLL(None)
         callback = ctypes.cast(libc.strlen, lib.ggml_abort_callback)
         lib.llama_set_abort_callback(context, callback, ctypes.cast(self._buffer, ctypes.c_void_p))

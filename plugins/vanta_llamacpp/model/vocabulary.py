@@ -1,8 +1,8 @@
 """Text to tokens and back, by the model's own tokenizer.
 
-llama.cpp's tokenizer only reads the vocabulary, so any thread may use it while the worker decodes.
+llama.cpp's tokenizer only reads the vocabulary, so any thread can use it while the worker decodes.
 Invariant: no call reaches a vocabulary whose model was freed, and text of a user never becomes a
-control token: `defuse` marks where such a token's text would stand, `tokenize` parts it there.
+control token: `defuse` marks the text of such tokens, and `tokenize` splits it at the marks.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from vanta_llamacpp.errors import Faults
 from vanta_llamacpp.model.native import quick
 from vanta_llamacpp.prompt.output_parser import END_THINK, MARKS, THINK
 
-_CONTROL = 1 << 3 | 1 << 0  # and the unknown token, which is read from text just so
+_CONTROL = 1 << 3 | 1 << 0  # and the unknown token, which is parsed from text as well
 _AROUND_THOUGHTS = {THINK.encode(), END_THINK.encode()}
 _MARK = "\ufdd0"
-"""A Unicode noncharacter, "intended for process-internal use": no text in exchange has it."""
+"""A Unicode noncharacter, "intended for process-internal use": no exchanged text contains it."""
 
 
 class Vocabulary:
@@ -46,20 +46,20 @@ class Vocabulary:
         return self._native
 
     def is_control(self, text: str) -> bool:
-        """Whether `text` is a control token of this vocabulary."""
+        """Return whether `text` is a control token of this vocabulary."""
         return text in self._controls
 
     def defuse(self, text: str) -> str:
-        """`text` with a mark inside each text of a control token, for `tokenize` to part it at."""
+        """Return `text` with a mark inside each control token's text, where `tokenize` splits."""
         clean = text.replace(_MARK, "")
         if self._control is None:
             return clean
-        return self._control.sub(lambda found: found[0][0] + _MARK + found[0][1:], clean)
+        return self._control.sub(lambda match: match[0][0] + _MARK + match[0][1:], clean)
 
     def tokenize(self, text: str, *, start: bool = True) -> list[int]:
-        """The tokens of `text`, control tokens read as such; safe in any thread.
+        """Return the tokens of `text`, control tokens included. Safe in any thread.
 
-        start: put the token in front that the model wants at the start, if the text lacks it.
+        `start` prepends the model's start token if the text lacks it.
         """
         with self._lock:
             if not self._open:
@@ -70,8 +70,10 @@ class Vocabulary:
         return tokens
 
     def tokenize_whole(self, text: str) -> list[int]:
-        """The tokens of `text` as a document of its own, with the tokens that the model wants
-        around one; no text is read as a control token. Safe in any thread."""
+        """Return the tokens of `text` as a document, with the model's tokens around it.
+
+        No text becomes a control token. Safe in any thread.
+        """
         with self._lock:
             if not self._open:
                 raise self._faults.not_loaded("the model was released while in use")
@@ -80,17 +82,19 @@ class Vocabulary:
     def _tokens(self, text: str, *, document: bool = False) -> list[int]:
         data = text.encode("utf-8", "replace")
         room = len(data) + 8
-        found = (ctypes.c_int32 * room)()
+        buffer = (ctypes.c_int32 * room)()
         count = self._lib.llama_tokenize(
-            self._native, data, len(data), found, room, document, not document
+            self._native, data, len(data), buffer, room, document, not document
         )
         if count < 0:
             raise self._faults.broken(f"the tokenizer failed on {len(data)} bytes of text")
-        return found[:count]
+        return buffer[:count]
 
     def piece(self, token: int, *, calls: bool = False, thoughts: bool = False) -> bytes:
-        """The bytes that `token` adds to an answer; none for a control token. calls: but for those
-        that begin or end a call of a tool. thoughts: and those around a reasoning."""
+        """Return the bytes that `token` adds to an answer; none for a control token.
+
+        `calls` includes the tokens around a tool call, `thoughts` those around reasoning.
+        """
         mark = self._marks.get(token)
         if mark is not None and (thoughts if mark in _AROUND_THOUGHTS else calls):
             return mark
@@ -100,11 +104,11 @@ class Vocabulary:
         return known
 
     def is_end(self, token: int) -> bool:
-        """True if `token` ends a generation."""
+        """Return whether `token` ends a generation."""
         return bool(self._lib.llama_vocab_is_eog(self._native, token))
 
     def close(self) -> None:
-        """Let no call in any more; waits for the one that is running."""
+        """Refuse further calls; waits for the running one."""
         with self._lock:
             self._open = False
 

@@ -3,7 +3,9 @@
 A template comes with the model's file, so it is code of a stranger: it runs in vanta's sandbox and
 sees nothing but the messages. The environment is otherwise the one in which Hugging Face renders
 chat templates (transformers, `utils/chat_template_utils.py`), so that a template means the same
-here. Invariant: only `ChatTemplateError` leaves a template that is broken or refuses its messages.
+here. A file without a template takes the registry's or its family's; a family is only derived from
+facts of the file, and an unknown model is refused rather than prompted in a wrong format.
+Invariant: only `ChatTemplateError` leaves a template that is broken or refuses its messages.
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ from typing import Any, NoReturn
 from jinja2 import TemplateError
 from jinja2.ext import loopcontrols
 from jinja2.utils import Joiner
+from vanta.resources import templates_dir
 
-from vanta.engine import Tool
+from vanta.engine import ModelFile, Tool
 from vanta.messages import Message, ToolCall
 from vanta.prompts import (
     AllowList,
@@ -28,7 +31,25 @@ from vanta.prompts import (
     metering,
     render,
 )
+from vanta_llamacpp.model.header_checks import ModelFacts
+from vanta_llamacpp.model.vocabulary import Vocabulary
 
+FAMILIES = ("alpaca", "chatml", "gemma", "llama2", "llama3", "mistral", "phi", "vicuna")
+_BY_TOKEN = {
+    "<|im_start|>": "chatml",
+    "<|start_header_id|>": "llama3",
+    "<start_of_turn>": "gemma",
+    "<|end|>": "phi",
+}
+_BY_NAME = {
+    "alpaca": "alpaca",
+    "vicuna": "vicuna",
+    "mixtral": "mistral",
+    "mistral": "mistral",
+    "llama-2": "llama2",
+    "llama 2": "llama2",
+    "llama2": "llama2",
+}
 LONGEST = 256 * 1024
 """Characters of a template."""
 LONGEST_REASON = 500
@@ -206,3 +227,25 @@ def _tool(tool: Tool, clean: Callable[[str], str]) -> dict[str, Any]:
         "parameters": _cleaned(tool.parameters, clean),
     }
     return {"type": "function", "function": function}
+
+
+def sources(file: ModelFile, facts: ModelFacts, vocabulary: Vocabulary) -> list[tuple[str, str]]:
+    """Return the usable templates as (whose, source), best first."""
+    usable = [("the file's", facts.chat_template)] if facts.chat_template else []
+    listed = str(file.details.get("chat_template") or "")
+    for whose, name in (("the registry's", listed), ("its family's", _family(facts, vocabulary))):
+        if name in FAMILIES:
+            usable.append((f"{whose} ({name})", family_template(name)))
+    return usable
+
+
+def family_template(name: str) -> str:
+    """Return the source of one of FAMILIES."""
+    return (templates_dir() / "chat" / f"{name}.jinja").read_text(encoding="utf-8").rstrip("\n")
+
+
+def _family(facts: ModelFacts, vocabulary: Vocabulary) -> str | None:
+    for text, name in _BY_TOKEN.items():
+        if vocabulary.is_control(text):
+            return name
+    return next((family for word, family in _BY_NAME.items() if word in facts.name.lower()), None)

@@ -1,9 +1,9 @@
-"""What a model says beside the answer: reasoning between marks, and calls of tools.
+"""Parses a model's output: reasoning between marks, and tool calls.
 
 Formats: `<think>...</think>`; Hermes and Qwen `<tool_call>{json}</tool_call>`; Mistral
 `[TOOL_CALLS][{json}, ...]`; Llama 3 `<|python_tag|>{json}` or nothing but `{"name": ...}`.
-Invariant: no part of a mark or of a call is ever let out as text, and what looked like a call and
-is none comes out as the text that it is.
+Invariant: no part of a mark or a call is ever returned as text, and text that only resembles a call
+is returned as text.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _State = Literal["start", "text", "reasoning", "gap", "call", "rest"]
 
 @dataclass(frozen=True, slots=True)
 class ParsedOutput:
-    """What is ready."""
+    """The parts of the output that are complete."""
 
     text: str = ""
     reasoning: str = ""
@@ -40,8 +40,11 @@ class ParsedOutput:
 
 @dataclass(slots=True)
 class OutputParser:
-    """Takes text as it comes. tools: whether calls are looked for. reasoning: the prompt ended
-    inside a reasoning already."""
+    """Parses output as it arrives.
+
+    :param tools: whether tool calls are parsed.
+    :param reasoning: whether the prompt ended inside reasoning.
+    """
 
     tools: bool = False
     reasoning: bool = False
@@ -50,7 +53,7 @@ class OutputParser:
     _state: _State = "start"
     _text: list[str] = field(default_factory=list)
     _thought: list[str] = field(default_factory=list)
-    _found: list[ToolCallPart] = field(default_factory=list)
+    _calls: list[ToolCallPart] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.reasoning:
@@ -58,18 +61,18 @@ class OutputParser:
 
     @property
     def may_think(self) -> bool:
-        """Whether a reasoning may begin or end with what comes next."""
+        """Whether reasoning can begin or end with the next text."""
         return self._state in {"start", "reasoning"}
 
     def add(self, text: str) -> ParsedOutput:
-        """More text; returns what can be told now."""
+        """Add text and return the parts that are complete."""
         self._held += text
-        while self._go_on():
+        while self._step():
             pass
         return self._take()
 
     def finish(self) -> ParsedOutput:
-        """The answer is over: what was held back."""
+        """End the output and return the rest."""
         held, self._held = self._held, ""
         if self._state == "reasoning":
             self._thought.append(held)
@@ -80,12 +83,12 @@ class OutputParser:
         return self._take()
 
     def _take(self) -> ParsedOutput:
-        said = ParsedOutput("".join(self._text), "".join(self._thought), tuple(self._found))
-        self._text, self._thought, self._found = [], [], []
-        return said
+        output = ParsedOutput("".join(self._text), "".join(self._thought), tuple(self._calls))
+        self._text, self._thought, self._calls = [], [], []
+        return output
 
-    def _go_on(self) -> bool:
-        """One part further; False where more text is needed."""
+    def _step(self) -> bool:
+        """Parse one more part. Returns False if that needs more text."""
         if self._state == "start":
             return self._start()
         if self._state == "reasoning":
@@ -97,7 +100,7 @@ class OutputParser:
         return self._state == "text" and self._plain()
 
     def _start(self) -> bool:
-        """Reasoning, and a call without a mark, stand at the beginning or nowhere."""
+        """Look for reasoning or an unmarked call, which can only be at the beginning."""
         bare = self._held.lstrip()
         if not bare or (THINK.startswith(bare) and bare != THINK):
             return False
@@ -111,14 +114,14 @@ class OutputParser:
 
     def _plain(self) -> bool:
         marks = (CALL, MISTRAL, PYTHON) if self.tools else ()
-        found = [(at, mark) for mark in marks if (at := self._held.find(mark)) >= 0]
-        if found:
-            at, mark = min(found)
+        matches = [(at, mark) for mark in marks if (at := self._held.find(mark)) >= 0]
+        if matches:
+            at, mark = min(matches)
             self._text.append(self._held[:at])
             self._held = self._held[at + len(mark) :]
             self._state = "call" if mark == CALL else "rest"
             return True
-        ready = len(self._held) - _doubtful(self._held, marks)
+        ready = len(self._held) - _possible_mark(self._held, marks)
         self._text.append(self._held[:ready])
         self._held = self._held[ready:]
         return False
@@ -129,13 +132,13 @@ class OutputParser:
             self._thought.append(thought)
             self._held, self._state = rest, "gap"
             return True
-        ready = len(self._held) - _doubtful(self._held, (END_THINK,))
+        ready = len(self._held) - _possible_mark(self._held, (END_THINK,))
         self._thought.append(self._held[:ready])
         self._held = self._held[ready:]
         return False
 
     def _gap(self) -> bool:
-        """Line ends behind a mark belong to it."""
+        """Drop line ends after a mark, which belong to it."""
         self._held = self._held.lstrip("\n")
         if self._held:
             self._state = "text"
@@ -155,18 +158,18 @@ class OutputParser:
             return
         for name, arguments in calls:
             part = ToolCallPart(self.calls, f"call_{self.calls}", name, arguments)
-            self._found.append(part)
+            self._calls.append(part)
             self.calls += 1
 
 
 def parsed(body: str) -> list[tuple[str, str]] | None:
-    """The calls (name, arguments as JSON) in a model's JSON; None where it is none."""
+    """Return the calls (name, arguments as JSON) in a model's JSON; None if there are none."""
     try:
-        found = json.loads(body)
+        value = json.loads(body)
     except ValueError:
         return None
-    calls = [_named(each) for each in (found if isinstance(found, list) else [found])]
-    return [each for each in calls if each] if calls and all(calls) else None
+    calls = [_named(call) for call in (value if isinstance(value, list) else [value])]
+    return [call for call in calls if call] if calls and all(calls) else None
 
 
 def _named(call: Any) -> tuple[str, str] | None:
@@ -178,8 +181,8 @@ def _named(call: Any) -> tuple[str, str] | None:
     return call["name"], json.dumps(arguments, ensure_ascii=False)
 
 
-def _doubtful(text: str, marks: tuple[str, ...]) -> int:
-    """How many characters at the end might begin a mark."""
+def _possible_mark(text: str, marks: tuple[str, ...]) -> int:
+    """Return how many characters at the end may begin a mark."""
     longest = min(len(text), max(map(len, marks), default=1) - 1)
     for length in range(longest, 0, -1):
         if any(mark.startswith(text[-length:]) for mark in marks):

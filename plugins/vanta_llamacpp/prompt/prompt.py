@@ -1,7 +1,7 @@
-"""From a request to the tokens of its prompt; everything wrong with a request is found here.
+"""From a request to the tokens of its prompt; every error of a request is found here.
 
-Runs in any thread, before the request is queued. Invariant: a `Prompt` that comes out of here fits
-the window with room for one token of an answer.
+Runs in any thread, before the request is queued. Invariant: a `Prompt` fits the window with room
+for one token of the answer.
 """
 
 from __future__ import annotations
@@ -12,20 +12,19 @@ from vanta.engine import GenerationRequest, Tool
 from vanta.errors import EngineError, ErrorKind
 from vanta.messages import Message
 from vanta_llamacpp.model.model import LlamaModel
-from vanta_llamacpp.prompt.chat_template import ChatTemplate, ChatTemplateError
-from vanta_llamacpp.prompt.families import FAMILIES, sources
+from vanta_llamacpp.prompt.chat_template import FAMILIES, ChatTemplate, ChatTemplateError, sources
 from vanta_llamacpp.prompt.output_parser import END_THINK, THINK
 from vanta_llamacpp.prompt.tools import explained
 from vanta_llamacpp.sampling.checks import check, gbnf
 from vanta_llamacpp.worker.job import Prompt
 
 LONGEST_WRITTEN = 32
-"""Tokens of a prefix that are read one by one, so that going on from it gives, to the last bit,
-what the whole answer would have been (see `slots`); a longer one is read in chunks: faster."""
+"""Tokens of a prefix that are decoded one by one, so that its continuation is bit for bit that of
+an uninterrupted answer (see `slots`); a longer prefix is decoded in chunks, which is faster."""
 
 
 class Prompter:
-    """Makes prompts for one loaded model. Raises EngineError where it has no usable template."""
+    """Makes prompts for one loaded model. Raises EngineError if it has no usable template."""
 
     def __init__(self, model: LlamaModel) -> None:
         self._vocabulary = model.vocabulary
@@ -33,26 +32,28 @@ class Prompter:
         self._faults = model.faults
         if model.facts.encoder:
             raise model.faults.unsupported(
-                f"a model of the kind {model.facts.architecture!r} makes vectors, no answers",
+                f"the architecture {model.facts.architecture!r} computes vectors, not answers",
                 "Use it for embeddings, and a chat model for answers.",
             )
         self._template = _template(model)
 
     def prompt(self, request: GenerationRequest) -> Prompt:
-        """The prompt of `request`.
+        """Return the prompt of `request`.
 
         Raises EngineError: bad_request, unsupported, context_overflow.
         """
         check(request.sampling, self._vocabulary.size, self._faults)
         text = self._render(request.messages, request.tools)
         if request.prefix and text.rstrip().endswith(THINK):
-            text = f"{text.rstrip()}\n\n{END_THINK}\n\n"  # the prefix is of the answer itself
+            text = f"{text.rstrip()}\n\n{END_THINK}\n\n"  # the prefix belongs to the answer
         opening = tokens = self._vocabulary.tokenize(text)
         if request.prefix:
             tokens = self._with_prefix(text, request.prefix, opening)
         begun = len(tokens) - len(opening)
         if not tokens:
-            raise self._faults.bad_request("the messages make an empty prompt", "Say something.")
+            raise self._faults.bad_request(
+                "the messages make an empty prompt", "Add text to a message."
+            )
         room = self._window - len(tokens)
         if room < 1:
             raise self._overflow(len(tokens), request.messages)
@@ -68,11 +69,11 @@ class Prompter:
         )
 
     def tokens(self, messages: Sequence[Message]) -> list[int]:
-        """The tokens of `messages` as a prompt, up to where the answer begins."""
+        """Return the tokens of `messages` as a prompt, up to the answer."""
         return self._vocabulary.tokenize(self._render(messages))
 
     def count_texts(self, texts: Sequence[str]) -> list[int]:
-        """The tokens of each text, as it would stand inside a message."""
+        """Count the tokens of each text, as it would be inside a message."""
         clean, tokenize = self._vocabulary.defuse, self._vocabulary.tokenize
         return [len(tokenize(clean(text), start=False)) for text in texts]
 
@@ -89,8 +90,10 @@ class Prompter:
             ) from error
 
     def _with_prefix(self, text: str, prefix: str, opening: list[int]) -> list[int]:
-        """The prompt and the beginning of the answer, tokenized as the model would have written
-        it: parted where the answer begins, so that nothing merges across."""
+        """Return the prompt with the beginning of the answer, as the model would have written it.
+
+        Tokens never merge across the beginning of the answer.
+        """
         prefix = self._vocabulary.defuse(prefix)
         together = self._vocabulary.tokenize(text + prefix)
         if together[: len(opening)] == opening:
@@ -104,15 +107,15 @@ class Prompter:
         return self._faults.error(
             ErrorKind.CONTEXT_OVERFLOW,
             f"the prompt has {count} tokens, {excess} more than the window of {self._window} "
-            "holds with one token of an answer",
+            "holds with one token of the answer",
             f"Cut {excess} tokens or more from {what}, or widen the track's 'window'.",
         )
 
 
 def _template(model: LlamaModel) -> ChatTemplate:
-    """The best template that compiles. Raises EngineError where there is none."""
+    """Return the best template that compiles. Raises EngineError if there is none."""
     faults, vocabulary = model.faults, model.vocabulary
-    refused = ["the file has no chat template, and its family is not known"]
+    refused = ["the file has no chat template, and its family is unknown"]
     for whose, source in sources(model.file, model.facts, vocabulary):
         try:
             return ChatTemplate(source, bos=vocabulary.bos, eos=vocabulary.eos)

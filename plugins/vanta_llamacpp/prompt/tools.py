@@ -1,7 +1,7 @@
-"""Tools for a model whose chat template has no place for them: told in the system message.
+"""Tools for a model whose chat template does not support them: described in the system message.
 
 The words and the format are those of Hermes and Qwen (`<tool_call>`), which most small models were
-trained on. Invariant: without tools and calls the messages come out as they went in.
+trained on. Invariant: without tools and calls the messages stay as they are.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ For each function call, return a json object with function name and arguments wi
 
 
 def explained(messages: Sequence[Message], tools: Sequence[Tool]) -> list[Message]:
-    """`messages` with the tools, the calls and their results as plain text."""
-    told = [_plain(message) for message in messages]
+    """Return `messages` with tools, calls and results as plain text."""
+    plain = [_plain(message) for message in messages]
     if not tools:
-        return told
+        return plain
     preamble = _PREAMBLE.format(signatures="\n".join(map(_signature, tools)))
-    if told and told[0].role == "system":
-        first = dataclasses.replace(told[0], content=f"{told[0].content}\n\n{preamble}")
-        return [first, *told[1:]]
-    return [Message("system", preamble), *told]
+    if plain and plain[0].role == "system":
+        first = dataclasses.replace(plain[0], content=f"{plain[0].content}\n\n{preamble}")
+        return [first, *plain[1:]]
+    return [Message("system", preamble), *plain]
 
 
 def _plain(message: Message) -> Message:
