@@ -19,9 +19,9 @@ from typing import Any, NoReturn
 from jinja2 import TemplateError
 from jinja2.ext import loopcontrols
 from jinja2.utils import Joiner
-from vanta.resources import templates_dir
 
 from vanta.engine import ModelFile, Tool
+from vanta.installation import templates_dir
 from vanta.messages import Message, ToolCall
 from vanta.prompts import (
     AllowList,
