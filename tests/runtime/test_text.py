@@ -146,6 +146,16 @@ async def test_a_turn_that_fails_raises_after_the_text_that_it_showed(tmp_path: 
     assert texts[-1] == failed.value.partial == CUT
 
 
+async def test_leaving_the_loop_early_cancels_the_turn(tmp_path: Path) -> None:
+    engine = ScriptedEngine(Say(CUT), Hang())
+    async with open_scripted(tmp_path, local=engine) as runtime:
+        async with runtime.session("ada").stream("hi", policy="local") as turn:
+            async for text in turn.text():
+                if text == CUT:
+                    break
+        assert engine.streaming == 0
+
+
 def test_events_that_change_no_text_show_nothing_new() -> None:
     shown = ShownText("so far")
     assert shown.after(Committed(at_s=0.0, leg=0, track="a", why="")) is None

@@ -62,7 +62,6 @@ class TurnStream:
     def __init__(self, receive: MemoryObjectReceiveStream[Event | VantaError]) -> None:
         self._receive = receive
         self._reply: Reply | None = None
-        self._shown = NOTHING_SHOWN
 
     @property
     def reply(self) -> Reply:
@@ -74,8 +73,8 @@ class TurnStream:
             raise RuntimeError("the turn has no reply yet: iterate its events to the end first")
         return self._reply
 
-    async def text(self) -> AsyncIterator[ShownText]:
-        """Yield the whole text to show, each time that it changes.
+    def text(self) -> AsyncIterator[ShownText]:
+        """Iterate over the whole text to show, each time that it changes.
 
         Every item is complete, so showing the last one is always right: `async for text in
         turn.text(): show(text)`. A display that only appends writes `text.appended`, and begins a
@@ -84,11 +83,7 @@ class TurnStream:
 
         :raises VantaError: what the turn raises.
         """
-        async for event in self:
-            shown = self._shown.after(event)
-            if shown is not None:
-                self._shown = shown
-                yield shown
+        return _Texts(self)
 
     def __aiter__(self) -> AsyncIterator[Event]:
         return self
@@ -103,3 +98,22 @@ class TurnStream:
         if isinstance(item, TurnFinished):
             self._reply = item.reply
         return item
+
+
+class _Texts:
+    """The texts of a turn; not a generator, so that leaving the loop early needs no clean-up."""
+
+    def __init__(self, turn: TurnStream) -> None:
+        self._turn = turn
+        self._shown = NOTHING_SHOWN
+
+    def __aiter__(self) -> AsyncIterator[ShownText]:
+        return self
+
+    async def __anext__(self) -> ShownText:
+        async for event in self._turn:
+            shown = self._shown.after(event)
+            if shown is not None:
+                self._shown = shown
+                return shown
+        raise StopAsyncIteration
