@@ -122,7 +122,7 @@ def tokens_check(track: str) -> Check:
             return Finding(name, True, f"counted by {counter}")
         return Finding(name, None, f"an estimate on the high side: {why}", _command_in(why))
 
-    return Check(name, run)
+    return Check(name, run, timeout_s=30.0)  # importing the SDK takes seconds on a busy machine
 
 
 def _with_engine(context: DiagnosisContext, engine: str) -> list[str]:
