@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import anyio
+import anyio.to_thread
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from vanta import VectorIndexError, install_hint
@@ -170,7 +171,7 @@ class ChromaIndex(VectorIndex):
                 crashes += closed.was_busy
             if crashes >= _MAX_CRASHES:
                 break
-        raise self._crash_error(
+        raise await self._crash_error(
             partition, head["op"], post_mortem, is_guilty=crashes >= _MAX_CRASHES
         )
 
@@ -222,13 +223,14 @@ class ChromaIndex(VectorIndex):
                 await channel.aclose()
                 self._post_mortem = await channel.post_mortem()
 
-    def _crash_error(
+    async def _crash_error(
         self, partition: Partition | None, operation: str, post_mortem: str, *, is_guilty: bool
     ) -> VectorIndexError:
         """Return the error for a request without an answer. is_guilty: it crashed the process."""
         problem = f"the process that runs Chroma ended repeatedly on {operation!r}: {post_mortem}. "
         if partition is None:
-            problem += f"Recall works without vectors. Reinstall Chroma: {install_hint('chroma')}."
+            hint = await anyio.to_thread.run_sync(install_hint, "chroma")
+            problem += f"Recall works without vectors. Reinstall Chroma: {hint}."
             return VectorIndexError(problem)
         folder = str(self._folder / partition.key)
         problem += f"The vectors in {folder!r} are rebuilt from the store."

@@ -110,8 +110,9 @@ class LocalEmbedder(Embedder):
         except EmbedderError:
             raise
         except ImportError as error:
+            hint = await self._run(install_hint, "embedders")
             raise self._error(
-                f"{error.name or error} is not installed. Install it: {install_hint('embedders')}."
+                f"{error.name or error} is not installed. Install it: {hint}."
             ) from error
         except (VantaError, OSError) as error:
             raise self._error(str(error)) from error

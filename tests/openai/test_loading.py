@@ -13,6 +13,8 @@ from tests.openai.support import answer_of, engine_at
 from vanta import install_hint
 from vanta.errors import EngineError, ErrorKind
 
+HINT = install_hint("openai")
+
 
 def run_python(code: str) -> str:
     """Return what `code` prints in a fresh interpreter."""
@@ -75,7 +77,7 @@ async def test_a_missing_library_raises_an_error_with_the_install_command(
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, missing, None)
     async with engine_at("http://127.0.0.1:1/v1") as engine:
-        with pytest.raises(EngineError, match=re.escape(install_hint("openai"))) as caught:
+        with pytest.raises(EngineError, match=re.escape(HINT)) as caught:
             await answer_of(engine)
     assert caught.value.kind is ErrorKind.MODEL_NOT_LOADED
     assert isinstance(caught.value.__cause__, ImportError)
