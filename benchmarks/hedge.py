@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from vanta.scheduling import HEDGE, LOCAL, Policy, adapt
-from vanta_tuning.replay.plays import Play, Recording
+from vanta_tuning.replay.recordings import Play, Recording
 from vanta_tuning.replay.shapes import pools
 from vanta_tuning.replay.sketches import CORRELATION, Known, Pool, Sketch, fill
 from vanta_tuning.replay.stage import Result, replay

@@ -55,7 +55,7 @@ def test_people_get_a_table_with_the_best_marked(run: Run) -> None:
     done = run("replay", "wide.csv", "-p", "local", "-p", "api")
     assert done.code == 0
     assert "50.0%" in done.out
-    assert "4 turns a policy" in done.err
+    assert "4 turns per policy" in done.err
 
 
 def test_outcomes_and_measurements_are_joined_and_it_is_said(run: Run) -> None:
@@ -137,11 +137,11 @@ def test_columns_are_mapped_by_name(run: Run, tmp_path: Path) -> None:
         (("nowhere.csv",), "'nowhere.csv' does not exist. Give the path of the data."),
         (("wide.csv", "-p", "rase"), "no policy is named 'rase'. Did you mean 'race'?"),
         (("wide.csv", "--map", "x"), "'x' is not of the form --map FIELD=COLUMN"),
-        (("wide.csv", "--price", "api=cheap"), "give two amounts of USD"),
+        (("wide.csv", "--price", "api=cheap"), "give two amounts in USD"),
         (("wide.csv", "--from", "api=p/x"), "add --latency FILE"),
         (("outcomes.csv",), "--latency FILE --from"),
         (("measured.csv",), "Say which track is which: --from local=NAME"),
-        (("measured.csv", "--from", "local=p/huge"), "no measurements are named 'p/huge'. There"),
+        (("measured.csv", "--from", "local=p/huge"), "no measurements are named 'p/huge'. Known"),
         (("outcomes.csv", "--arrivals", "wide.csv"), "has no column 'arrives_s'"),
         (("wide.csv", "--plot", "no/where.svg"), "'no/where.svg' cannot be written"),
     ],

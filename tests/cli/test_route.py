@@ -60,7 +60,7 @@ def test_json_has_what_the_page_has(vanta: Run) -> None:
 
 
 def test_without_a_model_the_guess_is_called_a_guess(vanta: Run) -> None:
-    assert "Not fitted: this is a guess by length alone" in vanta("route", "explain", "hi").text
+    assert "Not fitted: a guess by length alone" in vanta("route", "explain", "hi").text
     assert vanta("route", "explain", "hi", "--json").json["fitted"] is False
 
 

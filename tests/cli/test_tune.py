@@ -48,5 +48,5 @@ def test_people_see_the_snippet_and_what_it_would_have_done(run: Run) -> None:
 def test_limits_that_nothing_keeps_end_in_failure_with_the_nearest(run: Run) -> None:
     done = run(*TUNE, "--max-p95", "0.01")
     assert done.code == 1
-    assert "Nothing keeps these limits. This comes nearest:" in done.err
+    assert "No candidate keeps these limits. This comes nearest:" in done.err
     assert 'policy = "' in done.out

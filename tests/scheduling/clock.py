@@ -11,7 +11,7 @@ from typing import Any
 
 import trio.testing
 
-from vanta_tuning.replay.clock import JumpingLoop
+from vanta_tuning.replay.virtual_clock import JumpingLoop
 
 
 def jumping(backend: str) -> tuple[str, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""`vanta gate fit`: learn from recorded answers how likely an answer is to be right."""
+"""`vanta gate fit`: learn from recorded answers how likely an answer is right."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def fit_command(
     Each line of OUTCOMES is one finished answer of the local track:
     {"text": "...", "logprobs": [-0.1, -2.3], "finish_reason": "stop", "right": true}.
     --json: an object with out, rows, curve (isotonic or Platt), auroc, ece, brier and reliability:
-    bins with low, high, rows, predicted and actual, all of answers that were left out of the fit.
+    bins with low, high, rows, predicted and actual, all of answers left out of the fit.
     """
     from vanta_tuning.fitting import fit_gate, read_answers
 

@@ -1,6 +1,6 @@
-"""`vanta replay`: what policies would have done with recorded turns.
+"""`vanta replay`: try policies on recorded turns.
 
-Invariant: whatever was modelled and not measured is said beside the figures, in `--json` as
+Invariant: everything that is modelled and not measured is noted beside the figures, in `--json` as
 `notes`.
 """
 
@@ -25,8 +25,7 @@ from vanta.cli import (
 )
 
 if TYPE_CHECKING:
-    from vanta.scheduling import Policy
-    from vanta.track import Price
+    from vanta import Policy, Price
     from vanta_tuning.replay.data import Data
     from vanta_tuning.replay.stage import Rules
     from vanta_tuning.replay.summary import Percentiles, Summary
@@ -42,14 +41,14 @@ DataArgument = Annotated[
 ]
 PoliciesOption = Annotated[
     list[str] | None,
-    typer.Option("--policy", "-p", metavar="NAME", help="Repeatable; default: all that can."),
+    typer.Option("--policy", "-p", metavar="NAME", help="Repeatable; default: all that fit."),
 ]
 MapOption = Annotated[
     list[str] | None,
     typer.Option(
         "--map",
         metavar="FIELD=COLUMN",
-        help="What a column means: local.ttft_s, api.score, arrives_s... Repeatable.",
+        help="The field of a column: local.ttft_s, api.score, arrives_s... Repeatable.",
     ),
 ]
 LatencyOption = Annotated[
@@ -61,15 +60,16 @@ FromOption = Annotated[
     typer.Option(
         "--from",
         metavar="TRACK=PROVIDER/MODEL",
-        help="Whose measurements a track gets. Repeatable.",
+        help="The measurements that a track draws from. Repeatable.",
     ),
 ]
 ArrivalsOption = Annotated[
     Path | None,
-    typer.Option("--arrivals", metavar="FILE", help="A table whose times of arrival turns get."),
+    typer.Option("--arrivals", metavar="FILE", help="A table whose arrival times the turns get."),
 ]
 TurnsOption = Annotated[
-    int | None, typer.Option("--turns", min=1, help="Replay so many turns, chosen by the seed.")
+    int | None,
+    typer.Option("--turns", min=1, help="At most this many turns, chosen by the seed."),
 ]
 CorrelationOption = Annotated[
     float | None,
@@ -77,21 +77,19 @@ CorrelationOption = Annotated[
         "--correlation",
         min=0.0,
         max=1.0,
-        help="Of drawn times of one turn's calls; 0.57 is what was measured.",
+        help="Of the drawn times of one turn's calls; 0.57 was measured.",
     ),
 ]
 GateOption = Annotated[
     float | None,
-    typer.Option(
-        "--gate-auroc", min=0.5, max=0.999, help="Model a gate's signal, as good as this."
-    ),
+    typer.Option("--gate-auroc", min=0.5, max=0.999, help="Model a gate's signal with this AUROC."),
 ]
 PriceOption = Annotated[
     list[str] | None,
     typer.Option(
         "--price",
         metavar="TRACK=IN/OUT",
-        help="USD for a million tokens read and written; default: as configured. Repeatable.",
+        help="USD per million input and output tokens; default: as configured. Repeatable.",
     ),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", help="The same seed, the same numbers.")]
@@ -116,14 +114,14 @@ def replay(
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Try policies on recorded turns, on a clock that jumps.
+    """Try policies on recorded turns, on a virtual clock.
 
-    The turns run through the scheduler that runs live ones; only the engines are recordings.
-    Tables of RouteLLM's outcomes, of LLMPerf's measurements and of Azure's arrivals are known by
-    their columns. --json: an object with notes, turns, turns_per_s and policies: objects with
-    policy, turns, accuracy (0 to 1; null: not recorded), failed, first_content_s and whole_s (p50,
-    p95, p99 in seconds; null: so many never came), cost_usd (a turn), calls, served, asked (shares
-    of the turns, by track) and best (no other policy is as good, as fast and as cheap).
+    The turns run through the scheduler of live ones; only the engines are recordings. Tables of
+    RouteLLM's outcomes, of LLMPerf's measurements and of Azure's arrivals are recognised by their
+    columns. --json: an object with notes, turns, turns_per_s and policies: objects with policy,
+    turns, accuracy (0 to 1; null: not recorded), failed, first_content_s and whole_s (p50, p95, p99
+    in seconds; null: too many turns failed), cost_usd (per turn), calls, served, asked (shares of
+    the turns, by track) and best (on the Pareto frontier).
     """
     here = load_setup(config)
     source = source_of(
@@ -133,7 +131,7 @@ def replay(
 
     recorded = load(source)
     policies = choose(here, policy, recorded)
-    recorded = said_of(recorded, policies)
+    recorded = with_notes(recorded, policies)
     summaries, turns_per_s = run(recorded, policies, rules_of(here, price), seed)
     if plot:
         draw(plot, summaries, recorded.notes)
@@ -152,7 +150,7 @@ def source_of(
     gate_auroc: float | None,
     seed: int,
 ) -> Any:
-    """What the options say is to be replayed, a `vanta_tuning.replay.data.Source`."""
+    """Return the data that the options name, a `vanta_tuning.replay.data.Source`."""
     from vanta_tuning.replay.data import Source
     from vanta_tuning.replay.sketches import CORRELATION
 
@@ -170,17 +168,17 @@ def source_of(
 
 
 def rules_of(here: Setup, prices: Sequence[str] | None) -> Rules:
-    """Prices, clocks and gates as configured; `prices` go before."""
+    """Return prices, limits and gates as configured; `prices` take precedence."""
+    from vanta import Price
     from vanta.money import price_of
     from vanta.routing import PolicyRouting
     from vanta.runtime import fitted_router
-    from vanta.track import Price
     from vanta_tuning.replay.stage import Rules
 
     known = {name: price_of(track) or Price() for name, track in here.config.tracks.items()}
-    told = _pairs(prices, "--price TRACK=IN/OUT")
+    given = _pairs(prices, "--price TRACK=IN/OUT")
     return Rules(
-        prices={**known, **{track: _price(text) for track, text in told.items()}},
+        prices={**known, **{track: _price(text) for track, text in given.items()}},
         deadline_s=here.config.deadline_s,
         stall_timeout_s=here.config.stall_timeout_s,
         retries=here.config.retries,
@@ -190,11 +188,12 @@ def rules_of(here: Setup, prices: Sequence[str] | None) -> Rules:
 
 
 def choose(here: Setup, names: Sequence[str] | None, recorded: Data) -> list[Policy]:
-    """The policies by name, or all that the recorded tracks and texts suffice for.
+    """Return the named policies, or all that the recorded tracks and texts suffice for.
 
-    Raises UnknownName, UsageError.
+    :raises UnknownName: a policy does not exist.
+    :raises UsageError: no policy fits the recording.
     """
-    from vanta.errors import UnknownName, UsageError
+    from vanta import UnknownName, UsageError
 
     known = here.policies()
     for name in names or ():
@@ -202,24 +201,24 @@ def choose(here: Setup, names: Sequence[str] | None, recorded: Data) -> list[Pol
             raise UnknownName("policy", name, known)
     if names:
         return [known[name] for name in dict.fromkeys(names)]
-    told = any(recording.text for recording in recorded.recordings)
+    has_text = any(recording.text for recording in recorded.recordings)
     able = [
-        one
-        for one in known.values()
-        if set(one.tracks) <= set(recorded.tracks) and (told or not one.routes)
+        policy
+        for policy in known.values()
+        if set(policy.tracks) <= set(recorded.tracks) and (has_text or not policy.routes)
     ]
     if not able:
         raise UsageError(
-            f"no policy does with the tracks {', '.join(map(repr, recorded.tracks))} alone. Name "
-            "the tracks `local` and `api`, or add a policy to the configuration."
+            f"no policy fits the tracks {', '.join(map(repr, recorded.tracks))} alone. Name the "
+            "tracks `local` and `api`, or add a policy to the configuration."
         )
     return able
 
 
-def said_of(recorded: Data, policies: Sequence[Policy]) -> Data:
-    """`recorded`, with what has to be said of replaying `policies`."""
-    told = any(recording.text for recording in recorded.recordings)
-    if told or not any(one.routes for one in policies):
+def with_notes(recorded: Data, policies: Sequence[Policy]) -> Data:
+    """Return `recorded` with the notes that belong to a replay of `policies`."""
+    has_text = any(recording.text for recording in recorded.recordings)
+    if has_text or not any(policy.routes for policy in policies):
         return recorded
     note = "No text was recorded: to `route` and `speculate` every message looks the same."
     return dataclasses.replace(recorded, notes=[*recorded.notes, note])
@@ -228,37 +227,38 @@ def said_of(recorded: Data, policies: Sequence[Policy]) -> Data:
 def run(
     recorded: Data, policies: Sequence[Policy], rules: Rules, seed: int
 ) -> tuple[list[Summary], float]:
-    """Replay under each policy; the summaries, and how many turns a second it took."""
+    """Replay under each policy; return the summaries and the turns per second."""
     import time
 
     from vanta_tuning.replay.stage import replay as play
     from vanta_tuning.replay.summary import summarise
 
-    began = time.perf_counter()
+    started = time.perf_counter()
     summaries = [
-        summarise(one.name, play(recorded.recordings, one, rules, seed=seed)) for one in policies
+        summarise(policy.name, play(recorded.recordings, policy, rules, seed=seed))
+        for policy in policies
     ]
     turns = len(recorded.recordings) * len(policies)
-    return summaries, turns / (time.perf_counter() - began)
+    return summaries, turns / (time.perf_counter() - started)
 
 
 def draw(path: Path, summaries: Sequence[Summary], notes: Sequence[str]) -> None:
-    """Write the Pareto plot. Raises UsageError where that cannot be done."""
-    from vanta.errors import UsageError
+    """Write the Pareto plot; raise UsageError if the file cannot be written."""
+    from vanta import UsageError
     from vanta_tuning.replay.plot import plot
 
-    said = "Times and the gate's signal: see the notes of the replay." if notes else ""
+    note = "Times and the gate's signal: see the notes of the replay." if notes else ""
     try:
-        path.write_text(plot(summaries, note=said), encoding="utf-8")
+        path.write_text(plot(summaries, note=note), encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{str(path)!r} cannot be written: {error.strerror}.") from error
 
 
 def show_summaries(summaries: Sequence[Summary]) -> None:
-    """A table of policies."""
+    """Print a table of policies."""
     from vanta_tuning.replay.summary import frontier
 
-    best = {one.policy for one in frontier(summaries)}
+    best = {item.policy for item in frontier(summaries)}
     print_table(
         (
             "policy",
@@ -272,16 +272,16 @@ def show_summaries(summaries: Sequence[Summary]) -> None:
         ),
         [
             (
-                one.policy,
-                "-" if one.accuracy is None else f"{one.accuracy:.1%}",
-                _times(one.first_content_s),
-                _times(one.whole_s),
-                f"{one.cost_usd * 1000:.3f}",
-                f"{one.failed:.1%}",
-                _shares(one),
-                status_cell(one.policy in best or None, ("yes", "no", "")),
+                item.policy,
+                "-" if item.accuracy is None else f"{item.accuracy:.1%}",
+                _times(item.first_content_s),
+                _times(item.whole_s),
+                f"{item.cost_usd * 1000:.3f}",
+                f"{item.failed:.1%}",
+                _shares(item),
+                status_cell(item.policy in best or None, ("yes", "no", "")),
             )
-            for one in summaries
+            for item in summaries
         ],
     )
 
@@ -290,19 +290,21 @@ def _print_table(summaries: Sequence[Summary], recorded: Data, turns_per_s: floa
     show_summaries(summaries)
     for note in recorded.notes:
         print_status(note)
-    print_status(f"{len(recorded.recordings):,} turns a policy, {turns_per_s:,.0f} turns a second")
+    print_status(
+        f"{len(recorded.recordings):,} turns per policy, {turns_per_s:,.0f} turns per second"
+    )
 
 
 def _print_json(summaries: Sequence[Summary], recorded: Data, turns_per_s: float) -> None:
     from vanta_tuning.replay.summary import frontier
 
-    best = {one.policy for one in frontier(summaries)}
+    best = {item.policy for item in frontier(summaries)}
     print_json(
         {
             "notes": list(recorded.notes),
             "turns": len(recorded.recordings),
             "turns_per_s": round(turns_per_s),
-            "policies": [{**one.to_dict(), "best": one.policy in best} for one in summaries],
+            "policies": [{**item.to_dict(), "best": item.policy in best} for item in summaries],
         }
     )
 
@@ -319,9 +321,9 @@ def _shares(summary: Summary) -> str:
     )
 
 
-def _pairs(told: Sequence[str] | None, form: str) -> Mapping[str, str]:
+def _pairs(texts: Sequence[str] | None, form: str) -> Mapping[str, str]:
     pairs = {}
-    for text in told or ():
+    for text in texts or ():
         name, equals, value = text.partition("=")
         if not (name and equals and value):
             raise typer.BadParameter(f"{text!r} is not of the form {form}.")
@@ -330,7 +332,7 @@ def _pairs(told: Sequence[str] | None, form: str) -> Mapping[str, str]:
 
 
 def _price(text: str) -> Price:
-    from vanta.track import Price
+    from vanta import Price
 
     read, slash, written = text.partition("/")
     try:
@@ -338,5 +340,5 @@ def _price(text: str) -> Price:
     except ValueError:
         price = Price(-1.0)
     if not (0 <= price.input_usd_per_mtok < 1e9 and 0 <= price.output_usd_per_mtok < 1e9):
-        raise typer.BadParameter(f"--price {text!r}: give two amounts of USD, as in api=0.5/1.5.")
+        raise typer.BadParameter(f"--price {text!r}: give two amounts in USD, as in api=0.5/1.5.")
     return price

@@ -1,4 +1,4 @@
-"""`vanta route`: fit the router on recorded outcomes, and see why a message is hard."""
+"""`vanta route`: fit the router on recorded outcomes, and explain why a message is hard."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHARES = (0.1, 0.2, 0.3, 0.4, 0.5)
 
 ModelOption = Annotated[
     Path | None,
-    typer.Option("--model", "-m", help="A fitted router; without one, a guess by length is shown."),
+    typer.Option("--model", "-m", help="A fitted router; without one, a guess by length."),
 ]
 
 
@@ -34,7 +34,7 @@ def fit_command(
         str, typer.Option(help="The column that says whether the weak track was right.")
     ] = "weak_correct",
     strong: Annotated[
-        str, typer.Option(help='The same for the strong track; "" takes it to be right always.')
+        str, typer.Option(help='The same for the strong track; "" counts it as always right.')
     ] = "strong_correct",
     where: Annotated[
         list[str] | None,
@@ -42,7 +42,7 @@ def fit_command(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Fit a router, write its model file, and say how it does on prompts it has not seen.
+    """Fit a router, write its model file, and measure it on prompts it has not seen.
 
     --json: an object with out, rows, cost, apgr (0.5 is random; null if both tracks are equally
     good), by_length (the same for the prompt's length alone), thresholds (share to difficulty),
@@ -72,10 +72,10 @@ def explain_command(
     top: Annotated[int, typer.Option(min=1, help="How many features to show.")] = 12,
     json: JsonOption = False,
 ) -> None:
-    """Say how hard a message is for the local track, and what makes it so.
+    """Print how hard a message is for the local track, and why.
 
     --json: an object with fitted (false: a guess by length), difficulty, threshold, share, hard
-    and pushes: objects with feature and push (difficulty that this feature adds or takes away).
+    and pushes: objects with feature and push (the difficulty that this feature adds or removes).
     """
     from vanta.routing import Router
 
@@ -96,25 +96,25 @@ def explain_command(
         return
     print_line(_sentence(router, difficulty, threshold, share))
     print_table(
-        (">difficulty", "because of"), [(f"{one.push:+.3f}", one.feature) for one in pushes]
+        (">difficulty", "because of"), [(f"{item.push:+.3f}", item.feature) for item in pushes]
     )
 
 
 def _sentence(router: Router, difficulty: float, threshold: float, share: float) -> str:
     verdict = "hard" if difficulty > threshold else "easy"
-    said = (
+    sentence = (
         f"{verdict}: the strong track is needed with {difficulty:.1%}; "
         f"the hardest {share:.0%} lie above {threshold:.1%}"
     )
     if router.fitted:
-        return said
-    return f"{said}\nNot fitted: this is a guess by length alone. Fit one with `vanta route fit`."
+        return sentence
+    return f"{sentence}\nNot fitted: a guess by length alone. Fit one with `vanta route fit`."
 
 
 def _conditions(where: list[str]) -> dict[str, str]:
-    from vanta.errors import UsageError
+    from vanta import UsageError
 
-    pairs = [one.partition("=") for one in where]
+    pairs = [text.partition("=") for text in where]
     for column, sign, value in pairs:
         if not column or not sign:
             raise UsageError(f"--where {column + sign + value!r} is not of the form COLUMN=VALUE.")
@@ -136,7 +136,7 @@ def _report(fitted: Fitted, out: Path) -> dict[str, Any]:
 
 
 def _show(fitted: Fitted, out: Path) -> None:
-    print_line(f"wrote {out}: fitted on {fitted.rows} outcomes, judged on rows left out")
+    print_line(f"wrote {out}: fitted on {fitted.rows} outcomes, measured on rows left out")
     print_table(
         ("", ">APGR"),
         [

@@ -1,6 +1,6 @@
-"""`vanta tune`: the policy and the knobs for limits on money and time, from recorded turns.
+"""`vanta tune`: search a policy and its knobs for limits on cost and time, on recorded turns.
 
-Invariant: what is promised was measured on turns that had no part in the choice.
+Invariant: the reported figures are measured on turns that had no part in the choice.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from vanta_tuning.commands.replay import (
     TurnsOption,
     choose,
     rules_of,
-    said_of,
     show_summaries,
     source_of,
+    with_notes,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vanta_tuning.replay.tuning import Limits, Tuned
+    from vanta_tuning.replay.tuning import Tuned, TuningLimits
 
 app = typer.Typer()
 
@@ -63,25 +63,25 @@ def tune(
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Find the policy and its knobs for limits on money and time.
+    """Find the policy and its knobs for limits on cost and time.
 
     Replays every policy with many values of its delay, hold or gate on half of the turns, and the
-    best one on the other half. Ends in 1 if nothing keeps the limits. --json: an object with keeps
-    (whether the limits are kept), config (what to paste), base, knobs, notes, tried, and chosen_by
-    and held_out: objects as those of `vanta replay --json`.
+    best one on the other half. Exits with 1 if no candidate keeps the limits. --json: an object
+    with keeps (whether the limits are kept), config (what to paste), base, knobs, notes, tried,
+    and chosen_by and held_out: objects as those of `vanta replay --json`.
     """
     here = load_setup(config)
     source = source_of(
         data, columns, latency, drawn_from, arrivals, turns, correlation, gate_auroc, seed
     )
     from vanta_tuning.replay.data import load
-    from vanta_tuning.replay.tuning import Limits
+    from vanta_tuning.replay.tuning import TuningLimits
     from vanta_tuning.replay.tuning import tune as search
 
     recorded = load(source)
-    limits = Limits(max_cost, max_p95, min_accuracy)
+    limits = TuningLimits(max_cost, max_p95, min_accuracy)
     policies = choose(here, policy, recorded)
-    recorded = said_of(recorded, policies)
+    recorded = with_notes(recorded, policies)
     tuned = search(
         recorded.recordings,
         policies,
@@ -112,9 +112,9 @@ def _print_json(tuned: Tuned, notes: Sequence[str]) -> None:
     )
 
 
-def _print_text(tuned: Tuned, notes: Sequence[str], limits: Limits) -> None:
+def _print_text(tuned: Tuned, notes: Sequence[str], limits: TuningLimits) -> None:
     if tuned.best is None:
-        print_status("Nothing keeps these limits. This comes nearest:", style="yellow")
+        print_status("No candidate keeps these limits. This comes nearest:", style="yellow")
     print(tuned.nearest.snippet)
     show_summaries([tuned.held_out])
     print_status(
@@ -122,6 +122,6 @@ def _print_text(tuned: Tuned, notes: Sequence[str], limits: Limits) -> None:
         f"{len(tuned.tried)} candidates"
     )
     if tuned.best is not None and limits.excess(tuned.held_out) > 0:
-        print_status("There it passes a limit that it kept where it was chosen: leave some room.")
+        print_status("There it exceeds a limit that it kept where it was chosen: leave some room.")
     for note in notes:
         print_status(note)

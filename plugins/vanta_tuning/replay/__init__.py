@@ -1,6 +1,7 @@
-"""Replay: what a policy would have done, found out by doing it again on a clock that jumps.
+"""Replay: recorded turns through the scheduler of live ones, on a virtual clock.
 
-`data.load` reads recordings (vanta's own traces, or tables), `stage.replay` runs them through the
-scheduler that runs live turns, `summary.summarise` says what came of it, `plot.plot` draws it, and
-`tuning.tune` looks for the policy and the knobs that keep inside given limits.
+`data.load` reads recordings (vanta's own traces, or tables), `stage.replay` runs them,
+`summary.summarise` reduces the results, `plot.plot` draws them, and `tuning.tune` searches the
+policy and the knobs that keep given limits. Invariant: the same recordings, policy and seed give
+the same results.
 """

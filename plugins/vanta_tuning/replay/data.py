@@ -1,4 +1,4 @@
-"""From files to recordings: which shape a file has, what is drawn, and what has to be said of it.
+"""From files to recordings: the format of a file, the values to draw, and notes on both.
 
 Invariant: everything that is modelled and not measured is a sentence in `Data.notes`, which every
 output shows.
@@ -12,27 +12,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vanta.errors import UsageError
-from vanta_tuning.replay.plays import Recording
+from vanta import UsageError
+from vanta_tuning.replay.recordings import Recording, with_signal
 from vanta_tuning.replay.shapes import LLMPERF, TRACKS, arrivals, pool, pools, sketches
-from vanta_tuning.replay.signals import with_signal
 from vanta_tuning.replay.sketches import CORRELATION, Filled, Pool, Sketch, fill
 from vanta_tuning.replay.tables import read_table
 from vanta_tuning.replay.traces import pools_of, read_traces
 
 SAMPLED_TURNS = 2000
-"""Turns that are drawn where a file has measurements and no turns."""
+"""The number of turns to draw for a file with measurements but no turns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What to replay.
+    """The data to replay.
 
-    path: traces (JSON lines) or a table. columns: fields to columns of the table. latency: a table
-    of measurements in LLMPerf's shape, drawn from as `pools` says (track to `provider/model`).
-    arrivals: a table whose times of arrival the turns get. turns: no more than so many, chosen by
-    `seed`. correlation: of the times of one turn's calls. gate_auroc: a gate's signal is modelled,
-    telling right from wrong so well.
+    :param path: traces (JSON lines) or a table.
+    :param columns: fields of a recording to columns of the table.
+    :param latency: a table of measurements in LLMPerf's format to draw times from.
+    :param pools: which measurements a track draws from, as track to `provider/model`.
+    :param arrivals: a table whose arrival times the turns get.
+    :param turns: the most turns to replay, chosen by `seed`; None for all.
+    :param correlation: of the times of one turn's calls, 0 to 1.
+    :param gate_auroc: model a gate's signal with this AUROC.
+    :param seed: for everything that is drawn.
     """
 
     path: Path
@@ -48,24 +51,27 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """Recordings, and what has to be said of them."""
+    """Recordings and the notes that belong to every result of them."""
 
     recordings: Sequence[Recording]
     notes: Sequence[str]
 
     @property
     def tracks(self) -> tuple[str, ...]:
-        """The tracks that are recorded."""
-        return tuple(sorted({track for one in self.recordings for track in one.plays}))
+        """The recorded tracks, sorted."""
+        return tuple(sorted({track for item in self.recordings for track in item.plays}))
 
 
 def load(source: Source) -> Data:
-    """Read, join and complete what `source` names. Raises UsageError."""
-    turns, drawn_from = _turns(source)
+    """Read, join and complete the data of `source`.
+
+    :raises UsageError: a file cannot be read or does not fit.
+    """
+    turns, pools_by_track = _turns(source)
     turns = _chosen(turns, source)
     if source.arrivals:
         turns = _timed(turns, source.arrivals)
-    filled = fill(turns, drawn_from, correlation=source.correlation, seed=source.seed)
+    filled = fill(turns, pools_by_track, correlation=source.correlation, seed=source.seed)
     recordings = filled.recordings
     if source.gate_auroc is not None:
         recordings = with_signal(recordings, source.gate_auroc, seed=source.seed)
@@ -78,8 +84,8 @@ def _turns(source: Source) -> tuple[list[Sketch], dict[str, Pool]]:
         return turns, {**pools_of(turns), **_pools(source)}
     table = read_table(source.path)
     if LLMPERF.fits(table) and not source.columns:
-        at_hand = dataclasses.replace(source, latency=source.latency or source.path)
-        return _blank(source.turns or SAMPLED_TURNS), _pools(at_hand)
+        measured = dataclasses.replace(source, latency=source.latency or source.path)
+        return _blank(source.turns or SAMPLED_TURNS), _pools(measured)
     return sketches(table, source.columns), _pools(source)
 
 
@@ -113,7 +119,7 @@ def _chosen(turns: list[Sketch], source: Source) -> list[Sketch]:
 
 
 def _timed(turns: list[Sketch], path: Path) -> list[Sketch]:
-    """The turns with the arrivals of another table, from its first on."""
+    """Return the turns with the arrival times of another table."""
     times = arrivals(read_table(path))
     if len(times) < len(turns):
         raise UsageError(
@@ -137,7 +143,7 @@ def _notes(filled: Filled, source: Source) -> list[str]:
         )
     if source.gate_auroc is not None:
         notes.append(
-            "What the gate looks at was not recorded: it is modelled with an AUROC of "
+            "The gate's signal was not recorded: it is modelled with an AUROC of "
             f"{source.gate_auroc:g}."
         )
     return notes

@@ -1,8 +1,8 @@
-"""An engine that plays what was recorded, in as few deltas as the scheduler can do with.
+"""An engine that plays recordings, in as few deltas as the scheduler needs.
 
-Invariant: at every moment it has said and spent what the recording says of that moment; what a
-stopped play costs is the tokens that it had produced by then. A takeover plays its whole
-recording: how much of it would have been left to say, nobody recorded.
+Invariant: at every moment it has produced what the recording says for that moment, and a stopped
+play costs the tokens that it had produced by then. A takeover plays its whole recording, since the
+length of a remainder is not recorded.
 """
 
 from __future__ import annotations
@@ -12,29 +12,33 @@ from collections.abc import Mapping, Sequence
 
 import anyio
 
-from vanta.engine import (
+from vanta import (
     Capabilities,
+    Delta,
     DeltaStream,
     Engine,
+    EngineError,
     EngineModel,
     GenerationRequest,
     Health,
+    Message,
     Receipt,
     TokenCount,
+    TokenLogprob,
+    Usage,
 )
-from vanta.errors import EngineError
-from vanta.messages import Delta, Message, TokenLogprob, Usage
-from vanta_tuning.replay.plays import Play, Recording
+from vanta_tuning.replay.recordings import Play, Recording
 
 WORD = "·"
-"""What stands for a recorded token's text."""
+"""The text of a recorded token."""
 
 
 class ReplayEngine(Engine):
-    """Plays one track of `recordings`, which are found by the request's session.
+    """Play one track of `recordings`, selected by the request's session.
 
-    heartbeat_s: the longest that a play is silent between its first content and its end, below
-    the stall timeout.
+    :param track: the track to play.
+    :param recordings: the recordings by id.
+    :param heartbeat_s: the longest silence between first content and end, below the stall timeout.
     """
 
     name = "replay"
@@ -49,33 +53,33 @@ class ReplayEngine(Engine):
         self._heartbeat_s = heartbeat_s
 
     def stream(self, request: GenerationRequest) -> _Staged:
-        """Play the recording that the request names."""
+        """Play the recording of the request's session."""
         return _Staged(self._recordings[request.session].plays[self.model], self)
 
     def failure(self, play: Play) -> EngineError:
-        """The error that a play ends in."""
+        """Return the error in which a play ends."""
         assert play.error is not None  # noqa: S101 - only called for one that fails
         return EngineError(play.error, "as it was recorded", engine=self.name, model=self.model)
 
     @property
     def heartbeat_s(self) -> float:
-        """See the class."""
+        """The longest silence between first content and end, in seconds."""
         return self._heartbeat_s
 
     async def count_tokens(self, messages: Sequence[Message]) -> TokenCount:
-        """Nothing is prompted here."""
+        """Return 0: a replay has no prompts."""
         return TokenCount(0, exact=True)
 
     async def models(self) -> Sequence[EngineModel]:
-        """The track."""
+        """Return the track."""
         return (EngineModel(self.model),)
 
     async def health(self, *, force: bool = False) -> Health:
-        """Always well."""
+        """Return that a recording is always healthy."""
         return Health(True, "a recording")
 
     async def aclose(self) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""
 
 
 class _Staged:
@@ -96,24 +100,24 @@ class _Staged:
 
 
 class _Playing(DeltaStream):
-    """The deltas of one play: first content, a sign of life now and then, the rest."""
+    """The deltas of one play: first content, a heartbeat now and then, the rest."""
 
     def __init__(self, play: Play, engine: ReplayEngine) -> None:
         self._play = play
         self._engine = engine
         self._started_at = anyio.current_time()
-        self._said = 0
+        self._emitted = 0
         self._over = False
 
     async def __anext__(self) -> Delta:
         play = self._play
         if self._over:
             raise StopAsyncIteration
-        if not self._said:
+        if not self._emitted:
             await self._until(play.ttft_s)
             if play.error and not play.speaks:
                 raise self._engine.failure(play)
-            self._said = 1
+            self._emitted = 1
             if not play.error and play.total_s <= play.ttft_s:
                 return self._last(play.output_tokens)
             return Delta(text=WORD)
@@ -127,10 +131,10 @@ class _Playing(DeltaStream):
         await self._until(play.total_s)
         if play.error:
             raise self._engine.failure(play)
-        return self._last(max(play.output_tokens - self._said, 0))
+        return self._last(max(play.output_tokens - self._emitted, 0))
 
     def _more(self, produced: int) -> Delta:
-        fresh, self._said = max(produced - self._said, 0), max(produced, self._said)
+        fresh, self._emitted = max(produced - self._emitted, 0), max(produced, self._emitted)
         return Delta(text=WORD * fresh)
 
     def _last(self, words: int) -> Delta:
@@ -146,7 +150,7 @@ class _Playing(DeltaStream):
         )
 
     def _verdict(self) -> str:
-        """A word for how good the answer is, so that a right and a wrong one read differently."""
+        """Return a word for the answer's score, so that a right and a wrong answer differ."""
         score = self._play.score
         return "" if score is None else f" {score:g}"
 
@@ -154,7 +158,7 @@ class _Playing(DeltaStream):
         await anyio.sleep(max(0.0, self._started_at + at_s - anyio.current_time()))
 
     def produced(self) -> int:
-        """The tokens that the play has produced by now."""
+        """Return the tokens that the play has produced so far."""
         play = self._play
         passed = anyio.current_time() - self._started_at
         if passed < play.ttft_s:
@@ -164,6 +168,6 @@ class _Playing(DeltaStream):
         return max(1, math.floor(play.output_tokens * share))
 
     def settle(self) -> None:
-        """Write the receipt of all that was produced."""
+        """Write the receipt of everything produced."""
         produced = 0 if self._play.error and not self._play.speaks else self.produced()
         self.receipt = Receipt(self._play.input_tokens, produced)

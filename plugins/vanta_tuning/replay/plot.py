@@ -1,7 +1,7 @@
-"""The Pareto plot of a replay: what each policy costs and what one gets for it, as SVG.
+"""The Pareto plot of a replay: the cost of each policy and its benefit, as SVG.
 
-Invariant: it is one self-contained file, readable on a light and on a dark ground; what lies on
-the frontier (nothing else is at once as good, as fast and as cheap) is filled, the rest is not.
+Invariant: one self-contained file, readable on a light and a dark background. Policies on the
+frontier are filled, the others are not.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ text { font: 13px system-ui, "Segoe UI", Helvetica, Arial, sans-serif; fill: #1f
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """One axis: what it shows of a summary, and from where to where."""
+    """One axis: a figure of a summary, its range, and its place in the plot."""
 
     label: str
     value: Callable[[Summary], float]
@@ -56,18 +56,23 @@ class _Axis:
 
 
 def plot(summaries: Sequence[Summary], *, note: str = "") -> str:
-    """The plot: cost of a turn to the right, and upwards accuracy where it is known, else how soon
-    95 % of the turns show something. Policies that failed too often to have that are left out.
+    """Return the plot as SVG: cost to the right, accuracy upwards.
+
+    Without accuracy the p95 of the first content is drawn upwards; a policy without that figure is
+    left out.
+
+    :param summaries: one for each policy.
+    :param note: a line below the plot.
     """
-    drawn = [one for one in summaries if _is_drawn(one)]
-    best = {one.policy for one in frontier(summaries)}
+    drawn = [item for item in summaries if _is_drawn(item)]
+    best = {item.policy for item in frontier(summaries)}
     across, upwards = _axes(drawn)
     body = [
         f"<style>{_STYLE}</style>",
         f'<rect class="ground" width="{_WIDTH}" height="{_HEIGHT}" rx="8"/>',
         _text(_LEFT, 30, f"{upwards.label} against {across.label}", "title"),
         *_grid(across, upwards),
-        *[_dot(one, across, upwards, one.policy in best) for one in drawn],
+        *[_dot(item, across, upwards, item.policy in best) for item in drawn],
         *[_label(group, across, upwards) for group in _close_together(drawn, across, upwards)],
         _text(_LEFT, _HEIGHT - 12, note, "quiet"),
     ]
@@ -85,17 +90,17 @@ def _is_drawn(summary: Summary) -> bool:
 
 def _axes(summaries: Sequence[Summary]) -> tuple[_Axis, _Axis]:
     across = _axis(
-        "USD for 1,000 turns", lambda one: one.cost_usd * 1000, summaries, _LEFT, _WIDTH - _RIGHT
+        "USD for 1,000 turns", lambda item: item.cost_usd * 1000, summaries, _LEFT, _WIDTH - _RIGHT
     )
     bottom = _HEIGHT - _BOTTOM
-    if all(one.accuracy is not None for one in summaries):
+    if all(item.accuracy is not None for item in summaries):
         return across, _axis(
-            "accuracy, %", lambda one: 100 * (one.accuracy or 0.0), summaries, bottom, _TOP
+            "accuracy, %", lambda item: 100 * (item.accuracy or 0.0), summaries, bottom, _TOP
         )
-    # Sooner is better, so it is higher up.
+    # Sooner is better, so it is further up.
     return across, _axis(
         "p95 of first content, s",
-        lambda one: one.first_content_s.p95 or 0.0,
+        lambda item: item.first_content_s.p95 or 0.0,
         summaries,
         _TOP,
         bottom,
@@ -109,7 +114,7 @@ def _axis(
     start: float,
     end: float,
 ) -> _Axis:
-    values = [value(one) for one in summaries] or [0.0]
+    values = [value(item) for item in summaries] or [0.0]
     margin = (max(values) - min(values)) * 0.08 or max(abs(max(values)) * 0.1, 0.1)
     low = min(values) - margin
     return _Axis(label, value, max(low, 0.0), max(values) + margin, start, end)
@@ -137,30 +142,30 @@ def _dot(summary: Summary, across: _Axis, upwards: _Axis, best: bool) -> str:
 def _close_together(
     summaries: Sequence[Summary], across: _Axis, upwards: _Axis
 ) -> list[list[Summary]]:
-    """Policies whose labels would lie on each other, so that they share one."""
+    """Return groups of policies whose labels would overlap; each group shares one label."""
     groups: list[list[Summary]] = []
-    for one in sorted(summaries, key=lambda one: (across.at(one), upwards.at(one))):
+    for item in sorted(summaries, key=lambda item: (across.at(item), upwards.at(item))):
         for group in groups:
-            apart = (across.at(one) - across.at(group[0]), upwards.at(one) - upwards.at(group[0]))
+            apart = (across.at(item) - across.at(group[0]), upwards.at(item) - upwards.at(group[0]))
             if abs(apart[0]) < _LABEL[0] and abs(apart[1]) < _LABEL[1]:
-                group.append(one)
+                group.append(item)
                 break
         else:
-            groups.append([one])
+            groups.append([item])
     return groups
 
 
 def _label(group: Sequence[Summary], across: _Axis, upwards: _Axis) -> str:
-    """The names of a group, above its uppermost dot, on the side that has room."""
-    names = ", ".join(one.policy for one in group)
-    y = min(upwards.at(one) for one in group) - 11
-    if max(across.at(one) for one in group) < _WIDTH - 180:
-        return _text(min(across.at(one) for one in group) + 4, y, names, "", "start")
-    return _text(max(across.at(one) for one in group) + 4, y, names, "", "end")
+    """Return the names of a group, above its uppermost dot, on the side with room."""
+    names = ", ".join(item.policy for item in group)
+    y = min(upwards.at(item) for item in group) - 11
+    if max(across.at(item) for item in group) < _WIDTH - 180:
+        return _text(min(across.at(item) for item in group) + 4, y, names, "", "start")
+    return _text(max(across.at(item) for item in group) + 4, y, names, "", "end")
 
 
 def _ticks(axis: _Axis) -> list[float]:
-    """Round steps of 1, 2 or 5 times a power of ten."""
+    """Return round ticks in steps of 1, 2 or 5 times a power of ten."""
     rough = (axis.high - axis.low) / 5
     scale = 10.0 ** math.floor(math.log10(rough))
     step = next(s * scale for s in (1, 2, 5, 10) if s * scale >= rough)

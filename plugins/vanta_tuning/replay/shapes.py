@@ -1,8 +1,9 @@
-"""Shapes: which columns of a table mean what.
+"""Formats of tables: the meaning of their columns.
 
-Three public shapes are known by their columns: the outcomes of RouteLLM's evaluation, the
+Three public formats are recognised by their columns: the outcomes of RouteLLM's evaluation, the
 measurements of LLMPerf's leaderboard, and Azure's traces of arrivals. Any other table has columns
-named as the fields (`local.ttft_s`, `api.score`, `arrives_s`) or is mapped to them.
+named like the fields (`local.ttft_s`, `api.score`, `arrives_s`) or is mapped to them. Invariant: a
+value that does not fit is an error with its place, never a guess.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from vanta.errors import ErrorKind, UsageError
-from vanta_tuning.replay.plays import Play
+from vanta import ErrorKind, UsageError
+from vanta_tuning.replay.recordings import Play
 from vanta_tuning.replay.sketches import Known, Pool, Sketch
-from vanta_tuning.replay.tables import Cell, Row, Table
+from vanta_tuning.replay.tables import Cell, CsvTable, TableRow
 
 TURN_FIELDS = ("id", "arrives_s", "text")
 PLAY_FIELDS = (
@@ -33,22 +34,22 @@ Mapped = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """A kind of table: known by its columns, mapped from fields to columns."""
+class TableFormat:
+    """A format: recognised by its columns, which `mapping` gives by field."""
 
     name: str
     mapping: Mapped
 
-    def fits(self, table: Table) -> bool:
-        """Whether the table has all its columns."""
+    def fits(self, table: CsvTable) -> bool:
+        """Return whether the table has all its columns."""
         return set(self.mapping.values()) <= set(table.columns)
 
 
-ROUTELLM = Shape(
+ROUTELLM = TableFormat(
     "routellm",
     {"local.score": "weak_correct", "api.score": "strong_correct", "text": "prompt"},
 )
-LLMPERF = Shape(
+LLMPERF = TableFormat(
     "llmperf",
     {
         "provider": "provider",
@@ -60,7 +61,7 @@ LLMPERF = Shape(
         "output_tokens": "out_tokens",
     },
 )
-AZURE = Shape(
+AZURE = TableFormat(
     "azure",
     {
         "arrives_s": "TIMESTAMP",
@@ -72,18 +73,20 @@ AZURE = Shape(
 )
 
 
-def sketches(table: Table, told: Mapped | None = None) -> list[Sketch]:
-    """The turns of a table. told: fields to columns, before what the columns themselves say.
+def sketches(table: CsvTable, given: Mapped | None = None) -> list[Sketch]:
+    """Return the turns of a table.
 
-    Raises UsageError.
+    :param table: the table.
+    :param given: fields to columns; takes precedence over the column names.
+    :raises UsageError: a column is missing or has a wrong value.
     """
-    mapping = {**_own_mapping(table), **(told or {})}
+    mapping = {**_own_mapping(table), **(given or {})}
     for field in mapping:
         _check_field(field)
     table.require(list(mapping.values()))
     if not any("." in field for field in mapping):
         raise UsageError(
-            f"{table.path}: no column says anything of a track. Name columns like "
+            f"{table.path}: no column belongs to a track. Name columns like "
             f"'local.score', or map them: --map local.score=COLUMN. It has: "
             f"{', '.join(table.columns)}."
         )
@@ -91,20 +94,26 @@ def sketches(table: Table, told: Mapped | None = None) -> list[Sketch]:
     return _from_zero(turns)
 
 
-def pools(table: Table) -> dict[str, list[Play]]:
-    """The answers of a table of measurements, by `provider/model`. Raises UsageError."""
+def pools(table: CsvTable) -> dict[str, list[Play]]:
+    """Return the answers of a table of measurements, by `provider/model`.
+
+    :raises UsageError: the table does not fit.
+    """
     table.require(list(LLMPERF.mapping.values()))
-    found: dict[str, list[Play]] = {}
+    answers: dict[str, list[Play]] = {}
     for row in table.rows:
         cells = {field: row[column] for field, column in LLMPERF.mapping.items()}
         play = _measured(cells)
         if play:
-            found.setdefault(f"{cells['provider'].text}/{cells['model'].text}", []).append(play)
-    return found
+            answers.setdefault(f"{cells['provider'].text}/{cells['model'].text}", []).append(play)
+    return answers
 
 
-def arrivals(table: Table) -> list[float]:
-    """When the turns of a table arrive, in seconds from the first on. Raises UsageError."""
+def arrivals(table: CsvTable) -> list[float]:
+    """Return the arrival times of a table, in seconds from the first.
+
+    :raises UsageError: the table has none.
+    """
     column = AZURE.mapping["arrives_s"] if AZURE.fits(table) else "arrives_s"
     table.require([column])
     moments = (_moment(row[column]) for row in table.rows)
@@ -113,15 +122,16 @@ def arrivals(table: Table) -> list[float]:
 
 
 def pool(plays: Mapping[str, Sequence[Play]], track: str, name: str) -> Pool:
-    """The pool of `track`, drawn from the measurements of `name`. Raises UsageError."""
+    """Return the pool of `track` from the measurements of `name`.
+
+    :raises UsageError: there are none of that name.
+    """
     if name not in plays:
-        raise UsageError(
-            f"no measurements are named {name!r}. There are: {', '.join(sorted(plays))}."
-        )
+        raise UsageError(f"no measurements are named {name!r}. Known: {', '.join(sorted(plays))}.")
     return Pool(track, plays[name])
 
 
-def _own_mapping(table: Table) -> dict[str, str]:
+def _own_mapping(table: CsvTable) -> dict[str, str]:
     for shape in (ROUTELLM, AZURE):
         if shape.fits(table):
             return dict(shape.mapping)
@@ -142,7 +152,7 @@ def _check_field(field: str) -> None:
     )
 
 
-def _sketch(row: Row, mapping: Mapped, number: int) -> Sketch:
+def _sketch(row: TableRow, mapping: Mapped, number: int) -> Sketch:
     tracks: dict[str, dict[str, Any]] = {}
     turn: dict[str, Any] = {"id": str(number), "arrives_s": None, "text": ""}
     for field, column in mapping.items():
@@ -155,7 +165,7 @@ def _sketch(row: Row, mapping: Mapped, number: int) -> Sketch:
     return Sketch(turn["id"], known, turn["arrives_s"], turn["text"])
 
 
-def _known(values: dict[str, Any], row: Row) -> Known:
+def _known(values: dict[str, Any], row: TableRow) -> Known:
     failed, ttft_s, total_s = values.get("error"), values.get("ttft_s"), values.get("total_s")
     if failed and total_s is None:
         total_s = ttft_s
@@ -164,7 +174,7 @@ def _known(values: dict[str, Any], row: Row) -> Known:
     if ttft_s is not None and total_s is not None and total_s < ttft_s:
         raise UsageError(
             f"{row.path}, line {row.line}: the answer ends ({total_s:g} s) before it begins "
-            f"({ttft_s:g} s). Mend the row or leave it out."
+            f"({ttft_s:g} s). Fix the row or leave it out."
         )
     return Known(**{**values, "total_s": total_s})
 
@@ -183,7 +193,7 @@ def _value(name: str, cell: Cell) -> Any:
 
 
 def _error(cell: Cell) -> ErrorKind | None:
-    """The kind of an error: its name, or an HTTP status; 0 and nothing are none."""
+    """Return the kind of an error from its name or HTTP status; None for 0 and an empty cell."""
     text = cell.text.strip().lower()
     if text in ("", "0", "none", "false"):
         return None
@@ -194,7 +204,7 @@ def _error(cell: Cell) -> ErrorKind | None:
 
 
 def _measured(cells: Mapping[str, Cell]) -> Play | None:
-    """One measurement; None of one without any time."""
+    """Return one measurement, None without any time."""
     error = _error(cells["error"])
     ttft_s, total_s = cells["ttft_s"].amount(), cells["total_s"].amount()
     ends_s = total_s if total_s is not None else ttft_s
@@ -212,7 +222,7 @@ def _measured(cells: Mapping[str, Cell]) -> Play | None:
 
 
 def _moment(cell: Cell) -> float | None:
-    """A time of arrival: seconds, or a date and time of ISO 8601."""
+    """Return an arrival time: seconds, or a date and time in ISO 8601."""
     text = cell.text.strip()
     if not text:
         return None
@@ -230,7 +240,7 @@ def _moment(cell: Cell) -> float | None:
 
 
 def _from_zero(turns: list[Sketch]) -> list[Sketch]:
-    """The turns in the order of their arrival, the first one at 0 s."""
+    """Return the turns in the order of their arrival, the first at 0 s."""
     times = [turn.arrives_s for turn in turns if turn.arrives_s is not None]
     if not times:
         return turns

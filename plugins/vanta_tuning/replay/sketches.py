@@ -1,13 +1,13 @@
 """Sketches: recorded turns with gaps, and the samples that fill them.
 
-A table may know how good an answer was but not how long it took; a live turn was answered by one
-track while the other was stopped. A `Sketch` says what is known, a `Pool` holds whole answers of a
-track, and `fill` draws what is missing from the pools. Invariant: what is known stays as it was
-recorded; every draw depends on nothing but the seed and its place.
+A table may have the quality of an answer but not its time; in a live turn one track answered while
+the other was stopped. A `Sketch` holds the known values, a `Pool` whole answers of a track, and
+`fill` draws missing values from the pools. Invariant: known values stay as recorded; every draw
+depends on the seed and its place alone.
 
 Two calls with one prompt take correlated times (a long answer is long everywhere, a busy hour is
-busy everywhere), so the draws for one turn are tied by a Gaussian copula; drawn independently, a
-second call would rescue more turns than it really does.
+busy everywhere), so the draws of one turn are tied by a Gaussian copula. Independent draws would
+let a second call rescue more turns than it really does.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist
 
-from vanta.errors import ErrorKind, UsageError
-from vanta_tuning.replay.plays import Play, Recording
+from vanta import ErrorKind, UsageError
+from vanta_tuning.replay.recordings import Play, Recording
 
 CORRELATION = 0.57
-"""Of the times of two calls with the same prompt, in paired public measurements."""
+"""The correlation of the times of two calls with one prompt, in paired public measurements."""
 
 _NORMAL = NormalDist()
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What was recorded of one track in one turn; None: not known.
+    """The recorded values of one track in one turn, None for unknown ones; see `Play`.
 
-    silent_s: it was stopped after so long, still silent. running_s: stopped after so long, in the
-    middle of its answer.
+    :param silent_s: seconds after which it was stopped while still silent.
+    :param running_s: seconds after which it was stopped in the middle of its answer.
     """
 
     ttft_s: float | None = None
@@ -51,13 +51,13 @@ class Known:
 
     @property
     def whole(self) -> bool:
-        """Whether nothing has to be drawn."""
+        """Whether nothing needs to be drawn."""
         return self.ttft_s is not None and self.total_s is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Sketch:
-    """One turn as far as it was recorded."""
+    """One turn with the values that were recorded."""
 
     id: str
     tracks: Mapping[str, Known]
@@ -66,7 +66,10 @@ class Sketch:
 
 
 class Pool:
-    """Whole answers and failures of one track. Raises UsageError if nothing is in it."""
+    """Whole answers and failures of one track.
+
+    :raises UsageError: there is no whole answer.
+    """
 
     def __init__(self, track: str, plays: Sequence[Play]) -> None:
         answers = [play for play in plays if not play.error]
@@ -75,14 +78,16 @@ class Pool:
         self._times = [play.ttft_s for play in self._answers]
         if not self._answers:
             raise UsageError(
-                f"no whole answer of track {track!r} is recorded, so what it would have done "
-                "cannot be drawn. Give other data, or policies without it."
+                f"no whole answer of track {track!r} is recorded, so its answers cannot be drawn. "
+                "Give other data, or policies without it."
             )
 
     def draw(self, place: float, fate: float, known: Known) -> Play:
-        """The answer at `place` (0 to 1, fast to slow) of those that fit what is known.
+        """Return the answer at `place` of those that fit the known values.
 
-        fate: 0 to 1, decides whether the call fails, as often as those recorded did.
+        :param place: 0 to 1, fast to slow.
+        :param fate: 0 to 1; decides whether the call fails, as often as recorded calls did.
+        :param known: the recorded values.
         """
         stopped = known.silent_s or known.running_s
         if not stopped and fate * (len(self._answers) + len(self._failures)) < len(self._failures):
@@ -95,14 +100,14 @@ class Pool:
         return self._answers[first + int(place * (len(self._answers) - first))]
 
     def deviate(self, ttft_s: float) -> float:
-        """Where `ttft_s` stands among the answers, as a standard normal deviate."""
+        """Return the rank of `ttft_s` among the answers as a standard normal deviate."""
         below = bisect.bisect_left(self._times, ttft_s)
         upto = bisect.bisect_right(self._times, ttft_s)
         place = (below + upto) / 2 / len(self._times)
         return _NORMAL.inv_cdf(min(max(place, 0.5 / len(self._times)), 1 - 0.5 / len(self._times)))
 
     def _continued(self, place: float, known: Known, ttft_s: float) -> Play:
-        """An answer that began as recorded: the rest is drawn."""
+        """Return an answer that starts as recorded and continues as drawn."""
         rests = sorted(play.total_s - play.ttft_s for play in self._answers)
         spoken_s = max(0.0, known.running_s - ttft_s)
         longer = [rest for rest in rests if rest > spoken_s]
@@ -111,7 +116,7 @@ class Pool:
         return dataclasses.replace(sample, ttft_s=ttft_s, total_s=ttft_s + rest)
 
     def _slower_than_all(self, place: float, known: Known) -> Play:
-        """It was silent for longer than any answer: it waits as long as one of them once more."""
+        """Return an answer for a call that was silent for longer than any recorded answer."""
         sample = self._answers[int(place * len(self._answers))]
         return dataclasses.replace(
             sample,
@@ -122,7 +127,7 @@ class Pool:
 
 @dataclass(slots=True)
 class Filled:
-    """Whole recordings, and how much of them was drawn (`drawn` of `plays`)."""
+    """Complete recordings; `drawn` of `plays` were not recorded whole."""
 
     recordings: list[Recording] = field(default_factory=list)
     plays: int = 0
@@ -136,13 +141,16 @@ def fill(
     correlation: float = CORRELATION,
     seed: int = 0,
 ) -> Filled:
-    """Whole recordings of `sketches`, with a play for every track of `pools` and of the sketches.
+    """Return complete recordings, with a play for every track of the sketches and the pools.
 
-    correlation: of the draws within a turn, 0 (independent) to 1. Raises UsageError for a track
-    with gaps that has no pool.
+    :param sketches: turns with gaps.
+    :param pools: whole answers by track.
+    :param correlation: of the draws within a turn, 0 (independent) to 1.
+    :param seed: for all draws.
+    :raises UsageError: a track with gaps has no pool.
     """
     if not 0 <= correlation <= 1:
-        raise UsageError(f"a correlation of {correlation:g} is not possible: give 0 to 1.")
+        raise UsageError(f"a correlation must be between 0 and 1, not {correlation:g}.")
     filled = Filled()
     for number, sketch in enumerate(sketches):
         rng = random.Random(f"{seed}/{number}")  # noqa: S311 - a simulation, no secret
@@ -160,7 +168,7 @@ def fill(
 
 
 def _places(sketch: Sketch, pools: Mapping[str, Pool]) -> list[float]:
-    """How slow the recorded answers of a turn were for their tracks, as normal deviates."""
+    """Return how slow the recorded answers of a turn were, as normal deviates."""
     return [
         pools[track].deviate(known.ttft_s)
         for track, known in sketch.tracks.items()
@@ -169,9 +177,9 @@ def _places(sketch: Sketch, pools: Mapping[str, Pool]) -> list[float]:
 
 
 def _common(known: Sequence[float], correlation: float, rng: random.Random) -> float:
-    """What the calls of one turn have in common: drawn, given the deviates that are known.
+    """Draw the common factor of one turn's calls, given the known deviates.
 
-    One factor: each deviate is sqrt(r) x common + sqrt(1 - r) x its own; normal given normal.
+    Each deviate is sqrt(r) x common + sqrt(1 - r) x own; the conditional distribution is normal.
     """
     own = max(1e-9, 1 - correlation)
     precision = 1 + len(known) * correlation / own
@@ -186,20 +194,20 @@ def _play(track: str, known: Known, pools: Mapping[str, Pool], place: float, fat
         base = _resized(pools[track].draw(place, fate, known), known)
     else:
         raise UsageError(
-            f"of track {track!r} no times are recorded. Give some: --latency FILE "
+            f"no times of track {track!r} are recorded. Give some: --latency FILE "
             f"--from {track}=NAME."
         )
-    told = {
+    recorded = {
         name: getattr(known, name)
         for name in ("input_tokens", "output_tokens", "score", "mean_logprob", "accepted")
     }
     return dataclasses.replace(
-        base, **{name: value for name, value in told.items() if value is not None}
+        base, **{name: value for name, value in recorded.items() if value is not None}
     )
 
 
 def _resized(play: Play, known: Known) -> Play:
-    """A drawn answer, as long as the recorded number of tokens makes it."""
+    """Return a drawn answer stretched to the recorded number of tokens."""
     wanted = known.output_tokens
     if wanted is None or play.error or known.running_s:
         return play

@@ -1,9 +1,9 @@
-"""The stage: recorded turns through the scheduler that runs live ones, on a clock that jumps.
+"""The stage: recorded turns through the scheduler of live ones, on a virtual clock.
 
-Nothing of a policy is imitated here: `Race` interprets it as it does in a session, gates judge as
-they do there, delays are learned and breakers open as in a runtime, and only the engines are
-recordings; a policy that learns begins knowing nothing. Invariant: the same recordings, policy and
-rules give the same results, to the last digit.
+No part of a policy is imitated: `Race` interprets it as in a session, gates judge, delays are
+learned and breakers open as in a runtime. Only the engines are recordings, and a policy that learns
+starts without experience. Invariant: the same recordings, policy and rules give the same results,
+to the last digit.
 """
 
 from __future__ import annotations
@@ -16,36 +16,48 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from vanta.engine import GenerationRequest
-from vanta.errors import EngineError, UsageError
-from vanta.events import Event
-from vanta.messages import Completion
-from vanta.scheduling import (
+from vanta import (
+    Completion,
+    EngineError,
+    Event,
     Gate,
     GateRule,
-    HealthRule,
+    GenerationRequest,
     Policy,
+    Price,
+    Track,
+    UsageError,
+    Verdict,
+)
+from vanta.scheduling import (
+    HealthRule,
     Race,
     RaceOutcome,
     RacePlan,
     RaceSettings,
     SignalsGate,
     TrackStats,
-    Verdict,
 )
-from vanta.track import Price, Track
-from vanta_tuning.replay import clock
+from vanta_tuning.replay import virtual_clock
 from vanta_tuning.replay.engine import ReplayEngine
-from vanta_tuning.replay.plays import Play, Recording
+from vanta_tuning.replay.recordings import Play, Recording
 
 DIGITS = 9
-"""Results are in whole nanoseconds: below that is only the clock's rounding."""
+"""Results are rounded to nanoseconds, above the clock's rounding errors."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What turns are replayed under. Times in seconds; prices by track; gates by name. is_hard:
-    what the router says of a message under a policy, None where it is not asked."""
+    """The rules of a replay.
+
+    :param prices: by track.
+    :param deadline_s: of a turn.
+    :param stall_timeout_s: the longest silence of a leg.
+    :param retries: of a track after an error that may pass.
+    :param health: when a failing track rests.
+    :param is_hard: the router's decision on a message under a policy, None if it does not route.
+    :param gates: by name.
+    """
 
     prices: Mapping[str, Price] = field(default_factory=dict)
     deadline_s: float = 60.0
@@ -58,9 +70,16 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How one turn went. track: who served it, None if nobody did. asked: the tracks that were,
-    in order. first_content_s: None if the user never saw a word. score: of the answer served, 0
-    if there was none, None if the recording does not say."""
+    """The result of one turn.
+
+    :param id: the id of its recording.
+    :param track: the track that answered, None if none did.
+    :param asked: the started tracks, in order.
+    :param first_content_s: None if there was no content.
+    :param duration_s: of the whole turn.
+    :param cost_usd: of all legs.
+    :param score: of the answer, 0 without one, None if the recording has none.
+    """
 
     id: str
     track: str | None
@@ -74,21 +93,26 @@ class Result:
 def replay(
     recordings: Sequence[Recording], policy: Policy, rules: Rules | None = None, *, seed: int = 0
 ) -> list[Result]:
-    """Run every recording under `policy`; the results in the order of the recordings.
+    """Run every recording under `policy`.
 
-    Turns with an arrival time begin then and may overlap; the others run one after another. seed:
-    for what the scheduler itself draws (the jitter of a retry). Raises UsageError for a policy
-    with a track that a recording has no play of.
+    Turns with an arrival time start then and may overlap; the others run one after another.
+
+    :param recordings: with a play for each of the policy's tracks, and different ids.
+    :param policy: the policy.
+    :param rules: None for the default rules.
+    :param seed: for the scheduler's own draws (the jitter of a retry).
+    :returns: the results in the order of the recordings.
+    :raises UsageError: a recording lacks a track of the policy, or two have one id.
     """
-    _require_own_ids(recordings)
+    _require_unique_ids(recordings)
     for recording in recordings:
         _require_plays(recording, policy)
     with _seeded(seed):
-        return clock.run(_Stage(recordings, policy, rules or Rules()).run)
+        return virtual_clock.run(_Stage(recordings, policy, rules or Rules()).run)
 
 
 class _Stage:
-    """One replay: the tracks, and the turns on them."""
+    """One replay: the tracks and their turns."""
 
     def __init__(self, recordings: Sequence[Recording], policy: Policy, rules: Rules) -> None:
         self._recordings = recordings
@@ -136,12 +160,12 @@ class _Stage:
             started_at=now,
             earliest_s=self._track_stats.waits_s(self._tracks, now),
         )
-        race = Race(plan, _nobody)
+        race = Race(plan, _ignore)
         outcome = await race.run()
         self._results[recording.id] = _result(recording, outcome, race.now())
 
     def _healthy(self, now: float) -> dict[str, Track]:
-        """The tracks that may be asked, as a live turn chooses them."""
+        """Return the tracks that may start, as a live turn chooses them."""
         resting = self._track_stats.refusals(self._tracks, now)
         if len(resting) == len(self._tracks):
             return self._tracks
@@ -153,7 +177,7 @@ class _Stage:
 
 
 class _Script:
-    """Prepares requests that name the recording."""
+    """Prepare requests that name the recording."""
 
     __slots__ = ("_request",)
 
@@ -161,23 +185,22 @@ class _Script:
         self._request = GenerationRequest((), session=recording)
 
     async def prepare(self, track: Track, *, shown: str, judged: bool) -> GenerationRequest:
-        """The same for every track."""
+        """Return the same request for every track."""
         return self._request
 
     async def shorten(
         self, track: Track, refusal: EngineError, *, shown: str, judged: bool
     ) -> GenerationRequest:
-        """A refusal was recorded, too: there is nothing to shorten."""
+        """Raise the refusal: it was recorded, so there is nothing to shorten."""
         raise refusal
 
     async def verification(self, track: Track, answer: str) -> GenerationRequest:
-        """A verifier's word was not recorded: it plays its answer, which is neither yes nor no."""
+        """Return the usual request: a verifier's word is not recorded, its answer is played."""
         return self._request
 
 
 class _RecordedGate:
-    """The policy's own gate, or, of an answer of which nothing but its verdict was recorded, that
-    verdict."""
+    """The policy's own gate; for an answer of which only the verdict is recorded, that verdict."""
 
     __slots__ = ("_gate", "_plays", "name")
 
@@ -194,8 +217,8 @@ class _RecordedGate:
         return await self._gate.judge(answer, rule)
 
 
-def _nobody(_event: Event) -> None:
-    """Nobody watches a replay."""
+def _ignore(_event: Event) -> None:
+    """Ignore an event: a replay has no observers."""
 
 
 def _result(recording: Recording, outcome: RaceOutcome, duration_s: float) -> Result:
@@ -215,7 +238,7 @@ def _result(recording: Recording, outcome: RaceOutcome, duration_s: float) -> Re
     )
 
 
-def _require_own_ids(recordings: Sequence[Recording]) -> None:
+def _require_unique_ids(recordings: Sequence[Recording]) -> None:
     (most, times), *_ = Counter(recording.id for recording in recordings).most_common(1) or [
         ("", 0)
     ]
@@ -229,9 +252,9 @@ def _require_plays(recording: Recording, policy: Policy) -> None:
     missing = [track for track in policy.tracks if track not in recording.plays]
     if missing:
         raise UsageError(
-            f"policy {policy.name!r} asks track {missing[0]!r}, of which turn {recording.id!r} has "
-            f"no recording (it has {', '.join(map(repr, recording.plays))}). Name the track's "
-            "columns, or choose a policy that does without it."
+            f"policy {policy.name!r} uses track {missing[0]!r}, which turn {recording.id!r} does "
+            f"not record (it has {', '.join(map(repr, recording.plays))}). Name the "
+            "track's columns, or choose a policy without it."
         )
 
 

@@ -1,7 +1,7 @@
-"""What a replay comes to: accuracy, latency, money, and who did the work.
+"""The summary of a replay: accuracy, latency, money, and the share of each track.
 
-Invariant: nothing flatters. A failed turn counts as wrong and as one whose words never came, so
-that failing cannot make a policy look fast; figures that the data cannot give are None.
+Invariant: nothing flatters. A failed turn counts as wrong and as infinitely late, so failing cannot
+make a policy look fast. Figures that the data do not contain are None.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from vanta_tuning.replay.stage import Result
 
 @dataclass(frozen=True, slots=True)
 class Percentiles:
-    """Seconds that half, 95 % and 99 % of the turns stay under; None: so many never came."""
+    """Seconds within which 50, 95 and 99 % of the turns stay; None if too many turns failed."""
 
     p50: float | None
     p95: float | None
@@ -26,8 +26,19 @@ class Percentiles:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One policy over all turns. cost_usd: mean of a turn. served, asked: shares of the turns that
-    each track served, and in which it was asked; calls: legs a turn."""
+    """One policy over all turns.
+
+    :param policy: its name.
+    :param turns: the number of turns.
+    :param accuracy: mean score, None if unknown.
+    :param failed: the share of failed turns.
+    :param first_content_s: of the first content.
+    :param whole_s: of whole turns.
+    :param cost_usd: mean cost of a turn.
+    :param calls: legs per turn.
+    :param served: the share of turns that each track answered.
+    :param asked: the share of turns in which each track was started.
+    """
 
     policy: str
     turns: int
@@ -41,12 +52,12 @@ class Summary:
     asked: dict[str, float]
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready data."""
+        """Return JSON-ready data."""
         return dataclasses.asdict(self)
 
 
 def summarise(policy: str, results: Sequence[Result]) -> Summary:
-    """The summary of a replay of at least one turn."""
+    """Return the summary of a replay of at least one turn."""
     scores = [result.score for result in results if result.score is not None]
     tracks = sorted({track for result in results for track in result.asked})
     answered = [result for result in results if result.track is not None]
@@ -65,20 +76,20 @@ def summarise(policy: str, results: Sequence[Result]) -> Summary:
 
 
 def frontier(summaries: Sequence[Summary]) -> list[Summary]:
-    """Those that no other beats: none is at once as good, as fast and as cheap, and better in one.
+    """Return the Pareto frontier of accuracy, p95 of first content and cost.
 
-    Good is accuracy, fast the p95 of first content, cheap the cost of a turn.
+    A summary is dominated if another is at least as good in all three and better in one.
     """
-    return [one for one in summaries if not any(_beats(other, one) for other in summaries)]
+    return [item for item in summaries if not any(_beats(other, item) for other in summaries)]
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least `share` (0 to 1) of all, sorted, do not pass."""
+    """Return the nearest-rank percentile of sorted values; `share` is 0 to 1."""
     return values[max(0, math.ceil(share * len(values)) - 1)]
 
 
-def _beats(one: Summary, other: Summary) -> bool:
-    ours, theirs = _merits(one), _merits(other)
+def _beats(summary: Summary, other: Summary) -> bool:
+    ours, theirs = _merits(summary), _merits(other)
     return ours != theirs and all(a >= b for a, b in zip(ours, theirs, strict=True))
 
 
@@ -97,8 +108,8 @@ def _whole(result: Result) -> float:
 
 def _percentiles(values: Iterable[float]) -> Percentiles:
     known = sorted(values)
-    found = (percentile(known, share) for share in (0.5, 0.95, 0.99))
-    return Percentiles(*(value if math.isfinite(value) else None for value in found))
+    figures = (percentile(known, share) for share in (0.5, 0.95, 0.99))
+    return Percentiles(*(value if math.isfinite(value) else None for value in figures))
 
 
 def _share(holds: Iterable[bool]) -> float:

@@ -1,7 +1,7 @@
 """Tables to replay from: CSV, plain or gzipped.
 
-Invariant: a table is read as a whole or not at all; an error names the file, the line and the
-column, and what was expected there.
+Invariant: a table is read whole or not at all; an error names the file, the line, the column and
+the expected value.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from vanta.errors import UsageError
+from vanta import UsageError
 
-_ADVICE = "A table is UTF-8 text, comma-separated, with the names of the columns in its first line."
+_ADVICE = "A table is UTF-8 text, comma-separated, with column names in its first line."
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One value of a table, and where it stands."""
+    """One value of a table and its place."""
 
     text: str
     path: Path
@@ -31,7 +31,10 @@ class Cell:
     column: str
 
     def number(self) -> float | None:
-        """The value as a number, None of an empty cell. Raises UsageError."""
+        """Return the value as a number, None for an empty cell.
+
+        :raises UsageError: it is not a finite number.
+        """
         if not self.text.strip():
             return None
         try:
@@ -41,21 +44,21 @@ class Cell:
         return value if math.isfinite(value) else self.refuse("a finite number")
 
     def amount(self) -> float | None:
-        """The same of something that cannot be below zero."""
+        """Return the value as a number of at least 0, None for an empty cell."""
         value = self.number()
         return self.refuse("0 or more") if value is not None and value < 0 else value
 
     def refuse(self, wanted: str) -> NoReturn:
-        """Raise UsageError: the value is not what it should be."""
+        """Raise UsageError for a value that is not what was wanted."""
         raise UsageError(
             f"{self.path}, line {self.line}: column {self.column!r} has {self.text[:40]!r}, "
-            f"{wanted} was expected. Mend the row or leave it out."
+            f"{wanted} was expected. Fix the row or leave it out."
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One row of a table. line: where it ends in the file."""
+class TableRow:
+    """One row of a table; `line` is the line of the file where it ends."""
 
     values: Mapping[str, str]
     path: Path
@@ -66,15 +69,18 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """A file's columns and rows."""
+class CsvTable:
+    """The columns and rows of a file."""
 
     path: Path
     columns: Sequence[str]
-    rows: Sequence[Row]
+    rows: Sequence[TableRow]
 
     def require(self, columns: Sequence[str]) -> None:
-        """Raises UsageError if one of `columns` is not there."""
+        """Check that all of `columns` exist.
+
+        :raises UsageError: one is missing.
+        """
         missing = [column for column in columns if column not in self.columns]
         if missing:
             raise UsageError(
@@ -84,7 +90,10 @@ class Table:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file, unzipped if its name ends in .gz. Raises UsageError."""
+    """Return the text of a file, unzipped if its name ends in .gz.
+
+    :raises UsageError: it cannot be read.
+    """
     try:
         data = path.read_bytes()
         return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
@@ -93,11 +102,14 @@ def read_text(path: Path) -> str:
     except (OSError, EOFError, zlib.error) as error:
         raise UsageError(f"{str(path)!r} cannot be read: {error}.") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"{str(path)!r} is no UTF-8 text: {error.reason}. {_ADVICE}") from error
+        raise UsageError(f"{str(path)!r} is not UTF-8 text: {error.reason}. {_ADVICE}") from error
 
 
-def read_table(path: Path) -> Table:
-    """The table of a file. Raises UsageError."""
+def read_table(path: Path) -> CsvTable:
+    """Return the table of a file.
+
+    :raises UsageError: it cannot be read or is not a table.
+    """
     reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     try:
         columns = next(reader, [])
@@ -105,14 +117,14 @@ def read_table(path: Path) -> Table:
     except csv.Error as error:
         raise UsageError(f"{path}, line {reader.line_num}: {error}. {_ADVICE}") from error
     if len(columns) < 2 or not rows:
-        raise UsageError(f"{path} has no table with rows in it. {_ADVICE}")
-    return Table(path, columns, rows)
+        raise UsageError(f"{path} has no table with rows. {_ADVICE}")
+    return CsvTable(path, columns, rows)
 
 
-def _row(cells: Sequence[str], columns: Sequence[str], path: Path, line: int) -> Row:
+def _row(cells: Sequence[str], columns: Sequence[str], path: Path, line: int) -> TableRow:
     if len(cells) != len(columns):
         raise UsageError(
             f"{path}, line {line}: {len(cells)} cells, {len(columns)} columns were expected. "
-            "Mend the row or leave it out."
+            "Fix the row or leave it out."
         )
-    return Row(dict(zip(columns, cells, strict=True)), path, line)
+    return TableRow(dict(zip(columns, cells, strict=True)), path, line)

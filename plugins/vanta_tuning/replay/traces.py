@@ -1,8 +1,8 @@
-"""vanta's own traces as recordings: what `vanta trace export` wrote, one turn a line.
+"""vanta's own traces as recordings: the output of `vanta trace export`, one turn per line.
 
-A live turn shows each track only as far as its policy let it come. Invariant: what a leg did is
-taken as it was; of a leg that was stopped no more is said than that it took longer than that, and
-of a track that was not asked nothing (`sketches.fill` draws it from the track's other answers).
+A live turn shows each track only as far as its policy let it run. Invariant: a finished leg is
+taken as recorded. A stopped leg only says that it would have taken longer, and a track that did not
+start says nothing (`sketches.fill` draws it from the track's other answers).
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vanta.errors import ErrorKind, UsageError
-from vanta_tuning.replay.plays import Play
+from vanta import ErrorKind, UsageError
+from vanta_tuning.replay.recordings import Play
 from vanta_tuning.replay.sketches import Known, Pool, Sketch
 from vanta_tuning.replay.tables import read_text
 
@@ -22,7 +22,10 @@ _FAILED = frozenset({"failed", "broken"})
 
 
 def read_traces(path: Path) -> list[Sketch]:
-    """The turns of a file of traces, one JSON object a line. Raises UsageError."""
+    """Return the turns of a file of traces, one JSON object per line.
+
+    :raises UsageError: the file cannot be read, is empty, or a line is not a trace.
+    """
     sketches = []
     for line, text in enumerate(read_text(path).splitlines(), 1):
         if text.strip():
@@ -33,16 +36,16 @@ def read_traces(path: Path) -> list[Sketch]:
 
 
 def pools_of(sketches: Iterable[Sketch]) -> dict[str, Pool]:
-    """Of each track that ever answered, all its answers and failures."""
+    """Return the answers and failures of each track that ever answered."""
     plays: dict[str, list[Play]] = {}
     for sketch in sketches:
         for track, known in sketch.tracks.items():
             if known.ttft_s is not None and known.total_s is not None:
                 plays.setdefault(track, []).append(_play(known, known.ttft_s, known.total_s))
     return {
-        track: Pool(track, found)
-        for track, found in plays.items()
-        if any(not play.error for play in found)
+        track: Pool(track, recorded)
+        for track, recorded in plays.items()
+        if any(not play.error for play in recorded)
     }
 
 
@@ -66,15 +69,15 @@ def _sketch(text: str, path: Path, line: int) -> Sketch:
         return Sketch(str(trace["turn_id"]), _tracks(trace["legs"]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
-            f"{path}, line {line}: no trace of vanta ({type(error).__name__}: {error}). "
-            "`vanta trace export` writes one turn a line."
+            f"{path}, line {line}: not a trace of vanta ({type(error).__name__}: {error}). "
+            "`vanta trace export` writes one turn per line."
         ) from error
 
 
 def _tracks(legs: Sequence[Mapping[str, Any]]) -> dict[str, Known]:
-    """What each track did when it was first asked for a whole answer.
+    """Return the first whole attempt of each track.
 
-    A leg that goes on where another broke, and one that only judges, give none.
+    A leg that continues a broken one, and one that only verifies, do not count.
     """
     known: dict[str, Known] = {}
     for leg in sorted(legs, key=lambda leg: int(leg["leg"])):
@@ -86,30 +89,30 @@ def _tracks(legs: Sequence[Mapping[str, Any]]) -> dict[str, Known]:
 
 
 def _known(leg: Mapping[str, Any]) -> Known:
-    """What a leg's trace tells; times from the leg's own start."""
+    """Return the known values of a leg; times from the leg's own start."""
     started_s = float(leg["started_s"])
     first_s = None if leg["first_content_s"] is None else float(leg["first_content_s"]) - started_s
     usage = leg["usage"] or {}
-    told: dict[str, Any] = {"input_tokens": usage.get("input_tokens")}
+    values: dict[str, Any] = {"input_tokens": usage.get("input_tokens")}
     if leg["ended_s"] is None:
         return Known()
     lasted_s = float(leg["ended_s"]) - started_s
     stopped = leg["stop_asked_s"] is not None
-    told["ttft_s"] = first_s
+    values["ttft_s"] = first_s
     if leg["state"] in _FAILED and not (stopped and first_s is None):
-        told |= {"error": ErrorKind(leg["error"]["kind"]), "speaks": first_s is not None}
-        told |= {"ttft_s": lasted_s if first_s is None else first_s, "total_s": lasted_s}
+        values |= {"error": ErrorKind(leg["error"]["kind"]), "speaks": first_s is not None}
+        values |= {"ttft_s": lasted_s if first_s is None else first_s, "total_s": lasted_s}
     elif stopped:
         stopped_s = float(leg["stop_asked_s"]) - started_s
-        told["silent_s" if first_s is None else "running_s"] = stopped_s
+        values["silent_s" if first_s is None else "running_s"] = stopped_s
     elif leg["state"] in _WHOLE:
-        told |= {"ttft_s": lasted_s if first_s is None else first_s, "total_s": lasted_s}
-        told |= {"output_tokens": usage.get("output_tokens"), **_judged(leg)}
-    return Known(**told)
+        values |= {"ttft_s": lasted_s if first_s is None else first_s, "total_s": lasted_s}
+        values |= {"output_tokens": usage.get("output_tokens"), **_judged(leg)}
+    return Known(**values)
 
 
 def _judged(leg: Mapping[str, Any]) -> dict[str, Any]:
-    """The gate's word. A score below zero is a mean logprob: no probability is."""
+    """Return the gate's verdict. A score of at most 0 is a mean logprob, not a probability."""
     score = leg.get("score")
     logprob = float(score) if score is not None and float(score) <= 0 else None
     return {"accepted": leg.get("accepted"), "mean_logprob": logprob}

@@ -1,8 +1,8 @@
-"""Tuning: the policy and the knobs that do best inside given limits, found by replaying them all.
+"""Tuning: search the best policy and knobs within given limits, by replaying them all.
 
-The recordings are split by a seed: candidates are compared on one half, and what the chosen one is
-said to do was measured on the other, which had no part in the choice. Invariant: a limit is kept
-or the answer is that nothing keeps it.
+The recordings are split by a seed. Candidates are compared on one half; the reported figures of the
+chosen one are measured on the other. Invariant: a limit is kept, or the result says that no
+candidate keeps it.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from vanta.errors import UsageError
-from vanta.scheduling import GateRule, Policy, adapt
-from vanta_tuning.replay.plays import Recording
+from vanta import GateRule, Policy, UsageError
+from vanta.scheduling import adapt
+from vanta_tuning.replay.recordings import Recording
 from vanta_tuning.replay.stage import Rules, replay
 from vanta_tuning.replay.summary import Summary, percentile, summarise
 
@@ -27,30 +27,39 @@ _THRESHOLDS = (0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9)
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What a policy must keep. max_cost_usd: mean of a turn. max_p95_s: of first content, seconds.
-    min_accuracy: 0 to 1. None: no such limit."""
+class TuningLimits:
+    """The limits that a policy must keep; None for no limit.
+
+    :param max_cost_usd: mean cost of a turn.
+    :param max_p95_s: p95 of the first content.
+    :param min_accuracy: 0 to 1.
+    """
 
     max_cost_usd: float | None = None
     max_p95_s: float | None = None
     min_accuracy: float | None = None
 
     def excess(self, summary: Summary) -> float:
-        """0 if all are kept, else how far the worst is passed, as a share of the limit."""
+        """Return 0 if all are kept, otherwise the worst excess as a share of its limit."""
         p95 = summary.first_content_s.p95
-        passed = [
+        excesses = [
             _over(summary.cost_usd, self.max_cost_usd),
             _over(math.inf if p95 is None else p95, self.max_p95_s),
         ]
         if self.min_accuracy is not None:
-            passed.append(_over(self.min_accuracy, summary.accuracy or 0.0))
-        return max(passed)
+            excesses.append(_over(self.min_accuracy, summary.accuracy or 0.0))
+        return max(excesses)
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """A policy with its knobs. base: the policy that it varies; knobs: as the configuration
-    has them under [policies.tuned]; chosen_by: how it did where it was chosen."""
+class TunedPolicy:
+    """A policy with its knobs.
+
+    :param base: the policy that it varies.
+    :param knobs: as in the configuration under [policies.tuned].
+    :param policy: the varied policy.
+    :param chosen_by: its figures on the half of the recordings that candidates are compared on.
+    """
 
     base: str
     knobs: Mapping[str, Any]
@@ -73,29 +82,41 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """What was found. best: None if nothing keeps the limits, then nearest comes closest. held_out:
-    what the best (else the nearest) did on turns that had no part in the choice."""
+    """The result of a search.
 
-    best: Candidate | None
-    nearest: Candidate
+    :param best: None if no candidate keeps the limits.
+    :param nearest: the best candidate, or the one that comes closest to the limits.
+    :param held_out: the figures of `nearest` on turns that had no part in the choice.
+    :param tried: all candidates.
+    """
+
+    best: TunedPolicy | None
+    nearest: TunedPolicy
     held_out: Summary
-    tried: Sequence[Candidate] = field(default_factory=tuple)
+    tried: Sequence[TunedPolicy] = field(default_factory=tuple)
 
 
 def tune(
     recordings: Sequence[Recording],
     policies: Sequence[Policy],
-    limits: Limits,
+    limits: TuningLimits,
     rules: Rules | None = None,
     *,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> Tuned:
-    """The best of `policies` and their knobs inside `limits`.
+    """Search the best of `policies` and their knobs within `limits`.
 
-    Best is the most accurate where accuracy is known, then the soonest (p95 of first content),
-    then the cheapest. progress: told how many candidates of how many are done. Raises UsageError
-    for fewer than 20 turns.
+    The best is the most accurate if accuracy is known, then the fastest (p95 of the first content),
+    then the cheapest.
+
+    :param recordings: at least 20.
+    :param policies: the policies to vary.
+    :param limits: the limits to keep.
+    :param rules: the rules of the replays.
+    :param seed: splits the recordings.
+    :param progress: called with the number of finished candidates and their total.
+    :raises UsageError: there are too few turns.
     """
     if len(recordings) < 20:
         raise UsageError(
@@ -103,13 +124,15 @@ def tune(
             "or more."
         )
     chosen_on, held_out = _halves(recordings, seed)
-    grid = [one for policy in policies for one in _variants(policy, chosen_on)]
+    grid = [variant for policy in policies for variant in _variants(policy, chosen_on)]
     tried = []
     for number, (base, knobs, policy) in enumerate(grid, 1):
         summary = summarise(policy.name, replay(chosen_on, policy, rules, seed=seed))
-        tried.append(Candidate(base, knobs, policy, summary))
+        tried.append(TunedPolicy(base, knobs, policy, summary))
         progress(number, len(grid))
-    nearest = min(tried, key=lambda one: (limits.excess(one.chosen_by), *_badness(one.chosen_by)))
+    nearest = min(
+        tried, key=lambda item: (limits.excess(item.chosen_by), *_badness(item.chosen_by))
+    )
     best = nearest if limits.excess(nearest.chosen_by) == 0 else None
     result = summarise(nearest.policy.name, replay(held_out, nearest.policy, rules, seed=seed))
     return Tuned(best, nearest, result, tried)
@@ -119,15 +142,15 @@ def _halves(recordings: Sequence[Recording], seed: int) -> tuple[list[Recording]
     rng = random.Random(f"{seed}/halves")  # noqa: S311 - a simulation, no secret
     chosen = set(rng.sample(range(len(recordings)), len(recordings) // 2))
     return (
-        [one for number, one in enumerate(recordings) if number in chosen],
-        [one for number, one in enumerate(recordings) if number not in chosen],
+        [item for number, item in enumerate(recordings) if number in chosen],
+        [item for number, item in enumerate(recordings) if number not in chosen],
     )
 
 
 def _variants(
     policy: Policy, recordings: Sequence[Recording]
 ) -> list[tuple[str, dict[str, Any], Policy]]:
-    """The policy as it is, and with every value of its knobs that the recordings suggest."""
+    """Return the policy itself and with every knob value that the recordings suggest."""
     settings: list[dict[str, Any]] = [{}]
     if any(leg.start_after_s for leg in policy.legs):
         silences = _silences(policy.legs[0].track, recordings)
@@ -144,10 +167,10 @@ def _variants(
 def _adapted(policy: Policy, knobs: Mapping[str, Any]) -> Policy:
     if not knobs:
         return policy
-    told = dict(knobs)
-    if "gate" in told:
-        told["gate"] = dataclasses.replace(policy.gate or GateRule(), **told["gate"])
-    return adapt(policy, name=NAME, **told)
+    changes = dict(knobs)
+    if "gate" in changes:
+        changes["gate"] = dataclasses.replace(policy.gate or GateRule(), **changes["gate"])
+    return adapt(policy, name=NAME, **changes)
 
 
 def _silences(track: str, recordings: Sequence[Recording]) -> list[float]:
@@ -162,11 +185,11 @@ def _logprobs(policy: Policy, recordings: Sequence[Recording]) -> list[float]:
 
 
 def _quantiles(values: Sequence[float], shares: Sequence[float]) -> list[float]:
-    """Rounded for a configuration, each once; nothing below a millisecond is a delay."""
+    """Return rounded, distinct quantiles; values below a millisecond are left out."""
     if not values:
         return []
-    found = dict.fromkeys(round(percentile(values, share), 3) for share in shares)
-    return [value for value in found if value]
+    rounded = dict.fromkeys(round(percentile(values, share), 3) for share in shares)
+    return [value for value in rounded if value]
 
 
 def _badness(summary: Summary) -> tuple[float, float, float]:

@@ -14,7 +14,7 @@ from vanta.errors import ErrorKind, UsageError
 from vanta.scheduling import LOCAL, RACE
 from vanta.testing import Hang, Pause, ScriptedEngine
 from vanta_tuning.replay.data import Source, load
-from vanta_tuning.replay.plays import Play
+from vanta_tuning.replay.recordings import Play
 from vanta_tuning.replay.stage import replay
 from vanta_tuning.replay.traces import pools_of, read_traces
 
@@ -95,10 +95,10 @@ def test_a_track_that_was_not_asked_is_drawn_from_its_other_answers(tmp_path: Pa
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("nothing", "line 1: no trace of vanta"),
-        ('{"trace": {"turn_id": "t"}}', "line 1: no trace of vanta .KeyError: 'legs'"),
-        ('{"legs": [{"leg": 0}], "turn_id": "t"}', "line 1: no trace of vanta"),
-        ("[]", "line 1: no trace of vanta"),
+        ("nothing", "line 1: not a trace of vanta"),
+        ('{"trace": {"turn_id": "t"}}', "line 1: not a trace of vanta .KeyError: 'legs'"),
+        ('{"legs": [{"leg": 0}], "turn_id": "t"}', "line 1: not a trace of vanta"),
+        ("[]", "line 1: not a trace of vanta"),
         ("\n\n", "has no trace in it. `vanta trace export` writes some"),
     ],
 )

@@ -7,7 +7,7 @@ import time
 import anyio
 import pytest
 
-from vanta_tuning.replay import clock
+from vanta_tuning.replay import virtual_clock
 
 
 def test_a_day_passes_in_no_time() -> None:
@@ -16,7 +16,7 @@ def test_a_day_passes_in_no_time() -> None:
         return anyio.current_time()
 
     began = time.monotonic()
-    assert clock.run(sleep) == pytest.approx(86_400)
+    assert virtual_clock.run(sleep) == pytest.approx(86_400)
     assert time.monotonic() - began < 60
 
 
@@ -33,7 +33,7 @@ def test_timers_go_off_in_order_and_at_their_time() -> None:
                 tasks.start_soon(wait, name, seconds)
         return seen
 
-    seen = clock.run(race)
+    seen = virtual_clock.run(race)
     assert [name for name, _ in seen] == ["a", "b", "c"]
     assert [at for _, at in seen] == pytest.approx([0.5, 0.75, 3.0])
 
@@ -47,12 +47,12 @@ def test_who_waits_for_a_time_that_rounding_puts_a_hair_ahead_gets_there() -> No
                 await anyio.Event().wait()
         return anyio.current_time()
 
-    assert clock.run(creep) == pytest.approx(0.1)
+    assert virtual_clock.run(creep) == pytest.approx(0.1)
 
 
 def test_waiting_for_what_no_timer_brings_is_an_error() -> None:
     async def forever() -> None:
         await anyio.Event().wait()
 
-    with pytest.raises(RuntimeError, match="waits for something that no timer will bring"):
-        clock.run(forever)
+    with pytest.raises(RuntimeError, match="waits for something without a timer"):
+        virtual_clock.run(forever)

@@ -11,9 +11,9 @@ from vanta.config import load
 from vanta.errors import UsageError
 from vanta.scheduling import API, CASCADE, HEDGE, LOCAL, PREFER, Policy
 from vanta.track import Price
-from vanta_tuning.replay.plays import Play, Recording
+from vanta_tuning.replay.recordings import Play, Recording
 from vanta_tuning.replay.stage import Rules
-from vanta_tuning.replay.tuning import Limits, Tuned, tune
+from vanta_tuning.replay.tuning import Tuned, TuningLimits, tune
 
 RULES = Rules(prices={"api": Price(output_usd_per_mtok=1000)})
 """The api's ten tokens cost 0.01 USD."""
@@ -37,20 +37,20 @@ def recordings(turns: int = 80) -> list[Recording]:
     return made
 
 
-def found(limits: Limits, *policies: Policy) -> Tuned:
+def found(limits: TuningLimits, *policies: Policy) -> Tuned:
     return tune(recordings(), policies, limits, RULES, seed=3)
 
 
 def test_without_limits_the_most_accurate_wins_and_of_those_the_soonest() -> None:
-    tuned = found(Limits(), LOCAL, API)
+    tuned = found(TuningLimits(), LOCAL, API)
     assert tuned.best is not None
     assert (tuned.best.base, tuned.held_out.accuracy) == ("api", 1.0)
     assert tuned.best.snippet == 'policy = "api"\n'
 
 
 def test_a_limit_on_time_and_one_on_money_are_kept() -> None:
-    soon = found(Limits(max_p95_s=0.5), LOCAL, API, PREFER).best
-    cheap = found(Limits(max_cost_usd=0.009), LOCAL, API).best
+    soon = found(TuningLimits(max_p95_s=0.5), LOCAL, API, PREFER).best
+    cheap = found(TuningLimits(max_cost_usd=0.009), LOCAL, API).best
     assert soon is not None
     assert cheap is not None
     assert soon.base == "local"
@@ -58,7 +58,7 @@ def test_a_limit_on_time_and_one_on_money_are_kept() -> None:
 
 
 def test_the_gate_is_set_where_it_parts_right_from_wrong() -> None:
-    tuned = found(Limits(max_cost_usd=0.005), LOCAL, API, CASCADE)
+    tuned = found(TuningLimits(max_cost_usd=0.005), LOCAL, API, CASCADE)
     assert tuned.best is not None
     assert tuned.best.base == "cascade"
     assert -0.71 < tuned.best.knobs["gate"]["min_mean_logprob"] < -0.19
@@ -67,21 +67,21 @@ def test_the_gate_is_set_where_it_parts_right_from_wrong() -> None:
 
 
 def test_what_is_promised_was_measured_on_other_turns() -> None:
-    tuned = found(Limits(), LOCAL)
+    tuned = found(TuningLimits(), LOCAL)
     assert tuned.held_out.turns + tuned.nearest.chosen_by.turns == 80
     assert tuned.held_out.accuracy != tuned.nearest.chosen_by.accuracy
 
 
 def test_if_nothing_keeps_the_limits_the_nearest_is_said() -> None:
-    tuned = found(Limits(max_p95_s=0.05), LOCAL, API)
+    tuned = found(TuningLimits(max_p95_s=0.05), LOCAL, API)
     assert tuned.best is None
     assert tuned.nearest.base == "local"
-    strict = found(Limits(min_accuracy=0.9, max_cost_usd=0.0), LOCAL, API)
+    strict = found(TuningLimits(min_accuracy=0.9, max_cost_usd=0.0), LOCAL, API)
     assert strict.best is None
 
 
 def test_every_snippet_is_a_configuration_that_loads(tmp_path: Path) -> None:
-    tuned = found(Limits(), LOCAL, HEDGE, CASCADE, PREFER)
+    tuned = found(TuningLimits(), LOCAL, HEDGE, CASCADE, PREFER)
     assert len(tuned.tried) > 8
     for candidate in tuned.tried:
         path = tmp_path / "vanta.toml"
@@ -95,10 +95,10 @@ def test_every_snippet_is_a_configuration_that_loads(tmp_path: Path) -> None:
 
 
 def test_the_same_seed_finds_the_same() -> None:
-    first, again = found(Limits(), LOCAL, CASCADE), found(Limits(), LOCAL, CASCADE)
+    first, again = found(TuningLimits(), LOCAL, CASCADE), found(TuningLimits(), LOCAL, CASCADE)
     assert first == again
 
 
 def test_too_few_turns_are_refused() -> None:
     with pytest.raises(UsageError, match="19 turns are too few to tune by"):
-        tune(recordings(19), [LOCAL], Limits())
+        tune(recordings(19), [LOCAL], TuningLimits())

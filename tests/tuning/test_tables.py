@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vanta.errors import ErrorKind, UsageError
-from vanta_tuning.replay.plays import Play
+from vanta_tuning.replay.recordings import Play
 from vanta_tuning.replay.shapes import arrivals, pools, sketches
 from vanta_tuning.replay.sketches import Known
 from vanta_tuning.replay.tables import read_table
@@ -101,10 +101,10 @@ def test_azure_arrivals_are_known_by_their_columns(write: Write) -> None:
         (["local.ttft_s,local.total_s", "3,2"], r"line 2: the answer ends \(2 s\) before it begin"),
         (["local.ttft_s,local.score", "1,7"], "has '7', a score of 0 to 1 was expected"),
         (["local.ttft_s,local.score", "1"], "line 2: 1 cells, 2 columns were expected"),
-        (["a,b", "1,2"], "no column says anything of a track. Name columns like 'local.score'"),
+        (["a,b", "1,2"], "no column belongs to a track. Name columns like 'local.score'"),
         (["arrives_s,local.score", "soon,1"], "'soon', seconds, or a date and time like"),
-        (["local.ttft_s,local.score"], "has no table with rows in it"),
-        ([""], "has no table with rows in it"),
+        (["local.ttft_s,local.score"], "has no table with rows"),
+        ([""], "has no table with rows"),
     ],
 )
 def test_a_broken_table_is_refused_with_the_place(
@@ -125,7 +125,7 @@ def test_a_file_that_cannot_be_read_is_refused(write: Write, tmp_path: Path) -> 
         read_table(bad)
     binary = tmp_path / "bad.csv"
     binary.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UsageError, match="is no UTF-8 text"):
+    with pytest.raises(UsageError, match="is not UTF-8 text"):
         read_table(binary)
 
 

@@ -22,7 +22,7 @@ from vanta.scheduling import (
     adapt,
 )
 from vanta.track import Price
-from vanta_tuning.replay.plays import Play, Recording
+from vanta_tuning.replay.recordings import Play, Recording
 from vanta_tuning.replay.stage import Result, Rules, replay
 
 PRICES = {"api": Price(input_usd_per_mtok=1_000_000, output_usd_per_mtok=10_000_000)}
@@ -188,7 +188,9 @@ def test_turns_that_arrive_together_overlap() -> None:
 
 
 def test_a_policy_with_a_track_that_was_not_recorded_is_refused() -> None:
-    with pytest.raises(UsageError, match="policy 'race' asks track 'api', of which turn 'a' has"):
+    with pytest.raises(
+        UsageError, match="policy 'race' uses track 'api', which turn 'a' does not record"
+    ):
         replay([Recording("a", {"local": QUICK})], RACE)
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vanta.errors import ErrorKind, UsageError
-from vanta_tuning.replay.plays import Play
-from vanta_tuning.replay.signals import with_signal
+from vanta_tuning.replay.recordings import Play, with_signal
 from vanta_tuning.replay.sketches import Known, Pool, Sketch, fill
 
 ANSWERS = [Play(n / 100, n / 100 + 1.0, 5, 20) for n in range(1, 101)]
@@ -101,11 +100,11 @@ def test_a_recorded_number_of_tokens_stretches_the_drawn_answer() -> None:
 
 
 def test_a_gap_that_nothing_can_fill_says_what_to_give() -> None:
-    with pytest.raises(UsageError, match=r"of track 'local' no times are recorded. .*--latency"):
+    with pytest.raises(UsageError, match=r"no times of track 'local' are recorded. .*--latency"):
         fill([Sketch("a", {"local": Known(score=1.0)})], {})
     with pytest.raises(UsageError, match="no whole answer of track 'api' is recorded"):
         Pool("api", [FAILURE])
-    with pytest.raises(UsageError, match=r"correlation of 1.5 is not possible"):
+    with pytest.raises(UsageError, match=r"correlation must be between 0 and 1, not 1.5"):
         fill(blank(1), {}, correlation=1.5)
 
 
@@ -117,7 +116,7 @@ def test_a_modelled_signal_tells_right_from_wrong_as_well_as_told() -> None:
     wrong = [play.mean_logprob for play in plays if not play.score]
     above = sum((r or 0) > (w or 0) for r in right for w in wrong)
     assert above / (len(right) * len(wrong)) == pytest.approx(0.8, abs=0.04)
-    with pytest.raises(UsageError, match=r"AUROC of 0.3 is no gate's"):
+    with pytest.raises(UsageError, match=r"AUROC must be between 0.5 and 1"):
         with_signal(recordings, 0.3)
 
 
