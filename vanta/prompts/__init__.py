@@ -7,6 +7,7 @@ reads no file outside the template folders, changes nothing, and ends within its
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from vanta.installation import templates_dir
 from vanta.prompts.front_matter import Template, TurnDefaults, Variable
 from vanta.prompts.live import LivePrompts, RenderedPrompt, SystemPrompt
 from vanta.prompts.sandbox.contract import AllowList, RenderLimits, SandboxError
@@ -32,6 +33,7 @@ __all__ = [
     "Variable",
     "metering",
     "render",
+    "templates_dir",
 ]
 
 _LAZY = {

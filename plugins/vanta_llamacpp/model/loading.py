@@ -10,8 +10,15 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from vanta.engine import EngineContext, ModelFile
-from vanta.errors import EngineError, ErrorKind, ModelStoreError, UsageError
+from vanta import (
+    EngineContext,
+    EngineError,
+    ErrorKind,
+    ModelFile,
+    ModelStoreError,
+    UsageError,
+    install_hint,
+)
 from vanta.models import GgufError, free_memory, read_gguf
 from vanta_llamacpp.errors import Faults
 from vanta_llamacpp.model import native
@@ -84,12 +91,12 @@ class Loader:
         except ImportError as error:
             raise self._faults.not_loaded(
                 f"the library llama-cpp-python is not installed ({error})",
-                "Install it: pip install 'vanta[llamacpp]'.",
+                f"Install it: {install_hint('llamacpp')}.",
             ) from error
         except (OSError, RuntimeError) as error:
             raise self._faults.not_loaded(
                 f"the library llama-cpp-python cannot be loaded ({error})",
-                "Reinstall it: pip install --force-reinstall 'vanta[llamacpp]'.",
+                "Reinstall it: pip install --force-reinstall --no-cache-dir llama-cpp-python.",
             ) from error
 
 

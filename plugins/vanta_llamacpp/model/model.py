@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vanta.engine import ModelFile
-from vanta.errors import ErrorKind
+from vanta import ErrorKind, ModelFile
 from vanta.models import Fit, ModelShape, attention_bytes, judge
 from vanta_llamacpp.errors import Faults
 from vanta_llamacpp.model.header_checks import ModelFacts

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from vanta.engine import ModelFile
+from vanta import ModelFile
 from vanta.models import default_root
 from vanta_llamacpp.model.header_checks import ModelFacts
 from vanta_llamacpp.model.kv_disk import fingerprint

@@ -20,9 +20,7 @@ from jinja2 import TemplateError
 from jinja2.ext import loopcontrols
 from jinja2.utils import Joiner
 
-from vanta.engine import ModelFile, Tool
-from vanta.installation import templates_dir
-from vanta.messages import Message, ToolCall
+from vanta import Message, ModelFile, Tool, ToolCall
 from vanta.prompts import (
     AllowList,
     MeteredEnvironment,
@@ -30,6 +28,7 @@ from vanta.prompts import (
     SandboxError,
     metering,
     render,
+    templates_dir,
 )
 from vanta_llamacpp.model.header_checks import ModelFacts
 from vanta_llamacpp.model.vocabulary import Vocabulary

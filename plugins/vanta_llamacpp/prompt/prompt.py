@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vanta.engine import GenerationRequest, Tool
-from vanta.errors import EngineError, ErrorKind
-from vanta.messages import Message
+from vanta import EngineError, ErrorKind, GenerationRequest, Message, Tool
 from vanta_llamacpp.model.model import LlamaModel
 from vanta_llamacpp.prompt.chat_template import FAMILIES, ChatTemplate, ChatTemplateError, sources
 from vanta_llamacpp.prompt.output_parser import END_THINK, THINK

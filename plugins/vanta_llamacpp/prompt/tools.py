@@ -10,8 +10,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 
-from vanta.engine import Tool
-from vanta.messages import Message
+from vanta import Message, Tool
 
 _PREAMBLE = """# Tools
 
