@@ -26,15 +26,57 @@ class TestScanIndex(IndexConformance):
         return ExactIndex
 
 
-class Kept(ExactIndex):
-    """An exact index with rows that outlive it, as in files; subclasses break one rule each."""
+class Disk:
+    """The records of an index, which outlive it as files would."""
 
-    def __init__(self, rooms: dict[Any, Any]) -> None:
-        super().__init__()
-        self._rooms = rooms
+    def __init__(self) -> None:
+        self.erase()
+
+    def erase(self) -> None:
+        self.index = ExactIndex()
+        self.partitions: set[Partition] = set()
+
+
+class Kept(VectorIndex):
+    """An exact index whose records outlive it; subclasses break one rule each."""
+
+    name = "kept"
+
+    def __init__(self, disk: Disk) -> None:
+        self.disk = disk
+        self.closed = False
+
+    def require_open(self) -> None:
+        if self.closed:
+            raise VectorIndexError("the vector index is closed. Open another one.")
+
+    async def load(self) -> None:
+        self.require_open()
+        await self.disk.index.load()
+
+    async def upsert(self, partition: Partition, ids: Sequence[int], vectors: Any) -> None:
+        self.require_open()
+        self.disk.partitions.add(partition)
+        await self.disk.index.upsert(partition, ids, vectors)
+
+    async def delete(self, partition: Partition, ids: Sequence[int]) -> None:
+        self.require_open()
+        await self.disk.index.delete(partition, ids)
+
+    async def search(self, partition: Partition, vectors: Any, limit: int) -> Any:
+        self.require_open()
+        return await self.disk.index.search(partition, vectors, limit)
+
+    async def ids(self, partition: Partition) -> frozenset[int]:
+        self.require_open()
+        return await self.disk.index.ids(partition)
+
+    async def wipe(self, partition: Partition) -> bool:
+        self.require_open()
+        return await self.disk.index.wipe(partition)
 
     async def aclose(self) -> None:
-        self._closed = True
+        self.closed = True
 
 
 class TestAKeptIndex(IndexConformance):
@@ -42,8 +84,8 @@ class TestAKeptIndex(IndexConformance):
 
     @pytest.fixture
     def open_index(self) -> Callable[[], VectorIndex]:
-        rooms: dict[Any, Any] = {}
-        return lambda: Kept(rooms)
+        disk = Disk()
+        return lambda: Kept(disk)
 
 
 class FurthestFirst(Kept):
@@ -69,7 +111,7 @@ class Greedy(Kept):
 
 class NeedsAPartition(Kept):
     async def search(self, partition: Partition, vectors: Any, limit: int) -> Any:
-        if partition not in self._rooms:
+        if partition not in self.disk.partitions:
             raise VectorIndexError("there is no such partition. Put something in.")
         return await super().search(partition, vectors, limit)
 
@@ -77,8 +119,8 @@ class NeedsAPartition(Kept):
 class OneForAll(Kept):
     async def search(self, partition: Partition, vectors: Any, limit: int) -> Any:
         found: list[Any] = [[] for _ in vectors]
-        for room in list(self._rooms):
-            more = await super().search(room, vectors, limit)
+        for other in list(self.disk.partitions):
+            more = await super().search(other, vectors, limit)
             found = [[*pairs, *others] for pairs, others in zip(found, more, strict=True)]
         return [sorted(pairs, key=lambda pair: -pair[1])[:limit] for pairs in found]
 
@@ -117,8 +159,8 @@ class OneAnswerForAll(Kept):
 class LosesItsLock(Kept):
     """Stays locked after a caller was cancelled."""
 
-    def __init__(self, rooms: dict[Any, Any]) -> None:
-        super().__init__(rooms)
+    def __init__(self, disk: Disk) -> None:
+        super().__init__(disk)
         self.free = anyio.Event()
         self.free.set()
 
@@ -161,27 +203,27 @@ class NeedsIds(Kept):
 
 class WipesAll(Kept):
     async def wipe(self, partition: Partition) -> bool:
-        self._rooms.clear()
+        self.disk.erase()
         return True
 
 
 class Forgetful(Kept):
     async def aclose(self) -> None:
         await super().aclose()
-        self._rooms.clear()
+        self.disk.erase()
 
 
 class LoadsAnew(Kept):
     async def load(self) -> None:
-        self._rooms.clear()
+        self.disk.erase()
         await super().load()
 
 
 class ClosesOnce(Kept):
     async def aclose(self) -> None:
-        if self._closed:
+        if self.closed:
             raise VectorIndexError("it is closed already. Close it once.")
-        self._closed = True
+        self.closed = True
 
 
 class NeverCloses(Kept):
@@ -225,8 +267,8 @@ BROKEN: list[tuple[type[Kept], str]] = [
 
 
 def opener(kind: type[Kept]) -> Callable[[], VectorIndex]:
-    rooms: dict[Any, Any] = {}
-    return lambda: kind(rooms)
+    disk = Disk()
+    return lambda: kind(disk)
 
 
 @pytest.mark.anyio
