@@ -17,30 +17,29 @@ from pathlib import Path
 
 PAGE = Path(__file__).with_name("api.md")
 
-ROOMS = (
-    "vanta",
-    "vanta.cli",
-    "vanta.config",
-    "vanta.context",
-    "vanta.drawing",
-    "vanta.memory",
-    "vanta.models",
-    "vanta.money",
-    "vanta.prompts",
-    "vanta.routing",
-    "vanta.scheduling",
-    "vanta.storage",
-    "vanta.testing",
-    "vanta.text",
-)
-"""The fronts whose `__all__` is the public API, in the order of the page."""
+WHOLE = ("vanta", "vanta.testing", "vanta.cli", "vanta.drawing", "vanta.text")
+"""Fronts whose whole `__all__` is public."""
+
+SELECTED = {
+    "vanta.context": "",
+    "vanta.memory": "",
+    "vanta.models": "",
+    "vanta.money": "",
+    "vanta.prompts": "",
+    "vanta.routing": "",
+    "vanta.runtime": "",
+    "vanta.scheduling": "",
+    "vanta.storage": "",
+}
+"""Fronts that serve the rooms of vanta too, with the names that plugins may use."""
+
+ROOMS = (*WHOLE, *SELECTED)
 
 _HEAD = """\
 # Public API
 
 Generated from the docstrings by `make docs`. These are all names that programs and plugins may
-import: those of `vanta` itself and of the fronts of its rooms. Everything else is internal and
-changes without notice. Changes to this list are in the [changelog](../CHANGELOG.md).
+import. Everything else is internal and changes without notice. Changes to this list are in the [changelog](../CHANGELOG.md).
 """
 
 _FIELD = re.compile(r":(?P<kind>param|returns|raises|yields)\s*(?P<name>[^:]*):\s*(?P<text>.*)")
@@ -48,7 +47,8 @@ _FIELD = re.compile(r":(?P<kind>param|returns|raises|yields)\s*(?P<name>[^:]*):\
 
 def names(room: str) -> list[str]:
     """Return the public names of a room, sorted."""
-    return sorted(importlib.import_module(room).__all__)
+    selected = SELECTED.get(room)
+    return sorted(importlib.import_module(room).__all__ if selected is None else selected.split())
 
 
 def page() -> str:

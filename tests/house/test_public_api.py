@@ -25,7 +25,7 @@ BASELINE = Path(__file__).with_name("public_names.txt")
 
 
 API = script("build_api")
-PUBLIC = {room: frozenset(importlib.import_module(room).__all__) for room in API.ROOMS}
+PUBLIC = {room: frozenset(API.names(room)) for room in API.ROOMS}
 
 
 def _foreign(found: list[Import]) -> list[Import]:
@@ -63,11 +63,11 @@ def test_the_page_of_the_api_is_generated_from_the_code() -> None:
 
 
 @pytest.mark.parametrize("room", API.ROOMS)
-def test_a_front_declares_sorted_names_that_exist(room: str) -> None:
+def test_public_names_are_those_of_a_front_that_exist(room: str) -> None:
     module = importlib.import_module(room)
     assert module.__doc__
+    assert PUBLIC[room] <= set(module.__all__)
     assert [name for name in module.__all__ if not hasattr(module, name)] == []
-    assert len(module.__all__) == len(PUBLIC[room])
 
 
 def test_every_public_function_and_class_has_a_docstring() -> None:
