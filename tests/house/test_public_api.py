@@ -33,7 +33,9 @@ def _foreign(found: list[Import]) -> list[Import]:
     return [
         one
         for one in found
-        if one.module.split(".")[0] == "vanta" and one.name not in PUBLIC.get(one.module, ())
+        if one.module.split(".")[0] == "vanta"
+        and (one.name or one.module != "vanta")
+        and one.name not in PUBLIC.get(one.module, ())
     ]
 
 

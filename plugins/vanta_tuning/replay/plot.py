@@ -6,11 +6,11 @@ frontier are filled, the others are not.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from vanta.drawing import round_ticks, svg_line, svg_text
 from vanta_tuning.replay.summary import Summary, frontier
 
 _WIDTH, _HEIGHT = 720, 460
@@ -70,11 +70,11 @@ def plot(summaries: Sequence[Summary], *, note: str = "") -> str:
     body = [
         f"<style>{_STYLE}</style>",
         f'<rect class="ground" width="{_WIDTH}" height="{_HEIGHT}" rx="8"/>',
-        _text(_LEFT, 30, f"{upwards.label} against {across.label}", "title"),
+        svg_text(_LEFT, 30, f"{upwards.label} against {across.label}", "title"),
         *_grid(across, upwards),
         *[_dot(item, across, upwards, item.policy in best) for item in drawn],
         *[_label(group, across, upwards) for group in _close_together(drawn, across, upwards)],
-        _text(_LEFT, _HEIGHT - 12, note, "quiet"),
+        svg_text(_LEFT, _HEIGHT - 12, note, "quiet"),
     ]
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" '
@@ -122,14 +122,14 @@ def _axis(
 
 def _grid(across: _Axis, upwards: _Axis) -> list[str]:
     parts = []
-    for value in _ticks(across):
+    for value in round_ticks(across.low, across.high, 5):
         x = across.place(value)
-        parts.append(_line(x, _TOP, x, _HEIGHT - _BOTTOM))
-        parts.append(_text(x, _HEIGHT - _BOTTOM + 18, f"{value:g}", "quiet", "middle"))
-    for value in _ticks(upwards):
+        parts.append(svg_line(x, _TOP, x, _HEIGHT - _BOTTOM))
+        parts.append(svg_text(x, _HEIGHT - _BOTTOM + 18, f"{value:g}", "quiet", "middle"))
+    for value in round_ticks(upwards.low, upwards.high, 5):
         y = upwards.place(value)
-        parts.append(_line(_LEFT, y, _WIDTH - _RIGHT, y))
-        parts.append(_text(_LEFT - 8, y + 4, f"{value:g}", "quiet", "end"))
+        parts.append(svg_line(_LEFT, y, _WIDTH - _RIGHT, y))
+        parts.append(svg_text(_LEFT - 8, y + 4, f"{value:g}", "quiet", "end"))
     return parts
 
 
@@ -160,22 +160,5 @@ def _label(group: Sequence[Summary], across: _Axis, upwards: _Axis) -> str:
     names = ", ".join(item.policy for item in group)
     y = min(upwards.at(item) for item in group) - 11
     if max(across.at(item) for item in group) < _WIDTH - 180:
-        return _text(min(across.at(item) for item in group) + 4, y, names, "", "start")
-    return _text(max(across.at(item) for item in group) + 4, y, names, "", "end")
-
-
-def _ticks(axis: _Axis) -> list[float]:
-    """Return round ticks in steps of 1, 2 or 5 times a power of ten."""
-    rough = (axis.high - axis.low) / 5
-    scale = 10.0 ** math.floor(math.log10(rough))
-    step = next(s * scale for s in (1, 2, 5, 10) if s * scale >= rough)
-    first = math.ceil(axis.low / step)
-    return [round(n * step, 9) for n in range(first, int(axis.high / step) + 1)]
-
-
-def _text(x: float, y: float, text: str, style: str, anchor: str = "start") -> str:
-    return f'<text class="{style}" x="{x}" y="{y}" text-anchor="{anchor}">{escape(text)}</text>'
-
-
-def _line(x1: float, y1: float, x2: float, y2: float) -> str:
-    return f'<line class="grid" x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}"/>'
+        return svg_text(min(across.at(item) for item in group) + 4, y, names, "", "start")
+    return svg_text(max(across.at(item) for item in group) + 4, y, names, "", "end")
