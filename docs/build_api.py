@@ -39,7 +39,8 @@ _HEAD = """\
 # Public API
 
 Generated from the docstrings by `make docs`. These are all names that programs and plugins may
-import. Everything else is internal and changes without notice. Changes to this list are in the [changelog](../CHANGELOG.md).
+import. Everything else is internal and changes without notice. Changes to this list are in the
+[changelog](../CHANGELOG.md).
 """
 
 _FIELD = re.compile(r":(?P<kind>param|returns|raises|yields)\s*(?P<name>[^:]*):\s*(?P<text>.*)")
