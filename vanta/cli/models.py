@@ -87,7 +87,7 @@ def verify(model: ModelArgument, json: JsonOption = False, config: ConfigOption 
     """Check a model's file against the registry's size and hash.
 
     The exit code is 1 if the file is missing or wrong. --json: an object with id, status (ok,
-    corrupt, missing, unknown), detail, path, size_bytes, sha256 and mend.
+    corrupt, missing, unknown), detail, path, size_bytes, sha256 and fix.
     """
     store = _store(config)
     with _progress() as progress:
@@ -96,8 +96,8 @@ def verify(model: ModelArgument, json: JsonOption = False, config: ConfigOption 
         output.print_json(result.to_dict())
     else:
         output.print_line(f"{result.status}: {result.id}: {result.detail}")
-        if result.mend:
-            output.print_line(f"fix it with: {result.mend}")
+        if result.fix:
+            output.print_line(f"fix it with: {result.fix}")
     if result.status in {"corrupt", "missing"}:
         raise typer.Exit(output.ExitCode.FAILED)
 

@@ -163,7 +163,7 @@ def _model(name: str, track: str, context: DiagnosisContext) -> Finding:
 
 def _fetch_command(model: str, context: DiagnosisContext) -> str:
     try:
-        return context.models.verify(model).mend
+        return context.models.verify(model).fix
     except VantaError:
         return ""
 

@@ -206,7 +206,7 @@ class ModelStore:
         path, hint = self._whereabouts(entry)
         if path is None:
             command = f"vanta models pull {entry.id}" if self._can_fetch(entry) else ""
-            return Verification(entry.id, "missing", hint, mend=command)
+            return Verification(entry.id, "missing", hint, fix=command)
         with disk_errors(self.root, f"reading model {entry.id!r}"):
             return verified(entry, path, progress)
 

@@ -26,7 +26,7 @@ class Verification:
     :param path: the file, or None if it is missing.
     :param size_bytes: its size, or None if it is missing.
     :param sha256: its hash, or None if it was not computed.
-    :param mend: the command that repairs it, or "".
+    :param fix: the command that repairs it, or "".
     """
 
     id: str
@@ -35,7 +35,7 @@ class Verification:
     path: Path | None = None
     size_bytes: int | None = None
     sha256: str | None = None
-    mend: str = ""
+    fix: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON-ready data."""
@@ -46,7 +46,7 @@ class Verification:
             "path": str(self.path) if self.path else None,
             "size_bytes": self.size_bytes,
             "sha256": self.sha256,
-            "mend": self.mend,
+            "fix": self.fix,
         }
 
 
@@ -66,20 +66,20 @@ def _of_companion(
     entry: ModelEntry, companion: CompanionFile, path: Path, progress: Progress
 ) -> dict[str, Any]:
     beside = path.with_name(companion.name)
-    mend = f"vanta models pull {entry.id}"
+    fix = f"vanta models pull {entry.id}"
     if not beside.is_file():
-        return {"status": "corrupt", "detail": f"{str(beside)!r} is missing", "mend": mend}
+        return {"status": "corrupt", "detail": f"{str(beside)!r} is missing", "fix": fix}
     facts = replace(entry, size_bytes=companion.size_bytes, sha256=companion.sha256)
     result = _verified(facts, beside, progress)
-    return {"status": result.status, "detail": result.detail, "mend": result.mend}
+    return {"status": result.status, "detail": result.detail, "fix": result.fix}
 
 
 def _verified(entry: ModelEntry, path: Path, progress: Progress) -> Verification:
     size = path.stat().st_size
-    mend = f"vanta models pull {entry.id}"
+    fix = f"vanta models pull {entry.id}"
     if entry.size_bytes is not None and size != entry.size_bytes:
         why = f"{str(path)!r} has {size} bytes where {entry.size_bytes} are expected"
-        return Verification(entry.id, "corrupt", why, path, size, None, mend)
+        return Verification(entry.id, "corrupt", why, path, size, None, fix)
     actual = sha256_of(path, progress)
     if entry.sha256 is None:
         problem = _problem(path)
@@ -89,7 +89,7 @@ def _verified(entry: ModelEntry, path: Path, progress: Progress) -> Verification
         return Verification(entry.id, "unknown", why, path, size, actual)
     if actual != entry.sha256:
         why = f"{str(path)!r} has the sha256 {actual} where {entry.sha256} is expected"
-        return Verification(entry.id, "corrupt", why, path, size, actual, mend)
+        return Verification(entry.id, "corrupt", why, path, size, actual, fix)
     return Verification(entry.id, "ok", "size and sha256 are as expected", path, size, actual)
 
 

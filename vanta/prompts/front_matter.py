@@ -103,7 +103,7 @@ class Variable:
     :param type: string, integer, number, boolean, list or mapping; None: any.
     :param default: used if no value is given, unless `required`.
     :param description: a sentence for people.
-    :param required: there is no default.
+    :param required: a value must be given; `default` is unused.
     """
 
     name: str

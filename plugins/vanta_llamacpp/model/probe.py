@@ -41,7 +41,7 @@ class ProbeError(Exception):
 
 
 class ProbeStopped(Exception):  # noqa: N818 - nothing is wrong with the file
-    """The probe was ended because its result is no longer wanted."""
+    """The probe was ended because nothing needs its result any more."""
 
 
 @dataclass(frozen=True, slots=True)

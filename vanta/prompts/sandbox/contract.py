@@ -16,7 +16,8 @@ _NONE: Mapping[Any, Any] = MappingProxyType({})
 class SandboxError(Exception):
     """A template exceeds a limit or does something that the sandbox forbids.
 
-    The message is a verb phrase about the template, such as "takes more than 2 s".
+    The message is a verb phrase about the template, such as "takes more than 2 s", so that the
+    caller can name the template before it.
     """
 
 
@@ -41,6 +42,8 @@ class RenderLimits:
 @dataclass(frozen=True, slots=True)
 class AllowList:
     """What a template may use; everything else does not exist for it.
+
+    Methods and filters are metered by the sandbox; functions of the caller's own are not.
 
     :param filters: names of metered filters, see `vanta.prompts.sandbox.filters`.
     :param methods: names of the methods that values of a type offer.
