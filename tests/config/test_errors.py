@@ -141,7 +141,8 @@ def test_an_api_key_from_the_environment_or_a_call_is_refused_in_the_same_way(re
 
 def test_options_may_name_where_a_key_is_found(read: Load) -> None:
     options = {"api_key_env": "MY_KEY", "api_key_file": "/run/key"}
-    read(overrides={"tracks": {"api": {"options": options}}})
+    config = read(overrides={"tracks": {"api": {"options": options}}}).config
+    assert options.items() <= config.tracks["api"].options.items()
 
 
 @pytest.mark.parametrize("text", [f'deadline_s = "{KEY}"', f"policy = ['{KEY}']"])

@@ -21,8 +21,8 @@ SHORT_FOR_A_REASON: dict[str, str] = {}
 """Files under 60 lines that are no fronts, each with its reason."""
 
 DIALECT = re.compile(
-    r"\b(whoever|nobody|somebody|dearer|mends?|mended|unwell|makes? sense|is no [a-z]+"
-    r"|go(?:es)? on|told|tells|what is said|who asks)\b"
+    r"\b(whoever|nobody|somebody|dearer|mends?|mended|unwell|makes? sense"
+    r"|(?<![Tt]here )is no (?!longer\b)[a-z]+|go(?:es)? on|told|tells|what is said|who asks)\b"
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import struct
 from pathlib import Path
 
@@ -110,5 +109,9 @@ def test_no_damage_raises_anything_else(
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "damaged.gguf"
     path.write_bytes(gguf(*MODEL, key("tiny.attention.head_count_kv", [1, 2]))[:cut] + noise)
-    with contextlib.suppress(ModelStoreError):
+    why = "damaged.gguf"
+    try:
         read_header(path)
+    except ModelStoreError as error:
+        why = str(error)
+    assert "damaged.gguf" in why

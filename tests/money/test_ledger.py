@@ -63,6 +63,7 @@ async def test_a_session_belongs_to_its_user(tmp_path: Path) -> None:
     async with open_ledger(tmp_path, session_usd=0.05) as ledger:
         await reserve(ledger, 0.05, user="ada", session="s")
         await reserve(ledger, 0.05, user="bob", session="s")
+        assert (await ledger.spending()).total.reserved_usd == pytest.approx(0.10)
 
 
 async def test_a_new_day_begins_at_midnight_utc_and_a_leg_belongs_to_the_day_it_began_in(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 import sys
@@ -264,8 +263,11 @@ def test_what_is_included_has_to_exist(write: Write, tmp_path: Path) -> None:
 
 @given(st.text() | st.text(alphabet="-\n{}%: ab[]&*!'\"#"))
 def test_front_matter_raises_nothing_but_template_errors(text: str) -> None:
-    with contextlib.suppress(TemplateError):
-        parse_template("a", Path("a.j2"), f"---\n{text}\n---\nbody")
+    try:
+        shown = parse_template("a", Path("a.j2"), f"---\n{text}\n---\nbody").name
+    except TemplateError as error:
+        shown = str(error)
+    assert "a" in shown
 
 
 @pytest.mark.parametrize("preset", PRESETS)

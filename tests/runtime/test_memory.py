@@ -172,6 +172,7 @@ async def test_messages_are_embedded_after_their_turns(tmp_path: Path) -> None:
         await runtime.session("one").ask("Hello there.", policy="local")
         with anyio.fail_after(20):
             await done.wait()
+    assert "Hello there." in embedder.texts
 
 
 async def test_a_memory_that_hangs_does_not_delay_the_turn(tmp_path: Path) -> None:

@@ -154,6 +154,7 @@ async def test_rule_8_cancelling_the_caller_closes_every_connection(tmp_path: Pa
         with anyio.fail_after(5):
             for chat in chats:
                 await chat.gone.wait()
+        assert all(chat.gone.is_set() for chat in chats)
 
 
 async def test_a_race_reports_the_track_that_it_committed_to(tmp_path: Path) -> None:

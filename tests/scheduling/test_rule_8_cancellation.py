@@ -34,6 +34,7 @@ async def test_a_race_in_which_nothing_happens_sleeps() -> None:
         await engine.run(1)
         with anyio.fail_after(5):
             await anyio.wait_all_tasks_blocked()
+        assert engine.streaming == 2
         tasks.cancel_scope.cancel()
 
 
