@@ -80,7 +80,7 @@ async def test_a_model_without_a_kv_cache_takes_room_too(
     """An encoder is its file and its buffers, and refused where these do not fit."""
     path = write_random_bert(tmp_path / "bert.gguf")
     with pytest.raises(
-        EngineError, match=r"MB file \+ [\d.]+ MB buffers = .*all may take"
+        EngineError, match=r"MB file \+ [\d.]+ MB buffers = .*for all models"
     ) as raised:
         await make_engine(path=path, window=None, memory_bytes=1).load()
     assert raised.value.kind is ErrorKind.MODEL_NOT_LOADED
@@ -124,7 +124,7 @@ def test_a_full_window_takes_what_was_reckoned(smollm2_path: Path) -> None:
         "import sys, anyio\n"
         "from pathlib import Path\n"
         "from tests.llamacpp.support import answer, engine_on, request\n"
-        "from vanta_llamacpp import native\n"
+        "from vanta_llamacpp.model import native\n"
         "def peak():\n"
         "    lines = Path('/proc/self/status').read_text().splitlines()\n"
         "    return next(int(each.split()[1]) * 1024 for each in lines if 'VmHWM' in each)\n"
@@ -214,7 +214,7 @@ def test_files_of_loaded_models_are_not_free_though_the_system_says_so() -> None
         home.using(tenant),
         pytest.raises(
             NotEnoughMemoryError,
-            match=r"needed of .* free - .* of loaded models' files; 'model' has",
+            match=r"needed of .* free - .* of loaded models' files; 'model' takes",
         ),
         home.reserve(LoadedModel("new", lambda: False), 8, None, lambda: True),
     ):

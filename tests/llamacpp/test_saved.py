@@ -216,7 +216,7 @@ import io, sys, anyio
 from pathlib import Path
 from tests.llamacpp.support import answer, engine_on
 from tests.llamacpp.test_saved import long
-from vanta_llamacpp import saved
+from vanta_llamacpp.model import kv_disk as saved
 
 model, folder, point = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 
