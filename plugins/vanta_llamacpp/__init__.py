@@ -1,6 +1,7 @@
 """The built-in plugin `llamacpp`: llama.cpp in this process, through llama-cpp-python.
 
-Imports nothing heavy; the native library is loaded by the engine's worker with its model.
+Invariant: importing this package loads nothing heavy. The engine's worker loads the native library
+together with its model.
 """
 
 from __future__ import annotations
@@ -8,17 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from vanta.hookspecs import hookimpl
+from vanta import hookimpl
 
 if TYPE_CHECKING:
-    from vanta.engine import Engine, EngineContext, EngineFactory
+    from vanta import Engine, EngineContext, EngineFactory
     from vanta.memory import Embedder, EmbedderContext, EmbedderFactory
+
+__all__ = ["vanta_embedders", "vanta_engines"]
 
 
 @hookimpl
 def vanta_engines() -> Iterable[EngineFactory]:
-    """The engine `llamacpp`."""
-    from vanta.engine import EngineFactory
+    """Return the engine `llamacpp`."""
+    from vanta import EngineFactory
     from vanta_llamacpp.options import LlamaCppOptions
 
     return (
@@ -41,17 +44,17 @@ def _create(options: Any, context: EngineContext) -> Engine:
 
 @hookimpl
 def vanta_embedders() -> Iterable[EmbedderFactory]:
-    """The embedder `llamacpp`."""
+    """Return the embedder `llamacpp`."""
     from vanta.memory import EmbedderFactory
-    from vanta_llamacpp.options import EmbedderOptions
+    from vanta_llamacpp.options import LlamaCppEmbedderOptions
 
     return (
         EmbedderFactory(
             name="llamacpp",
             summary="an embedding model in GGUF, named by memory.embedder_model; no network",
-            options=EmbedderOptions,
+            options=LlamaCppEmbedderOptions,
             create=_create_embedder,
-            off=_no_model,
+            off=_missing_model,
             rank=50,
             requires="llama_cpp",
             extra="llamacpp",
@@ -60,18 +63,19 @@ def vanta_embedders() -> Iterable[EmbedderFactory]:
 
 
 def _create_embedder(options: Any, context: EmbedderContext) -> Embedder:
-    from vanta_llamacpp.embedding.embedder import LlamaCppEmbedder
+    from vanta_llamacpp.embedder import LlamaCppEmbedder
 
     return LlamaCppEmbedder(options, context)
 
 
-def _no_model(_options: Any, context: EmbedderContext) -> str | None:
-    from vanta.errors import VantaError
+def _missing_model(_options: Any, context: EmbedderContext) -> str | None:
+    """Return why the embedder is off, or None if its model's file exists."""
+    from vanta import VantaError
 
     if not context.model:
-        return "no embedding model is named: set memory.embedder_model to a GGUF file made for it"
+        return "no embedding model is configured: set memory.embedder_model to a GGUF file"
     try:
         file = context.find_model(context.model)
     except VantaError as error:
         return str(error)
-    return None if file.path.suffix == ".gguf" else f"{context.model!r} is no GGUF file"
+    return None if file.path.suffix == ".gguf" else f"{context.model!r} is not a GGUF file"

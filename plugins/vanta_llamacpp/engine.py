@@ -1,7 +1,7 @@
-"""The asynchronous face of the engine: the worker does the work, this hands it over.
+"""The asynchronous front of the engine: it prepares requests and hands them to the worker.
 
-Invariant: a stream's context is left only after the worker stands still for it, and nothing here
-blocks the event loop: rendering and tokenizing run in threads, generating in the worker's own.
+Invariant: a stream's context is left only after the worker has stopped working on it. Nothing here
+blocks the event loop: rendering and tokenizing run in threads, generation in the worker's own.
 """
 
 from __future__ import annotations
@@ -16,36 +16,44 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from vanta.engine import (
+from vanta import (
+    BaseEngine,
     Capabilities,
+    Delta,
     DeltaStream,
-    Engine,
     EngineContext,
+    EngineError,
     EngineModel,
+    ErrorKind,
     GenerationRequest,
     Health,
+    Message,
     TokenCount,
 )
-from vanta.errors import EngineError, ErrorKind
-from vanta.messages import Delta, Message
-from vanta_llamacpp.embedding.vectors import LONGEST, portions
 from vanta_llamacpp.errors import ENGINE, Faults
-from vanta_llamacpp.model.kv_disk import remove_all
-from vanta_llamacpp.model.loading import Loader, locate
-from vanta_llamacpp.model.model import LlamaModel
-from vanta_llamacpp.model.model_memory import model_memory
+from vanta_llamacpp.model import LlamaModel, Loader, locate, model_memory, remove_all
 from vanta_llamacpp.options import LlamaCppOptions
-from vanta_llamacpp.prompt.prompt import Prompter
-from vanta_llamacpp.worker.inbox import Embed, Forget, Inbox, Load, closed
-from vanta_llamacpp.worker.job import Ended, Job
-from vanta_llamacpp.worker.mailbox import Mailbox
-from vanta_llamacpp.worker.worker import Worker
+from vanta_llamacpp.prompt import Prompter
+from vanta_llamacpp.worker import (
+    BATCH_TOKENS,
+    EmbedTask,
+    ForgetTask,
+    Inbox,
+    Job,
+    JobEnd,
+    LoadTask,
+    Mailbox,
+    Worker,
+    split_batches,
+)
 
-HEALTH_AGE_S = 30.0
 
+class LlamaCppEngine(BaseEngine):
+    """llama.cpp in this process: one model and one worker thread, started by the first request.
 
-class LlamaCppEngine(Engine):
-    """llama.cpp in this process. One model, one worker thread, started with the first request."""
+    :param options: how to run the model.
+    :param context: the track's model and window, and where to find its file.
+    """
 
     name = ENGINE
     capabilities = Capabilities(
@@ -68,172 +76,170 @@ class LlamaCppEngine(Engine):
         self._loader = Loader(options, context, self._faults)
         self._worker = Worker(self._loader.load, self._inbox, self._faults, pinned=options.pinned)
         self._prompter: tuple[LlamaModel, Prompter] | None = None
-        self._health: tuple[float, Health] | None = None
-        # An engine that nobody closed must not keep its thread, at exit or when it is collected.
+        # An engine that is never closed must not keep its thread at exit or once it is collected.
         weakref.finalize(self, self._worker.close)
 
     @asynccontextmanager
     async def stream(self, request: GenerationRequest) -> AsyncIterator[DeltaStream]:
         """Generate. See `Engine.stream`; an overflow is raised on entering, before any decode."""
-        asked_at = time.perf_counter()
-        with self._using():
-            prompter = await self._ready()
-            prompt = await anyio.to_thread.run_sync(prompter.prompt, request)
-            job = Job(prompt, model=self.model, asked_at=asked_at, session=request.session)
+        requested_at = time.perf_counter()
+        with self._in_use():
+            prompter = await self._ready_prompter()
+            tokenized = await anyio.to_thread.run_sync(prompter.prompt, request)
+            job = Job(
+                tokenized, model=self.model, requested_at=requested_at, session=request.session
+            )
             self._inbox.put(job)
             stream = LlamaCppStream(job)
             try:
                 yield stream
             finally:
                 self._worker.stop(job)
-                with anyio.CancelScope(shield=True):  # one decode step at the most
-                    await stream.stand_still()
+                with anyio.CancelScope(shield=True):  # at most one decode step
+                    await stream.wait_ended()
 
     async def count_tokens(self, messages: Sequence[Message]) -> TokenCount:
-        """Exact: the model's own template and tokenizer; loads the model if need be."""
-        with self._using():
-            prompter = await self._ready()
+        """Count with the model's own template and tokenizer; loads the model if necessary."""
+        with self._in_use():
+            prompter = await self._ready_prompter()
             tokens = await anyio.to_thread.run_sync(prompter.tokens, messages)
         return TokenCount(len(tokens), exact=True)
 
     async def count_texts(self, texts: Sequence[str]) -> list[TokenCount]:
-        """Exact, all in one visit to a thread; loads the model if need be."""
-        with self._using():
-            prompter = await self._ready()
+        """Count with the model's own tokenizer, in one thread; loads the model if necessary."""
+        with self._in_use():
+            prompter = await self._ready_prompter()
             counts = await anyio.to_thread.run_sync(prompter.count_texts, texts)
         return [TokenCount(count, exact=True) for count in counts]
 
     @property
     def counter(self) -> str:
-        """The model's own tokenizer."""
+        """Return the name of the model's own tokenizer."""
         return f"llama.cpp: {self.model}"
 
     async def load(self) -> None:
-        """Load the model, once; whoever comes meanwhile waits for the same load."""
-        with self._using():
-            if not (await self._loaded()).facts.encoder:
-                await self._ready()
+        """Load the model, once; concurrent callers wait for the same load."""
+        with self._in_use():
+            if not (await self._ready_model()).facts.encoder:
+                await self._ready_prompter()
 
-    def _using(self) -> AbstractContextManager[None]:
-        """Meanwhile the model stays, once it is loaded; else others may take its room."""
+    @property
+    def loaded_model(self) -> LlamaModel | None:
+        """Return the model while it is loaded; see there what other threads may use."""
+        return self._worker.model
+
+    def _in_use(self) -> AbstractContextManager[None]:
+        """Return a context in which the model is not unloaded for another engine's."""
         return model_memory().using(self._worker.tenant)
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """See `Engine.embed`; for models whose file names a pooling."""
+        """Compute vectors. See `Engine.embed`; for models whose file declares a pooling."""
         vectors: list[list[float]] = []
-        with self._using():
-            model = await self._loaded()
-            tokens = await anyio.to_thread.run_sync(self._documents, model, texts)
-            for portion in portions(tokens):
+        with self._in_use():
+            model = await self._ready_model()
+            tokens = await anyio.to_thread.run_sync(self._tokenize_texts, model, texts)
+            for batch in split_batches(tokens):
                 mailbox: Mailbox[EngineError | list[list[float]]] = Mailbox()
-                task = Embed(portion, mailbox)
-                self._inbox.ask(task)
+                task = EmbedTask(batch, mailbox)
+                self._inbox.submit(task)
                 try:
-                    found = await mailbox.get()
+                    result = await mailbox.get()
                 finally:
-                    self._worker.leave(task)
-                if isinstance(found, EngineError):
-                    raise found
-                vectors += found
+                    self._worker.cancel(task)
+                if isinstance(result, EngineError):
+                    raise result
+                vectors += result
         return vectors
 
     async def forget(self) -> None:
         """Empty the KV cache and remove all saved prefixes. See `Engine.forget`."""
-        if self._worker.model is not None and not self._inbox.closed:
+        failure: EngineError | None = None
+        if self._worker.model is not None and not self.closed:
             mailbox: Mailbox[EngineError | None] = Mailbox()
-            self._inbox.ask(Forget(mailbox))
-            await mailbox.get()
+            self._inbox.submit(ForgetTask(mailbox))
+            failure = await mailbox.get()
         folder = self._options.cache_dir
-        if folder is None:
-            return
-        try:
-            await anyio.to_thread.run_sync(remove_all, folder)
-        except OSError as error:
-            raise self._faults.error(
-                ErrorKind.SERVER,
-                f"saved prefixes in {str(folder)!r} could not be removed: {error.strerror}",
-                "Remove that folder yourself: it holds what was said, as tokens.",
-            ) from error
+        if folder is not None:
+            try:
+                await anyio.to_thread.run_sync(remove_all, folder)
+            except OSError as error:
+                raise self._faults.error(
+                    ErrorKind.SERVER,
+                    f"saved prefixes in {str(folder)!r} could not be removed: {error.strerror}",
+                    "Remove that folder yourself: it holds conversations, as tokens.",
+                ) from error
+        if failure is not None and not self.closed:  # closing empties the cache, too
+            raise failure
 
-    def _documents(self, model: LlamaModel, texts: Sequence[str]) -> list[list[int]]:
-        most = min(LONGEST, model.window)
+    def _tokenize_texts(self, model: LlamaModel, texts: Sequence[str]) -> list[list[int]]:
+        limit = min(BATCH_TOKENS, model.window)
         documents = [model.vocabulary.tokenize_whole(text) for text in texts]
         for number, tokens in enumerate(documents):
-            if not 0 < len(tokens) <= most:
+            if not 0 < len(tokens) <= limit:
                 raise self._faults.error(
                     ErrorKind.CONTEXT_OVERFLOW if tokens else ErrorKind.BAD_REQUEST,
-                    f"text {number} has {len(tokens)} tokens; 1 to {most} can be embedded",
-                    "Part it into shorter texts." if tokens else "Leave it out.",
+                    f"text {number} has {len(tokens)} tokens; it must have between 1 and {limit}",
+                    "Split it into shorter texts." if tokens else "Remove it.",
                 )
         return documents
 
-    async def _ready(self) -> Prompter:
-        model = await self._loaded()
-        known = self._prompter
-        if known is None or known[0] is not model:
-            known = self._prompter = (model, await anyio.to_thread.run_sync(Prompter, model))
-        return known[1]
+    async def _ready_prompter(self) -> Prompter:
+        model = await self._ready_model()
+        cached = self._prompter
+        if cached is None or cached[0] is not model:
+            cached = self._prompter = (model, await anyio.to_thread.run_sync(Prompter, model))
+        return cached[1]
 
-    async def _loaded(self) -> LlamaModel:
+    async def _ready_model(self) -> LlamaModel:
         self._worker.start()
-        if self._worker.model is None and not self._inbox.closed:
+        if self._worker.model is None and not self.closed:
             mailbox: Mailbox[EngineError | None] = Mailbox()
-            self._inbox.ask(Load(mailbox))
+            self._inbox.submit(LoadTask(mailbox))
             error = await mailbox.get()
             if error is not None:
                 raise error
         model = self._worker.model
-        if model is None or self._inbox.closed:
-            raise closed(self._faults)
+        if model is None or self.closed:
+            raise self.closed_error()
         return model
 
     async def models(self) -> Sequence[EngineModel]:
-        """The one model of this engine; none while its file cannot be used."""
+        """Return this engine's one model, or nothing while its file cannot be used."""
         try:
             _, facts = await anyio.to_thread.run_sync(locate, self._context, self._faults)
         except EngineError:
             return ()
         return (EngineModel(self.model, self.window or facts.window, facts.to_dict()),)
 
-    async def health(self, *, force: bool = False) -> Health:
-        """Loaded, or loadable as far as the file's header shows."""
-        now = time.monotonic()
-        if self._health and not force and now - self._health[0] < HEALTH_AGE_S:
-            checked_at, health = self._health
-            return dataclasses.replace(health, age_s=now - checked_at)
-        health = await self._check()
-        self._health = (now, health)
-        return health
-
-    async def _check(self) -> Health:
-        if self._inbox.closed:
-            return Health(False, str(closed(self._faults)))
+    async def check(self) -> Health:
+        """Return whether the model is loaded, or can be as far as its file's header shows."""
         model = self._worker.model
         if model is not None:
-            waiting = f"{self.model!r} is loaded, {len(self._inbox)} requests wait"
-            return Health(True, f"{waiting}, {_offloaded(model)}")
-        try:
-            file, facts = await anyio.to_thread.run_sync(self._loader.inspect)
-        except EngineError as error:
-            return Health(False, str(error))
+            return Health(
+                True,
+                f"{self.model!r} is loaded, {len(self._inbox)} requests are waiting, "
+                f"{model.gpu_layers} of {model.facts.layers} layers are on a GPU",
+            )
+        file, facts = await anyio.to_thread.run_sync(self._loader.inspect)
         if self._worker.failure is not None:
-            return Health(False, f"the last try to load failed: {self._worker.failure}")
+            return Health(False, f"the last attempt to load it failed: {self._worker.failure}")
         return Health(True, f"{facts.name} ({facts.quantisation}) can be loaded from {file.path}")
 
     def stats(self) -> Mapping[str, Any]:
-        """Loads, tokens, speed, queue, threads, and how many layers are really on a GPU."""
-        tally, model = self._worker.tally, self._worker.model
-        figures: dict[str, Any] = dataclasses.asdict(tally)
-        figures["tokens_per_s"] = tally.output_tokens / tally.busy_s if tally.busy_s else None
-        figures["queue"] = len(self._inbox)
-        figures["active"] = self._worker.active
-        figures["loaded"] = model is not None
-        figures["pinned"] = self._options.pinned
-        if self._worker.pace is not None:
-            figures["pace"] = self._worker.pace.to_dict()
-            figures["threads"] = self._worker.pace.threads
+        """Return loads, tokens, speed, queue, threads, and how many layers are on a GPU."""
+        counters, model, tuner = self._worker.stats, self._worker.model, self._worker.tuner
+        stats: dict[str, Any] = dataclasses.asdict(counters)
+        busy_s = counters.busy_s
+        stats["tokens_per_s"] = counters.output_tokens / busy_s if busy_s else None
+        stats["queue"] = len(self._inbox)
+        stats["active"] = self._worker.active
+        stats["loaded"] = model is not None
+        stats["pinned"] = self._options.pinned
+        if tuner is not None:
+            stats["pace"] = tuner.to_dict()
+            stats["threads"] = tuner.threads
         if model is not None:
-            figures |= {
+            stats |= {
                 "file": str(model.file.path),
                 "model": model.facts.to_dict(),
                 "window": model.window,
@@ -244,24 +250,28 @@ class LlamaCppEngine(Engine):
                 "memory_bytes": self._worker.tenant.bytes,
             }
             if model.slots.disk is not None:
-                figures["saved_prefixes"] = model.slots.disk.to_dict()
-        return figures
+                stats["saved_prefixes"] = model.slots.disk.to_dict()
+        return stats
 
     @property
     def window(self) -> int | None:
-        """The model's once it is loaded, before that what the configuration asks for."""
+        """Return the model's window in tokens; before it is loaded, the configured one."""
         model = self._worker.model
         return model.window if model is not None else self._context.window
+
+    @property
+    def closed(self) -> bool:
+        """Return whether the engine accepts no more requests."""
+        return self._inbox.closed
+
+    def closed_error(self) -> EngineError:
+        """Return the error of a request to a closed engine."""
+        return self._faults.closed()
 
     async def aclose(self) -> None:
         """End running streams with an error, release the model, join the thread."""
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(self._worker.close)
-
-
-def _offloaded(model: LlamaModel) -> str:
-    """How many layers are really on a GPU, as the library reported them when it loaded."""
-    return f"{model.gpu_layers} of {model.facts.layers} layers are on a GPU"
 
 
 class LlamaCppStream(DeltaStream):
@@ -272,24 +282,24 @@ class LlamaCppStream(DeltaStream):
 
     @property
     def started(self) -> bool:
-        """True once the worker works on it."""
+        """Return whether the worker has started on it."""
         return self._job.started
 
     async def __anext__(self) -> Delta:
-        """The next delta; see `DeltaStream`."""
+        """Return the next delta. See `DeltaStream`."""
         if self.receipt is not None:
             raise StopAsyncIteration
         item = await self._job.mailbox.get()
         if isinstance(item, Delta):
             return item
-        if isinstance(item, Ended):
+        if isinstance(item, JobEnd):
             self.receipt = item.receipt
             raise StopAsyncIteration
         raise item
 
-    async def stand_still(self) -> None:
-        """Wait for the job's end and take its receipt."""
+    async def wait_ended(self) -> None:
+        """Wait for the job's end and store its receipt."""
         while self.receipt is None:
             item = await self._job.mailbox.get()
-            if isinstance(item, Ended):
+            if isinstance(item, JobEnd):
                 self.receipt = item.receipt

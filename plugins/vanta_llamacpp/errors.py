@@ -1,23 +1,30 @@
-"""The engine's errors, each knowing which engine, model and file it is about."""
+"""The engine's errors, each with the engine, the model and its file.
+
+Invariant: every error that leaves this plugin's engine is an `EngineError` made here.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vanta.errors import EngineError, ErrorKind
+from vanta import EngineError, ErrorKind
 
 ENGINE = "llamacpp"
 
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """Makes `EngineError`s about `model`; `file` is its path, once known."""
+    """Makes the `EngineError`s of one engine.
+
+    :param model: the name of the engine's model.
+    :param file: the path of the model's file, or None while it is not known.
+    """
 
     model: str
     file: str | None = None
 
     def error(self, kind: ErrorKind, message: str, suggestion: str = "") -> EngineError:
-        """An error of `kind`; raise it `from` its cause."""
+        """Return an error of `kind`; raise it `from` its cause."""
         return EngineError(
             kind,
             message,
@@ -28,27 +35,31 @@ class Faults:
         )
 
     def bad_request(self, message: str, suggestion: str = "") -> EngineError:
-        """The request has to change."""
+        """Return the error for a request that must change."""
         return self.error(ErrorKind.BAD_REQUEST, message, suggestion)
 
     def unsupported(self, message: str, suggestion: str = "") -> EngineError:
-        """This engine, model or build cannot do what was asked."""
+        """Return the error for a request that this engine, model or build cannot serve."""
         return self.error(ErrorKind.UNSUPPORTED, message, suggestion)
 
     def not_loaded(self, message: str, suggestion: str = "") -> EngineError:
-        """There is no model to answer with."""
+        """Return the error for a missing model."""
         return self.error(ErrorKind.MODEL_NOT_LOADED, message, suggestion)
 
+    def closed(self) -> EngineError:
+        """Return the error for a closed engine."""
+        return self.not_loaded("the engine is closed", "Open a new runtime.")
+
     def broken(self, message: str) -> EngineError:
-        """Something failed inside the engine."""
+        """Return the error for a failure inside the engine."""
         return self.error(
             ErrorKind.SERVER,
             message,
-            "Set the logger 'vanta.llamacpp' to DEBUG to see what llama.cpp says.",
+            "Set the logger 'vanta.llamacpp' to DEBUG to see llama.cpp's own log.",
         )
 
-    def told(self, cause: Exception) -> EngineError:
-        """`cause` as an error of the engine's, if it is none: what nobody foresaw."""
+    def wrap(self, cause: Exception) -> EngineError:
+        """Return `cause` if it is an EngineError, else a new one with `cause` as its cause."""
         if isinstance(cause, EngineError):
             return cause
         error = self.broken(f"the engine failed: {cause!r}")

@@ -47,4 +47,4 @@ async def test_an_engine_that_answered_has_every_documented_statistic(
     await engine.aclose()
     named = words(PAGE.partition("## Statistics")[2].partition("among others:")[2])
     assert set(named) <= set(stats)
-    assert len(named) == 8
+    assert len(named) == 9

@@ -19,8 +19,8 @@ from vanta.memory import Embedder, EmbedderContext, EmbedderFactory
 from vanta.models import ModelStore
 from vanta.testing import EmbedderConformance
 from vanta_llamacpp import vanta_embedders
-from vanta_llamacpp.embedding.embedder import beginning, digest_of
-from vanta_llamacpp.options import EmbedderOptions
+from vanta_llamacpp.embedder import digest_of, truncate
+from vanta_llamacpp.options import LlamaCppEmbedderOptions
 
 (FACTORY,) = vanta_embedders()
 assert isinstance(FACTORY, EmbedderFactory)
@@ -40,7 +40,7 @@ def context_of(model: str, folder: Path) -> EmbedderContext:
 
 def embedder_on(path: Path, **options: Any) -> Embedder:
     chosen = {"threads": 1} | options
-    return FACTORY.create(EmbedderOptions(**chosen), context_of(str(path), path.parent))
+    return FACTORY.create(LlamaCppEmbedderOptions(**chosen), context_of(str(path), path.parent))
 
 
 @pytest.fixture
@@ -114,7 +114,9 @@ async def test_a_model_is_identified_by_its_content(
 @pytest.mark.anyio
 async def test_a_model_without_pooling_says_what_to_use(smollm2_path: Path) -> None:
     embedder = embedder_on(smollm2_path)
-    with pytest.raises(EmbedderError, match=r"names no pooling.*Use a file of an embedding model"):
+    with pytest.raises(
+        EmbedderError, match=r"declares no pooling.*Use a file of an embedding model"
+    ):
         await embedder.load()
     await embedder.aclose()
 
@@ -122,7 +124,7 @@ async def test_a_model_without_pooling_says_what_to_use(smollm2_path: Path) -> N
 @pytest.mark.anyio
 async def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     embedder = embedder_on(tmp_path / "no.gguf")
-    with pytest.raises(EmbedderError, match="embedder 'llamacpp': there is no model file"):
+    with pytest.raises(EmbedderError, match=r"'llamacpp': the model file .* does not exist"):
         await embedder.load()
     with pytest.raises(EmbedderError, match="not loaded yet"):
         _ = embedder.dimension
@@ -131,11 +133,11 @@ async def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
 
 def test_it_is_off_until_a_gguf_file_is_named(minilm_gguf: Path, minilm_path: Path) -> None:
     def off(model: str) -> str:
-        return FACTORY.off(EmbedderOptions(), context_of(model, minilm_gguf.parent)) or ""
+        return FACTORY.off(LlamaCppEmbedderOptions(), context_of(model, minilm_gguf.parent)) or ""
 
     assert "set memory.embedder_model" in off("")
-    assert "is no GGUF file" in off(str(minilm_path))
-    assert "there is no model file" in off("/no/such.gguf")
+    assert "is not a GGUF file" in off(str(minilm_path))
+    assert "/no/such.gguf' does not exist" in off("/no/such.gguf")
     assert off(str(minilm_gguf)) == ""
     assert 0 < FACTORY.rank < 100
 
@@ -163,4 +165,4 @@ async def test_a_cancelled_embedding_leaves_the_worker_free(minilm: Embedder) ->
 def test_a_truncated_text_keeps_the_models_end_tokens(
     tokens: list[int], around: list[int], expected: list[int]
 ) -> None:
-    assert beginning(tokens, 3, around) == expected
+    assert truncate(tokens, 3, around) == expected

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 
 from vanta.models import Gguf, read_gguf
@@ -53,10 +54,14 @@ def write_random_model(
     pooling: int | None = None,
     window: int = WINDOW,
     sliding: int | None = None,
+    renamed: Mapping[str, str] | None = None,
 ) -> Path:
-    """A model at `path` with the vocabulary of the file `real`. pooling: llama.cpp's number of how
-    it makes embeddings, None if it makes none. sliding: so many tokens are all that its layers look
-    back upon (the architecture is cohere2 then)."""
+    """Write a model to `path` with the vocabulary of the file `real`.
+
+    :param pooling: llama.cpp's number of a pooling, or None for a model that cannot embed.
+    :param sliding: the tokens of a sliding window (the architecture is then cohere2), or None.
+    :param renamed: tokens whose text to replace, for example by that of another control token.
+    """
     header = read_gguf(real)
     pairs: dict[str, str | float] = {
         **_SHAPE,
@@ -76,14 +81,14 @@ def write_random_model(
     tensors = _tensors(_vocabulary(header))
     if sliding is not None:
         tensors = [tensor for tensor in tensors if "ffn_norm" not in tensor[0]]
-    return _written(path, real, pairs, tensors, seed)
+    return _written(path, real, pairs, tensors, seed, renamed or {})
 
 
 def write_random_mamba(path: Path, real: Path, *, window: int = WINDOW, seed: int = 7) -> Path:
     """A recurrent model: it has no KV cache, but a state that no token can be taken out of."""
     vocabulary = _vocabulary(read_gguf(real))
     pairs = {**_MAMBA, "mamba.context_length": window, "mamba.vocab_size": vocabulary}
-    return _written(path, real, pairs, _mamba_tensors(vocabulary), seed)
+    return _written(path, real, pairs, _mamba_tensors(vocabulary), seed, {})
 
 
 def _written(
@@ -92,8 +97,11 @@ def _written(
     pairs: dict[str, str | float],
     tensors: list[tuple[str, tuple[int, ...], int]],
     seed: int,
+    renamed: Mapping[str, str],
 ) -> Path:
     tokenizer = _tokenizer_bytes(real)
+    for old, new in renamed.items():
+        tokenizer = [pair.replace(_text(old), _text(new)) for pair in tokenizer]
     count = len(pairs) + len(tokenizer)
     head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), count)
     head += b"".join(_pair(key, value) for key, value in pairs.items())

@@ -1,4 +1,4 @@
-"""What the tests of this room share: requests, and reading an answer."""
+"""Helpers of this room's tests: requests, engines and whole answers."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ STORY = "Tell me a story about a dragon."
 
 
 def request(text: str = STORY, *, prefix: str = "", **sampling: Any) -> GenerationRequest:
-    """A greedy request of one message; `sampling` overrides."""
+    """Return a greedy request of one message; `sampling` overrides."""
     chosen = {"temperature": 0.0, "max_tokens": 24} | sampling
     return GenerationRequest((Message("user", text),), Sampling(**chosen), prefix=prefix)
 
 
-async def answer(engine: Engine, asked: GenerationRequest) -> Completion:
-    """The whole answer."""
-    return (await answer_and_receipt(engine, asked))[0]
+async def answer(engine: Engine, query: GenerationRequest) -> Completion:
+    """Return the whole answer."""
+    return (await answer_and_receipt(engine, query))[0]
 
 
 async def answer_and_receipt(
-    engine: Engine, asked: GenerationRequest
+    engine: Engine, query: GenerationRequest
 ) -> tuple[Completion, Receipt]:
-    """The whole answer, and what it had cost."""
+    """Return the whole answer and its receipt."""
     folded = Fold()
-    async with engine.stream(asked) as stream:
+    async with engine.stream(query) as stream:
         async for delta in stream:
             folded.add(delta)
     assert stream.receipt is not None
@@ -39,7 +39,7 @@ async def answer_and_receipt(
 
 
 def engine_on(path: Path, *, window: int | None = 1024, **options: Any) -> LlamaCppEngine:
-    """An engine on the file at `path`."""
+    """Return an engine on the file at `path`."""
     context = EngineContext("local", "small", window, lambda name: ModelFile(name, path))
     chosen = {"parallel": 4} | options
     return LlamaCppEngine(LlamaCppOptions(**chosen), context)

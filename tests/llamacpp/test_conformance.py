@@ -1,4 +1,4 @@
-"""The engine keeps the contract that all engines keep."""
+"""Test the contract of all engines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class TestLlamaCpp(EngineConformance):
 
     @pytest.fixture
     async def engine(self, smollm2_path: Path) -> AsyncIterator[Engine]:
-        """A fresh engine, not loaded yet."""
+        """Yield a new engine, not loaded yet."""
         engine = engine_on(smollm2_path)
         yield engine
         await engine.aclose()

@@ -1,4 +1,4 @@
-"""Counts are the model's own, in pieces and whole."""
+"""Test token counts by the model's own tokenizer, of pieces and of whole prompts."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ TEXTS = ["Hello there", "", "def f(x):\n    return x", "漢字 🙂", "<|im_star
 
 def test_pieces_are_counted_without_a_chat_format(shared_engine: LlamaCppEngine) -> None:
     counted = anyio.run(shared_engine.count_texts, TEXTS)
-    assert [one.exact for one in counted] == [True] * len(TEXTS)
+    assert [count.exact for count in counted] == [True] * len(TEXTS)
     assert counted[1].value == 0
     assert counted[0].value == 2
-    assert all(one.value <= len(text.encode()) for one, text in zip(counted, TEXTS, strict=True))
+    assert all(
+        count.value <= len(text.encode()) for count, text in zip(counted, TEXTS, strict=True)
+    )
 
 
 @pytest.mark.parametrize("system", [True, False])
 def test_a_prompt_is_predicted_from_its_pieces(shared_engine: LlamaCppEngine, system: bool) -> None:
     head = (Message("system", "Be brief."),) if system else ()
-    said = [Message("user" if n % 2 == 0 else "assistant", text) for n, text in enumerate(TEXTS)]
-    messages = [*head, *said]
+    history = [Message("user" if n % 2 == 0 else "assistant", text) for n, text in enumerate(TEXTS)]
+    messages = [*head, *history]
 
     async def run() -> tuple[int, int]:
         meter = token_cache_of(shared_engine)
@@ -36,5 +38,5 @@ def test_a_prompt_is_predicted_from_its_pieces(shared_engine: LlamaCppEngine, sy
     assert counted <= predicted <= counted + len(messages)
 
 
-def test_its_counter_is_named_after_the_model(shared_engine: LlamaCppEngine) -> None:
+def test_the_counter_is_named_after_the_model(shared_engine: LlamaCppEngine) -> None:
     assert shared_engine.counter == f"llama.cpp: {shared_engine.model}"

@@ -1,4 +1,4 @@
-"""From threads to the loop: everything arrives, in order, and nobody waits for the reader."""
+"""Test that items arrive from threads in order, and that writers never wait for the reader."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 import anyio
 import pytest
 
-from vanta_llamacpp.worker.mailbox import Mailbox
+from vanta_llamacpp.worker import Mailbox
 
 pytestmark = pytest.mark.anyio
 
@@ -19,7 +19,6 @@ def put_all(mailbox: Mailbox[int], count: int) -> None:
 
 
 async def test_everything_arrives_in_order() -> None:
-    """However fast it is put."""
     mailbox: Mailbox[int] = Mailbox()
     thread = threading.Thread(target=put_all, args=(mailbox, 2000))
     thread.start()
@@ -29,7 +28,7 @@ async def test_everything_arrives_in_order() -> None:
 
 
 async def test_putting_does_not_wait_for_the_reader() -> None:
-    """The loop is not even running meanwhile."""
+    """The loop does not run meanwhile."""
     mailbox: Mailbox[int] = Mailbox()
     thread = threading.Thread(target=put_all, args=(mailbox, 5))
     thread.start()
@@ -37,8 +36,8 @@ async def test_putting_does_not_wait_for_the_reader() -> None:
     assert [await mailbox.get() for _ in range(5)] == [0, 1, 2, 3, 4]
 
 
-async def test_a_reader_that_waits_can_be_cancelled() -> None:
-    """And another may read on."""
+async def test_a_waiting_reader_can_be_cancelled() -> None:
+    """The next reader gets the item."""
     mailbox: Mailbox[int] = Mailbox()
     with anyio.move_on_after(0):
         await mailbox.get()
@@ -46,14 +45,14 @@ async def test_a_reader_that_waits_can_be_cancelled() -> None:
     assert await mailbox.get() == 7
 
 
-def test_a_loop_that_is_gone_harms_nobody() -> None:
-    """The worker puts, nobody reads."""
-    made: list[Mailbox[int]] = []
+def test_a_put_after_the_end_of_the_loop_is_ignored() -> None:
+    mailboxes: list[Mailbox[int]] = []
 
     async def make() -> None:
-        made.append(Mailbox())
+        mailboxes.append(Mailbox())
 
     for backend in ("asyncio", "trio"):
         anyio.run(make, backend=backend)
-    for mailbox in made:
+    for mailbox in mailboxes:
         mailbox.put(1)
+    assert len(mailboxes) == 2

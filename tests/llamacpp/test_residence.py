@@ -227,11 +227,13 @@ def test_files_of_loaded_models_are_not_free_though_the_system_says_so() -> None
         assert tenant.bytes == 0, "it made room"
 
 
-def test_what_else_is_mapped_is_no_models() -> None:
+def test_memory_mapped_before_any_load_does_not_count_as_a_models() -> None:
     """Libraries and data lie there before any model is loaded."""
     home = ModelMemory(free=lambda: 15, mapped=lambda: 1000)
-    with home.reserve(LoadedModel("new", lambda: False), 15, None, lambda: True):
+    model = LoadedModel("new", lambda: False)
+    with home.reserve(model, 15, None, lambda: True):
         pass
+    assert model.bytes == 15
 
 
 def test_a_load_that_fails_takes_no_room() -> None:

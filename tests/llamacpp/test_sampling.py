@@ -1,4 +1,4 @@
-"""Each sampling parameter does what it says, on the real model."""
+"""Test the effect of each sampling parameter on the real model."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from vanta.errors import EngineError, ErrorKind
 from vanta_llamacpp.engine import LlamaCppEngine
 from vanta_llamacpp.errors import Faults
 from vanta_llamacpp.model.native import library
-from vanta_llamacpp.sampling.candidates import likeliest
-from vanta_llamacpp.sampling.sampler import Sampler
+from vanta_llamacpp.sampling.sampler import Sampler, top_tokens
 
 pytestmark = pytest.mark.anyio
 PERSON = {
@@ -40,29 +39,27 @@ PERSON = {
 
 
 async def say(engine: LlamaCppEngine, text: str = STORY, **sampling: Any) -> str:
-    """The text of an answer."""
+    """Return the text of an answer."""
     return (await answer(engine, request(text, **sampling))).text
 
 
 async def test_a_seed_repeats_an_answer_and_another_varies_it(
     shared_engine: LlamaCppEngine,
 ) -> None:
-    """At a temperature."""
     texts = [await say(shared_engine, temperature=1.0, seed=seed) for seed in (3, 3, 4)]
     assert texts[0] == texts[1] != texts[2]
 
 
 async def test_without_a_seed_answers_vary(shared_engine: LlamaCppEngine) -> None:
-    """The seed is drawn anew."""
     texts = {await say(shared_engine, temperature=1.5, top_p=1.0, min_p=0.0) for _ in range(3)}
     assert len(texts) > 1
 
 
 @pytest.mark.parametrize("narrow", [{"top_k": 1}, {"top_p": 0.0}, {"min_p": 1.0}])
-async def test_the_narrowest_choice_is_greedy(
+async def test_the_narrowest_parameters_sample_greedily(
     shared_engine: LlamaCppEngine, narrow: dict[str, Any]
 ) -> None:
-    """Each cut alone leaves the best token only, at any temperature."""
+    """Each alone leaves only the best token, at any temperature."""
     wide: dict[str, Any] = {"top_k": 0, "top_p": 1.0, "min_p": 0.0}
     greedy = await say(shared_engine)
     assert await say(shared_engine, temperature=1.5, seed=1, **(wide | narrow)) == greedy
@@ -78,18 +75,18 @@ async def test_the_narrowest_choice_is_greedy(
         {"dry_multiplier": 5.0},
     ],
 )
-async def test_penalties_lessen_repetition(
+async def test_penalties_reduce_repetition(
     shared_engine: LlamaCppEngine, penalty: dict[str, Any]
 ) -> None:
-    """The answer that turned in circles does so less."""
-    circling = "What is the capital of France?"
-    plain = (await say(shared_engine, circling, max_tokens=40)).split()
-    varied = (await say(shared_engine, circling, max_tokens=40, **penalty)).split()
+    """An answer that repeats itself does so less."""
+    question = "What is the capital of France?"
+    plain = (await say(shared_engine, question, max_tokens=40)).split()
+    varied = (await say(shared_engine, question, max_tokens=40, **penalty)).split()
     assert len(set(varied)) / len(varied) > len(set(plain)) / len(plain)
 
 
 async def test_typical_sampling_narrows_the_choice(shared_engine: LlamaCppEngine) -> None:
-    """All of it changes nothing; a part of it says something else with the same seed."""
+    """A typical_p of 1 changes nothing; a small one changes the answer of a seed."""
     wide: dict[str, Any] = {"top_k": 0, "top_p": 1.0, "min_p": 0.0, "temperature": 1.0, "seed": 3}
     plain = await say(shared_engine, **wide)
     assert await say(shared_engine, **wide, typical_p=1.0) == plain
@@ -97,27 +94,26 @@ async def test_typical_sampling_narrows_the_choice(shared_engine: LlamaCppEngine
 
 
 async def test_a_logit_bias_forces_or_bans_a_token(shared_engine: LlamaCppEngine) -> None:
-    """By token id."""
-    model = shared_engine._worker.model
+    model = shared_engine.loaded_model
     assert model is not None
     token = model.vocabulary.tokenize(" dragon", start=False)[0]
     forced = await say(shared_engine, logit_bias={token: 100.0}, max_tokens=4)
     assert forced == " dragon" * 4
     plain = await answer(shared_engine, request(logprobs=0))
     banned = await answer(shared_engine, request(logprobs=0, logit_bias={token: -100.0}))
-    assert " dragon" in [said.token for said in plain.logprobs]
-    assert " dragon" not in [said.token for said in banned.logprobs]
+    assert " dragon" in [entry.token for entry in plain.logprobs]
+    assert " dragon" not in [entry.token for entry in banned.logprobs]
 
 
 async def test_logprobs_are_a_distribution_and_greedy_takes_the_top(
     shared_engine: LlamaCppEngine,
 ) -> None:
-    """At most 0, best first, together at most 1, and one entry a token."""
-    told = await answer(shared_engine, request(STORY, logprobs=5))
-    assert told.usage is not None
-    assert len(told.logprobs) == told.usage.output_tokens
-    assert "".join(token.token for token in told.logprobs) == told.text
-    for token in told.logprobs:
+    """Each is at most 0, the best first, the probabilities sum to at most 1."""
+    completion = await answer(shared_engine, request(STORY, logprobs=5))
+    assert completion.usage is not None
+    assert len(completion.logprobs) == completion.usage.output_tokens
+    assert "".join(token.token for token in completion.logprobs) == completion.text
+    for token in completion.logprobs:
         values = [logprob for _, logprob in token.top]
         assert token.top[0] == (token.token, token.logprob)
         assert values == sorted(values, reverse=True)
@@ -125,39 +121,39 @@ async def test_logprobs_are_a_distribution_and_greedy_takes_the_top(
         assert token.logprob <= 0
 
 
-async def test_logprobs_without_rivals(shared_engine: LlamaCppEngine) -> None:
-    """Zero rivals is not none asked for."""
-    told = await answer(shared_engine, request(STORY, logprobs=0))
-    assert told.logprobs
-    assert all(token.top == () for token in told.logprobs)
+async def test_logprobs_without_alternatives(shared_engine: LlamaCppEngine) -> None:
+    """0 alternatives still return the logprob of each token."""
+    completion = await answer(shared_engine, request(STORY, logprobs=0))
+    assert completion.logprobs
+    assert all(token.top == () for token in completion.logprobs)
 
 
 async def test_stop_strings_end_answers_wherever_they_fall(shared_engine: LlamaCppEngine) -> None:
-    """Inside tokens and across their borders: the text before them, and nothing of them."""
+    """Inside tokens and across them; the answer is the text before the stop string."""
     whole = await say(shared_engine)
     for at, length in itertools.product((3, 10, 17, 30), (1, 3, 9)):
         stop = whole[at : at + length]
-        told = await answer(shared_engine, request(STORY, stop=(stop, "never said")))
-        assert told.text == whole.partition(stop)[0]
-        assert told.finish_reason == "stop"
+        completion = await answer(shared_engine, request(STORY, stop=(stop, "never said")))
+        assert completion.text == whole.partition(stop)[0]
+        assert completion.finish_reason == "stop"
 
 
 async def test_a_grammar_is_followed_to_its_end(shared_engine: LlamaCppEngine) -> None:
     """The answer ends where the grammar ends, at any temperature."""
     grammar = 'root ::= ("red" | "green") ", " [0-9] [0-9] "!"'
     for seed in range(3):
-        told = await answer(
+        completion = await answer(
             shared_engine, request(STORY, grammar=grammar, temperature=1.2, seed=seed)
         )
-        colour, _, number = told.text.partition(", ")
+        colour, _, number = completion.text.partition(", ")
         assert colour in {"red", "green"}
         assert number[:2].isdigit()
         assert number[2:] == "!"
-        assert told.finish_reason == "stop"
+        assert completion.finish_reason == "stop"
 
 
-async def test_a_json_schema_is_kept(shared_engine: LlamaCppEngine) -> None:
-    """Valid by construction, whatever the temperature."""
+async def test_a_json_schema_is_enforced(shared_engine: LlamaCppEngine) -> None:
+    """At any temperature."""
     for seed in range(3):
         text = await say(
             shared_engine, json_schema=PERSON, temperature=1.3, seed=seed, max_tokens=200
@@ -178,9 +174,9 @@ async def test_a_json_schema_is_kept(shared_engine: LlamaCppEngine) -> None:
         ("root ::= root [a-z] | [a-z]", "left-recursive"),
         ("", "empty"),
         ("root ::= [^x] !<[3]>", "tokens"),
-        ('root ::= "a"{3,1}', "repeats"),
-        ('root ::= "a"{0,99999}', "repeats"),
-        ('root ::= "a"{' + "9" * 5000 + ",}", "repeats"),
+        ('root ::= "a"{3,1}', "has the repetition"),
+        ('root ::= "a"{0,99999}', "has the repetition"),
+        ('root ::= "a"{' + "9" * 5000 + ",}", "has the repetition"),
         ('root ::= "\ud800"', "surrogate"),
         ("root ::= " + "(" * 5000 + '"a"' + ")" * 5000, "levels deep"),
         ("root ::= " + '"a" ' * 20_000, "characters"),
@@ -189,59 +185,57 @@ async def test_a_json_schema_is_kept(shared_engine: LlamaCppEngine) -> None:
 async def test_a_bad_grammar_is_refused(
     shared_engine: LlamaCppEngine, grammar: str, named: str
 ) -> None:
-    """It neither ends the process nor is ignored."""
+    """It neither crashes the process nor is ignored."""
     with pytest.raises(EngineError, match=named) as raised:
         await say(shared_engine, grammar=grammar)
     assert raised.value.kind is ErrorKind.BAD_REQUEST
     assert raised.value.suggestion
 
 
-async def test_a_token_may_be_banned_for_good(shared_engine: LlamaCppEngine) -> None:
-    """With a bias of -inf, also beside a grammar that wants it."""
-    model = shared_engine._worker.model
+async def test_a_bias_of_minus_infinity_bans_a_token(shared_engine: LlamaCppEngine) -> None:
+    """Even if a grammar prefers it."""
+    model = shared_engine.loaded_model
     assert model is not None
     (yes,) = model.vocabulary.tokenize("yes", start=False)
     grammar = 'root ::= "yes" | "no"'
-    told = await answer(
+    completion = await answer(
         shared_engine, request(grammar=grammar, logit_bias={yes: -math.inf}, logprobs=0)
     )
-    assert told.text in {"no", "yes"}
-    assert "yes" not in [token.token for token in told.logprobs]
+    assert completion.text in {"no", "yes"}
+    assert "yes" not in [token.token for token in completion.logprobs]
 
 
 @pytest.mark.parametrize("count", [1, 9, 40])
-async def test_a_schema_goes_on_from_a_given_beginning(
-    shared_engine: LlamaCppEngine, count: int
-) -> None:
-    """As a takeover does: beginning and continuation together keep it."""
+async def test_a_schema_continues_a_given_prefix(shared_engine: LlamaCppEngine, count: int) -> None:
+    """As a takeover does: prefix and continuation together are valid."""
     whole = await say(shared_engine, json_schema=PERSON, max_tokens=200)
-    asked = request(prefix=whole[:count], json_schema=PERSON, max_tokens=200)
-    rest = (await answer(shared_engine, asked)).text
+    query = request(prefix=whole[:count], json_schema=PERSON, max_tokens=200)
+    rest = (await answer(shared_engine, query)).text
     person = json.loads(whole[:count] + rest)
     assert list(person) == ["name", "age", "mood", "friends"]
 
 
-async def test_a_beginning_that_the_grammar_does_not_allow_is_refused(
+async def test_a_prefix_that_the_grammar_forbids_is_refused(
     shared_engine: LlamaCppEngine,
 ) -> None:
-    """It would end the process, or be gone on from with what fits nowhere."""
-    asked = request(prefix="Once upon", grammar='root ::= "yes" | "no"')
+    """llama.cpp itself would end the process."""
+    query = request(prefix="Once upon", grammar='root ::= "yes" | "no"')
     with pytest.raises(EngineError, match="begins with the given prefix") as raised:
-        await answer(shared_engine, asked)
+        await answer(shared_engine, query)
     assert raised.value.kind is ErrorKind.BAD_REQUEST
-    assert await say(shared_engine), "it does not answer any more"
+    assert await say(shared_engine), "the engine no longer answers"
 
 
 async def test_a_grammar_that_leaves_no_token_is_an_error(shared_engine: LlamaCppEngine) -> None:
-    """llama.cpp itself would end the process: here all that is allowed is banned."""
-    model = shared_engine._worker.model
+    """llama.cpp itself would end the process. Here every allowed token is banned."""
+    model = shared_engine.loaded_model
     assert model is not None
     eos = [token for token in range(20) if model.vocabulary.is_end(token)]
     bias = dict.fromkeys(eos, -math.inf)
-    with pytest.raises(EngineError, match="leaves no token") as raised:
+    with pytest.raises(EngineError, match="allows no further token") as raised:
         await say(shared_engine, grammar='root ::= "a"', logit_bias=bias)
     assert raised.value.kind is ErrorKind.BAD_REQUEST
-    assert await say(shared_engine), "it does not answer any more"
+    assert await say(shared_engine), "the engine no longer answers"
 
 
 @pytest.mark.parametrize(
@@ -267,24 +261,22 @@ async def test_a_grammar_that_leaves_no_token_is_an_error(shared_engine: LlamaCp
         {"grammar": 'root ::= "a"', "json_schema": {}},
     ],
 )
-async def test_values_that_make_no_sense_are_refused(
+async def test_invalid_values_are_refused(
     shared_engine: LlamaCppEngine, wrong: dict[str, Any]
 ) -> None:
-    """Before anything is decoded."""
     with pytest.raises(EngineError) as raised:
         await say(shared_engine, **wrong)
     assert raised.value.kind is ErrorKind.BAD_REQUEST
 
 
-async def test_a_schema_that_cannot_be_kept_is_refused(shared_engine: LlamaCppEngine) -> None:
-    """Rather than half kept."""
+async def test_a_schema_that_cannot_be_enforced_is_refused(shared_engine: LlamaCppEngine) -> None:
     with pytest.raises(EngineError, match="minimum") as raised:
         await say(shared_engine, json_schema={"type": "integer", "minimum": 5})
     assert raised.value.kind is ErrorKind.UNSUPPORTED
 
 
-async def test_characters_of_several_tokens_come_whole(shared_engine: LlamaCppEngine) -> None:
-    """Forced by a grammar, so that they really come."""
+async def test_deltas_contain_whole_characters(shared_engine: LlamaCppEngine) -> None:
+    """A grammar forces characters of several tokens."""
     grammar = 'root ::= "日本語 🙂🙃 naïve"'
     deltas = []
     async with shared_engine.stream(request("Say it.", grammar=grammar, max_tokens=40)) as stream:
@@ -295,20 +287,20 @@ async def test_characters_of_several_tokens_come_whole(shared_engine: LlamaCppEn
 
 @pytest.mark.parametrize("size", [1, 63, 64, 1000, 4096])
 @pytest.mark.parametrize("count", [1, 2, 40, 5000])
-def test_the_likeliest_are_found_without_sorting(size: int, count: int) -> None:
-    """All of them, equal ones too, among not many more."""
+def test_the_top_tokens_are_found_without_sorting(size: int, count: int) -> None:
+    """All of them, equal ones included."""
     logits = np.random.default_rng(size).integers(0, 50, size).astype(np.float32)
-    found = likeliest(logits, count)
+    ids = top_tokens(logits, count)
     floor = np.sort(logits)[-min(count, size)]
-    assert set(np.flatnonzero(logits > floor)) <= set(found)
-    assert len(found) >= min(count, size)
-    assert list(found) == sorted(found)
+    assert set(np.flatnonzero(logits > floor)) <= set(ids)
+    assert len(ids) >= min(count, size)
+    assert list(ids) == sorted(ids)
 
 
-def test_where_nothing_can_be_compared_nothing_is_left_out() -> None:
-    """An empty list would end the process in llama.cpp."""
+def test_every_token_is_a_top_token_if_logits_are_nan() -> None:
+    """An empty list would crash llama.cpp."""
     logits = np.full(1000, np.nan, dtype=np.float32)
-    assert len(likeliest(logits, 5)) == 1000
+    assert len(top_tokens(logits, 5)) == 1000
 
 
 @pytest.mark.parametrize(
@@ -325,27 +317,27 @@ def test_where_nothing_can_be_compared_nothing_is_left_out() -> None:
         Sampling(seed=1, temperature=1.7, top_p=1.0, min_p=0.0, logit_bias={3: 12.0}),
     ],
 )
-async def test_a_short_list_gives_what_the_whole_vocabulary_gives(
+async def test_the_shortlist_changes_no_token(
     shared_engine: LlamaCppEngine, sampling: Sampling
 ) -> None:
-    """Token for token, on logits of which no two are equal."""
+    """Compared with the whole vocabulary, on logits of which no two are equal."""
     await shared_engine.load()
-    model = shared_engine._worker.model
+    model = shared_engine.loaded_model
     assert model is not None
     vocabulary, chance = model.vocabulary, np.random.default_rng(5)
     short, whole = (
-        Sampler(library(), vocabulary, sampling, None, Faults("small")) for _ in range(2)
+        Sampler(library(), vocabulary, sampling, None, Faults("small"), shortlist=shortlist)
+        for shortlist in (True, False)
     )
-    whole._short = None
-    chosen = []
+    pairs = []
     for _ in range(60):
         logits = chance.permutation(vocabulary.size).astype(np.float32) / 3000
         logits[:40] += 10  # the same few are likely again and again
-        pair = short._drawn(logits), whole._drawn(logits)
-        chosen.append(pair)
+        pair = short.draw(logits), whole.draw(logits)
+        pairs.append(pair)
         for sampler, token in zip((short, whole), pair, strict=True):
-            sampler.see([token])
+            sampler.accept_prompt([token])
     short.close()
     whole.close()
-    assert [one for one, _ in chosen] == [other for _, other in chosen]
-    assert len({one for one, _ in chosen}) > 1
+    assert [token for token, _ in pairs] == [token for _, token in pairs]
+    assert len({token for token, _ in pairs}) > 1

@@ -20,7 +20,7 @@ from vanta.engine import GenerationRequest
 from vanta.messages import Completion
 from vanta_llamacpp.model import kv_disk as saved
 from vanta_llamacpp.model.kv_disk import MAGIC
-from vanta_llamacpp.worker.slots import SAVE_STEP
+from vanta_llamacpp.model.slots import SAVE_STEP
 
 pytestmark = pytest.mark.anyio
 WORDS = ["rain", "stone", "green", "seven", "window", "river", "paper", "cloud", "iron", "bread"]

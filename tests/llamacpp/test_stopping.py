@@ -1,4 +1,4 @@
-"""Stopping: within a step, also in a prompt; nothing left behind, nothing harmed."""
+"""Test stops: within one step, during prefill too, without an effect on other requests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from tests.llamacpp.support import MakeEngine, answer, request
+from tests.llamacpp.support import MakeEngine, answer, engine_on, request
 from vanta.errors import EngineError, ErrorKind
 from vanta_llamacpp.engine import LlamaCppEngine, LlamaCppStream
 
@@ -20,8 +20,10 @@ LONG = "word " * 900
 
 
 def workers() -> list[str]:
-    """The worker threads that are alive."""
-    return [one.name for one in threading.enumerate() if one.name.startswith("vanta-llamacpp")]
+    """Return the names of the worker threads that are alive."""
+    return [
+        thread.name for thread in threading.enumerate() if thread.name.startswith("vanta-llamacpp")
+    ]
 
 
 async def read_until_cancelled(engine: LlamaCppEngine, text: str, seen: anyio.Event) -> None:
@@ -32,7 +34,7 @@ async def read_until_cancelled(engine: LlamaCppEngine, text: str, seen: anyio.Ev
 
 
 async def test_leaving_stops_within_one_step(shared_engine: LlamaCppEngine) -> None:
-    """The receipt says what it had cost, and that nothing was produced afterwards."""
+    """The receipt reports the cost, and at most one token after the stop."""
     async with shared_engine.stream(request(max_tokens=400)) as stream:
         for _ in range(3):
             await anext(stream)
@@ -48,7 +50,7 @@ async def test_leaving_stops_within_one_step(shared_engine: LlamaCppEngine) -> N
 
 
 async def test_a_stop_in_the_middle_of_a_prompt_ends_it(make_engine: MakeEngine) -> None:
-    """The prompt is not read to its end, though it was one step of the library."""
+    """The prompt is not prefilled to its end, though it is a single step."""
     engine = make_engine(prefill_chunk=1024, threads=1)
     await engine.load()
     async with engine.stream(request(LONG)) as stream:
@@ -65,7 +67,7 @@ async def test_a_stop_in_the_middle_of_a_prompt_ends_it(make_engine: MakeEngine)
 async def test_after_a_storm_of_cancellations_answers_are_the_same(
     make_engine: MakeEngine,
 ) -> None:
-    """Each next greedy answer is the one that it gives alone."""
+    """Each greedy answer equals the answer alone."""
     engine = make_engine(prefill_chunk=64)
     topics = ("What is rain?", "Name three colours.")
     alone = {topic: (await answer(make_engine(), request(topic))).text for topic in topics}
@@ -83,14 +85,14 @@ async def test_after_a_storm_of_cancellations_answers_are_the_same(
         assert (await answer(engine, request(topic))).text == alone[topic]
 
 
-async def test_those_who_wait_are_served_in_order_and_may_leave(
+async def test_waiting_requests_are_served_in_order_and_can_stop(
     make_engine: MakeEngine,
 ) -> None:
-    """One who leaves the queue costs nothing; the others get their turn."""
+    """A request that stops while it is waiting costs nothing."""
     engine = make_engine(parallel=1)
     order: list[str] = []
 
-    async def one(name: str) -> None:
+    async def read(name: str) -> None:
         await answer(engine, request(f"Say {name}.", max_tokens=4))
         order.append(name)
 
@@ -102,19 +104,19 @@ async def test_those_who_wait_are_served_in_order_and_may_leave(
         assert waiting.receipt is not None
         assert (waiting.receipt.input_tokens, waiting.receipt.cpu_after_stop_s) == (0, 0.0)
         for name in ("a", "b", "c"):
-            tasks.start_soon(one, name)
+            tasks.start_soon(read, name)
             while engine.stats()["queue"] < "abc".index(name) + 1:
                 await anyio.lowlevel.checkpoint()
     assert order == ["a", "b", "c"]
 
 
 async def test_a_full_queue_is_overloaded(make_engine: MakeEngine) -> None:
-    """With its length, and room again once somebody leaves."""
+    """The error names its length. There is room again once a request stops."""
     engine = make_engine(queue=1, parallel=1)
     async with engine.stream(request(max_tokens=400)) as first:
         await anext(first)
         async with engine.stream(request()):
-            with pytest.raises(EngineError, match="1 requests wait") as raised:
+            with pytest.raises(EngineError, match="1 requests are waiting") as raised:
                 await answer(engine, request())
             assert raised.value.kind is ErrorKind.OVERLOADED
         async with engine.stream(request()):
@@ -122,7 +124,7 @@ async def test_a_full_queue_is_overloaded(make_engine: MakeEngine) -> None:
 
 
 async def test_closing_ends_running_and_waiting_streams(make_engine: MakeEngine) -> None:
-    """Each with an error that says so; the thread is gone afterwards."""
+    """Each with an error; the thread has ended afterwards."""
     engine = make_engine(parallel=1)
     before = len(workers())
     errors: list[EngineError] = []
@@ -147,8 +149,8 @@ async def test_closing_ends_running_and_waiting_streams(make_engine: MakeEngine)
     assert len(workers()) == before
 
 
-async def test_closing_while_loading_is_fine(make_engine: MakeEngine) -> None:
-    """Whoever waits for the model is told."""
+async def test_closing_during_a_load_ends_it(make_engine: MakeEngine) -> None:
+    """The waiting caller receives an error."""
     engine = make_engine()
     failed: list[ErrorKind] = []
 
@@ -167,13 +169,10 @@ async def test_closing_while_loading_is_fine(make_engine: MakeEngine) -> None:
         await engine.load()
 
 
-async def test_a_forgotten_engine_takes_its_thread_along(make_engine: MakeEngine) -> None:
-    """Nobody closed it; it was collected."""
-    from tests.llamacpp.support import engine_on
-
-    path = make_engine()._context.find_model("small").path
+async def test_a_collected_engine_ends_its_thread(smollm2_path: Path) -> None:
+    """Even if it was never closed."""
     before = len(workers())
-    engine = engine_on(path)
+    engine = engine_on(smollm2_path)
     await answer(engine, request(max_tokens=2))
     assert len(workers()) == before + 1
     del engine
@@ -181,24 +180,23 @@ async def test_a_forgotten_engine_takes_its_thread_along(make_engine: MakeEngine
     assert len(workers()) == before
 
 
-async def test_two_engines_in_one_process(make_engine: MakeEngine) -> None:
-    """At once, and each gives the answer that it gives alone."""
-    one, other = make_engine(), make_engine()
-    alone = (await answer(one, request())).text
+async def test_two_engines_in_one_process_answer_as_if_alone(make_engine: MakeEngine) -> None:
+    engines = make_engine(), make_engine()
+    alone = (await answer(engines[0], request())).text
     texts: list[str] = []
 
     async def read(engine: LlamaCppEngine) -> None:
         texts.append((await answer(engine, request())).text)
 
     async with anyio.create_task_group() as tasks:
-        for engine in (one, other):
+        for engine in engines:
             tasks.start_soon(partial(read, engine))
     assert texts == [alone, alone]
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts threads where Linux does")
 async def test_an_idle_engine_keeps_no_thread_but_its_worker(make_engine: MakeEngine) -> None:
-    """OpenMP's helpers would slow down every other engine of the process while they only wait."""
+    """Even waiting OpenMP helpers would slow down every other engine of the process."""
     engine = make_engine(threads=3)
     await engine.load()
     idle = _native_threads()
@@ -214,5 +212,5 @@ async def test_an_idle_engine_keeps_no_thread_but_its_worker(make_engine: MakeEn
 
 
 def _native_threads() -> int:
-    """Threads that are not Python's own."""
+    """Return the number of threads that are not Python's own."""
     return len(list(Path("/proc/self/task").iterdir())) - threading.active_count()

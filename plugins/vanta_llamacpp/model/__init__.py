@@ -1,1 +1,52 @@
-"""The loaded model: its file, header checks, memory, vocabulary and saved KV caches."""
+"""The loaded model: its file, memory, vocabulary, batch, and the sequences of its KV cache.
+
+Invariant: an unknown file is checked and tried in a child process before it is loaded here, and
+only the worker's thread uses a loaded model; other threads may tokenize.
+"""
+
+from __future__ import annotations
+
+from vanta_llamacpp.model.batch import Batch
+from vanta_llamacpp.model.header_checks import ModelFacts
+from vanta_llamacpp.model.kv_disk import remove_all
+from vanta_llamacpp.model.loading import Loader, locate
+from vanta_llamacpp.model.model import Aborted, LlamaModel
+from vanta_llamacpp.model.model_memory import LoadedModel, model_memory
+from vanta_llamacpp.model.native import AbortFlag, cores, others_running, release_helpers
+from vanta_llamacpp.model.slots import EXACT_ROWS, Slot, Slots, common_prefix
+from vanta_llamacpp.model.vocabulary import (
+    CALL,
+    END_CALL,
+    END_THINK,
+    MISTRAL,
+    PYTHON,
+    THINK,
+    Vocabulary,
+)
+
+__all__ = [
+    "CALL",
+    "END_CALL",
+    "END_THINK",
+    "EXACT_ROWS",
+    "MISTRAL",
+    "PYTHON",
+    "THINK",
+    "AbortFlag",
+    "Aborted",
+    "Batch",
+    "LlamaModel",
+    "LoadedModel",
+    "Loader",
+    "ModelFacts",
+    "Slot",
+    "Slots",
+    "Vocabulary",
+    "common_prefix",
+    "cores",
+    "locate",
+    "model_memory",
+    "others_running",
+    "release_helpers",
+    "remove_all",
+]

@@ -15,6 +15,7 @@ from typing import Any
 from vanta import ErrorKind, ModelFile
 from vanta.models import Fit, ModelShape, attention_bytes, judge
 from vanta_llamacpp.errors import Faults
+from vanta_llamacpp.model.batch import Batch
 from vanta_llamacpp.model.header_checks import ModelFacts
 from vanta_llamacpp.model.kv_disk import SavedPrefixes
 from vanta_llamacpp.model.native import (
@@ -26,10 +27,9 @@ from vanta_llamacpp.model.native import (
     first_error,
     library,
 )
+from vanta_llamacpp.model.slots import Slots
 from vanta_llamacpp.model.vocabulary import Vocabulary
 from vanta_llamacpp.options import LlamaCppOptions
-from vanta_llamacpp.worker.batch import Batch
-from vanta_llamacpp.worker.slots import Slots
 
 DEFAULT_WINDOW = 8192
 CACHE_BUDGET = 1 << 30

@@ -14,9 +14,13 @@ from typing import Any
 
 from vanta_llamacpp.errors import Faults
 from vanta_llamacpp.model.native import quick
-from vanta_llamacpp.prompt.output_parser import END_THINK, MARKS, THINK
 
 _CONTROL = 1 << 3 | 1 << 0  # and the unknown token, which is parsed from text as well
+THINK, END_THINK = "<think>", "</think>"
+CALL, END_CALL = "<tool_call>", "</tool_call>"
+MISTRAL, PYTHON = "[TOOL_CALLS]", "<|python_tag|>"
+MARKS = (THINK, END_THINK, CALL, END_CALL, MISTRAL, PYTHON)
+"""Texts that begin or end a reasoning or a tool call; control tokens of some models."""
 _AROUND_THOUGHTS = {THINK.encode(), END_THINK.encode()}
 _MARK = "\ufdd0"
 """A Unicode noncharacter, "intended for process-internal use": no exchanged text contains it."""

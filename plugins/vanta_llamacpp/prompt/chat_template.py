@@ -30,8 +30,7 @@ from vanta.prompts import (
     render,
     templates_dir,
 )
-from vanta_llamacpp.model.header_checks import ModelFacts
-from vanta_llamacpp.model.vocabulary import Vocabulary
+from vanta_llamacpp.model import ModelFacts, Vocabulary
 
 FAMILIES = ("alpaca", "chatml", "gemma", "llama2", "llama3", "mistral", "phi", "vicuna")
 _BY_TOKEN = {

@@ -13,11 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from vanta import ToolCallPart
+from vanta_llamacpp.model import CALL, END_CALL, END_THINK, MISTRAL, PYTHON, THINK
 
-THINK, END_THINK = "<think>", "</think>"
-CALL, END_CALL = "<tool_call>", "</tool_call>"
-MISTRAL, PYTHON = "[TOOL_CALLS]", "<|python_tag|>"
-MARKS = (THINK, END_THINK, CALL, END_CALL, MISTRAL, PYTHON)
 _State = Literal["start", "text", "reasoning", "gap", "call", "rest"]
 
 

@@ -1,24 +1,46 @@
 """From a request to the tokens of its prompt; every error of a request is found here.
 
-Runs in any thread, before the request is queued. Invariant: a `Prompt` fits the window with room
-for one token of the answer.
+Runs in any thread, before the request is queued. Invariant: a `TokenizedRequest` fits the window
+with room for one token of an answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from vanta import EngineError, ErrorKind, GenerationRequest, Message, Tool
-from vanta_llamacpp.model.model import LlamaModel
+from vanta import EngineError, ErrorKind, GenerationRequest, Message, Sampling, Tool
+from vanta_llamacpp.model import END_THINK, THINK, LlamaModel
 from vanta_llamacpp.prompt.chat_template import FAMILIES, ChatTemplate, ChatTemplateError, sources
-from vanta_llamacpp.prompt.output_parser import END_THINK, THINK
 from vanta_llamacpp.prompt.tools import explained
-from vanta_llamacpp.sampling.checks import check, gbnf
-from vanta_llamacpp.worker.job import Prompt
+from vanta_llamacpp.sampling import check, grammar_for
 
 LONGEST_WRITTEN = 32
 """Tokens of a prefix that are decoded one by one, so that its continuation is bit for bit that of
 an uninterrupted answer (see `slots`); a longer prefix is decoded in chunks, which is faster."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizedRequest:
+    """The tokens that a generation continues, and how.
+
+    :param tokens: the prompt, followed by the given prefix of the answer.
+    :param max_tokens: the maximum number of output tokens, at least 1.
+    :param grammar: GBNF that the answer must follow, or None.
+    :param tools: look for tool calls in the output.
+    :param reasoning: the prompt ends inside a reasoning.
+    :param prefix_tokens: how many of the last tokens belong to the answer.
+    :param stepwise_tokens: how many of these to prefill one by one, as they were decoded.
+    """
+
+    tokens: tuple[int, ...]
+    max_tokens: int
+    sampling: Sampling
+    grammar: str | None = None
+    tools: bool = False
+    reasoning: bool = False
+    prefix_tokens: int = 0
+    stepwise_tokens: int = 0
 
 
 class Prompter:
@@ -35,8 +57,8 @@ class Prompter:
             )
         self._template = _template(model)
 
-    def prompt(self, request: GenerationRequest) -> Prompt:
-        """Return the prompt of `request`.
+    def prompt(self, request: GenerationRequest) -> TokenizedRequest:
+        """Return the tokens of `request`.
 
         Raises EngineError: bad_request, unsupported, context_overflow.
         """
@@ -55,15 +77,15 @@ class Prompter:
         room = self._window - len(tokens)
         if room < 1:
             raise self._overflow(len(tokens), request.messages)
-        return Prompt(
+        return TokenizedRequest(
             tokens=tuple(tokens),
-            limit=min(room, request.sampling.max_tokens or room),
+            max_tokens=min(room, request.sampling.max_tokens or room),
             sampling=request.sampling,
-            grammar=gbnf(request.sampling, self._faults),
+            grammar=grammar_for(request.sampling, self._faults),
             tools=bool(request.tools),
             reasoning=text.rstrip().endswith(THINK),
-            begun=begun,
-            written=begun if begun <= LONGEST_WRITTEN else 0,
+            prefix_tokens=begun,
+            stepwise_tokens=begun if begun <= LONGEST_WRITTEN else 0,
         )
 
     def tokens(self, messages: Sequence[Message]) -> list[int]:

@@ -1,13 +1,14 @@
-"""Continuous batching: what goes into each step, for all requests that are being served.
+"""Continuous batching: the steps of each round, for all requests that are served.
 
-A round is a token for each who writes, in one step or a few (see `planning`), then one chunk of a
-prompt, or several of short ones. Chunks are steps of their own, so that no answer depends on who
-else is served (see `slots`), and what is read takes no longer in all than what is written beside
-it, so that a long prompt less than doubles the writers' pauses in the mean. Prompts take turns by
-the chunk.
+A round decodes one token of every answer, in one step or a few (see `step_planner`), and then
+prefills one chunk of a prompt, or several of short ones. Chunks are steps of their own, so that no
+answer depends on the other requests (see `slots`). Prefill takes no longer in all than the decoding
+beside it, so a long prompt less than doubles the mean pause between two tokens. Prompts take turns,
+a chunk each.
 
-Invariant: between steps every slot holds exactly what its generation has moved to; a step that was
-aborted is rewound and taken again, one that failed ends the request that made it fail and no other.
+Invariant: between steps every slot holds exactly the tokens up to its generation's position. A step
+that was aborted is rewound and repeated. A step that failed ends the request that caused it and no
+other.
 """
 
 from __future__ import annotations
@@ -15,209 +16,229 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from vanta.errors import EngineError
-from vanta_llamacpp.model.model import Aborted, LlamaModel
+from vanta import EngineError
+from vanta_llamacpp.model import EXACT_ROWS, Aborted, LlamaModel, common_prefix
 from vanta_llamacpp.worker.generation import Generation
-from vanta_llamacpp.worker.job import Job
-from vanta_llamacpp.worker.slots import EXACT_ROWS, common_prefix
-from vanta_llamacpp.worker.statistics import Tally
-from vanta_llamacpp.worker.step_planner import Planner, cells_of
-from vanta_llamacpp.worker.thread_tuning import SMALLEST_CHUNK, Pace
+from vanta_llamacpp.worker.job import Job, WorkerStats
+from vanta_llamacpp.worker.step_planner import StepPlanner, cells_of
+from vanta_llamacpp.worker.thread_tuning import MIN_CHUNK, ThreadTuner
 
 WORTH_WAITING = 32
-"""Tokens of a prompt that another request is just reading: rather copy them than read them too."""
+"""Shared prompt tokens for which a job waits until another has prefilled them, to copy them."""
 
-End = Callable[[Job, EngineError | None], None]
+OnEnd = Callable[[Job, EngineError | None], None]
 Part = tuple[Generation, Sequence[int]]
-"""Tokens of one generation in a step."""
+"""The tokens of one generation in a step."""
 
 
 class Batcher:
-    """Serves many jobs on one model; `end` is told of each when nothing works on it any more."""
+    """Serves many jobs on one model.
 
-    def __init__(self, model: LlamaModel, pace: Pace, tally: Tally, end: End) -> None:
+    :param tuner: receives the times of steps, and decides on the number of threads.
+    :param stats: the engine's counters.
+    :param on_end: called for each job once nothing works on it any more.
+    """
+
+    def __init__(
+        self, model: LlamaModel, tuner: ThreadTuner, stats: WorkerStats, on_end: OnEnd
+    ) -> None:
         self._model = model
         self._slots = model.slots
-        self._planner = Planner(model.slots, model.pass_cells, tally)
-        self._pace = pace
-        self._tally = tally
-        self._end = end
-        self._held: list[Job] = []
+        self._planner = StepPlanner(model.slots, model.pass_cells, stats)
+        self._tuner = tuner
+        self._stats = stats
+        self._on_end = on_end
+        self._admitted: list[Job] = []
         self._running: list[Generation] = []
-        self._apart = False
-        self.reading: Job | None = None
+        self._one_by_one = False
+        self.prefilling: Job | None = None
 
     def __len__(self) -> int:
-        return len(self._held) + len(self._running)
+        """Return the number of jobs that are served."""
+        return len(self._admitted) + len(self._running)
 
     @property
-    def room(self) -> int:
-        """How many more jobs can be served."""
+    def free_slots(self) -> int:
+        """Return how many more jobs can be admitted."""
         return len(self._slots.all) - len(self)
 
     def admit(self, job: Job) -> None:
-        """Serve `job` from now on; there has to be room."""
-        job.begin()
-        self._held.append(job)
+        """Serve `job` from now on; there must be a free slot."""
+        job.start()
+        self._admitted.append(job)
 
-    def round(self) -> None:
-        """A token for each who writes, then of prompts what takes as long."""
-        self._let_go()
-        self._begin_held()
-        writers = {each.slot: each for each in self._running if each.left == 1}
-        steps = [[slot] for slot in writers] if self._apart else self._planner.steps([*writers])
-        self._apart = False
-        begun = time.perf_counter()
+    def run_round(self) -> None:
+        """Decode one token of every answer, then prefill prompts for as long as that took."""
+        self._drop_stopped()
+        self._start_admitted()
+        decoding = {item.slot: item for item in self._running if not item.prefilling}
+        steps = (
+            [[slot] for slot in decoding] if self._one_by_one else self._planner.steps([*decoding])
+        )
+        self._one_by_one = False
+        start = time.perf_counter()
         for step in steps:
-            self._write([writers[slot] for slot in step])
+            self._decode_step([decoding[slot] for slot in step])
         if steps:
-            self._pace.wrote_round(time.perf_counter() - begun)
-        room = self._room(beside=bool(writers))
-        for reader in [each for each in self._running if each.left > 1]:
-            if room < SMALLEST_CHUNK:
+            self._tuner.record_round(time.perf_counter() - start)
+        budget = self._prefill_budget(decoding=bool(decoding))
+        for generation in [item for item in self._running if item.prefilling]:
+            if budget < MIN_CHUNK:
                 break
-            room -= max(SMALLEST_CHUNK, self._read(reader, room))
+            budget -= max(MIN_CHUNK, self._prefill_step(generation, budget))
 
-    def fail(self, error: Callable[[], EngineError]) -> None:
-        """Something broke that concerns everyone."""
-        for job in [*self._held, *(each.job for each in self._running)]:
-            self._drop(job, error())
+    def fail(self, make_error: Callable[[], EngineError]) -> None:
+        """End every job with an error of its own."""
+        for job in [*self._admitted, *(item.job for item in self._running)]:
+            self._drop(job, make_error())
 
-    def _let_go(self) -> None:
-        for job in [*self._held, *(each.job for each in self._running)]:
-            if job.stop_asked:
+    def _drop_stopped(self) -> None:
+        for job in [*self._admitted, *(item.job for item in self._running)]:
+            if job.stop_requested:
                 self._drop(job, None)
 
     def _drop(self, job: Job, error: EngineError | None) -> None:
-        if job in self._held:
-            self._held.remove(job)
-        for each in [each for each in self._running if each.job is job]:
-            self._running.remove(each)
+        if job in self._admitted:
+            self._admitted.remove(job)
+        for generation in [item for item in self._running if item.job is job]:
+            self._running.remove(generation)
             if error is not None:
-                self._slots.rewind(each.slot, 0)
-            self._slots.release(each.slot)
-            each.close()
-        self._end(job, error)
+                self._slots.rewind(generation.slot, 0)
+            self._slots.release(generation.slot)
+            generation.close()
+        self._on_end(job, error)
 
-    def _begin_held(self) -> None:
-        for job in list(self._held):
-            if not self._being_read_for(job):
-                self._begin(job)
+    def _start_admitted(self) -> None:
+        for job in list(self._admitted):
+            if not self._prefix_in_progress(job):
+                self._start(job)
 
-    def _being_read_for(self, job: Job) -> bool:
-        """Whether somebody is just reading what `job` begins with, too."""
-        prompt = job.prompt.tokens
+    def _prefix_in_progress(self, job: Job) -> bool:
+        """Return whether another job is prefilling a prefix that is worth waiting for."""
+        prompt = job.request.tokens
         shared = (
             common_prefix(
-                each.job.prompt.tokens,
+                item.job.request.tokens,
                 prompt,
-                min(len(each.job.prompt.tokens), len(prompt)) - EXACT_ROWS,
+                min(len(item.job.request.tokens), len(prompt)) - EXACT_ROWS,
             )
-            for each in self._running
-            if each.left > 1
+            for item in self._running
+            if item.prefilling
         )
         longest = max(shared, default=0)
         return longest > WORTH_WAITING and longest > self._slots.cached(prompt)
 
-    def _begin(self, job: Job) -> None:
-        """Give it a slot. Whatever goes wrong with it is told to its reader and harms no other."""
-        tokens, slot = job.prompt.tokens, None
-        self._held.remove(job)
+    def _start(self, job: Job) -> None:
+        """Give the job a slot. Any error ends this job and no other."""
+        tokens, slot = job.request.tokens, None
+        self._admitted.remove(job)
         try:
-            slot, kept = self._slots.claim(tokens[: len(tokens) - job.prompt.written], job.session)
-            self._running.append(Generation(self._model, job, slot, kept))
-        except Exception as error:  # noqa: BLE001 - see above
+            chunked = tokens[: len(tokens) - job.request.stepwise_tokens]
+            slot, cached = self._slots.acquire(chunked, job.session)
+            self._running.append(Generation(self._model, job, slot, cached))
+        except Exception as error:  # noqa: BLE001 - any error belongs to this job
             if slot is not None:
                 self._slots.release(slot)
-            self._end(job, self._model.faults.told(error))
+            self._on_end(job, self._model.faults.wrap(error))
 
-    def _write(self, writers: list[Generation]) -> None:
+    def _decode_step(self, generations: list[Generation]) -> None:
         self._model.abort.clear()
-        writers = [each for each in writers if not each.job.stop_asked]
-        if not writers:
+        generations = [item for item in generations if not item.job.stop_requested]
+        if not generations:
             return
-        rows, took_s = self._decode([(each, each.pending(1)) for each in writers])
+        rows, took_s = self._run_step([(item, item.pending(1)) for item in generations])
         if took_s is None:
             return
-        self._pace.wrote(len(rows), max(cells_of(each.slot) for each in writers), took_s)
-        for each, row in zip(writers, rows, strict=True):
-            self._choose(each, row)
-        self._model.use_threads(self._pace.threads)
+        cells = max(cells_of(item.slot) for item in generations)
+        self._tuner.record_decode(len(rows), cells, took_s)
+        for generation, row in zip(generations, rows, strict=True):
+            self._sample(generation, row)
+        self._model.use_threads(self._tuner.threads)
 
-    def _room(self, *, beside: bool) -> int:
-        """Tokens of prompts to read in this round."""
-        most = self._model.chunk
-        return min(most, self._pace.tokens_beside()) if beside else most
+    def _prefill_budget(self, *, decoding: bool) -> int:
+        """Return how many prompt tokens to prefill in this round."""
+        limit = self._model.chunk
+        return min(limit, self._tuner.prefill_budget()) if decoding else limit
 
-    def _read(self, reader: Generation, most: int) -> int:
-        """One chunk, in a step of its own; returns its tokens. Those who were not reached come
-        first in the next round."""
-        self._running.remove(reader)
-        self._running.append(reader)
-        self.reading = reader.job
-        # Cleared before the question, so that no stop falls between the two.
+    def _prefill_step(self, generation: Generation, limit: int) -> int:
+        """Prefill one chunk, in a step of its own; return its tokens.
+
+        Prompts without a chunk in this round come first in the next.
+        """
+        self._running.remove(generation)
+        self._running.append(generation)
+        job = self.prefilling = generation.job
+        # Cleared before the check, so that no stop falls between the two.
         self._model.abort.clear()
-        if reader.job.stop_asked:
+        if job.stop_requested:
             return 0
-        tokens = reader.pending(_chunk(reader.left - reader.job.prompt.written, most))
-        rows, took_s = self._decode([(reader, tokens)])
-        self.reading = None
+        remaining = generation.remaining - job.request.stepwise_tokens
+        tokens = generation.pending(_chunk(remaining, limit))
+        rows, took_s = self._run_step([(generation, tokens)])
+        self.prefilling = None
         if took_s is not None:
-            self._pace.read(len(tokens), took_s)
-            self._tally.prefilled_tokens += len(tokens)
-            if not reader.left:
-                self._choose(reader, rows[0])
+            self._tuner.record_prefill(len(tokens), took_s)
+            self._stats.prefilled_tokens += len(tokens)
+            if not generation.remaining:
+                self._sample(generation, rows[0])
         return len(tokens)
 
-    def _decode(self, parts: list[Part]) -> tuple[list[int], float | None]:
-        """Take one step; the rows of its last tokens and the seconds, None where it came to
-        nothing."""
+    def _run_step(self, parts: list[Part]) -> tuple[list[int], float | None]:
+        """Run one step.
+
+        Returns the batch index of each part's last token, and the seconds the step took, or None if
+        it was aborted or failed.
+        """
         batch, start = self._model.batch, time.perf_counter()
         batch.clear()
         rows = [
-            batch.add(tokens, each.position, each.slot.sequence, logits=each.left == len(tokens))
-            for each, tokens in parts
+            batch.add(
+                tokens, item.position, item.slot.sequence, logits=item.remaining == len(tokens)
+            )
+            for item, tokens in parts
         ]
-        self._tally.steps += 1
+        self._stats.steps += 1
         try:
             self._model.decode()
         except Aborted:
-            for each, _ in parts:
-                each.moved_to(self._slots.rewind(each.slot, each.position))
+            self._rewind(parts)
             return rows, None
         except EngineError as error:
-            self._failed(parts, error)
+            self._handle_failure(parts, error)
             return rows, None
-        self._grew(parts)
+        for item, tokens in parts:
+            self._slots.append(item.slot, tokens, exact=len(tokens) >= EXACT_ROWS)
+            item.advance_to(item.position + len(tokens))
         return rows, time.perf_counter() - start
 
-    def _failed(self, parts: list[Part], error: EngineError) -> None:
-        """A step of several is taken again one by one: whose fault it was is not known."""
+    def _handle_failure(self, parts: list[Part], error: EngineError) -> None:
+        """End the request of a failed step. A step of several is repeated one by one."""
         if len(parts) == 1:
             self._drop(parts[0][0].job, error)
             return
-        self._apart = True
-        for each, _ in parts:
-            each.moved_to(self._slots.rewind(each.slot, each.position))
+        self._one_by_one = True
+        self._rewind(parts)
 
-    def _grew(self, parts: list[Part]) -> None:
-        for each, tokens in parts:
-            self._slots.grew(each.slot, tokens, exact=len(tokens) >= EXACT_ROWS)
-            each.moved_to(each.position + len(tokens))
+    def _rewind(self, parts: list[Part]) -> None:
+        for item, _ in parts:
+            item.advance_to(self._slots.rewind(item.slot, item.position))
 
-    def _choose(self, generation: Generation, row: int) -> None:
+    def _sample(self, generation: Generation, row: int) -> None:
         try:
-            generation.choose(row)
-        except Exception as error:  # noqa: BLE001 - it is this request's, and harms no other
-            self._drop(generation.job, self._model.faults.told(error))
+            generation.sample(row)
+        except Exception as error:  # noqa: BLE001 - any error belongs to this job
+            self._drop(generation.job, self._model.faults.wrap(error))
             return
         if generation.done:
             self._drop(generation.job, None)
 
 
-def _chunk(left: int, most: int) -> int:
-    """Tokens to read now, of so many that are `left` before what is read one by one; never so that
-    too few are left for an exact end."""
-    if left <= 0:
+def _chunk(remaining: int, limit: int) -> int:
+    """Return how many of `remaining` tokens to prefill now, at most `limit`.
+
+    Leaves none or at least EXACT_ROWS, so that the last step is exact too. 1 if only the tokens
+    remain that are prefilled one by one.
+    """
+    if remaining <= 0:
         return 1
-    return most - EXACT_ROWS if 0 < left - most < EXACT_ROWS else min(most, left)
+    return limit - EXACT_ROWS if 0 < remaining - limit < EXACT_ROWS else min(limit, remaining)

@@ -1,9 +1,10 @@
-"""One answer in the making: which tokens go into the next step, and what comes out of it.
+"""One answer: its next tokens to decode, and the deltas made of the sampled ones.
 
-It knows nothing of threads, batches or other requests: whoever serves it asks for `pending`,
-decodes them at `position`, says where it has `moved_to`, and lets it `choose` from the logits
-of the last when none is `left`.
-Invariant: every token chosen is counted, and the last delta carries reason, usage and timings.
+It knows nothing of threads, batches or other requests. The batcher takes `pending` tokens, decodes
+them from `position` on, reports the new position with `advance_to`, and calls `sample` with the
+logits of the last token once `remaining` is 0.
+
+Invariant: every sampled token is counted, and the last delta has finish reason, usage and timings.
 """
 
 from __future__ import annotations
@@ -11,87 +12,95 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from vanta.messages import Delta, FinishReason
-from vanta_llamacpp.model.model import LlamaModel
-from vanta_llamacpp.prompt.output_parser import OutputParser, ParsedOutput
-from vanta_llamacpp.sampling.sampler import PENALTY_WINDOW, Sampler
-from vanta_llamacpp.sampling.stops import Piece, TextAssembler
+from vanta import Delta, FinishReason
+from vanta_llamacpp.model import LlamaModel, Slot
+from vanta_llamacpp.prompt import OutputParser, ParsedOutput
+from vanta_llamacpp.sampling import PENALTY_WINDOW, AssembledText, Sampler, TextAssembler
 from vanta_llamacpp.worker.job import Job
-from vanta_llamacpp.worker.slots import Slot
 
 
 class Generation:
-    """Made and closed by the worker. `kept` tokens of the prompt are in `slot` already."""
+    """The answer to one job; made and closed by the worker.
 
-    def __init__(self, model: LlamaModel, job: Job, slot: Slot, kept: int) -> None:
-        prompt = job.prompt
+    :param slot: the sequence that the answer is decoded in.
+    :param cached: how many tokens of the prompt the slot holds already.
+    """
+
+    def __init__(self, model: LlamaModel, job: Job, slot: Slot, cached: int) -> None:
+        request = job.request
         self.job = job
         self.slot = slot
-        self.position = kept
+        self.position = cached
         self.done = False
         self._model = model
-        self._tokens = list(prompt.tokens)
-        self._text = TextAssembler(prompt.sampling.stop)
-        self._marks = OutputParser(tools=prompt.tools, reasoning=prompt.reasoning)
+        self._tokens = list(request.tokens)
+        self._text = TextAssembler(request.sampling.stop)
+        self._parser = OutputParser(tools=request.tools, reasoning=request.reasoning)
         self._sampler = Sampler(
-            model.lib, model.vocabulary, prompt.sampling, prompt.grammar, model.faults
+            model.lib, model.vocabulary, request.sampling, request.grammar, model.faults
         )
-        self._sampler.see(prompt.tokens[-PENALTY_WINDOW:])
+        self._sampler.accept_prompt(request.tokens[-PENALTY_WINDOW:])
         try:
-            self._sampler.go_along(prompt.tokens[len(prompt.tokens) - prompt.begun :])
+            prefix = request.tokens[len(request.tokens) - request.prefix_tokens :]
+            self._sampler.accept_prefix(prefix)
         except Exception:
             self._sampler.close()
             raise
-        job.cached_tokens = job.read_tokens = kept
+        job.cached_tokens = job.prompt_tokens = cached
 
-    def pending(self, most: int) -> Sequence[int]:
-        """The next tokens to decode, `most` of them at the most."""
-        return self._tokens[self.position : self.position + most]
+    def pending(self, limit: int) -> Sequence[int]:
+        """Return the next tokens to decode, at most `limit`."""
+        return self._tokens[self.position : self.position + limit]
 
     @property
-    def left(self) -> int:
-        """Tokens to decode before one can be chosen: 1 while the answer is being written."""
+    def remaining(self) -> int:
+        """The tokens to decode before the next can be sampled; 1 once the prompt is prefilled."""
         return len(self._tokens) - self.position
 
-    def moved_to(self, position: int) -> None:
-        """So many tokens, of the prompt and of the answer so far, are in the KV cache now."""
+    @property
+    def prefilling(self) -> bool:
+        """Whether more than one token of the prompt must still be decoded."""
+        return self.remaining > 1
+
+    def advance_to(self, position: int) -> None:
+        """Record that the KV cache holds the first `position` tokens of prompt and answer."""
         self.position = position
         job = self.job
-        job.read_tokens = max(job.read_tokens, min(position, len(job.prompt.tokens)))
+        job.prompt_tokens = max(job.prompt_tokens, min(position, len(job.request.tokens)))
 
-    def choose(self, index: int) -> None:
-        """Choose a token from the logits at `index` of the batch, and tell what it says."""
+    def sample(self, index: int) -> None:
+        """Sample a token from the logits at `index` of the batch, and send what it adds."""
         model, job = self._model, self.job
         token = self._sampler.sample(model.context, index)
-        job.chose()
+        job.record_sample()
         if model.vocabulary.is_end(token):
-            self._finish(Piece(), "stop")
+            self._finish(AssembledText(), "stop")
             return
         logprob = self._sampler.logprob(model.context, index, token)
-        job.count()
-        shown = model.vocabulary.piece(
-            token, calls=job.prompt.tools, thoughts=self._marks.may_think
+        job.record_output()
+        data = model.vocabulary.piece(
+            token, calls=job.request.tools, thoughts=self._parser.may_think
         )
-        piece = self._text.add(shown, logprob)
+        text = self._text.add(data, logprob)
         if self._text.stopped is not None:
-            self._finish(piece, "stop")
-        elif job.output_tokens >= job.prompt.limit:
-            self._finish(piece, "length")
+            self._finish(text, "stop")
+        elif job.output_tokens >= job.request.max_tokens:
+            self._finish(text, "length")
         else:
             self._tokens.append(token)
-            said = self._marks.add(piece.text)
-            if said or piece.logprobs:
-                job.mailbox.put(_delta(said, piece))
+            output = self._parser.add(text.text)
+            if output or text.logprobs:
+                job.mailbox.put(_delta(output, text))
 
-    def _finish(self, piece: Piece, reason: FinishReason) -> None:
+    def _finish(self, text: AssembledText, reason: FinishReason) -> None:
         rest = self._text.finish()
-        piece = Piece(piece.text + rest.text, piece.logprobs + rest.logprobs)
-        said = self._marks.add(piece.text) + self._marks.finish()
+        text = AssembledText(text.text + rest.text, text.logprobs + rest.logprobs)
+        output = self._parser.add(text.text) + self._parser.finish()
         self.done = self.job.finished = True
         self.job.mailbox.put(
             dataclasses.replace(
-                _delta(said, piece),
-                finish_reason="tool_calls" if self._marks.calls else reason,
+                _delta(output, text),
+                finish_reason="tool_calls" if self._parser.calls else reason,
                 usage=self.job.usage(),
                 timings=self.job.timings(),
                 model=self.job.model,
@@ -99,11 +108,14 @@ class Generation:
         )
 
     def close(self) -> None:
-        """Free the sampler."""
+        """Free the sampler; called once."""
         self._sampler.close()
 
 
-def _delta(said: ParsedOutput, piece: Piece) -> Delta:
+def _delta(output: ParsedOutput, text: AssembledText) -> Delta:
     return Delta(
-        text=said.text, reasoning=said.reasoning, tool_calls=said.calls, logprobs=piece.logprobs
+        text=output.text,
+        reasoning=output.reasoning,
+        tool_calls=output.calls,
+        logprobs=text.logprobs,
     )

@@ -1,7 +1,8 @@
-"""From the worker's thread to an event loop, cheaply and without ever blocking the worker.
+"""A queue from the worker's thread to an event loop that never blocks the worker.
 
-`anyio.from_thread.run_sync` waits for the loop at every call; a token would cost the worker a round
-trip. Here a put is an append, and the loop is told at most once until it has looked.
+`anyio.from_thread.run_sync` waits for the loop at every call: a round trip for every token. Here a
+put is an append, and the loop is woken at most once until it has read.
+
 Invariant: items arrive in order, none is lost, and `put` never waits for the reader.
 """
 
@@ -19,40 +20,43 @@ T = TypeVar("T")
 
 
 class Mailbox(Generic[T]):
-    """Many writers in any thread, one reader in the event loop that made it."""
+    """A queue with writers in any thread and one reader, in the event loop that creates it."""
 
     def __init__(self) -> None:
         self._items: deque[T] = deque()
-        self._mail = anyio.Event()
-        self._told = False
-        self._tell = _call_soon()
+        self._arrival = anyio.Event()
+        self._wake_pending = False
+        self._call_soon = _thread_safe_call()
 
     def put(self, item: T) -> None:
-        """Leave an item for the reader; callable from any thread."""
+        """Append an item. Safe in any thread.
+
+        :param item: the item; after the loop has ended it is dropped, as no reader is left.
+        """
         self._items.append(item)
-        if not self._told:
-            self._told = True
-            with suppress(RuntimeError):  # the loop is gone, and the reader with it
-                self._tell(self._wake)
+        if not self._wake_pending:
+            self._wake_pending = True
+            with suppress(RuntimeError):  # the loop has ended, and the reader with it
+                self._call_soon(self._wake)
 
     def _wake(self) -> None:
-        self._told = False
-        self._mail.set()
+        self._wake_pending = False
+        self._arrival.set()
 
     async def get(self) -> T:
-        """The next item, waiting for it; always a checkpoint."""
+        """Wait for the next item and return it. Always a checkpoint."""
         if self._items:
             await anyio.lowlevel.checkpoint()
         while not self._items:
-            self._mail = anyio.Event()
-            await self._mail.wait()
+            self._arrival = anyio.Event()
+            await self._arrival.wait()
         return self._items.popleft()
 
 
-def _call_soon() -> Callable[[Callable[[], None]], Any]:
-    """How to call something in the running loop from another thread: asyncio's way or trio's."""
+def _thread_safe_call() -> Callable[[Callable[[], None]], Any]:
+    """Return the running loop's function to call something from another thread."""
     native = anyio.lowlevel.current_token().native_token
-    soon: Callable[[Callable[[], None]], Any] = (
+    call_soon: Callable[[Callable[[], None]], Any] = (
         getattr(native, "call_soon_threadsafe", None) or native.run_sync_soon  # type: ignore[attr-defined]
     )
-    return soon
+    return call_soon

@@ -1,15 +1,15 @@
-"""Who writes with whom: the steps of one round, and where their sequences lie.
+"""The decode steps of a round: which sequences share a step, and where they lie.
 
-A step costs a pass over the weights, and then each row the attention over as many cells as the
-longest of its sequences has. So one long conversation among short ones makes all of them slow, and
-writers are parted by length wherever that costs less than the passes it adds.
+A step costs one pass over the weights, and for each of its rows the attention over as many cells as
+its longest sequence has. One long conversation among short ones thus slows down all of them, so
+sequences are split by length wherever that costs less than the passes it adds.
 
-llama.cpp also parts a step by itself wherever its sequences are not adjacent (llama-batch.cpp,
-split_equal). Where that has cost as much as moving them together would, they are moved, a pair a
+llama.cpp itself splits a step wherever its sequences are not adjacent (llama-batch.cpp,
+split_equal). Once that has cost as much as moving them together, they are swapped, a pair per
 round: the rule of the ski rental problem (Karlin et al., "Competitive Snoopy Caching", 1988).
 
-Invariant: every writer is in exactly one step, and nothing but places changes: no answer depends on
-who else is in a step (see `slots`).
+Invariant: every sequence is in exactly one step, and planning changes places only: no answer
+depends on the other sequences of its step (see `slots`).
 """
 
 from __future__ import annotations
@@ -17,73 +17,83 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from vanta_llamacpp.worker.slots import Slot, Slots
-from vanta_llamacpp.worker.statistics import Tally
+from vanta_llamacpp.model import Slot, Slots
+from vanta_llamacpp.worker.job import WorkerStats
 
 PADDING = 256
 """Cells by which attention grows (llama-kv-cache.cpp, get_n_kv)."""
-MOVED_FOR_A_PASS = 512
-"""Tokens whose cells can be moved in the time of a pass over the weights (measured with 135M
-parameters: 7 us a token, 3.5 ms a pass; both grow with the model)."""
+TOKENS_PER_PASS = 512
+"""Tokens whose cells can be moved in the time of one pass over the weights.
+
+Measured with 135M parameters: 7 us per token, 3.5 ms per pass. Both grow with the model.
+"""
 
 
-class Planner:
-    """Plans the rounds of one context. pass_cells: attention of one row over so many cells takes as
-    long as a pass over the weights; None where a row pays for its own cells only."""
+class StepPlanner:
+    """Plans the rounds of one context.
 
-    def __init__(self, slots: Slots, pass_cells: int | None, tally: Tally) -> None:
+    :param pass_cells: the cells of one row's attention that take as long as a pass over the
+        weights, or None if a row pays for its own cells only.
+    :param stats: counts the swaps.
+    """
+
+    def __init__(self, slots: Slots, pass_cells: int | None, stats: WorkerStats) -> None:
         self._slots = slots
         self._pass_cells = pass_cells
-        self._lost = 0
-        self._tally = tally
+        self._lost_tokens = 0
+        self._stats = stats
 
-    def steps(self, writers: Sequence[Slot]) -> list[list[Slot]]:
-        """The steps of a round in which each of `writers` gets a token; each in the order of its
-        sequences. Slots may change places."""
-        if len(writers) < 2:
-            return [list(writers)] if writers else []
-        steps = by_length(writers, self._pass_cells)
+    def steps(self, slots: Sequence[Slot]) -> list[list[Slot]]:
+        """Return the steps of a round that decodes one token of each of `slots`.
+
+        Each step is in the order of its sequences. Slots may swap their sequences.
+        """
+        if len(slots) < 2:
+            return [list(slots)] if slots else []
+        steps = split_by_length(slots, self._pass_cells)
         settled: list[Slot] = []
         for step in steps:
             if len(step) > 1:
                 self._gather(step, settled)
                 settled += step
-        whole = [[slot for step in steps for slot in step]]
-        if self._cost(whole) < self._cost(steps):
-            steps = whole  # for the time being: they lie among each other
+        together = [[slot for step in steps for slot in step]]
+        if self._cost(together) < self._cost(steps):
+            steps = together  # cheaper while the sequences of the steps are interleaved
         for step in steps:
             step.sort(key=lambda slot: slot.sequence)
         return steps
 
     def _gather(self, step: Sequence[Slot], settled: Sequence[Slot]) -> None:
-        """Move the slots of a step together, a pair at a time, once it is worth it."""
-        swaps = cheapest_swaps(step, settled, self._slots.all) if parts(step) > 1 else []
+        """Swap one pair of slots, towards an adjacent step, once that pays."""
+        swaps = cheapest_swaps(step, settled, self._slots.all) if passes(step) > 1 else []
         if not swaps:
             return
-        self._lost += (parts(step) - 1) * MOVED_FOR_A_PASS
-        if self._lost >= moved_tokens(swaps):
-            self._lost -= moved_tokens(swaps[:1])
-            self._tally.swaps += self._slots.swap(*swaps[0])
+        self._lost_tokens += (passes(step) - 1) * TOKENS_PER_PASS
+        if self._lost_tokens >= moved_tokens(swaps):
+            self._lost_tokens -= moved_tokens(swaps[:1])
+            self._stats.swaps += self._slots.swap(*swaps[0])
 
     def _cost(self, steps: Sequence[Sequence[Slot]]) -> int:
-        """In cells, with the passes that llama.cpp adds."""
+        """Return the cost in cells, including the passes that llama.cpp adds."""
         price = self._pass_cells or 0
-        return sum(parts(step) * price + len(step) * max(map(cells_of, step)) for step in steps)
+        return sum(passes(step) * price + len(step) * max(map(cells_of, step)) for step in steps)
 
 
 Swap = tuple[Slot, Slot]
 
 
-def by_length(writers: Sequence[Slot], pass_cells: int | None) -> list[list[Slot]]:
-    """The cheapest steps for `writers`, the longest first: by dynamic programming over where to
-    part them in the order of their lengths."""
-    ordered = sorted(writers, key=lambda slot: -len(slot.tokens))
+def split_by_length(slots: Sequence[Slot], pass_cells: int | None) -> list[list[Slot]]:
+    """Return the cheapest steps, longest sequences first.
+
+    Dynamic programming over the places to cut the slots, ordered by length.
+    """
+    ordered = sorted(slots, key=lambda slot: -len(slot.tokens))
     cells = [cells_of(slot) for slot in ordered]
-    if pass_cells is None or sum(cells[0] - each for each in cells) <= pass_cells:
+    if pass_cells is None or sum(cells[0] - count for count in cells) <= pass_cells:
         return [ordered]
     least, cut = [0], [0]
     for end in range(1, len(ordered) + 1):
-        costs = [least[begin] + pass_cells + (end - begin) * cells[begin] for begin in range(end)]
+        costs = [least[start] + pass_cells + (end - start) * cells[start] for start in range(end)]
         least.append(min(costs))
         cut.append(costs.index(least[end]))
     steps: list[list[Slot]] = []
@@ -94,33 +104,37 @@ def by_length(writers: Sequence[Slot], pass_cells: int | None) -> list[list[Slot
     return steps
 
 
-def parts(step: Sequence[Slot]) -> int:
-    """The passes over the weights that llama.cpp takes a step in: one a row of adjacent places."""
+def passes(step: Sequence[Slot]) -> int:
+    """Return the passes over the weights of a step: one per run of adjacent sequences."""
     places = sorted(slot.sequence for slot in step)
     return 1 + sum(low + 1 < high for low, high in pairwise(places))
 
 
 def cells_of(slot: Slot) -> int:
-    """The cells that attention walks over for the next token of `slot`."""
+    """Return the cells that attention reads for the next token of `slot`."""
     return (len(slot.tokens) // PADDING + 1) * PADDING
 
 
 def moved_tokens(swaps: Sequence[Swap]) -> int:
-    """Tokens that change their places."""
+    """Return how many tokens the swaps move."""
     return sum(len(first.tokens) + len(second.tokens) for first, second in swaps)
 
 
 def cheapest_swaps(
-    step: Sequence[Slot], others: Sequence[Slot], slots: Sequence[Slot]
+    step: Sequence[Slot], settled: Sequence[Slot], slots: Sequence[Slot]
 ) -> list[Swap]:
-    """The swaps that move the fewest tokens and bring the slots of `step` side by side, without
-    taking a place from `others`; none where there is no room for it."""
+    """Return the swaps that make the sequences of `step` adjacent and move the fewest tokens.
+
+    :param settled: slots that must keep their sequences.
+    :param slots: all slots of the context.
+    :returns: an empty list if no run of sequences is free.
+    """
     placed = sorted(slots, key=lambda slot: slot.sequence)
-    found: list[list[Swap]] = []
+    candidates: list[list[Swap]] = []
     for first in range(len(placed) - len(step) + 1):
-        room = placed[first : first + len(step)]
-        if not any(slot in others for slot in room):
-            outside = [slot for slot in step if slot not in room]
-            inside = [slot for slot in room if slot not in step]
-            found.append(list(zip(outside, inside, strict=True)))
-    return min(found, key=moved_tokens, default=[])
+        run = placed[first : first + len(step)]
+        if not any(slot in settled for slot in run):
+            outside = [slot for slot in step if slot not in run]
+            inside = [slot for slot in run if slot not in step]
+            candidates.append(list(zip(outside, inside, strict=True)))
+    return min(candidates, key=moved_tokens, default=[])

@@ -1,7 +1,7 @@
-"""From the bytes of tokens to text for the reader: whole characters, and stop strings cut out.
+"""Text from the bytes of tokens: whole characters, and stop strings cut out.
 
-Invariant: no delta ever ends inside a character, and no part of a stop string is ever let out:
-text that might be the beginning of one is held back until it is known.
+Invariant: no delta ends inside a character, and no part of a stop string is released. Text that may
+be the beginning of one is held until that is decided.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import codecs
 from collections import deque
 from dataclasses import dataclass
 
-from vanta.messages import TokenLogprob
+from vanta import TokenLogprob
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """Text that is ready, with the logprobs of the tokens that it is made of."""
+class AssembledText:
+    """Text that can be shown, with the logprobs of its tokens."""
 
     text: str = ""
     logprobs: tuple[TokenLogprob, ...] = ()
@@ -25,7 +25,10 @@ class Piece:
 
 
 class TextAssembler:
-    """Takes tokens, gives text. `stopped` is the stop string that was met, or None."""
+    """Assembles the text of one answer. `stopped` is the stop string that ended it, or None.
+
+    :param stops: the stop strings, none of them empty.
+    """
 
     def __init__(self, stops: tuple[str, ...] = ()) -> None:
         self._stops = stops
@@ -35,39 +38,38 @@ class TextAssembler:
         self._pending: deque[tuple[int, TokenLogprob]] = deque()
         self.stopped: str | None = None
 
-    def add(self, data: bytes, logprob: TokenLogprob | None = None) -> Piece:
-        """Take a token's bytes; returns what can be shown now."""
+    def add(self, data: bytes, logprob: TokenLogprob | None = None) -> AssembledText:
+        """Add a token's bytes; return the text that can be shown now."""
         if logprob is not None:
             self._pending.append((self._released + len(self._held), logprob))
         self._held += self._decoder.decode(data)
-        cut = self._first_stop()
+        cut = self._find_stop()
         if cut is not None:
-            piece = self._release(cut)
+            text = self._release(cut)
             self._held = ""
             self._pending.clear()
-            return piece
-        return self._release(len(self._held) - self._doubtful())
+            return text
+        return self._release(len(self._held) - self._undecided())
 
-    def finish(self) -> Piece:
-        """The generation is over: what was held back after all. A character that never became
-        whole is left out."""
+    def finish(self) -> AssembledText:
+        """End the answer; return the text that was held. An incomplete character is dropped."""
         if self.stopped is not None:
-            return Piece()
+            return AssembledText()
         text, self._held = self._held, ""
         rest = tuple(logprob for _, logprob in self._pending)
         self._pending.clear()
-        return Piece(text, rest)
+        return AssembledText(text, rest)
 
-    def _first_stop(self) -> int | None:
-        """Where the earliest stop string begins, if one is complete."""
-        found = [(at, stop) for stop in self._stops if (at := self._held.find(stop)) >= 0]
-        if not found:
+    def _find_stop(self) -> int | None:
+        """Return where the earliest complete stop string begins, or None."""
+        matches = [(at, stop) for stop in self._stops if (at := self._held.find(stop)) >= 0]
+        if not matches:
             return None
-        at, self.stopped = min(found)
+        at, self.stopped = min(matches)
         return at
 
-    def _doubtful(self) -> int:
-        """How many characters at the end might begin a stop string."""
+    def _undecided(self) -> int:
+        """Return how many characters at the end may begin a stop string."""
         held = self._held
         longest = min(len(held), max(map(len, self._stops), default=1) - 1)
         for length in range(longest, 0, -1):
@@ -76,15 +78,15 @@ class TextAssembler:
                 return length
         return 0
 
-    def _release(self, length: int) -> Piece:
+    def _release(self, length: int) -> AssembledText:
         text, self._held = self._held[:length], self._held[length:]
         self._released += length
         logprobs = []
         while self._pending and (
-            self._pending[0][0] < self._released or not (self._held or self._unfinished())
+            self._pending[0][0] < self._released or not (self._held or self._inside_character())
         ):
             logprobs.append(self._pending.popleft()[1])
-        return Piece(text, tuple(logprobs))
+        return AssembledText(text, tuple(logprobs))
 
-    def _unfinished(self) -> bool:
+    def _inside_character(self) -> bool:
         return bool(self._decoder.getstate()[0])

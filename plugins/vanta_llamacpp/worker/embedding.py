@@ -1,7 +1,7 @@
-"""Vectors for texts, from a model whose file says how they are pooled.
+"""Embeddings of texts, from a model whose file declares how they are pooled.
 
-A context of its own on the same weights, made when first wanted. Invariant: a vector depends on its
-text alone: each text is a sequence of its own, and nothing stays between batches.
+A second context on the same weights, made on first use. Invariant: a vector depends on its text
+alone. Each text is a sequence of its own, and nothing stays between batches.
 """
 
 from __future__ import annotations
@@ -11,29 +11,32 @@ from typing import Any
 
 import numpy as np
 
-from vanta_llamacpp.model.model import LlamaModel
-from vanta_llamacpp.worker.batch import Batch
+from vanta_llamacpp.model import Batch, LlamaModel
 
-LONGEST = 2048
-"""Tokens of a text, and of all texts of a batch."""
-MOST_TEXTS = 16
-_NONE, _RANK = 0, 4
+BATCH_TOKENS = 2048
+"""The maximum tokens of a text, and of all texts of a batch."""
+BATCH_TEXTS = 16
+"""The maximum number of texts of a batch."""
+_POOLING_NONE, _POOLING_RANK = 0, 4
 
 
-class Embedder:
-    """Made, used and closed by the worker. Raises EngineError where the model cannot embed."""
+class EmbeddingContext:
+    """A context that computes embeddings; made, used and closed by the worker.
+
+    Raises EngineError if the model cannot embed.
+    """
 
     def __init__(self, model: LlamaModel) -> None:
         lib = self._lib = model.lib
         self._faults = model.faults
         self._context = lib.llama_init_from_model(model.native, _params(model))
         if not self._context:
-            raise model.faults.broken("no context for embeddings could be made")
+            raise model.faults.broken("llama.cpp cannot make a context for embeddings")
         pooling = lib.llama_pooling_type(self._context)
-        if pooling in {_NONE, _RANK}:
+        if pooling in {_POOLING_NONE, _POOLING_RANK}:
             lib.llama_free(self._context)
             raise model.faults.unsupported(
-                "the model's file names no pooling: it was not made for embeddings",
+                "the model's file declares no pooling, so it is not an embedding model",
                 "Use a file of an embedding model.",
             )
         model.abort.install(lib, self._context)
@@ -43,14 +46,13 @@ class Embedder:
         self._width = int(lib.llama_model_n_embd(model.native))
 
     def embed(self, texts: Sequence[Sequence[int]]) -> list[list[float]]:
-        """A vector of length 1 for the tokens of each text; `portions` says what fits at once."""
+        """Return a vector of length 1 for each text of one batch (see `split_batches`)."""
         if self._memory:
             self._lib.llama_memory_clear(self._memory, True)
         self._batch.clear()
         for sequence, tokens in enumerate(texts):
             self._batch.add(tokens, 0, sequence, logits=True)
-        for index in range(self._batch.native.n_tokens):
-            self._batch.native.logits[index] = 1
+        self._batch.request_all_outputs()
         code = self._run(self._context, self._batch.native)
         if code:
             raise self._faults.broken(f"llama.cpp failed with code {code} on embeddings")
@@ -61,35 +63,35 @@ class Embedder:
         self._lib.llama_set_n_threads(self._context, count, count)
 
     def _vector(self, sequence: int) -> list[float]:
-        found = self._lib.llama_get_embeddings_seq(self._context, sequence)
-        vector: Any = np.ctypeslib.as_array(found, shape=(self._width,)).astype(np.float64)
+        pooled = self._lib.llama_get_embeddings_seq(self._context, sequence)
+        vector: Any = np.ctypeslib.as_array(pooled, shape=(self._width,)).astype(np.float64)
         length = float(np.linalg.norm(vector))
         values: list[float] = (vector / length if length else vector).tolist()
         return values
 
     def close(self) -> None:
-        """Free it; before the model."""
+        """Free the context; called once, before the model is freed."""
         self._batch.close()
         self._lib.llama_free(self._context)
 
 
-def portions(texts: Sequence[Sequence[int]]) -> list[list[Sequence[int]]]:
-    """`texts` in order, parted so that each part fits into one batch."""
-    parts: list[list[Sequence[int]]] = []
+def split_batches(texts: Sequence[Sequence[int]]) -> list[list[Sequence[int]]]:
+    """Split `texts`, in order, so that each part fits into one batch."""
+    batches: list[list[Sequence[int]]] = []
     room = 0
     for tokens in texts:
-        if not parts or len(tokens) > room or len(parts[-1]) == MOST_TEXTS:
-            parts.append([])
-            room = LONGEST
-        parts[-1].append(tokens)
+        if not batches or len(tokens) > room or len(batches[-1]) == BATCH_TEXTS:
+            batches.append([])
+            room = BATCH_TOKENS
+        batches[-1].append(tokens)
         room -= len(tokens)
-    return parts
+    return batches
 
 
 def _params(model: LlamaModel) -> Any:
     params = model.lib.llama_context_default_params()
-    params.n_ctx = params.n_batch = params.n_ubatch = LONGEST
-    params.n_seq_max = MOST_TEXTS
+    params.n_ctx = params.n_batch = params.n_ubatch = BATCH_TOKENS
+    params.n_seq_max = BATCH_TEXTS
     params.kv_unified = True
     params.embeddings = True
     params.n_threads = params.n_threads_batch = model.threads

@@ -1,4 +1,4 @@
-"""Bytes of tokens become text: whole characters, and no part of a stop string gets out."""
+"""Test that bytes of tokens become whole characters, without any part of a stop string."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vanta.messages import TokenLogprob
-from vanta_llamacpp.sampling.stops import Piece, TextAssembler
+from vanta_llamacpp.sampling import AssembledText, TextAssembler
 
 
 def shown(pieces: list[bytes], stops: tuple[str, ...] = ()) -> tuple[str, str | None]:
-    """What a reader gets of `pieces`, and the stop string that was met."""
+    """Return the text of `pieces`, and the stop string that ended it."""
     assembler = TextAssembler(stops)
     text = ""
     for piece in pieces:
@@ -21,7 +21,7 @@ def shown(pieces: list[bytes], stops: tuple[str, ...] = ()) -> tuple[str, str | 
 
 
 def cut(data: bytes, sizes: list[int]) -> list[bytes]:
-    """`data` in pieces of the given sizes, the rest as one."""
+    """Return `data` in pieces of the given sizes, the rest as one."""
     pieces = []
     for size in sizes:
         pieces.append(data[:size])
@@ -30,35 +30,34 @@ def cut(data: bytes, sizes: list[int]) -> list[bytes]:
 
 
 def test_a_stop_string_across_tokens_does_not_leak() -> None:
-    """Its beginning is held back until it is whole."""
+    """Its beginning is held until it is complete."""
     assembler = TextAssembler(("<END>",))
     assert assembler.add(b"hi <E").text == "hi "
     assert assembler.add(b"N").text == ""
     assert assembler.add(b"D> more").text == ""
     assert assembler.stopped == "<END>"
-    assert assembler.finish() == Piece()
+    assert assembler.finish() == AssembledText()
 
 
-def test_what_only_looked_like_a_stop_string_is_shown() -> None:
-    """Later, but in full."""
+def test_the_beginning_of_a_stop_string_alone_is_text() -> None:
+    """It is released later, in full."""
     assert shown([b"a<E", b"N", b"X"], ("<END>",)) == ("a<ENX", None)
     assert shown([b"a<E"], ("<END>",)) == ("a<E", None)
 
 
 def test_the_earliest_of_several_stops_wins() -> None:
-    """Where two are complete at once."""
+    """If two are complete at once."""
     assert shown([b"one two three"], ("three", "two")) == ("one ", "two")
 
 
-def test_a_character_comes_whole() -> None:
-    """Its bytes may be in several tokens."""
+def test_a_character_of_several_tokens_is_released_whole() -> None:
     assembler = TextAssembler()
     smile = "🙂".encode()
     assert [assembler.add(smile[at : at + 1]).text for at in range(4)] == ["", "", "", "🙂"]
 
 
-def test_a_character_that_never_became_whole_is_left_out() -> None:
-    """The answer was cut inside it."""
+def test_an_incomplete_character_is_dropped() -> None:
+    """The answer ends inside it."""
     assert shown(["é🙂".encode()[:-1]]) == ("é", None)
 
 
@@ -68,7 +67,7 @@ def test_a_character_that_never_became_whole_is_left_out() -> None:
     sizes=st.lists(st.integers(0, 5), max_size=30),
 )
 def test_text_is_the_same_however_tokens_cut_it(text: str, stop: str, sizes: list[int]) -> None:
-    """All up to the first stop string, nothing of it and nothing after."""
+    """Everything before the first stop string, and nothing after."""
     expected, met, _ = text.partition(stop)
     assert shown(cut(text.encode(), sizes), (stop,)) == (expected, met or None)
 
@@ -78,21 +77,21 @@ def test_text_is_the_same_however_tokens_cut_it(text: str, stop: str, sizes: lis
     stop=st.text(alphabet="ab<é", min_size=1, max_size=4),
     sizes=st.lists(st.integers(1, 5), max_size=30),
 )
-def test_logprobs_go_with_their_text(text: str, stop: str, sizes: list[int]) -> None:
-    """In order, none twice, and none of a token that was cut off whole."""
+def test_logprobs_accompany_their_text(text: str, stop: str, sizes: list[int]) -> None:
+    """In order, none twice, and none of a token that was cut off entirely."""
     assembler = TextAssembler((stop,))
     pieces = [piece for piece in cut(text.encode(), sizes) if piece]
-    got: list[TokenLogprob] = []
+    logprobs: list[TokenLogprob] = []
     shown_chars = 0
     for number, piece in enumerate(pieces):
         out = assembler.add(piece, TokenLogprob(str(number), -1.0))
-        got.extend(out.logprobs)
+        logprobs.extend(out.logprobs)
         shown_chars += len(out.text)
         if assembler.stopped:
             break
-    got.extend(assembler.finish().logprobs)
-    assert [entry.token for entry in got] == [str(number) for number in range(len(got))]
+    logprobs.extend(assembler.finish().logprobs)
+    assert [entry.token for entry in logprobs] == [str(number) for number in range(len(logprobs))]
     if assembler.stopped is None:
-        assert len(got) == len(pieces)
+        assert len(logprobs) == len(pieces)
     else:
-        assert len(b"".join(pieces[: len(got)])) >= len(text.partition(stop)[0].encode())
+        assert len(b"".join(pieces[: len(logprobs)])) >= len(text.partition(stop)[0].encode())

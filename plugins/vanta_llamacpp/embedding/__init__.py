@@ -1,1 +1,0 @@
-"""Embeddings computed by llama.cpp: the embedder and its vectors."""
