@@ -1,12 +1,12 @@
-"""The benchmarks behind `vanta bench NAME`: where every number that vanta claims comes from.
+"""The benchmarks of `vanta bench NAME`, the source of every figure in the README.
 
-Each module of `BENCHMARKS` has `SUMMARY`, a line for people, and `run(settings)`, which blocks and
-gives its figures as they are taken. Invariant: a figure is measured in this run, on this machine,
-or says why it was not.
+Each module of `BENCHMARKS` has a one-line `SUMMARY` and a blocking `run(settings)` that yields
+figures as they are measured. Invariant: a figure is measured in this run on this machine, or its
+note states why it was not.
 
-The package is loaded from its folder under a private name (`vanta.cli.bench`), since it lies in
-`benchmarks/` of a checkout and in `vanta/_data/benchmarks/` of an installed wheel: inside it
-imports are relative, and its scripts that run as programs import nothing of it.
+The package is loaded from its folder under a private name (`vanta.cli.bench`), because it is in
+`benchmarks/` of a checkout and in `vanta/_data/benchmarks/` of an installed wheel. So imports
+inside the package are relative, and scripts that run as programs import nothing from it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ import importlib
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from .report import Figure, report
-from .settings import Settings
+from .report import Figure, Settings, report
 
 BENCHMARKS = (
     "cost",
@@ -34,17 +33,21 @@ __all__ = ["BENCHMARKS", "Benchmark", "Figure", "Settings", "load", "report"]
 
 
 class Benchmark(Protocol):
-    """What a module of `BENCHMARKS` has."""
+    """The interface of the modules in `BENCHMARKS`."""
 
     SUMMARY: str
 
     def run(self, settings: Settings) -> Iterable[Figure]:
-        """Measure; a figure comes once it is taken. Raises VantaError where nothing at all can be
-        measured."""
+        """Yield each figure once it is measured. Blocking.
+
+        :param settings: how to run the benchmark.
+        :returns: the figures, in the order of their measurement.
+        :raises VantaError: if nothing at all can be measured.
+        """
         ...
 
 
 def load(name: str) -> Benchmark:
-    """The benchmark `name`, one of `BENCHMARKS`."""
+    """Return the benchmark `name`, one of `BENCHMARKS`."""
     module: Any = importlib.import_module(f".{name}", __name__)
     return module  # type: ignore[no-any-return]

@@ -1,7 +1,7 @@
-"""Who runs the races: vanta, a plain client of the fast server alone, and a race by headers.
+"""The contestants of the races: vanta, a plain client of the fast server, and a race by headers.
 
-Invariant: all of them use the same SDK on the same event loop, and note the same moments on
-`time.monotonic()`; `asked_at` is before anything of the contestant runs.
+Invariant: all contestants use the same SDK on the same event loop and record the same moments on
+`time.monotonic()`; `asked_at` is taken before any code of the contestant runs.
 """
 
 from __future__ import annotations
@@ -14,19 +14,16 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import vanta
-from vanta.errors import VantaError
-from vanta.events import Committed, Event, TextDelta
-from vanta.hookspecs import hookimpl
-from vanta.runtime import Runtime
+from vanta import Committed, Event, Observer, Runtime, TextDelta, VantaError, hookimpl
 
-from .traps import Trap
+from .servers import Trap
 
 MODEL = "test-model"
 
 
 @dataclass(slots=True, kw_only=True)
 class Sample:
-    """One race. text: the whole answer. failure: why there is none."""
+    """The moments of one race, the whole answer, and the failure if there is none."""
 
     tag: str
     asked_at: float
@@ -37,40 +34,40 @@ class Sample:
 
 
 class Contestant(Protocol):
-    """Something that answers a question out of two servers."""
+    """A client that gets an answer from two servers."""
 
     async def race(self, tag: str) -> Sample:
-        """Ask `tag` and note what happens; never raises."""
+        """Send the message `tag` and return the sample of the race. Never raises VantaError."""
         ...
 
 
-class Watch:
-    """A plugin that notes, on the clock that the servers use, when a turn was committed."""
+class CommitClock:
+    """A plugin that records the time of a commit on the clock of the servers."""
 
-    name = "watch"
+    name = "commit-clock"
     committed_at: float | None = None
 
     @hookimpl
-    def vanta_observers(self) -> list[Any]:
-        """The one observer."""
-        return [self.note]
+    def vanta_observers(self) -> list[Observer]:
+        """Return the observer of all events."""
+        return [self.observe]
 
-    def note(self, event: Event) -> None:
-        """Called by the runtime at the moment of the event."""
+    def observe(self, event: Event) -> None:
+        """Record the time of a commit; called at the moment of the event."""
         if isinstance(event, Committed):
             self.committed_at = time.monotonic()
 
 
 class Vanta:
-    """Policy `race` over both servers, through `Session.stream`."""
+    """The policy `race` over both servers, through `Session.stream`."""
 
-    def __init__(self, runtime: Runtime, watch: Watch) -> None:
+    def __init__(self, runtime: Runtime, clock: CommitClock) -> None:
         self._runtime = runtime
-        self._watch = watch
+        self._clock = clock
 
     async def race(self, tag: str) -> Sample:
-        """A turn of a session of its own."""
-        self._watch.committed_at = None
+        """Run one turn in a new session."""
+        self._clock.committed_at = None
         sample = Sample(tag=tag, asked_at=time.monotonic())
         try:
             async with self._runtime.session(tag).stream(tag) as turn:
@@ -80,13 +77,13 @@ class Vanta:
             sample.text = turn.reply.text
         except VantaError as error:
             sample.failure = str(error)
-        sample.committed_at = self._watch.committed_at
+        sample.committed_at = self._clock.committed_at
         return sample
 
 
 @asynccontextmanager
 async def open_vanta(trap: Trap, urls: Sequence[str], folder: str) -> AsyncIterator[Vanta]:
-    """A runtime with one track for each server; nothing of the user's own configuration."""
+    """Open a runtime with one track per server, without the configuration of the user."""
     tracks: dict[str, Any] = {
         name: {
             "engine": "openai",
@@ -98,41 +95,41 @@ async def open_vanta(trap: Trap, urls: Sequence[str], folder: str) -> AsyncItera
     for name in ("local", "api"):
         tracks[name] = {"enabled": False}
     config = {"policies": {"race": {"tracks": ["slow", "fast"]}}, **trap.config}
-    watch = Watch()
+    clock = CommitClock()
     opening = vanta.open(
-        {}, plugins=[watch], policy="race", data_dir=folder, tracks=tracks, **config
+        {}, plugins=[clock], policy="race", data_dir=folder, tracks=tracks, **config
     )
     async with opening as runtime:
         await runtime.warm_up("slow", "fast")
-        yield Vanta(runtime, watch)
+        yield Vanta(runtime, clock)
 
 
 class PlainClient:
-    """The SDK on the fast server alone: what nobody can beat."""
+    """The SDK on the fast server alone, the lower bound of every race."""
 
     def __init__(self, fast: Any) -> None:
         self._fast = fast
 
     async def race(self, tag: str) -> Sample:
-        """One streamed completion."""
+        """Read one streamed completion."""
         sample = Sample(tag=tag, asked_at=time.monotonic())
         await _read(await _create(self._fast, tag), sample)
         return sample
 
 
 class HeadersRace:
-    """Both servers at once over the SDK; the first response decides, as in today's routers."""
+    """Both servers at once over the SDK; the first response decides, as in common routers."""
 
     def __init__(self, clients: Sequence[Any]) -> None:
         self._clients = clients
 
     async def race(self, tag: str) -> Sample:
-        """What comes first, headers or an error, is the answer; the other is cancelled."""
+        """Read the answer whose headers or error arrive first, and cancel the other one."""
         import openai
 
         sample = Sample(tag=tag, asked_at=time.monotonic())
-        asked = [asyncio.create_task(_create(client, tag)) for client in self._clients]
-        done, pending = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        requests = [asyncio.create_task(_create(client, tag)) for client in self._clients]
+        done, pending = await asyncio.wait(requests, return_when=asyncio.FIRST_COMPLETED)
         sample.committed_at = time.monotonic()
         for task in pending:
             task.cancel()
@@ -140,7 +137,7 @@ class HeadersRace:
             await _read(done.pop().result(), sample)
         except openai.APIError as error:
             sample.failure = str(error)
-        for late in await asyncio.gather(*asked, return_exceptions=True):
+        for late in await asyncio.gather(*requests, return_exceptions=True):
             if not isinstance(late, BaseException):
                 await late.close()
         return sample
@@ -148,7 +145,7 @@ class HeadersRace:
 
 @asynccontextmanager
 async def open_clients(urls: Sequence[str]) -> AsyncIterator[list[Any]]:
-    """A client of the SDK for each server, without retries."""
+    """Open one SDK client per server, without retries."""
     import openai
 
     clients = [openai.AsyncOpenAI(api_key="none", base_url=url, max_retries=0) for url in urls]

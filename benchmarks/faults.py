@@ -1,11 +1,11 @@
-"""Streams that break, and turns that must not leak: what the scheduler promises, counted.
+"""Streams that break and turns that must stay private: the promises of the scheduler, counted.
 
 Faults: an api track over real sockets is cut, stalls or sends a malformed frame after a random
-number of tokens; a local track that knows the same answer goes on. Every turn has to end with the
-unbroken answer, no later than the stall timeout plus a first token. Peer: the same SDK alone, which
-passes the failure on. Privacy: random policies and turns, private and not; every byte that the
-non-private server received is searched for what was said in private. Invariant: the local track is
-scripted, so that the right text is known to the letter.
+number of tokens, and a local track with the same answer takes over. Every turn must end with the
+unbroken answer, at most the stall timeout plus a first token later. The peer is the same SDK alone,
+which raises the failure. Privacy: random policies and turns, private and not; every byte received
+by the non-private server is searched for private text. Invariant: the local track is scripted, so
+that the exact text is known.
 """
 
 from __future__ import annotations
@@ -20,15 +20,13 @@ from typing import Any
 import anyio
 
 import vanta
-from vanta import Opening
-from vanta.errors import ErrorKind, VantaError
+from vanta import ErrorKind, GenerationRequest, Message, Opening, VantaError
 from vanta.scheduling import BUILTIN, Policy
 from vanta.testing import Behaviour, Fail, Say, ScriptedEngine, Upstream, scripted_plugin
 
-from .report import Figure, percentile
-from .settings import Settings
+from .report import Figure, Settings, percentile
 
-SUMMARY = "streams that break are finished, private turns never leave"
+SUMMARY = "broken streams are finished, private turns stay private"
 
 WORDS = [f"word{number} " for number in range(40)]
 ANSWER = "".join(WORDS).strip()
@@ -39,7 +37,7 @@ PEER = "the same SDK alone"
 
 
 def run(settings: Settings) -> Iterator[Figure]:
-    """Break streams, then keep secrets."""
+    """Measure faults, then privacy."""
     for fault in FAULTS:
         yield from anyio.run(_fault_figures, fault, settings)
     yield from anyio.run(_privacy_figures, settings)
@@ -58,8 +56,8 @@ def _open(folder: str, base_url: str, local: ScriptedEngine, **rest: Any) -> Ope
 
 
 async def _fault_figures(fault: str, settings: Settings) -> list[Figure]:
-    count, rng = settings.times(200, 25), random.Random(1)  # noqa: S311 - a schedule, no secret
-    delays, whole, alone = [], 0, 0
+    count, rng = settings.times(200, 25), random.Random(1)  # noqa: S311 - a schedule, not a secret
+    delays, complete, alone = [], 0, 0
     local = ScriptedEngine(ANSWER)
     with tempfile.TemporaryDirectory() as folder:
         async with (
@@ -71,7 +69,7 @@ async def _fault_figures(fault: str, settings: Settings) -> list[Figure]:
             for number in range(count):
                 upstream.then(FAULTS[fault](rng.randrange(1, len(TOKENS)), TOKENS))
                 text, delay_s = await _ask(runtime, f"{fault} {number}")
-                whole += text == ANSWER
+                complete += text == ANSWER
                 delays.append(delay_s)
                 settings.progress(fault, number + 1, count)
             for _ in range(count):
@@ -81,7 +79,7 @@ async def _fault_figures(fault: str, settings: Settings) -> list[Figure]:
     return [
         Figure(
             name=f"{fault}: turns that end with the unbroken answer",
-            value=100 * whole / count,
+            value=100 * complete / count,
             unit="%",
             better="higher",
             goal=100,
@@ -94,28 +92,25 @@ async def _fault_figures(fault: str, settings: Settings) -> list[Figure]:
             value=1000 * (percentile(delays, 0.99) or 0.0),
             unit="ms",
             goal=limit_ms,
-            note=f"goal: stall timeout ({STALL_S * 1000:.0f} ms where it stalls) + 100 ms.",
+            note=f"goal: 100 ms, plus the stall timeout ({STALL_S * 1000:.0f} ms) for a stall.",
         ),
     ]
 
 
 async def _ask(runtime: vanta.Runtime, session: str) -> tuple[str, float]:
-    """The text of a turn, and the longest pause between two of its deltas."""
+    """Return the text of a turn and the longest pause in seconds between two of its deltas."""
     try:
         async with runtime.session(session).stream("go") as turn:
             times = [event.at_s async for event in turn if isinstance(event, vanta.TextDelta)]
             text = turn.reply.text
     except VantaError:
         return "", 0.0
-    pauses = [later - sooner for sooner, later in itertools.pairwise(times)]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
     return text, max(pauses, default=0.0)
 
 
 async def _ask_alone(runtime: vanta.Runtime) -> bool:
-    """Whether the api's engine alone ends with the whole answer."""
-    from vanta.engine import GenerationRequest
-    from vanta.messages import Message
-
+    """Return whether the engine of the api track alone ends with the whole answer."""
     request, text = GenerationRequest((Message("user", "go"),)), ""
     try:
         with anyio.fail_after(2 * STALL_S):
@@ -135,36 +130,38 @@ async def _privacy_figures(settings: Settings) -> list[Figure]:
         async with Upstream(default=Behaviour.answer("hello")) as upstream:
             async with _open(folder, upstream.base_url, local, deadline_s=5.0) as runtime:
                 for number in range(count):
-                    hidden = rng.random() < 0.5
-                    private += hidden
-                    await _turn(runtime, rng, number, hidden=hidden)
+                    is_private = rng.random() < 0.5
+                    private += is_private
+                    await _turn(runtime, rng, number, is_private=is_private)
                     settings.progress("privacy", number + 1, count)
             received = upstream.received
             leaked = received.count(b"SECRET")
-            asked = len(upstream.chats)
+            requests = len(upstream.chats)
     return [
         Figure(
             name="private turns found in what the non-private server received",
             value=leaked,
             unit="turns",
             goal=0,
-            note=f"{private} private of {count} turns, random policies and tracks that break; the "
-            f"server answered {asked} other requests with {len(received):,} bytes searched.",
+            note=f"{private} private of {count} turns, random policies and broken tracks; the "
+            f"server answered {requests} other requests with {len(received):,} bytes searched.",
         )
     ]
 
 
-async def _turn(runtime: vanta.Runtime, rng: random.Random, number: int, *, hidden: bool) -> None:
-    said = f"SECRET {number}" if hidden else f"hello {number}"
+async def _turn(
+    runtime: vanta.Runtime, rng: random.Random, number: int, *, is_private: bool
+) -> None:
+    text = f"SECRET {number}" if is_private else f"hello {number}"
     session = runtime.session(f"s{number % 50}")
     try:
-        await session.ask(said, policy=_random_policy(rng), private=hidden)
+        await session.ask(text, policy=_random_policy(rng), private=is_private)
     except VantaError:
         return
 
 
 def _random_policy(rng: random.Random) -> Policy:
-    """A built-in policy with its legs shuffled and its knobs turned."""
+    """Return a built-in policy with shuffled legs and random settings."""
     base = rng.choice(BUILTIN)
     legs = [
         dataclasses.replace(
@@ -179,13 +176,13 @@ def _random_policy(rng: random.Random) -> Policy:
     return dataclasses.replace(base, legs=tuple(legs), takeover=takeover, max_extra_share=None)
 
 
-def _shaky(rng: random.Random, said: str) -> Iterator[Say | Fail | str]:
-    """A local answer that repeats what was said, and often refuses, breaks or fails."""
-    mood = rng.random()
-    if mood < 0.2:
+def _shaky(rng: random.Random, message: str) -> Iterator[Say | Fail | str]:
+    """Yield a local answer that repeats the message, and often refuses, breaks or fails."""
+    chance = rng.random()
+    if chance < 0.2:
         yield "I'm sorry, I cannot help with that."
         return
-    if mood < 0.9:
-        yield f"you said {said} to the local track "
-    if mood > 0.6:
+    if chance < 0.9:
+        yield f"you wrote {message} to the local track "
+    if chance > 0.6:
         yield Fail(rng.choice([ErrorKind.SERVER, ErrorKind.AUTH]))

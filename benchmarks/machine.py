@@ -1,4 +1,8 @@
-"""What a run was made on, as far as it matters to the numbers. Nothing in it names the machine."""
+"""The machine of a run, as far as it affects the figures, and the resources of this process.
+
+Invariant: nothing identifies the machine. Counts of tasks, threads and sockets are of this process
+alone; the count of sockets is None on systems without `/proc`.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,16 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import anyio
+
+_DESCRIPTORS = Path("/proc/self/fd")
 _LIBRARIES = (
     "vanta-runtime",
     "anyio",
@@ -25,7 +34,7 @@ _LIBRARIES = (
 
 
 def machine() -> dict[str, Any]:
-    """System, processor, cores that this process may use, memory, and how busy it is."""
+    """Return the system, processor, cores that this process may use, memory, and load average."""
     return {
         "system": f"{platform.system()} {platform.release()}",
         "processor": _processor(),
@@ -36,19 +45,19 @@ def machine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str | None]:
-    """Of Python and of the libraries that take part; None for one that is not installed."""
+    """Return the versions of Python and of the libraries under test; None if not installed."""
     return {"python": platform.python_version(), **{name: _version(name) for name in _LIBRARIES}}
 
 
 def cores() -> int:
-    """The cores that this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def resident_bytes() -> int:
-    """What of this process is in memory now."""
+    """Return the resident memory of this process in bytes."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
     return int(line.split()[1]) * 1024
@@ -56,13 +65,46 @@ def resident_bytes() -> int:
 
 @contextmanager
 def taken_core() -> Iterator[int]:
-    """Meanwhile another process spins on a core; gives the number of all cores."""
+    """Keep one core busy with another process; yield the number of all cores."""
     spinner = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
         yield cores()
     finally:
         spinner.kill()
         spinner.wait()
+
+
+@dataclass(slots=True)
+class Leaks:
+    """The increase of each resource; sockets is None if they cannot be counted."""
+
+    tasks: int = 0
+    threads: int = 0
+    sockets: int | None = 0
+
+
+def count_tasks() -> int:
+    """Return the number of tasks of the running event loop."""
+    return len(anyio.get_running_tasks())
+
+
+def count_threads() -> int:
+    """Return the number of Python threads of this process."""
+    return len(threading.enumerate())
+
+
+def count_sockets() -> int | None:
+    """Return the number of open sockets of this process, or None if it is not known."""
+    if not _DESCRIPTORS.is_dir():
+        return None
+    return sum(_is_socket(entry) for entry in _DESCRIPTORS.iterdir())
+
+
+def _is_socket(descriptor: Path) -> bool:
+    try:
+        return str(descriptor.readlink()).startswith("socket:")
+    except OSError:  # the descriptor of the listing itself is closed by now
+        return False
 
 
 def _version(name: str) -> str | None:

@@ -1,9 +1,9 @@
-"""What vanta costs: a turn over its bare engine, `import vanta`, `vanta --help`.
+"""The cost of vanta: a turn over its bare engine, `import vanta`, and `vanta --help`.
 
-A turn is `Session.ask` under policy `local` on a ScriptedEngine that answers at once, with the
-default SQLite store on disk, in conversations of ten turns; what is subtracted is iterating the
-same engine's answer to the same request. Invariant: turn and bare engine alternate, so that a busy
-moment hits both.
+A turn is `Session.ask` under the policy `local` on a ScriptedEngine with an immediate answer, with
+the default SQLite store on disk, in sessions of ten turns. The time to iterate over the same answer
+of the same engine is subtracted. Invariant: turns and the bare engine alternate, so that load on
+the machine affects both.
 """
 
 from __future__ import annotations
@@ -20,26 +20,23 @@ from typing import Any
 import anyio
 
 import vanta
-from vanta import Opening
-from vanta.engine import GenerationRequest
-from vanta.runtime import Runtime
+from vanta import GenerationRequest, Opening, Runtime
 from vanta.testing import ScriptedEngine, scripted_plugin
 
 from . import peer as peers
-from .report import Figure, median, percentile
-from .settings import Settings
+from .report import Figure, Settings, median, percentile
 
-SUMMARY = "what a turn costs over the bare engine, and what starting costs"
+SUMMARY = "the cost of a turn over the bare engine, and of a start"
 
 TURN_GOAL_MS = 0.7
 IMPORT_GOAL_MS = 150.0
 HELP_GOAL_MS = 400.0
 ANSWER = "Hello there, how can I help you today?"
-_TURNS_A_SESSION = 10
+_TURNS_PER_SESSION = 10
 _WARM_UP = 20
-_MOST_PROCESSES = 20
-_MOST_PEER_CALLS = 500
-_PROGRAMS = {
+_MAX_PROCESSES = 20
+_MAX_PEER_CALLS = 500
+PROGRAMS = {
     "python": "pass",
     "import": "import vanta",
     "help": "import sys; from vanta.cli import main; sys.argv = ['vanta', '--help']; main()",
@@ -48,7 +45,7 @@ _PROGRAMS = {
 
 @dataclass(slots=True)
 class Samples:
-    """Durations in seconds, one of each sort a round."""
+    """Durations in seconds, one of each kind per round."""
 
     bare: list[float] = field(default_factory=list)
     turn: list[float] = field(default_factory=list)
@@ -78,7 +75,7 @@ async def _turns(rounds: int, settings: Settings) -> Samples:
 def _open(
     folder: Path, engine: ScriptedEngine, *, on_disk: bool = False, memory: bool = False
 ) -> Opening:
-    """A runtime. memory: whether it recalls, by words alone; the peer remembers nothing."""
+    """Open a runtime; `memory` recalls by words alone. The peer has no memory."""
     track: dict[str, Any] = {"engine": "scripted", "model": engine.model}
     config: dict[str, Any] = {
         "data_dir": str(folder),
@@ -99,8 +96,8 @@ async def _alternate(
     for number in range(-_WARM_UP, rounds):
         if number == 0:
             samples = Samples()
-        if number >= 0 and number % _TURNS_A_SESSION == 0:
-            name = f"session {number // _TURNS_A_SESSION}"
+        if number >= 0 and number % _TURNS_PER_SESSION == 0:
+            name = f"session {number // _TURNS_PER_SESSION}"
             session, other, third = (runtime.session(name) for runtime in runtimes)
         samples.turn.append(await _timed(session.ask("Hello?")))
         samples.bare.append(await _timed(_iterate(bare, engine.requests[-1])))
@@ -146,25 +143,25 @@ def _turn_figures(samples: Samples, settings: Settings) -> Iterator[Figure]:
         name="the same with memory on, median",
         value=median(_over(samples.recalling, samples.bare)),
         unit="ms",
-        note="for reference: words alone, among what the turns of this run said",
+        note="for reference: recall by words alone, from the turns of this run",
     )
     yield Figure(
         name="the same with a store in memory, median",
         value=median(_over(samples.in_memory, samples.bare)),
         unit="ms",
-        note="for reference: what is missing to the first figure is the disk's share",
+        note="for reference: the difference to the first figure is the share of the disk",
     )
     yield Figure(
         name="the bare engine, median",
-        value=median([1000 * each for each in samples.bare]),
+        value=median([1000 * duration_s for duration_s in samples.bare]),
         unit="ms",
-        note="for reference: what was subtracted",
+        note="for reference: the subtracted time",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Peer:
-    """What litellm took, or why there is no number."""
+    """The durations of litellm, or the reason why there are none."""
 
     name: str | None = None
     milliseconds: list[float] = field(default_factory=list)
@@ -173,26 +170,26 @@ class _Peer:
 
 def _peer(rounds: int, settings: Settings) -> _Peer:
     settings.progress("litellm", 0, 1)
-    rounds = min(rounds, _MOST_PEER_CALLS)
+    rounds = min(rounds, _MAX_PEER_CALLS)
     try:
-        found = peers.measure("litellm_overhead", str(rounds), settings=settings)
+        measured = peers.measure("litellm_overhead", str(rounds), settings=settings)
     except peers.NoPeer as why:
         return _Peer(note=str(why))
-    name = f"litellm {found['version']}, Router.acompletion with a mocked answer"
-    return _Peer(name, [1000 * each for each in found["seconds"]])
+    name = f"litellm {measured['version']}, Router.acompletion with a mocked answer"
+    return _Peer(name, [1000 * duration_s for duration_s in measured["seconds"]])
 
 
 def _over(turns: list[float], bare: list[float]) -> list[float]:
-    """Milliseconds that each turn took longer than the bare engine beside it."""
-    return [1000 * (turn - alone) for turn, alone in zip(turns, bare, strict=True)]
+    """Return the milliseconds of each turn, minus those of the bare engine in the same round."""
+    return [1000 * (turn - engine) for turn, engine in zip(turns, bare, strict=True)]
 
 
 def _start_figures(settings: Settings) -> list[Figure]:
-    rounds = min(_MOST_PROCESSES, settings.times(_MOST_PROCESSES, 7))
-    seconds: dict[str, list[float]] = {name: [] for name in _PROGRAMS}
+    rounds = min(_MAX_PROCESSES, settings.times(_MAX_PROCESSES, 7))
+    seconds: dict[str, list[float]] = {name: [] for name in PROGRAMS}
     failures: dict[str, str] = {}
     for number in range(rounds):
-        for name, program in _PROGRAMS.items():
+        for name, program in PROGRAMS.items():
             try:
                 seconds[name].append(_process(program))
             except subprocess.CalledProcessError as error:
@@ -208,10 +205,10 @@ def _start_figures(settings: Settings) -> list[Figure]:
 def _start_figure(
     name: str, seconds: list[float], goal: float | None, failure: str | None
 ) -> Figure:
-    value = None if failure else median([1000 * each for each in seconds])
-    note = f"a fresh process each, wall clock, {len(seconds)} times; Python's own start is in it"
+    value = None if failure else median([1000 * duration_s for duration_s in seconds])
+    note = f"a new process each, wall clock, {len(seconds)} times; includes the start of Python"
     if goal is None:
-        note = "for reference: what any Python program takes here"
+        note = "for reference: the start of any Python program"
     return Figure(
         name=f"{name}, median",
         value=value,
@@ -229,4 +226,4 @@ def _process(program: str) -> float:
 
 
 def _last_line(text: str | None) -> str:
-    return ((text or "").strip().splitlines() or ["it said nothing"])[-1]
+    return ((text or "").strip().splitlines() or ["no output"])[-1]

@@ -1,14 +1,17 @@
-"""Figures, and the one JSON object that a benchmark comes to.
+"""The settings of a run, its figures, and the JSON report of a benchmark.
 
-Invariant: `holds` is True only for a value that was measured and meets its goal, False for one that
-misses it or could not be taken (the note says why), None for a reference that has no goal.
+Invariant: `Figure.holds` is True only for a measured value that meets its goal, False for a value
+that misses it or could not be measured (the note says why), and None for a reference without a
+goal. Settings are frozen, and a benchmark has no other input except its data files.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from .machine import machine, versions
@@ -16,9 +19,66 @@ from .machine import machine, versions
 Better = Literal["lower", "higher"]
 
 
+Progress = Callable[[str, int, int], None]
+"""Called with the current step, the number of repetitions done, and the number to do."""
+
+_DATA_VARIABLE = "VANTA_BENCH_DATA"
+
+
+def quiet(_step: str, _done: int, _total: int) -> None:
+    """Report no progress."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How to run a benchmark.
+
+    :param quick: end within a minute on two cores.
+    :param repetitions: the number of repetitions, or None for that of the benchmark.
+    :param peer_python: an interpreter with the peers that vanta does not depend on.
+    :param llama_bin: the folder with the programs of llama.cpp.
+    :param progress: called as the run proceeds.
+    """
+
+    quick: bool = False
+    repetitions: int | None = None
+    peer_python: Path | None = None
+    llama_bin: Path | None = None
+    progress: Progress = quiet
+
+    def times(self, full: int, quick: int) -> int:
+        """Return the number of repetitions: `quick` of them in a quick run, otherwise `full`."""
+        return self.repetitions or (quick if self.quick else full)
+
+
+def data_file(name: str) -> Path | None:
+    """Return the data file `name`, or None if it does not exist.
+
+    It is in the folder VANTA_BENCH_DATA, or in `../shared/data` beside the checkout.
+    """
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    path = Path(os.environ.get(_DATA_VARIABLE, beside)) / name
+    return path if path.is_file() else None
+
+
+def missing_data(name: str) -> str:
+    """Return the note of a figure whose data file does not exist."""
+    return f"{name!r} does not exist: set {_DATA_VARIABLE} to its folder"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One number. peer: what the same was measured of in this run, with peer_value."""
+    """A measured number.
+
+    :param name: the name of the figure, unique in its benchmark.
+    :param value: the measured value, or None if it could not be measured.
+    :param unit: the unit of the value, the goal and the value of the peer.
+    :param better: whether lower or higher values are better.
+    :param goal: the value to reach, or None for a reference.
+    :param peer: the alternative that was measured in the same run, or None.
+    :param peer_value: the value of the peer, or None.
+    :param note: conditions of the measurement, or why there is no value.
+    """
 
     name: str
     value: float | None
@@ -31,13 +91,13 @@ class Figure:
 
     def __post_init__(self) -> None:
         if self.value is None and not self.note:
-            raise ValueError(f"figure {self.name!r} has no value: its note has to say why")
+            raise ValueError(f"figure {self.name!r} has no value: state the reason in its note")
         if self.peer is None and self.peer_value is not None:
-            raise ValueError(f"figure {self.name!r} has a peer's value, but names no peer")
+            raise ValueError(f"figure {self.name!r} has a peer value but names no peer")
 
     @property
     def holds(self) -> bool | None:
-        """Whether the goal is met; None for a reference without one."""
+        """Whether the goal is met; None for a reference without a goal."""
         if self.value is None:
             return False
         if self.goal is None:
@@ -45,7 +105,7 @@ class Figure:
         return self.value <= self.goal if self.better == "lower" else self.value >= self.goal
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready data."""
+        """Return JSON-ready data."""
         return {
             "name": self.name,
             "value": _rounded(self.value),
@@ -60,7 +120,7 @@ class Figure:
 
 
 def report(bench: str, figures: Iterable[Figure], *, quick: bool) -> dict[str, Any]:
-    """All that a run found, as JSON-ready data."""
+    """Return the report of a run as JSON-ready data."""
     return {
         "bench": bench,
         "quick": quick,
@@ -71,14 +131,17 @@ def report(bench: str, figures: Iterable[Figure], *, quick: bool) -> dict[str, A
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:
-    """The smallest value that at least `share` (0 to 1) of all do not pass; None of none."""
+    """Return the smallest value that at least `share` (0 to 1) of all values do not exceed.
+
+    The percentile of an empty sequence is None.
+    """
     if not values:
         return None
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
 def median(values: Sequence[float]) -> float | None:
-    """The middle value, the lower of two; None of none."""
+    """Return the median, the lower of two middle values; None for an empty sequence."""
     return percentile(values, 0.5)
 
 

@@ -1,10 +1,10 @@
-"""What scripts cost: running them over their engine, memory, reading them, and side by side.
+"""The cost of scripts: time over their engine, memory, parsing, and concurrent runs.
 
-Runs are of one-turn scripts on a ScriptedEngine, one after another; what is subtracted is iterating
-the same engine's answer to the same request. Memory is that of all Python objects after each
-round of the runs. Side by side is on the real small model, where its file is on disk: the two
-ways alternate with those of llama.cpp's own batched decode, and the fastest of each counts.
-Invariant: nothing here goes to the network.
+The runs are one-turn scripts on a ScriptedEngine, one after another; the time to iterate over the
+same answer of the same engine is subtracted. Memory is that of all Python objects after each round.
+Concurrent runs use the real small model if its file exists: sequential and concurrent runs
+alternate with llama.cpp's own batched decode, and the fastest of each counts. Invariant: nothing
+here uses the network.
 """
 
 from __future__ import annotations
@@ -20,17 +20,15 @@ from pathlib import Path
 import anyio
 
 import vanta
-from vanta.errors import VantaError
+from vanta import Runtime, VantaError
 from vanta.models import ModelStore, default_root
-from vanta.runtime import Runtime
 from vanta.testing import ScriptedEngine, scripted_plugin
 from vanta_scripts import RunOptions, Script, Suite, find_scripts, load_script, parse_script
 
-from .local_peer import python_peer
-from .report import Figure, median
-from .settings import Settings
+from .local.peers import python_peer
+from .report import Figure, Settings, median
 
-SUMMARY = "what a script costs over its engine, reading scripts, and running them side by side"
+SUMMARY = "the cost of a script over its engine, parsing, and concurrent scripts"
 
 OVERHEAD_GOAL_MS = 5.0
 READING_GOAL_S = 3.0
@@ -59,7 +57,7 @@ turns:
 
 
 def run(settings: Settings) -> list[Figure]:
-    """Measure all four."""
+    """Measure time, memory, parsing and concurrent runs."""
     return [
         *anyio.run(_overhead, settings.times(_SCRIPTS, 100)),
         _reading(settings.times(_FILES, 300)),
@@ -81,7 +79,7 @@ async def _overhead(count: int) -> list[Figure]:
     scripts = [parse_script(_TEXT.format(number=number)) for number in range(count)]
     async with _scripted() as (runtime, engine):
         await Suite(runtime, scripts[:20]).run()
-        took = [await _run_s(runtime, [script]) for script in scripts]
+        durations = [await _run_s(runtime, [script]) for script in scripts]
         request = engine.requests[-1]
         bare, plain = [], []
         for number in range(count):
@@ -95,7 +93,7 @@ async def _overhead(count: int) -> list[Figure]:
             bare.append(time.perf_counter() - started)
         grown = await _growth_kb(runtime, engine, scripts)
     engine_s = median(bare) or 0.0
-    over, turn = (median(took) or 0.0) - engine_s, (median(plain) or 0.0) - engine_s
+    over, turn = (median(durations) or 0.0) - engine_s, (median(plain) or 0.0) - engine_s
     return [
         Figure(
             name="a one-turn script over its engine", value=over * 1000, unit="ms",
@@ -118,7 +116,7 @@ async def _run_s(runtime: Runtime, scripts: list[Script], parallel: int = 1) -> 
 
 
 async def _growth_kb(runtime: Runtime, engine: ScriptedEngine, scripts: list[Script]) -> float:
-    """What is left of a second round, once its reports and the engine's own notes are gone."""
+    """Return the KB of a round that remain without its reports and the records of the engine."""
     tracemalloc.start()
     try:
         sizes = []
@@ -139,9 +137,9 @@ def _reading(count: int) -> Figure:
         for number in range(count):
             (folder / f"{number}.yaml").write_text(_TEXT.format(number=number), encoding="utf-8")
         started = time.perf_counter()
-        read = [load_script(path) for path in find_scripts([folder])]
+        scripts = [load_script(path) for path in find_scripts([folder])]
         took = time.perf_counter() - started
-    assert len(read) == count
+    assert len(scripts) == count
     return Figure(
         name="reading and checking 1,000 script files", value=took * 1000 / count, unit="s",
         goal=READING_GOAL_S, note=f"{count} files were read",
@@ -153,33 +151,35 @@ def _side_by_side(count: int) -> Figure:
     try:
         model = ModelStore(default_root()).find(_MODEL).path
     except VantaError as error:
-        note = f"could not be taken: {error}"
+        note = f"not measured: {error}"
         return Figure(
             name=name, value=None, unit="x", better="higher", goal=PARALLEL_GOAL, note=note
         )
     with python_peer("batched", model, _PEER_WINDOW, count) as peer:
-        after, beside, bare_after, bare_beside = anyio.run(_both_ways, model, count, peer)
+        sequential, concurrent, bare_sequential, bare_concurrent = anyio.run(
+            _both_ways, model, count, peer
+        )
     return Figure(
-        name=name, value=after / beside, unit="x", better="higher", goal=PARALLEL_GOAL,
+        name=name, value=sequential / concurrent, unit="x", better="higher", goal=PARALLEL_GOAL,
         peer=f"llama.cpp's own batched decode, {count} sequences",
-        peer_value=bare_after / bare_beside,
-        note=f"{after:.1f} s one after another, {beside:.1f} s with all at once",
+        peer_value=bare_sequential / bare_concurrent,
+        note=f"{sequential:.1f} s one after another, {concurrent:.1f} s all at once",
     )  # fmt: skip
 
 
 async def _both_ways(
     model: Path, count: int, peer: Callable[[int], tuple[float, float]]
 ) -> tuple[float, float, float, float]:
-    """Seconds of the scripts one after another and beside each other, and the same of the peer."""
+    """Return the seconds of sequential and of concurrent scripts, then those of the peer."""
     scripts = [parse_script(_REAL_TEXT.format(number=number)) for number in range(count)]
     with tempfile.TemporaryDirectory() as folder:
         tracks = {"local": {"model": str(model)}, "api": {"enabled": False}}
         async with vanta.open("default", data_dir=folder, tracks=tracks) as runtime:
             await _run_s(runtime, scripts[:2], parallel=2)
-            after, beside, bare = [], [], []
+            sequential, concurrent, bare = [], [], []
             for _ in range(_ROUNDS):
-                after.append(await _run_s(runtime, scripts))
-                beside.append(await _run_s(runtime, scripts, parallel=count))
+                sequential.append(await _run_s(runtime, scripts))
+                concurrent.append(await _run_s(runtime, scripts, parallel=count))
                 bare.append(peer(_PEER_TOKENS))
-            bare_after, bare_beside = zip(*bare, strict=True)
-            return min(after), min(beside), min(bare_after), min(bare_beside)
+            bare_sequential, bare_concurrent = zip(*bare, strict=True)
+            return min(sequential), min(concurrent), min(bare_sequential), min(bare_concurrent)

@@ -1,7 +1,7 @@
-"""A program: what a call through litellm's router costs when the answer is there at once.
+"""A program that times a call through the router of litellm with an immediate answer.
 
-Run by `benchmarks.peer` with an interpreter that has litellm: `litellm_overhead.py N`. Prints
-one JSON object with all durations in seconds. The answer is litellm's own mock: no socket is used.
+Run by `benchmarks.peer` with an interpreter that has litellm: `litellm_overhead.py N`. Prints one
+JSON object with all durations in seconds. The answer is litellm's own mock, without a socket.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ANSWER = "Hello there, how can I help you today?"
 
 
 async def main(repetitions: int) -> dict[str, Any]:
-    """Time `repetitions` calls after a few to warm up."""
+    """Time `repetitions` calls after ten to warm up."""
     router_of = importlib.import_module("litellm").Router
     model = {"model": "openai/mock", "api_key": "none", "mock_response": ANSWER}
     router = router_of(model_list=[{"model_name": "mock", "litellm_params": model}])

@@ -1,7 +1,7 @@
-"""A program: races through litellm's router, which takes the fastest response.
+"""A program that races through the router of litellm, which takes the fastest response.
 
 Run by `benchmarks.peer` with an interpreter that has litellm: `litellm_race.py SLOW FAST N`, the
-first two being base URLs. Prints one JSON object with a sample for each race; times are
+first two arguments being base URLs. Prints one JSON object with a sample per race; times are
 `time.monotonic()`, one clock for all processes.
 """
 
@@ -28,8 +28,13 @@ async def main(slow: str, fast: str, rounds: int) -> dict[str, Any]:
 
 
 def _model(name: str, url: str) -> dict[str, Any]:
-    told = {"model": "openai/test-model", "api_base": url, "api_key": "none", "max_retries": 0}
-    return {"model_name": name, "litellm_params": told}
+    parameters = {
+        "model": "openai/test-model",
+        "api_base": url,
+        "api_key": "none",
+        "max_retries": 0,
+    }
+    return {"model_name": name, "litellm_params": parameters}
 
 
 async def _race(router: Any, tag: str) -> dict[str, Any]:
@@ -40,13 +45,13 @@ async def _race(router: Any, tag: str) -> dict[str, Any]:
         )
         sample["committed_at"] = time.monotonic()
         async for chunk in stream:
-            _note(chunk.choices[0].delta.content or "", sample)
-    except Exception as error:  # noqa: BLE001 - whatever it raises is its answer
+            _add(chunk.choices[0].delta.content or "", sample)
+    except Exception as error:  # noqa: BLE001 - any error is a sample without an answer
         sample["failure"] = f"{type(error).__name__}: {error}"[:200]
     return sample
 
 
-def _note(text: str, sample: dict[str, Any]) -> None:
+def _add(text: str, sample: dict[str, Any]) -> None:
     if text and not text.isspace():
         sample.setdefault("first_content_at", time.monotonic())
     sample["text"] += text

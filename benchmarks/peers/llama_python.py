@@ -1,13 +1,13 @@
-"""A program: what llama-cpp-python does on a model file without vanta.
+"""A program that runs llama-cpp-python on a model file without vanta.
 
-`llama_python.py KIND MODEL WINDOW SEQUENCES`, KIND being one of PEERS. Reads JSON arrays of
-arguments, a line each, and writes a line with the JSON result of each; first one with `null`, when
-it is ready. Greedy, with as many threads as there are cores. Where the library was built for AMX it
-is left alone, as the engine does, since such builds end the process on many machines
-(github.com/ggml-org/llama.cpp/pull/26954).
+`llama_python.py KIND MODEL WINDOW SEQUENCES`, where KIND is one of PEERS. The program writes a line
+with `null` once it is ready. Then it reads JSON arrays of arguments, one per line, and writes the
+JSON result of each call on a line. Decoding is greedy, with one thread per core. If the library was
+built for AMX, AMX is not used, as in the engine, because such builds end the process on many
+machines (github.com/ggml-org/llama.cpp/pull/26954).
 
-Invariant: nothing of vanta is imported, and nothing else computes in this process: OpenMP's threads
-of one context slow down those of another, though they only wait.
+Invariant: nothing of vanta is imported, and nothing else computes in this process, because waiting
+OpenMP threads of one context slow down those of another.
 """
 
 from __future__ import annotations
@@ -28,80 +28,85 @@ Peer = Callable[..., Any]
 
 
 def class_llama(path: str, window: int, _sequences: int) -> Peer:
-    """(texts, tokens) -> tokens a second of the class `Llama`; it streams one after another."""
-    usual = lib.llama_model_default_params
+    """Return (texts, tokens) -> tokens per second of the class `Llama`, one text after another."""
+    default_params = lib.llama_model_default_params
 
     def params() -> Any:
-        found = usual()
-        found.use_extra_bufts = _AMX not in lib.llama_print_system_info()
-        return found
+        values = default_params()
+        values.use_extra_bufts = _AMX not in lib.llama_print_system_info()
+        return values
 
     lib.llama_model_default_params = params  # type: ignore[assignment]
     llama = Llama(path, n_ctx=window, n_threads=_cores(), verbose=False)
 
     def rate(texts: Sequence[str], tokens: int) -> float:
-        begun, made = time.perf_counter(), 0
+        begun, count = time.perf_counter(), 0
         for text in texts:
-            told: Any = llama.create_chat_completion(
+            chunks: Any = llama.create_chat_completion(
                 [{"role": "user", "content": text}], max_tokens=tokens, temperature=0, stream=True
             )
-            made += sum("content" in chunk["choices"][0]["delta"] for chunk in told)
-        return made / (time.perf_counter() - begun)
+            count += sum("content" in chunk["choices"][0]["delta"] for chunk in chunks)
+        return count / (time.perf_counter() - begun)
 
     rate(["Hello"], 2)
     return rate
 
 
 def reader(path: str, window: int, _sequences: int) -> Peer:
-    """(upon, count) -> seconds that one `llama_decode` takes to read `count` tokens upon others."""
-    bare = Bare(path, window, 1, most=window)
+    """Return (cached, count) -> seconds to decode `count` tokens at once after `cached` ones."""
+    context = BareContext(path, window, 1, batch=window)
 
-    def read(upon: int, count: int) -> float:
-        bare.cut(0, 0)
-        if upon:
-            bare.step([0], 0, upon)
-        return bare.step([0], upon, count)
+    def read(cached: int, count: int) -> float:
+        context.cut(0, 0)
+        if cached:
+            context.step([0], 0, cached)
+        return context.step([0], cached, count)
 
     return read
 
 
 def batched(path: str, window: int, sequences: int) -> Peer:
-    """(tokens) -> seconds for so many tokens of every sequence: one sequence after another, and all
-    at once."""
-    bare = Bare(path, window, sequences, most=max(sequences, _PROMPT))
+    """Return (tokens) -> seconds for that many tokens of every sequence.
+
+    The result has two values: one sequence after another, and all at once.
+    """
+    context = BareContext(path, window, sequences, batch=max(sequences, _PROMPT))
     every = list(range(sequences))
     for sequence in every:
-        bare.step([sequence], 0, _PROMPT)
+        context.step([sequence], 0, _PROMPT)
 
-    def took(groups: Sequence[Sequence[int]], tokens: int) -> float:
+    def measure(groups: Sequence[Sequence[int]], tokens: int) -> float:
         for sequence in every:
-            bare.cut(sequence, _PROMPT)
+            context.cut(sequence, _PROMPT)
         positions = range(_PROMPT, _PROMPT + tokens)
-        return sum(bare.step(group, position, 1) for group in groups for position in positions)
+        return sum(context.step(group, position, 1) for group in groups for position in positions)
 
-    return lambda tokens: [took([[one] for one in every], tokens), took([every], tokens)]
+    return lambda tokens: [
+        measure([[sequence] for sequence in every], tokens),
+        measure([every], tokens),
+    ]
 
 
-class Bare:
-    """A context with a batch, without flash attention as the engine's; steps of made-up tokens."""
+class BareContext:
+    """A context with a batch, without flash attention like the engine; decodes invented tokens."""
 
-    def __init__(self, path: str, window: int, sequences: int, *, most: int) -> None:
+    def __init__(self, path: str, window: int, sequences: int, *, batch: int) -> None:
         params = lib.llama_model_default_params()
         params.use_extra_bufts = _AMX not in lib.llama_print_system_info()
-        wanted = lib.llama_context_default_params()
-        wanted.n_ctx, wanted.n_seq_max, wanted.n_batch = window * sequences, sequences, most
-        wanted.n_threads = wanted.n_threads_batch = _cores()
-        wanted.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        options = lib.llama_context_default_params()
+        options.n_ctx, options.n_seq_max, options.n_batch = window * sequences, sequences, batch
+        options.n_threads = options.n_threads_batch = _cores()
+        options.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
         model = lib.llama_model_load_from_file(path.encode(), params)
-        self._context = lib.llama_init_from_model(model, wanted)
-        self._batch = lib.llama_batch_init(most, 0, 1)
+        self._context = lib.llama_init_from_model(model, options)
+        self._batch = lib.llama_batch_init(batch, 0, 1)
 
     def cut(self, sequence: int, length: int) -> None:
-        """Keep so many tokens of a sequence."""
+        """Truncate a sequence to `length` tokens."""
         lib.llama_memory_seq_rm(lib.llama_get_memory(self._context), sequence, length, -1)
 
     def step(self, sequences: Sequence[int], position: int, count: int) -> float:
-        """Decode `count` tokens of each sequence from `position` on; returns the seconds."""
+        """Decode `count` tokens of each sequence from `position`; return the seconds."""
         begun, batch = time.perf_counter(), self._batch
         batch.n_tokens = 0
         for sequence in sequences:

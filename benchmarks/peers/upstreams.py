@@ -1,8 +1,8 @@
-"""A program: two upstreams in a process of their own, so that the race's event loop is not theirs.
+"""A program with two upstreams, in a process that does not share the event loop of the race.
 
-Run by `benchmarks.servers`: `upstreams.py TRAP`, with the behaviours of both servers as JSON.
-Prints the base URLs; then, for every line on standard input, what it recorded of the requests since
-the last one; ends with its input. Times are `time.monotonic()`, one clock for all processes.
+Run by `benchmarks.servers` as `upstreams.py TRAP`, with the behaviours of both servers as JSON. It
+prints the base URLs, and for each line on standard input the records of all requests since the line
+before. It ends with its input. Times are `time.monotonic()`, one clock for all processes.
 """
 
 from __future__ import annotations
@@ -26,33 +26,34 @@ async def main(specs: list[dict[str, Any]]) -> None:
     ):
         print(json.dumps([slow.base_url, fast.base_url]), flush=True)
         async for _line in anyio.wrap_file(sys.stdin):
-            told = [await _records(slow), await _records(fast)]
-            print(json.dumps({"records": told, "open": slow.connections + fast.connections}))
+            records = [await _records(slow), await _records(fast)]
+            print(json.dumps({"records": records, "open": slow.connections + fast.connections}))
             sys.stdout.flush()
 
 
 def _behaviour(spec: dict[str, Any]) -> Behaviour:
     make = getattr(Behaviour, spec.pop("kind", "answer"))
-    # One connection a request: an upstream keeps every byte of a connection that lives on.
+    # One connection per request: an upstream keeps every byte of a connection that stays open.
     result: Behaviour = make(**spec, headers={"connection": "close"})
     return result
 
 
 async def _records(upstream: Upstream) -> list[dict[str, Any]]:
-    """What became of every request, once its client has all or has gone away."""
+    """Return the record of each request once its client has the whole answer or is gone."""
     chats = upstream.chats
     with anyio.move_on_after(_SETTLES_IN_S):
         for exchange in chats:
             await exchange.finished.wait()
-    told = [_record(exchange) for exchange in chats]
+    records = [_record(exchange) for exchange in chats]
     upstream.exchanges.clear()
-    return told
+    return records
 
 
 def _record(exchange: HttpExchange) -> dict[str, Any]:
     messages = exchange.body.get("messages") or [{"content": ""}]
     return {
-        "tag": messages[-1]["content"],
+        # Notes of memory precede the message, so that the tag is the last line.
+        "tag": messages[-1]["content"].rpartition("\n")[2],
         "started_at": exchange.started_at,
         "first_token_at": exchange.first_token_at,
         "client_gone_at": exchange.client_gone_at,

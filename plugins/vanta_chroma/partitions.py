@@ -47,7 +47,7 @@ GRAPH = {
     "ef_search": 400,
     "sync_threshold": 1000,
 }
-"""How Chroma builds and searches its graph; benchmarks/memory_index.py measures the cost."""
+"""How Chroma builds and searches its graph; benchmarks/memory/index.py measures the cost."""
 
 _SAMPLE = 16
 _MIN_LENGTH = 0.5

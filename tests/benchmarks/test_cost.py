@@ -1,4 +1,4 @@
-"""The money benchmark: what it judges can fail, and every figure is there."""
+"""The money benchmark: its checks can fail, and every figure is measured."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ cost: Any = BENCHMARKS.load("cost")
 SETTINGS = BENCHMARKS.Settings()
 
 
-def play(folder: Path, till: Any, rounds: int) -> Any:
-    return cost._play(folder, rounds, till, SETTINGS, "")
+def play(folder: Path, open_budget: Any, rounds: int) -> Any:
+    return cost.play(folder, rounds, open_budget, SETTINGS, "")
 
 
-def test_random_schedules_never_pass_a_cap_and_leave_nothing_reserved(tmp_path: Path) -> None:
-    tally = play(tmp_path, cost._open_ledger, 150)
+def test_random_schedules_never_exceed_a_cap_and_leave_nothing_reserved(tmp_path: Path) -> None:
+    tally = play(tmp_path, cost.open_ledger, 150)
     assert (tally.schedules, tally.overspent, tally.left) == (150, 0, 0)
     assert set(tally.legs) == {"cancelled", "crashed", "paid", "refused"}
 
 
-def test_a_budget_that_reserves_nothing_passes_its_caps_in_the_same_schedules(
+def test_a_budget_that_reserves_nothing_exceeds_its_caps_in_the_same_schedules(
     tmp_path: Path,
 ) -> None:
-    assert play(tmp_path, cost._open_naive, 40).overspent > 0
+    assert play(tmp_path, cost.open_unreserved, 40).overspent > 0
 
 
-def test_a_ledger_that_returns_nothing_of_the_dead_is_found_out(
+def test_a_ledger_that_never_releases_money_of_crashed_legs_is_detected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(books, "abandoned", lambda *_: [])
-    assert play(tmp_path, cost._open_ledger, 20).left > 0
+    assert play(tmp_path, cost.open_ledger, 20).left > 0
 
 
-def test_all_figures_are_taken_and_hold() -> None:
-    found = {figure.name: figure for figure in cost.run(BENCHMARKS.Settings(repetitions=4))}
-    assert all(figure.value is not None for figure in found.values()), found
-    judged = [figure for figure in found.values() if figure.goal is not None]
+def test_all_figures_are_measured_and_hold() -> None:
+    figures = {figure.name: figure for figure in cost.run(BENCHMARKS.Settings(repetitions=4))}
+    assert all(figure.value is not None for figure in figures.values()), figures
+    judged = [figure for figure in figures.values() if figure.goal is not None]
     assert len(judged) == 6
     assert all(figure.holds for figure in judged), judged
-    calls = found["20 calls of $0.02 at once against $0.05: off the 2 that the cap allows"]
+    calls = figures["20 calls of $0.02 at once against $0.05: off the 2 that the cap allows"]
     assert calls.peer_value > 0

@@ -1,4 +1,4 @@
-"""The hedge benchmark: tails that a second call cuts are cut, and without data it says so."""
+"""The hedge benchmark: a second call cuts the tails, and missing data is reported."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HEAD = "provider,model,i,error_code,ttft_s,e2e_s,itl_s,in_tokens,out_tokens"
 
 
 def _row(server: str, number: int, usual_s: float) -> str:
-    """One request in fifty takes twenty times as long as usual; one in ninety fails."""
+    """Return a request; one in fifty takes twenty times as long, and one in ninety fails."""
     ttft_s = usual_s * (20 if number % 50 == 7 else 1 + number * 37 % 101 / 300)
     return f"{server},m,{number},{-(number % 90 == 3)},{ttft_s},{ttft_s + 1},0.01,500,100"
 
@@ -29,8 +29,7 @@ def figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     (tmp_path / "llmperf_latency.csv").write_text("\n".join([HEAD, *rows]))
     monkeypatch.setattr(hedge, "FILE", "llmperf_latency.csv")
     monkeypatch.setenv("VANTA_BENCH_DATA", str(tmp_path))
-    found = hedge.run(BENCHMARKS.Settings(repetitions=2))
-    return {figure.name: figure for figure in found}
+    return {figure.name: figure for figure in hedge.run(BENCHMARKS.Settings(repetitions=2))}
 
 
 def test_a_learned_delay_cuts_the_tail_within_its_cap(figures: dict[str, Any]) -> None:
@@ -40,16 +39,16 @@ def test_a_learned_delay_cuts_the_tail_within_its_cap(figures: dict[str, Any]) -
     assert figures["extra calls, learned delay"].holds
 
 
-def test_it_says_what_independence_would_have_claimed(figures: dict[str, Any]) -> None:
-    free = figures["p99 cut, learned delay, if the two calls were independent"]
-    assert free.note.startswith("Overstates: ")
+def test_the_independent_figure_is_marked_as_overstated(figures: dict[str, Any]) -> None:
+    independent = figures["p99 cut, learned delay, if the two calls were independent"]
+    assert independent.note.startswith("Overstates: ")
 
 
-def test_without_its_data_it_says_where_to_put_it(
+def test_without_data_the_note_names_the_folder_to_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VANTA_BENCH_DATA", str(tmp_path))
     (figure,) = hedge.run(BENCHMARKS.Settings(quick=True))
     assert figure.value is None
     assert not figure.holds
-    assert "name its folder in VANTA_BENCH_DATA" in figure.note
+    assert "set VANTA_BENCH_DATA to its folder" in figure.note

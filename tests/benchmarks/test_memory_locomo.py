@@ -1,4 +1,4 @@
-"""LoCoMo's benchmark on made-up conversations: malformed evidence, held-out weights, baselines."""
+"""The LoCoMo benchmark on invented conversations: bad evidence, held-out weights, baselines."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ import pytest
 from vanta.cli.bench import load_benchmarks
 
 BENCHMARKS = load_benchmarks()
-LOCOMO: Any = BENCHMARKS.load("memory_locomo")
+LOCOMO: Any = BENCHMARKS.load("memory.locomo")
 QUICK = BENCHMARKS.Settings(quick=True)
 PETS = ("heron", "otter", "badger", "lynx")
 
 
 def conversation(name: str, friend: str) -> dict[str, Any]:
-    """Four sessions; in the second turn of each, a friend has seen another animal."""
-    told: dict[str, Any] = {"speaker_a": "Ann", "speaker_b": friend}
+    """Return four sessions; in the second turn of each, a friend has seen another animal."""
+    turns: dict[str, Any] = {"speaker_a": "Ann", "speaker_b": friend}
     for number, animal in enumerate(PETS, start=1):
-        told[f"session_{number}_date_time"] = f"1:0{number} pm on {number} May, 2023"
+        turns[f"session_{number}_date_time"] = f"1:0{number} pm on {number} May, 2023"
         texts = (f"Any news, {friend}?", f"I saw a {animal} yesterday.", "How nice, I saw rain.")
-        told[f"session_{number}"] = [
+        turns[f"session_{number}"] = [
             {"speaker": speaker, "dia_id": f"D{number}:{turn}", "text": text}
             for turn, (speaker, text) in enumerate(
                 zip(("Ann", friend, "Ann"), texts, strict=True), start=1
             )
         ]
-    asked = [
+    questions = [
         {"question": f"When did {friend} see a {animal}?", "evidence": [f"D:{n}:02"], "category": 2}
         for n, animal in enumerate(PETS, start=1)
     ]
     both = {"question": "A heron or an otter?", "evidence": ["D1:2; D2:2"], "category": 1}
     none = {"question": "Who?", "evidence": [], "category": 3}
     trick = {"question": "Did Ann see a lynx?", "evidence": ["D4:2"], "category": 5}
-    return {"sample_id": name, "conversation": told, "qa": [*asked, both, none, trick]}
+    return {"sample_id": name, "conversation": turns, "qa": [*questions, both, none, trick]}
 
 
 @pytest.fixture
@@ -47,8 +47,8 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_evidence_is_found_by_words_and_baselines_stand_beside_it(data: Path) -> None:
-    figures = {one.name: one for one in LOCOMO.figures(QUICK)}
+def test_evidence_is_recalled_by_words_beside_its_baselines(data: Path) -> None:
+    figures = {figure.name: figure for figure in LOCOMO.figures(QUICK)}
     ours = figures["locomo: by words alone, held out, at 1024 tokens"]
     assert ours.value == 100.0
     assert "category 1 100.0, category 2 100.0" in ours.note
@@ -59,17 +59,17 @@ def test_evidence_is_found_by_words_and_baselines_stand_beside_it(data: Path) ->
     assert "embeds nothing" in missed.note
 
 
-def test_no_data_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_data_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("VANTA_BENCH_DATA", str(tmp_path))
     figures = LOCOMO.figures(QUICK)
     assert figures
-    assert all(one.value is None and "locomo_dev.json" in one.note for one in figures)
+    assert all(figure.value is None and "locomo_dev.json" in figure.note for figure in figures)
 
 
-def test_a_fit_finds_what_tells_evidence(data: Path) -> None:
-    fitting: Any = BENCHMARKS.load("memory_fit")
-    told = [{"words": float(n == 1), "length": 0.5, "recency": 0.0} for n in range(3)]
-    weights = fitting.fit([fitting.Labelled([7, 8, 9], told, {8})] * 5, list(told[0]))
+def test_a_fit_finds_the_feature_of_the_evidence(data: Path) -> None:
+    fitting: Any = BENCHMARKS.load("memory.weights")
+    rows = [{"words": float(n == 1), "length": 0.5, "recency": 0.0} for n in range(3)]
+    weights = fitting.fit([fitting.LabelledQuestion([7, 8, 9], rows, {8})] * 5, list(rows[0]))
     assert weights["words"] > 1.0
     assert abs(weights["length"]) < 1e-6
     assert weights["recency"] == fitting.RECENCY

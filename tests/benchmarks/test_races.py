@@ -1,4 +1,4 @@
-"""What the moments of a race come to, on moments that the test made up, in seconds."""
+"""The figures of races, computed from given moments in seconds."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ import pytest
 from vanta.cli.bench import PACKAGE, load_benchmarks
 
 load_benchmarks()
-races_of = importlib.import_module(f"{PACKAGE}.races")
 contestants = importlib.import_module(f"{PACKAGE}.contestants")
 servers = importlib.import_module(f"{PACKAGE}.servers")
-traps = importlib.import_module(f"{PACKAGE}.traps")
-race = load_benchmarks().load("race")
+race: Any = load_benchmarks().load("race")
 
-RIGHT = "".join(traps.WORDS).format("fast")
+RIGHT = "".join(servers.WORDS).format("fast")
 
 
 def sample(tag: str, asked: float, first: float | None, **rest: Any) -> Any:
@@ -25,16 +23,19 @@ def sample(tag: str, asked: float, first: float | None, **rest: Any) -> Any:
 
 
 def record(tag: str, first_token: float | None, gone: float | None = None, **rest: Any) -> Any:
-    told = {"started_at": 10.0, "complete": gone is None, **rest}
-    return servers.Record(tag=tag, first_token_at=first_token, client_gone_at=gone, **told)
+    values = {"started_at": 10.0, "complete": gone is None, **rest}
+    return servers.Record(tag=tag, first_token_at=first_token, client_gone_at=gone, **values)
 
 
 @pytest.fixture
 def races() -> Any:
-    """The plain client has a token 2 ms after it was sent, 32 ms after it asked; a race of vanta
-    takes 5 ms more, a race by headers cuts the fast server off, and another has no answer."""
-    found = races_of.Races(traps.HEADERS_FIRST)
-    found.samples = {
+    """Return races of all contestants.
+
+    The plain client has a token 2 ms after it was sent and 32 ms after its request. A race of vanta
+    takes 5 ms more, a race by headers cuts the fast server off, and another has no answer.
+    """
+    races = race.Races(servers.HEADERS_FIRST)
+    races.samples = {
         "plain": [sample("p", 10.0, 10.032)],
         "vanta": [sample("v", 10.0, 10.037, committed_at=10.036, text=RIGHT)],
         "by headers": [
@@ -42,13 +43,13 @@ def races() -> Any:
             sample("n", 10.0, None, failure="it broke"),
         ],
     }
-    found.served = {
+    races.served = {
         "p": servers.Served(None, record("p", 10.030)),
         "v": servers.Served(record("v", None, gone=10.040), record("v", 10.030)),
         "h": servers.Served(record("h", 10.150), record("h", None, gone=10.002)),
         "n": servers.Served(record("n", None), None),
     }
-    return found
+    return races
 
 
 def test_the_ideal_is_the_first_token_sent_and_the_plain_clients_latency(races: Any) -> None:
@@ -60,24 +61,24 @@ def test_a_server_that_was_cut_off_counts_with_the_token_it_would_have_sent(race
     assert races.over_ideal("by headers")[0] == pytest.approx(120.0)
 
 
-def test_a_race_without_an_answer_takes_infinitely_long_and_is_told(races: Any) -> None:
+def test_a_race_without_an_answer_takes_infinitely_long_and_is_reported(races: Any) -> None:
     values = races.over_ideal("by headers")
     assert values[1] == math.inf
-    taken = race._first_content("x", (values, []), 10.0, "")
-    assert (taken.value, taken.holds) == (None, False)
-    assert "1 of 2 had no answer" in taken.note
+    figure = race.first_content_figure("x", (values, []), 10.0, "")
+    assert (figure.value, figure.holds) == (None, False)
+    assert "1 of 2 had no answer" in figure.note
 
 
-def test_the_loser_is_closed_when_its_server_saw_it(races: Any) -> None:
+def test_the_loser_is_closed_when_its_server_sees_it(races: Any) -> None:
     assert races.closed_after("vanta") == pytest.approx([4.0])
-    assert race._closed(races).holds is True
+    assert race.closed_figure(races).holds is True
 
 
 def test_a_loser_that_was_never_closed_fails(races: Any) -> None:
     races.served["v"] = servers.Served(record("v", None, complete=False), record("v", 10.030))
-    taken = race._closed(races)
-    assert (taken.value, taken.holds) == (None, False)
-    assert "1 of 1 were never closed" in taken.note
+    figure = race.closed_figure(races)
+    assert (figure.value, figure.holds) == (None, False)
+    assert "1 of 1 were never closed" in figure.note
 
 
 def test_only_the_whole_answer_of_the_fast_server_is_right(races: Any) -> None:
@@ -91,14 +92,14 @@ def test_from_the_ask_is_measured_against_the_plain_client(races: Any) -> None:
     assert races.over_plain("by headers")[0] == pytest.approx(120.0)
 
 
-def test_litellm_is_told_beside_the_peer(races: Any) -> None:
+def test_litellm_is_reported_beside_the_peer(races: Any) -> None:
     races.litellm = "litellm 9.9, fastest response"
     races.samples["litellm"] = races.samples["by headers"][:1]
-    assert race._beside(races).endswith("120.0 ms over the ideal at p99, 0 of 1 right.")
+    assert race.litellm_note(races).endswith("120.0 ms over the ideal at p99, 0 of 1 right.")
     races.samples["litellm"] = races.samples["by headers"]
-    assert race._beside(races).endswith("no answer at p99, 0 of 2 right.")
+    assert race.litellm_note(races).endswith("no answer at p99, 0 of 2 right.")
 
 
-def test_where_litellm_took_no_part_the_reason_is_told(races: Any) -> None:
-    races.litellm = "no peer: it is ill"
-    assert race._beside(races) == "no peer: it is ill"
+def test_without_litellm_the_reason_is_reported(races: Any) -> None:
+    races.litellm = "no peer: it is broken"
+    assert race.litellm_note(races) == "no peer: it is broken"

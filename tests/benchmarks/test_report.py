@@ -1,4 +1,4 @@
-"""What a figure may say, and that it can fail."""
+"""Figures have a value or a reason, and they can fail."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ def test_a_figure_holds_if_it_meets_its_goal(
     assert figure(value=value, better=better, goal=goal).holds is holds
 
 
-def test_a_figure_that_could_not_be_taken_says_why_and_does_not_hold() -> None:
+def test_a_figure_without_a_value_has_a_reason_and_does_not_hold() -> None:
     assert figure(value=None, note="no server").holds is False
     assert figure(value=None, goal=1.0, note="no server").holds is False
     with pytest.raises(ValueError, match="'wait' has no value"):
         figure(value=None)
 
 
-def test_a_peers_value_needs_a_peer() -> None:
+def test_the_value_of_a_peer_needs_its_name() -> None:
     with pytest.raises(ValueError, match="names no peer"):
         figure(peer_value=3.0)
 
 
 def test_the_json_object_has_the_agreed_keys() -> None:
     taken = [figure(goal=7.0, peer="another", peer_value=9.87654321, note="as it was")]
-    told = BENCHMARKS.report("waiting", taken, quick=True)
-    assert list(told) == ["bench", "quick", "machine", "versions", "figures"]
-    assert told["machine"]["cores"] >= 1
-    assert told["versions"]["python"].startswith("3.")
-    assert told["figures"] == [
+    report = BENCHMARKS.report("waiting", taken, quick=True)
+    assert list(report) == ["bench", "quick", "machine", "versions", "figures"]
+    assert report["machine"]["cores"] >= 1
+    assert report["versions"]["python"].startswith("3.")
+    assert report["figures"] == [
         {
             "name": "wait",
             "value": 5.0,
@@ -75,7 +75,7 @@ def test_a_percentile_is_one_of_the_values() -> None:
     assert percentile([], 0.99) is None
 
 
-def test_repetitions_go_before_quick() -> None:
+def test_repetitions_override_quick() -> None:
     settings = BENCHMARKS.Settings
     assert settings().times(300, 30) == 300
     assert settings(quick=True).times(300, 30) == 30

@@ -19,7 +19,7 @@ NO_HARM = {"lost": 0, "foreign": 0, "not_found": 0, "unopened": 0}
 
 @pytest.mark.timeout(600)
 def test_nothing_acknowledged_is_lost_and_every_folder_opens() -> None:
-    program = benchmarks_dir() / "memory_index_mortals.py"
+    program = benchmarks_dir() / "memory" / "index_processes.py"
     completed = subprocess.run(
         [sys.executable, str(program), str(KILLS), "5", "ours"],
         capture_output=True,

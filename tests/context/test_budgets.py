@@ -17,14 +17,14 @@ from vanta.engine import TokenCount
 from vanta.messages import Message
 
 BENCHMARKS = load_benchmarks()
-budgets: Any = importlib.import_module(f"{BENCHMARKS.__name__}.memory_budgets")
-counters: Any = importlib.import_module(f"{BENCHMARKS.__name__}.memory_counters")
+budgets: Any = importlib.import_module(f"{BENCHMARKS.__name__}.memory.budgets")
+counters: Any = importlib.import_module(f"{BENCHMARKS.__name__}.memory.counters")
 SETTINGS = BENCHMARKS.Settings()
 RANKS = counters.Ranks()
 
 
 def play(engine: Any, true: Any, count: int = 150) -> Any:
-    return anyio.run(budgets.play, budgets.Judged(engine, true), count, SETTINGS)
+    return anyio.run(budgets.play, budgets.CounterUnderTest(engine, true), count, SETTINGS)
 
 
 def mean(values: list[float]) -> float:
@@ -40,8 +40,8 @@ def model(smollm2_path: object) -> Any:
 async def _counts_of_the_model() -> Any:
     async with budgets.opened_model() as engine:
         true = budgets.of_engine(engine)
-        tally = await budgets.play(budgets.Judged(engine, true), 60, SETTINGS)
-        learner = budgets.Judged(counters.Learner(), true)
+        tally = await budgets.play(budgets.CounterUnderTest(engine, true), 60, SETTINGS)
+        learner = budgets.CounterUnderTest(counters.Learner(), true)
         learnt = await budgets.play(learner, 60, SETTINGS, lessons=128)
     return tally, learnt
 

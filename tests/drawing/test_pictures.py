@@ -1,4 +1,4 @@
-"""The two pictures of a turn say what its trace says."""
+"""Both drawings of a turn show the data of its trace."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from vanta.drawing import svg, timeline
-from vanta.drawing.colours import colour_of
+from vanta.drawing.charts import colour_of
 from vanta.drawing.lanes import lanes
 from vanta.events import LegTrace, Trace
 from vanta.messages import Usage
@@ -69,18 +69,18 @@ def _lines(trace: Trace, width: int = 120) -> list[str]:
     return capture.get().splitlines()
 
 
-def test_a_leg_waits_until_its_first_text_and_speaks_once_it_is_chosen() -> None:
+def test_a_leg_waits_until_its_first_text_and_speaks_once_it_is_committed() -> None:
     spans = lanes(RACE).lanes[0].spans
-    assert [(s.kind, s.start_s, s.end_s) for s in spans] == [
+    assert [(span.kind, span.start_s, span.end_s) for span in spans] == [
         ("waiting", 0.0, 0.25),
         ("speaking", 0.25, 1.0),
     ]
 
 
-def test_what_a_leg_writes_before_it_is_chosen_is_unheard() -> None:
+def test_text_of_a_leg_before_its_commit_is_unheard() -> None:
     judged = _leg("local", "won", first_content_s=0.2, committed_s=0.7, ended_s=0.7)
     spans = lanes(_trace(judged)).lanes[0].spans
-    assert [(s.kind, s.start_s, s.end_s) for s in spans] == [
+    assert [(span.kind, span.start_s, span.end_s) for span in spans] == [
         ("waiting", 0.0, 0.2),
         ("unheard", 0.2, 0.7),
     ]
@@ -88,7 +88,7 @@ def test_what_a_leg_writes_before_it_is_chosen_is_unheard() -> None:
 
 def test_a_leg_that_never_spoke_only_waited() -> None:
     spans = lanes(RACE).lanes[1].spans
-    assert [(s.kind, s.end_s) for s in spans] == [("waiting", 0.5)]
+    assert [(span.kind, span.end_s) for span in spans] == [("waiting", 0.5)]
 
 
 @pytest.mark.parametrize("duration_s", [0.0, 0.0004, 0.37, 2.0, 59.9, 700.0])
@@ -99,7 +99,7 @@ def test_the_axis_has_round_ticks_from_zero_to_the_end(duration_s: float) -> Non
     assert turn.ticks_s[-1] <= turn.end_s
 
 
-def test_the_timeline_has_a_line_a_leg_with_what_it_cost() -> None:
+def test_the_timeline_has_one_line_per_leg_with_its_cost() -> None:
     local, api, axis, _legend = _lines(RACE)
     assert "answered · 20 tok · 1000 ms · $0" in local
     assert "stopped · ~3 tok · 500 ms · $0.000012" in api
@@ -107,7 +107,7 @@ def test_the_timeline_has_a_line_a_leg_with_what_it_cost() -> None:
     assert axis.strip().startswith("╵0")
 
 
-def test_in_the_timeline_time_runs_to_the_right_in_proportion() -> None:
+def test_lengths_in_the_timeline_are_in_proportion_to_time() -> None:
     local, api, *_ = _lines(RACE)
     begin, chosen, end = local.index("·"), local.index("▶"), local.rindex("█")
     assert (chosen - begin) / (end - begin) == pytest.approx(0.25, abs=0.02)
@@ -115,11 +115,11 @@ def test_in_the_timeline_time_runs_to_the_right_in_proportion() -> None:
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 200])
-def test_the_timeline_keeps_to_the_width_that_it_has(width: int) -> None:
+def test_the_timeline_fits_the_width_of_the_console(width: int) -> None:
     assert max(map(len, _lines(RACE, width))) <= width
 
 
-def test_a_takeover_shows_the_broken_leg_and_the_one_that_went_on() -> None:
+def test_a_takeover_shows_the_broken_leg_and_the_leg_that_continues() -> None:
     broken = _leg("api", "broken", first_content_s=0.1, committed_s=0.1, ended_s=0.4)
     resumed = _leg("local", "won", started_s=0.4, first_content_s=0.5, committed_s=0.5, ended_s=1.0)
     api, local, *_ = _lines(_trace(broken, resumed))
@@ -137,11 +137,11 @@ def test_the_svg_is_well_formed_and_has_every_leg_and_the_unit() -> None:
     assert "local: answered" in root.attrib["aria-label"]
 
 
-def test_the_svg_can_be_read_on_a_dark_ground() -> None:
+def test_the_svg_has_a_dark_theme() -> None:
     assert "prefers-color-scheme: dark" in svg(RACE)
 
 
-def test_text_of_a_trace_cannot_break_out_of_the_svg() -> None:
+def test_text_of_a_trace_is_escaped_in_the_svg() -> None:
     hostile = _leg("local", "won", model='"><script>&', ended_s=1.0)
     root = _parsed(svg(_trace(hostile), title="<b>&"))
     assert not list(root.iter(f"{NAMESPACE}script"))
@@ -158,6 +158,6 @@ def test_bars_of_the_svg_are_in_proportion_to_time() -> None:
     assert green[0] / sum(green) == pytest.approx(0.25, abs=0.01)
 
 
-def test_a_track_keeps_its_colour_and_the_usual_two_differ() -> None:
+def test_a_track_keeps_its_colour_and_the_default_tracks_differ() -> None:
     assert colour_of("other") == colour_of("other")
     assert colour_of("local") != colour_of("api")

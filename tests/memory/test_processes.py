@@ -79,7 +79,7 @@ def test_memory_makes_no_network_call_in_any_process(tmp_path: Path, backend: st
 @pytest.mark.parametrize(("index", "rounds"), [("scan", 5), ("chroma", 2)])
 @pytest.mark.timeout(300)
 def test_nothing_acknowledged_is_lost_when_processes_are_killed(index: str, rounds: int) -> None:
-    program = benchmarks_dir() / "memory_mortals.py"
+    program = benchmarks_dir() / "memory" / "store_processes.py"
     done = subprocess.run(
         [sys.executable, str(program), str(rounds), "11", index],
         capture_output=True,

@@ -70,9 +70,13 @@ def test_logistic_regression_stands_where_its_loss_is_flat() -> None:
     rows = [set(chance.sample(range(8), 3)) for _ in range(60)]
     labels = [float(0 in row) * 0.8 + 0.1 for row in rows]
     scales = importance(rows)
-    found = fit_linear(rows, labels, scales, cost=0.5)
-    told = [sigmoid(found.logit(found.known(row))) for row in rows]
-    for feature, weight in found.weights.items():
+    model = fit_linear(rows, labels, scales, cost=0.5)
+    probabilities = [sigmoid(model.logit(model.known(row))) for row in rows]
+    for feature, weight in model.weights.items():
         value = scales[feature] / 3**0.5
-        pulls = [y - p for row, y, p in zip(rows, labels, told, strict=True) if feature in row]
+        pulls = [
+            label - p
+            for row, label, p in zip(rows, labels, probabilities, strict=True)
+            if feature in row
+        ]
         assert weight / scales[feature] == pytest.approx(0.5 * sum(pulls) * value, abs=5e-3)

@@ -16,9 +16,9 @@ ANY_TEXT = st.text(st.characters(), max_size=300)
 
 @given(ANY_TEXT)
 def test_every_text_has_features_and_each_has_a_name(text: str) -> None:
-    found = features(text)
-    assert found == named(text).keys()
-    assert all(0 <= one < 1 << 32 for one in found)
+    hashes = features(text)
+    assert hashes == named(text).keys()
+    assert all(0 <= value < 1 << 32 for value in hashes)
 
 
 def test_the_middle_of_a_long_text_is_not_looked_at() -> None:
@@ -29,7 +29,7 @@ def test_the_middle_of_a_long_text_is_not_looked_at() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("first", "second"),
     [
         ("solve this", "write this"),
         ("solve this", "this solve"),
@@ -39,9 +39,9 @@ def test_the_middle_of_a_long_text_is_not_looked_at() -> None:
     ],
 )
 def test_other_words_order_lines_numbers_and_lengths_are_other_features(
-    one: str, other: str
+    first: str, second: str
 ) -> None:
-    assert features(one) != features(other)
+    assert features(first) != features(second)
 
 
 def test_scripts_without_spaces_share_features_word_by_word() -> None:

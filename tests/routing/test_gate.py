@@ -27,24 +27,24 @@ LOGPROBS = st.lists(st.floats(-30, 0), min_size=1, max_size=40)
 
 
 def probability(gate: FittedGate, tokens: list[float], text: str = "The answer.") -> float:
-    told = CalibratedGate(gate.model).probability(signals(worlds.answer(tokens, text)))
-    assert told is not None
-    return told
+    result = CalibratedGate(gate.model).probability(signals(worlds.answer(tokens, text)))
+    assert result is not None
+    return result
 
 
 def test_signals_are_what_the_tokens_say() -> None:
-    found = signals(worlds.answer([-4.0, -1.0, -2.0, -3.0, 0.0], " I can't help with that. "))
-    assert (found.mean, found.middle, found.least, found.tokens) == (-2.0, -2.0, -4.0, 5)
-    assert found.low == pytest.approx(-3.6)
-    assert (found.refusal, found.cut_off, found.chars) == (True, False, 23)
+    values = signals(worlds.answer([-4.0, -1.0, -2.0, -3.0, 0.0], " I can't help with that. "))
+    assert (values.mean, values.middle, values.least, values.tokens) == (-2.0, -2.0, -4.0, 5)
+    assert values.low == pytest.approx(-3.6)
+    assert (values.refusal, values.cut_off, values.chars) == (True, False, 23)
     nothing = signals(Completion(text="Four.", finish_reason="length"))
     assert (nothing.mean, nothing.least, nothing.tokens, nothing.cut_off) == (None, None, 0, True)
 
 
 @given(st.lists(st.floats(max_value=0) | st.just(math.nan), min_size=1, max_size=20))
 def test_signals_are_finite_whatever_an_engine_reports(tokens: list[float]) -> None:
-    found = signals(worlds.answer(tokens))
-    for value in (found.mean, found.low, found.middle, found.least):
+    values = signals(worlds.answer(tokens))
+    for value in (values.mean, values.low, values.middle, values.least):
         assert value is not None
         assert -20 <= value <= 0
 
@@ -52,8 +52,8 @@ def test_signals_are_finite_whatever_an_engine_reports(tokens: list[float]) -> N
 def test_its_probabilities_come_true_on_answers_that_it_has_not_seen(gate: FittedGate) -> None:
     fresh = worlds.answers(2000, seed=77)
     error = 0.0
-    for one in fresh:
-        tokens = [token.logprob for token in one.answer.logprobs]
+    for item in fresh:
+        tokens = [token.logprob for token in item.answer.logprobs]
         error += abs(probability(gate, tokens) - worlds.truth(math.fsum(tokens) / 30))
     assert error / len(fresh) < 0.05
     assert gate.reliability.ece < 0.05
@@ -62,12 +62,12 @@ def test_its_probabilities_come_true_on_answers_that_it_has_not_seen(gate: Fitte
 
 def test_a_threshold_of_seventy_percent_means_seventy_percent(gate: FittedGate) -> None:
     near = [
-        one
-        for one in worlds.answers(6000, seed=5)
-        if abs(probability(gate, [t.logprob for t in one.answer.logprobs]) - 0.7) < 0.08
+        item
+        for item in worlds.answers(6000, seed=5)
+        if abs(probability(gate, [t.logprob for t in item.answer.logprobs]) - 0.7) < 0.08
     ]
     assert len(near) > 100
-    assert sum(one.right for one in near) / len(near) == pytest.approx(0.7, abs=0.1)
+    assert sum(item.right for item in near) / len(near) == pytest.approx(0.7, abs=0.1)
 
 
 def test_few_outcomes_get_platts_curve() -> None:
@@ -83,7 +83,7 @@ def test_likelier_tokens_never_make_an_answer_look_worse(
     lifted = [min(0.0, value + lift) for value in tokens]
     assert probability(gate, lifted) >= probability(gate, tokens) - 1e-9
     judge = CalibratedGate(gate.model)
-    before, after = (judge.doubt(signals(worlds.answer(one))) for one in (tokens, lifted))
+    before, after = (judge.doubt(signals(worlds.answer(logprobs))) for logprobs in (tokens, lifted))
     assert before is not None
     assert after is not None
     assert after <= before + 1e-9
@@ -119,11 +119,11 @@ async def test_the_wanted_probability_changes_the_verdict(gate: FittedGate) -> N
 
 async def test_near_the_limit_in_log_odds_it_is_unsure(gate: FittedGate) -> None:
     judge, answer = CalibratedGate(gate.model), worlds.answer([-0.7] * 30)
-    told = (await judge.judge(answer, RULE)).score
-    assert told is not None
-    here = GateRule(min_probability=told, verify_margin=0.1)
+    score = (await judge.judge(answer, RULE)).score
+    assert score is not None
+    here = GateRule(min_probability=score, verify_margin=0.1)
     assert (await judge.judge(answer, here)).unsure
-    far = GateRule(min_probability=told / 10, verify_margin=0.1)
+    far = GateRule(min_probability=score / 10, verify_margin=0.1)
     assert not (await judge.judge(answer, far)).unsure
 
 
@@ -161,10 +161,10 @@ def test_a_bad_beginning_is_given_up_and_a_good_one_is_not(gate: FittedGate) -> 
 def test_doubt_about_beginnings_comes_true(gate: FittedGate) -> None:
     judge, fresh = CalibratedGate(gate.model), worlds.answers(1500, seed=21)
     doubts, wrong = 0.0, 0
-    for one in fresh:
-        begun = worlds.answer([token.logprob for token in one.answer.logprobs][:15])
+    for item in fresh:
+        begun = worlds.answer([token.logprob for token in item.answer.logprobs][:15])
         doubts += judge.doubt(signals(begun)) or 0.0
-        wrong += not one.right
+        wrong += not item.right
     assert doubts / len(fresh) == pytest.approx(wrong / len(fresh), abs=0.05)
 
 
@@ -174,10 +174,11 @@ def test_answers_without_logprobs_are_judged_by_the_rest() -> None:
         for right in (True, False) * 100
     ]
     judge = CalibratedGate(fit_gate(mixed).model)
-    told = [judge.probability(signals(one.answer)) for one in mixed[:2]]
-    assert told[0] is not None
-    assert told[1] is not None
-    assert told[0] > 0.8 > 0.2 > told[1]  # noqa: PLR0133
+    high, low = (judge.probability(signals(item.answer)) for item in mixed[:2])
+    assert high is not None
+    assert low is not None
+    assert high > 0.8
+    assert low < 0.2
 
 
 def test_a_saved_gate_says_the_same_and_the_same_answers_the_same_file(
@@ -268,5 +269,5 @@ async def test_the_configuration_says_what_probability_is_wanted(gate: FittedGat
     judge, answer = CalibratedGate(gate.model), worlds.answer([-0.7] * 30)
     lax = GateConfig(min_probability=0.1).to_rule(RULE)
     strict = GateConfig(min_probability=0.95).to_rule(RULE)
-    told = [(await judge.judge(answer, rule)).accepted for rule in (lax, strict)]
-    assert told == [True, False]
+    accepted = [(await judge.judge(answer, rule)).accepted for rule in (lax, strict)]
+    assert accepted == [True, False]

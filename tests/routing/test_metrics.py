@@ -27,7 +27,7 @@ def test_a_score_that_says_nothing_gets_half(gains: list[float]) -> None:
 @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from([-1.0, 0.0, 1.0])), min_size=1))
 def test_the_order_of_the_rows_does_not_matter(rows: list[tuple[int, float]]) -> None:
     mixed = random.Random(0).sample(rows, len(rows))  # noqa: S311
-    areas = [apgr([float(s) for s, _ in one], [g for _, g in one]) for one in (rows, mixed)]
+    areas = [apgr([float(s) for s, _ in table], [g for _, g in table]) for table in (rows, mixed)]
     assert areas[0] == pytest.approx(areas[1]) if areas[0] is not None else areas[1] is None
 
 

@@ -28,8 +28,8 @@ def test_a_table_is_read_plain_and_gzipped(tmp_path: Path) -> None:
 def test_json_lines_are_read_with_columns_of_any_name(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text(LINES)
-    found = read_outcomes(path, weak="ours", strong="theirs")
-    assert found == [OutcomeRow("a", 1.0, 1.0), OutcomeRow("b", 0.0, 0.0)]
+    rows = read_outcomes(path, weak="ours", strong="theirs")
+    assert rows == [OutcomeRow("a", 1.0, 1.0), OutcomeRow("b", 0.0, 0.0)]
     alone = read_outcomes(path, weak="ours", strong=None)
     assert [row.strong for row in alone] == [1.0, 1.0]
 

@@ -39,9 +39,9 @@ def test_its_difficulty_is_the_probability_that_the_strong_track_is_needed(
     fitted: Fitted,
 ) -> None:
     for hard, probability in ((True, 0.8 * 0.9), (False, 0.1 * 0.9)):
-        texts = [text for text, one in worlds.prompts(400, seed=4) if one is hard]
-        told = sum(map(fitted.router.difficulty, texts)) / len(texts)
-        assert told == pytest.approx(probability, abs=0.12)
+        texts = [text for text, is_hard in worlds.prompts(400, seed=4) if is_hard is hard]
+        mean = sum(map(fitted.router.difficulty, texts)) / len(texts)
+        assert mean == pytest.approx(probability, abs=0.12)
     assert fitted.reliability.ece < 0.08
 
 
@@ -70,18 +70,18 @@ def test_an_impossible_share_is_refused(share: float) -> None:
 
 @given(st.text(max_size=200), st.floats(0, 1), st.floats(0, 1))
 def test_a_larger_share_never_lowers_the_number_of_hard_messages(
-    fitted: Fitted, text: str, one: float, other: float
+    fitted: Fitted, text: str, first: float, second: float
 ) -> None:
-    low, high = sorted((one, other))
+    low, high = sorted((first, second))
     for router in (fitted.router, Router.unfitted()):
         assert 0 <= router.difficulty(text) <= 1
         assert router.is_hard(text, high) or not router.is_hard(text, low)
 
 
 def test_the_hard_word_is_what_pushes_up(fitted: Fitted) -> None:
-    pushes = {one.feature: one.push for one in fitted.router.explain("please prove the of a is")}
+    pushes = {item.feature: item.push for item in fitted.router.explain("please prove the of a is")}
     assert pushes["word 'prove'"] > 0.02
-    assert {one.feature: one.push for one in fitted.router.explain("hello what is")}[
+    assert {item.feature: item.push for item in fitted.router.explain("hello what is")}[
         "word 'hello'"
     ] < -0.02
     ordered = [abs(push) for push in pushes.values()]
@@ -92,7 +92,7 @@ def test_unfitted_it_says_so_and_calls_the_longer_message_harder() -> None:
     router = Router.unfitted()
     assert not router.fitted
     assert router.difficulty("x" * 900) > router.difficulty("x" * 90)
-    assert [one.feature for one in router.explain("x" * 900)] == ["900 characters"]
+    assert [item.feature for item in router.explain("x" * 900)] == ["900 characters"]
     assert router.explain("x" * 900)[0].push > 0 > router.explain("x")[0].push
     assert router.about == {}
     with pytest.raises(UsageError, match="fit it first"):

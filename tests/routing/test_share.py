@@ -35,7 +35,7 @@ def test_on_messages_that_are_all_longer_than_expected_the_share_is_kept() -> No
 def test_it_still_sends_the_hard_ones(fitted: Fitted) -> None:
     keeper = ShareKeeper(fitted.router, 0.4)
     sent = [(keeper.is_hard(text), hard) for text, hard in worlds.prompts(1500, seed=3)]
-    right = sum(told == hard for told, hard in sent) / len(sent)
+    right = sum(decision == hard for decision, hard in sent) / len(sent)
     assert right > 0.8
 
 

@@ -44,7 +44,7 @@ def test_the_same_seed_draws_the_same_and_another_draws_others() -> None:
 def test_the_times_of_one_turn_are_tied_as_told(correlation: float) -> None:
     pools = {"local": Pool("local", ANSWERS), "api": Pool("api", ANSWERS)}
     recordings = fill(blank(3000), pools, correlation=correlation).recordings
-    pairs = [(one.plays["local"].ttft_s, one.plays["api"].ttft_s) for one in recordings]
+    pairs = [(item.plays["local"].ttft_s, item.plays["api"].ttft_s) for item in recordings]
     # The rank correlation of a Gaussian copula is 6/pi asin(rho/2): 0.55 for 0.57.
     wanted = {0.0: 0.0, 0.57: 0.55, 1.0: 1.0}[correlation]
     assert _correlation(pairs) == pytest.approx(wanted, abs=0.06)
@@ -56,9 +56,9 @@ def test_what_is_drawn_is_tied_to_what_was_recorded_in_its_turn() -> None:
     ]
     pools = {"local": Pool("local", ANSWERS), "api": Pool("api", ANSWERS)}
     pairs = [
-        (one.plays["local"].ttft_s, one.plays["api"].ttft_s)
+        (item.plays["local"].ttft_s, item.plays["api"].ttft_s)
         for seed in range(20)
-        for one in fill(sketches, pools, seed=seed).recordings
+        for item in fill(sketches, pools, seed=seed).recordings
     ]
     assert _correlation(pairs) == pytest.approx(0.55, abs=0.06)
 
@@ -66,28 +66,30 @@ def test_what_is_drawn_is_tied_to_what_was_recorded_in_its_turn() -> None:
 def test_a_track_that_was_stopped_in_silence_was_silent_for_longer() -> None:
     stopped = [Sketch(str(n), {"local": Known(silent_s=0.9)}) for n in range(50)]
     pool = Pool("local", [*ANSWERS, FAILURE])
-    plays = [one.plays["local"] for one in fill(stopped, {"local": pool}).recordings]
+    plays = [item.plays["local"] for item in fill(stopped, {"local": pool}).recordings]
     assert all(play.ttft_s > 0.9 and play.error is None for play in plays)
 
 
 def test_one_that_was_silent_for_longer_than_any_answer_waits_once_more() -> None:
-    (one,) = fill(
+    (recording,) = fill(
         [Sketch("a", {"local": Known(silent_s=7.0)})], {"local": Pool("local", ANSWERS)}
     ).recordings
-    assert 7.0 < one.plays["local"].ttft_s <= 8.0
+    assert 7.0 < recording.plays["local"].ttft_s <= 8.0
 
 
 def test_a_track_that_was_stopped_while_it_spoke_began_as_recorded() -> None:
     known = Known(ttft_s=0.33, running_s=1.2)
-    (one,) = fill([Sketch("a", {"local": known})], {"local": Pool("local", ANSWERS)}).recordings
-    play = one.plays["local"]
+    (recording,) = fill(
+        [Sketch("a", {"local": known})], {"local": Pool("local", ANSWERS)}
+    ).recordings
+    play = recording.plays["local"]
     assert play.ttft_s == 0.33
     assert play.total_s == pytest.approx(1.33)
 
 
 def test_failures_are_drawn_as_often_as_they_were_measured() -> None:
     pool = Pool("api", [*ANSWERS[:75], *[FAILURE] * 25])
-    plays = [one.plays["api"] for one in fill(blank(2000), {"api": pool}).recordings]
+    plays = [item.plays["api"] for item in fill(blank(2000), {"api": pool}).recordings]
     share = sum(play.error is not None for play in plays) / len(plays)
     assert share == pytest.approx(0.25, abs=0.03)
 
@@ -95,8 +97,8 @@ def test_failures_are_drawn_as_often_as_they_were_measured() -> None:
 def test_a_recorded_number_of_tokens_stretches_the_drawn_answer() -> None:
     sketch = Sketch("a", {"api": Known(output_tokens=200)})
     pool = Pool("api", [Play(0.5, 1.5, 5, 20)])
-    (one,) = fill([sketch], {"api": pool}).recordings
-    assert one.plays["api"] == Play(0.5, 10.5, 5, 200)
+    (recording,) = fill([sketch], {"api": pool}).recordings
+    assert recording.plays["api"] == Play(0.5, 10.5, 5, 200)
 
 
 def test_a_gap_that_nothing_can_fill_says_what_to_give() -> None:
@@ -111,7 +113,7 @@ def test_a_gap_that_nothing_can_fill_says_what_to_give() -> None:
 def test_a_modelled_signal_tells_right_from_wrong_as_well_as_told() -> None:
     sketches = [Sketch(str(n), {"local": Known(0.1, 0.2, score=float(n % 2))}) for n in range(900)]
     recordings = with_signal(fill(sketches, {}).recordings, 0.8)
-    plays = [one.plays["local"] for one in recordings]
+    plays = [item.plays["local"] for item in recordings]
     right = [play.mean_logprob for play in plays if play.score]
     wrong = [play.mean_logprob for play in plays if not play.score]
     above = sum((r or 0) > (w or 0) for r in right for w in wrong)
@@ -123,4 +125,4 @@ def test_a_modelled_signal_tells_right_from_wrong_as_well_as_told() -> None:
 def _correlation(pairs: list[tuple[float, float]]) -> float:
     from statistics import correlation
 
-    return correlation([one for one, _ in pairs], [other for _, other in pairs])
+    return correlation([first for first, _ in pairs], [second for _, second in pairs])

@@ -132,7 +132,7 @@ def test_the_router_is_asked_where_there_is_one() -> None:
     rules = Rules(is_hard=lambda text, policy: policy.routes and text == "hard")
     hard = Recording("h", {"local": QUICK, "api": API_PLAY}, text="hard")
     easy = Recording("e", {"local": QUICK, "api": API_PLAY}, text="easy")
-    assert [one.track for one in replay([hard, easy], ROUTE, rules)] == ["api", "local"]
+    assert [result.track for result in replay([hard, easy], ROUTE, rules)] == ["api", "local"]
 
 
 def test_a_leg_that_fails_calls_the_one_that_waits() -> None:

@@ -1,4 +1,4 @@
-"""Tables are read in the public shapes and in vanta's own; what is broken has its place said."""
+"""Tables are read in the public shapes and in vanta's own; errors name their position."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def test_columns_named_as_the_fields_need_no_mapping(write: Write) -> None:
 
 def test_columns_can_be_mapped(write: Write) -> None:
     path = write("first,whole,right", "0.5,2,1")
-    told = {"api.ttft_s": "first", "api.total_s": "whole", "api.score": "right"}
-    (sketch,) = sketches(read_table(path), told)
+    columns = {"api.ttft_s": "first", "api.total_s": "whole", "api.score": "right"}
+    (sketch,) = sketches(read_table(path), columns)
     assert sketch.tracks == {"api": Known(0.5, 2.0, score=1.0)}
 
 

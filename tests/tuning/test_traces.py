@@ -19,7 +19,7 @@ from vanta_tuning.replay.stage import replay
 from vanta_tuning.replay.traces import pools_of, read_traces
 
 
-def leg(number: int, track: str, state: str, **told: Any) -> dict[str, Any]:
+def leg(number: int, track: str, state: str, **values: Any) -> dict[str, Any]:
     empty = ("first_content_s", "committed_s", "stop_asked_s", "ended_s", "usage", "error")
     return {
         "leg": number,
@@ -28,7 +28,7 @@ def leg(number: int, track: str, state: str, **told: Any) -> dict[str, Any]:
         "started_s": 0.0,
         "verdict": None,
         **dict.fromkeys(empty),
-        **told,
+        **values,
     }
 
 
@@ -110,7 +110,7 @@ def test_what_is_no_trace_is_refused(tmp_path: Path, text: str, message: str) ->
 
 
 async def _race_twice(folder: Path) -> tuple[list[str], list[dict[str, Any]]]:
-    """Two races, in each of which one track is silent for ever; then each track alone."""
+    """Two races, in each of which one track never answers; then each track alone."""
     local = ScriptedEngine(scripts=[[Pause(0.01), "quick"], [Hang()], [Pause(0.1), "slow"]])
     api = ScriptedEngine(scripts=[[Hang()], [Pause(0.03), "quick"], [Pause(0.1), "slow"]])
     async with open_scripted(folder, local=local, api=api) as runtime:
@@ -138,4 +138,4 @@ async def test_a_replayed_trace_of_a_real_run_has_the_same_winners(tmp_path: Pat
 def test_the_policies_of_another_day_can_be_tried_on_todays_traces(tmp_path: Path) -> None:
     path = write(tmp_path / "t.jsonl", [WON], [WON])
     results = replay(load(Source(path)).recordings, LOCAL)
-    assert [(one.first_content_s, one.duration_s) for one in results] == [(0.5, 2.0)] * 2
+    assert [(result.first_content_s, result.duration_s) for result in results] == [(0.5, 2.0)] * 2

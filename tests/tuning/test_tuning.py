@@ -37,20 +37,20 @@ def recordings(turns: int = 80) -> list[Recording]:
     return made
 
 
-def found(limits: TuningLimits, *policies: Policy) -> Tuned:
+def tuned_by(limits: TuningLimits, *policies: Policy) -> Tuned:
     return tune(recordings(), policies, limits, RULES, seed=3)
 
 
-def test_without_limits_the_most_accurate_wins_and_of_those_the_soonest() -> None:
-    tuned = found(TuningLimits(), LOCAL, API)
+def test_without_limits_the_most_accurate_and_then_the_fastest_wins() -> None:
+    tuned = tuned_by(TuningLimits(), LOCAL, API)
     assert tuned.best is not None
     assert (tuned.best.base, tuned.held_out.accuracy) == ("api", 1.0)
     assert tuned.best.snippet == 'policy = "api"\n'
 
 
 def test_a_limit_on_time_and_one_on_money_are_kept() -> None:
-    soon = found(TuningLimits(max_p95_s=0.5), LOCAL, API, PREFER).best
-    cheap = found(TuningLimits(max_cost_usd=0.009), LOCAL, API).best
+    soon = tuned_by(TuningLimits(max_p95_s=0.5), LOCAL, API, PREFER).best
+    cheap = tuned_by(TuningLimits(max_cost_usd=0.009), LOCAL, API).best
     assert soon is not None
     assert cheap is not None
     assert soon.base == "local"
@@ -58,7 +58,7 @@ def test_a_limit_on_time_and_one_on_money_are_kept() -> None:
 
 
 def test_the_gate_is_set_where_it_parts_right_from_wrong() -> None:
-    tuned = found(TuningLimits(max_cost_usd=0.005), LOCAL, API, CASCADE)
+    tuned = tuned_by(TuningLimits(max_cost_usd=0.005), LOCAL, API, CASCADE)
     assert tuned.best is not None
     assert tuned.best.base == "cascade"
     assert -0.71 < tuned.best.knobs["gate"]["min_mean_logprob"] < -0.19
@@ -66,22 +66,22 @@ def test_the_gate_is_set_where_it_parts_right_from_wrong() -> None:
     assert tuned.held_out.cost_usd < 0.005
 
 
-def test_what_is_promised_was_measured_on_other_turns() -> None:
-    tuned = found(TuningLimits(), LOCAL)
+def test_promised_figures_are_measured_on_held_out_turns() -> None:
+    tuned = tuned_by(TuningLimits(), LOCAL)
     assert tuned.held_out.turns + tuned.nearest.chosen_by.turns == 80
     assert tuned.held_out.accuracy != tuned.nearest.chosen_by.accuracy
 
 
-def test_if_nothing_keeps_the_limits_the_nearest_is_said() -> None:
-    tuned = found(TuningLimits(max_p95_s=0.05), LOCAL, API)
+def test_if_no_policy_keeps_the_limits_the_nearest_is_reported() -> None:
+    tuned = tuned_by(TuningLimits(max_p95_s=0.05), LOCAL, API)
     assert tuned.best is None
     assert tuned.nearest.base == "local"
-    strict = found(TuningLimits(min_accuracy=0.9, max_cost_usd=0.0), LOCAL, API)
+    strict = tuned_by(TuningLimits(min_accuracy=0.9, max_cost_usd=0.0), LOCAL, API)
     assert strict.best is None
 
 
 def test_every_snippet_is_a_configuration_that_loads(tmp_path: Path) -> None:
-    tuned = found(TuningLimits(), LOCAL, HEDGE, CASCADE, PREFER)
+    tuned = tuned_by(TuningLimits(), LOCAL, HEDGE, CASCADE, PREFER)
     assert len(tuned.tried) > 8
     for candidate in tuned.tried:
         path = tmp_path / "vanta.toml"
@@ -89,13 +89,18 @@ def test_every_snippet_is_a_configuration_that_loads(tmp_path: Path) -> None:
         config = load(str(path), environ={}).config
         assert config.policy == tomllib.loads(candidate.snippet)["policy"]
         if candidate.knobs:
-            base = next(one for one in (HEDGE, CASCADE, PREFER) if one.name == candidate.base)
-            made = config.policies["tuned"].to_policy("tuned", {candidate.base: base})
-            assert made == candidate.policy
+            base = next(
+                policy for policy in (HEDGE, CASCADE, PREFER) if policy.name == candidate.base
+            )
+            policy = config.policies["tuned"].to_policy("tuned", {candidate.base: base})
+            assert policy == candidate.policy
 
 
 def test_the_same_seed_finds_the_same() -> None:
-    first, again = found(TuningLimits(), LOCAL, CASCADE), found(TuningLimits(), LOCAL, CASCADE)
+    first, again = (
+        tuned_by(TuningLimits(), LOCAL, CASCADE),
+        tuned_by(TuningLimits(), LOCAL, CASCADE),
+    )
     assert first == again
 
 

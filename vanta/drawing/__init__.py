@@ -1,7 +1,7 @@
-"""Pictures of turns and runs: `timeline` for a terminal, `svg` for a page, and charts as SVG.
+"""Drawings of turns and runs: `timeline` for a terminal, `svg` for a page, and charts as SVG.
 
-Invariant: pure functions of the data they are given; the two pictures of a turn show the same
-lanes (`vanta.drawing.lanes`). Importing this front loads neither rich nor a picture's module.
+Invariant: every drawing is a pure function of its arguments; both drawings of a turn show the same
+lanes (`vanta.drawing.lanes`). Importing this front loads neither rich nor a drawing module.
 """
 
 from __future__ import annotations

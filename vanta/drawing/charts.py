@@ -1,21 +1,44 @@
-"""Charts as SVG: a row of dots or a bar for each label, and the elements to draw others.
+"""Charts as SVG: a row of dots or a bar for each label, the elements of other charts, and colours.
 
-Invariant: pure functions that escape every text they are given; a chart of no data is "". Charts
-carry class names (`quiet`, `grid`, `bar`) and no colours except the tracks', so the page or the
-surrounding SVG decides what a light and a dark ground look like.
+Each track has one colour in every drawing. The colours are distinguishable with colour blindness
+(Okabe and Ito, 2008) and readable on light and dark backgrounds.
+
+Invariant: pure functions that escape every text; a chart without data is "". Charts carry class
+names (`quiet`, `grid`, `bar`) and no colours except those of the tracks, so the page or the
+surrounding SVG controls the light and the dark theme.
 """
 
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from vanta.drawing.colours import colour_of
-
 _WIDTH, _LEFT, _RIGHT, _ROW = 860, 230, 90, 26
 _MAX_LABEL = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Colour:
+    """The colour of a track: a name known to rich, and a hexadecimal value for SVG."""
+
+    terminal: str
+    page: str
+
+
+_KNOWN = {"local": Colour("green", "#009e73"), "api": Colour("dodger_blue1", "#2b7fd4")}
+_OTHERS = (
+    Colour("dark_orange", "#d55e00"),
+    Colour("orchid", "#cc79a7"),
+    Colour("gold3", "#b8860b"),
+)
+
+
+def colour_of(track: str) -> Colour:
+    """Return the colour of a track, which depends on its name alone."""
+    return _KNOWN.get(track) or _OTHERS[zlib.crc32(track.encode()) % len(_OTHERS)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +46,8 @@ class ChartPoint:
     """A value in a dot chart.
 
     :param track: the track, which decides the dot's colour.
-    :param value: the value, above 0 to be on the logarithmic scale.
-    :param title: the words of its tooltip.
+    :param value: the value; only values above 0 fit the logarithmic scale.
+    :param title: the label in the tooltip.
     """
 
     track: str
@@ -38,7 +61,7 @@ def dot_chart(rows: Mapping[str, Sequence[ChartPoint]], *, unit: str, title: str
     :param rows: label -> points.
     :param unit: the unit of the scale.
     :param title: the chart in words, for screen readers.
-    :returns: an `<svg>` element, or "" without a value above 0.
+    :returns: an `<svg>` element, or "" if no value is above 0.
     """
     values = [point.value for points in rows.values() for point in points if point.value > 0]
     if not values:

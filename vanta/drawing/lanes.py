@@ -1,7 +1,7 @@
-"""A turn as lanes: what both pictures draw, in seconds since the turn began.
+"""The lanes of a turn, shared by both drawings: one per leg, in seconds since the turn started.
 
-Invariant: a lane's spans follow one another without overlap, and every time lies within the turn's
-scale (`Lanes.end_s`); pure functions of a `Trace`.
+Invariant: the spans of a lane are ordered and never overlap, and every time lies within the scale
+of the turn (`Lanes.end_s`). Everything here is a pure function of a `Trace`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ MarkKind = Literal["first", "committed", "stopped", "broke", "rejected"]
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """What a leg did from one time to another.
+class LaneSpan:
+    """A phase of a leg.
 
-    waiting: no readable text yet. unheard: it wrote, and nobody saw it. speaking: it wrote, and
-    the user read.
+    waiting: no readable text yet. unheard: the leg generates text that is not shown. speaking: the
+    text of the leg is shown to the user.
     """
 
     kind: SpanKind
@@ -31,7 +31,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A moment in a leg's life."""
+    """An event of a leg: its first text, its commit, or how it ended."""
 
     kind: MarkKind
     at_s: float
@@ -39,17 +39,17 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """One leg. outcome: what became of it and what it cost, in words."""
+    """One leg, with its final state and its cost as text."""
 
     leg: LegTrace
-    spans: tuple[Span, ...]
+    spans: tuple[LaneSpan, ...]
     marks: tuple[Mark, ...]
     outcome: str
 
 
 @dataclass(frozen=True, slots=True)
 class Lanes:
-    """A whole turn. ticks_s: round times for the axis, 0 first, all within end_s."""
+    """All lanes of a turn, and the round times of the axis: 0 first, all within end_s."""
 
     lanes: tuple[Lane, ...]
     end_s: float
@@ -57,7 +57,7 @@ class Lanes:
 
 
 def lanes(trace: Trace, *, ticks: int = 6) -> Lanes:
-    """The lanes of a turn, one a leg in the order in which they started; about `ticks` ticks."""
+    """Return the lanes of a turn, ordered by the start of their legs, and about `ticks` ticks."""
     ends = [leg.ended_s or trace.duration_s for leg in trace.legs]
     end_s = max([trace.duration_s, *ends, 1e-3])
     drawn = tuple(_lane(leg, end_s) for leg in trace.legs)
@@ -67,28 +67,29 @@ def lanes(trace: Trace, *, ticks: int = 6) -> Lanes:
 def _lane(leg: LegTrace, end_s: float) -> Lane:
     ended = leg.ended_s if leg.ended_s is not None else end_s
     first = leg.first_content_s if leg.first_content_s is not None else ended
-    heard = leg.committed_s if leg.committed_s is not None else ended
+    shown = leg.committed_s if leg.committed_s is not None else ended
     spans = (
-        Span("waiting", leg.started_s, min(first, ended)),
-        Span("unheard", min(first, ended), min(max(first, heard), ended)),
-        Span("speaking", min(max(first, heard), ended), ended),
+        LaneSpan("waiting", leg.started_s, min(first, ended)),
+        LaneSpan("unheard", min(first, ended), min(max(first, shown), ended)),
+        LaneSpan("speaking", min(max(first, shown), ended), ended),
     )
-    return Lane(leg, tuple(s for s in spans if s.end_s > s.start_s), _marks(leg), outcome(leg))
+    visible = tuple(span for span in spans if span.end_s > span.start_s)
+    return Lane(leg, visible, _marks(leg), outcome(leg))
 
 
 def _marks(leg: LegTrace) -> tuple[Mark, ...]:
-    last: dict[str, MarkKind] = {"broken": "broke", "failed": "broke", "rejected": "rejected"}
-    found: list[tuple[MarkKind, float | None]] = [
+    endings: dict[str, MarkKind] = {"broken": "broke", "failed": "broke", "rejected": "rejected"}
+    moments: list[tuple[MarkKind, float | None]] = [
         ("first", leg.first_content_s),
         ("committed", leg.committed_s),
         ("stopped", leg.stop_asked_s if leg.state == "cancelled" else None),
     ]
-    if leg.state in last:
-        found.append((last[leg.state], leg.ended_s))
-    return tuple(Mark(kind, at_s) for kind, at_s in found if at_s is not None)
+    if leg.state in endings:
+        moments.append((endings[leg.state], leg.ended_s))
+    return tuple(Mark(kind, at_s) for kind, at_s in moments if at_s is not None)
 
 
-_FATES = {
+_STATES = {
     "won": "answered",
     "finished": "too late",
     "failed": "failed",
@@ -101,12 +102,12 @@ _FATES = {
 
 
 def outcome(leg: LegTrace) -> str:
-    """What became of a leg, and its tokens, milliseconds and dollars."""
+    """Return the final state of a leg, its output tokens, duration and cost as text."""
     tokens = leg.usage.output_tokens if leg.usage else 0
     about = "~" if leg.usage and not leg.usage.exact else ""
     spent_ms = ((leg.ended_s or leg.started_s) - leg.started_s) * 1000
-    fate = _FATES.get(leg.state, leg.state)
+    state = _STATES.get(leg.state, leg.state)
     if leg.error and leg.state == "failed":
-        fate += f" ({leg.error['kind']})"
+        state += f" ({leg.error['kind']})"
     cost = f"${leg.cost_usd:.6f}" if leg.cost_usd else "$0"
-    return f"{fate} · {about}{tokens} tok · {spent_ms:.0f} ms · {cost}"
+    return f"{state} · {about}{tokens} tok · {spent_ms:.0f} ms · {cost}"

@@ -1,7 +1,7 @@
-"""A policy as a timeline: what each track does when nothing goes wrong, and what changes it.
+"""A policy as a timeline and in sentences: the behaviour of each track, and its conditions.
 
-Invariant: pure; a policy in, lines of text out, `WIDTH` columns of time wide. Times that matter (a
-delay, a hold) are spread evenly, in order, since a policy has no scale of its own.
+Invariant: pure functions from a policy to lines of text; the time axis is `WIDTH` columns wide.
+Delays and holds are spread evenly, in order, because a policy has no time scale of its own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ LEGEND = f"{WAITS} waits  {START} starts  {RUNS} runs, may not win yet  {MAY_WIN
 
 
 def draw(policy: Policy) -> list[str]:
-    """The lines of the drawing: an axis, a lane a leg, a legend."""
+    """Return the lines of the drawing: an axis, one lane per leg, and a legend."""
     times = _times(policy)
     label = max(len(leg.track) for leg in policy.legs) + 2
     lanes = [f"{leg.track:<{label}}{_lane(leg, times)}" for leg in policy.legs]
@@ -22,30 +22,30 @@ def draw(policy: Policy) -> list[str]:
 
 
 def explain(policy: Policy) -> list[str]:
-    """The rules of a policy, a sentence each."""
+    """Return the rules of a policy, one sentence each."""
     sentences = [_sentence(leg) for leg in policy.legs]
     if policy.gate:
         sentences.append(_gate(policy))
     if policy.routes:
         share = f"{policy.route_share:.0%}"
-        sentences.append(f"The router calls about {share} of the messages hard.")
+        sentences.append(f"The router classifies about {share} of the messages as hard.")
     if policy.max_extra_share is not None:
         share = f"{policy.max_extra_share:.0%}"
-        sentences.append(f"Delayed legs start by the clock in {share} of the turns at the most.")
+        sentences.append(f"Delayed legs start by the clock in at most {share} of the turns.")
     if len(policy.legs) > 1:
         sentences.append(_TAKEOVER[policy.takeover])
     return sentences
 
 
 _TAKEOVER = {
-    "continue": "If the winner breaks off, the next track goes on from the shown text.",
-    "restart": "If the winner breaks off, the next track answers anew in place of the shown text.",
+    "continue": "If the winner breaks off, the next track continues from the shown text.",
+    "restart": "If the winner breaks off, the next track replaces the text with a new answer.",
     "fail": "If the winner breaks off, the turn fails.",
 }
 
 
 def _times(policy: Policy) -> list[float]:
-    """The moments that matter, in order, 0 first."""
+    """Return all delays and holds in order, 0 first."""
     moments = {0.0}
     for leg in policy.legs:
         moments |= {moment for moment in (leg.start_after_s, leg.hold_s) if moment}
@@ -67,7 +67,7 @@ def _axis(times: list[float]) -> str:
 
 def _lane(leg: LegPlan, times: list[float]) -> str:
     if leg.start_after_s is None:
-        return WAITS * WIDTH + " until it is called"
+        return WAITS * WIDTH + " until it is needed"
     begin = _column(leg.start_after_s, times)
     wins = max(begin, WIDTH if leg.hold_s is None else _column(leg.hold_s, times))
     if leg.commit_on == "verdict":
@@ -80,7 +80,7 @@ def _ending(leg: LegPlan) -> str:
     if leg.commit_on == "verdict":
         return " gate"
     if leg.hold_s is None:
-        return " once no other is left"
+        return " once no other track is left"
     if leg.when != "always":
         return f" if the message is {leg.when}"
     return " then amends" if leg.amends else ""
@@ -97,23 +97,21 @@ def _sentence(leg: LegPlan) -> str:
     else:
         words.append("and wins with its first readable text")
     if leg.amends:
-        words.append("; if it loses it still finishes, and corrects the winner where they disagree")
+        words.append("; if it loses it still finishes, and corrects the winner if they disagree")
     return " ".join(words).replace(" ;", ";") + "."
 
 
 def _start(leg: LegPlan) -> str:
     if leg.start_after_s is None:
-        return "starts if another track fails or is turned down"
+        return "starts if another track fails or is rejected"
     when = "at once" if not leg.start_after_s else f"after {leg.start_after_s:g} s of silence"
     if leg.delay_quantile is not None:
-        when += f" (once learned: longer than {leg.delay_quantile:.0%} of the turns)"
+        when += f" (once learned: after the {leg.delay_quantile:.0%} quantile of the turns)"
     if leg.when != "always":
-        when += f" if the message is {leg.when}, else if another track fails"
+        when += f" if the message is {leg.when}, or if another track fails"
     return f"starts {when}"
 
 
 def _gate(policy: Policy) -> str:
-    resort = "is served all the same if nothing else answers" if policy.last_resort else "is lost"
-    return (
-        f"An answer that the gate {policy.gate.use!r} turns down {resort}." if policy.gate else ""
-    )
+    fate = "is still used if no other track answers" if policy.last_resort else "is discarded"
+    return f"An answer that the gate {policy.gate.use!r} rejects {fate}." if policy.gate else ""

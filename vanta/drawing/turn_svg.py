@@ -1,7 +1,7 @@
-"""A turn as a picture for a page: SVG, written by hand.
+"""A turn as an SVG image for a web page.
 
-Invariant: it is one self-contained file, readable on a light and on a dark ground, and every text
-in it that comes from a trace is escaped.
+Invariant: the image is one self-contained file, readable on light and dark backgrounds, and every
+text from a trace is escaped.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ from __future__ import annotations
 import textwrap
 from html import escape
 
-from vanta.drawing.charts import svg_line, svg_text
-from vanta.drawing.colours import colour_of
-from vanta.drawing.lanes import Lane, Lanes, Mark, Span, lanes
+from vanta.drawing.charts import colour_of, svg_line, svg_text
+from vanta.drawing.lanes import Lane, Lanes, LaneSpan, Mark, lanes
 from vanta.events import Trace
 
 _WIDTH, _LEFT, _RIGHT = 880, 84, 24
@@ -36,8 +35,13 @@ text { font: 13px system-ui, "Segoe UI", Helvetica, Arial, sans-serif; fill: #1f
 
 
 def svg(trace: Trace, *, title: str = "", note: str = "") -> str:
-    """The picture of a turn. title: above it, the policy's name if none is given; note: below it,
-    in small print (what is real, what is simulated)."""
+    """Return the image of a turn.
+
+    :param trace: the trace of the turn.
+    :param title: the heading; "" for the name of the policy.
+    :param note: small print below the image, for example which parts are simulated.
+    :returns: an SVG document.
+    """
     turn = lanes(trace, ticks=9)
     notes = textwrap.wrap(note, _NOTE_CHARS)
     bottom = _TOP + _LANE * len(turn.lanes)
@@ -55,9 +59,10 @@ def svg(trace: Trace, *, title: str = "", note: str = "") -> str:
         svg_text(_RIGHT, bottom + 50 + _NOTE_LINE * number, line, "quiet")
         for number, line in enumerate(notes, start=1)
     ]
+    label = escape(_alternative_text(turn))
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" '
-        f'width="{_WIDTH}" height="{height}" role="img" aria-label="{escape(_spoken(turn))}">'
+        f'width="{_WIDTH}" height="{height}" role="img" aria-label="{label}">'
     )
     return "\n".join([head, *body, "</svg>", ""])
 
@@ -85,7 +90,7 @@ def _lane(lane: Lane, turn: Lanes, top: int) -> list[str]:
     return [*parts, svg_text(start, top + 37, label, "quiet")]
 
 
-def _span(span: Span, turn: Lanes, top: int, colour: str) -> str:
+def _span(span: LaneSpan, turn: Lanes, top: int, colour: str) -> str:
     x, end = _x(span.start_s, turn), _x(span.end_s, turn)
     return (
         f'<rect x="{x}" y="{top}" width="{max(end - x, 1):.1f}" height="{_BAR}" rx="3" '
@@ -121,11 +126,11 @@ def _legend(y: int) -> list[str]:
     parts.append(svg_text(x + 106, y, "chosen", "quiet"))
     x += 176
     parts += [_line(x - 5, y - 10, x + 5, y), _line(x - 5, y, x + 5, y - 10)]
-    return [*parts, svg_text(x + 12, y, "stopped, turned down or broke off", "quiet")]
+    return [*parts, svg_text(x + 12, y, "stopped, rejected or broke off", "quiet")]
 
 
-def _spoken(turn: Lanes) -> str:
-    """The picture in words, for those who cannot see it."""
+def _alternative_text(turn: Lanes) -> str:
+    """Return the image in words, for screen readers."""
     return "; ".join(f"{lane.leg.track}: {lane.outcome}" for lane in turn.lanes)
 
 

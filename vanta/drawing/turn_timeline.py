@@ -1,7 +1,7 @@
 """A turn as a timeline in a terminal.
 
-Invariant: every lane is one line of the same width, the axis in milliseconds below it; without
-colour it still tells waiting (·), writing unheard (░) and speaking (█) apart.
+Invariant: every lane is one line of the same width, with an axis in milliseconds below. Waiting
+(·), unheard text (░) and shown text (█) are distinguishable without colour.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from vanta.drawing.colours import colour_of
+from vanta.drawing.charts import colour_of
 from vanta.drawing.lanes import Lane, Lanes, SpanKind, lanes
 from vanta.events import Trace
 
@@ -20,7 +20,7 @@ _NARROWEST = 20
 
 
 class Timeline:
-    """A renderable for rich: as wide as the console lets it be."""
+    """A renderable for rich that fills the width of the console."""
 
     def __init__(self, trace: Trace, *, legend: bool = True) -> None:
         self._trace = trace
@@ -46,7 +46,12 @@ class Timeline:
 
 
 def timeline(trace: Trace, *, legend: bool = True) -> Timeline:
-    """The timeline of a turn; `legend`: with a line that says what the signs mean."""
+    """Return the timeline of a turn for a rich console.
+
+    :param trace: the trace of the turn.
+    :param legend: whether to add a line that explains the signs.
+    :returns: a rich renderable.
+    """
     return Timeline(trace, legend=legend)
 
 

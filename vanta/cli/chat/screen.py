@@ -14,7 +14,7 @@ from rich.text import Text
 
 from vanta.cli import output
 from vanta.cli.turns import describe_failure, describe_loss, describe_reply
-from vanta.drawing.colours import colour_of
+from vanta.drawing.charts import colour_of
 from vanta.events import (
     Amended,
     Committed,

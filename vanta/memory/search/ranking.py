@@ -38,7 +38,7 @@ HYBRID_WEIGHTS: Weights = {
 }
 """Weights with vectors. They maximise the likelihood of the turns that hold the answer (softmax
 over the candidates, ridge 0.01) in five conversations of LoCoMo, rounded. The benchmark
-`benchmarks/memory_locomo.py` fits them again and measures on the other conversations. Recency is
+`benchmarks/memory/locomo.py` fits them again and measures on the other conversations. Recency is
 set by hand: LoCoMo's questions hardly need it, but users change their minds."""
 
 LEXICAL_WEIGHTS: Weights = {

@@ -1,10 +1,9 @@
-"""The local track: throughput of many, prefixes kept, stopping, contention, memory.
+"""The local track: concurrent throughput, prefix reuse, stopping, contention, and memory.
 
 One engine `llamacpp` in this process on the embedded model, greedy, beside peers on the same file
-(see `local_throughput`, `local_mixed`, `local_turns`, `local_peer`). Last, where there is time for
-it, a file in the shape of a 7B model (`local_seven`).
-Invariant: engine and peer alternate, so that a busy moment hits both, and what depends on the
-machine is told as a ratio of the two.
+(see `throughput`, `mixed`, `turns` and `peers`). Last, unless the run is quick, a file in the shape
+of a 7B model (`large_model`). Invariant: engine and peer alternate, so that load on the machine
+affects both, and figures that depend on the machine are ratios of the two.
 """
 
 from __future__ import annotations
@@ -17,33 +16,41 @@ from typing import Any
 
 import anyio
 
-from vanta.engine import Engine, GenerationRequest
+from vanta import Engine, GenerationRequest
 from vanta.models import ModelStore, default_root, read_header
 
-from .local_ground import MODEL, WINDOW, WORDS, answer, engine_on, request, stories
-from .local_mixed import mixed
-from .local_seven import seven
-from .local_throughput import rates, throughput
-from .local_turns import turns
-from .machine import resident_bytes, taken_core
-from .report import Figure, median, percentile
-from .settings import Settings
+from ..machine import resident_bytes, taken_core
+from ..report import Figure, Settings, median, percentile
+from .engine import MODEL, WINDOW, WORDS, answer, engine_on, request, stories
+from .large_model import large_shape
+from .mixed import mixed_conversations
+from .throughput import concurrent_throughput, rates
+from .turns import later_turns
 
-SUMMARY = "the local engine: many at once, prefixes kept, stopping, contention, memory"
+SUMMARY = "the local engine: concurrency, prefix reuse, stopping, contention, memory"
 
 LONG_WINDOW = 6144
 STOP_GOAL_MS = 50.0
 
 
 def run(settings: Settings) -> Iterator[Figure]:
-    """Measure, in this order: memory first, while nothing else was loaded."""
+    """Measure memory first, before anything else is loaded, then the other figures."""
     path = ModelStore(default_root()).find(MODEL).path
     yield from measure(path, settings)
 
 
 def measure(path: Path, settings: Settings) -> Iterator[Figure]:
-    """All figures, of the model at `path`."""
-    parts = (_memory, throughput, mixed, _shared_prompt, turns, _stops, _contention, seven)
+    """Yield all figures of the model at `path`."""
+    parts = (
+        _memory,
+        concurrent_throughput,
+        mixed_conversations,
+        _shared_prompt,
+        later_turns,
+        _stops,
+        _contention,
+        large_shape,
+    )
     for done, part in enumerate(parts):
         settings.progress(part.__name__.strip("_").replace("_", " "), done, len(parts))
         yield from anyio.run(part, path, settings)
@@ -51,7 +58,7 @@ def measure(path: Path, settings: Settings) -> Iterator[Figure]:
 
 
 async def _memory(path: Path, settings: Settings) -> list[Figure]:
-    """Load, a first reply, and many turns, each in a session of its own."""
+    """Measure the load, a first reply, and many turns, each in a new session."""
     before = resident_bytes()
     async with engine_on(path, parallel=4) as engine:
         begun = time.perf_counter()
@@ -69,7 +76,7 @@ async def _memory(path: Path, settings: Settings) -> list[Figure]:
             await answer(engine, request(f"Turn {number}.", session=f"s{number}", tokens=4))
             if number == turns // 5:
                 settled = resident_bytes()
-        grown = resident_bytes() - settled
+        growth = resident_bytes() - settled
     return [
         Figure(name="load", value=load_s, unit="s", goal=5.0),
         Figure(
@@ -88,10 +95,10 @@ async def _memory(path: Path, settings: Settings) -> list[Figure]:
         ),
         Figure(
             name="memory grown in a soak",
-            value=grown / 1e6,
+            value=growth / 1e6,
             unit="MB",
             goal=8.0,
-            note=f"the last four fifths of {turns} turns, each of another session",
+            note=f"the last four fifths of {turns} turns, each in a new session",
         ),
     ]
 
@@ -99,15 +106,15 @@ async def _memory(path: Path, settings: Settings) -> list[Figure]:
 async def _shared_prompt(path: Path, _settings: Settings) -> list[Figure]:
     system = (WORDS * 100)[:3500]
     async with engine_on(path, parallel=16) as engine:
-        asked = [
+        requests = [
             request(f"Say {number}.", session=f"s{number}", system=system, tokens=2)
             for number in range(16)
         ]
-        whole = (await engine.count_tokens(asked[0].messages)).value
-        own = whole - (await engine.count_tokens(asked[0].messages[:1])).value
+        whole = (await engine.count_tokens(requests[0].messages)).value
+        own = whole - (await engine.count_tokens(requests[0].messages[:1])).value
         async with anyio.create_task_group() as tasks:
-            for each in asked:
-                tasks.start_soon(answer, engine, each)
+            for item in requests:
+                tasks.start_soon(answer, engine, item)
         read = engine.stats()["prefilled_tokens"]
     return [
         Figure(
@@ -126,17 +133,17 @@ async def _stops(path: Path, settings: Settings) -> list[Figure]:
         writing = [
             await _stop(engine, request("Tell me a story.", tokens=400)) for _ in range(times)
         ]
-        beside: list[float] = []
+        gaps_beside: list[float] = []
         reading: list[float] = []
         async with anyio.create_task_group() as tasks:
             enough = anyio.Event()
-            tasks.start_soon(_gaps, engine, beside, enough)
+            tasks.start_soon(_record_gaps, engine, gaps_beside, enough)
             await enough.wait()
-            usual, begin = median(beside), len(beside)
+            usual, begin = median(gaps_beside), len(gaps_beside)
             for number in range(times):
-                long = request(f"{number} {WORDS * 400}", tokens=2)
-                reading.append(await _stop(engine, long, wait_s=0.1))
-            gaps = beside[begin:]
+                long_request = request(f"{number} {WORDS * 400}", tokens=2)
+                reading.append(await _stop(engine, long_request, wait_s=0.1))
+            gaps = gaps_beside[begin:]
             tasks.cancel_scope.cancel()
     return [
         _stop_figure("stop while writing, p99", writing),
@@ -158,14 +165,14 @@ def _stop_figure(name: str, seconds: list[float]) -> Figure:
         value=1000 * (percentile(seconds, 0.99) or 0.0),
         unit="ms",
         goal=STOP_GOAL_MS,
-        note=f"{len(seconds)} stops, from leaving to standing still; "
+        note=f"{len(seconds)} stops, from leaving the stream to the end of the work; "
         f"median {1000 * (median(seconds) or 0.0):.1f} ms",
     )
 
 
-async def _stop(engine: Engine, asked: GenerationRequest, *, wait_s: float | None = None) -> float:
-    """Seconds from wanting a stop to the end of the work."""
-    async with engine.stream(asked) as stream:
+async def _stop(engine: Engine, item: GenerationRequest, *, wait_s: float | None = None) -> float:
+    """Return the seconds from leaving a stream to the end of its work."""
+    async with engine.stream(item) as stream:
         if wait_s is None:
             await anext(stream)
         else:
@@ -174,8 +181,8 @@ async def _stop(engine: Engine, asked: GenerationRequest, *, wait_s: float | Non
     return time.perf_counter() - begun
 
 
-async def _gaps(engine: Engine, gaps: list[float], enough: anyio.Event) -> None:
-    """The pauses between the deltas of answers that never end; `enough` is set after thirty."""
+async def _record_gaps(engine: Engine, gaps: list[float], enough: anyio.Event) -> None:
+    """Record the pauses between the deltas of endless answers; set `enough` after thirty."""
     while True:
         async with engine.stream(request("Count to a million.", tokens=2000)) as stream:
             await anext(stream)
@@ -188,19 +195,22 @@ async def _gaps(engine: Engine, gaps: list[float], enough: anyio.Event) -> None:
 
 
 async def _contention(path: Path, settings: Settings) -> list[Figure]:
-    """Tokens a second while another process spins on a core, adapting and with fixed threads."""
+    """Measure tokens per second with one core taken, with adaptive and with fixed threads."""
     rounds, tokens = settings.times(3, 1), 160
     with taken_core() as cores:
-        found: dict[int | None, list[float]] = {None: [], **{n: [] for n in range(1, cores + 1)}}
+        by_threads: dict[int | None, list[float]] = {
+            None: [],
+            **{n: [] for n in range(1, cores + 1)},
+        }
         async with engine_on(path, parallel=1) as adapting:
-            await rates(adapting, stories(1), tokens)  # it has to notice first
+            await rates(adapting, stories(1), tokens)  # it must detect the load first
             for _ in range(rounds):
-                found[None].append((await rates(adapting, stories(1), tokens))[0])
+                by_threads[None].append((await rates(adapting, stories(1), tokens))[0])
                 for count in range(1, cores + 1):
                     async with engine_on(path, parallel=1, threads=count) as fixed:
-                        found[count].append((await rates(fixed, stories(1), tokens))[0])
+                        by_threads[count].append((await rates(fixed, stories(1), tokens))[0])
             pace = adapting.stats()["pace"]
-    return list(_contention_figures(found, pace))
+    return list(_contention_figures(by_threads, pace))
 
 
 def _contention_figures(
@@ -208,13 +218,13 @@ def _contention_figures(
 ) -> Iterator[Figure]:
     ours = median(rates.pop(None)) or 0.0
     fixed = {count: median(values) or 0.0 for count, values in rates.items()}
-    told = ", ".join(f"{count} threads {rate:.0f}" for count, rate in fixed.items())
+    fixed_note = ", ".join(f"{count} threads {rate:.0f}" for count, rate in fixed.items())
     yield Figure(
         name="output with one core taken, of the best fixed number of threads",
         value=ours / max(fixed.values()),
         unit="x",
         better="higher",
         goal=0.85,
-        note=f"tokens/s: adapting {ours:.0f}, {told}; now {pace['threads']} threads after "
+        note=f"tokens/s: adapting {ours:.0f}, {fixed_note}; now {pace['threads']} threads after "
         f"{pace['changes']} changes",
     )

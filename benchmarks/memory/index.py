@@ -1,8 +1,8 @@
-"""The vector index `chroma`: its start, its searches, how much they miss, and how fast it is built.
+"""The vector index `chroma`: start, search latency, recall of neighbours, and build time.
 
-Peer in the same run: the exact index `scan`, which also says what a search ought to have found. The
-vectors are random, of the shape that embeddings of sentences have: some hundred topics in forty
-directions that carry most, and noise in all. Invariant: both indexes are asked the same.
+The peer in the same run is the exact index `scan`, which also gives the true neighbours. The
+vectors are random with the structure of sentence embeddings: some hundred topics in forty dominant
+directions, and noise in all. Invariant: both indexes get the same queries.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 
 import anyio
 
-from vanta.memory import IndexContext, Partition, VectorIndex
+from vanta.memory import Partition, VectorIndex
 from vanta.memory.search import ExactIndex
 
-from .report import Figure, median, percentile
-from .settings import Settings
+from ..report import Figure, Settings, median, percentile
+from .corpus import chroma
 
 _DIMENSION, _LIMIT, _SEARCHES = 384, 100, 200
 _TOPICS, _DIRECTIONS = 500, 40
@@ -35,47 +35,42 @@ _NAMES = (
 
 
 def figures(settings: Settings) -> list[Figure]:
-    """All of them; one that cannot be taken says why."""
+    """Return all figures; one that cannot be measured states the reason."""
     if missing := [name for name in ("chromadb", "numpy") if find_spec(name) is None]:
-        why = f"not installed: {', '.join(missing)}"
-        return [Figure(name=name, value=None, unit=unit, note=why) for name, unit in _NAMES]
+        reason = f"not installed: {', '.join(missing)}"
+        return [Figure(name=name, value=None, unit=unit, note=reason) for name, unit in _NAMES]
     with tempfile.TemporaryDirectory() as folder:
         return list(anyio.run(_measured, Path(folder), settings))
 
 
 async def _measured(folder: Path, settings: Settings) -> Iterator[Figure]:
-    from vanta_chroma.index import ChromaIndex, ChromaOptions
-
     count = 5_000 if settings.quick else 50_000
-    rows, asked = _vectors(count, seed=1), _vectors(_SEARCHES, seed=2)
-
-    def opened() -> VectorIndex:
-        return ChromaIndex(ChromaOptions(), IndexContext(folder / "index"))
+    rows, queries = _vectors(count, seed=1), _vectors(_SEARCHES, seed=2)
 
     settings.progress("index", 0, 3)
-    index = opened()
-    built_s = await _built(index, rows)
+    index = chroma(folder)
+    built_s = await _build(index, rows)
     await index.aclose()
     settings.progress("index", 1, 3)
     began = time.perf_counter()
-    index = opened()
-    await _searched(index, asked[:1])
+    index = chroma(folder)
+    await _search(index, queries[:1])
     first_s = time.perf_counter() - began
-    took, found = await _searched(index, asked)
+    durations, matches = await _search(index, queries)
     await index.aclose()
     settings.progress("index", 2, 3)
     scan = ExactIndex()
-    await _built(scan, rows)
-    exact_took, exact = await _searched(scan, asked)
-    hit = sum(len(some & all_) for some, all_ in zip(found, exact, strict=True))
+    await _build(scan, rows)
+    exact_durations, exact = await _search(scan, queries)
+    hits = sum(len(some & all_) for some, all_ in zip(matches, exact, strict=True))
     note = f"{count:,} vectors of {_DIMENSION}; {_SEARCHES} searches"
     values = (
         (first_s, START_S, None, "lower"),
-        (_p95_ms(took), SEARCH_MS, _p95_ms(exact_took), "lower"),
-        (100 * hit / (_LIMIT * len(exact)), 95.0, 100.0, "higher"),
+        (_p95_ms(durations), SEARCH_MS, _p95_ms(exact_durations), "lower"),
+        (100 * hits / (_LIMIT * len(exact)), 95.0, 100.0, "higher"),
         (built_s * 10_000 / count, BUILD_S, None, "lower"),
     )
-    middle = f"; median {1000 * (median(took) or 0):.1f} ms"
+    median_note = f"; median {1000 * (median(durations) or 0):.1f} ms"
     return iter(
         Figure(
             name=name,
@@ -85,42 +80,42 @@ async def _measured(folder: Path, settings: Settings) -> Iterator[Figure]:
             goal=goal,
             peer=None if peer is None else "index scan, exact, in memory",
             peer_value=peer,
-            note=note + (middle if unit == "ms" else ""),
+            note=note + (median_note if unit == "ms" else ""),
         )
         for (name, unit), (value, goal, peer, better) in zip(_NAMES, values, strict=True)
     )
 
 
-async def _built(index: VectorIndex, rows: Any) -> float:
-    """Seconds to put `rows` into an index, once it is loaded."""
+async def _build(index: VectorIndex, rows: Any) -> float:
+    """Return the seconds to add `rows` to a loaded index."""
     await index.load()
     began = time.perf_counter()
     await index.upsert(_PARTITION, range(len(rows)), rows)
     return time.perf_counter() - began
 
 
-async def _searched(index: VectorIndex, asked: Any) -> tuple[list[float], list[set[int]]]:
-    """Seconds that each search took, and what it found."""
-    took, found = [], []
-    for row in asked:
+async def _search(index: VectorIndex, queries: Any) -> tuple[list[float], list[set[int]]]:
+    """Return the seconds and the ids of each search."""
+    durations, matches = [], []
+    for row in queries:
         began = time.perf_counter()
         (pairs,) = await index.search(_PARTITION, row[None, :], _LIMIT)
-        took.append(time.perf_counter() - began)
-        found.append({one for one, _ in pairs})
-    return took, found
+        durations.append(time.perf_counter() - began)
+        matches.append({key for key, _ in pairs})
+    return durations, matches
 
 
-def _p95_ms(took: list[float]) -> float:
-    return 1000 * (percentile(took, 0.95) or 0.0)
+def _p95_ms(durations: list[float]) -> float:
+    return 1000 * (percentile(durations, 0.95) or 0.0)
 
 
 def _vectors(count: int, *, seed: int) -> Any:
     import numpy as np
 
-    fixed, chance = np.random.default_rng(0), np.random.default_rng(seed)
+    fixed, rng = np.random.default_rng(0), np.random.default_rng(seed)
     topics = fixed.standard_normal((_TOPICS, _DIRECTIONS))
     spread = fixed.standard_normal((_DIRECTIONS, _DIMENSION)) / _DIRECTIONS**0.5
-    own = topics[chance.integers(0, _TOPICS, count)] * 0.7
-    rows = (own + chance.standard_normal((count, _DIRECTIONS))) @ spread
-    rows += 0.3 * chance.standard_normal((count, _DIMENSION))
+    centres = topics[rng.integers(0, _TOPICS, count)] * 0.7
+    rows = (centres + rng.standard_normal((count, _DIRECTIONS))) @ spread
+    rows += 0.3 * rng.standard_normal((count, _DIMENSION))
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)

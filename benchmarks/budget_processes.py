@@ -1,9 +1,9 @@
-"""Processes that share one cap, as a program: `mortals.py contend|die URL PROCESSES`.
+"""A program of processes that share one cap: `budget_processes.py contend|die URL PROCESSES`.
 
-contend: each makes its share of twenty calls of $0.02 at once against a cap of $0.05 a day, and
-settles what it was given. die: each reserves $0.02 and is killed: every other one between reserve
-and settle, the rest wherever a random moment finds them. Invariant: a child is a fork of a process
-without threads and without a connection, and leaves by SIGKILL or `os._exit`.
+contend: each process makes its share of twenty concurrent calls of $0.02 against a cap of $0.05 a
+day, and settles its reservations. die: each process reserves $0.02 and is killed, every other one
+between reserve and settle, the rest at a random moment. Invariant: a child is a fork of a process
+without threads and without a connection, and ends by SIGKILL or `os._exit`.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ import time
 
 import anyio
 
-from vanta.errors import BudgetExceeded
+from vanta import BudgetExceeded
 from vanta.money import Caps, Ledger
 from vanta.storage import Store
 
 CALLS = 20
 CALL_USD = 0.02
 CAP_USD = 0.05
-_AT_ONCE = 8
+_CONCURRENT = 8
 
 
 async def _call(ledger: Ledger, turn: str) -> None:
     try:
-        held = await ledger.reserve(
+        reservation = await ledger.reserve(
             user="u", session="s", turn=turn, track="api", usd=CALL_USD, lease_s=600
         )
     except BudgetExceeded:
         return
-    await ledger.settle(held, CALL_USD)
+    await ledger.settle(reservation, CALL_USD)
 
 
 async def _contend(url: str, calls: int) -> None:
@@ -57,12 +57,12 @@ async def _reserve_until_killed(url: str) -> None:
     ledger = Ledger.open(Store.open(url), Caps(day_usd=CAP_USD))
     for number in range(1_000_000):
         try:
-            held = await ledger.reserve(
+            reservation = await ledger.reserve(
                 user="u", session="s", turn=f"{os.getpid()}.{number}", track="api", usd=CALL_USD
             )
         except BudgetExceeded:
             continue
-        await ledger.settle(held, 0.0)
+        await ledger.settle(reservation, 0.0)
 
 
 def _fork(number: int, mode: str, url: str, calls: int) -> int:
@@ -79,10 +79,10 @@ def _fork(number: int, mode: str, url: str, calls: int) -> int:
 
 
 def main(mode: str, url: str, processes: int) -> None:
-    """Fork, kill, and wait for all."""
+    """Fork the processes, kill them in mode `die`, and wait for all."""
     chance = random.Random(0)  # noqa: S311 - a seed, no secret
-    for first in range(0, processes, _AT_ONCE):
-        numbers = range(first, min(first + _AT_ONCE, processes))
+    for first in range(0, processes, _CONCURRENT):
+        numbers = range(first, min(first + _CONCURRENT, processes))
         children = {n: _fork(n, mode, url, CALLS // processes or 1) for n in numbers}
         for number, child in children.items():
             if mode == "die" and number % 2:

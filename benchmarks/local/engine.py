@@ -1,6 +1,6 @@
-"""What the parts of `local` share: the engine as a track would make it, requests, answers.
+"""The engine as a track creates it, requests, and answers, for all parts of `local`.
 
-Invariant: everything is greedy, and an engine is closed where it was made.
+Invariant: every request is greedy, and an engine is closed by the context that creates it.
 """
 
 from __future__ import annotations
@@ -11,8 +11,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from vanta.engine import Engine, EngineContext, GenerationRequest, ModelFile, Sampling
-from vanta.messages import Completion, Fold, Message
+from vanta import (
+    Completion,
+    Engine,
+    EngineContext,
+    Fold,
+    GenerationRequest,
+    Message,
+    ModelFile,
+    Sampling,
+)
 from vanta.plugin_loading import load
 
 MODEL = "smollm2-135m-instruct"
@@ -22,7 +30,7 @@ WORDS = "rain stone green seven window river paper cloud iron bread "
 
 @asynccontextmanager
 async def engine_on(path: Path, window: int = WINDOW, **options: Any) -> AsyncIterator[Engine]:
-    """The engine as a track would make it."""
+    """Open the engine as a track creates it."""
     factory = load(allow=(), strict=False).engines["llamacpp"]
     context = EngineContext("local", MODEL, window, lambda name: ModelFile(name, path))
     engine = factory.create(factory.options(**options), context)
@@ -35,24 +43,25 @@ async def engine_on(path: Path, window: int = WINDOW, **options: Any) -> AsyncIt
 def request(
     text: str, *, session: str = "", system: str = "", tokens: int = 64
 ) -> GenerationRequest:
-    """A question, for an answer of so many tokens at the most."""
-    said = (Message("user", text),)
-    messages = (Message("system", system), *said) if system else said
+    """Return a request for an answer of at most `tokens` tokens."""
+    messages = (Message("user", text),)
+    if system:
+        messages = (Message("system", system), *messages)
     sampling = Sampling(temperature=0.0, max_tokens=tokens)
     return GenerationRequest(messages, sampling, session=session)
 
 
 def stories(count: int, first: int = 0) -> list[str]:
-    """So many questions with long answers, numbered from `first` on."""
+    """Return `count` messages with long answers, numbered from `first`."""
     return [f"Tell me a story about the number {first + number}." for number in range(count)]
 
 
 async def answer(
-    engine: Engine, asked: GenerationRequest, times: list[float] | None = None
+    engine: Engine, item: GenerationRequest, times: list[float] | None = None
 ) -> Completion:
-    """The whole answer; `times` takes the moment of each delta."""
+    """Return the whole answer; append the time of each delta to `times`."""
     folded = Fold()
-    async with engine.stream(asked) as stream:
+    async with engine.stream(item) as stream:
         async for delta in stream:
             folded.add(delta)
             if times is not None:

@@ -1,7 +1,7 @@
-"""How long memory takes: recalls, building its index, forgetting, a cold start, the event loop.
+"""The speed of memory: recall, building the index, forgetting, a cold start, and the event loop.
 
-Peers in the same run: SQLite's own full-text search (`ORDER BY bm25() LIMIT 100`) for a recall.
-Invariant: real embedders, the real Chroma, a real store on disk; only vectors in bulk are random.
+The peer of a recall is SQLite's own full-text search (`ORDER BY bm25() LIMIT 100`) in the same run.
+Invariant: the embedders, Chroma and the store on disk are real; only bulk vectors are random.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ from typing import Any
 
 import anyio
 
-from vanta.errors import VantaError
-from vanta.memory import Memory, Question, Scope, Selection
+from vanta import VantaError
+from vanta.memory import Memory, NewItem, Question, Scope, Selection
 from vanta.memory.search import words_of
 from vanta.storage import Store
 
-from .memory_home import USER, Corpus, fill, memory_in
-from .report import Figure, median, percentile
-from .settings import Settings
+from ..report import Figure, Settings, median, percentile
+from .corpus import USER, Corpus, fill, memory_in
 
 RECALL_MINILM_MS, RECALL_STATIC_MS = 40.0, 10.0
 REBUILD_S, FORGET_S, COLD_S, BLOCKED_MS = 10.0, 2.0, 1.5, 20.0
@@ -33,7 +32,7 @@ _SCOPE = Scope(USER)
 
 
 def figures(settings: Settings) -> list[Figure]:
-    """All of them; one that cannot be taken says why."""
+    """Return all figures; one that cannot be measured states the reason."""
     quick = settings.quick
     records = 5_000 if quick else _RECORDS
     steps: list[Callable[[], Awaitable[list[Figure]]]] = [
@@ -42,15 +41,15 @@ def figures(settings: Settings) -> list[Figure]:
         partial(_forget, settings, 2_000 if quick else _FORGOTTEN),
         partial(_blocked, settings, 100 if quick else _INDEXED),
     ]
-    found: list[Figure] = []
+    taken: list[Figure] = []
     for step in steps:
-        found += anyio.run(step)
-    return [*found, _cold(settings)]
+        taken += anyio.run(step)
+    return [*taken, _cold(settings)]
 
 
 async def _recalls(settings: Settings, name: str, goal_ms: float, records: int) -> list[Figure]:
-    what = f"recall p95 at {records:,} records, {name} and chroma"
-    settings.progress(what, 0, 2)
+    title = f"recall p95 at {records:,} records, {name} and chroma"
+    settings.progress(title, 0, 2)
     with tempfile.TemporaryDirectory() as folder:
         try:
             async with memory_in(Path(folder), name) as (store, memory):
@@ -58,53 +57,53 @@ async def _recalls(settings: Settings, name: str, goal_ms: float, records: int) 
                 await memory.semantic.load()
                 corpus = Corpus()
                 await fill(store, records, memory.semantic.embedder, corpus)
-                settings.progress(what, 1, 2)
+                settings.progress(title, 1, 2)
                 began = time.perf_counter()
-                trouble = await memory.ready(_SCOPE)
+                problem = await memory.ready(_SCOPE)
                 built_s = time.perf_counter() - began
-                if trouble:
-                    raise VantaError(trouble)
+                if problem:
+                    raise VantaError(problem)
                 questions = [corpus.text(8) for _ in range(settings.times(_RECALLS, 60))]
-                took = [await _recall(memory, text) for text in questions]
-                peer = [await _words_alone(store, text) for text in questions]
+                durations_ms = [await _recall(memory, text) for text in questions]
+                peer = [await _search_words(store, text) for text in questions]
         except VantaError as error:
-            return [Figure(name=what, value=None, unit="ms", goal=goal_ms, note=str(error))]
+            return [Figure(name=title, value=None, unit="ms", goal=goal_ms, note=str(error))]
     return [
         Figure(
-            name=what,
-            value=percentile(took, 0.95),
+            name=title,
+            value=percentile(durations_ms, 0.95),
             unit="ms",
             goal=goal_ms,
             peer="FTS5 alone, bm25, best 100",
             peer_value=percentile(peer, 0.95),
-            note=f"median {median(took):.1f} ms, the peer's {median(peer):.1f} ms",
+            note=f"median {median(durations_ms):.1f} ms, the peer's {median(peer):.1f} ms",
         ),
         Figure(
             name=f"building the index anew, {name}, for 10,000 records",
             value=built_s * 10_000 / records,
             unit="s",
             goal=REBUILD_S,
-            note="from vectors in the store; embedding is not in it",
+            note="from vectors in the store; without embedding",
         ),
     ]
 
 
 async def _recall(memory: Memory, text: str) -> float:
     began = time.perf_counter()
-    found = await memory.recall(Question(text, _SCOPE))
+    recollection = await memory.recall(Question(text, _SCOPE))
     took = time.perf_counter() - began
-    if found.skipped or found.index != "chroma":
-        raise VantaError(f"the recall was not whole: {found.skipped or found.index}")
+    if recollection.skipped or recollection.index != "chroma":
+        raise VantaError(f"the recall was incomplete: {recollection.skipped or recollection.index}")
     return 1000 * took
 
 
-async def _words_alone(store: Store, text: str) -> float:
+async def _search_words(store: Store, text: str) -> float:
     def search(connection: Any) -> int:
-        told = " OR ".join(f'"{word}"' for word in words_of(text))
+        query = " OR ".join(f'"{word}"' for word in words_of(text))
         rows = connection.exec_driver_sql(
             "SELECT rowid FROM memories_fts WHERE memories_fts MATCH ? "
             "ORDER BY bm25(memories_fts) LIMIT 100",
-            (told,),
+            (query,),
         )
         return len(rows.all())
 
@@ -114,8 +113,8 @@ async def _words_alone(store: Store, text: str) -> float:
 
 
 async def _forget(settings: Settings, records: int) -> list[Figure]:
-    what = f"forgetting one record of {records:,}"
-    settings.progress(what, 0, 1)
+    title = f"forgetting one record of {records:,}"
+    settings.progress(title, 0, 1)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         try:
@@ -123,15 +122,17 @@ async def _forget(settings: Settings, records: int) -> list[Figure]:
                 assert memory.semantic is not None
                 await memory.semantic.load()
                 await fill(store, records, memory.semantic.embedder, Corpus())
-                (told,) = await memory.add(_secret())
+                (identity,) = await memory.add(
+                    [NewItem(USER, "fact", "The treasure lies under the Zanzibarquay oak.", 1.8e9)]
+                )
                 await memory.ready(_SCOPE)
-                vector = await store.read(partial(_vector, identity=told))
-                receipt = await memory.forget(Selection(USER, ids=(told,)))
+                vector = await store.read(partial(_vector, identity=identity))
+                receipt = await memory.forget(Selection(USER, ids=(identity,)))
                 left = _bytes_left(home, (b"anzibarquay", vector[:64]))
         except VantaError as error:
-            return [Figure(name=what, value=None, unit="s", goal=FORGET_S, note=str(error))]
+            return [Figure(name=title, value=None, unit="s", goal=FORGET_S, note=str(error))]
     return [
-        Figure(name=what, value=receipt.took_s, unit="s", goal=FORGET_S, note=receipt.why),
+        Figure(name=title, value=receipt.took_s, unit="s", goal=FORGET_S, note=receipt.why),
         Figure(
             name="files in which a byte of its text or vector is left",
             value=float(left),
@@ -141,17 +142,11 @@ async def _forget(settings: Settings, records: int) -> list[Figure]:
     ]
 
 
-def _secret() -> list[Any]:
-    from vanta.memory import NewItem
-
-    return [NewItem(USER, "fact", "The treasure lies under the Zanzibarquay oak.", 1.8e9)]
-
-
 def _vector(connection: Any, identity: int) -> bytes:
-    found = connection.exec_driver_sql(
+    row = connection.exec_driver_sql(
         "SELECT vector FROM memory_vectors WHERE memory_id = ?", (identity,)
     )
-    return bytes(found.scalar())
+    return bytes(row.scalar())
 
 
 def _bytes_left(folder: Path, needles: tuple[bytes, ...]) -> int:
@@ -160,9 +155,9 @@ def _bytes_left(folder: Path, needles: tuple[bytes, ...]) -> int:
 
 
 async def _blocked(settings: Settings, texts: int) -> list[Figure]:
-    """The longest that the loop did not come round while texts were embedded and indexed."""
-    what = f"event loop, longest pause while {texts} records are indexed"
-    settings.progress(what, 0, 1)
+    """Measure the longest pause of the event loop while texts are embedded and indexed."""
+    title = f"event loop, longest pause while {texts} records are indexed"
+    settings.progress(title, 0, 1)
     gaps: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -173,23 +168,23 @@ async def _blocked(settings: Settings, texts: int) -> list[Figure]:
                 await memory.add(Corpus(1).items(texts))
                 took = await _gaps_while(gaps, partial(memory.ready, _SCOPE))
         except VantaError as error:
-            return [Figure(name=what, value=None, unit="ms", goal=BLOCKED_MS, note=str(error))]
+            return [Figure(name=title, value=None, unit="ms", goal=BLOCKED_MS, note=str(error))]
     return [
         Figure(
-            name=what,
+            name=title,
             value=1000 * max(gaps),
             unit="ms",
             goal=BLOCKED_MS,
             peer="the same loop, nothing to do",
             peer_value=1000 * max(gaps_of_idle),
             note=f"p99 {1000 * (percentile(gaps, 0.99) or 0):.1f} ms over {took:.1f} s "
-            f"({idle:.1f} s idle); the machine's own pauses are in both",
+            f"({idle:.1f} s idle); both include pauses of the machine",
         )
     ]
 
 
 async def _gaps_while(gaps: list[float], work: Callable[[], Awaitable[Any]]) -> float:
-    """Append how late each turn of the loop was, while `work` runs; seconds that it took."""
+    """Record the delay of each iteration of the loop while `work` runs; return its seconds."""
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_tick, gaps)
         await anyio.sleep(0.05)
@@ -225,22 +220,22 @@ anyio.run(main)
 
 
 def _cold(settings: Settings) -> Figure:
-    """A new process: Python's start, imports, the store, a turn with its memories; and its end."""
-    what = "first packed context from a cold process, 10,000 records"
-    settings.progress(what, 0, 1)
+    """Measure a new process: start, imports, the store, a turn with its memories, and exit."""
+    title = "first packed context from a cold process, 10,000 records"
+    settings.progress(title, 0, 1)
     corpus = Corpus()
     with tempfile.TemporaryDirectory() as folder:
-        anyio.run(_filled, Path(folder), corpus)
+        anyio.run(_fill_folder, Path(folder), corpus)
         command = [sys.executable, "-c", _COLD, folder, corpus.text(8)]
-        took = []
+        durations_s = []
         for _ in range(settings.times(5, 3)):
             began = time.perf_counter()
             subprocess.run(command, check=True, capture_output=True)
-            took.append(time.perf_counter() - began)
-    note = "the whole process, its end included; words alone, the embedder loads behind"
-    return Figure(name=what, value=median(took), unit="s", goal=COLD_S, note=note)
+            durations_s.append(time.perf_counter() - began)
+    note = "the whole process with its exit; words alone, the embedder loads in the background"
+    return Figure(name=title, value=median(durations_s), unit="s", goal=COLD_S, note=note)
 
 
-async def _filled(folder: Path, corpus: Corpus) -> None:
+async def _fill_folder(folder: Path, corpus: Corpus) -> None:
     async with memory_in(folder, None) as (store, _memory):
         await fill(store, 10_000, None, corpus)

@@ -1,8 +1,8 @@
-"""A file in the shape of a 7B model: loads, answers, and stays under 10 GB.
+"""A file in the shape of a 7B model: its load, its answers, and less than 10 GB of memory.
 
-Random weights compute like any others. The shape is that of Llama 2 7B (Touvron et al. 2023,
-https://arxiv.org/abs/2307.09288) at Q4_0, the vocabulary that of the embedded model. Invariant: the
-file lies in a temporary folder and is gone afterwards.
+Random weights take as long to compute as trained ones. The shape is that of Llama 2 7B (Touvron et
+al. 2023, https://arxiv.org/abs/2307.09288) at Q4_0, with the vocabulary of the embedded model.
+Invariant: the file is in a temporary folder and is deleted afterwards.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ import anyio.to_thread
 
 from vanta.models import read_gguf
 
-from .local_ground import answer, engine_on, request, stories
-from .local_peer import python_peer
-from .machine import resident_bytes
-from .report import Figure
-from .settings import Settings
+from ..machine import resident_bytes
+from ..report import Figure, Settings
+from .engine import answer, engine_on, request, stories
+from .peers import python_peer
 
 WIDTH, HIDDEN, HEADS, LAYERS, WINDOW = 4096, 11008, 32, 32, 4096
 USED_WINDOW = 1024
@@ -38,15 +37,15 @@ _SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 _NOISE = 1 << 22
 
 
-async def seven(path: Path, settings: Settings) -> list[Figure]:
-    """Load, answer, memory; `path` is the file whose vocabulary is taken."""
+async def large_shape(path: Path, settings: Settings) -> list[Figure]:
+    """Measure load, output and memory of a 7B shape with the vocabulary of the model at `path`."""
     name = "7B-shaped: load"
     if settings.quick:
-        return [_not_taken(name, "it takes minutes and 4 GB of disk: not with --quick")]
+        return [_not_taken(name, "not measured with --quick: it takes minutes and 4 GB of disk")]
     with tempfile.TemporaryDirectory() as folder:
         if shutil.disk_usage(folder).free < _DISK_BYTES:
-            return [_not_taken(name, f"{folder!r} has no 6 GB free")]
-        file = Path(folder) / "seven.gguf"
+            return [_not_taken(name, f"{folder!r} has less than 6 GB of free space")]
+        file = Path(folder) / "large.gguf"
         await anyio.to_thread.run_sync(write_shape, file, path)
         return await _measured(file)
 
@@ -60,18 +59,18 @@ async def _measured(file: Path) -> list[Figure]:
         begun = time.perf_counter()
         await engine.load()
         load_s = time.perf_counter() - begun
-        await answer(engine, request("Hello", tokens=TOKENS))  # it tries its threads out
+        await answer(engine, request("Hello", tokens=TOKENS))  # the engine tunes its threads
         begun = time.perf_counter()
-        told = await answer(engine, request(stories(1)[0], tokens=TOKENS))
-        assert told.usage is not None
-        ours = told.usage.output_tokens / (time.perf_counter() - begun)
+        reply = await answer(engine, request(stories(1)[0], tokens=TOKENS))
+        assert reply.usage is not None
+        ours = reply.usage.output_tokens / (time.perf_counter() - begun)
         resident = resident_bytes()
     with python_peer("class", file, USED_WINDOW) as peer:
         theirs = await anyio.to_thread.run_sync(peer, stories(1), TOKENS)
     size = (await anyio.Path(file).stat()).st_size
     note = (
         f"{size / 1e9:.1f} GB of Q4_0, {LAYERS} layers, a window of {USED_WINDOW} tokens; "
-        "llama.cpp's arranging of the weights for the processor included"
+        "includes the rearrangement of the weights for the processor by llama.cpp"
     )
     return [
         Figure(name="7B-shaped: load", value=load_s, unit="s", goal=5.0, note=note),
@@ -90,7 +89,7 @@ async def _measured(file: Path) -> list[Figure]:
             value=resident / 1e9,
             unit="GB",
             goal=MEMORY_GOAL_GB,
-            note="of the whole process, the file's mapped pages among it",
+            note="of the whole process, including the mapped pages of the file",
         ),
     ]
 
@@ -98,7 +97,7 @@ async def _measured(file: Path) -> list[Figure]:
 def write_shape(
     path: Path, real: Path, *, layers: int = LAYERS, width: int = WIDTH, hidden: int = HIDDEN
 ) -> None:
-    """A model at `path` with random weights and the vocabulary of `real`. Blocking."""
+    """Write a model to `path` with random weights and the vocabulary of `real`. Blocking."""
     vocabulary = read_gguf(real).tensors["token_embd.weight"].shape[1]
     tensors = dict(_tensors(vocabulary, layers, width, hidden))
     pairs = [*_shape(layers, width, hidden, vocabulary), *_tokenizer(real)]
@@ -109,7 +108,7 @@ def write_shape(
         head += _text(name) + struct.pack(f"<I{len(shape)}Q", len(shape), *shape)
         head += struct.pack("<IQ", kind, offset)
         offset += _size(shape) + -_size(shape) % 32
-    noise = _blocks(random.Random(7))  # noqa: S311 - weights, no secrets
+    noise = _blocks(random.Random(7))  # noqa: S311 - weights, not secrets
     with path.open("wb") as file:
         file.write(head + bytes(-len(head) % 32))
         for shape in tensors.values():
@@ -155,9 +154,9 @@ def _size(shape: tuple[int, ...]) -> int:
     return shape[0] * 4 if len(shape) == 1 else shape[0] * shape[1] // 32 * 18
 
 
-def _blocks(chance: random.Random) -> bytes:
-    """Q4_0: a scale in 16 bits, then 32 values of 4 bits; about as large as trained weights."""
-    scale, noise = struct.pack("<e", 0.005), chance.randbytes(_NOISE)
+def _blocks(rng: random.Random) -> bytes:
+    """Return Q4_0 blocks (a 16-bit scale, 32 values of 4 bits) in the range of trained weights."""
+    scale, noise = struct.pack("<e", 0.005), rng.randbytes(_NOISE)
     return b"".join(scale + noise[at : at + 16] for at in range(0, _NOISE, 16))
 
 
@@ -166,14 +165,14 @@ def _write(file: BinaryIO, shape: tuple[int, ...], noise: bytes) -> None:
     if len(shape) == 1:
         file.write(struct.pack(f"<{shape[0]}f", *[1.0] * shape[0]))
     else:
-        whole, rest = divmod(size, len(noise))
-        file.writelines(noise for _ in range(whole))
+        repeats, rest = divmod(size, len(noise))
+        file.writelines(noise for _ in range(repeats))
         file.write(noise[:rest])
     file.write(bytes(-size % 32))
 
 
 def _tokenizer(real: Path) -> Iterator[bytes]:
-    """The tokenizer's metadata pairs, as they stand in the file `real`, which was read before."""
+    """Yield the metadata pairs of the tokenizer in the file `real`."""
     with real.open("rb") as file:
         data = file.read(32_000_000)
     at = 24
@@ -187,7 +186,7 @@ def _tokenizer(real: Path) -> Iterator[bytes]:
 
 
 def _skip(data: bytes, at: int, kind: int) -> int:
-    """Where a value that begins at `at` ends."""
+    """Return the end of the value that begins at `at`."""
     if kind == _STRING:
         return at + 8 + int(struct.unpack_from("<Q", data, at)[0])
     if kind != _ARRAY:

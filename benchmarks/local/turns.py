@@ -1,9 +1,9 @@
-"""The first token of a conversation's twentieth turn: what is new is read, and nothing else.
+"""The first token of the twentieth turn of a conversation: only new tokens are prefilled.
 
-Once on the engine alone, upon a short and a long history; once as a user has it, a session of a
-runtime with a store and memory on, whose facts of another session the turn recalls.
-Peer: one bare `llama_decode` of just as many tokens as were read, upon as many as were kept.
-Invariant: turn and peer alternate, and how many tokens were read and kept is what the engine said.
+Measured on the engine alone, with a short and a long history, and in a session of a runtime with a
+store and memory on, in which the turn recalls facts of another session. The peer is one bare
+`llama_decode` of the same number of new tokens after the same number of cached ones. Invariant:
+turn and peer alternate, and the numbers of new and cached tokens are those reported by the engine.
 """
 
 from __future__ import annotations
@@ -15,18 +15,14 @@ from pathlib import Path
 import anyio.to_thread
 
 import vanta
-from vanta import Opening
-from vanta.engine import Engine, GenerationRequest, Sampling
-from vanta.messages import Message, Usage
-from vanta.runtime import Runtime
+from vanta import Engine, GenerationRequest, Message, Opening, Runtime, Sampling, Usage
 
-from .local_ground import WORDS, answer, engine_on
-from .local_peer import python_peer
-from .report import Figure, median
-from .settings import Settings
+from ..report import Figure, Settings, median
+from .engine import WORDS, answer, engine_on
+from .peers import python_peer
 
 Bare = Callable[..., float]
-"""Seconds to read so many tokens upon so many, the second number first."""
+"""Cached tokens, new tokens -> seconds to prefill the new ones."""
 
 _WINDOW = 4096
 _GOAL = 1.1
@@ -40,8 +36,8 @@ _FACTS = (
 _PUZZLE = " ".join(f"{WORDS.split()[number * 7 % 10]} {number}" for number in range(40))
 
 
-async def turns(path: Path, settings: Settings) -> list[Figure]:
-    """The figures, of the model at `path`."""
+async def later_turns(path: Path, settings: Settings) -> list[Figure]:
+    """Return the figures of the model at `path`."""
     rounds = settings.times(5, 2)
     ratios: dict[int, list[float]] = {500: [], 2000: []}
     notes: dict[int, str] = {}
@@ -61,9 +57,9 @@ async def turns(path: Path, settings: Settings) -> list[Figure]:
     ]
 
 
-def _figure(upon: str, ratios: list[float], note: str) -> Figure:
+def _figure(history: str, ratios: list[float], note: str) -> Figure:
     return Figure(
-        name=f"first token upon {upon}, of reading what is new",
+        name=f"first token upon {history}, of reading what is new",
         value=median(ratios),
         unit="x",
         goal=_GOAL,
@@ -74,26 +70,30 @@ def _figure(upon: str, ratios: list[float], note: str) -> Figure:
 
 
 async def _turn(engine: Engine, bare: Bare, length: int, session: str) -> tuple[float, str]:
-    """Asking included: template, tokenizer, queue and threads. The reply, written token by token,
-    is among what is new."""
+    """Measure a turn including template, tokenizer, queue and threads.
+
+    The previous reply, which was generated token by token, counts as new.
+    """
     words = f"{session} {WORDS * 300}"[: int(length * 4.6 / 19)]
-    said: tuple[Message, ...] = (Message("system", f"Session {session}."),)
+    messages: tuple[Message, ...] = (Message("system", f"Session {session}."),)
     for turn in range(18):
-        said += (Message("user" if turn % 2 == 0 else "assistant", f"{turn} {words}"),)
-    said += (Message("user", "Go on, please."),)
+        messages += (Message("user" if turn % 2 == 0 else "assistant", f"{turn} {words}"),)
+    messages += (Message("user", "Go on, please."),)
     sampling = Sampling(temperature=0.0, max_tokens=40)
-    reply = await answer(engine, GenerationRequest(said, sampling, session=session))
-    said += (Message("assistant", reply.text), Message("user", "Go on, please, about rain."))
-    asked = GenerationRequest(said, Sampling(temperature=0.0, max_tokens=1), session=session)
-    told = await answer(engine, asked)
-    assert told.usage is not None
-    assert told.timings is not None
-    return await _against(bare, told.usage, told.timings.first_token_s)
+    reply = await answer(engine, GenerationRequest(messages, sampling, session=session))
+    messages += (Message("assistant", reply.text), Message("user", "Go on, please, about rain."))
+    request = GenerationRequest(messages, Sampling(temperature=0.0, max_tokens=1), session=session)
+    completion = await answer(engine, request)
+    assert completion.usage is not None
+    assert completion.timings is not None
+    return await _against(bare, completion.usage, completion.timings.first_token_s)
 
 
 async def _remembered(path: Path, bare: Bare, rounds: int) -> tuple[list[float], str]:
-    """All of a turn included: its record, recall, packing into the track's budget, the race. The
-    conversations begin before memory is turned on, which saves time alone."""
+    """Measure a whole turn: its record, recall, packing into the budget of the track, and the race.
+
+    Memory is enabled after the first turns of each conversation, only to save time.
+    """
     ratios, note = list[float](), ""
     with tempfile.TemporaryDirectory() as folder:
         async with _open(path, folder, memory=False) as runtime:
@@ -138,9 +138,11 @@ def _greedy(tokens: int) -> Sampling:
 
 
 async def _against(bare: Bare, usage: Usage, first_s: float) -> tuple[float, str]:
-    """How many times as long as the bare reading the first token took."""
-    kept = usage.cached_input_tokens or 0
-    new = usage.input_tokens - kept
-    alone_s = await anyio.to_thread.run_sync(bare, kept, new)
-    note = f"{new} tokens read upon {kept}: {1000 * first_s:.0f} ms, alone {1000 * alone_s:.0f} ms"
+    """Return the ratio of the first token's latency to the bare prefill, and a note."""
+    cached = usage.cached_input_tokens or 0
+    new = usage.input_tokens - cached
+    alone_s = await anyio.to_thread.run_sync(bare, cached, new)
+    note = (
+        f"{new} tokens read upon {cached}: {1000 * first_s:.0f} ms, alone {1000 * alone_s:.0f} ms"
+    )
     return first_s / alone_s, note

@@ -1,6 +1,6 @@
-"""Engines that count and do nothing else: tiktoken, the calibrated estimate, the byte bound.
+"""Engines that only count tokens: tiktoken, the calibrated estimate, and the byte bound.
 
-Invariant: no network, nothing kept on disk.
+Invariant: no network access, and no files remain on disk.
 """
 
 from __future__ import annotations
@@ -13,38 +13,37 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from vanta import Engine, EngineModel, Health, Message, TokenCount
 from vanta.context import Calibration, byte_bound
-from vanta.engine import Engine, EngineModel, Health, TokenCount
-from vanta.messages import Message
 
-from .memory_texts import Texts
+from .assemblies import TextGenerator
 
 PER_MESSAGE, PER_REPLY = 4, 3
 
 
-class Counting(Engine):
-    """An engine that counts and does nothing else."""
+class CountingEngine(Engine):
+    """An engine that only counts tokens."""
 
     name = "counting"
     model = "none"
 
     def stream(self, request: Any) -> Any:
-        """Nothing is generated."""
+        """Not supported."""
         raise NotImplementedError
 
     async def models(self) -> Sequence[EngineModel]:
-        """None."""
+        """Return no models."""
         return ()
 
     async def health(self, *, force: bool = False) -> Health:
-        """It counts."""
+        """Return that the engine is available."""
         return Health(True, "counts")
 
     async def aclose(self) -> None:
-        """Nothing is open."""
+        """Do nothing."""
 
 
-class Learner(Counting):
+class Learner(CountingEngine):
     """The calibrated estimate."""
 
     def __init__(self) -> None:
@@ -52,29 +51,32 @@ class Learner(Counting):
 
     @property
     def counter(self) -> str:
-        """The state of the estimate."""
+        """The name of the calibration."""
         return self.calibration.name
 
     async def count_tokens(self, messages: Sequence[Message]) -> TokenCount:
-        """Estimated."""
+        """Return estimated counts."""
         return self.calibration.count(messages)
 
     async def count_texts(self, texts: Sequence[str]) -> list[TokenCount]:
-        """Estimated."""
+        """Return estimated counts."""
         return [TokenCount(self.calibration.count_text(text), exact=False) for text in texts]
 
 
-class Bytes(Counting):
+class Bytes(CountingEngine):
     """The byte bound."""
 
     async def count_tokens(self, messages: Sequence[Message]) -> TokenCount:
-        """No tokenizer counts more."""
+        """Return a bound that no tokenizer exceeds."""
         return TokenCount(byte_bound(messages), exact=False)
 
 
-class Ranks(Counting):
-    """tiktoken, with a vocabulary that is written into a rank file and read from it: all beginnings
-    of the most frequent words, so that each is reached by merging a letter to the one before."""
+class Ranks(CountingEngine):
+    """tiktoken with a vocabulary that is written to a rank file and read from it.
+
+    The vocabulary has all prefixes of the most frequent words, so that each token is reached by
+    merging one letter with the token before.
+    """
 
     name = "tiktoken"
 
@@ -91,30 +93,30 @@ class Ranks(Counting):
         )
 
     async def count_tokens(self, messages: Sequence[Message]) -> TokenCount:
-        """Exact, with OpenAI's format around it."""
+        """Return the exact count, with the message format of OpenAI."""
         return TokenCount(await self.true(messages), exact=True)
 
     async def count_texts(self, texts: Sequence[str]) -> list[TokenCount]:
-        """Exact."""
+        """Return exact counts."""
         return [TokenCount(len(self._encoding.encode_ordinary(text)), True) for text in texts]
 
     async def true(self, messages: Sequence[Message]) -> int:
-        """The tokens of a prompt."""
-        tokens = sum(len(self._encoding.encode_ordinary(one.content)) for one in messages)
+        """Return the tokens of a prompt."""
+        tokens = sum(len(self._encoding.encode_ordinary(message.content)) for message in messages)
         return tokens + PER_MESSAGE * len(messages) + PER_REPLY
 
 
 def _rank_file(words: int) -> bytes:
-    found = collections.Counter(re.findall(r" ?[A-Za-z]{2,}", _sample()))
+    counts = collections.Counter(re.findall(r" ?[A-Za-z]{2,}", _sample()))
     tokens = {bytes([byte]): None for byte in range(256)}
-    frequent = [word.encode() for word, _ in found.most_common(words)]
-    beginnings = {word[:end] for word in frequent for end in range(2, len(word) + 1)}
-    tokens |= dict.fromkeys(sorted(beginnings, key=lambda token: (len(token), token)))
+    frequent = [word.encode() for word, _ in counts.most_common(words)]
+    prefixes = {word[:end] for word in frequent for end in range(2, len(word) + 1)}
+    tokens |= dict.fromkeys(sorted(prefixes, key=lambda token: (len(token), token)))
     lines = (base64.b64encode(token) + b" %d" % rank for rank, token in enumerate(tokens))
     return b"\n".join(lines)
 
 
 def _sample() -> str:
-    texts = Texts(0)
+    texts = TextGenerator(0)
     kinds = texts.some_kinds()
     return "\n".join(texts.text(kinds) for _ in range(2000))

@@ -1,0 +1,24 @@
+"""Memory: evidence recalled within a token budget, speed, and durability under SIGKILL.
+
+The parts are `locomo` (recall of evidence in long conversations), `budgets` (prompts inside their
+windows), `speed`, `index` (Chroma beside an exact scan) and `kills` (index and store under
+SIGKILL). Invariant: a part without its data, weights or library states that in its figures.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+
+from ..report import Figure, Settings
+
+SUMMARY = "memory: evidence within a budget, speed, budgets, durability, deletion"
+
+PARTS = ("locomo", "budgets", "speed", "index", "kills")
+
+
+def run(settings: Settings) -> Iterator[Figure]:
+    """Measure all parts, one after another."""
+    for name in PARTS:
+        part = importlib.import_module(f".{name}", __name__)
+        yield from part.figures(settings)
