@@ -21,15 +21,29 @@ WHOLE = ("vanta", "vanta.testing", "vanta.cli", "vanta.drawing", "vanta.text")
 """Fronts whose whole `__all__` is public."""
 
 SELECTED = {
-    "vanta.context": "",
-    "vanta.memory": "",
-    "vanta.models": "",
-    "vanta.money": "",
-    "vanta.prompts": "",
-    "vanta.routing": "",
-    "vanta.runtime": "",
-    "vanta.scheduling": "",
-    "vanta.storage": "",
+    "vanta.context": "Calibration Exchange estimate_text estimate_tokens read_overflow",
+    "vanta.memory": (
+        "Embedder EmbedderContext EmbedderFactory Filters ForgetPreview ForgetReceipt "
+        "IndexContext IndexFactory ItemKind Memory MemoryItem NewItem Partition Question "
+        "RecalledItem Recollection SUPERSEDED Scope Selection VectorIndex Vectors "
+        "chunk_document read_document "
+    ),
+    "vanta.models": (
+        "FILE_TYPES Fit Gguf GgufArray GgufError ModelEntry ModelFolder ModelShape "
+        "ModelSource ModelStore attention_bytes default_root free_memory judge kv_bytes "
+        "locked mapped_memory megabytes read_gguf sha256_of write_whole "
+    ),
+    "vanta.money": "price_of",
+    "vanta.prompts": "AllowList MeteredEnvironment RenderLimits SandboxError metering render templates_dir",
+    "vanta.routing": (
+        "GateModel Judgement Linear Platt PolicyRouting QUANTILES Router RouterModel SIGNALS "
+        "SIGNS Signals Steps features measure quantiles sigmoid signals vector "
+    ),
+    "vanta.runtime": "fitted_router",
+    "vanta.scheduling": (
+        "HealthRule Race RaceOutcome RacePlan RaceSettings SignalsGate TrackStats adapt declines "
+    ),
+    "vanta.storage": "Store sqlite_url",
 }
 """Fronts that serve the rooms of vanta too, with the names that plugins may use."""
 
