@@ -34,7 +34,9 @@ SELECTED = {
         "locked mapped_memory megabytes read_gguf sha256_of write_whole "
     ),
     "vanta.money": "price_of",
-    "vanta.prompts": "AllowList MeteredEnvironment RenderLimits SandboxError metering render templates_dir",
+    "vanta.prompts": (
+        "AllowList MeteredEnvironment RenderLimits SandboxError metering render templates_dir"
+    ),
     "vanta.routing": (
         "GateModel Judgement Linear Platt PolicyRouting QUANTILES Router RouterModel SIGNALS "
         "SIGNS Signals Steps features measure quantiles sigmoid signals vector "

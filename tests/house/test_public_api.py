@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import re
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def test_every_public_function_and_class_has_a_docstring() -> None:
     for room in API.ROOMS:
         for name in PUBLIC[room]:
             value = getattr(importlib.import_module(room), name)
-            if callable(value) and hasattr(value, "__module__") and not value.__doc__:
+            if (inspect.isclass(value) or inspect.isroutine(value)) and not value.__doc__:
                 bare.append(f"{room}.{name}")
     assert bare == []
 

@@ -19,7 +19,6 @@ MOST_FILES = 16
 
 SHORT_FOR_A_REASON = {
     "vanta.command": "a contract",
-    "vanta.drawing.colours": "constants of all pictures",
     "vanta.privacy": "a contract",
     "vanta_tuning.commands.curves": "shared by two commands",
     "vanta_tuning.commands.gate": "a command",

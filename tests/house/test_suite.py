@@ -62,6 +62,9 @@ def _private_names() -> frozenset[str]:
 
 PRIVATE = _private_names()
 
+OF_LIBRARIES = {"os._exit", "api._server", "api._server._session"}
+"""Private names of the standard library, and of chromadb, whose client has no public close."""
+
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_test_asserts(path: Path) -> None:
@@ -80,6 +83,7 @@ def test_no_test_touches_a_private_name_of_the_code_under_test(path: Path) -> No
         for node in ast.walk(ast.parse(text))
         if isinstance(node, ast.Attribute) and node.attr in PRIVATE
         if not (isinstance(node.value, ast.Name) and node.value.id in {"self", "cls"})
+        if ast.unparse(node) not in OF_LIBRARIES
     ]
-    patched = re.findall(r"""["']vanta[\w.]*\._[a-z]\w*["']""", text)
+    patched = re.findall(r"""["']vanta\w*(?:\.\w+)*\._[a-z]\w*["']""", text)
     assert touched + patched == []
