@@ -10,13 +10,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vanta.storage.database import Database, sqlite_url
+    from vanta.storage.database import Database
+    from vanta.storage.default_database import sqlite_url
     from vanta.storage.transcripts import Store
 
 _HOMES = {
     "Database": "vanta.storage.database",
     "Store": "vanta.storage.transcripts",
-    "sqlite_url": "vanta.storage.database",
+    "sqlite_url": "vanta.storage.default_database",
 }
 
 __all__ = ["Database", "Store", "sqlite_url"]

@@ -12,7 +12,6 @@ import functools
 import json
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
@@ -40,7 +39,7 @@ class Database:
     :raises StoreError: if the URL is invalid or its driver is not installed.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str | sa.URL) -> None:
         self._one_at_a_time = anyio.CapacityLimiter(1)
         self._lock = threading.Lock()
         try:
@@ -141,26 +140,6 @@ class Database:
             alone.exec_driver_sql("VACUUM")
             busy, *_ = alone.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
         return not busy
-
-
-def sqlite_url(folder: Path) -> str:
-    """Return the URL of the default database in a data directory.
-
-    :param folder: the data directory, which is created if it does not exist.
-    :returns: a SQLAlchemy URL of the file `vanta.db`.
-    :raises StoreError: if the folder cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink(missing_ok=True)  # another process may open it at the same time
-    except OSError as error:
-        raise StoreError(
-            f"the data directory {str(folder)!r} cannot be written: {error.strerror}. "
-            "Make it writable, or name another one with data_dir or VANTA_DATA_DIR."
-        ) from error
-    return f"sqlite:///{folder / 'vanta.db'}"
 
 
 def _writing_engine(url: sa.URL) -> sa.Engine:

@@ -27,12 +27,12 @@ class Store(Database):
     :param clock: returns seconds since the epoch, for the time at which a turn finished.
     """
 
-    def __init__(self, url: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, url: str | sa.URL, clock: Callable[[], float] = time.time) -> None:
         super().__init__(url)
         self._clock = clock
 
     @classmethod
-    def open(cls, url: str, clock: Callable[[], float] = time.time) -> Self:
+    def open(cls, url: str | sa.URL, clock: Callable[[], float] = time.time) -> Self:
         """Open a store and create missing tables. Blocking.
 
         :param url: a SQLAlchemy URL.

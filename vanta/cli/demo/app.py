@@ -106,9 +106,11 @@ def _scene(model: str | None, delay_s: float) -> Iterator[DemoScene]:
 def _open(scene: DemoScene) -> Iterator[SyncRuntime]:
     """Open a runtime whose conversations are deleted when it closes."""
     import vanta
+    from vanta.storage import sqlite_url
 
     with tempfile.TemporaryDirectory(prefix="vanta-demo-") as folder:
-        config = scene.config(f"sqlite:///{folder}/demo.sqlite3")
+        url = sqlite_url(Path(folder)).render_as_string(hide_password=False)
+        config = scene.config(url)
         with vanta.open(config) as runtime:
             with output.stderr().status(f"[dim]loading {scene.model}"):
                 runtime.warm_up("local")
