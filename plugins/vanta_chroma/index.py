@@ -60,8 +60,9 @@ class ChromaOptions(BaseModel):
     def _require_host(cls, url: str | None) -> str | None:
         if url is not None:
             parts = urlsplit(url)
-            if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/"):
-                raise ValueError("must be a URL such as http://127.0.0.1:8000")
+            more = parts.path.strip("/") or parts.query or parts.fragment or parts.username
+            if parts.scheme not in {"http", "https"} or not parts.hostname or more:
+                raise ValueError("must be a URL such as http://127.0.0.1:8000, with nothing more")
             _ = parts.port  # raises ValueError if it is not a number
         return url
 

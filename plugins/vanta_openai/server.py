@@ -8,11 +8,12 @@ and the user, password and query of a URL, appear in no repr, message or error o
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -22,6 +23,9 @@ NAME = "openai"
 DEFAULT_URL = "https://api.openai.com/v1"
 BASE_URL_ENV = "OPENAI_BASE_URL"
 REDACTED = "[redacted]"
+_ENDPOINT = re.compile(r"/(?:chat/completions|embeddings)$")
+"""Endpoints that a URL copied from a server's documentation may end in."""
+
 _MIN_SECRET_LENGTH = 4
 """Redacting anything shorter would protect nothing and garble every text."""
 
@@ -45,8 +49,9 @@ class ServerOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     base_url: str | None = None
-    """The server's URL, including its `/v1`. Default: the environment variable OPENAI_BASE_URL,
-    otherwise https://api.openai.com/v1."""
+    """The server's URL, including its `/v1`. A query (`?api-version=2024-10-21`) is sent with every
+    request. Default: the environment variable OPENAI_BASE_URL, otherwise
+    https://api.openai.com/v1."""
 
     api_key_env: str = "OPENAI_API_KEY"
     """The environment variable that holds the key."""
@@ -133,6 +138,21 @@ class ApiServer:
     def is_openai(self) -> bool:
         """Whether this is OpenAI's own service."""
         return urlsplit(self.url).hostname == "api.openai.com"
+
+    @property
+    def base_url(self) -> str:
+        """The URL to which the path of an endpoint is appended: without query, ending in no slash.
+
+        Repeated slashes count as one, except after a colon: a gateway's path may hold a URL.
+        """
+        parts = urlsplit(self.url)
+        path = re.sub(r"(?<!:)/{2,}", "/", parts.path).rstrip("/")
+        return urlunsplit((parts.scheme, parts.netloc, _ENDPOINT.sub("", path), "", ""))
+
+    @property
+    def query(self) -> list[tuple[str, str]]:
+        """The parameters of the URL, which belong to every request."""
+        return parse_qsl(urlsplit(self.url).query, keep_blank_values=True)
 
     def redact(self, text: str) -> str:
         """Return `text` without this server's secrets."""

@@ -47,11 +47,11 @@ class Transport:
         timeout = httpx2.Timeout(None, connect=options.connect_timeout_s)
         self._client = openai.AsyncOpenAI(
             api_key=server.key or _NO_KEY,
-            base_url=server.url,
+            base_url=server.base_url,
             organization=options.organization,
             max_retries=0,
             timeout=timeout,
-            http_client=openai.DefaultAsyncHttpxClient(timeout=timeout),
+            http_client=openai.DefaultAsyncHttpxClient(timeout=timeout, params=server.query),
         )
         # The SDK imports its resources on first use; this moves that into the worker thread.
         self._completions = self._client.chat.completions

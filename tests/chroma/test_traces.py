@@ -98,7 +98,16 @@ def test_options_decide_where_private_vectors_may_go(options: dict[str, object],
 
 
 @pytest.mark.parametrize(
-    "url", ["localhost:8000", "ftp://a", "http://", "http://a:b", "http://a/b"]
+    "url",
+    [
+        "localhost:8000",
+        "ftp://a",
+        "http://",
+        "http://a:b",
+        "http://a/b",
+        "http://a?b=c",
+        "http://ada:word@a",
+    ],
 )
 def test_an_invalid_url_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="url"):
