@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import SimpleNamespace
@@ -191,11 +192,11 @@ async def test_a_url_that_is_none_is_not_repeated(context: MakeContext) -> None:
 
 
 async def test_a_key_file_has_to_hold_something(context: MakeContext, tmp_path: Path) -> None:
-    file = tmp_path / "key"
+    file = tmp_path / "Ada's $key"
     made = context(tracks=api(api_key_file=str(file)), environ={"OPENAI_API_KEY": SECRET})
     missing = await access(made)
     assert missing.ok is False
-    assert str(file) in missing.fix
+    assert shlex.split(missing.fix)[-1] == str(file)
     file.write_text("\n")
     assert (await access(made)).ok is False
     file.write_text(SECRET)

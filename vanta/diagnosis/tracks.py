@@ -12,6 +12,7 @@ import importlib.util
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -191,7 +192,7 @@ def _key_file(name: str, file: Path, server: str) -> Finding:
     if holds_key:
         return Finding(name, True, f"a key is in the file {str(file)!r} (not shown), for {server}")
     detail = f"the key file {str(file)!r} is missing, unreadable or empty"
-    return Finding(name, False, detail, f"install -m 600 /dev/stdin {str(file)!r}")
+    return Finding(name, False, detail, f"install -m 600 /dev/stdin {quote(str(file))}")
 
 
 def _without_secrets(url: str) -> str:

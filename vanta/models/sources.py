@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import shlex
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Protocol
+from urllib.parse import quote
 
 from vanta.errors import ConfigError, ModelStoreError
 from vanta.models.entry import CompanionFile, ModelEntry
@@ -165,8 +167,8 @@ class HubSource:
         raise ModelStoreError(
             f"model {entry.id!r}: vanta cannot download 'hf:' sources yet. "
             f"Download the file yourself and use its path as the model, or 'file:PATH' as a "
-            f"source: curl -L --create-dirs -o {str(store.path_of(entry))!r} "
-            f"https://huggingface.co/{repository}/resolve/main/{file}"
+            f"source: curl -L --create-dirs -o {shlex.quote(str(store.path_of(entry)))} "
+            + shlex.quote(f"https://huggingface.co/{repository}/resolve/main/{quote(file)}")
         )
 
     def fetch(self, entry: ModelEntry, store: ModelFolder, progress: Progress) -> Path:
