@@ -1,0 +1,48 @@
+"""One spelling for characters that readers cannot tell apart, so that patterns need only ASCII.
+
+Text that is pasted from documents, web pages and phones has no-break and thin spaces, en dashes,
+curly quotes, full-width digits, digits of other scripts and characters without width. Invariants:
+words and the order of characters are kept; the cost is linear; ASCII passes unchanged.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_QUOTES = {**dict.fromkeys("‘’‚‛′´ʼ‹›", "'"), **dict.fromkeys("“”„‟″«»「」『』", '"')}
+_DASHES = frozenset("\u2212\u2043\u02d7")
+_DOTS = frozenset("·‧・•")
+_LONG_VOWEL = re.compile(r"(?<=\d)ー(?=\d)")
+"""The Japanese mark for a long vowel, which is typed as a dash between digits."""
+
+_INVISIBLE = frozenset("\u034f\u115f\u1160\u3164\ufe0e\ufe0f")
+
+
+def normalise(text: str) -> str:
+    """Return `text` with ASCII separators, quotes and digits, and no invisible characters.
+
+    :param text: any text.
+    :returns: the text in Unicode's form NFKC, with each space as " ", each dash as "-", each
+        quotation mark as ' or ", each middle dot as ".", each decimal digit as 0 to 9.
+    """
+    if text.isascii():
+        return text
+    text = _LONG_VOWEL.sub("-", unicodedata.normalize("NFKC", text))
+    spellings = {ord(char): _spelling(char) for char in set(text) if not char.isascii()}
+    return text.translate(spellings)
+
+
+def _spelling(char: str) -> str:
+    category = unicodedata.category(char)
+    if category == "Cf" or char in _INVISIBLE:
+        return ""
+    if category == "Zs":
+        return " "
+    if category in {"Zl", "Zp"}:
+        return "\n"
+    if category == "Nd":
+        return str(unicodedata.decimal(char))
+    if category == "Pd" or char in _DASHES:
+        return "-"
+    return "." if char in _DOTS else _QUOTES.get(char, char)
