@@ -1,7 +1,8 @@
 """Detectors of data that should stay on this machine: secrets, e-mail, phone and card numbers.
 
 All are off unless `privacy.detect` names them. Invariant: a detector reports the kind of data and
-never quotes it; text is normalised before it is searched. Each is a pattern with a check, so it can miss data and can be wrong.
+never quotes it; text is normalised before it is searched. Each detector is a set of patterns with
+checks, so it can miss data and can be wrong.
 """
 
 from __future__ import annotations

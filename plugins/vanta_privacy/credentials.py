@@ -1,9 +1,9 @@
 """Where credentials stand in a text: formats of providers, and places that hold a value.
 
-`FORMATS` has the documented prefixes of keys. The other patterns find places: an assignment to a
-name such as `DB_PASSWORD`, in any notation, an option of a command, a header, a URL, a sentence.
-Each has the group `value`. Invariant: each pattern is anchored at a literal or a word boundary, and
-all its repetitions are bounded, so that it takes linear time.
+`FORMATS` has the documented prefixes of keys. `WORD` finds names such as that of `DB_PASSWORD`, and
+`QUOTED` to `BESIDE` match a value after one, in any notation. The other patterns find options of
+commands, headers and URLs. Invariant: each pattern begins with a literal, or is matched in one
+place, and all its repetitions are bounded, so that it takes linear time.
 """
 
 from __future__ import annotations
@@ -74,7 +74,9 @@ scanning patterns."""
 
 FORMATS = {
     prefix: re.compile(
-        ("" if prefix[0] == ":" else r"(?<![A-Za-z0-9])") + re.escape(prefix) + rf"(?P<value>{body})",
+        ("" if prefix[0] == ":" else r"(?<![A-Za-z0-9])")
+        + re.escape(prefix)
+        + rf"(?P<value>{body})",
         re.ASCII,
     )
     for prefix, body in _BODIES.items()
@@ -85,7 +87,7 @@ PRIVATE_KEY = re.compile(
     r"-{5}BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY|PuTTY-User-Key-File-\d: [a-z]|\"d\" ?: ?\"[\w-]{40,}\""
 )
 
-_PASSWORD = (
+_PASSWORDS = (  # noqa: S105 - words for a password
     r"passwords?|passwd|passwort|passphrase|passcode|kennwort|kennword|mot ?de ?passe|contrase[ñn]a"
     r"|senha|palavra-passe|пароль|пароля|паролем|密码|密碼|口令|パスワード|パスフレーズ|暗証番号"
     r"|비밀번호|암호|wachtwoord|lösenord|adgangskode|passord|salasana|has[łl]o|[şs]ifre|parola|heslo"
@@ -95,65 +97,63 @@ _KEY = (
     r"(?:api|secret|private|access|account|auth|encryption|master|signing|shared|client|storage"
     r"|license)[ _.-]?key"
 )
-WORDS = re.compile(rf"{_PASSWORD}|{_KEY}|token|secret|credential", re.IGNORECASE)
-"""Words that announce a credential."""
-
-# A whole word, or a part of a name in snake_case or camelCase; "bypass" and "compass" are neither.
-_NAME = (
-    rf"(?:(?i:{_PASSWORD}|{_KEY})"
-    r"|(?:(?<![A-Za-z])|(?<=[a-z])(?=[A-Z]))(?i:token|secret|credentials?|pass|pwd|pw|psk))"
-    r"(?:_?(?:[Bb]ase|BASE|[Vv]alue|VALUE|[Pp]rod|PROD|[Dd]ev|DEV|[Ss]taging|STAGING|[Tt]est|TEST"
-    r"|[Ll]ive|LIVE|[Oo]ld|OLD|[Nn]ew|NEW|MAIN|main|\d{1,3}))?"
+WORD = re.compile(
+    rf"(?P<long>{_PASSWORDS}|{_KEY})|(?P<short>token|secret|credentials?|pass|pwd|pw|psk)"
 )
-_CLOSING = r"['\"\])}]{0,3}"
-_QUOTED = r"[bBrRfFuU@$]?(?P<quote>[\"'])(?P<value>(?:(?!(?P=quote))[^\n]){1,300})(?P=quote)"
-_OPEN = r"(?P<value>[^\s\"'<>]{1,300})"
+"""Words that announce a credential, in lower case. A short one must begin a part of a name."""
 
-QUOTED_ASSIGNMENT = re.compile(
-    rf"(?P<name>{_NAME}){_CLOSING}[ \t]{{0,8}}"
-    r"(?::=|=>|==|=|:|,|(?<=[\"'])[ \t]{1,4}value[ \t]{0,4}=|\()[ \t]{0,8}" + _QUOTED
+LABEL = re.compile(rf"{_PASSWORDS}|{_KEY}|token|secret|credential")
+"""Words, in lower case, that stand in labels and in names of variables, but in few credentials."""
+
+SUFFIX = re.compile(
+    r"(?:_?(?:[Bb]ase|BASE|[Vv]alue|VALUE|[Pp]rod|PROD|[Dd]ev|DEV|[Ss]taging|STAGING|[Tt]est|TEST"
+    r"|[Ll]ive|LIVE|[Oo]ld|OLD|[Nn]ew|NEW|[Mm]ain|MAIN|\d{1,3}))?(?![A-Za-z0-9_])"
+)
+"""The end of a name whose last part is not the word itself, such as `SECRET_KEY_BASE`."""
+
+_CLOSING = r"['\"\])}]{0,3}[ \t]{0,8}"
+_QUOTED = r"[bBrRfFuU@$]?(?P<quote>[\"'])(?P<value>(?:(?!(?P=quote))[^\n]){1,300})(?P=quote)"
+
+QUOTED = re.compile(
+    rf"{_CLOSING}(?::=|=>|==|=|:|,|(?<=[\"'][ \t])value[ \t]{{0,4}}=|\()[ \t]{{0,8}}{_QUOTED}"
 )
 """`password = "..."`, `"password": "..."`, `setPassword("...")`, `define('PASSWORD', '...')`."""
 
-ENVIRONMENT = re.compile(rf"(?P<name>{_NAME})=(?P<value>[^\s\"';&<>]{{1,300}})")
-"""`DB_PASSWORD=...`; only a name in capitals is one of a variable."""
+VARIABLE = re.compile(r"=(?P<value>[^\s\"';&<>]{1,300})")
+"""`DB_PASSWORD=...`, after a name in capitals."""
 
-OPEN_ASSIGNMENT = re.compile(
-    rf"(?P<name>{_NAME}){_CLOSING}[ \t]{{0,8}}(?::=|=>|==|=|:|>)[ \t]{{0,8}}{_OPEN}"
-)
+OPEN = re.compile(rf"{_CLOSING}(?::=|=>|==|=|:|>)[ \t]{{0,8}}(?P<value>[^\s\"'<>]{{1,300}})")
 """`password: ...`, `password=...`, `<password>...<`."""
 
 _IS = (
-    r"[ \t]{1,3}(?:is|was|to|ist|war|lautet|est|es|era|é|è|je|là|är|er|jest|to je|on)[ \t:]{1,3}"
+    r"[ \t]{1,3}(?:is|was|to|ist|war|lautet|est|es|era|é|è|je|là|är|er|jest|on)[ \t:]{1,3}"
     r"|[ \t]{0,3}[是为為はがを은는이가][ \t]{0,3}"
 )
 SENTENCE = re.compile(
-    rf"(?P<name>{_NAME})(?:[ \t]{{1,3}}[^\W\d]{{1,15}}){{0,4}}?(?:{_IS})[\"']?(?P<value>[^\s\"']{{4,300}}"
-    r"|(?<=[\"'])[^\n\"']{4,300})"
+    rf"(?:[ \t]{{1,3}}[^\W\d]{{1,15}}){{0,4}}?(?:{_IS})"
+    r"(?:[\"'](?P<quoted>[^\n\"']{4,64})|(?P<value>[^\s\"']{4,64}))"
 )
 """`the password for the router is ...`."""
 
-BESIDE = re.compile(
-    rf"(?P<name>{_NAME})[ \t]{{1,3}}(?:{_QUOTED}|(?P<open>[^\s\"'<>]{{6,300}}))"
-)
-"""`IDENTIFIED BY` aside, a value that follows its name: SQL, netrc, `--password ...`."""
+BESIDE = re.compile(rf"[ \t]{{1,3}}(?:{_QUOTED}|(?P<open>[^\s\"'<>]{{6,300}}))")
+"""A value that follows its name: SQL, netrc, `--password ...`."""
 
 OPTION = re.compile(
-    r"(?:\b(?:mysql|mysqldump|mysqladmin|sshpass|az login|docker login|helm|plink|twine)\b"
-    r"[^\n|;]{0,200}?[ \t]-p[ \t]{0,2}|(?<![\w-])(?:-u|--user)[ =]?[\"']?[^\s:\"'=/]{1,64}:"
-    r"|\b(?i:identified by)[ \t]{1,3})[\"']?(?P<value>[^\s\"']{4,300})"
+    r"(?:(?:mysql|mysqldump|mysqladmin|sshpass|az login|docker login|helm|plink|twine)\b"
+    r"[^\n|;]{0,80}?[ \t]-p[ \t]{0,2}|(?:-u|--user)[ =]?[\"']?[^\s:\"'=/]{1,64}:"
+    r"|(?:identified by|IDENTIFIED BY)[ \t]{1,3})[\"']?(?P<value>[^\s\"']{4,300})"
 )
 """Passwords in the options of well-known commands and statements."""
 
 AUTHORIZATION = re.compile(
-    r"(?:\b[Bb]earer|\bBEARER|(?i:authorization[\"']?[ \t]{0,3}[:=,][ \t]{0,3}[\"']?)[A-Za-z]{1,20})"
+    r"(?:[Bb]earer|BEARER|[Aa]uthorization[\"']?[ \t]{0,3}[:=,][ \t]{0,3}[\"']?[A-Za-z]{1,20})"
     r"[ \t]{1,4}(?P<value>[\w.~+/=-]{12,8000})",
     re.ASCII,
 )
 """The header of HTTP, with any scheme, and a bearer token anywhere."""
 
-IN_URL = re.compile(
-    r"://[^\s/?#@:\"'<>]{0,100}:(?P<value>[^\s/?#\"'<>]{1,200})@[\w\[{$<%]"
-    r"|[?&](?:sig|signature|X-Amz-Signature|[\w-]{0,30}key)=(?P<parameter>[\w%/+=-]{16,500})"
-)
-"""The password of a URL, or a signature in its query."""
+USER_INFO = re.compile(r"://[^\s/?#@:\"'<>]{0,100}:(?P<value>[^\s/?#\"'<>]{1,200})@[\w\[{$<%]")
+"""The password of a URL."""
+
+PARAMETER = re.compile(r"[?&](?:sig|signature|X-Amz-Signature|key)=(?P<value>[\w%/+=-]{16,500})")
+"""A signature or key in the query of a URL."""

@@ -55,7 +55,9 @@ def _is_address(text: str, at_domain: re.Match[str]) -> bool:
 
 def _start_of_local_part(text: str, at: int) -> int:
     start = at
-    while start > max(0, at - _LOCAL_SIZE) and (text[start - 1].isalnum() or text[start - 1] in "._%+'-"):
+    while start > max(0, at - _LOCAL_SIZE) and (
+        text[start - 1].isalnum() or text[start - 1] in "._%+'-"
+    ):
         start -= 1
     return start
 

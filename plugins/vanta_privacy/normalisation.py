@@ -10,9 +10,11 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_QUOTES = {**dict.fromkeys("‘’‚‛′´ʼ‹›", "'"), **dict.fromkeys("“”„‟″«»「」『』", '"')}
+_SINGLE_QUOTES = "\u2018\u2019\u201a\u201b\u2032\u00b4\u02bc\u2039\u203a"
+_DOUBLE_QUOTES = "\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb\u300c\u300d\u300e\u300f"
+_QUOTES = dict.fromkeys(_SINGLE_QUOTES, "'") | dict.fromkeys(_DOUBLE_QUOTES, '"')
 _DASHES = frozenset("\u2212\u2043\u02d7")
-_DOTS = frozenset("·‧・•")
+_DOTS = frozenset("\u00b7\u2027\u30fb\u2022")
 _LONG_VOWEL = re.compile(r"(?<=\d)ー(?=\d)")
 """The Japanese mark for a long vowel, which is typed as a dash between digits."""
 

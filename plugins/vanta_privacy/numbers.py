@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 from vanta_privacy.normalisation import normalise
 
-_CARD_RUN = re.compile(r"(?<![A-Za-z0-9+/])\d{2,19}(?:[ \t.\-_/]{1,3}\d{2,19}){0,11}(?![A-Za-z0-9])")
+_CARD_RUN = re.compile(
+    r"(?<![A-Za-z0-9+/])\d{2,19}(?:[ \t.\-_/]{1,3}\d{2,19}){0,11}(?![A-Za-z0-9])"
+)
 _CARD_NETWORKS = (
     (re.compile(r"4"), {13, 16, 19}),  # Visa
     (re.compile(r"5[1-5]|222[1-9]|22[3-9]|2[3-6]|27[01]|2720"), {16}),  # Mastercard
@@ -30,6 +33,11 @@ _CARD_GROUPS = (
     [4, 4, 4, 4], [4, 4, 4, 4, 3], [4, 6, 5], [4, 6, 4], [4, 6, 2, 4], [8, 8], [4, 4, 8],
     [8, 4, 4], [6, 10], [6, 13], [2] * 8,
 )  # fmt: skip
+
+_GROUPS_BY_FIRST = {
+    first: [groups for groups in _CARD_GROUPS if groups[0] == first] for first in range(2, 20)
+}
+"""The size of the first group of digits -> the ways to group a card number that begin with it."""
 
 _COUNTRY_CODE = re.compile(
     r"1|7|2(?:[07]|[1-689]\d)|3(?:[0-469]|[578]\d)|4(?:[013-9]|2\d)|5(?:[1-8]|[09]\d)"
@@ -61,15 +69,16 @@ _PHONE_WORDS = (
     "tel telephone phone telefon telefono teléfono telefone téléphone tlf telefoon puhelin mobile "
     "mobil móvil celular cell cellulare handy portable fax whatsapp sms ring dial handynummer "
     "telefonnummer rufnummer"
-).split()
+).split()  # noqa: SIM905 - a list of words reads better so
 _PHONE_PHRASES = r"call (?:me|us|him|her|them)|text me|my number|ll[aá]ma|appel(?:le|ez)|ruf"
 _OTHER_PHONE_WORDS = "телефон|тел|звони|手机|手機|电话|電話|携帯|휴대폰|전화|هاتف|फ़ोन|โทร"
 _AFTER_WORD = re.compile(
-    rf"(?:(?<![A-Za-z])(?:{'|'.join(_PHONE_WORDS)}|{_PHONE_PHRASES})(?![a-rt-z])"
-    rf"|{_OTHER_PHONE_WORDS})[^\d\n]{{0,20}}?(\+?\(?\d(?:[ ().\-/]{{0,3}}\d){{6,14}})"
-    r"(?![A-Za-z0-9_])",
-    re.IGNORECASE,
+    rf"(?P<word>{'|'.join(_PHONE_WORDS)}|{_PHONE_PHRASES}|{_OTHER_PHONE_WORDS})(?![a-rt-z])"
+    r"[^\d\n]{0,20}?(?P<number>\+?\(?\d(?:[ ().\-/]{0,3}\d){6,14})(?![A-Za-z0-9_])"
 )
+"""Matches text in lower case."""
+
+_DIGITS_REGION = re.compile(r"[+(\d][+(\d) .\-/]{6,}")
 _DATE = re.compile(
     r"(?:19|20)\d\d[-/. ]{1,2}[01]?\d[-/. ]{1,2}[0-3]?\d(?!\d)"
     r"|[0-3]?\d[-/. ]{1,2}[0-3]?\d[-/. ]{1,2}(?:19|20)\d\d(?!\d)"
@@ -111,7 +120,7 @@ def _card_candidates(groups: list[str]) -> Iterator[str]:
     """Yield consecutive groups that are grouped like a card, and are not part of a longer table."""
     sizes = [len(group) for group in groups]
     for start in range(len(groups)):
-        for wanted in _CARD_GROUPS:
+        for wanted in _GROUPS_BY_FIRST.get(sizes[start], ()):
             end = start + len(wanted)
             if sizes[start:end] != wanted:
                 continue
@@ -136,17 +145,26 @@ def _has_luhn_digit(digits: str) -> bool:
 
 
 def _phone_numbers(text: str) -> Iterator[str]:
-    yield from _matches(_WITH_PLUS, text, _is_international)
-    yield from _matches(_WITH_ZEROS, text, _is_international)
-    yield from _matches(_WITH_TRUNK_ZERO, text, _is_national)
-    yield from (match[0] for match in _IN_NATIONAL_GROUPS.finditer(text))
-    for match in _AFTER_WORD.finditer(text):
-        if not _DATE.search(match[1]):
-            yield match[1]
+    for region in _DIGITS_REGION.finditer(text):
+        yield from _matches(_WITH_PLUS, text, region, _is_international)
+        yield from _matches(_WITH_ZEROS, text, region, _is_international)
+        yield from _matches(_WITH_TRUNK_ZERO, text, region, _is_national)
+        yield from _matches(_IN_NATIONAL_GROUPS, text, region, bool)
+    lower = text.lower()
+    for match in _AFTER_WORD.finditer(lower):
+        is_word = not (
+            match["word"].isascii() and lower[match.start() - 1 : match.start()].isalpha()
+        )
+        if is_word and not _DATE.search(match["number"]):
+            yield match["number"]
 
 
-def _matches(pattern: re.Pattern[str], text: str, check: Callable[[str], bool]) -> Iterator[str]:
-    return (match[0] for match in pattern.finditer(text) if check(match[0]))
+def _matches(
+    pattern: re.Pattern[str], text: str, region: re.Match[str], check: Callable[[str], bool]
+) -> Iterator[str]:
+    # Patterns look at the characters around a number, so the region is widened behind.
+    matches = pattern.finditer(text, region.start(), region.end() + 3)
+    return (match[0] for match in matches if check(match[0]))
 
 
 def _digits(text: str) -> str:
@@ -166,5 +184,5 @@ def _is_international(number: str) -> bool:
 def _is_national(number: str) -> bool:
     groups = re.findall(r"\d+", number)
     values = [int(group) for group in groups]
-    is_counting = all(b - a == 1 for a, b in zip(values, values[1:], strict=False))
+    is_counting = all(b - a == 1 for a, b in pairwise(values))
     return 9 <= sum(map(len, groups)) <= 12 and not is_counting and not _DATE.match(number)

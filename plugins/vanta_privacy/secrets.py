@@ -12,24 +12,16 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from vanta_privacy.credentials import (
-    AUTHORIZATION,
-    BESIDE,
-    ENVIRONMENT,
-    FORMATS,
-    IN_URL,
-    OPEN_ASSIGNMENT,
-    OPTION,
-    PRIVATE_KEY,
-    QUOTED_ASSIGNMENT,
-    SENTENCE,
-    WORDS,
-)
+from vanta_privacy import credentials
 from vanta_privacy.normalisation import normalise
 
 _MIN_ENTROPY_BITS = 2.5
+_LONG = 20
+"""From this length on, a word with capitals in its middle looks random."""
+
 _REFERENCE = re.compile(
-    r"[$%<{\[(*#|~/\\&]|\.{2,}|(?:your|enter|insert|replace|change|put|add|my)[ _-]|[A-Za-z_][\w.]*[(\[{]"
+    r"[$%<{\[(*#|~/\\&]|\.{2,}|(?:your|enter|insert|replace|change|put|add|my)[ _-]"
+    r"|[A-Za-z_][\w.]*[(\[{]"
     r"|(?:self|this|process|os|env|var|config|settings|secrets|data|form|request|user|args)\.\w",
     re.IGNORECASE,
 )
@@ -38,10 +30,10 @@ _REFERENCE = re.compile(
 _PLAIN_WORDS = frozenset(
     "string str text none null nil true false undefined required optional invalid missing empty "
     "hidden redacted example sample value bearer basic bool boolean integer object varchar default "
-    "pass passwd password pw pwd secret token hash reset prompt ask forgotten changeme".split()
+    "pass passwd password pw pwd secret token hash reset prompt ask forgotten changeme".split()  # noqa: SIM905 - a list of words reads better so
 )
 _CONSTANT = re.compile(r"[A-Z]+(?:_[A-Z]+)+$|[A-Z]{4,}$")
-_ENDS = ".,;:!?)]}>\"'。，"
+_ENDS = ".,;:!?)]}>\"'\u3002\uff0c"
 
 
 class SecretDetector:
@@ -56,7 +48,7 @@ class SecretDetector:
         :param text: the user's message.
         """
         text = normalise(text)
-        if PRIVATE_KEY.search(text):
+        if credentials.PRIVATE_KEY.search(text):
             return "a private key"
         if any(_is_key(value) for value in _keys(text)):
             return "an API key or token"
@@ -64,7 +56,7 @@ class SecretDetector:
 
 
 def _keys(text: str) -> Iterator[str]:
-    for prefix, pattern in FORMATS.items():
+    for prefix, pattern in credentials.FORMATS.items():
         if prefix in text:  # much faster than to search for the pattern
             yield from (match["value"] for match in pattern.finditer(text))
 
@@ -76,48 +68,58 @@ def _is_key(body: str) -> bool:
 
 def _credentials(text: str) -> Iterator[str]:
     """Yield the values in `text` that are credentials."""
-    for match in AUTHORIZATION.finditer(text):
-        if _is_mixed(match["value"]):
-            yield match["value"]
-    for match in IN_URL.finditer(text):
-        value = match["value"] or match["parameter"]
-        if _is_value(value) and (match["value"] or _is_mixed(value)):
-            yield value
-    for match in OPTION.finditer(text):
-        if _is_mixed(match["value"]):
-            yield match["value"]
-    if WORDS.search(text) or re.search(r"(?i:pass|pwd|pw|psk)", text):
-        yield from _assigned(text)
+    for pattern in (credentials.AUTHORIZATION, credentials.PARAMETER, credentials.OPTION):
+        yield from filter(_is_mixed, _values(pattern, text))
+    yield from filter(_is_value, _values(credentials.USER_INFO, text))
+    # The dotted I is the one character whose lower case has another length.
+    lower = text.replace("\u0130", "I").lower()
+    for word in credentials.WORD.finditer(lower):
+        start = word.start()
+        if word["short"] and not _begins_part_of_name(text, start):
+            continue
+        if suffix := credentials.SUFFIX.match(text, word.end()):
+            yield from _assigned(text, text[start : word.end()], suffix.end())
 
 
-def _assigned(text: str) -> Iterator[str]:
-    for match in QUOTED_ASSIGNMENT.finditer(text):
-        value = match["value"]
-        if _is_value(value) and (_is_password(match["name"]) or _looks_random(value)):
-            yield value
-    for match in ENVIRONMENT.finditer(text):
-        if match["name"].isupper() and _is_value(match["value"]):
-            yield match["value"]
-    for pattern in (OPEN_ASSIGNMENT, SENTENCE):
-        for match in pattern.finditer(text):
-            value = match["value"].split("&")[0]
-            if _looks_random(value):
-                yield value
-    for match in BESIDE.finditer(text):
-        value = match["value"] or match["open"]
-        if _is_mixed(value) and _looks_random(value):
-            yield value
+def _values(pattern: re.Pattern[str], text: str) -> Iterator[str]:
+    return (match["value"] for match in pattern.finditer(text))
 
 
-def _is_password(name: str) -> bool:
-    return not re.search(r"token|secret|credential", name, re.IGNORECASE)
+def _begins_part_of_name(text: str, start: int) -> bool:
+    """Return whether a part of a name in snake_case or camelCase, or a word, begins at `start`."""
+    before = text[start - 1 : start]
+    return not before.isalpha() or (before.islower() and text[start].isupper())
+
+
+def _assigned(text: str, word: str, end: int) -> Iterator[str]:
+    """Yield the credentials that the name with `word`, which ends at `end`, has as its value."""
+    match = credentials.QUOTED.match(text, end)
+    if match and (_is_value if _is_password(word) else _looks_random)(match["value"]):
+        yield match["value"]
+    match = credentials.VARIABLE.match(text, end)
+    if match and word.isupper() and _is_value(match["value"]):
+        yield match["value"]
+    match = credentials.OPEN.match(text, end)
+    if match and _looks_random(match["value"].split("&")[0]):
+        yield match["value"]
+    match = credentials.SENTENCE.match(text, end)
+    if match and _looks_random(match["quoted"] or match["value"]):
+        yield match["quoted"] or match["value"]
+    match = credentials.BESIDE.match(text, end)
+    value = (match["value"] or match["open"]) if match else ""
+    if _is_mixed(value) and _looks_random(value):
+        yield value
+
+
+def _is_password(word: str) -> bool:
+    return not re.match(r"token|secret$|credential", word.lower())
 
 
 def _is_value(value: str) -> bool:
     """Return whether `value` may be a credential: no reference, placeholder, type or label."""
     if len(value) < 4 or len(set(value)) < 3 or _REFERENCE.match(value) or _CONSTANT.match(value):
         return False
-    is_label = bool(WORDS.search(value)) and not any(map(str.isdigit, value))
+    is_label = bool(credentials.LABEL.search(value.lower())) and not any(map(str.isdigit, value))
     return not is_label and value.lower() not in _PLAIN_WORDS
 
 
@@ -134,6 +136,7 @@ def _looks_random(value: str) -> bool:
         return False
     kinds = [any(map(kind, word)) for kind in (str.isalpha, str.isdigit)]
     kinds.append(bool(re.search(r"[^\w.,;:/'\" -]", word)))
+    kinds.append(len(word) >= _LONG and bool(re.search(r"[a-z][A-Z]", word)) and word.isalnum())
     counts = Counter(value)
     entropy = -sum(n / len(value) * math.log2(n / len(value)) for n in counts.values())
     return sum(kinds) >= 2 and entropy >= _MIN_ENTROPY_BITS

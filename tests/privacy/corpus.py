@@ -1,9 +1,9 @@
 """The corpus of the detectors: lines with the kinds of data that they contain.
 
 A section begins with `=== LABELS: TOPIC`; LABELS are names of detectors, or `none`. In a line,
-`\\n`, `\\t` and `\\u....` are escapes, and `{b62:20}` stands for twenty random characters, so that no
-file has the form of a real key. A third of the lines, chosen by their hash, is held out: patterns
-are written from the others.
+`\\n`, `\\t` and `\\u....` are escapes, and `{b62:20}` stands for twenty random characters, so that
+no file has the form of a real key. A third of the lines, chosen by their hash, is held out:
+patterns are written from the others.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ALPHABETS = {
     "dig": "0123456789",
 }
 _RANDOM = re.compile(r"\{(b62|b64|b32|hex|dig):(\d+)\}")
-_ESCAPE = re.compile(r"\\(?:n|t|u[0-9a-f]{4})")
+_ESCAPE = re.compile(r"\\(?:n|t|u(?P<code>[0-9a-f]{4}))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,4 +67,4 @@ def _case(line: str, labels: frozenset[str]) -> Case:
 
 def _unescaped(match: re.Match[str]) -> str:
     escape = match[0]
-    return {"\\n": "\n", "\\t": "\t"}.get(escape) or chr(int(escape[2:], 16))
+    return {"\\n": "\n", "\\t": "\t"}.get(escape) or chr(int(match["code"], 16))
