@@ -87,7 +87,7 @@ PRIVATE_KEY = re.compile(
     r"-{5}BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY|PuTTY-User-Key-File-\d: [a-z]|\"d\" ?: ?\"[\w-]{40,}\""
 )
 
-_PASSWORDS = (  # noqa: S105 - words for a password
+_PASSWORDS = (
     r"passwords?|passwd|passwort|passphrase|passcode|kennwort|kennword|mot ?de ?passe|contrase[ñn]a"
     r"|senha|palavra-passe|пароль|пароля|паролем|密码|密碼|口令|パスワード|パスフレーズ|暗証番号"
     r"|비밀번호|암호|wachtwoord|lösenord|adgangskode|passord|salasana|has[łl]o|[şs]ifre|parola|heslo"
@@ -127,7 +127,7 @@ OPEN = re.compile(rf"{_CLOSING}(?::=|=>|==|=|:|>)[ \t]{{0,8}}(?P<value>[^\s\"'<>
 
 _IS = (
     r"[ \t]{1,3}(?:is|was|to|ist|war|lautet|est|es|era|é|è|je|là|är|er|jest|on)[ \t:]{1,3}"
-    r"|[ \t]{0,3}[是为為はがを은는이가][ \t]{0,3}"
+    r"|'s[ \t]{1,3}|[ \t]{0,3}[是为為はがを은는이가][ \t]{0,3}"
 )
 SENTENCE = re.compile(
     rf"(?:[ \t]{{1,3}}[^\W\d]{{1,15}}){{0,4}}?(?:{_IS})"

@@ -22,7 +22,7 @@ _CARD_NETWORKS = (
     (re.compile(r"5[1-5]|222[1-9]|22[3-9]|2[3-6]|27[01]|2720"), {16}),  # Mastercard
     (re.compile(r"3[47]"), {15}),  # American Express
     (re.compile(r"6011|64[4-9]|65"), {16, 19}),  # Discover
-    (re.compile(r"3(?:0[0-5]|095|[689])"), {14}),  # Diners Club
+    (re.compile(r"3(?:0[0-5]|095|[689])"), {14, 16, 19}),  # Diners Club
     (re.compile(r"35(?:2[89]|[3-8])"), {16, 19}),  # JCB
     (re.compile(r"62|81"), {16, 17, 18, 19}),  # UnionPay, RuPay
     (re.compile(r"50[1-9]|5[6-9]|6[0379]"), {16, 18, 19}),  # Maestro, RuPay, Elo, Verve
@@ -66,18 +66,19 @@ _IN_NATIONAL_GROUPS = re.compile(
     + _AFTER
 )  # fmt: skip
 _PHONE_WORDS = (
-    "tel telephone phone telefon telefono teléfono telefone téléphone tlf telefoon puhelin mobile "
-    "mobil móvil celular cell cellulare handy portable fax whatsapp sms ring dial handynummer "
-    "telefonnummer rufnummer"
-).split()  # noqa: SIM905 - a list of words reads better so
+    "tel|telephone|phone|telefon|telefono|teléfono|telefone|téléphone|tlf|telefoon|puhelin|mobile"
+    "|mob|ph|mobil|móvil|celular|cell|cellulare|handy|portable|fax|whatsapp|sms|ring|dial"
+    "|handynummer|telefonnummer|rufnummer"
+)
 _PHONE_PHRASES = r"call (?:me|us|him|her|them)|text me|my number|ll[aá]ma|appel(?:le|ez)|ruf"
 _OTHER_PHONE_WORDS = "телефон|тел|звони|手机|手機|电话|電話|携帯|휴대폰|전화|هاتف|फ़ोन|โทร"
 _AFTER_WORD = re.compile(
-    rf"(?P<word>{'|'.join(_PHONE_WORDS)}|{_PHONE_PHRASES}|{_OTHER_PHONE_WORDS})(?![a-rt-z])"
-    r"[^\d\n]{0,20}?(?P<number>\+?\(?\d(?:[ ().\-/]{0,3}\d){6,14})(?![A-Za-z0-9_])"
+    rf"(?P<word>{_PHONE_WORDS}|{_PHONE_PHRASES}|{_OTHER_PHONE_WORDS})(?![a-rt-z])"
+    r"(?P<gap>[^\d\n]{0,20}?)(?P<number>\+?\(?\d(?:[ ().\-/]{0,3}\d){6,14})(?![A-Za-z0-9_])"
 )
 """Matches text in lower case."""
 
+_VERSION = re.compile(r"version|build|firmware|release|model")
 _DIGITS_REGION = re.compile(r"[+(\d][+(\d) .\-/]{6,}")
 _DATE = re.compile(
     r"(?:19|20)\d\d[-/. ]{1,2}[01]?\d[-/. ]{1,2}[0-3]?\d(?!\d)"
@@ -96,9 +97,13 @@ class CardNumberDetector:
 
         :param text: the user's message.
         """
-        runs = (re.findall(r"\d+", match[0]) for match in _CARD_RUN.finditer(normalise(text)))
-        cards = (card for groups in runs for card in _card_candidates(groups))
-        return "a card number" if any(map(_is_card, cards)) else None
+        text = normalise(text)
+        for run in _CARD_RUN.finditer(text):
+            cards = filter(_is_card, _card_candidates(re.findall(r"\d+", run[0])))
+            # With a country code, a phone number often has the thirteen digits of an old Visa card.
+            if any(len(card) > 13 or not _follows_phone_word(text, run) for card in cards):
+                return "a card number"
+        return None
 
 
 class PhoneNumberDetector:
@@ -124,12 +129,14 @@ def _card_candidates(groups: list[str]) -> Iterator[str]:
             end = start + len(wanted)
             if sizes[start:end] != wanted:
                 continue
-            is_part = len(wanted) > 1 and (
-                (start > 0 and sizes[start - 1] == wanted[0])
-                or (end < len(sizes) and sizes[end] == wanted[-1])
-            )
+            is_part = len(wanted) > 1 and end < len(sizes) and sizes[end] == wanted[-1]
             if not is_part:
                 yield "".join(groups[start:end])
+
+
+def _follows_phone_word(text: str, run: re.Match[str]) -> bool:
+    before = text[max(0, run.start() - 40) : run.end()].lower()
+    return any(match.end() == len(before) for match in _AFTER_WORD.finditer(before))
 
 
 def _is_card(digits: str) -> bool:
@@ -155,7 +162,8 @@ def _phone_numbers(text: str) -> Iterator[str]:
         is_word = not (
             match["word"].isascii() and lower[match.start() - 1 : match.start()].isalpha()
         )
-        if is_word and not _DATE.search(match["number"]):
+        is_other = _DATE.search(match["number"]) or _VERSION.search(match["gap"])
+        if is_word and not is_other:
             yield match["number"]
 
 

@@ -20,17 +20,20 @@ _LONG = 20
 """From this length on, a word with capitals in its middle looks random."""
 
 _REFERENCE = re.compile(
-    r"[$%<{\[(*#|~/\\&]|\.{2,}|(?:your|enter|insert|replace|change|put|add|my)[ _-]"
+    r"[$%<\[(*#|~/\\&]|\{(?!S?SHA|S?MD5|CRYPT|ARGON2|PBKDF2)"
+    r"|\.{2,}|(?:your|enter|insert|replace|change|put|add|my)[ _-]"
     r"|[A-Za-z_][\w.]*[(\[{]"
     r"|(?:self|this|process|os|env|var|config|settings|secrets|data|form|request|user|args)\.\w",
     re.IGNORECASE,
 )
 """Beginnings of what only stands for a value: variables, templates, calls, paths, instructions."""
 
-_PLAIN_WORDS = frozenset(
-    "string str text none null nil true false undefined required optional invalid missing empty "
-    "hidden redacted example sample value bearer basic bool boolean integer object varchar default "
-    "pass passwd password pw pwd secret token hash reset prompt ask forgotten changeme".split()  # noqa: SIM905 - a list of words reads better so
+_PLAIN_WORD = re.compile(
+    r"(?:string|str|text|none|null|nil|true|false|undefined|required|optional|invalid|missing"
+    r"|empty|hidden|redacted|example|sample|value|bearer|basic|bool|boolean|integer|object"
+    r"|varchar|default|pass|passwd|password|pw|pwd|secret|token|hash|reset|prompt|ask"
+    r"|forgotten|changeme)$",
+    re.IGNORECASE,
 )
 _CONSTANT = re.compile(r"[A-Z]+(?:_[A-Z]+)+$|[A-Z]{4,}$")
 _ENDS = ".,;:!?)]}>\"'\u3002\uff0c"
@@ -120,7 +123,7 @@ def _is_value(value: str) -> bool:
     if len(value) < 4 or len(set(value)) < 3 or _REFERENCE.match(value) or _CONSTANT.match(value):
         return False
     is_label = bool(credentials.LABEL.search(value.lower())) and not any(map(str.isdigit, value))
-    return not is_label and value.lower() not in _PLAIN_WORDS
+    return not is_label and not _PLAIN_WORD.match(value)
 
 
 def _is_mixed(value: str) -> bool:
