@@ -150,9 +150,9 @@ class ApiServer:
         return urlunsplit((parts.scheme, parts.netloc, _ENDPOINT.sub("", path), "", ""))
 
     @property
-    def query(self) -> list[tuple[str, str]]:
+    def query(self) -> tuple[tuple[str, str], ...]:
         """The parameters of the URL, which belong to every request."""
-        return parse_qsl(urlsplit(self.url).query, keep_blank_values=True)
+        return tuple(parse_qsl(urlsplit(self.url).query, keep_blank_values=True))
 
     def redact(self, text: str) -> str:
         """Return `text` without this server's secrets."""

@@ -115,7 +115,7 @@ _CLOSING = r"['\"\])}]{0,3}[ \t]{0,8}"
 _QUOTED = r"[bBrRfFuU@$]?(?P<quote>[\"'])(?P<value>(?:(?!(?P=quote))[^\n]){1,300})(?P=quote)"
 
 QUOTED = re.compile(
-    rf"{_CLOSING}(?::=|=>|==|=|:|,|(?<=[\"'][ \t])value[ \t]{{0,4}}=|\()[ \t]{{0,8}}{_QUOTED}"
+    rf"{_CLOSING}(?P<sign>:=|=>|==|=|:|,|(?<=[\"'][ \t])value[ \t]{{0,4}}=|\()[ \t]{{0,8}}{_QUOTED}"
 )
 """`password = "..."`, `"password": "..."`, `setPassword("...")`, `define('PASSWORD', '...')`."""
 

@@ -45,7 +45,7 @@ _COUNTRY_CODE = re.compile(
 )
 _BEFORE = r"(?<![A-Za-z0-9_./+-])(?<!\d[,: ])(?<!\d  )"
 _AFTER = r"(?![A-Za-z0-9_])(?![ .,:/-]{1,2}\d)"
-_WITH_PLUS = re.compile(r"(?<![A-Za-z0-9])\+\)? ?\(?\d(?:[ ().\-/]{0,3}\d){6,20}")
+_WITH_PLUS = re.compile(r"(?<![A-Za-z0-9])\+\)?\(?\d(?:[ ().\-/]{0,3}\d){6,20}")
 _WITH_ZEROS = re.compile(_BEFORE + r"00[1-9](?:[ ().\-/]{0,3}\d){7,16}" + _AFTER)
 _WITH_TRUNK_ZERO = re.compile(
     _BEFORE + r"(?:\(0[1-9]\d{0,4}\)|0[1-9]\d{0,4})(?:[ ./-]{1,3}\d{2,8}){1,4}" + _AFTER
@@ -79,6 +79,8 @@ _AFTER_WORD = re.compile(
 """Matches text in lower case."""
 
 _VERSION = re.compile(r"version|build|firmware|release|model")
+_DECIMAL = re.compile(r"\+\d+\.\d+")
+_POSTAL_CODE = re.compile(r"\d{5}-\d{4}")  # ZIP+4 of the United States
 _DIGITS_REGION = re.compile(r"[+(\d][+(\d) .\-/]{6,}")
 _DATE = re.compile(
     r"(?:19|20)\d\d[-/. ]{1,2}[01]?\d[-/. ]{1,2}[0-3]?\d(?!\d)"
@@ -180,6 +182,8 @@ def _digits(text: str) -> str:
 
 
 def _is_international(number: str) -> bool:
+    if _DECIMAL.fullmatch(number):
+        return False
     has_plus = "+" in number
     digits = _digits(number)
     digits = digits if has_plus else digits.removeprefix("00")
@@ -190,6 +194,8 @@ def _is_international(number: str) -> bool:
 
 
 def _is_national(number: str) -> bool:
+    if _POSTAL_CODE.fullmatch(number):
+        return False
     groups = re.findall(r"\d+", number)
     values = [int(group) for group in groups]
     is_counting = all(b - a == 1 for a, b in pairwise(values))

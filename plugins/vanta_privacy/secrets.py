@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from vanta_privacy import credentials
 from vanta_privacy.normalisation import normalise
@@ -97,7 +97,7 @@ def _begins_part_of_name(text: str, start: int) -> bool:
 def _assigned(text: str, word: str, end: int) -> Iterator[str]:
     """Yield the credentials that the name with `word`, which ends at `end`, has as its value."""
     match = credentials.QUOTED.match(text, end)
-    if match and (_is_value if _is_password(word) else _looks_random)(match["value"]):
+    if match and _fits(match["sign"], word)(match["value"]):
         yield match["value"]
     match = credentials.VARIABLE.match(text, end)
     if match and word.isupper() and _is_value(match["value"]):
@@ -105,13 +105,21 @@ def _assigned(text: str, word: str, end: int) -> Iterator[str]:
     match = credentials.OPEN.match(text, end)
     if match and _looks_random(match["value"].split("&")[0]):
         yield match["value"]
-    match = credentials.SENTENCE.match(text, end)
-    if match and _looks_random(match["quoted"] or match["value"]):
-        yield match["quoted"] or match["value"]
+    match = None if word.lower() == "pass" else credentials.SENTENCE.match(text, end)
+    value = (match["quoted"] or match["value"]).strip("`.") if match else ""
+    if _looks_random(value):
+        yield value
     match = credentials.BESIDE.match(text, end)
     value = (match["value"] or match["open"]) if match else ""
     if _is_mixed(value) and _looks_random(value):
         yield value
+
+
+def _fits(sign: str, word: str) -> Callable[[str], bool]:
+    """Return the check of a quoted value that `sign` parts from a name with `word`."""
+    if sign in {",", "("}:  # also between words in a list, and before any argument
+        return _is_mixed
+    return _is_value if _is_password(word) else _looks_random
 
 
 def _is_password(word: str) -> bool:

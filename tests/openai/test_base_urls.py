@@ -14,7 +14,7 @@ AZURE = "https://r.openai.azure.com/openai/deployments/gpt-4o"
 
 def joined(url: str) -> tuple[str, list[tuple[str, str]]]:
     server = ApiServer("x", url, None)
-    return server.base_url, server.query
+    return server.base_url, list(server.query)
 
 
 @pytest.mark.parametrize(
