@@ -1,6 +1,6 @@
 """Detectors of payment card and phone numbers.
 
-A card number is told from other numbers by its network's prefix and length, its grouping and its
+A card number differs from other numbers by its network's prefix and length, its grouping and its
 check digit (ISO/IEC 7812, Luhn). A phone number is found if it is written like one: with a country
 code (ITU-T E.164), with a trunk zero and groups, in the usual groups of North America, Russia,
 Brazil, China and India, or after a word such as "call me". Invariant: both take linear time.
