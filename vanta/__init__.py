@@ -102,6 +102,7 @@ if TYPE_CHECKING:
     )
     from vanta.installation import install_hint
     from vanta.messages import (
+        CallNumbering,
         Completion,
         Delta,
         EngineTimings,
@@ -166,8 +167,8 @@ _NAMES = {
     "vanta.expectations": "Expectation Failure Seen",
     "vanta.installation": "install_hint",
     "vanta.messages": (
-        "Completion Delta EngineTimings FinishReason Fold Message TokenLogprob ToolCall "
-        "ToolCallPart Usage "
+        "CallNumbering Completion Delta EngineTimings FinishReason Fold Message TokenLogprob "
+        "ToolCall ToolCallPart Usage "
     ),
     "vanta.privacy": "Detector",
     "vanta.runtime": (
@@ -185,6 +186,7 @@ __all__ = [
     "Amended",
     "BaseEngine",
     "BudgetExceeded",
+    "CallNumbering",
     "Capabilities",
     "Check",
     "Committed",

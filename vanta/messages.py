@@ -6,6 +6,8 @@ the `text` of an answer's deltas gives the answer, to the character.
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -127,6 +129,10 @@ class EngineTimings:
     first_token_s: float | None = None
     per_token_s: float | None = None
 
+    def checked(self) -> EngineTimings:
+        """Return the timings without numbers that are negative, infinite or not numbers."""
+        return EngineTimings(*map(_seconds, dataclasses.astuple(self)))
+
 
 @dataclass(frozen=True, slots=True)
 class Delta:
@@ -172,12 +178,49 @@ class Completion:
 
 
 @dataclass(slots=True)
+class CallNumbering:
+    """Numbers the tool calls of one answer, also those of servers whose indexes are wrong.
+
+    A new id begins a new call, whatever its index. A fragment without an id continues the latest
+    call of its index; without an index, too, it continues the latest call of all.
+    """
+
+    _by_index: dict[int, int] = field(default_factory=dict)
+    _by_id: dict[str, int] = field(default_factory=dict)
+    _has_id: list[bool] = field(default_factory=list)
+
+    def number(self, index: int | None, call_id: str = "", *, begins: bool = False) -> int:
+        """Return the number of the call that a fragment belongs to, counted from 0.
+
+        :param index: the index that the server sent, or None.
+        :param call_id: the id that the server sent, or "".
+        :param begins: whether the fragment can only be the first one of a call.
+        """
+        number = self._by_id.get(call_id, -1)
+        if number < 0 and not begins:
+            latest = len(self._has_id) - 1
+            number = latest if index is None else self._by_index.get(index, -1)
+            if number >= 0 and call_id and self._has_id[number]:
+                number = -1
+        if number < 0:
+            number = len(self._has_id)
+            self._has_id.append(False)
+        if call_id:
+            self._by_id[call_id] = number
+            self._has_id[number] = True
+        if index is not None:
+            self._by_index[index] = number
+        return number
+
+
+@dataclass(slots=True)
 class Fold:
     """Joins deltas, one at a time, into a `Completion`; linear in the length of the answer."""
 
     _text: list[str] = field(default_factory=list)
     _reasoning: list[str] = field(default_factory=list)
     _calls: dict[int, list[ToolCallPart]] = field(default_factory=dict)
+    _numbering: CallNumbering = field(default_factory=lambda: CallNumbering())
     _logprobs: list[TokenLogprob] = field(default_factory=list)
     _last: dict[str, Any] = field(default_factory=dict)
 
@@ -191,12 +234,13 @@ class Fold:
         if delta.reasoning:
             self._reasoning.append(delta.reasoning)
         for part in delta.tool_calls:
-            self._calls.setdefault(part.index, []).append(part)
+            number = self._numbering.number(part.index, part.id)
+            self._calls.setdefault(number, []).append(part)
         self._logprobs.extend(delta.logprobs)
         for name in ("finish_reason", "usage", "timings", "model"):
             value = getattr(delta, name)
             if value is not None:
-                self._last[name] = value
+                self._last[name] = value.checked() if name == "timings" else value
 
     def completion(self) -> Completion:
         """Return the answer so far; more deltas may follow."""
@@ -218,6 +262,11 @@ def fold(deltas: Iterable[Delta]) -> Completion:
     for delta in deltas:
         folded.add(delta)
     return folded.completion()
+
+
+def _seconds(value: float | None) -> float | None:
+    is_time = value is not None and math.isfinite(value) and value >= 0
+    return value if is_time else None
 
 
 def _join(parts: list[ToolCallPart]) -> ToolCall:

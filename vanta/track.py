@@ -11,6 +11,10 @@ from vanta.engine import Engine, Sampling
 from vanta.messages import Usage
 
 
+_MAX_TOKENS = 10**12
+"""Larger counts cost no more: they are no real ones, and a product with them may overflow."""
+
+
 @dataclass(frozen=True, slots=True)
 class Price:
     """The price of tokens.
@@ -37,6 +41,8 @@ class Price:
         :param input_tokens: number of input tokens.
         :param output_tokens: number of output tokens.
         """
+        input_tokens = min(max(0, input_tokens), _MAX_TOKENS)
+        output_tokens = min(max(0, output_tokens), _MAX_TOKENS)
         spent = input_tokens * self.input_usd_per_mtok + output_tokens * self.output_usd_per_mtok
         return spent / 1_000_000
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vanta.context.memories import Memories, Write
     from vanta.context.preparer import ContextPreparer, TurnPrompts, merge_sampling
     from vanta.context.token_cache import TokenCache, token_cache_of
+    from vanta.context.usage_check import believed_usage, finite
     from vanta.messages import Exchange
 
 __all__ = [
@@ -31,9 +32,11 @@ __all__ = [
     "TurnPrompts",
     "Write",
     "assemble",
+    "believed_usage",
     "byte_bound",
     "estimate_text",
     "estimate_tokens",
+    "finite",
     "merge_sampling",
     "read_overflow",
     "token_cache_of",
@@ -47,6 +50,7 @@ _NAMES = {
     "memories": "Memories Write",
     "preparer": "ContextPreparer TurnPrompts merge_sampling",
     "token_cache": "TokenCache token_cache_of",
+    "usage_check": "believed_usage finite",
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 

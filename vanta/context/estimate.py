@@ -24,10 +24,11 @@ beginning, and never more than its bytes plus one.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 
-from vanta.engine import TokenCount
+from vanta.engine import GenerationRequest, TokenCount
 from vanta.messages import Message
 
 PER_MESSAGE = 5
@@ -82,6 +83,20 @@ def estimate_tokens(messages: Sequence[Message]) -> TokenCount:
     :returns: the count, marked as inexact.
     """
     return TokenCount(PER_REPLY + sum(map(_estimate_message, messages)), exact=False)
+
+
+def estimate_extras(request: GenerationRequest) -> int:
+    """Estimate the tokens of a request beside its messages: tools, a schema and a prefix.
+
+    :param request: any request.
+    :returns: the number of tokens, on the high side.
+    """
+    tokens = estimate_text(request.prefix)
+    for tool in request.tools:
+        tokens += estimate_text(tool.name + tool.description + json.dumps(dict(tool.parameters)))
+    if request.sampling.json_schema is not None:
+        tokens += estimate_text(json.dumps(dict(request.sampling.json_schema)))
+    return tokens
 
 
 def _estimate_message(message: Message) -> int:

@@ -13,14 +13,13 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import functools
-import json
 import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vanta.context.estimate import estimate_text
+from vanta.context.estimate import estimate_extras, estimate_text
 from vanta.engine import GenerationRequest, TokenCount
 from vanta.errors import BudgetExceeded, ConfigError, EngineError, ErrorKind, StoreError
 from vanta.installation import configs_dir
@@ -158,13 +157,8 @@ def max_input_tokens(request: GenerationRequest, counted: TokenCount) -> int:
     counted: the tokens of the request's messages. Tools, a schema and a prefix are added with a
     high estimate.
     """
-    extra = estimate_text(request.prefix)
-    for tool in request.tools:
-        extra += estimate_text(tool.name + tool.description + json.dumps(dict(tool.parameters)))
-    if request.sampling.json_schema is not None:
-        extra += estimate_text(json.dumps(dict(request.sampling.json_schema)))
     messages = counted.value if counted.exact else math.ceil(counted.value * MARGIN)
-    return messages + extra
+    return messages + estimate_extras(request)
 
 
 def max_cost_usd(track: Track, request: GenerationRequest, counted: TokenCount) -> float:

@@ -16,6 +16,7 @@ from typing import Protocol
 
 import anyio
 
+from vanta.context.usage_check import believed_usage, finite
 from vanta.engine import DeltaStream, GenerationRequest
 from vanta.errors import EngineError, ErrorKind
 from vanta.events import LegTrace
@@ -90,6 +91,7 @@ class Leg:
         self._scope = anyio.CancelScope()
         self._stream: DeltaStream | None = None
         self._billed: Usage | None = None
+        self._request: GenerationRequest | None = None
 
     @property
     def answerable(self) -> bool:
@@ -175,6 +177,7 @@ class Leg:
             await self._listen_paid(paid)
 
     async def _listen(self, request: GenerationRequest) -> None:
+        self._request = request
         async with self.track.engine.stream(request) as stream:
             self._stream = stream
             async for delta in stream:
@@ -240,18 +243,26 @@ class Leg:
 
     @property
     def usage(self) -> Usage | None:
-        """What the leg consumed: as billed, else as the engine reported, else by its receipt."""
-        reported = self._billed or self.fold.completion().usage
+        """What the leg consumed: as billed, else as the engine reported, else by its receipt.
+
+        Counts that are impossible are replaced by estimates.
+        """
+        seen = self.fold.completion()
+        reported = self._billed or seen.usage
         receipt = self._stream.receipt if self._stream else None
-        if reported or receipt is None:
+        if reported is None and receipt is not None:
+            reported = Usage(receipt.input_tokens, receipt.output_tokens, exact=receipt.exact)
+        if self._billed or reported is None or self._request is None:
             return reported
-        return Usage(receipt.input_tokens, receipt.output_tokens, exact=receipt.exact)
+        windows = (self.track.window, self.track.engine.window)
+        largest = max((window for window in windows if window), default=None)
+        return believed_usage(reported, self._request, seen, window=largest)
 
     def trace(self) -> LegTrace:
         """Return the leg's record so far."""
         receipt = self._stream.receipt if self._stream else None
         usage = self.usage
-        after_stop = receipt.tokens_after_stop if receipt else 0
+        after_stop = max(0, receipt.tokens_after_stop) if receipt else 0
         price = self.track.price
         return LegTrace(
             leg=self.number,
@@ -267,9 +278,9 @@ class Leg:
             ended_s=self.ended_s,
             usage=usage,
             cost_usd=price.of(usage),
-            cpu_s=receipt.cpu_s if receipt else 0.0,
+            cpu_s=finite(receipt.cpu_s) if receipt else 0.0,
             tokens_after_stop=after_stop,
-            cpu_after_stop_s=receipt.cpu_after_stop_s if receipt else 0.0,
+            cpu_after_stop_s=finite(receipt.cpu_after_stop_s) if receipt else 0.0,
             cost_after_stop_usd=price.of_tokens(0, after_stop),
             verdict=self.verdict.why if self.verdict else None,
             accepted=self.verdict.accepted if self.verdict else None,
