@@ -114,6 +114,12 @@ if TYPE_CHECKING:
         ToolCallPart,
         Usage,
     )
+    from vanta.network import (
+        EnvironmentProxy,
+        is_loopback,
+        proxy_for,
+        retry_after_s,
+    )
     from vanta.privacy import (
         Detector,
     )
@@ -170,6 +176,7 @@ _NAMES = {
         "CallNumbering Completion Delta EngineTimings FinishReason Fold Message TokenLogprob "
         "ToolCall ToolCallPart Usage "
     ),
+    "vanta.network": "EnvironmentProxy is_loopback proxy_for retry_after_s",
     "vanta.privacy": "Detector",
     "vanta.runtime": (
         "Isolation Runtime Session ShownText SyncRuntime SyncSession SyncTurn TurnOptions "
@@ -205,6 +212,7 @@ __all__ = [
     "EngineFactory",
     "EngineModel",
     "EngineTimings",
+    "EnvironmentProxy",
     "ErrorKind",
     "Event",
     "Expectation",
@@ -280,7 +288,10 @@ __all__ = [
     "hookimpl",
     "in_quiet",
     "install_hint",
+    "is_loopback",
     "open",
+    "proxy_for",
+    "retry_after_s",
 ]
 
 

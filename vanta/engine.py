@@ -390,12 +390,14 @@ class EngineContext:
     :param window: configured context window in tokens, None for the engine's own.
     :param find_model: returns the file of a registry id or path; raises ModelStoreError or
         UnknownName. It blocks and uses no network: call it from a worker thread.
+    :param private: whether the track is private: its text must reach its server directly.
     """
 
     track: str
     model: str
     window: int | None
     find_model: Callable[[str], ModelFile]
+    private: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,9 +24,13 @@ Invariant: `str(error)` states what happened, where, and what to do next; identi
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Self
+
+MAX_WAIT_S = 3600.0
+"""Seconds for which a server's request to wait is obeyed at most."""
 
 
 class VantaError(Exception):
@@ -187,7 +191,8 @@ class EngineError(RunError):
     :param model: the model's name.
     :param server: URL without credentials, or path of a file.
     :param suggestion: what a person can do about it.
-    :param retry_after_s: seconds to wait, as the server requested.
+    :param retry_after_s: seconds to wait, as the server requested. More than `MAX_WAIT_S` is cut,
+        and what is no time to wait counts as None.
     """
 
     def __init__(
@@ -208,7 +213,7 @@ class EngineError(RunError):
         self.model = model
         self.server = server
         self.suggestion = suggestion
-        self.retry_after_s = retry_after_s
+        self.retry_after_s = _wait_s(retry_after_s)
         self.track: str | None = None
 
     def __str__(self) -> str:
@@ -263,6 +268,12 @@ class AllTracksFailed(ExceptionGroup[EngineError], RunError):  # noqa: N818
 
     def __str__(self) -> str:
         return str(self.message)
+
+
+def _wait_s(requested_s: float | None) -> float | None:
+    if requested_s is None or math.isnan(requested_s) or requested_s < 0:
+        return None
+    return min(requested_s, MAX_WAIT_S)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

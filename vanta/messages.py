@@ -220,7 +220,7 @@ class Fold:
     _text: list[str] = field(default_factory=list)
     _reasoning: list[str] = field(default_factory=list)
     _calls: dict[int, list[ToolCallPart]] = field(default_factory=dict)
-    _numbering: CallNumbering = field(default_factory=lambda: CallNumbering())
+    _numbering: CallNumbering = field(default_factory=CallNumbering)
     _logprobs: list[TokenLogprob] = field(default_factory=list)
     _last: dict[str, Any] = field(default_factory=dict)
 

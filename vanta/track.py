@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from vanta.engine import Engine, Sampling
 from vanta.messages import Usage
 
-
 _MAX_TOKENS = 10**12
 """Larger counts cost no more: they are no real ones, and a product with them may overflow."""
 

@@ -28,8 +28,13 @@ FRESH_S = 60.0
 """Seconds for which a successful check is reused."""
 
 
-def open_transport(options: ServerOptions, model: str) -> tuple[Transport, ApiServer]:
-    """Return a client for the server of `options`, and that server. Raises EngineError."""
+def open_transport(
+    options: ServerOptions, model: str, *, private: bool = False
+) -> tuple[Transport, ApiServer]:
+    """Return a client for the server of `options`, and that server. Raises EngineError.
+
+    private: whether the text must reach the server directly, through no proxy.
+    """
     try:
         server = find_server(options)
     except ApiKeyError as error:
@@ -39,6 +44,7 @@ def open_transport(options: ServerOptions, model: str) -> tuple[Transport, ApiSe
             ErrorKind.BAD_REQUEST, str(error), "Correct the variable, or unset it.", model=model
         ) from None
     try:
+        from vanta_openai.http_client import ClientSetupError
         from vanta_openai.transport import Transport
     except ImportError as error:
         raise engine_error(
@@ -47,7 +53,14 @@ def open_transport(options: ServerOptions, model: str) -> tuple[Transport, ApiSe
             f"Install it: {install_hint('openai')}.",
             model=model,
         ) from error
-    return Transport(options, model, server), server
+    try:
+        return Transport(options, model, server, private=private), server
+    except ClientSetupError as error:
+        failure = (ErrorKind.BAD_REQUEST, str(error), error.suggestion)
+    except Exception as error:  # noqa: BLE001 - whatever a library raises, the track has failed
+        problem = server.redact(f"the client cannot be built ({type(error).__name__}: {error})")
+        failure = (ErrorKind.MODEL_NOT_LOADED, problem, "Correct the track's options.")
+    raise engine_error(*failure, model=model, server=server)
 
 
 class Availability:

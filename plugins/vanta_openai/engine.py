@@ -53,6 +53,7 @@ class OpenAIEngine(Engine):
             prefix_continuation=bool(options.prefix_continuation),
         )
         self._options = options
+        self._private = context.private
         self._server: ApiServer | None = None
         self._transport: Transport | None = None
         self._loading = anyio.Lock()
@@ -75,7 +76,7 @@ class OpenAIEngine(Engine):
         body = self._body(request, server)
         self._requests += 1
         try:
-            stream = await transport.open(body, request.messages)
+            stream = await transport.open(body, request, self._window)
         except EngineError as error:
             self._learn_from(error, request)
             raise
@@ -170,7 +171,7 @@ class OpenAIEngine(Engine):
             self._counter = TokenCounter(encoding_of(self.model, self._options.tiktoken_dir))
         except RanksNotFoundError as error:
             self._no_ranks = str(error)
-        return open_transport(self._options, self.model)
+        return open_transport(self._options, self.model, private=self._private)
 
     def _learn_from(self, error: EngineError, request: GenerationRequest) -> None:
         """Calibrate the estimate with the token count in a server's refusal, if it has one."""

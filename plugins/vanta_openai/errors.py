@@ -8,19 +8,18 @@ quotes one is replaced by a `RedactedError` with the same text, redacted.
 
 from __future__ import annotations
 
-import math
+import json
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import anyio
 import httpx2
 import openai
 
-from vanta import EngineError, ErrorKind
+from vanta import EngineError, EnvironmentProxy, ErrorKind, retry_after_s
+from vanta_openai.body import NotAnAnswerError
 from vanta_openai.protocol import ErrorChunkError, MalformedChunkError
 from vanta_openai.server import CHECK_KEY, ApiServer, engine_error
 
@@ -35,6 +34,7 @@ EXPECTED: tuple[type[Exception], ...] = (
     OSError,
     ErrorChunkError,
     MalformedChunkError,
+    NotAnAnswerError,
 )
 """Failures without a bug in the code; `ErrorTranslator.translate` handles them."""
 
@@ -42,7 +42,16 @@ UNSENDABLE: tuple[type[Exception], ...] = (TypeError, ValueError)
 """Raised by the SDK for a request that cannot be written as JSON in UTF-8."""
 
 _FIX_REQUEST = "Remove values that are not JSON or not Unicode from messages, tools and sampling."
+_CHECK_CERTIFICATE = "Name the authority that signed the server's certificate in SSL_CERT_FILE, or correct 'base_url'."
+_CHECK_PROXY = "Correct the proxy, or list the server in NO_PROXY."
+_CHECK_REDIRECT = "The server redirects to another address: set 'base_url' to that one."
 _MAX_MESSAGE = 300
+
+CHECK_URL = (
+    "Check that 'base_url' points at an OpenAI-compatible API {feature}: its path usually ends in "
+    "/v1."
+)
+NOT_A_STREAM = CHECK_URL.format(feature="that can stream")
 
 SUGGESTIONS: Mapping[ErrorKind, str] = {
     ErrorKind.MODEL_NOT_FOUND: "Name a model that the server lists, or load it there.",
@@ -104,9 +113,13 @@ class ServerError:
 class ErrorTranslator:
     """Builds the errors of one engine or embedder; all name its model and server."""
 
-    def __init__(self, model: str, server: ApiServer) -> None:
+    def __init__(
+        self, model: str, server: ApiServer, proxy: EnvironmentProxy | None = None
+    ) -> None:
+        """proxy: the proxy between this process and the server, which may be what failed."""
         self._model = model
         self._server = server
+        self._proxy = proxy
 
     def translate(self, cause: BaseException) -> EngineError:
         """Return the EngineError for `cause`, with `cause` (redacted if need be) as its cause."""
@@ -135,12 +148,14 @@ class ErrorTranslator:
         match cause:
             case openai.APIStatusError():
                 wait_s = retry_after_s(cause.response.headers)
-                return self._from_server(parse_error(cause.body, cause.status_code), wait_s)
+                return self._from_server(parse_error(_body_of(cause), cause.status_code), wait_s)
             case ErrorChunkError():
                 return self._from_server(parse_error(cause.error))
             case TypeError() | ValueError():
                 problem = f"the request cannot be written ({type(cause).__name__}: {cause})"
                 return self.build(ErrorKind.BAD_REQUEST, _shortened(problem), _FIX_REQUEST)
+            case NotAnAnswerError():
+                return self.build(ErrorKind.SERVER, str(cause), NOT_A_STREAM)
             case MalformedChunkError():
                 return self.build(ErrorKind.SERVER, f"malformed stream: {cause}")
             case _:
@@ -158,9 +173,17 @@ class ErrorTranslator:
         detail = type(cause).__name__
         if str(cause):
             detail += f": {_shortened(str(cause))}"
+        if self._proxy:
+            detail += f"; through the proxy {self._proxy.label}"
         match cause:
             case httpx2.TimeoutException() | openai.APITimeoutError():
                 return self.build(ErrorKind.TIMEOUT, f"no answer in time ({detail})")
+            case httpx2.ConnectError() if "CERTIFICATE_VERIFY_FAILED" in detail:
+                return self.build(
+                    ErrorKind.NETWORK, f"no connection ({detail})", _CHECK_CERTIFICATE
+                )
+            case httpx2.ProxyError():
+                return self.build(ErrorKind.NETWORK, f"no connection ({detail})", _CHECK_PROXY)
             case httpx2.ConnectError():
                 return self.build(ErrorKind.NETWORK, f"no connection ({detail})")
             case httpx2.DecodingError() | httpx2.SSEError():
@@ -204,6 +227,10 @@ def suggestion_for(kind: ErrorKind, error: ServerError) -> str:
         return "The server rejects 'stream_options': set the option 'include_usage' to false."
     if "max_completion_tokens" in error.text or error.param.startswith("max_"):
         return "Set the option 'max_tokens_field' to the name that the server accepts."
+    if 300 <= error.status <= 399:
+        return _CHECK_REDIRECT
+    if error.status == 407:
+        return _CHECK_PROXY
     if kind is ErrorKind.RATE_LIMITED and _is_out_of_credit(error):
         return "The account has no money left for this: add credit, or use another key."
     if kind is ErrorKind.MODEL_NOT_FOUND and not _names_model(error):
@@ -214,33 +241,12 @@ def suggestion_for(kind: ErrorKind, error: ServerError) -> str:
     return SUGGESTIONS[kind]
 
 
-def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds to wait that the server requested, or None.
-
-    Reads `retry-after-ms`, then `Retry-After` in seconds or as a date (RFC 9110, 10.2.3); values
-    that are neither are ignored.
-    """
-    milliseconds = _non_negative(headers.get("retry-after-ms"))
-    if milliseconds is not None:
-        return milliseconds / 1000
-    value = headers.get("retry-after")
-    seconds = _non_negative(value)
-    return _seconds_until(value) if seconds is None and value else seconds
-
-
-def _non_negative(text: str | None) -> float | None:
+def _body_of(cause: openai.APIStatusError) -> object:
+    """Return the body of an error; JSON is UTF-8 whatever charset the server declares."""
     try:
-        number = float(text or "")
-    except ValueError:
-        return None
-    return number if math.isfinite(number) and number >= 0 else None
-
-
-def _seconds_until(date: str) -> float | None:
-    try:
-        return max(0.0, parsedate_to_datetime(date).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return None
+        return json.loads(cause.response.content)
+    except (ValueError, RecursionError, httpx2.StreamError):
+        return cause.body
 
 
 def _unwrapped(cause: BaseException) -> BaseException:
@@ -328,5 +334,5 @@ _RULES: tuple[tuple[ErrorKind, Callable[[ServerError], bool]], ...] = (
     (ErrorKind.OVERLOADED, lambda error: bool(_OVERLOADED.search(error.code))),
     (ErrorKind.TIMEOUT, _has_status(408, 504, 524)),
     (ErrorKind.UNSUPPORTED, _is_unsupported),
-    (ErrorKind.BAD_REQUEST, lambda error: 400 <= error.status <= 499),
+    (ErrorKind.BAD_REQUEST, lambda error: 300 <= error.status <= 499),
 )

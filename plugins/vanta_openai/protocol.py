@@ -9,10 +9,13 @@ raises `ErrorChunkError`, and nothing else is raised.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vanta import (
+    CallNumbering,
     Delta,
     EngineModel,
     FinishReason,
@@ -39,16 +42,31 @@ _EXTENDED_FIELDS = {
     "grammar": ("grammar",),
 }
 _FINISH_REASONS: dict[str, FinishReason] = {
-    "stop": "stop",
-    "length": "length",
-    "max_tokens": "length",
-    "tool_calls": "tool_calls",
-    "function_call": "tool_calls",
-    "content_filter": "content_filter",
+    **dict.fromkeys(("stop", "stop_sequence", "stop_token", "complete", "end_turn"), "stop"),
+    **dict.fromkeys(("eos", "eos_token"), "stop"),
+    **dict.fromkeys(("length", "max_tokens", "max_output_tokens", "model_length"), "length"),
+    **dict.fromkeys(("tool_calls", "tool_call", "tool_use", "function_call"), "tool_calls"),
+    **dict.fromkeys(("content_filter", "safety"), "content_filter"),
 }
+"""The protocol's own reasons, and those of TGI, Together, Mistral, Cohere, Gemini and Anthropic
+behind compatible servers, in lower case."""
+
+_NO_REASON = ("", "null", "none")
 _FAILED_FINISH = ("error", "abort")
 _WINDOW_FIELDS = ("max_model_len", "context_length", "context_window", "max_context_length")
 """Fields in which vLLM, OpenRouter, Groq and LM Studio report the context window in tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One chunk of a stream.
+
+    delta: its content; finish reason and usage belong to the chunk, not to the end of the stream.
+    unknown_reason: a finish reason that is not part of the protocol, or "".
+    """
+
+    delta: Delta
+    unknown_reason: str = ""
 
 
 class UnsupportedFeatureError(Exception):
@@ -163,10 +181,10 @@ def _continuation(request: GenerationRequest, options: OpenAIOptions) -> dict[st
     return {}
 
 
-def parse_chunk(data: str, event: str = "message") -> Delta:
-    """Return the delta of one server-sent event.
+def parse_chunk(data: str, numbering: CallNumbering, event: str = "message") -> Chunk:
+    """Return the chunk in one server-sent event, or a whole completion as one chunk.
 
-    Its finish reason and usage belong to the chunk; whether the stream has ended is not known here.
+    numbering: numbers the tool calls of the whole answer.
     Raises MalformedChunkError, ErrorChunkError.
     """
     try:
@@ -174,7 +192,7 @@ def parse_chunk(data: str, event: str = "message") -> Delta:
         if not isinstance(chunk, dict):
             raise MalformedChunkError(f"a chunk is not a JSON object: {_excerpt(data)}")
         _check_error(chunk, event)
-        return _delta(chunk)
+        return _chunk(chunk, numbering)
     except (
         ValueError,
         TypeError,
@@ -193,37 +211,53 @@ def _check_error(chunk: Mapping[str, Any], event: str) -> None:
         raise ErrorChunkError(chunk)
 
 
-def _delta(chunk: Mapping[str, Any]) -> Delta:
+def _chunk(chunk: Mapping[str, Any], numbering: CallNumbering) -> Chunk:
     model = chunk.get("model")
     choices = chunk.get("choices") or []
     choice = choices[0] if choices else {}
-    delta = choice.get("delta") or {}
-    finish = choice.get("finish_reason")
+    delta = choice.get("delta") or choice.get("message") or {}
+    finish = str(choice.get("finish_reason") or "").strip().lower()
     if finish in _FAILED_FINISH:
         raise ErrorChunkError(choice.get("error") or f"the server ended the answer with {finish!r}")
-    return Delta(
+    reason = _FINISH_REASONS.get(finish)
+    content = Delta(
         text=_text(delta.get("content")) or _text(delta.get("refusal")),
         # Servers in transition between the two names send the same text under both.
         reasoning=_text(delta.get("reasoning_content")) or _text(delta.get("reasoning")),
-        tool_calls=tuple(_tool_call_parts(delta.get("tool_calls") or ())),
+        tool_calls=tuple(_tool_call_parts(delta.get("tool_calls") or (), numbering)),
         logprobs=tuple(_logprobs(choice.get("logprobs"))),
-        # An unknown reason still means that the answer has ended.
-        finish_reason=_FINISH_REASONS.get(str(finish), "stop") if finish else None,
+        finish_reason=reason,
         usage=_usage(chunk),
         model=model if isinstance(model, str) and model else None,
     )
+    is_known = reason is not None or finish in _NO_REASON
+    return Chunk(content, "" if is_known else finish)
 
 
 def _usage(chunk: Mapping[str, Any]) -> Usage | None:
+    """Return the reported counts, each 0 if it is missing, or None if both are.
+
+    `vanta.context.believed_usage` decides whether they are possible.
+    """
     usage = chunk.get("usage")
-    if not isinstance(usage, dict) or usage.get("prompt_tokens") is None:
+    if not isinstance(usage, dict):
         return None
-    details = usage.get("prompt_tokens_details") or {}
-    return Usage(
-        input_tokens=int(usage["prompt_tokens"]),
-        output_tokens=int(usage.get("completion_tokens") or 0),
-        cached_input_tokens=int(details.get("cached_tokens") or 0),
-    )
+    read = _count(usage, "prompt_tokens", "input_tokens")
+    written = _count(usage, "completion_tokens", "output_tokens")
+    if read is None and written is None:
+        return None
+    details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
+    cached = _count(details, "cached_tokens") if isinstance(details, dict) else None
+    return Usage(read or 0, written or 0, cached or 0)
+
+
+def _count(counts: Mapping[str, Any], *names: str) -> int | None:
+    """Return the first whole number of these names."""
+    for name in names:
+        value = counts.get(name)
+        if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+            return int(value)
+    return None
 
 
 def _text(value: object) -> str:
@@ -234,14 +268,18 @@ def _text(value: object) -> str:
     return value
 
 
-def _tool_call_parts(calls: Any) -> Iterator[ToolCallPart]:
-    for position, call in enumerate(calls):
+def _tool_call_parts(calls: Any, numbering: CallNumbering) -> Iterator[ToolCallPart]:
+    for call in calls:
         function = call.get("function") or {}
         arguments = function.get("arguments") or ""
+        index, call_id = call.get("index"), str(call.get("id") or "")
+        name = str(function.get("name") or "")
+        # Without index and id, only a name shows where the next call begins.
+        begins = index is None and not call_id and bool(name)
         yield ToolCallPart(
-            index=int(call.get("index", position) or 0),
-            id=str(call.get("id") or ""),
-            name=str(function.get("name") or ""),
+            index=numbering.number(None if index is None else int(index), call_id, begins=begins),
+            id=call_id,
+            name=name,
             arguments=arguments if isinstance(arguments, str) else json.dumps(arguments),
         )
 
@@ -251,7 +289,10 @@ def _logprobs(logprobs: Any) -> Iterator[TokenLogprob]:
     for entry in entries or ():
         alternatives = entry.get("top_logprobs") or ()
         top = tuple((str(item["token"]), float(item["logprob"])) for item in alternatives)
-        yield TokenLogprob(str(entry["token"]), float(entry["logprob"]), top)
+        logprob = float(entry["logprob"])
+        if not math.isnan(logprob):
+            known = tuple(pair for pair in top if not math.isnan(pair[1]))
+            yield TokenLogprob(str(entry["token"]), logprob, known)
 
 
 def _excerpt(data: str) -> str:

@@ -1,33 +1,37 @@
 """One streamed answer: its deltas, its end, and the end of its connection.
 
 Invariant: however the stream is left, its connection is closed or, if the answer was complete,
-returned to the pool; no task and no suspended generator remains, and the receipt is written. The
-last delta, with finish reason and usage, is yielded as soon as both are known.
+returned to the pool; no task and no suspended generator remains, and the receipt is written. An
+answer ends at `[DONE]`, or at the end of the body after a known finish reason that no content
+followed. The last usage counts, as far as it is possible.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import anyio
 import httpx2
 
 from vanta import (
+    CallNumbering,
     Delta,
     DeltaStream,
     EngineError,
     EngineTimings,
     ErrorKind,
     FinishReason,
-    Message,
+    Fold,
+    GenerationRequest,
     Receipt,
     Usage,
 )
-from vanta.context import estimate_text, estimate_tokens
+from vanta.context import believed_usage
+from vanta_openai.body import DONE, answer_events
 from vanta_openai.errors import EXPECTED, ErrorTranslator
-from vanta_openai.protocol import parse_chunk
+from vanta_openai.protocol import Chunk, parse_chunk
 
 CLOSE_TIMEOUT_S = 1.0
 """Seconds that closing may take: a TLS shutdown can wait on a full socket."""
@@ -35,7 +39,8 @@ CLOSE_TIMEOUT_S = 1.0
 DRAIN_TIMEOUT_S = 0.1
 """Seconds to wait for the end of a body whose answer is complete, to reuse its connection."""
 
-_DONE = "[DONE]"
+END_WAIT_S = 5.0
+"""Seconds to wait for `[DONE]` after a finish reason: some servers keep the connection open."""
 
 
 class OpenAIStream(DeltaStream):
@@ -46,21 +51,26 @@ class OpenAIStream(DeltaStream):
     def __init__(
         self,
         response: httpx2.Response,
-        messages: Sequence[Message],
+        request: GenerationRequest,
         errors: ErrorTranslator,
         sent_at: float,
+        window: int | None = None,
     ) -> None:
         self._response = response
-        self._messages = messages
+        self._request = request
+        self._window = window
         self._errors = errors
-        self._events: AsyncIterator[httpx2.ServerSentEvent] = aiter(httpx2.EventSource(response))
+        self._events: AsyncIterator[httpx2.ServerSentEvent] = answer_events(response)
         self._clock = _Clock(sent_at)
         self._end = Delta()
         self._calls_tools = False
         self._ended = False
         self._cut = False
         self._failed = False
-        self._texts: list[str] = []
+        self._fold = Fold()
+        self._numbering = CallNumbering()
+        self._is_ending = False
+        self._unknown_reason = ""
 
     async def __anext__(self) -> Delta:
         if self._ended or self._failed:
@@ -93,45 +103,63 @@ class OpenAIStream(DeltaStream):
     async def _next(self) -> Delta:
         if self._cut:
             raise self._closed()
-        async for event in self._events:
-            if event.data.startswith(_DONE):
+        while (event := await self._next_event()) is not None:
+            if event.data.strip().startswith(DONE):
                 return self._last(self._end.finish_reason or self._default_reason())
             if not event.data:
                 continue  # a keep-alive sent as an event without data
-            delta = self._take(parse_chunk(event.data, event.event))
-            if self._end.finish_reason and self._end.usage:
-                return self._last(self._end.finish_reason, delta)
+            delta = self._take(parse_chunk(event.data, self._numbering, event.event))
             if delta is not None:
                 return delta
-        if self._end.finish_reason:
+        if self._is_ending and self._end.finish_reason:
             return self._last(self._end.finish_reason)
         raise self._incomplete()
 
-    def _take(self, delta: Delta) -> Delta | None:
+    async def _next_event(self) -> httpx2.ServerSentEvent | None:
+        """Return the next event, None at the end of the body or of the wait for it."""
+        if not (self._is_ending and self._clock.ticks):
+            return await anext(self._events, None)
+        with anyio.move_on_after(END_WAIT_S):
+            try:
+                return await anext(self._events, None)
+            except httpx2.TransportError:
+                return None  # the answer was complete when the connection broke
+        return None
+
+    def _take(self, chunk: Chunk) -> Delta | None:
         """Keep what belongs to the end; return the rest, or None if there is none."""
+        delta = chunk.delta
+        self._unknown_reason = chunk.unknown_reason or self._unknown_reason
         self._end = replace(
             self._end,
             finish_reason=delta.finish_reason or self._end.finish_reason,
             usage=delta.usage or self._end.usage,
             model=delta.model or self._end.model,
         )
-        if not (delta.text or delta.reasoning or delta.tool_calls or delta.logprobs):
+        has_content = delta.text or delta.reasoning or delta.tool_calls or delta.logprobs
+        if delta.finish_reason or has_content:  # content after a reason shows that it was none
+            self._is_ending = delta.finish_reason is not None
+        if not has_content:
             return None
         self._clock.tick()
         self._calls_tools |= bool(delta.tool_calls)
-        arguments = [part.name + part.arguments for part in delta.tool_calls]
-        self._texts += [delta.reasoning, delta.text, *arguments]
-        return replace(delta, finish_reason=None, usage=None)
+        content = replace(delta, finish_reason=None, usage=None)
+        self._fold.add(content)
+        return content
 
-    def _last(self, reason: FinishReason, delta: Delta | None = None) -> Delta:
+    def _last(self, reason: FinishReason) -> Delta:
         self._ended = True
-        usage = self._end.usage
+        usage = self._believed(self._end.usage) if self._end.usage else None
         timings = self._clock.timings(usage)
-        return replace(
-            delta or Delta(model=self._end.model),
-            finish_reason=reason,
-            usage=usage,
-            timings=timings,
+        return Delta(model=self._end.model, finish_reason=reason, usage=usage, timings=timings)
+
+    def _believed(self, usage: Usage | None) -> Usage:
+        return believed_usage(
+            usage,
+            self._request,
+            self._fold.completion(),
+            window=self._window,
+            produced=self._clock.ticks,
         )
 
     def _default_reason(self) -> FinishReason:
@@ -140,9 +168,14 @@ class OpenAIStream(DeltaStream):
     def _incomplete(self) -> EngineError:
         return self._errors.build(
             ErrorKind.NETWORK,
-            "the stream ended before the answer was complete",
+            f"the stream ended before the answer was complete{self._reason_note()}",
             "Look at the server's log: the server or a proxy closed the connection.",
         )
+
+    def _reason_note(self) -> str:
+        """Return a note on a finish reason that was not trusted, or ""."""
+        reason = self._unknown_reason[:40]
+        return f" (its finish reason {reason!r} is not part of the protocol)" if reason else ""
 
     def _closed(self) -> EngineError:
         return self._errors.build(
@@ -164,13 +197,12 @@ class OpenAIStream(DeltaStream):
             pass
 
     def _receipt(self) -> Receipt:
-        usage = self._end.usage
-        if self._ended and usage is not None:
-            return Receipt(usage.input_tokens, usage.output_tokens)
-        input_tokens = usage.input_tokens if usage else estimate_tokens(self._messages).value
-        # Most servers send one token per delta; some send several.
-        output_tokens = max(self._clock.ticks, estimate_text("".join(self._texts)))
-        return Receipt(input_tokens, output_tokens, exact=False)
+        usage = self._believed(self._end.usage)
+        if self._ended:
+            return Receipt(usage.input_tokens, usage.output_tokens, exact=usage.exact)
+        # The counts of a stream that was left early are of its beginning.
+        output_tokens = self._believed(None).output_tokens
+        return Receipt(usage.input_tokens, output_tokens, exact=False)
 
 
 class _Clock:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -17,8 +16,15 @@ import anyio.to_thread
 import httpx2
 import openai
 
-from vanta import EngineError, EngineModel, ErrorKind, Message
-from vanta_openai.errors import EXPECTED, UNSENDABLE, ErrorTranslator
+from vanta import EngineError, EngineModel, ErrorKind, GenerationRequest
+from vanta_openai.errors import (
+    CHECK_URL,
+    EXPECTED,
+    NOT_A_STREAM,
+    UNSENDABLE,
+    ErrorTranslator,
+)
+from vanta_openai.http_client import build_client
 from vanta_openai.protocol import ErrorChunkError, parse_embeddings, parse_models
 from vanta_openai.server import ApiServer, ServerOptions
 from vanta_openai.stream import OpenAIStream
@@ -30,44 +36,50 @@ LIST_TIMEOUT_S = 5.0
 """Seconds in which a server must list its models."""
 
 _NO_KEY = "none"
-_UNREADABLE: tuple[type[Exception], ...] = (*EXPECTED, ValueError)
-_CHECK_URL = (
-    "Check that 'base_url' points at an OpenAI-compatible API {feature}: its path usually ends in "
-    "/v1."
-)
-_NOT_A_STREAM = _CHECK_URL.format(feature="that can stream")
-_NO_EMBEDDINGS = _CHECK_URL.format(feature="that has embeddings")
+_NO_EMBEDDINGS = CHECK_URL.format(feature="that has embeddings")
 
 
 class Transport:
     """One pooled client. Every method raises EngineError and nothing else."""
 
-    def __init__(self, options: ServerOptions, model: str, server: ApiServer) -> None:
-        self._errors = ErrorTranslator(model, server)
+    def __init__(
+        self, options: ServerOptions, model: str, server: ApiServer, *, private: bool = False
+    ) -> None:
+        """private: whether the text must reach the server directly. Raises ClientSetupError."""
         timeout = httpx2.Timeout(None, connect=options.connect_timeout_s)
+        client, proxy = build_client(
+            server.url, private=private, timeout=timeout, query=server.query
+        )
+        self._errors = ErrorTranslator(model, server, proxy)
         self._client = openai.AsyncOpenAI(
             api_key=server.key or _NO_KEY,
             base_url=server.base_url,
-            organization=options.organization,
             max_retries=0,
             timeout=timeout,
-            http_client=openai.DefaultAsyncHttpxClient(timeout=timeout, params=server.query),
+            http_client=client,
         )
+        # The SDK takes both from the environment, also for servers of others.
+        if not server.is_openai or options.organization:
+            self._client.organization = options.organization
+        if not server.is_openai:
+            self._client.project = None
         # The SDK imports its resources on first use; this moves that into the worker thread.
         self._completions = self._client.chat.completions
 
-    async def open(self, body: dict[str, Any], messages: Sequence[Message]) -> OpenAIStream:
-        """Send the request; return as soon as the headers of a stream have arrived."""
+    async def open(
+        self, body: dict[str, Any], request: GenerationRequest, window: int | None
+    ) -> OpenAIStream:
+        """Send the request; return as soon as the headers have arrived.
+
+        request: what `body` was made from. window: the model's window in tokens, if it is known.
+        """
         sent_at = time.monotonic()
         try:
             answer = await self._completions.create(**body)
         except (*EXPECTED, *UNSENDABLE) as cause:
             failure = self._errors.translate(cause)
         else:
-            response: httpx2.Response = answer.response
-            if _is_stream(response):
-                return OpenAIStream(response, messages, self._errors, sent_at)
-            failure = await self._not_a_stream(response)
+            return OpenAIStream(answer.response, request, self._errors, sent_at, window)
         raise failure
 
     async def models(self) -> list[EngineModel]:
@@ -79,7 +91,7 @@ class Transport:
             return parse_models(response.json())
         except ValueError:
             failure = self._errors.build(
-                ErrorKind.SERVER, "the answer is not a list of models", _NOT_A_STREAM
+                ErrorKind.SERVER, "the answer is not a list of models", NOT_A_STREAM
             )
         except EXPECTED as cause:
             failure = self._errors.translate(cause)
@@ -123,23 +135,3 @@ class Transport:
         return self._errors.build(
             ErrorKind.SERVER, f"the answer is not a list of embeddings: {problem}", _NO_EMBEDDINGS
         )
-
-    async def _not_a_stream(self, response: httpx2.Response) -> EngineError:
-        """Return the error for HTTP 200 without a stream: an error object, a page, a completion."""
-        content_type = response.headers.get("content-type") or "no content"
-        try:
-            body = json.loads(await response.aread())
-        except _UNREADABLE:
-            body = None
-        if isinstance(body, dict) and body.get("error"):
-            return self._errors.translate(ErrorChunkError(body["error"]))
-        return self._errors.build(
-            ErrorKind.SERVER,
-            f"the answer is not an event stream but {content_type!r}",
-            _NOT_A_STREAM,
-        )
-
-
-def _is_stream(response: httpx2.Response) -> bool:
-    content_type: str = response.headers.get("content-type", "")
-    return content_type.partition(";")[0].strip().lower() == "text/event-stream"

@@ -183,7 +183,7 @@ def _with_model(runtime: Runtime, name: str, model: str) -> Track:
         raise UnknownName("track", name, runtime.tracks)
     config = runtime.config.tracks[name]
     factory = runtime.plugins.engines[config.engine]
-    context = EngineContext(name, model, config.window, runtime.models.find)
+    context = EngineContext(name, model, config.window, runtime.models.find, private=config.private)
     engine = factory.create(runtime.loaded.options(name, factory.options), context)
     return dataclasses.replace(runtime.tracks[name], engine=engine)
 

@@ -112,7 +112,9 @@ def tokens_check(track: str) -> Check:
         config = context.config.tracks[track]
         factory = context.plugins.engines[config.engine]
         options = factory.options.model_validate(dict(config.options))
-        engine_context = EngineContext(track, config.model, config.window, context.models.find)
+        engine_context = EngineContext(
+            track, config.model, config.window, context.models.find, private=config.private
+        )
         engine = factory.create(options, engine_context)
         try:
             await engine.load()

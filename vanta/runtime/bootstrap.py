@@ -282,7 +282,7 @@ def _price(name: str, config: TrackConfig, *, capped: bool) -> Price:
 def _engine(
     name: str, config: TrackConfig, factory: EngineFactory, options: Any, models: ModelStore
 ) -> Engine:
-    context = EngineContext(name, config.model, config.window, models.find)
+    context = EngineContext(name, config.model, config.window, models.find, private=config.private)
     return factory.create(options, context)
 
 

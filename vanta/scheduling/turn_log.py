@@ -103,7 +103,7 @@ class TurnLog:
                 leg=leg.number,
                 track=leg.track.name,
                 finish_reason=answer.finish_reason,
-                usage=answer.usage,
+                usage=leg.usage,
             )
         )
 

@@ -1,0 +1,145 @@
+"""The HTTP client of one server: its proxy, its certificates, and connections that went stale.
+
+Invariant: the client follows no redirect and reads nothing of the environment by itself; what it
+takes from there (a proxy, certificates) is named in the error if it cannot work. A private track
+and a server on this machine are reached directly. Building a client may block.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import httpx2
+import openai
+
+from vanta import EnvironmentProxy, proxy_for
+
+_STALE = (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError, httpx2.CloseError)
+_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+_NO_CONNECTION_KEPT = httpx2.Limits(max_keepalive_connections=0)
+
+
+class ClientSetupError(Exception):
+    """The environment names something that cannot work. suggestion: what to do about it."""
+
+    def __init__(self, message: str, suggestion: str) -> None:
+        self.suggestion = suggestion
+        super().__init__(message)
+
+
+def build_client(
+    url: str,
+    *,
+    private: bool,
+    timeout: httpx2.Timeout,
+    query: Sequence[tuple[str, str]] = (),
+) -> tuple[httpx2.AsyncClient, EnvironmentProxy | None]:
+    """Return a client for the server at `url`, and the proxy that it uses.
+
+    `query` goes with every request, as a base URL's own query does.
+
+    Raises ClientSetupError.
+    """
+    proxy = proxy_for(url, private=private)
+    is_encrypted = url.lower().startswith("https:")
+    # Without TLS no certificate is read, so that a broken SSL_CERT_FILE breaks nothing here.
+    verify = _certificates() if is_encrypted or _is_https(proxy) else False
+
+    def transport(limits: httpx2.Limits) -> httpx2.AsyncHTTPTransport:
+        through = httpx2.Proxy(proxy.url, ssl_context=verify or None) if proxy else None
+        return httpx2.AsyncHTTPTransport(
+            verify=verify, trust_env=False, limits=limits, proxy=through
+        )
+
+    try:
+        pooled, fresh = transport(openai.DEFAULT_CONNECTION_LIMITS), transport(_NO_CONNECTION_KEPT)
+    except (ImportError, ValueError, httpx2.InvalidURL) as error:
+        if proxy is None:
+            raise
+        raise _unusable(proxy, error) from None
+    client = httpx2.AsyncClient(
+        transport=ResendingTransport(pooled, fresh),
+        trust_env=False,
+        timeout=timeout,
+        params=list(query),
+        follow_redirects=False,
+    )
+    return client, proxy
+
+
+class ResendingTransport(httpx2.AsyncBaseTransport):
+    """Sends a request once more if the server had closed the connection that was reused.
+
+    A server may close an idle connection at any time, also while a request is on its way. If no
+    answer has begun on a connection that an earlier request had opened, the request is sent again
+    on a new one.
+    """
+
+    def __init__(self, pooled: httpx2.AsyncBaseTransport, fresh: httpx2.AsyncBaseTransport) -> None:
+        """pooled: keeps connections. fresh: opens one for each request."""
+        self._pooled = pooled
+        self._fresh = fresh
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """See `httpx2.AsyncBaseTransport`."""
+        progress = _Progress(request.extensions.get("trace"))
+        request.extensions = {**request.extensions, "trace": progress}
+        try:
+            return await self._pooled.handle_async_request(request)
+        except _STALE:
+            if progress.connected or not isinstance(request.stream, httpx2.ByteStream):
+                raise
+        return await self._fresh.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        """Close both pools."""
+        await self._pooled.aclose()
+        await self._fresh.aclose()
+
+
+class _Progress:
+    """Records whether a request opened a connection. See `httpcore2`, "Trace extension"."""
+
+    def __init__(self, outer: Callable[[str, Any], Awaitable[None]] | None) -> None:
+        self.connected = False
+        self._outer = outer
+
+    async def __call__(self, event: str, info: dict[str, Any]) -> None:
+        if event.startswith(("connection.connect_", "socks5.")):
+            self.connected = True
+        if self._outer is not None:
+            await self._outer(event, info)
+
+
+def _is_https(proxy: EnvironmentProxy | None) -> bool:
+    return proxy is not None and proxy.url.lower().startswith("https:")
+
+
+def _certificates() -> ssl.SSLContext:
+    try:
+        return httpx2.create_ssl_context()
+    except (OSError, ssl.SSLError) as error:
+        names = [name for name in _CERTIFICATES if os.environ.get(name)]
+        where = f"{names[0]}={os.environ[names[0]]!r}" if names else "this system"
+        raise ClientSetupError(
+            f"the certificates of {where} cannot be read ({error})",
+            "Correct the variable, or unset it."
+            if names
+            else "Set SSL_CERT_FILE to a file of certificates.",
+        ) from None
+
+
+def _unusable(proxy: EnvironmentProxy, error: Exception) -> ClientSetupError:
+    if isinstance(error, ImportError):
+        return ClientSetupError(
+            f"the proxy {proxy.label} needs the library 'socksio'",
+            "Install it (pip install socksio), name an HTTP proxy, or list the server in NO_PROXY.",
+        )
+    return ClientSetupError(
+        f"the proxy {proxy.label} cannot be used: its scheme must be http, https, socks5 or "
+        "socks5h, followed by host and port",
+        "Correct the variable, unset it, or list the server in NO_PROXY.",
+    )
