@@ -18,6 +18,7 @@ import anyio.to_thread
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from vanta.events import Reply
+from vanta.money import ApproveUnpriced
 from vanta.runtime.background import accompanied
 from vanta.runtime.bootstrap import gather
 from vanta.runtime.runtime import Runtime
@@ -62,8 +63,11 @@ class Opening:
         config: str | Path | Mapping[str, Any] | None,
         plugins: Iterable[object],
         overrides: Mapping[str, Any],
+        approve_unpriced: ApproveUnpriced | None = None,
     ) -> None:
-        self._gather = functools.partial(gather, config, tuple(plugins), dict(overrides))
+        self._gather = functools.partial(
+            gather, config, tuple(plugins), dict(overrides), approve_unpriced
+        )
         self._stack = AsyncExitStack()
         self._sync_stack = ExitStack()
 
@@ -117,6 +121,7 @@ def open(  # noqa: A001 - `vanta.open` is its name
     config: str | Path | Mapping[str, Any] | None = None,
     *,
     plugins: Iterable[object] = (),
+    approve_unpriced: ApproveUnpriced | None = None,
     **overrides: Unpack[Overrides],
 ) -> Opening:
     """Open a runtime: `async with vanta.open() as runtime`.
@@ -126,6 +131,9 @@ def open(  # noqa: A001 - `vanta.open` is its name
     :param config: a TOML file, the name of a ready configuration ("offline"), a mapping of the same
         shape, or None for the default with the user's own files.
     :param plugins: plugin objects to use beside the installed ones.
+    :param approve_unpriced: called with the names of a track and its model if the price is unknown,
+        a cap is set and `budget.unpriced` is "ask"; returns whether the track may answer. None
+        refuses.
     :param overrides: configuration keys that take precedence over everything else:
         `vanta.open(policy="race", deadline_s=10)`.
     :returns: an object to enter with `async with` or `with`.
@@ -135,7 +143,7 @@ def open(  # noqa: A001 - `vanta.open` is its name
     :raises TemplateError: if the configured system prompt is broken.
     :raises StoreError: if the transcripts cannot be opened.
     """
-    return Opening(config, plugins, overrides)
+    return Opening(config, plugins, overrides, approve_unpriced)
 
 
 def ask(

@@ -20,10 +20,13 @@ class Price:
 
     :param input_usd_per_mtok: US dollars per million input tokens.
     :param output_usd_per_mtok: US dollars per million output tokens.
+    :param known: False for a model that has no known price: nothing is charged for it, and
+        `budget.unpriced` decides whether it may be used under a cap.
     """
 
     input_usd_per_mtok: float = 0.0
     output_usd_per_mtok: float = 0.0
+    known: bool = True
 
     def of(self, usage: Usage | None) -> float:
         """Return the price of a usage in US dollars.

@@ -42,9 +42,13 @@ UNSENDABLE: tuple[type[Exception], ...] = (TypeError, ValueError)
 """Raised by the SDK for a request that cannot be written as JSON in UTF-8."""
 
 _FIX_REQUEST = "Remove values that are not JSON or not Unicode from messages, tools and sampling."
-_CHECK_CERTIFICATE = "Name the authority that signed the server's certificate in SSL_CERT_FILE, or correct 'base_url'."
+_CHECK_CERTIFICATE = (
+    "Name the authority that signed the server's certificate in SSL_CERT_FILE, or correct "
+    "'base_url'."
+)
 _CHECK_PROXY = "Correct the proxy, or list the server in NO_PROXY."
 _CHECK_REDIRECT = "The server redirects to another address: set 'base_url' to that one."
+_BY_STATUS = {407: _CHECK_PROXY, **dict.fromkeys(range(300, 400), _CHECK_REDIRECT)}
 _MAX_MESSAGE = 300
 
 CHECK_URL = (
@@ -178,14 +182,11 @@ class ErrorTranslator:
         match cause:
             case httpx2.TimeoutException() | openai.APITimeoutError():
                 return self.build(ErrorKind.TIMEOUT, f"no answer in time ({detail})")
-            case httpx2.ConnectError() if "CERTIFICATE_VERIFY_FAILED" in detail:
-                return self.build(
-                    ErrorKind.NETWORK, f"no connection ({detail})", _CHECK_CERTIFICATE
-                )
-            case httpx2.ProxyError():
-                return self.build(ErrorKind.NETWORK, f"no connection ({detail})", _CHECK_PROXY)
-            case httpx2.ConnectError():
-                return self.build(ErrorKind.NETWORK, f"no connection ({detail})")
+            case httpx2.ConnectError() | httpx2.ProxyError():
+                advice = _CHECK_PROXY if self._proxy else ""
+                if "CERTIFICATE_VERIFY_FAILED" in detail:
+                    advice = _CHECK_CERTIFICATE
+                return self.build(ErrorKind.NETWORK, f"no connection ({detail})", advice)
             case httpx2.DecodingError() | httpx2.SSEError():
                 return self.build(ErrorKind.SERVER, f"malformed answer ({detail})")
             case _:
@@ -227,10 +228,8 @@ def suggestion_for(kind: ErrorKind, error: ServerError) -> str:
         return "The server rejects 'stream_options': set the option 'include_usage' to false."
     if "max_completion_tokens" in error.text or error.param.startswith("max_"):
         return "Set the option 'max_tokens_field' to the name that the server accepts."
-    if 300 <= error.status <= 399:
-        return _CHECK_REDIRECT
-    if error.status == 407:
-        return _CHECK_PROXY
+    if error.status in _BY_STATUS:
+        return _BY_STATUS[error.status]
     if kind is ErrorKind.RATE_LIMITED and _is_out_of_credit(error):
         return "The account has no money left for this: add credit, or use another key."
     if kind is ErrorKind.MODEL_NOT_FOUND and not _names_model(error):

@@ -46,12 +46,12 @@ def build_client(
     proxy = proxy_for(url, private=private)
     is_encrypted = url.lower().startswith("https:")
     # Without TLS no certificate is read, so that a broken SSL_CERT_FILE breaks nothing here.
-    verify = _certificates() if is_encrypted or _is_https(proxy) else False
+    context = _certificates() if is_encrypted or _is_https(proxy) else None
 
     def transport(limits: httpx2.Limits) -> httpx2.AsyncHTTPTransport:
-        through = httpx2.Proxy(proxy.url, ssl_context=verify or None) if proxy else None
+        through = httpx2.Proxy(proxy.url, ssl_context=context) if proxy else None
         return httpx2.AsyncHTTPTransport(
-            verify=verify, trust_env=False, limits=limits, proxy=through
+            verify=context or False, trust_env=False, limits=limits, proxy=through
         )
 
     try:

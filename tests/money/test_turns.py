@@ -229,4 +229,4 @@ async def test_under_a_cap_a_model_without_a_known_price_is_logged_once(
             budget={"day_usd": 1.0},
         ):
             pass
-    assert caplog.text.count("is not known, so it counts as free") == 1
+    assert caplog.text.count("is not known, so under a cap it is refused") == 1

@@ -321,6 +321,10 @@ class BudgetConfig(_Table):
     day_usd: Price | None = Field(
         default=None, description="US dollars that all users together may cost in one UTC day."
     )
+    unpriced: Literal["refuse", "ask", "free"] = Field(
+        default="refuse",
+        description="Under a cap, a model without a known price is refused, asked about, or free.",
+    )
 
 
 class MemoryConfig(_Table):

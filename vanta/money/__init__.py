@@ -16,16 +16,19 @@ if TYPE_CHECKING:
     from vanta.money.costs import TurnPurse, listed_prices, price_of
     from vanta.money.ledger import Ledger, Settlement, Spending, SpendingLine
     from vanta.money.reservation import Reservation, this_process
+    from vanta.money.unpriced import ApproveUnpriced, UnpricedRule
 
 _NAMES = {
     "amounts": "Caps format_usd",
     "costs": "TurnPurse listed_prices price_of",
     "ledger": "Ledger Settlement Spending SpendingLine",
     "reservation": "Reservation this_process",
+    "unpriced": "ApproveUnpriced UnpricedRule",
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
+    "ApproveUnpriced",
     "Caps",
     "Ledger",
     "Reservation",
@@ -33,6 +36,7 @@ __all__ = [
     "Spending",
     "SpendingLine",
     "TurnPurse",
+    "UnpricedRule",
     "format_usd",
     "listed_prices",
     "price_of",

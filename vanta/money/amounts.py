@@ -15,7 +15,8 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 
 NANO = 1_000_000_000
 MAX_USD = 1_000_000_000.0
-"""Larger amounts are cut to this one: it fits 64 bits with room for sums, and no cap allows it."""
+"""Larger amounts, and those that are not numbers, count as this one: it fits 64 bits with room for
+sums, and no cap allows it."""
 
 SCOPES = ("day", "session", "turn", "user")
 """What a cap can apply to, in the order in which accounts are locked."""
@@ -100,5 +101,6 @@ def account_keys(user: str, session: str, turn: str, day: str) -> dict[str, str]
 
 def _nano(usd: float, rounding: str) -> int:
     # repr gives the shortest decimal of this float: 0.07 is seven cents, not 0.0700000000007.
-    exact = Decimal(repr(float(min(max(usd, 0.0), MAX_USD)))).scaleb(9)
+    bounded = MAX_USD if usd != usd else min(max(usd, 0.0), MAX_USD)  # noqa: PLR0124 - NaN
+    exact = Decimal(repr(float(bounded))).scaleb(9)
     return int(exact.to_integral_value(rounding=rounding))

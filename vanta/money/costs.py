@@ -2,8 +2,8 @@
 
 Invariant: for the same request, no estimate and no real usage within `max_tokens` costs more than
 `max_cost_usd`, if the prompt was counted exactly or within `MARGIN`. A price is found by the whole
-name of a model or not at all, and never derived from a similar name; a private track is free
-unless the configuration sets a price. A leg on a track without a price costs the ledger nothing;
+name of a model, in any case and after a router's prefix, or not at all, and never derived from a
+similar name; a private track is free unless the configuration sets a price. A leg on a track without a price costs the ledger nothing;
 every other leg is reserved before its engine is called and settled when it has ended, for whatever
 reason.
 """
@@ -25,6 +25,7 @@ from vanta.errors import BudgetExceeded, ConfigError, EngineError, ErrorKind, St
 from vanta.installation import configs_dir
 from vanta.messages import Completion, Usage
 from vanta.money.reservation import Reservation
+from vanta.money.unpriced import listed_name
 from vanta.track import Price, Track
 
 if TYPE_CHECKING:
@@ -76,9 +77,11 @@ class TurnPurse:
         :param track: the track of the leg.
         :param request: the request to send.
         :returns: the paid leg, or None for a track without a price.
-        :raises EngineError: `budget` if a cap or a failing ledger forbids the leg, and errors of
-            the engine's `count_tokens`.
+        :raises EngineError: `budget` if a cap, a failing ledger or an unknown price forbids the leg,
+            and errors of the engine's `count_tokens`.
         """
+        if self.ledger.caps and not track.price.known:
+            await self.ledger.unpriced.permit(track)
         if not (track.price.input_usd_per_mtok or track.price.output_usd_per_mtok):
             return None
         counted = await track.engine.count_tokens(request.messages)
@@ -215,7 +218,7 @@ def price_of(track: TrackConfig) -> Price | None:
     :raises ConfigError: if the price list is broken.
     """
     own = (track.input_usd_per_mtok, track.output_usd_per_mtok)
-    listed = None if track.private else listed_prices().get(track.model)
+    listed = None if track.private else listed_prices().get(listed_name(track.model))
     if own == (None, None):
         return listed.price if listed else Price() if track.private else None
     default = listed.price if listed else Price()

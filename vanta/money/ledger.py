@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from vanta.money import amounts, books
 from vanta.money.amounts import Caps, day_of, usd
 from vanta.money.books import legs
 from vanta.money.reservation import Owner, Reservation, this_process
+from vanta.money.unpriced import UnpricedRule
 from vanta.storage import Database
 
 LEASE_S = 900.0
@@ -111,6 +113,7 @@ class Ledger:
     :param caps: the caps that reservations must not exceed.
     :param owner: the process that reserves; None is the current one.
     :param clock: returns seconds since the epoch.
+    :param unpriced: decides about legs without a known price; None refuses them under a cap.
     """
 
     def __init__(
@@ -120,8 +123,10 @@ class Ledger:
         *,
         owner: Owner | None = None,
         clock: Callable[[], float] = time.time,
+        unpriced: UnpricedRule | None = None,
     ) -> None:
         self.caps = caps
+        self.unpriced = unpriced or UnpricedRule()
         self._database = database
         self._given_owner = owner
         self._clock = clock
@@ -135,6 +140,7 @@ class Ledger:
         *,
         owner: Owner | None = None,
         clock: Callable[[], float] = time.time,
+        unpriced: UnpricedRule | None = None,
     ) -> Ledger:
         """Open the ledger of a database and create missing tables. Blocking.
 
@@ -142,11 +148,12 @@ class Ledger:
         :param caps: the caps that reservations must not exceed.
         :param owner: the process that reserves; None is the current one.
         :param clock: returns seconds since the epoch.
+        :param unpriced: decides about legs without a known price; None refuses them under a cap.
         :returns: the ledger.
         :raises StoreError: if the database fails, or is neither SQLite nor PostgreSQL.
         """
         database.transact_now(books.create_tables)
-        return cls(database, caps, owner=owner, clock=clock)
+        return cls(database, caps, owner=owner, clock=clock, unpriced=unpriced)
 
     async def reserve(
         self,
@@ -190,13 +197,16 @@ class Ledger:
     ) -> Settlement:
         """Record a leg's cost and release the rest of its reservation. Idempotent.
 
-        Never raises StoreError: if the database fails, the next call writes the settlement.
+        Never raises StoreError: if the database fails, the next call writes the settlement. A cost
+        that is negative, infinite or not a number is settled at the reservation, as an estimate.
 
         :param reservation: the leg's reservation.
         :param usd: the cost in US dollars.
         :param exact: whether the provider confirmed the cost.
         :returns: the settlement.
         """
+        if not (math.isfinite(usd) and usd >= 0):
+            usd, exact = reservation.usd, False
         cost = amounts.nano(usd)
         write = self._settling(reservation, cost, exact=exact)
         try:

@@ -23,7 +23,15 @@ from vanta.events import Observer
 from vanta.installation import templates_dir
 from vanta.memory import Memory
 from vanta.models import ModelStore, builtin_entries, builtin_sources
-from vanta.money import Caps, Ledger, listed_prices, price_of, this_process
+from vanta.money import (
+    ApproveUnpriced,
+    Caps,
+    Ledger,
+    UnpricedRule,
+    listed_prices,
+    price_of,
+    this_process,
+)
 from vanta.plugin_loading import PluginSet
 from vanta.prompts import Templates
 from vanta.routing import CalibratedGate, Router
@@ -60,12 +68,18 @@ class Parts:
         return self.loaded.config
 
 
-def gather(source: Any, extra_plugins: Iterable[object], overrides: Mapping[str, Any]) -> Parts:
+def gather(
+    source: Any,
+    extra_plugins: Iterable[object],
+    overrides: Mapping[str, Any],
+    approve_unpriced: ApproveUnpriced | None = None,
+) -> Parts:
     """Read the configuration, load plugins, and open the store. Blocking.
 
     :param source: the configuration, as for `vanta.open`.
     :param extra_plugins: plugin objects to use beside the installed ones.
     :param overrides: configuration keys that take precedence over everything else.
+    :param approve_unpriced: as for `vanta.open`.
     :raises UsageError: if the configuration or a fitted file has to change.
     :raises StoreError: if the database cannot be opened.
     """
@@ -83,7 +97,7 @@ def gather(source: Any, extra_plugins: Iterable[object], overrides: Mapping[str,
     templates.get(f"system/{config.system}")
     models = model_store(config, plugins)
     router = fitted_router(config)
-    store, ledger = open_store(config)
+    store, ledger = open_store(config, approve_unpriced)
     memory, memory_off = _memory(config, plugins, models, store)
     return Parts(
         loaded=loaded,
@@ -115,10 +129,13 @@ def _memory(
     return memory, why
 
 
-def open_store(config: Config) -> tuple[Store, Ledger]:
+def open_store(
+    config: Config, approve_unpriced: ApproveUnpriced | None = None
+) -> tuple[Store, Ledger]:
     """Open the transcripts and the ledger, which share one database. Blocking.
 
     :param config: the effective configuration.
+    :param approve_unpriced: as for `vanta.open`.
     :raises StoreError: if the database cannot be opened or is of a newer version.
     """
     # Both are cached; reading them here keeps the event loop from reading files later.
@@ -126,7 +143,8 @@ def open_store(config: Config) -> tuple[Store, Ledger]:
     this_process()
     store = Store.open(config.store_url or sqlite_url(config.data_dir))
     try:
-        return store, Ledger.open(store, caps_of(config))
+        unpriced = UnpricedRule(config.budget.unpriced, approve_unpriced)
+        return store, Ledger.open(store, caps_of(config), unpriced=unpriced)
     except StoreError:
         store.close()
         raise
@@ -255,7 +273,7 @@ def _make_track(name: str, config: TrackConfig, parts: TrackParts) -> Track | st
         window=config.window,
         reply_reserve=config.reply_reserve,
         private=config.private,
-        price=_price(name, config, capped=bool(caps_of(parts.loaded.config))),
+        price=_price(name, config, parts.config),
         sampling=config.sampling.to_sampling(),
     )
 
@@ -265,18 +283,20 @@ def caps_of(config: Config) -> Caps:
 
     :param config: the effective configuration.
     """
-    return Caps(**dict(config.budget))
+    return Caps(**config.budget.model_dump(exclude={"unpriced"}))
 
 
-def _price(name: str, config: TrackConfig, *, capped: bool) -> Price:
-    """Return the track's price; an unknown one is zero, which is logged once under a cap."""
-    price = price_of(config)
-    if price is None and capped:
+def _price(name: str, track: TrackConfig, config: Config) -> Price:
+    """Return the track's price; under a cap, an unknown one is logged once."""
+    price = price_of(track)
+    if price is None and caps_of(config):
+        means = {"refuse": "it is refused", "ask": "a person is asked", "free": "it is free"}
         _log_once(
-            f"track {name!r}: the price of model {config.model!r} is not known, so it counts as "
-            f"free. Set input_usd_per_mtok and output_usd_per_mtok under [tracks.{name}]."
+            f"track {name!r}: the price of model {track.model!r} is not known, so under a cap "
+            f"{means[config.budget.unpriced]}. Set input_usd_per_mtok and output_usd_per_mtok under "
+            f"[tracks.{name}]."
         )
-    return price or Price()
+    return price or Price(known=False)
 
 
 def _engine(

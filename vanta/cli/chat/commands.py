@@ -86,7 +86,9 @@ def _track_line(name: str, track: Track) -> str:
     price = track.price
     free = not (price.input_usd_per_mtok or price.output_usd_per_mtok)
     cost = (
-        "costs nothing"
+        "price unknown"
+        if not price.known
+        else "costs nothing"
         if free
         else f"${price.input_usd_per_mtok:g}/${price.output_usd_per_mtok:g} a million tokens"
     )
