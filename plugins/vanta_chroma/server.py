@@ -134,7 +134,7 @@ class ServerBackend:
 
             parts = urlsplit(self._url)
             host = parts.hostname or ""
-            os.environ["NO_PROXY"] = ",".join(filter(None, (os.environ.get("NO_PROXY"), host)))
+            _exclude_from_proxies(host)
             self._client = await self._answer(
                 chromadb.AsyncHttpClient(
                     host=f"[{host}]" if ":" in host else host,
@@ -157,3 +157,14 @@ class ServerBackend:
                 "`chroma run` is running there; recall works without vectors meanwhile.",
                 owned=True,
             ) from error
+
+
+def _exclude_from_proxies(host: str) -> None:
+    """Let Chroma's client, which has no option for it, reach the server directly.
+
+    Both spellings are set, since the one in lower case hides the other.
+    """
+    for name in ("NO_PROXY", "no_proxy"):
+        hosts = [entry for entry in os.environ.get(name, "").split(",") if entry]
+        if host not in hosts and (hosts or name == "NO_PROXY"):
+            os.environ[name] = ",".join([*hosts, host])

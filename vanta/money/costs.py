@@ -3,9 +3,9 @@
 Invariant: for the same request, no estimate and no real usage within `max_tokens` costs more than
 `max_cost_usd`, if the prompt was counted exactly or within `MARGIN`. A price is found by the whole
 name of a model, in any case and after a router's prefix, or not at all, and never derived from a
-similar name; a private track is free unless the configuration sets a price. A leg on a track without a price costs the ledger nothing;
-every other leg is reserved before its engine is called and settled when it has ended, for whatever
-reason.
+similar name; a private track is free unless the configuration sets a price. A leg on a track
+without a price costs the ledger nothing; every other leg is reserved before its engine is called
+and settled when it has ended, for whatever reason.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ class TurnPurse:
         :param track: the track of the leg.
         :param request: the request to send.
         :returns: the paid leg, or None for a track without a price.
-        :raises EngineError: `budget` if a cap, a failing ledger or an unknown price forbids the leg,
-            and errors of the engine's `count_tokens`.
+        :raises EngineError: `budget` if a cap, a failing ledger or an unknown price forbids the
+            leg, and errors of the engine's `count_tokens`.
         """
         if self.ledger.caps and not track.price.known:
             await self.ledger.unpriced.permit(track)

@@ -293,8 +293,8 @@ def _price(name: str, track: TrackConfig, config: Config) -> Price:
         means = {"refuse": "it is refused", "ask": "a person is asked", "free": "it is free"}
         _log_once(
             f"track {name!r}: the price of model {track.model!r} is not known, so under a cap "
-            f"{means[config.budget.unpriced]}. Set input_usd_per_mtok and output_usd_per_mtok under "
-            f"[tracks.{name}]."
+            f"{means[config.budget.unpriced]}. Set input_usd_per_mtok and output_usd_per_mtok "
+            f"under [tracks.{name}]."
         )
     return price or Price(known=False)
 
