@@ -43,9 +43,8 @@ class EnvironmentProxy:
     @property
     def label(self) -> str:
         """The proxy without its password, and where it is set, for messages."""
-        host = self.url.rpartition("@")[2].partition("://")[2] or self.url.rpartition("@")[2]
-        scheme = self.url.partition("://")[0]
-        return f"{scheme}://{host.rstrip('/')} of {self.source}"
+        scheme, _, rest = self.url.partition("://")
+        return f"{scheme}://{rest.rpartition('@')[2].rstrip('/')} of {self.source}"
 
 
 def proxy_for(

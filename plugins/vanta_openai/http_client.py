@@ -11,6 +11,7 @@ import os
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import openai
@@ -44,6 +45,8 @@ def build_client(
     Raises ClientSetupError.
     """
     proxy = proxy_for(url, private=private)
+    if proxy and not _has_host(proxy.url):
+        raise _unusable(proxy)
     is_encrypted = url.lower().startswith("https:")
     # Without TLS no certificate is read, so that a broken SSL_CERT_FILE breaks nothing here.
     context = _certificates() if is_encrypted or _is_https(proxy) else None
@@ -114,6 +117,13 @@ class _Progress:
             await self._outer(event, info)
 
 
+def _has_host(url: str) -> bool:
+    try:
+        return bool(urlsplit(url).hostname)
+    except ValueError:
+        return False
+
+
 def _is_https(proxy: EnvironmentProxy | None) -> bool:
     return proxy is not None and proxy.url.lower().startswith("https:")
 
@@ -132,7 +142,7 @@ def _certificates() -> ssl.SSLContext:
         ) from None
 
 
-def _unusable(proxy: EnvironmentProxy, error: Exception) -> ClientSetupError:
+def _unusable(proxy: EnvironmentProxy, error: Exception | None = None) -> ClientSetupError:
     if isinstance(error, ImportError):
         return ClientSetupError(
             f"the proxy {proxy.label} needs the library 'socksio'",

@@ -53,6 +53,8 @@ behind compatible servers, in lower case."""
 
 _NO_REASON = ("", "null", "none")
 _FAILED_FINISH = ("error", "abort")
+_INPUT_COUNTS = ("prompt_tokens", "input_tokens")
+_OUTPUT_COUNTS = ("completion_tokens", "output_tokens")
 _WINDOW_FIELDS = ("max_model_len", "context_length", "context_window", "max_context_length")
 """Fields in which vLLM, OpenRouter, Groq and LM Studio report the context window in tokens."""
 
@@ -235,29 +237,27 @@ def _chunk(chunk: Mapping[str, Any], numbering: CallNumbering) -> Chunk:
 
 
 def _usage(chunk: Mapping[str, Any]) -> Usage | None:
-    """Return the reported counts, each 0 if it is missing, or None if both are.
+    """Return the reported counts, each 0 if it is missing or no number, or None if both are missing.
 
     `vanta.context.believed_usage` decides whether they are possible.
     """
     usage = chunk.get("usage")
-    if not isinstance(usage, dict):
-        return None
-    read = _count(usage, "prompt_tokens", "input_tokens")
-    written = _count(usage, "completion_tokens", "output_tokens")
-    if read is None and written is None:
+    names = (*_INPUT_COUNTS, *_OUTPUT_COUNTS)
+    if not isinstance(usage, dict) or all(usage.get(name) is None for name in names):
         return None
     details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
-    cached = _count(details, "cached_tokens") if isinstance(details, dict) else None
-    return Usage(read or 0, written or 0, cached or 0)
+    cached = _count(details, ("cached_tokens",)) if isinstance(details, dict) else 0
+    return Usage(_count(usage, _INPUT_COUNTS), _count(usage, _OUTPUT_COUNTS), cached)
 
 
-def _count(counts: Mapping[str, Any], *names: str) -> int | None:
-    """Return the first whole number of these names."""
+def _count(counts: Mapping[str, Any], names: tuple[str, ...]) -> int:
+    """Return the first whole number of these names, or 0."""
     for name in names:
         value = counts.get(name)
-        if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+        is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+        if is_whole and not isinstance(value, bool):
             return int(value)
-    return None
+    return 0
 
 
 def _text(value: object) -> str:
