@@ -237,7 +237,7 @@ def _chunk(chunk: Mapping[str, Any], numbering: CallNumbering) -> Chunk:
 
 
 def _usage(chunk: Mapping[str, Any]) -> Usage | None:
-    """Return the reported counts, each 0 if it is missing or no number, or None if both are missing.
+    """Return the reported counts, 0 for one that is missing or no number; None if both are missing.
 
     `vanta.context.believed_usage` decides whether they are possible.
     """
