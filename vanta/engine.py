@@ -6,6 +6,10 @@ the stream's context stops the generation at its source: in process within one d
 HTTP by closing the connection. `DeltaStream.receipt` then states what the generation cost until it
 had stopped.
 
+Usage is reported as the source reports it: the scheduler replaces counts that are impossible, see
+`vanta.context.usage_check`. Fragments of tool calls are numbered by `vanta.CallNumbering` where a
+source's own indexes may be wrong. A private track's client uses no proxy: see `vanta.proxy_for`.
+
 Derive adapters from `vanta.BaseEngine`, which implements all of this but the deltas; derive an
 engine that changes another one from `vanta.WrapperEngine`. The conformance suite
 `vanta.testing.EngineConformance` checks every rule on this page.
