@@ -192,7 +192,7 @@ class EngineError(RunError):
     :param server: URL without credentials, or path of a file.
     :param suggestion: what a person can do about it.
     :param retry_after_s: seconds to wait, as the server requested. More than `MAX_WAIT_S` is cut,
-        and what is no time to wait counts as None.
+        and what is not a time counts as None.
     """
 
     def __init__(

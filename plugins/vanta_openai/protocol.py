@@ -60,7 +60,7 @@ _WINDOW_FIELDS = ("max_model_len", "context_length", "context_window", "max_cont
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
+class AnswerChunk:
     """One chunk of a stream.
 
     delta: its content; finish reason and usage belong to the chunk, not to the end of the stream.
@@ -183,7 +183,7 @@ def _continuation(request: GenerationRequest, options: OpenAIOptions) -> dict[st
     return {}
 
 
-def parse_chunk(data: str, numbering: CallNumbering, event: str = "message") -> Chunk:
+def parse_chunk(data: str, numbering: CallNumbering, event: str = "message") -> AnswerChunk:
     """Return the chunk in one server-sent event, or a whole completion as one chunk.
 
     numbering: numbers the tool calls of the whole answer.
@@ -213,7 +213,7 @@ def _check_error(chunk: Mapping[str, Any], event: str) -> None:
         raise ErrorChunkError(chunk)
 
 
-def _chunk(chunk: Mapping[str, Any], numbering: CallNumbering) -> Chunk:
+def _chunk(chunk: Mapping[str, Any], numbering: CallNumbering) -> AnswerChunk:
     model = chunk.get("model")
     choices = chunk.get("choices") or []
     choice = choices[0] if choices else {}
@@ -233,7 +233,7 @@ def _chunk(chunk: Mapping[str, Any], numbering: CallNumbering) -> Chunk:
         model=model if isinstance(model, str) and model else None,
     )
     is_known = reason is not None or finish in _NO_REASON
-    return Chunk(content, "" if is_known else finish)
+    return AnswerChunk(content, "" if is_known else finish)
 
 
 def _usage(chunk: Mapping[str, Any]) -> Usage | None:

@@ -31,7 +31,7 @@ from vanta import (
 from vanta.context import believed_usage
 from vanta_openai.body import DONE, answer_events
 from vanta_openai.errors import EXPECTED, ErrorTranslator
-from vanta_openai.protocol import Chunk, parse_chunk
+from vanta_openai.protocol import AnswerChunk, parse_chunk
 
 CLOSE_TIMEOUT_S = 1.0
 """Seconds that closing may take: a TLS shutdown can wait on a full socket."""
@@ -126,7 +126,7 @@ class OpenAIStream(DeltaStream):
                 return None  # the answer was complete when the connection broke
         return None
 
-    def _take(self, chunk: Chunk) -> Delta | None:
+    def _take(self, chunk: AnswerChunk) -> Delta | None:
         """Keep what belongs to the end; return the rest, or None if there is none."""
         delta = chunk.delta
         self._unknown_reason = chunk.unknown_reason or self._unknown_reason

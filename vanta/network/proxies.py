@@ -1,30 +1,19 @@
-"""What every client of an HTTP server needs: the environment's proxies, and the wait it requests.
+"""Which proxy of the environment stands between this process and a server.
 
-Invariant: no proxy is used for this machine or for a private track: a proxy reads what passes
-through it. NO_PROXY is honoured as curl and Go do: names with their subdomains, addresses,
-networks, `*`, each with a port if need be. A wait is finite and between 0 and `MAX_WAIT_S`.
+Invariant: none is used for this machine or for a private track: a proxy reads what passes through
+it. NO_PROXY is honoured as curl and Go do: names with their subdomains, addresses, networks, `*`,
+each with a port if need be.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import math
 import os
 import re
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 from urllib.request import getproxies
-
-from vanta.errors import MAX_WAIT_S
-
-_EPOCH_FROM = 1e9
-"""A Retry-After of so many seconds is no wait but a point in time (2001 and later)."""
-
-_NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]*)?", re.ASCII)
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -84,45 +73,6 @@ def is_loopback(host: str) -> bool:
     mapped = getattr(address, "ipv4_mapped", None)
     address = mapped or address
     return address is not None and (address.is_loopback or address.is_unspecified)
-
-
-def retry_after_s(headers: Mapping[str, str], now_s: float | None = None) -> float | None:
-    """Return the wait that a server requests.
-
-    Reads `retry-after-ms`, then `Retry-After` in seconds or as a date (RFC 9110, 10.2.3). A date
-    without a zone is GMT; a number that can only be a point in time is read as one.
-
-    :param headers: the headers of the answer, with names in lower case or case-insensitive.
-    :param now_s: seconds since the epoch; None is now.
-    :returns: seconds from 0 to `MAX_WAIT_S`, or None if there is no valid value.
-    """
-    now_s = time.time() if now_s is None else now_s
-    milliseconds = _number(headers.get("retry-after-ms"))
-    if milliseconds is not None:
-        return min(milliseconds / 1000, MAX_WAIT_S)
-    text = headers.get("retry-after")
-    wait_s = _number(text)
-    if wait_s is None:
-        moment = _moment(text)
-        wait_s = None if moment is None else moment - now_s
-    elif wait_s >= _EPOCH_FROM:
-        in_ms = wait_s >= 1000 * _EPOCH_FROM
-        wait_s = (wait_s / 1000 if in_ms else wait_s) - now_s
-    return None if wait_s is None else min(max(0.0, wait_s), MAX_WAIT_S)
-
-
-def _number(text: str | None) -> float | None:
-    text = (text or "").strip()
-    return float(text) if _NUMBER.fullmatch(text) and math.isfinite(float(text)) else None
-
-
-def _moment(text: str | None) -> float | None:
-    """Return a date as seconds since the epoch."""
-    try:
-        date = parsedate_to_datetime(text or "")
-        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError, TypeError, IndexError):
-        return None
 
 
 def _variables(scheme: str, environ: Mapping[str, str]) -> list[str]:
