@@ -41,6 +41,18 @@ async def test_a_partition_that_another_process_wiped_is_created_again(
     await second.aclose()
 
 
+@pytest.mark.parametrize("spelling", ["NO_PROXY", "no_proxy"])
+async def test_a_server_on_this_machine_is_reached_through_no_proxy(
+    open_index: OpenChroma, server: str, monkeypatch: pytest.MonkeyPatch, spelling: str
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv(spelling, "example.com")
+    index = open_index(url=server)
+    await index.upsert(ADA, range(3), vectors(3))
+    assert await index.ids(ADA) == {0, 1, 2}
+    await index.aclose()
+
+
 async def test_an_unreachable_server_has_lost_nothing(open_index: OpenChroma) -> None:
     """Its vectors are intact, so nothing is rebuilt."""
     with nothing_listens() as base:

@@ -96,10 +96,12 @@ async def test_a_person_is_asked_once_for_a_track(
         except AllTracksFailed:
             replies.append("refused")
 
-    async with opened(tmp_path, engine, budget=budget, approve_unpriced=approve) as runtime:
-        async with anyio.create_task_group() as tasks:
-            for number in range(4):
-                tasks.start_soon(turn, runtime, number)
+    async with (
+        opened(tmp_path, engine, budget=budget, approve_unpriced=approve) as runtime,
+        anyio.create_task_group() as tasks,
+    ):
+        for number in range(4):
+            tasks.start_soon(turn, runtime, number)
     assert questions == [("api", engine.model)]
     assert replies == ["hi" if allowed else "refused"] * 4
 

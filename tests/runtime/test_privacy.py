@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
+import vanta
 from tests.runtime.home import open_scripted
 from vanta.errors import AllTracksFailed, ErrorKind, NoTrack, UnknownName
 from vanta.testing import Fail, Say, ScriptedEngine
@@ -91,3 +93,32 @@ async def test_an_unknown_detector_is_an_error_with_the_nearest_name(
             tmp_path, local=ScriptedEngine("x"), config={"privacy": {"detect": ["emial"]}}
         ):
             pass
+
+
+class _NoOptions(BaseModel):
+    """The engine has no options."""
+
+
+class _Factories:
+    """A plugin whose engine `told` keeps what its factory is given."""
+
+    def __init__(self) -> None:
+        self.private: dict[str, bool] = {}
+
+    @vanta.hookimpl
+    def vanta_engines(self) -> tuple[vanta.EngineFactory, ...]:
+        return (vanta.EngineFactory("told", "keeps its context", _NoOptions, self._create),)
+
+    def _create(self, _options: BaseModel, context: vanta.EngineContext) -> vanta.Engine:
+        self.private[context.track] = context.private
+        return ScriptedEngine("hi")
+
+
+async def test_an_engine_is_created_knowing_whether_its_track_is_private(tmp_path: Path) -> None:
+    factories = _Factories()
+    told = {"engine": "told", "model": "m"}
+    tracks = {"local": {**told, "private": True}, "api": told}
+    config = {"data_dir": str(tmp_path), "tracks": tracks}
+    async with vanta.open(config, plugins=[factories]) as runtime:
+        assert (await runtime.session("s").ask("hi", policy="local")).text == "hi"
+    assert factories.private == {"local": True, "api": False}

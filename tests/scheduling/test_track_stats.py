@@ -277,3 +277,12 @@ async def test_a_silence_that_was_cut_short_counts_as_at_least_that_long() -> No
     learned = track_stats.resolve(HEDGE).legs[1].start_after_s
     assert learned is not None
     assert learned >= 0.009
+
+
+@pytest.mark.parametrize("requested_s", [1e12, float("inf"), float("nan"), -5.0])
+def test_no_requested_wait_keeps_a_track_away_for_more_than_an_hour(requested_s: float) -> None:
+    health = TrackHealth()
+    health.failed(busy(requested_s), now=100.0)
+    assert 0 <= health.wait_s(now=100.0) <= 3600
+    assert health.wait_s(now=3701.0) == 0
+    assert 0 <= backoff_s(busy(requested_s), 1) <= 3600
