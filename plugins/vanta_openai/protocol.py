@@ -254,9 +254,10 @@ def _count(counts: Mapping[str, Any], names: tuple[str, ...]) -> int:
     """Return the first whole number of these names, or 0."""
     for name in names:
         value = counts.get(name)
-        is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-        if is_whole and not isinstance(value, bool):
-            return int(value)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
     return 0
 
 

@@ -133,7 +133,6 @@ async def test_the_key_is_sent_and_appears_in_no_error(
         (Behaviour.rate_limited(), "rate_limited: HTTP 429"),
         (Behaviour.server_error(503), "overloaded: HTTP 503"),
         (Behaviour.context_overflow(), "context_overflow: .*Lower the option 'most_bytes'"),
-        (Behaviour.refused(), "network: the connection broke"),
         (Behaviour.cut(0), "network: the connection broke"),
         (Behaviour.malformed(0), "server: the answer is not a list of embeddings"),
         (Behaviour.error_frame(), "server: HTTP 500"),
@@ -145,6 +144,15 @@ async def test_a_failure_is_one_error_without_a_retry(behaviour: Behaviour, mess
         with pytest.raises(EmbedderError, match=f"embedder 'openai': {message}"):
             await embedder.embed(["x"])
         assert len(upstream.embedded) == 2
+
+
+@pytest.mark.anyio
+async def test_a_reused_connection_that_closes_without_an_answer_is_replaced_once() -> None:
+    async with embedding(Behaviour.answer(), Behaviour.refused()) as (embedder, upstream):
+        await embedder.load()
+        with pytest.raises(EmbedderError, match="network: the connection broke"):
+            await embedder.embed(["x"])
+        assert len(upstream.embedded) == 3
 
 
 @pytest.mark.anyio
