@@ -21,7 +21,9 @@ WHOLE = ("vanta", "vanta.testing", "vanta.cli", "vanta.drawing", "vanta.text")
 """Fronts whose whole `__all__` is public."""
 
 SELECTED = {
-    "vanta.context": "Calibration Exchange estimate_text estimate_tokens read_overflow",
+    "vanta.context": (
+        "Calibration Exchange believed_usage estimate_text estimate_tokens read_overflow "
+    ),
     "vanta.memory": (
         "Embedder EmbedderContext EmbedderFactory Filters ForgetPreview ForgetReceipt "
         "IndexContext IndexFactory ItemKind Memory MemoryItem NewItem Partition Question "
