@@ -14,17 +14,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypedDict, Unpack
 
+import anyio
 import anyio.to_thread
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from vanta.events import Reply
 from vanta.money import ApproveUnpriced
+from vanta.process import HomeProcess
 from vanta.runtime.background import accompanied
 from vanta.runtime.bootstrap import gather
 from vanta.runtime.runtime import Runtime
-from vanta.runtime.sync import SyncRuntime
+from vanta.runtime.sync import Calls, SyncRuntime
 
 Table = Mapping[str, Any]
+
+_abandoned: list[AsyncExitStack | ExitStack] = []
+"""What belongs to the parent of a forked process: closing it there would wait for good."""
 
 
 class Overrides(TypedDict, total=False):
@@ -68,11 +73,13 @@ class Opening:
         self._gather = functools.partial(
             gather, config, tuple(plugins), dict(overrides), approve_unpriced
         )
+        self._home = HomeProcess("the runtime")
         self._stack = AsyncExitStack()
         self._sync_stack = ExitStack()
 
     async def __aenter__(self) -> Runtime:
         async with AsyncExitStack() as stack:
+            self._home = HomeProcess("the runtime")
             parts = await anyio.to_thread.run_sync(self._gather)
             stack.callback(parts.store.close)
             companions = [
@@ -83,6 +90,7 @@ class Opening:
             await stack.enter_async_context(runtime.portal)
             if parts.memory:
                 await stack.enter_async_context(parts.memory.running())
+            await stack.enter_async_context(runtime.turn_tasks.running())
             if companions:
                 await stack.enter_async_context(accompanied(runtime, companions))
             self._stack = stack.pop_all()
@@ -94,18 +102,21 @@ class Opening:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
-        # The portal's task group would wrap the body's exception in a group if it received it.
-        if isinstance(error, Exception):
-            await self._stack.aclose()
+        if self._home.left:
+            _abandoned.append(self._stack)
             return None
-        return await self._stack.__aexit__(kind, error, traceback)
+        if error is None or isinstance(error, anyio.get_cancelled_exc_class()):
+            return await self._stack.__aexit__(kind, error, traceback)
+        # The task groups would wrap the body's exception in a group if they received it.
+        await self._stack.aclose()
+        return None
 
     def __enter__(self) -> SyncRuntime:
         with ExitStack() as stack:
             portal = stack.enter_context(start_blocking_portal())
             runtime = stack.enter_context(portal.wrap_async_context_manager(self))
             self._sync_stack = stack.pop_all()
-        return SyncRuntime(runtime, portal)
+        return SyncRuntime(runtime, Calls(portal, self._home))
 
     def __exit__(
         self,
@@ -113,6 +124,9 @@ class Opening:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self._home.left:
+            _abandoned.append(self._sync_stack)
+            return
         # Closed without the body's exception: Ctrl-C is for this thread, not for the loop's.
         self._sync_stack.close()
 

@@ -274,7 +274,7 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     async def health(self, *, force: bool = False) -> Health:
-        """Return whether the engine could answer now. Never generates, never raises EngineError.
+        """Return whether the engine could answer now. Never generates, never raises.
 
         :param force: check now; otherwise a check is at most 30 seconds old.
         """

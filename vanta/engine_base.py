@@ -45,7 +45,7 @@ from vanta.engine import (
     Receipt,
     TokenCount,
 )
-from vanta.errors import EngineError, ErrorKind
+from vanta.errors import EngineError, ErrorKind, describe
 from vanta.messages import Completion, Delta, Message, Usage
 
 HEALTH_AGE_S = 30.0
@@ -121,7 +121,7 @@ class BaseEngine(Engine):
     async def check(self) -> Health:
         """Check whether the engine can answer; `health` calls it at most every 30 seconds.
 
-        :returns: the result; an EngineError counts as not ok.
+        :returns: the result; any exception counts as not ok.
         :raises EngineError: if the engine cannot answer.
         """
         return Health(True, "ready")
@@ -134,8 +134,10 @@ class BaseEngine(Engine):
         if state.health is None or force or now - state.checked_at >= HEALTH_AGE_S:
             try:
                 state.health = await self.check()
-            except EngineError as error:
-                state.health = Health(False, str(error))
+            except Exception as error:  # noqa: BLE001 - a check that breaks is a finding
+                known = isinstance(error, EngineError)
+                detail = str(error) if known else f"the check failed: {describe(error)}"
+                state.health = Health(False, detail)
             state.checked_at = time.monotonic()
         return dataclasses.replace(state.health, age_s=max(0.0, now - state.checked_at))
 

@@ -16,6 +16,7 @@
         ├── StoreError          the database cannot be read or written
         ├── EmbedderError       texts cannot be embedded
         ├── VectorIndexError    a vector index failed; memory continues without it
+        ├── InternalError       a fault of vanta or of a plugin, with its cause
         └── AllTracksFailed     every leg of a turn failed: a group of one EngineError each
 
 Invariant: `str(error)` states what happened, where, and what to do next; identifiers are quoted.
@@ -25,7 +26,8 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Self
 
@@ -124,6 +126,20 @@ class VectorIndexError(RunError):
     def __init__(self, message: str, *, owned: bool = False) -> None:
         super().__init__(message)
         self.owned = owned
+
+
+class InternalError(RunError):
+    """A fault of vanta or of a plugin. `__cause__` is the original exception.
+
+    :param problem: what could not be done.
+    :param cause: the original exception.
+    """
+
+    def __init__(self, problem: str, cause: BaseException) -> None:
+        super().__init__(
+            f"{problem}: {describe(cause)}. This is a fault of vanta or of a plugin: report it "
+            "with its traceback."
+        )
 
 
 class BudgetExceeded(RunError):  # noqa: N818 - the name states the error
@@ -274,6 +290,29 @@ def _wait_s(requested_s: float | None) -> float | None:
     if requested_s is None or math.isnan(requested_s) or requested_s < 0:
         return None
     return min(requested_s, MAX_WAIT_S)
+
+
+def describe(error: BaseException) -> str:
+    """Return the type and the message of an exception that is not vanta's own.
+
+    :param error: the exception.
+    """
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+@contextmanager
+def internal_errors(problem: str) -> Iterator[None]:
+    """Turn every exception of the body that is not vanta's own into an `InternalError`.
+
+    :param problem: what could not be done, for the message.
+    :raises InternalError: with the exception as its cause.
+    """
+    try:
+        yield
+    except VantaError:
+        raise
+    except Exception as error:
+        raise InternalError(problem, error) from error
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

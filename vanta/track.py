@@ -1,14 +1,22 @@
 """A track: a named engine with its model and limits.
 
-Invariant: a track is frozen; only its engine has state.
+Invariant: a track is frozen; only its engine has state. Its methods are the boundary to the plugin
+of the engine: whatever that raises (a library that is missing or broken, a bug) leaves as an
+`EngineError` that names the track.
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from vanta.engine import Engine, Sampling
+from vanta.engine import Engine, Health, Sampling
+from vanta.errors import EngineError, ErrorKind, VantaError, describe
 from vanta.messages import Usage
+
+_log = logging.getLogger("vanta")
 
 _MAX_TOKENS = 10**12
 """Larger counts cost no more: they are no real ones, and a product with them may overflow."""
@@ -69,3 +77,56 @@ class Track:
     private: bool = False
     price: Price = Price()
     sampling: Sampling = Sampling()
+
+    async def load(self) -> None:
+        """Load the engine; see `Engine.load`.
+
+        :raises EngineError: if it cannot be loaded.
+        """
+        with self._own_errors("it could not be loaded"):
+            await self.engine.load()
+
+    async def health(self, *, force: bool = False) -> Health:
+        """Return whether the engine could answer now. Never raises.
+
+        :param force: check now; otherwise a check is at most 30 seconds old.
+        """
+        try:
+            with self._own_errors("its health could not be checked"):
+                return await self.engine.health(force=force)
+        except VantaError as error:
+            return Health(False, str(error))
+
+    async def forget(self) -> None:
+        """Discard all text of earlier requests; see `Engine.forget`.
+
+        :raises EngineError: if some of it may remain.
+        """
+        with self._own_errors("it could not forget"):
+            await self.engine.forget()
+
+    async def close(self) -> None:
+        """Close the engine. Never raises: an error is logged, so that the other tracks close."""
+        try:
+            with self._own_errors("it could not be closed"):
+                await self.engine.aclose()
+        except VantaError as error:
+            _log.warning("%s", error)
+
+    @contextmanager
+    def _own_errors(self, problem: str) -> Iterator[None]:
+        try:
+            yield
+        except VantaError:
+            raise
+        except Exception as cause:
+            error = EngineError(
+                ErrorKind.MODEL_NOT_LOADED,
+                f"{problem}: {describe(cause)}",
+                engine=self.engine.name,
+                model=self.engine.model,
+                suggestion="Check the installation with 'vanta doctor'; if it is complete, report "
+                "this to the engine's plugin.",
+            )
+            error.track = self.name
+            raise error from cause

@@ -166,7 +166,23 @@ class OpenAIEngine(Engine):
             return self._transport, self._server
 
     def _open(self) -> tuple[Transport, ApiServer]:
-        """Do everything that blocks; runs in a worker thread."""
+        """Do everything that blocks; runs in a worker thread.
+
+        :raises EngineError: if the client cannot be built, whatever the SDK raises.
+        """
+        try:
+            return self._open_client()
+        except EngineError:
+            raise
+        except Exception as error:
+            raise self._error(
+                ErrorKind.MODEL_NOT_LOADED,
+                f"the client cannot be built: {type(error).__name__}: {error}",
+                "Check the track's base_url, the proxy and certificate variables of the "
+                "environment, and the installed packages openai and httpx.",
+            ) from error
+
+    def _open_client(self) -> tuple[Transport, ApiServer]:
         try:
             self._counter = TokenCounter(encoding_of(self.model, self._options.tiktoken_dir))
         except RanksNotFoundError as error:

@@ -42,7 +42,7 @@ async def _findings(setup: Setup) -> list[Finding]:
 
     tracks, off = setup.tracks()
     for track in tracks.values():
-        await track.engine.aclose()
+        await track.close()
     context = DiagnosisContext(setup.config, setup.plugins, setup.models, off)
     return await diagnose(context, setup.plugins.checks.values())
 

@@ -159,7 +159,7 @@ async def _list_engines(setup: Setup, check: bool, load: bool) -> list[dict[str,
         health = await _health(tracks, load=load) if check else {}
     finally:
         for track in tracks.values():
-            await track.engine.aclose()
+            await track.close()
     return [
         {
             **_engine_data(factory, setup),
@@ -211,8 +211,8 @@ async def _health(tracks: Mapping[str, Track], *, load: bool) -> dict[str, dict[
         with anyio.move_on_after(timeout_s):
             if load:
                 with contextlib.suppress(EngineError):  # its health gives the reason
-                    await track.engine.load()
-            health = await track.engine.health(force=True)
+                    await track.load()
+            health = await track.health(force=True)
             states[name] = {"ok": health.ok, "detail": health.detail}
 
     async with anyio.create_task_group() as group:

@@ -201,13 +201,28 @@ def run_guarded(command: Callable[[], None]) -> int:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         return _close_pipe()
-    except OSError as error:
+    except SystemExit as end:
+        return _flush(_as_code(end.code))
+    except Exception as error:
+        if sys.flags.dev_mode:
+            raise
+        return _print_unexpected(error)
+    return _flush(ExitCode.FINE)
+
+
+def _print_unexpected(error: Exception) -> ExitCode:
+    """Print an error that is not vanta's own and return its exit code."""
+    from vanta.errors import describe
+
+    if isinstance(error, OSError):
         # The operating system refuses something outside vanta's own code, often for a full disk.
         _print_failure(f"{error}. Make room or choose another place, then try again.")
         return ExitCode.COULD_NOT_RUN
-    except SystemExit as end:
-        return _flush(_as_code(end.code))
-    return _flush(ExitCode.FINE)
+    _print_failure(
+        f"{describe(error)}. This is a fault of vanta or of a plugin: report it with the "
+        "traceback, which `python -X dev -m vanta.cli ...` shows."
+    )
+    return ExitCode.FAILED
 
 
 def _print_failure(message: str) -> None:

@@ -108,7 +108,7 @@ class ContextPreparer:
 
     async def prepare(self, track: Track, *, shown: str, judged: bool) -> GenerationRequest:
         """Build the request of one leg; see `vanta.scheduling.race_plan.Preparer`."""
-        await track.engine.load()
+        await track.load()
         assembled = await self._assemble(track, self._tail(track, shown))
         return self._request(track, assembled, shown, judged=judged)
 
@@ -133,7 +133,7 @@ class ContextPreparer:
 
         See `vanta.scheduling.race_plan.Preparer`.
         """
-        await track.engine.load()
+        await track.load()
         question = Message("user", self._prompts.ask_to_verify(self._message.content, answer))
         assembled = await assemble(track, "", (), (question,))
         logprobs = VERIFY_RIVALS if track.engine.capabilities.logprobs else None

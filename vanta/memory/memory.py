@@ -38,6 +38,8 @@ from vanta.memory.search.semantic import Progress, SemanticSearch
 from vanta.memory.store import forgetting, importing, repository, tables, vectors
 from vanta.memory.store.forgetting import ForgetPreview, ForgetReceipt, Selection
 from vanta.memory.store.importing import ReplaceCounts
+from vanta.process import HomeProcess
+from vanta.task_group import open_task_group
 
 if TYPE_CHECKING:
     from vanta.storage import Database
@@ -74,6 +76,7 @@ class Memory:
     ) -> None:
         self.semantic = semantic
         self.why_lexical = why_lexical
+        self._home = HomeProcess("memory")
         self._database = database
         self._index = index
         self._index_folder = index_folder
@@ -136,21 +139,16 @@ class Memory:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run the background work; on exit stop it and release the embedder and the index."""
-        failure: Exception | None = None
         try:
-            async with anyio.create_task_group() as tasks:
+            async with open_task_group() as tasks:
                 self._tasks = tasks
                 try:
                     yield
-                except Exception as error:  # noqa: BLE001 - raised below, outside the task group
-                    failure = error
                 finally:
                     self._tasks = None
                     tasks.cancel_scope.cancel()
         finally:
             await self._release()
-        if failure:
-            raise failure
 
     async def _release(self) -> None:
         with anyio.CancelScope(shield=True):
@@ -169,6 +167,8 @@ class Memory:
         pending = PendingRecall(timeout_s)
         if self._tasks is None:
             pending.settle(Recollection(skipped="memory is closed"))
+        elif self._home.left:
+            pending.settle(Recollection(skipped=self._home.problem))
         else:
             self._tasks.start_soon(self._recaller.serve, question, pending)
         return pending

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from vanta.errors import StoreError
+from vanta.errors import StoreError, describe
 from vanta.events import Event, MemoryRecalled, RecallTrace
 from vanta.memory.items import Question, RecalledItem, Recollection
 from vanta.memory.search import ranking, retrieval
 from vanta.memory.search.lexical import Postings
 from vanta.memory.search.semantic import NEIGHBOURS, Neighbours, SemanticSearch
 from vanta.memory.store import repository
+from vanta.task_group import open_task_group
 
 if TYPE_CHECKING:
     from vanta.storage import Database
@@ -99,7 +100,7 @@ class Recaller:
             pending.settle(Recollection(skipped=str(error)))
         except Exception as error:  # noqa: BLE001 - no recall may break a turn
             _log.exception("a recall failed")
-            pending.settle(Recollection(skipped=f"recall failed: {error!r}"))
+            pending.settle(Recollection(skipped=f"recall failed: {describe(error)}"))
 
     async def _recall(self, question: Question, pending: PendingRecall) -> Recollection:
         began = time.perf_counter()
@@ -107,11 +108,9 @@ class Recaller:
         if semantic is not None and not semantic.loaded:
             self._request_sync()
         results: list[Neighbours] = []
-        async with anyio.create_task_group() as tasks:
+        async with open_task_group() as tasks:
             tasks.start_soon(self._search_neighbours, question, pending, results)
             postings = await self._look_up_words(question)
-        if isinstance(postings, StoreError):
-            raise postings
         (neighbours,) = results
         if semantic is not None and semantic.has_unchecked:
             self._request_sync()
@@ -149,20 +148,15 @@ class Recaller:
             return self._semantic.embedder_error or "the embedder is still being loaded"
         return None
 
-    async def _look_up_words(self, question: Question) -> Sequence[Postings] | StoreError:
-        """Look up the words of a question. Returns a StoreError instead of raising it, since a task
-        group would wrap it."""
+    async def _look_up_words(self, question: Question) -> Sequence[Postings]:
         look_up = partial(
             retrieval.look_up_words,
             scope=question.scope,
             filters=question.filters,
             question=question.text,
         )
-        try:
-            await self._catch_up()
-            return await self._database.read(look_up)
-        except StoreError as error:
-            return error
+        await self._catch_up()
+        return await self._database.read(look_up)
 
     def _rank(
         self,

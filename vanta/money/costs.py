@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import functools
+import logging
 import math
 import tomllib
 from collections.abc import Mapping
@@ -21,7 +22,14 @@ from typing import TYPE_CHECKING, Any
 
 from vanta.context.estimate import estimate_extras, estimate_text
 from vanta.engine import GenerationRequest, TokenCount
-from vanta.errors import BudgetExceeded, ConfigError, EngineError, ErrorKind, StoreError
+from vanta.errors import (
+    BudgetExceeded,
+    ConfigError,
+    EngineError,
+    ErrorKind,
+    StoreError,
+    describe,
+)
 from vanta.installation import configs_dir
 from vanta.messages import Completion, Usage
 from vanta.money.reservation import Reservation
@@ -37,6 +45,8 @@ MARGIN = 1.25
 
 GRACE_S = 300.0
 """Seconds after the turn's deadline for which a leg's lease lasts."""
+
+_log = logging.getLogger("vanta")
 
 _UNCERTAIN = frozenset({ErrorKind.NETWORK, ErrorKind.TIMEOUT})
 """Failures after which it is unknown whether the provider had started."""
@@ -104,6 +114,9 @@ class TurnPurse:
             raise _budget_error(track, error.message, error.suggestion) from error
         except StoreError as error:
             raise _budget_error(track, f"the ledger cannot be read: {error}", "") from error
+        except Exception as error:
+            problem = f"the cost of the leg cannot be reserved: {describe(error)}"
+            raise _budget_error(track, problem, "Check the track's price.") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +139,14 @@ class OpenLeg:
         :param failure: the error that ended the leg, or None.
         :returns: the billed usage, or None if the engine never started.
         """
-        billed = self._billed(usage, seen, failure)
-        cost = self.track.price.of(billed)
-        await self.ledger.settle(self.reservation, cost, exact=billed is None or billed.exact)
+        try:
+            billed = self._billed(usage, seen, failure)
+            cost = self.track.price.of(billed)
+            await self.ledger.settle(self.reservation, cost, exact=billed is None or billed.exact)
+        except Exception:  # noqa: BLE001 - the answer is there; its money must not be lost
+            _log.exception("a leg of track %r is settled at its reservation", self.track.name)
+            await self.ledger.settle(self.reservation, self.reservation.usd, exact=False)
+            return usage
         return billed
 
     def _billed(

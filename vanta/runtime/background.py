@@ -13,6 +13,7 @@ from typing import TypeVar
 import anyio
 
 from vanta.companion import Companion, Host
+from vanta.task_group import open_task_group
 
 T = TypeVar("T")
 
@@ -22,7 +23,7 @@ _log = logging.getLogger("vanta")
 @asynccontextmanager
 async def accompanied(host: Host, companions: Iterable[Companion]) -> AsyncIterator[None]:
     """Run `companions` beside the body, and cancel them when it ends."""
-    async with anyio.create_task_group() as tasks:
+    async with open_task_group() as tasks:
         for companion in companions:
             tasks.start_soon(_accompany, companion, host, name=f"companion {companion.name}")
         try:
@@ -44,16 +45,10 @@ async def in_quiet(host: Host, work: Callable[[], Awaitable[T]]) -> T:
     while True:
         turn_starts = await host.idle()
         values: list[T] = []
-        errors: list[Exception] = []
-        async with anyio.create_task_group() as tasks:
+        async with open_task_group() as tasks:
             tasks.start_soon(_cancel_at, turn_starts, tasks.cancel_scope)
-            try:
-                values.append(await work())
-            except Exception as error:  # noqa: BLE001 - raised below, outside the task group
-                errors.append(error)
+            values.append(await work())
             tasks.cancel_scope.cancel()
-        if errors:
-            raise errors[0]
         if values:
             return values[0]
 

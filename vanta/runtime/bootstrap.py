@@ -18,7 +18,7 @@ from vanta import plugin_loading, telemetry
 from vanta.config import Config, Loaded, TrackConfig
 from vanta.config import load as load_config
 from vanta.engine import Engine, EngineContext, EngineFactory
-from vanta.errors import StoreError, UnknownName
+from vanta.errors import UnknownName, VantaError, describe
 from vanta.events import Observer
 from vanta.installation import templates_dir
 from vanta.memory import Memory
@@ -145,7 +145,7 @@ def open_store(
     try:
         unpriced = UnpricedRule(config.budget.unpriced, approve_unpriced)
         return store, Ledger.open(store, caps_of(config), unpriced=unpriced)
-    except StoreError:
+    except BaseException:
         store.close()
         raise
 
@@ -264,12 +264,21 @@ def _make_track(name: str, config: TrackConfig, parts: TrackParts) -> Track | st
     if isinstance(factory, str):
         return factory
     options = parts.loaded.options(name, factory.options)
-    why = factory.off(options) or _library_missing(factory, parts.plugins)
-    if why:
-        return why
+    try:
+        why = factory.off(options) or _library_missing(factory, parts.plugins)
+        if why:
+            return why
+        engine = _engine(name, config, factory, options, parts.models)
+    except VantaError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the failure of one plugin must not close the others
+        return (
+            f"engine {factory.name!r} could not be built: {describe(error)}. Reinstall its plugin, "
+            "or report this to it."
+        )
     return Track(
         name=name,
-        engine=_engine(name, config, factory, options, parts.models),
+        engine=engine,
         window=config.window,
         reply_reserve=config.reply_reserve,
         private=config.private,

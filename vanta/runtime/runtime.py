@@ -24,6 +24,7 @@ from vanta.memory import Embedder, Memory
 from vanta.models import ModelStore
 from vanta.money import Ledger
 from vanta.plugin_loading import PluginSet
+from vanta.process import HomeProcess
 from vanta.prompts import Templates
 from vanta.runtime.bootstrap import Parts, make_tracks
 from vanta.runtime.memory_factory import embedder_named
@@ -31,6 +32,7 @@ from vanta.runtime.options import NOT_ISOLATED, Isolation
 from vanta.runtime.session import Session
 from vanta.runtime.turn import Conversation
 from vanta.runtime.turn_settings import TurnPlanner
+from vanta.runtime.turn_tasks import TurnTasks
 from vanta.scheduling.policy import Policy
 from vanta.storage import Store
 from vanta.track import Track
@@ -46,13 +48,15 @@ class Runtime:
 
     :ivar tracks: the tracks that are on, by name.
     :ivar off: why each other configured track is off, by name.
-    :ivar portal: calls functions on the event loop from other threads.
+    :ivar turn_tasks: the task group of its turns.
     :ivar turns: how many turns have started since it opened.
     """
 
     def __init__(self, parts: Parts, portal: BlockingPortal) -> None:
         self._parts = parts
-        self.portal = portal
+        self._home = HomeProcess("the runtime")
+        self._portal = portal
+        self.turn_tasks = TurnTasks(self._home)
         self.tracks: Mapping[str, Track]
         self.off: Mapping[str, str]
         self.tracks, self.off = make_tracks(parts)
@@ -65,6 +69,15 @@ class Runtime:
             parts.memory.on_forgotten(self._forget)
         self._next_turn: anyio.Event | None = None
         self.turns = 0
+
+    @property
+    def portal(self) -> BlockingPortal:
+        """Calls functions on the event loop from other threads.
+
+        :raises UsageError: in a process that was forked from the one that opened the runtime.
+        """
+        self._home.require()
+        return self._portal
 
     @property
     def config(self) -> Config:
@@ -140,6 +153,7 @@ class Runtime:
         return Session(
             self._conversation(user, id),
             self._planner,
+            self.turn_tasks,
             self._observe,
             isolation.store or self.store,
             private=private,
@@ -163,10 +177,11 @@ class Runtime:
         :raises UnknownName: for a track that does not exist or is off.
         :raises EngineError: if an engine cannot be loaded.
         """
+        self._home.require()
         for name in tracks or self.tracks:
             if name not in self.tracks:
                 raise UnknownName("track", name, self.tracks, hint=self.off.get(name, ""))
-            await self.tracks[name].engine.load()
+            await self.tracks[name].load()
 
     def usual_policy(self, user: str = "default") -> Policy:
         """Return the policy of turns that name neither policy nor track.
@@ -182,6 +197,7 @@ class Runtime:
 
         :returns: an event that is set as soon as the next turn starts.
         """
+        self._home.require()
         await anyio.lowlevel.checkpoint()
         while busy := [item for item in self._conversations.values() if item.lock.locked()]:
             for conversation in busy:
@@ -195,7 +211,7 @@ class Runtime:
         with anyio.CancelScope(shield=True):
             async with anyio.create_task_group() as tasks:
                 for track in self.tracks.values():
-                    tasks.start_soon(track.engine.aclose)
+                    tasks.start_soon(track.close)
             await self.ledger.aclose()
             await self.store.aclose()
 
@@ -222,7 +238,7 @@ class Runtime:
         reasons = []
         for track in self.tracks.values():
             try:
-                await track.engine.forget()
+                await track.forget()
             except EngineError as error:
                 reasons.append(f"track {track.name!r} may keep some of it: {error}")
         return "; ".join(reasons)

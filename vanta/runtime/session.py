@@ -7,13 +7,12 @@ every other session is independent. Its history survives a restart.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import anyio
-from anyio.streams.memory import MemoryObjectSendStream
 
 from vanta.engine import Sampling
-from vanta.errors import VantaError
+from vanta.errors import internal_errors
 from vanta.events import Event, Observer, Reply
 from vanta.messages import Message
 from vanta.prompts import SystemPrompt
@@ -21,8 +20,10 @@ from vanta.runtime.options import NOT_ISOLATED, Isolation, TurnOptions
 from vanta.runtime.turn import Conversation, Turn
 from vanta.runtime.turn_settings import TurnPlanner
 from vanta.runtime.turn_stream import TurnStream
+from vanta.runtime.turn_tasks import TurnTasks
 from vanta.scheduling.policy import Policy
 from vanta.storage import Store
+from vanta.task_group import INTERRUPTS
 
 
 class Session:
@@ -35,6 +36,7 @@ class Session:
         self,
         conversation: Conversation,
         planner: TurnPlanner,
+        tasks: TurnTasks,
         observe: Observer,
         store: Store,
         *,
@@ -44,6 +46,7 @@ class Session:
     ) -> None:
         self._conversation = conversation
         self._planner = planner
+        self._tasks = tasks
         self._observe = observe
         self._store = store
         self._prompt = prompt
@@ -91,12 +94,15 @@ class Session:
         :raises UnknownName: for a policy or a track that does not exist.
         :raises TemplateError: if the system prompt cannot be rendered.
         :raises StoreError: if the transcript cannot be read or written.
+        :raises InternalError: for a fault of vanta or of a plugin.
+        :raises RunError: if the runtime is closed meanwhile.
+        :raises UsageError: in a process that was forked from the one that opened the runtime.
         """
         chosen = TurnOptions(
             policy=policy, track=track, deadline_s=deadline_s, private=private, sampling=sampling
         )
         turn = await self._begin(text, chosen.over(options), self._observe)
-        return await turn.run()
+        return await self._tasks.run(turn.run)
 
     @asynccontextmanager
     async def stream(
@@ -113,30 +119,29 @@ class Session:
         """Send `text` and watch the turn: `async with session.stream(...) as turn`.
 
         Leaving the context before the turn is over cancels the turn, and waits until all its legs
-        have stopped. Parameters and errors are those of `ask`; errors of a turn that has started
-        are raised where the turn is iterated.
+        have stopped. It may be left at any point and from any task, as when an asynchronous
+        generator around it is closed. Parameters and errors are those of `ask`; errors of a turn
+        that has started are raised where the turn is iterated.
         """
         chosen = TurnOptions(
             policy=policy, track=track, deadline_s=deadline_s, private=private, sampling=sampling
         )
-        send, receive = anyio.create_memory_object_stream[Event | VantaError](float("inf"))
+        send, receive = anyio.create_memory_object_stream[Event](float("inf"))
 
         def emit(event: Event) -> None:
             self._observe(event)
-            send.send_nowait(event)
+            # The reader may have left from a task that was cancelled once more.
+            with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+                send.send_nowait(event)
 
-        failure: Exception | None = None
         with send, receive:
             turn = await self._begin(text, chosen.over(options), emit)
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_deliver, turn, send)
-                try:
-                    yield TurnStream(receive)
-                except Exception as error:  # noqa: BLE001 - raised below, outside the task group
-                    failure = error
-                tasks.cancel_scope.cancel()
-        if failure:
-            raise failure
+            running = self._tasks.start(turn.run, on_end=send.close)
+            try:
+                yield TurnStream(receive, running)
+            finally:
+                await running.stop()
+            running.raise_error(*INTERRUPTS)
 
     async def history(self) -> list[Message]:
         """Return all messages of the conversation, oldest first.
@@ -152,29 +157,23 @@ class Session:
         :returns: the number of messages that it had.
         :raises StoreError: if the transcript cannot be written.
         """
+        self._tasks.home.require()
         async with self._conversation.lock:
             self._conversation.history = None
             return await self._store.clear(self.user, self.id)
 
     async def _begin(self, text: str, options: TurnOptions, emit: Callable[[Event], None]) -> Turn:
         """Start the clock of a turn, and resolve its settings under templates that are current."""
+        self._tasks.home.require()
         started_at = anyio.current_time()
-        await self._planner.refresh(started_at + self._planner.deadline_s(options))
-        settings = self._planner.settings(
-            text,
-            self.user,
-            options,
-            private=self.private,
-            prompt=self._prompt,
-            isolation=self._isolation,
-        )
+        with internal_errors("the turn could not begin"):
+            await self._planner.refresh(started_at + self._planner.deadline_s(options))
+            settings = self._planner.settings(
+                text,
+                self.user,
+                options,
+                private=self.private,
+                prompt=self._prompt,
+                isolation=self._isolation,
+            )
         return Turn(self._conversation, text, settings, emit, started_at)
-
-
-async def _deliver(turn: Turn, send: MemoryObjectSendStream[Event | VantaError]) -> None:
-    """Run a turn for a stream, and send it what the turn raises."""
-    with send:
-        try:
-            await turn.run()
-        except VantaError as error:
-            send.send_nowait(error)

@@ -6,10 +6,10 @@ facade has the parameters, types and errors of the asynchronous classes and adds
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from anyio.from_thread import BlockingPortal
 
@@ -34,6 +34,7 @@ from vanta.messages import Message
 from vanta.models import ModelStore
 from vanta.money import Ledger, Spending
 from vanta.plugin_loading import PluginSet
+from vanta.process import HomeProcess
 from vanta.prompts import Templates
 from vanta.runtime.options import NOT_ISOLATED, Isolation, TurnOptions
 from vanta.runtime.runtime import Runtime
@@ -42,6 +43,52 @@ from vanta.runtime.turn_stream import ShownText, TurnStream
 from vanta.scheduling.policy import Policy
 from vanta.track import Track
 
+T = TypeVar("T")
+
+
+class Calls:
+    """Calls of the facade on the event loop's thread.
+
+    :param portal: the portal of that thread.
+    :param home: the process that opened the runtime.
+    """
+
+    def __init__(self, portal: BlockingPortal, home: HomeProcess) -> None:
+        self._portal = portal
+        self._home = home
+
+    @property
+    def portal(self) -> BlockingPortal:
+        """The portal.
+
+        :raises UsageError: in a process that was forked from the one that opened the runtime.
+        """
+        self._home.require()
+        return self._portal
+
+    def call(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """Call an asynchronous function on the loop and wait for its result.
+
+        Ctrl-C cancels the call.
+
+        :param function: the function.
+        :param args: its arguments.
+        :raises UsageError: in a process that was forked from the one that opened the runtime.
+        """
+        future = self.portal.start_task_soon(function, *args)
+        try:
+            return future.result()
+        finally:
+            future.cancel()
+
+    def leave(self, context: AbstractAsyncContextManager[Any]) -> None:
+        """Leave an asynchronous context; it is left alone in a forked process.
+
+        :param context: a context that was entered by `call`.
+        """
+        if not self._home.left:
+            self.call(context.__aexit__, None, None, None)
+
 
 class SyncTurn:
     """The events of a running turn, in order; iterate it, or its `text()`, to the end.
@@ -49,9 +96,9 @@ class SyncTurn:
     See `vanta.TurnStream`.
     """
 
-    def __init__(self, turn: TurnStream, portal: BlockingPortal) -> None:
+    def __init__(self, turn: TurnStream, calls: Calls) -> None:
         self._turn = turn
-        self._portal = portal
+        self._calls = calls
 
     @property
     def reply(self) -> Reply:
@@ -71,11 +118,11 @@ class SyncTurn:
         async def following() -> ShownText | None:
             return await anext(texts, None)
 
-        while (shown := self._portal.call(following)) is not None:
+        while (shown := self._calls.call(following)) is not None:
             yield shown
 
     def __iter__(self) -> Iterator[Event]:
-        while (event := self._portal.call(self._next)) is not None:
+        while (event := self._calls.call(self._next)) is not None:
             yield event
 
     async def _next(self) -> Event | None:
@@ -86,9 +133,9 @@ class SyncTurn:
 class SyncSession:
     """A session whose calls wait for their result; see `vanta.Session`."""
 
-    def __init__(self, session: Session, portal: BlockingPortal) -> None:
+    def __init__(self, session: Session, calls: Calls) -> None:
         self._session = session
-        self._portal = portal
+        self._calls = calls
 
     @property
     def id(self) -> str:
@@ -127,7 +174,7 @@ class SyncSession:
             sampling=sampling,
             options=options,
         )
-        return self._portal.call(asking)
+        return self._calls.call(asking)
 
     @contextmanager
     def stream(
@@ -154,46 +201,46 @@ class SyncSession:
             sampling=sampling,
             options=options,
         )
-        with ExitStack() as stack:
+        turn = self._calls.call(streaming.__aenter__)
+        try:
+            yield SyncTurn(turn, self._calls)
+        finally:
             # Left without the body's exception: Ctrl-C is for this thread, not for the loop's.
-            turning = self._portal.wrap_async_context_manager(streaming)
-            turn = turning.__enter__()
-            stack.callback(turning.__exit__, None, None, None)
-            yield SyncTurn(turn, self._portal)
+            self._calls.leave(streaming)
 
     def history(self) -> list[Message]:
         """Return all messages of the conversation; see `Session.history`."""
-        return self._portal.call(self._session.history)
+        return self._calls.call(self._session.history)
 
     def clear(self) -> int:
         """Delete the conversation; see `Session.clear`."""
-        return self._portal.call(self._session.clear)
+        return self._calls.call(self._session.clear)
 
 
 class SyncMemory:
     """A memory whose calls wait for their result; see `vanta.memory.Memory`."""
 
-    def __init__(self, memory: Memory, portal: BlockingPortal) -> None:
+    def __init__(self, memory: Memory, calls: Calls) -> None:
         self._memory = memory
-        self._portal = portal
+        self._calls = calls
 
     def recall(self, question: Question, timeout_s: float = RECALL_TIMEOUT_S) -> Recollection:
         """Search for items that fit a question; see `Memory.recall`."""
-        return self._portal.call(self._memory.recall, question, timeout_s)
+        return self._calls.call(self._memory.recall, question, timeout_s)
 
     def add(self, items: Iterable[NewItem]) -> list[int]:
         """Remember items; see `Memory.add`."""
-        return self._portal.call(self._memory.add, items)
+        return self._calls.call(self._memory.add, items)
 
     def get(self, scope: Scope, ids: Sequence[int]) -> list[MemoryItem]:
         """Return the items of a scope with these ids; see `Memory.get`."""
-        return self._portal.call(self._memory.get, scope, ids)
+        return self._calls.call(self._memory.get, scope, ids)
 
     def newest(
         self, scope: Scope, *, filters: Filters = NO_FILTERS, limit: int = PAGE
     ) -> list[MemoryItem]:
         """Return the newest items of a scope; see `Memory.newest`."""
-        return self._portal.call(partial(self._memory.newest, scope, filters=filters, limit=limit))
+        return self._calls.call(partial(self._memory.newest, scope, filters=filters, limit=limit))
 
     def export(self, user: str | None = None) -> Iterator[MemoryItem]:
         """Yield all items of a user; see `Memory.export`."""
@@ -202,44 +249,51 @@ class SyncMemory:
         async def following() -> MemoryItem | None:
             return await anext(items, None)
 
-        while (item := self._portal.call(following)) is not None:
+        while (item := self._calls.call(following)) is not None:
             yield item
 
     def preview_forget(self, selection: Selection) -> ForgetPreview:
         """Return what `forget` would delete; see `Memory.preview_forget`."""
-        return self._portal.call(self._memory.preview_forget, selection)
+        return self._calls.call(self._memory.preview_forget, selection)
 
     def forget(self, selection: Selection) -> ForgetReceipt:
         """Delete items for good; see `Memory.forget`."""
-        return self._portal.call(self._memory.forget, selection)
+        return self._calls.call(self._memory.forget, selection)
 
     def stats(self, user: str | None = None) -> dict[str, Any]:
         """Return figures for a person; see `Memory.stats`."""
-        return self._portal.call(self._memory.stats, user)
+        return self._calls.call(self._memory.stats, user)
 
 
 class SyncLedger:
     """The money of a runtime, for programs without an event loop."""
 
-    def __init__(self, ledger: Ledger, portal: BlockingPortal) -> None:
+    def __init__(self, ledger: Ledger, calls: Calls) -> None:
         self._ledger = ledger
-        self._portal = portal
+        self._calls = calls
 
     def spending(self) -> Spending:
         """Return all spending; see `Ledger.spending`."""
-        return self._portal.call(self._ledger.spending)
+        return self._calls.call(self._ledger.spending)
 
 
 class SyncRuntime:
     """A runtime whose calls wait for their result; see `vanta.Runtime`.
 
     :ivar runtime: the asynchronous runtime; it also has what only asynchronous code uses.
-    :ivar portal: calls functions on its event loop.
     """
 
-    def __init__(self, runtime: Runtime, portal: BlockingPortal) -> None:
+    def __init__(self, runtime: Runtime, calls: Calls) -> None:
         self.runtime = runtime
-        self.portal = portal
+        self._calls = calls
+
+    @property
+    def portal(self) -> BlockingPortal:
+        """Calls functions on its event loop.
+
+        :raises UsageError: in a process that was forked from the one that opened the runtime.
+        """
+        return self._calls.portal
 
     @property
     def config(self) -> Config:
@@ -285,7 +339,7 @@ class SyncRuntime:
     def memory(self) -> SyncMemory | None:
         """The memory of all sessions; None if it is off, see `memory_off`."""
         memory = self.runtime.memory
-        return SyncMemory(memory, self.portal) if memory else None
+        return SyncMemory(memory, self._calls) if memory else None
 
     @property
     def memory_off(self) -> str:
@@ -295,7 +349,7 @@ class SyncRuntime:
     @property
     def ledger(self) -> SyncLedger:
         """The money that is spent and reserved."""
-        return SyncLedger(self.runtime.ledger, self.portal)
+        return SyncLedger(self.runtime.ledger, self._calls)
 
     @property
     def turns(self) -> int:
@@ -321,11 +375,11 @@ class SyncRuntime:
             variables=variables,
             isolation=isolation,
         )
-        return SyncSession(session, self.portal)
+        return SyncSession(session, self._calls)
 
     def warm_up(self, *tracks: str) -> None:
         """Load engines ahead of the first turn; see `Runtime.warm_up`."""
-        self.portal.call(self.runtime.warm_up, *tracks)
+        self._calls.call(self.runtime.warm_up, *tracks)
 
     def usual_policy(self, user: str = "default") -> Policy:
         """Return the policy of turns that name none; see `Runtime.usual_policy`."""

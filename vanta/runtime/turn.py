@@ -2,9 +2,12 @@
 
 Order: wait for the session's earlier turns, start the recall and read the history, race the legs,
 store the exchange, emit `TurnFinished`. Invariants: the exchange is durable before `TurnFinished`;
-a turn that fails or is cancelled leaves the history as it was, and a record of itself. Private text
-is shown only in a turn whose tracks are all private, since a reply repeats what its track was
-shown, and another track may continue or judge it; a turn in which it was shown is private itself.
+a turn that fails or is cancelled leaves the history as it was. Every turn that emits `TurnStarted`
+emits exactly one final event and, if the store works, leaves one record, whatever breaks.
+
+Private text is shown only in a turn whose tracks are all private, since a reply repeats what its
+track was shown, and another track may continue or judge it; a turn in which it was shown is private
+itself.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ import anyio
 
 from vanta.context.budget import BudgetShares
 from vanta.context.preparer import ContextPreparer
-from vanta.errors import AllTracksFailed, NoTrack, StoreError
+from vanta.errors import AllTracksFailed, NoTrack, StoreError, internal_errors
 from vanta.events import Event, Reply, Timings, Trace, TurnFailed, TurnFinished, TurnStarted
 from vanta.memory import Question, Scope, TurnRecall
 from vanta.messages import Exchange, Message, Usage
@@ -73,6 +76,10 @@ class Turn:
         self._started_at = started_at
         self._preparer: ContextPreparer | None = None
         self._recall: TurnRecall | None = None
+        self._skipped: Mapping[str, str] = {}
+        self._legs: Callable[[], tuple[Leg, ...]] = tuple
+        self._recorded = False
+        self._ended = False
 
     async def run(self) -> Reply:
         """Answer the message.
@@ -81,37 +88,44 @@ class Turn:
         :raises NoTrack: if no track may take part.
         :raises StoreError: if the transcript cannot be read or written; the deltas of a reply may
             have been emitted by then.
+        :raises InternalError: for a fault of vanta or of a plugin.
         """
-        allowed, skipped = self._eligible()
-        self._emit_started(skipped)
-        if not allowed:
-            self._emit_failed(self._trace(_NO_RACE, skipped, "failed"))
-            raise NoTrack(self._race.policy.name, skipped)
-        await self._take_place(allowed, skipped)
+        with internal_errors("the turn could not begin"):
+            allowed, self._skipped = self._eligible()
+        self._emit_started()
         try:
-            return await self._answer(allowed, skipped)
+            with internal_errors(f"turn {self.id!r} broke"):
+                return await self._take_turn(allowed)
+        except BaseException as error:
+            await self._close_unanswered("failed" if isinstance(error, Exception) else "cancelled")
+            raise
+
+    async def _take_turn(self, allowed: Mapping[str, Track]) -> Reply:
+        if not allowed:
+            raise NoTrack(self._race.policy.name, self._skipped)
+        await self._take_place(allowed)
+        try:
+            return await self._answer(allowed)
         finally:
             if self._recall:
                 self._recall.close()
             self._conversation.lock.release()
 
-    async def _take_place(self, allowed: Mapping[str, Track], skipped: Mapping[str, str]) -> None:
+    async def _take_place(self, allowed: Mapping[str, Track]) -> None:
         """Wait for the session's earlier turns, at most until the deadline."""
         deadline_s = self._race.deadline_s
         with anyio.move_on_at(self._started_at + deadline_s):
             await self._conversation.lock.acquire()
             return
-        self._emit_failed(self._trace(_NO_RACE, skipped, "failed"))
         raise AllTracksFailed([too_late(track, deadline_s) for track in allowed.values()])
 
-    async def _answer(self, allowed: Mapping[str, Track], skipped: Mapping[str, str]) -> Reply:
-        race = Race(await self._plan(allowed, skipped), self._emit)
-        try:
-            outcome = await race.run()
-        except BaseException:
-            await self._record_abandoned(race.legs, skipped)
-            raise
-        return await self._conclude(outcome, skipped)
+    async def _answer(self, allowed: Mapping[str, Track]) -> Reply:
+        race = Race(await self._plan(allowed), self._emit)
+        self._legs = lambda: race.legs
+        outcome = await race.run()
+        if outcome.failure:
+            raise outcome.failure
+        return await self._conclude(outcome)
 
     def _eligible(self) -> tuple[dict[str, Track], dict[str, str]]:
         """Return the policy's tracks that may take part, and why the others may not."""
@@ -136,7 +150,7 @@ class Turn:
         skipped.update(resting)
         return {name: track for name, track in allowed.items() if name not in resting}
 
-    async def _plan(self, allowed: Mapping[str, Track], skipped: Mapping[str, str]) -> RacePlan:
+    async def _plan(self, allowed: Mapping[str, Track]) -> RacePlan:
         settings = self._settings
         self._recall = self._begin_recall()
         self._preparer = ContextPreparer(
@@ -156,7 +170,7 @@ class Turn:
             tracks=allowed,
             preparer=self._preparer,
             started_at=self._started_at,
-            skipped=skipped,
+            skipped=self._skipped,
             earliest_s={name: self._now() + wait_s for name, wait_s in waits.items()},
             question=self._message.content,
             purse=self._purse(),
@@ -218,36 +232,43 @@ class Turn:
         private = self._recall.private_ids if self._recall else frozenset()
         return not all(private.isdisjoint(ids) for ids in self._preparer.shown_ids.values())
 
-    async def _conclude(self, outcome: RaceOutcome, skipped: Mapping[str, str]) -> Reply:
-        store = self._settings.store
-        status = "failed" if outcome.failure else "answered"
-        trace = self._trace(outcome, skipped, status)
-        if outcome.failure or outcome.leg is None:
-            await store.add(self._row(trace, None), trace.to_dict(), None)
-            self._emit_failed(trace)
-            raise outcome.failure or AssertionError("a race without a failure has a leg")
+    async def _conclude(self, outcome: RaceOutcome) -> Reply:
+        trace = self._trace(outcome, "answered")
         reply = self._reply(outcome, trace)
         answer = Message("assistant", reply.text)
         exchange = Exchange((self._message, answer), trace.private, self.id)
-        await store.add(self._row(trace, reply), trace.to_dict(), exchange)
-        history = await self._history()
-        history.append(exchange)
+        await self._record(trace, reply, exchange)
+        if self._conversation.history is not None:
+            self._conversation.history.append(exchange)
+        self._ended = True
+        self._emit(TurnFinished(at_s=self._now(), reply=reply))
         if self._settings.memory:
             self._settings.memory.nudge()
-        self._emit(TurnFinished(at_s=self._now(), reply=reply))
         return reply
 
-    async def _record_abandoned(self, legs: tuple[Leg, ...], skipped: Mapping[str, str]) -> None:
-        """Record a turn that its caller cancelled, if the store still works."""
+    async def _close_unanswered(self, status: str) -> None:
+        """Record a turn that failed or was cancelled, if the store still works, and report it."""
+        if self._ended:
+            return
+        legs = self._legs()
         for leg in legs:
             leg.state = "cancelled" if leg.state == "running" else leg.state
-        outcome = RaceOutcome("", None, None, None, legs)
-        trace = self._trace(outcome, skipped, "cancelled")
+        trace = self._trace(dataclasses.replace(_NO_RACE, legs=legs), status)
         with anyio.CancelScope(shield=True), contextlib.suppress(StoreError):
-            await self._settings.store.add(self._row(trace, None), trace.to_dict(), None)
-        self._emit_failed(trace)
+            await self._record(trace)
+        self._ended = True
+        self._emit(TurnFailed(at_s=self._now(), trace=trace))
 
-    def _trace(self, outcome: RaceOutcome, skipped: Mapping[str, str], status: str) -> Trace:
+    async def _record(
+        self, trace: Trace, reply: Reply | None = None, exchange: Exchange | None = None
+    ) -> None:
+        """Store the turn's record once, and its exchange in the same transaction."""
+        if not self._recorded:
+            row = self._row(trace, reply)
+            await self._settings.store.add(row, trace.to_dict(), exchange)
+            self._recorded = True
+
+    def _trace(self, outcome: RaceOutcome, status: str) -> Trace:
         settings, shown_private = self._settings, self._was_shown_private
         because = settings.private_because or (SHOWN_PRIVATE if shown_private else None)
         return Trace(
@@ -259,7 +280,7 @@ class Turn:
             deadline_s=self._race.deadline_s,
             duration_s=self._now(),
             status=status,
-            skipped=skipped,
+            skipped=self._skipped,
             context=self._preparer.traces if self._preparer else {},
             recall=self._recall.trace if self._recall else None,
             legs=tuple(leg.trace() for leg in outcome.legs),
@@ -292,7 +313,7 @@ class Turn:
             "cost_usd": sum(leg.cost_usd for leg in trace.legs),
         }
 
-    def _emit_started(self, skipped: Mapping[str, str]) -> None:
+    def _emit_started(self) -> None:
         self._emit(
             TurnStarted(
                 at_s=0.0,
@@ -300,12 +321,9 @@ class Turn:
                 session_id=self._conversation.session,
                 policy=self._race.policy.name,
                 deadline_s=self._race.deadline_s,
-                skipped=skipped,
+                skipped=self._skipped,
             )
         )
-
-    def _emit_failed(self, trace: Trace) -> None:
-        self._emit(TurnFailed(at_s=self._now(), trace=trace))
 
     def _now(self) -> float:
         return anyio.current_time() - self._started_at

@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
 
-from vanta.errors import VantaError
 from vanta.events import Amended, Event, Reply, Takeover, TextDelta, TurnFinished
+from vanta.runtime.turn_tasks import RunningTurn
 
 
 class ShownText(str):
@@ -59,8 +59,9 @@ class TurnStream:
     that came before. Afterwards `reply` is the reply.
     """
 
-    def __init__(self, receive: MemoryObjectReceiveStream[Event | VantaError]) -> None:
+    def __init__(self, receive: MemoryObjectReceiveStream[Event], running: RunningTurn) -> None:
         self._receive = receive
+        self._running = running
         self._reply: Reply | None = None
 
     @property
@@ -92,9 +93,8 @@ class TurnStream:
         try:
             item = await self._receive.receive()
         except (anyio.EndOfStream, anyio.ClosedResourceError):
+            self._running.raise_error()
             raise StopAsyncIteration from None
-        if isinstance(item, VantaError):
-            raise item
         if isinstance(item, TurnFinished):
             self._reply = item.reply
         return item

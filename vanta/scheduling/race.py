@@ -45,6 +45,7 @@ from vanta.scheduling.start_queue import StartQueue
 from vanta.scheduling.takeover import Seam
 from vanta.scheduling.track_stats import RETRYABLE
 from vanta.scheduling.turn_log import TurnLog
+from vanta.task_group import open_task_group
 from vanta.track import Track
 
 TICK_S = 1e-6
@@ -92,7 +93,7 @@ class Race:
 
         :returns: the serving leg and its text, or the failure.
         """
-        async with anyio.create_task_group() as self._tasks:
+        async with open_task_group() as self._tasks:
             self._advance()
             while self._outcome is None:
                 # There is no await between the last advance and this line, so no wake-up is lost.

@@ -11,7 +11,8 @@ from __future__ import annotations
 import functools
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import anyio
@@ -20,7 +21,8 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
-from vanta.errors import StoreError
+from vanta.errors import StoreError, VantaError, describe
+from vanta.process import HomeProcess
 
 BUSY_TIMEOUT_S = 5.0
 READERS = 2
@@ -42,10 +44,11 @@ class Database:
     def __init__(self, url: str | sa.URL) -> None:
         self._one_at_a_time = anyio.CapacityLimiter(1)
         self._lock = threading.Lock()
+        self._home = HomeProcess("the store")
         try:
             self._url = sa.make_url(url)
             self._engine = _writing_engine(self._url)
-        except (SQLAlchemyError, ImportError) as error:
+        except Exception as error:  # an invalid port is a ValueError, a driver may raise anything
             raise StoreError(
                 f"the store URL {_without_password(url)!r} cannot be used: {error}. Check "
                 "store_url; a database other than SQLite needs its driver installed."
@@ -117,10 +120,19 @@ class Database:
 
     def _guarded(self, work: Callable[..., T], *args: Any) -> T:
         # The lock, because asyncio's own cancellation frees the limiter while the thread runs.
+        with self._own_errors(), self._lock:
+            return work(*args)
+
+    @contextmanager
+    def _own_errors(self) -> Iterator[None]:
+        """Turn every error of the database, its driver or the work into a StoreError."""
+        if self._home.left:
+            raise StoreError(self._home.problem)
         try:
-            with self._lock:
-                return work(*args)
-        except SQLAlchemyError as error:
+            yield
+        except VantaError:
+            raise
+        except Exception as error:
             raise _explain(error, self._url) from error
 
     def _transact(self, work: Callable[[sa.Connection], T]) -> T:
@@ -128,11 +140,8 @@ class Database:
             return work(connection)
 
     def _read_only(self, work: Callable[[sa.Connection], T]) -> T:
-        try:
-            with self._readers.connect() as connection:
-                return work(connection)
-        except SQLAlchemyError as error:
-            raise _explain(error, self._url) from error
+        with self._own_errors(), self._readers.connect() as connection:
+            return work(connection)
 
     def _vacuum(self) -> bool:
         with self._engine.connect() as connection:
@@ -183,14 +192,19 @@ def _tune_reader(connection: Any, _record: Any) -> None:
 def _without_password(url: str | sa.URL) -> str:
     try:
         return sa.make_url(url).render_as_string(hide_password=True)
-    except SQLAlchemyError:
+    except Exception:  # noqa: BLE001 - this is for the message of another error
         return "(unreadable)"
 
 
-def _explain(error: SQLAlchemyError, url: sa.URL) -> StoreError:
+def _explain(error: Exception, url: sa.URL) -> StoreError:
     """Return the error with the store's URL and the next step."""
-    cause = str(getattr(error, "orig", None) or error)
-    default = "Check that the database exists and can be written."
+    of_database = isinstance(error, SQLAlchemyError)
+    cause = str(getattr(error, "orig", None) or error) if of_database else describe(error)
+    default = (
+        "Check that the database exists and can be written."
+        if of_database
+        else "The database is unchanged. Report this with its traceback."
+    )
     advice = next((advice for sign, advice in _ADVICE.items() if sign in cause), default)
     return StoreError(f"the store {_without_password(url)!r} failed: {cause}. {advice}")
 
@@ -202,5 +216,6 @@ _ADVICE = {
     "malformed": "The file is damaged: move it away and restore a backup.",
     "readonly": "Make the file and its folder writable, or name another data_dir.",
     "unable to open": "Make the folder writable, or name another data_dir.",
+    "surrogates not allowed": "The text is not valid Unicode: correct it where it enters.",
     "locked": f"Another process held it for {BUSY_TIMEOUT_S:g} s: close that one, or try again.",
 }

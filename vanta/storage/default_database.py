@@ -43,9 +43,10 @@ def _require_writable(folder: Path) -> None:
         probe = folder / ".writable"
         probe.touch()
         probe.unlink(missing_ok=True)  # another process may open it at the same time
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a path with a null byte is a ValueError
+        problem = getattr(error, "strerror", None) or error
         raise StoreError(
-            f"the data directory {str(folder)!r} cannot be written: {error.strerror}. "
+            f"the data directory {str(folder)!r} cannot be written: {problem}. "
             "Make it writable, or name another one with data_dir or VANTA_DATA_DIR."
         ) from error
 

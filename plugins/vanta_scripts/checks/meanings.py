@@ -91,7 +91,7 @@ async def _judge(judge: Judge, seen: Seen) -> Failure | None:
         raise UnknownName("track", judge.track, seen.tracks)
     if seen.reply.trace.private and not track.private:
         return Failure("judge", expected, "no verdict: the turn is private and the track is not")
-    await track.engine.load()
+    await track.load()
     if not track.engine.capabilities.logprobs:
         actual = f"no verdict: its engine {track.engine.name!r} does not return logprobs"
         return Failure("judge", expected, actual)

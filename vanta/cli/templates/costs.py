@@ -63,11 +63,11 @@ async def count_costs(setup: Setup, name: str, pieces: Sequence[TextSpan]) -> Co
         return await _count_pieces(tracks[name], pieces)
     finally:
         for track in tracks.values():
-            await track.engine.aclose()
+            await track.close()
 
 
 async def _count_pieces(track: Track, pieces: Sequence[TextSpan]) -> Costs:
-    await track.engine.load()
+    await track.load()
     empty = await _count(track.engine, "")
     parts: dict[tuple[str, str], Part] = {}
     text, last = "", empty

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio.abc import TaskGroup
 
-from vanta.errors import EmbedderError, StoreError
+from vanta.errors import EmbedderError, VantaError, describe
 from vanta.memory.items import Scope
 from vanta.memory.search.semantic import Progress, SemanticSearch
 from vanta.memory.store import repository, vectors
@@ -102,10 +102,11 @@ class Indexer:
                     await self._catch_up()
                     await semantic.sync()
                 semantic.embedder_error = ""
-            except (EmbedderError, StoreError) as error:
-                if str(error) != semantic.embedder_error:
-                    _log.warning("memory is not indexed for now: %s", error)
-                semantic.embedder_error = str(error)
+            except Exception as error:  # noqa: BLE001 - background work must not end the runtime
+                problem = str(error) if isinstance(error, VantaError) else describe(error)
+                if problem != semantic.embedder_error:
+                    _log.warning("memory is not indexed for now: %s", problem)
+                semantic.embedder_error = problem
 
     async def _load(self) -> None:
         if not self._semantic.loaded:
