@@ -12,8 +12,8 @@ itself.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
+import logging
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ import anyio
 
 from vanta.context.budget import BudgetShares
 from vanta.context.preparer import ContextPreparer
-from vanta.errors import AllTracksFailed, NoTrack, StoreError, internal_errors
+from vanta.errors import AllTracksFailed, NoTrack, describe, internal_errors
 from vanta.events import Event, Reply, Timings, Trace, TurnFailed, TurnFinished, TurnStarted
 from vanta.memory import Question, Scope, TurnRecall
 from vanta.messages import Exchange, Message, Usage
@@ -39,6 +39,7 @@ from vanta.track import Track
 SHOWN_PRIVATE = "a track was shown text from an earlier private turn"
 """Why a turn is private if neither its caller nor a detector made it so."""
 
+_log = logging.getLogger("vanta")
 _NO_RACE = RaceOutcome("", None, None, None, ())
 
 
@@ -254,8 +255,11 @@ class Turn:
         for leg in legs:
             leg.state = "cancelled" if leg.state == "running" else leg.state
         trace = self._trace(dataclasses.replace(_NO_RACE, legs=legs), status)
-        with anyio.CancelScope(shield=True), contextlib.suppress(StoreError):
-            await self._record(trace)
+        with anyio.CancelScope(shield=True):
+            try:
+                await self._record(trace)
+            except Exception as error:  # noqa: BLE001 - the turn's own error is the one to raise
+                _log.warning("turn %r has no record: %s", self.id, describe(error))
         self._ended = True
         self._emit(TurnFailed(at_s=self._now(), trace=trace))
 

@@ -73,6 +73,7 @@ class Database:
         :returns: the result of `work`.
         :raises StoreError: if the database fails; the message names the store and the next step.
         """
+        self._require_home()
         # A statement that has begun is waited for even if cancelled: no thread writes afterwards.
         call: Callable[[], T] = functools.partial(self._guarded, self._transact, work)
         return await anyio.to_thread.run_sync(call, limiter=self._one_at_a_time)
@@ -96,6 +97,7 @@ class Database:
         """
         if self._readers is self._engine:
             return await self.transact(work)
+        self._require_home()
         call: Callable[[], T] = functools.partial(self._read_only, work)
         return await anyio.to_thread.run_sync(call, limiter=self._reads)
 
@@ -105,6 +107,7 @@ class Database:
         :returns: True if that is certain; False while another process still reads the old log.
         :raises StoreError: if the database fails.
         """
+        self._require_home()
         call = functools.partial(self._guarded, self._vacuum)
         return await anyio.to_thread.run_sync(call, limiter=self._one_at_a_time)
 
@@ -123,11 +126,15 @@ class Database:
         with self._own_errors(), self._lock:
             return work(*args)
 
+    def _require_home(self) -> None:
+        """Refuse a forked process before it waits for a thread that it does not have."""
+        if self._home.left:
+            raise StoreError(self._home.problem)
+
     @contextmanager
     def _own_errors(self) -> Iterator[None]:
         """Turn every error of the database, its driver or the work into a StoreError."""
-        if self._home.left:
-            raise StoreError(self._home.problem)
+        self._require_home()
         try:
             yield
         except VantaError:
