@@ -8,12 +8,12 @@ of the engine: whatever that raises (a library that is missing or broken, a bug)
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 
 from vanta.engine import Engine, Health, Sampling
-from vanta.errors import EngineError, ErrorKind, VantaError, describe
+from vanta.errors import EngineError, ErrorKind, VantaError, describe, errors_as
 from vanta.messages import Usage
 
 _log = logging.getLogger("vanta")
@@ -113,20 +113,17 @@ class Track:
         except VantaError as error:
             _log.warning("%s", error)
 
-    @contextmanager
-    def _own_errors(self, problem: str) -> Iterator[None]:
-        try:
-            yield
-        except VantaError:
-            raise
-        except Exception as cause:
-            error = EngineError(
-                ErrorKind.MODEL_NOT_LOADED,
-                f"{problem}: {describe(cause)}",
-                engine=self.engine.name,
-                model=self.engine.model,
-                suggestion="Check the installation with 'vanta doctor'; if it is complete, report "
-                "this to the engine's plugin.",
-            )
-            error.track = self.name
-            raise error from cause
+    def _own_errors(self, problem: str) -> AbstractContextManager[None]:
+        return errors_as(partial(self._error_of, problem))
+
+    def _error_of(self, problem: str, cause: Exception) -> EngineError:
+        error = EngineError(
+            ErrorKind.MODEL_NOT_LOADED,
+            f"{problem}: {describe(cause)}",
+            engine=self.engine.name,
+            model=self.engine.model,
+            suggestion="Check the installation with 'vanta doctor'; if it is complete, report "
+            "this to the engine's plugin.",
+        )
+        error.track = self.name
+        return error

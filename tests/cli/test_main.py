@@ -12,6 +12,7 @@ import vanta_scripts
 import vanta_tuning
 from tests.cli.stage import Stage
 from vanta.cli.app import COMMANDS
+from vanta.cli.output import run_guarded
 
 EVERY = {**COMMANDS, **vanta_scripts.vanta_commands(), **vanta_tuning.vanta_commands()}
 HEAVY = ("pydantic", "sqlalchemy", "jinja2", "yaml", "numpy", "llama_cpp", "openai", "anyio")
@@ -97,3 +98,16 @@ def test_a_lazy_command_is_listed_without_its_module(stage: Stage) -> None:
     shown = stage.vanta("--help", STAGE_TARGET="no_such_module:app")
     assert shown.returncode == 0
     assert "Wave lazily." in shown.stdout
+
+
+def test_a_fault_of_vanta_is_one_line_with_its_cause_and_the_next_step(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def command() -> None:
+        raise UnicodeEncodeError("utf-8", "\ud83d", 0, 1, "surrogates not allowed")
+
+    assert run_guarded(command) == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith("error: UnicodeEncodeError: ")
+    assert "report it" in printed
+    assert "Traceback" not in printed

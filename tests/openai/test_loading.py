@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -81,3 +82,33 @@ async def test_a_missing_library_raises_an_error_with_the_install_command(
             await answer_of(engine)
     assert caught.value.kind is ErrorKind.MODEL_NOT_LOADED
     assert isinstance(caught.value.__cause__, ImportError)
+
+
+@pytest.mark.anyio
+async def test_an_sdk_that_cannot_be_imported_is_an_engine_error_and_no_health(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("vanta_openai.transport")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "openai", None)
+    async with engine_at("http://127.0.0.1:9/v1") as engine:
+        with pytest.raises(EngineError, match="openai") as raised:
+            await engine.load()
+        health = await engine.health(force=True)
+    assert raised.value.suggestion
+    assert not health.ok
+    assert "openai" in health.detail
+
+
+@pytest.mark.anyio
+async def test_a_client_that_cannot_be_built_is_an_engine_error_and_no_health(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
+    monkeypatch.setenv("HTTPS_PROXY", "htp://proxy:xyz")
+    async with engine_at("https://example.invalid/v1") as engine:
+        with pytest.raises(EngineError) as raised:
+            await engine.models()
+        health = await engine.health(force=True)
+    assert raised.value.suggestion
+    assert not health.ok

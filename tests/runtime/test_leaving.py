@@ -1,4 +1,4 @@
-"""A stream or a runtime is left at any point, from any task, and raises only what its caller did."""
+"""A stream or runtime is left at any point, from any task; only the caller's own error leaves."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 from tests.runtime.home import open_scripted
 from vanta.errors import RunError
-from vanta.events import TextDelta, TurnFailed
+from vanta.events import Event, TextDelta, TurnFailed
 from vanta.runtime import Runtime
 from vanta.testing import Hang, Say, ScriptedEngine
 
@@ -77,9 +77,13 @@ async def test_an_error_of_the_reader_comes_out_as_itself(tmp_path: Path) -> Non
     engine = endless()
     async with open_scripted(tmp_path, local=engine) as runtime:
         generator = words(runtime)
-        with pytest.raises(ValueError, match="mine"):
+
+        async def read() -> None:
             async for _ in generator:
                 raise ValueError("mine")
+
+        with pytest.raises(ValueError, match="mine"):
+            await read()
         await generator.aclose()
         await has_stopped(runtime, engine)
 
@@ -146,18 +150,23 @@ async def test_what_the_caller_raises_inside_leaves_as_itself(
     tmp_path: Path, error: BaseException
 ) -> None:
     engine = endless()
-    with pytest.raises(type(error)) as inside_open:
+
+    async def raise_in_open() -> None:
         async with open_scripted(tmp_path, local=engine):
             raise error
-    with pytest.raises(type(error)) as inside_stream:
+
+    async def raise_in_stream() -> None:
         async with (
             open_scripted(tmp_path, local=engine) as runtime,
             runtime.session("ada").stream("hi") as turn,
         ):
             await anext(turn)
             raise error
-    assert inside_open.value is error
-    assert inside_stream.value is error
+
+    for raises in (raise_in_open, raise_in_stream):
+        with pytest.raises(type(error)) as raised:
+            await raises()
+        assert raised.value is error
     assert engine.streaming == 0
 
 
@@ -166,13 +175,17 @@ def test_what_the_caller_of_the_facade_raises_inside_leaves_as_itself(
     tmp_path: Path, error: BaseException
 ) -> None:
     engine = endless()
-    with (
-        pytest.raises(type(error)) as raised,
-        open_scripted(tmp_path, local=engine) as runtime,
-        runtime.session("ada").stream("hi") as turn,
-    ):
-        next(iter(turn))
-        raise error
+
+    def raise_in_stream() -> None:
+        with (
+            open_scripted(tmp_path, local=engine) as runtime,
+            runtime.session("ada").stream("hi") as turn,
+        ):
+            next(iter(turn))
+            raise error
+
+    with pytest.raises(type(error)) as raised:
+        raise_in_stream()
     assert raised.value is error
     assert engine.streaming == 0
 
@@ -186,10 +199,14 @@ async def test_closing_the_runtime_stops_its_turns_and_their_readers_get_an_erro
         turn = await streaming.__aenter__()
         await anext(turn)
     assert engine.streaming == 0
-    events = []
-    with pytest.raises(RunError, match="runtime was closed"):
+    events: list[Event] = []
+
+    async def read() -> None:
         async for event in turn:
-            events.append(event)
+            events.append(event)  # noqa: PERF401 - kept when the loop raises
+
+    with pytest.raises(RunError, match="runtime was closed"):
+        await read()
     assert isinstance(events[-1], TurnFailed)
     await streaming.__aexit__(None, None, None)
     with pytest.raises(RunError, match="runtime is closed"):

@@ -140,3 +140,38 @@ def test_several_processes_can_open_a_new_store_at_once(tmp_path: Path) -> None:
     ]
     errors = [opener.communicate("go\n", timeout=60)[1] for opener in openers]
     assert [opener.returncode for opener in openers] == [0] * 4, errors
+
+
+async def test_every_error_in_a_transaction_is_a_store_error_and_nothing_is_written(
+    tmp_path: Path,
+) -> None:
+    store = Store.open(sqlite_url(tmp_path))
+
+    await store.add(turn(1), {}, exchange())
+
+    def rename_and_fail(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("update turns set user = 'bob'")
+        raise KeyError("the work's own bug")
+
+    with pytest.raises(StoreError, match=r"KeyError.*Report this") as raised:
+        await store.transact(rename_and_fail)
+    assert isinstance(raised.value.__cause__, KeyError)
+    with pytest.raises(StoreError, match="ZeroDivisionError"):
+        await store.read(lambda _: 1 / 0)
+    with pytest.raises(StoreError, match="not valid Unicode"):
+        await store.add(turn(2), {}, exchange("half \ud83d"))
+    assert [(record["id"], record["user"]) for record in await store.records()] == [
+        ("turn1", "ada")
+    ]
+    await store.aclose()
+
+
+@pytest.mark.parametrize("url", ["postgresql://host:port/db", "sqlite:///\0", "nonsense", ""])
+def test_a_url_that_cannot_be_used_is_a_store_error(url: str) -> None:
+    with pytest.raises(StoreError):
+        Store.open(url)
+
+
+def test_a_data_directory_with_a_null_byte_is_a_store_error(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="cannot be written"):
+        sqlite_url(tmp_path / "a\0b")

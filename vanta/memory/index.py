@@ -11,12 +11,14 @@ from __future__ import annotations
 import abc
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
+from vanta.errors import VectorIndexError, describe, errors_as
 from vanta.memory.embedder import Vectors
 
 
@@ -146,3 +148,13 @@ class IndexFactory:
     rank: int = 0
     requires: str | None = None
     extra: str | None = None
+
+
+def index_errors() -> AbstractContextManager[None]:
+    """Turn every exception of an index's plugin into a VectorIndexError: `with index_errors()`."""
+    return errors_as(
+        lambda error: VectorIndexError(
+            f"the vector index failed: {describe(error)}. Reinstall its plugin, or set "
+            "memory.index to 'none'."
+        )
+    )

@@ -146,7 +146,8 @@ class OpenLeg:
         except Exception:  # noqa: BLE001 - the answer is there; its money must not be lost
             _log.exception("a leg of track %r is settled at its reservation", self.track.name)
             await self.ledger.settle(self.reservation, self.reservation.usd, exact=False)
-            return usage
+            most = max_input_tokens(self.request, self.counted)
+            return Usage(most, output_limit(self.track, self.request), exact=False)
         return billed
 
     def _billed(

@@ -11,8 +11,8 @@ from __future__ import annotations
 import functools
 import json
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 import anyio
@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
-from vanta.errors import StoreError, VantaError, describe
+from vanta.errors import StoreError, describe, errors_as
 from vanta.process import HomeProcess
 
 BUSY_TIMEOUT_S = 5.0
@@ -131,16 +131,10 @@ class Database:
         if self._home.left:
             raise StoreError(self._home.problem)
 
-    @contextmanager
-    def _own_errors(self) -> Iterator[None]:
+    def _own_errors(self) -> AbstractContextManager[None]:
         """Turn every error of the database, its driver or the work into a StoreError."""
         self._require_home()
-        try:
-            yield
-        except VantaError:
-            raise
-        except Exception as error:
-            raise _explain(error, self._url) from error
+        return errors_as(functools.partial(_explain, url=self._url))
 
     def _transact(self, work: Callable[[sa.Connection], T]) -> T:
         with self._engine.begin() as connection:

@@ -12,15 +12,16 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
 
-from vanta.errors import EmbedderError, VectorIndexError
+from vanta.errors import EmbedderError, VectorIndexError, describe, errors_as
 from vanta.memory.embedder import Embedder, Vectors
-from vanta.memory.index import Partition, VectorIndex
+from vanta.memory.index import Partition, VectorIndex, index_errors
 from vanta.memory.items import Scope
 from vanta.memory.search.exact_index import ExactIndex
 from vanta.memory.store import vectors
@@ -99,7 +100,8 @@ class SemanticSearch:
         :raises EmbedderError: the embedder cannot be used.
         :raises StoreError: the store cannot be read or written.
         """
-        await self.embedder.load()
+        with self._embedder_errors():
+            await self.embedder.load()
         queue = partial(vectors.queue_for_embedder, embedder=self.embedder.fingerprint)
         await self._database.transact(queue)
         self.loaded = True
@@ -113,7 +115,8 @@ class SemanticSearch:
         :param limit: maximum number of items for each of the public and the private partition.
         """
         try:
-            (vector,) = await self.embedder.embed([question])
+            with self._embedder_errors():
+                (vector,) = await self.embedder.embed([question])
         except EmbedderError as error:
             self.embedder_error = str(error)
             return Neighbours(note=f"embedder {self.embedder.name!r} failed: {error}")
@@ -179,7 +182,8 @@ class SemanticSearch:
         """Return the name of the index that was searched, and its hits."""
         if self.index is not None and partition in self._in_sync:
             try:
-                (hits,) = await self.index.search(partition, vector[None, :], limit)
+                with index_errors():
+                    (hits,) = await self.index.search(partition, vector[None, :], limit)
             except VectorIndexError as error:
                 self._mark_out_of_sync(partition, error)
             else:
@@ -230,7 +234,8 @@ class SemanticSearch:
         texts = await self._database.read(read)
         if not texts:
             return 0
-        rows = await self.embedder.embed([pending.text for pending in texts])
+        with self._embedder_errors():
+            rows = await self.embedder.embed([pending.text for pending in texts])
         save = partial(
             vectors.save_vectors,
             embedder=self.embedder.fingerprint,
@@ -247,10 +252,11 @@ class SemanticSearch:
             await self._database.transact(vectors.clear_outbox)
             return
         try:
-            await self.index.load()
-            await vectors.run_wipes(self._database, self.index)
-            await self._apply_changes(self.index)
-            await self._check_partitions(self.index)
+            with index_errors():
+                await self.index.load()
+                await vectors.run_wipes(self._database, self.index)
+                await self._apply_changes(self.index)
+                await self._check_partitions(self.index)
         except VectorIndexError as error:
             self._note(error)
         else:
@@ -278,10 +284,11 @@ class SemanticSearch:
         """Apply one change and return True. A partition that fails is rebuilt once: the change
         stays in the outbox, and the result is False."""
         try:
-            if change.ids:
-                await index.upsert(change.partition, change.ids, change.vectors)
-            if change.removed:
-                await index.delete(change.partition, change.removed)
+            with index_errors():
+                if change.ids:
+                    await index.upsert(change.partition, change.ids, change.vectors)
+                if change.removed:
+                    await index.delete(change.partition, change.removed)
         except VectorIndexError as error:
             self._mark_out_of_sync(change.partition, error)
             if error.owned or change.partition in rebuilt:
@@ -320,6 +327,16 @@ class SemanticSearch:
         self._in_sync.discard(partition)
         self._unchecked.add(partition)
         self._note(error)
+
+    def _embedder_errors(self) -> AbstractContextManager[None]:
+        """Turn every exception of the embedder's plugin into an EmbedderError."""
+        name = self.embedder.name
+        return errors_as(
+            lambda error: EmbedderError(
+                f"embedder {name!r} failed: {describe(error)}. Reinstall its plugin, or choose "
+                "another one with memory.embedder."
+            )
+        )
 
     def _note(self, error: Exception) -> None:
         """Keep an error for traces and `vanta memory stats`, and log it once."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from vanta.errors import VectorIndexError
 from vanta.memory.embedder import Vectors
-from vanta.memory.index import Partition, VectorIndex
+from vanta.memory.index import Partition, VectorIndex, index_errors
 from vanta.memory.store.repository import get_state, set_state, take_write_lock
 
 if TYPE_CHECKING:
@@ -208,8 +208,9 @@ async def run_wipes(database: Database, index: VectorIndex) -> bool:
     """
     certain = True
     for partition in await database.read(_requested_wipes):
-        await index.load()
-        certain &= await index.wipe(partition)
+        with index_errors():
+            await index.load()
+            certain &= await index.wipe(partition)
         await database.transact(partial(_mark_wiped, partition=partition))
     return certain
 
