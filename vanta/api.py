@@ -18,9 +18,9 @@ import anyio
 import anyio.to_thread
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from vanta.concurrency import HomeProcess
 from vanta.events import Reply
 from vanta.money import ApproveUnpriced
-from vanta.process import HomeProcess
 from vanta.runtime.background import accompanied
 from vanta.runtime.bootstrap import gather
 from vanta.runtime.runtime import Runtime

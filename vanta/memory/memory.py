@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 import anyio
 from anyio.abc import TaskGroup
 
+from vanta.concurrency import HomeProcess, open_task_group
 from vanta.errors import UsageError
 from vanta.memory.embedder import Embedder
 from vanta.memory.index import VectorIndex
@@ -38,8 +39,6 @@ from vanta.memory.search.semantic import Progress, SemanticSearch
 from vanta.memory.store import forgetting, importing, repository, tables, vectors
 from vanta.memory.store.forgetting import ForgetPreview, ForgetReceipt, Selection
 from vanta.memory.store.importing import ReplaceCounts
-from vanta.process import HomeProcess
-from vanta.task_group import open_task_group
 
 if TYPE_CHECKING:
     from vanta.storage import Database

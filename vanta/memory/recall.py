@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from vanta.concurrency import open_task_group
 from vanta.errors import StoreError, describe
 from vanta.events import Event, MemoryRecalled, RecallTrace
 from vanta.memory.items import Question, RecalledItem, Recollection
@@ -23,7 +24,6 @@ from vanta.memory.search import ranking, retrieval
 from vanta.memory.search.lexical import Postings
 from vanta.memory.search.semantic import NEIGHBOURS, Neighbours, SemanticSearch
 from vanta.memory.store import repository
-from vanta.task_group import open_task_group
 
 if TYPE_CHECKING:
     from vanta.storage import Database

@@ -13,7 +13,7 @@ from typing import TypeVar
 import anyio
 
 from vanta.companion import Companion, Host
-from vanta.task_group import open_task_group
+from vanta.concurrency import open_task_group
 
 T = TypeVar("T")
 

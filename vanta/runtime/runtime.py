@@ -17,6 +17,7 @@ import anyio
 import anyio.lowlevel
 from anyio.from_thread import BlockingPortal
 
+from vanta.concurrency import HomeProcess
 from vanta.config import Config, Loaded
 from vanta.errors import EngineError, UnknownName
 from vanta.events import Event, TurnStarted
@@ -24,7 +25,6 @@ from vanta.memory import Embedder, Memory
 from vanta.models import ModelStore
 from vanta.money import Ledger
 from vanta.plugin_loading import PluginSet
-from vanta.process import HomeProcess
 from vanta.prompts import Templates
 from vanta.runtime.bootstrap import Parts, make_tracks
 from vanta.runtime.memory_factory import embedder_named

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 
 import anyio
 
+from vanta.concurrency import INTERRUPTS
 from vanta.engine import Sampling
 from vanta.errors import internal_errors
 from vanta.events import Event, Observer, Reply
@@ -23,7 +24,6 @@ from vanta.runtime.turn_stream import TurnStream
 from vanta.runtime.turn_tasks import TurnTasks
 from vanta.scheduling.policy import Policy
 from vanta.storage import Store
-from vanta.task_group import INTERRUPTS
 
 
 class Session:

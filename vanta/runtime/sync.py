@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from anyio.from_thread import BlockingPortal
 
+from vanta.concurrency import HomeProcess
 from vanta.config import Config, Loaded
 from vanta.engine import Sampling
 from vanta.events import Event, Reply
@@ -34,7 +35,6 @@ from vanta.messages import Message
 from vanta.models import ModelStore
 from vanta.money import Ledger, Spending
 from vanta.plugin_loading import PluginSet
-from vanta.process import HomeProcess
 from vanta.prompts import Templates
 from vanta.runtime.options import NOT_ISOLATED, Isolation, TurnOptions
 from vanta.runtime.runtime import Runtime

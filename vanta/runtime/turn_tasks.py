@@ -14,10 +14,9 @@ from contextlib import asynccontextmanager
 import anyio
 from anyio.abc import TaskGroup
 
+from vanta.concurrency import INTERRUPTS, HomeProcess, open_task_group
 from vanta.errors import RunError
 from vanta.events import Reply
-from vanta.process import HomeProcess
-from vanta.task_group import INTERRUPTS, open_task_group
 
 CLOSED = (
     "the turn was stopped because its runtime was closed. Keep the context of vanta.open() open "

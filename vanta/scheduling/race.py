@@ -32,6 +32,7 @@ from functools import partial
 import anyio
 from anyio.abc import TaskGroup
 
+from vanta.concurrency import open_task_group
 from vanta.engine import GenerationRequest
 from vanta.errors import AllTracksFailed, EngineError, NoTrack
 from vanta.events import Event
@@ -45,7 +46,6 @@ from vanta.scheduling.start_queue import StartQueue
 from vanta.scheduling.takeover import Seam
 from vanta.scheduling.track_stats import RETRYABLE
 from vanta.scheduling.turn_log import TurnLog
-from vanta.task_group import open_task_group
 from vanta.track import Track
 
 TICK_S = 1e-6

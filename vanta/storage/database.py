@@ -21,8 +21,8 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
+from vanta.concurrency import HomeProcess
 from vanta.errors import StoreError, describe, errors_as
-from vanta.process import HomeProcess
 
 BUSY_TIMEOUT_S = 5.0
 READERS = 2
