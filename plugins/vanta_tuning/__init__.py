@@ -20,11 +20,11 @@ def vanta_commands() -> dict[str, Command]:
             "Fit the gate that judges finished answers.", "vanta_tuning.commands.gate:app"
         ),
         "replay": Command(
-            "Try policies on recorded turns, on a clock that jumps.",
+            "Try policies on recorded turns, on a virtual clock.",
             "vanta_tuning.commands.replay:app",
         ),
         "tune": Command(
-            "Find the policy and its knobs for limits on money and time.",
+            "Find the policy and its knobs for limits on cost and time.",
             "vanta_tuning.commands.tune:app",
         ),
     }
