@@ -205,7 +205,7 @@ def test_vanta_expectations_hold_or_report_the_actual_value(tmp_path: Path) -> N
     reply = types.SimpleNamespace(text="one two three")
     seen: Any = types.SimpleNamespace(say="", reply=reply)
     assert expectation.check(3, seen) is None
-    assert str(expectation.check(2, seen)) == "expected at most 2 words; came 3"
+    assert str(expectation.check(2, seen)) == "expected at most 2 words; got 3"
 
 
 def test_vanta_commands_can_be_run_by_name(tmp_path: Path) -> None:
