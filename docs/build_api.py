@@ -142,6 +142,8 @@ class _Shown:
 def _default(parameter: inspect.Parameter) -> object:
     """Return the default of a parameter as it is shown: no addresses, nothing that varies."""
     value = parameter.default
+    if isinstance(value, str) and "/" in value:  # a path of this machine
+        return _Shown("...")
     if value is inspect.Parameter.empty or isinstance(value, str | int | float | tuple | None):
         return value
     return _Shown("...")

@@ -111,7 +111,7 @@ def test_endless_work_is_stopped_and_said(body: str, tmp_path: Path) -> None:
     threads = threading.active_count()
     with pytest.raises(TemplateError, match=r"takes more than 200000 steps\. Is there an endless"):
         render(tmp_path, body, RenderLimits(seconds=60))
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads
 
 
 def test_time_is_up_at_the_deadline(tmp_path: Path) -> None:
