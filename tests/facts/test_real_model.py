@@ -73,5 +73,5 @@ async def test_a_session_that_no_longer_fits_gets_a_summary(
             await say(runtime, f"I went to {city}. " + "It was a very long trip by train. " * 9)
         await run_all(summarise_next, runtime)
         (summary,) = await stored(runtime, "summary")
-    assert len(summary.text.split()) > 3
+    assert summary.text.strip()
     assert summary.source.startswith("summary of ")
