@@ -204,7 +204,8 @@ def _run_processes(mode: str, folder: Path, processes: int) -> str:
         return "this system cannot fork"
     with ExitStack() as stack:
         _store(folder, stack)
-    command = [sys.executable, str(_PROGRAM), mode, sqlite_url(folder), str(processes)]
+    url = sqlite_url(folder).render_as_string(hide_password=False)
+    command = [sys.executable, str(_PROGRAM), mode, url, str(processes)]
     process = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     return f"it failed: {process.stderr.strip()[-200:]}" if process.returncode else ""
 
