@@ -24,9 +24,7 @@ from vanta import ErrorKind, GenerationRequest, Message, Opening, VantaError
 from vanta.scheduling import BUILTIN, Policy
 from vanta.testing import Behaviour, Fail, Say, ScriptedEngine, Upstream, scripted_plugin
 
-from .report import Figure, Settings, percentile
-
-SUMMARY = "broken streams are finished, private turns stay private"
+from ..report import Figure, Settings, percentile
 
 WORDS = [f"word{number} " for number in range(40)]
 ANSWER = "".join(WORDS).strip()
@@ -36,7 +34,7 @@ FAULTS = {"cut": Behaviour.cut, "stall": Behaviour.stall, "malformed": Behaviour
 PEER = "the same SDK alone"
 
 
-def run(settings: Settings) -> Iterator[Figure]:
+def figures(settings: Settings) -> Iterator[Figure]:
     """Measure faults, then privacy."""
     for fault in FAULTS:
         yield from anyio.run(_fault_figures, fault, settings)

@@ -1,0 +1,23 @@
+"""Faults: what breaks between vanta and its servers, and the promises that must hold then.
+
+The parts are `broken_answers` (streams that break in the middle, turns that must stay private).
+Invariant: a promise is counted on real sockets and real files.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+
+from ..report import Figure, Settings
+
+SUMMARY = "broken streams are finished, private turns stay private"
+
+PARTS = ("broken_answers",)
+
+
+def run(settings: Settings) -> Iterator[Figure]:
+    """Measure all parts, one after another."""
+    for name in PARTS:
+        part = importlib.import_module(f".{name}", __name__)
+        yield from part.figures(settings)
