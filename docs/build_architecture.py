@@ -28,7 +28,8 @@ def room_of(module: str) -> str:
     top, _, rest = module.partition(".")
     if top != "vanta":
         return PLUGINS
-    return rest.split(".")[0] or FRONT
+    room = rest.split(".")[0] or FRONT
+    return "cli" if room == "__main__" else room
 
 
 def modules() -> dict[str, Path]:

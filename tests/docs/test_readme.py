@@ -32,7 +32,7 @@ def test_the_python_runs(number: int, smollm2_path: Path, tmp_path: Path) -> Non
 
 def test_the_script_runs_and_its_expectations_hold(smollm2_path: Path, tmp_path: Path) -> None:
     (tmp_path / "hello.yaml").write_text(block(README, "yaml"), encoding="utf-8")
-    arguments = ("-m", "vanta.cli", "run", "hello.yaml")
+    arguments = ("-m", "vanta", "run", "hello.yaml")
     ran = run_python(*arguments, cwd=tmp_path, variables=local(smollm2_path))
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
@@ -45,7 +45,7 @@ def test_the_configuration_fits_the_schema(tmp_path: Path) -> None:
 
 def test_the_commands_exist(tmp_path: Path) -> None:
     commands = set(re.findall(r"^vanta ([a-z]+)", "\n".join(blocks(README, "sh")), re.MULTILINE))
-    ran = run_python("-m", "vanta.cli", "--help", cwd=tmp_path)
+    ran = run_python("-m", "vanta", "--help", cwd=tmp_path)
     assert commands
     assert all(re.search(rf"\b{command}\b", ran.stdout) for command in commands)
 

@@ -92,4 +92,6 @@ def test_nothing_acknowledged_is_lost_when_processes_are_killed(index: str, roun
     assert found["acknowledged"] > rounds
     assert {
         name: found[name] for name in ("lost", "unopened", "not_found", "bytes_left", "not_in_step")
-    } == dict.fromkeys(("lost", "unopened", "not_found", "bytes_left", "not_in_step"), 0)
+    } == dict.fromkeys(("lost", "unopened", "not_found", "bytes_left", "not_in_step"), 0), (
+        done.stderr
+    )

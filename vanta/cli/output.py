@@ -220,7 +220,7 @@ def _print_unexpected(error: Exception) -> ExitCode:
         return ExitCode.COULD_NOT_RUN
     _print_failure(
         f"{describe(error)}. This is a fault of vanta or of a plugin: report it with the "
-        "traceback, which `python -X dev -m vanta.cli ...` shows."
+        "traceback, which `python -X dev -m vanta ...` shows."
     )
     return ExitCode.FAILED
 

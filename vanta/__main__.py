@@ -1,4 +1,4 @@
-"""`python -m vanta.cli`: the same as the command `vanta`."""
+"""`python -m vanta`: the same as the command `vanta`."""
 
 import sys
 
