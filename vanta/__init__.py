@@ -22,6 +22,11 @@ if TYPE_CHECKING:
         ask,
         open,  # noqa: A004 - `vanta.open` is its name
     )
+    from vanta.bounds import (
+        AnswerBound,
+        Pace,
+        whole_answer,
+    )
     from vanta.check import (
         Check,
         DiagnosisContext,
@@ -153,6 +158,7 @@ __version__ = "0.1.0"
 
 _NAMES = {
     "vanta.api": "Opening Overrides ask open",
+    "vanta.bounds": "AnswerBound Pace whole_answer",
     "vanta.check": "Check DiagnosisContext Finding",
     "vanta.companion": "Companion Host",
     "vanta.engine": (
@@ -191,6 +197,7 @@ _HOMES = {name: module for module, names in _NAMES.items() for name in names.spl
 __all__ = [
     "AllTracksFailed",
     "Amended",
+    "AnswerBound",
     "BaseEngine",
     "BudgetExceeded",
     "CallNumbering",
@@ -242,6 +249,7 @@ __all__ = [
     "Observer",
     "Opening",
     "Overrides",
+    "Pace",
     "PluginError",
     "Policy",
     "Price",
@@ -292,6 +300,7 @@ __all__ = [
     "open",
     "proxy_for",
     "retry_after_s",
+    "whole_answer",
 ]
 
 

@@ -8,7 +8,8 @@ had stopped.
 
 Usage is reported as the source reports it: the scheduler replaces counts that are impossible, see
 `vanta.context.usage_check`. Fragments of tool calls are numbered by `vanta.CallNumbering` where a
-source's own indexes may be wrong. A private track's client uses no proxy: see `vanta.proxy_for`.
+source's own indexes may be wrong. An answer is read through a `vanta.AnswerBound`, so an engine may
+pass on what never ends. A private track's client uses no proxy: see `vanta.proxy_for`.
 
 Derive adapters from `vanta.BaseEngine`, which implements all of this but the deltas; derive an
 engine that changes another one from `vanta.WrapperEngine`. The conformance suite
@@ -27,8 +28,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from vanta.bounds import AnswerBound, whole_answer
 from vanta.errors import EngineError, ErrorKind
-from vanta.messages import Completion, Delta, Fold, Message
+from vanta.messages import Completion, Delta, Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,10 +305,8 @@ class Engine(abc.ABC):
         async def answer(number: int) -> None:
             try:
                 async with self.stream(_with_seed(request, number)) as stream:
-                    fold = Fold()
-                    async for delta in stream:
-                        fold.add(delta)
-                    completions[number] = fold.completion()
+                    bound = AnswerBound(request.sampling.max_tokens, self.window)
+                    completions[number] = await whole_answer(stream, bound)
             except EngineError as error:
                 failures.append(error)
                 group.cancel_scope.cancel()

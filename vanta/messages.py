@@ -213,6 +213,11 @@ class CallNumbering:
         return number
 
 
+_MOST_FRAGMENTS = 4096
+"""Fragments of a text that are kept apart; more are joined, for a short one needs more memory as an
+object than as text."""
+
+
 @dataclass(slots=True)
 class Fold:
     """Joins deltas, one at a time, into a `Completion`; linear in the length of the answer."""
@@ -230,9 +235,9 @@ class Fold:
         :param delta: the next delta of the stream.
         """
         if delta.text:
-            self._text.append(delta.text)
+            add_fragment(self._text, delta.text)
         if delta.reasoning:
-            self._reasoning.append(delta.reasoning)
+            add_fragment(self._reasoning, delta.reasoning)
         for part in delta.tool_calls:
             number = self._numbering.number(part.index, part.id)
             self._calls.setdefault(number, []).append(part)
@@ -262,6 +267,17 @@ def fold(deltas: Iterable[Delta]) -> Completion:
     for delta in deltas:
         folded.add(delta)
     return folded.completion()
+
+
+def add_fragment(fragments: list[str], text: str) -> None:
+    """Append to the fragments of a text, and join them if they have become many.
+
+    :param fragments: the fragments, whose concatenation is the text.
+    :param text: the next one.
+    """
+    fragments.append(text)
+    if len(fragments) > _MOST_FRAGMENTS:
+        fragments[:] = ["".join(fragments)]
 
 
 def _seconds(value: float | None) -> float | None:

@@ -14,16 +14,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vanta import (
+    AnswerBound,
     Completion,
     EngineError,
     ErrorKind,
-    Fold,
     GenerationRequest,
     Message,
     Price,
     Sampling,
     StoreError,
     in_quiet,
+    whole_answer,
 )
 
 if TYPE_CHECKING:
@@ -64,11 +65,8 @@ async def complete(
     """
     sampling = Sampling(max_tokens=max_tokens, temperature=0.0, json_schema=json_schema)
     request = GenerationRequest((Message("user", prompt),), sampling, session=session)
-    fold = Fold()
     async with track.engine.stream(request) as deltas:
-        async for delta in deltas:
-            fold.add(delta)
-    return fold.completion()
+        return await whole_answer(deltas, AnswerBound(max_tokens, track.engine.window))
 
 
 async def run_companion(host: Host, name: str, step: Step, *, json_schema: bool = False) -> None:

@@ -19,7 +19,7 @@ import httpx2
 import openai
 
 from vanta import EngineError, EnvironmentProxy, ErrorKind, retry_after_s
-from vanta_openai.body import NotAnAnswerError
+from vanta_openai.body import BodyTooLargeError, NotAnAnswerError
 from vanta_openai.protocol import ErrorChunkError, MalformedChunkError
 from vanta_openai.server import CHECK_KEY, ApiServer, engine_error
 
@@ -35,6 +35,7 @@ EXPECTED: tuple[type[Exception], ...] = (
     ErrorChunkError,
     MalformedChunkError,
     NotAnAnswerError,
+    BodyTooLargeError,
 )
 """Failures without a bug in the code; `ErrorTranslator.translate` handles them."""
 
@@ -158,8 +159,9 @@ class ErrorTranslator:
             case TypeError() | ValueError():
                 problem = f"the request cannot be written ({type(cause).__name__}: {cause})"
                 return self.build(ErrorKind.BAD_REQUEST, _shortened(problem), _FIX_REQUEST)
-            case NotAnAnswerError():
-                return self.build(ErrorKind.SERVER, str(cause), NOT_A_STREAM)
+            case NotAnAnswerError() | BodyTooLargeError():
+                advice = NOT_A_STREAM if isinstance(cause, NotAnAnswerError) else ""
+                return self.build(ErrorKind.SERVER, str(cause), advice)
             case MalformedChunkError():
                 return self.build(ErrorKind.SERVER, f"malformed stream: {cause}")
             case _:
@@ -187,6 +189,8 @@ class ErrorTranslator:
                 if "CERTIFICATE_VERIFY_FAILED" in detail:
                     advice = _CHECK_CERTIFICATE
                 return self.build(ErrorKind.NETWORK, f"no connection ({detail})", advice)
+            case BodyTooLargeError():
+                return self.build(ErrorKind.SERVER, str(cause))
             case httpx2.DecodingError() | httpx2.SSEError():
                 return self.build(ErrorKind.SERVER, f"malformed answer ({detail})")
             case _:

@@ -1,26 +1,44 @@
 """The HTTP client of one server: its proxy, its certificates, and connections that went stale.
 
-Invariant: the client follows no redirect and reads nothing of the environment by itself; what it
-takes from there (a proxy, certificates) is named in the error if it cannot work. A private track
-and a server on this machine are reached directly. Building a client may block.
+Invariants: nothing is read as a whole without a bound. The client follows no redirect and reads
+nothing of the environment by itself; what it takes from there (a proxy, certificates) is named in
+the error if it cannot work. A private track and a server on this machine are reached directly.
+Building a client may block.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+import anyio
 import httpx2
 import openai
 
-from vanta import EnvironmentProxy, proxy_for
+from vanta import EnvironmentProxy, Pace, proxy_for
+from vanta_openai.body import BodyTooLargeError, require_one_coding
 
 _STALE = (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError, httpx2.CloseError)
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 _NO_CONNECTION_KEPT = httpx2.Limits(max_keepalive_connections=0)
+
+
+STREAMED = "/chat/completions"
+"""The end of the one path whose answers are streams."""
+
+MAX_WHOLE_BYTES = 4 * 1024 * 1024
+"""Size above which an answer that is not streamed is refused; lists of models take up to 1 MB."""
+
+MAX_REFUSAL_BYTES = 64 * 1024
+REFUSAL_S = 2.0
+"""How much is read of the body of a refusal, and for how long."""
+
+CLOSE_S = 1.0
+_OF_BODY = ("content-encoding", "content-length", "transfer-encoding")
 
 
 class ClientSetupError(Exception):
@@ -37,10 +55,12 @@ def build_client(
     private: bool,
     timeout: httpx2.Timeout,
     query: Sequence[tuple[str, str]] = (),
+    most_bytes: int = MAX_WHOLE_BYTES,
 ) -> tuple[httpx2.AsyncClient, EnvironmentProxy | None]:
     """Return a client for the server at `url`, and the proxy that it uses.
 
-    `query` goes with every request, as a base URL's own query does.
+    `query` goes with every request, as a base URL's own query does. An answer that is not streamed
+    has at most `most_bytes`.
 
     Raises ClientSetupError.
     """
@@ -64,7 +84,7 @@ def build_client(
             raise
         raise _unusable(proxy, error) from None
     client = httpx2.AsyncClient(
-        transport=ResendingTransport(pooled, fresh),
+        transport=BoundedTransport(ResendingTransport(pooled, fresh), most_bytes),
         trust_env=False,
         timeout=timeout,
         params=list(query),
@@ -101,6 +121,67 @@ class ResendingTransport(httpx2.AsyncBaseTransport):
         """Close both pools."""
         await self._pooled.aclose()
         await self._fresh.aclose()
+
+
+class BoundedTransport(httpx2.AsyncBaseTransport):
+    """Reads every answer that is not streamed itself, decompressed, up to a bound.
+
+    Clients read such an answer as a whole: one without an end, or a small one that expands, would
+    take all memory. A refusal is cut, since its status says what it is; anything else is an error.
+    """
+
+    def __init__(self, transport: httpx2.AsyncBaseTransport, most_bytes: int) -> None:
+        """most_bytes: the most bytes of an answer with a status of success."""
+        self._transport = transport
+        self._most_bytes = most_bytes
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """See `httpx2.AsyncBaseTransport`."""
+        response = await self._transport.handle_async_request(request)
+        response.request = request
+        if response.is_success and request.url.path.endswith(STREAMED):
+            return response
+        try:
+            body = await self._read(response)
+        finally:
+            with anyio.move_on_after(CLOSE_S, shield=True):
+                await response.aclose()
+        headers = [item for item in response.headers.multi_items() if item[0] not in _OF_BODY]
+        return httpx2.Response(
+            response.status_code, headers=headers, content=body, extensions=response.extensions
+        )
+
+    async def _read(self, response: httpx2.Response) -> bytes:
+        require_one_coding(response)
+        if response.is_success:
+            body = await _read_up_to(self._most_bytes, response)
+            if len(body) > self._most_bytes:
+                raise BodyTooLargeError(f"the answer is larger than {self._most_bytes} bytes")
+            return bytes(body)
+        body = bytearray()
+        with anyio.move_on_after(REFUSAL_S):
+            await _read_up_to(MAX_REFUSAL_BYTES, response, body)
+        return bytes(body[:MAX_REFUSAL_BYTES])
+
+    async def aclose(self) -> None:
+        """Close the transport behind it."""
+        await self._transport.aclose()
+
+
+async def _read_up_to(
+    most_bytes: int, response: httpx2.Response, body: bytearray | None = None
+) -> bytearray:
+    """Append the body of `response` to `body`, until there is more than `most_bytes` of it."""
+    body = bytearray() if body is None else body
+    pace = Pace()
+    async with contextlib.aclosing(response.aiter_bytes()) as chunks:
+        async for chunk in chunks:
+            body += chunk
+            if len(body) > most_bytes:
+                break
+            if pace.is_due:
+                await pace.pause()
+    return body
 
 
 class _Progress:

@@ -65,6 +65,11 @@ class ServerOptions(BaseModel):
     connect_timeout_s: float = Field(default=5.0, gt=0)
     """Seconds to wait for a connection, including TLS. The turn's deadline limits the rest."""
 
+    @property
+    def most_answer_bytes(self) -> int:
+        """The most bytes of an answer that is not streamed, such as a list of models."""
+        return 4 * 1024 * 1024
+
     @model_validator(mode="before")
     @classmethod
     def _reject_inline_key(cls, data: Any) -> Any:
@@ -120,6 +125,11 @@ class OpenAIEmbedderOptions(ServerOptions):
     most_bytes: int = Field(default=8191, ge=1)
     """Maximum size of a text in UTF-8 bytes; the rest is cut off. A token has at least one byte,
     so a model whose window has this many tokens never refuses a text."""
+
+    @property
+    def most_answer_bytes(self) -> int:
+        """The most bytes of an answer with a whole batch: 8,192 components of 24 bytes a vector."""
+        return super().most_answer_bytes + self.batch * 8192 * 24
 
 
 class ApiKeyError(Exception):

@@ -16,6 +16,7 @@ import anyio
 import httpx2
 
 from vanta import (
+    AnswerBound,
     CallNumbering,
     Delta,
     DeltaStream,
@@ -29,7 +30,7 @@ from vanta import (
     Usage,
 )
 from vanta.context import believed_usage
-from vanta_openai.body import DONE, answer_events
+from vanta_openai.body import DONE, AnswerBody, json_limit
 from vanta_openai.errors import EXPECTED, ErrorTranslator
 from vanta_openai.protocol import AnswerChunk, parse_chunk
 
@@ -60,7 +61,10 @@ class OpenAIStream(DeltaStream):
         self._request = request
         self._window = window
         self._errors = errors
-        self._events: AsyncIterator[httpx2.ServerSentEvent] = answer_events(response)
+        bound = AnswerBound(request.sampling.max_tokens, window)
+        logprobs = request.sampling.logprobs is not None
+        self._body = AnswerBody(response, json_limit(bound.tokens, logprobs=logprobs))
+        self._events: AsyncIterator[httpx2.ServerSentEvent] = self._body.events()
         self._clock = _Clock(sent_at)
         self._end = Delta()
         self._calls_tools = False
@@ -70,6 +74,7 @@ class OpenAIStream(DeltaStream):
         self._fold = Fold()
         self._numbering = CallNumbering()
         self._is_ending = False
+        self._end_by = 0.0
         self._unknown_reason = ""
 
     async def __anext__(self) -> Delta:
@@ -98,6 +103,7 @@ class OpenAIStream(DeltaStream):
     async def cut(self) -> None:
         """Close the connection unless the whole body has been read."""
         self._cut = True
+        self._body.stop()
         await self._response.aclose()
 
     async def _next(self) -> Delta:
@@ -119,7 +125,7 @@ class OpenAIStream(DeltaStream):
         """Return the next event, None at the end of the body or of the wait for it."""
         if not (self._is_ending and self._clock.ticks):
             return await anext(self._events, None)
-        with anyio.move_on_after(END_WAIT_S):
+        with anyio.move_on_at(self._end_by):
             try:
                 return await anext(self._events, None)
             except httpx2.TransportError:
@@ -139,8 +145,10 @@ class OpenAIStream(DeltaStream):
         has_content = delta.text or delta.reasoning or delta.tool_calls or delta.logprobs
         if delta.finish_reason or has_content:  # content after a reason shows that it was none
             self._is_ending = delta.finish_reason is not None
+            self._end_by = anyio.current_time() + END_WAIT_S
         if not has_content:
             return None
+        self._body.note_content()
         self._clock.tick()
         self._calls_tools |= bool(delta.tool_calls)
         content = replace(delta, finish_reason=None, usage=None)

@@ -48,7 +48,11 @@ class Transport:
         """private: whether the text must reach the server directly. Raises ClientSetupError."""
         timeout = httpx2.Timeout(None, connect=options.connect_timeout_s)
         client, proxy = build_client(
-            server.url, private=private, timeout=timeout, query=server.query
+            server.url,
+            private=private,
+            timeout=timeout,
+            query=server.query,
+            most_bytes=options.most_answer_bytes,
         )
         self._errors = ErrorTranslator(model, server, proxy)
         self._client = openai.AsyncOpenAI(
@@ -85,11 +89,13 @@ class Transport:
     async def models(self) -> list[EngineModel]:
         """Return the models that the server lists."""
         try:
-            response = await self._client.get(
-                "/models", cast_to=httpx2.Response, options={"timeout": LIST_TIMEOUT_S}
-            )
+            with anyio.fail_after(LIST_TIMEOUT_S):
+                response = await self._client.get("/models", cast_to=httpx2.Response)
             return parse_models(response.json())
-        except ValueError:
+        except TimeoutError:
+            message = f"no list of models within {LIST_TIMEOUT_S:g} seconds"
+            failure = self._errors.build(ErrorKind.TIMEOUT, message)
+        except (ValueError, RecursionError):
             failure = self._errors.build(
                 ErrorKind.SERVER, "the answer is not a list of models", NOT_A_STREAM
             )
@@ -120,15 +126,15 @@ class Transport:
     async def _vectors(self, content: bytes, count: int) -> Vectors:
         try:
             return await anyio.to_thread.run_sync(parse_embeddings, content, count)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             failure = self._not_vectors(content, error)
         raise failure
 
-    def _not_vectors(self, content: bytes, problem: ValueError) -> EngineError:
+    def _not_vectors(self, content: bytes, problem: Exception) -> EngineError:
         """Return the error for HTTP 200 without vectors: an error object, a web page."""
         try:
             body = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             body = None
         if isinstance(body, dict) and body.get("error"):
             return self._errors.translate(ErrorChunkError(body["error"]))

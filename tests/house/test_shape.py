@@ -18,6 +18,7 @@ SHORTEST_FILE = 60
 MOST_FILES = 16
 
 SHORT_FOR_A_REASON = {
+    "vanta.bounds.pace": "one idea",
     "vanta.command": "a contract",
     "vanta.concurrency.home_process": "one idea",
     "vanta.concurrency.task_group": "one idea",

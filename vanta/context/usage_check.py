@@ -5,7 +5,7 @@ believed only if it is possible: text was seen, so it is not 0; it is at least w
 needs and at most the window. An estimate takes the place of every other count.
 
 Invariant: the counts of a believed usage are whole numbers from 0 to `MAX_TOKENS`, and `exact` is
-False if one of them is an estimate. Pure, and linear in the length of prompt and answer.
+False if one of them is an estimate. Pure, and quick also for a prompt or an answer of megabytes.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from vanta.messages import Completion, Usage
 
 MAX_TOKENS = 100_000_000
 """The largest count that is believed of a model whose window is not known."""
+
+SAMPLE = 65_536
+"""Characters of a long text that are looked at, because usage is checked on the event loop."""
 
 LONGEST_TOKEN_BYTES = 128
 """No token of a vocabulary in use is longer: o200k ends at 128 spaces."""
@@ -74,10 +77,11 @@ def finite(value: float) -> float:
 def fewest_tokens(text: str) -> int:
     """Return a number of tokens that the text needs in any vocabulary.
 
-    :param text: any text.
+    :param text: any text. Beyond `SAMPLE` characters only its length counts.
     """
-    size = len(text.encode("utf-8", "surrogatepass"))
-    words = len(text.split())
+    sample = text[:SAMPLE]
+    size = len(sample.encode("utf-8", "surrogatepass")) + len(text) - len(sample)
+    words = len(sample.split())
     return max(-(-size // LONGEST_TOKEN_BYTES), -(-words // WORDS_PER_TOKEN))
 
 
@@ -98,9 +102,18 @@ def _is_count(value: object, fewest: int, most: int) -> bool:
 
 
 def _estimated_input(request: GenerationRequest) -> int:
-    return estimate_tokens(request.messages).value + estimate_extras(request)
+    size = sum(len(message.content) for message in request.messages)
+    if size <= SAMPLE:
+        return estimate_tokens(request.messages).value + estimate_extras(request)
+    return sum(_estimate(message.content) for message in request.messages)
 
 
 def _estimated_output(seen: Completion) -> int:
-    calls = sum(estimate_text(call.name + call.arguments) for call in seen.tool_calls)
-    return estimate_text(seen.text) + estimate_text(seen.reasoning) + calls
+    calls = sum(_estimate(call.name + call.arguments) for call in seen.tool_calls)
+    return _estimate(seen.text) + _estimate(seen.reasoning) + calls
+
+
+def _estimate(text: str) -> int:
+    """Return an estimate of a text, from its beginning if it is long."""
+    tokens = estimate_text(text[:SAMPLE])
+    return tokens if len(text) <= SAMPLE else math.ceil(tokens * len(text) / SAMPLE)

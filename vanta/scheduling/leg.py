@@ -16,6 +16,7 @@ from typing import Protocol
 
 import anyio
 
+from vanta.bounds import AnswerBound, Pace
 from vanta.context.usage_check import believed_usage, finite
 from vanta.engine import DeltaStream, GenerationRequest
 from vanta.errors import EngineError, ErrorKind
@@ -24,6 +25,9 @@ from vanta.messages import Completion, Delta, Fold, Usage
 from vanta.scheduling.gate import Verdict
 from vanta.scheduling.policy import LegPlan
 from vanta.track import Track
+
+EARLY_EXIT_EVERY = 8
+"""Deltas between two checks of an unfinished answer by the gate; more as it becomes longer."""
 
 Prepare = Callable[[Track], Awaitable[GenerationRequest]]
 Shorten = Callable[[Track, EngineError], Awaitable[GenerationRequest]]
@@ -73,6 +77,7 @@ class Leg:
         self.fold = Fold()
         self.pending: list[str] = []
         self.deltas = 0
+        self._check_at = EARLY_EXIT_EVERY
         self.has_content = False
         self.generated = False
         self.finished = False
@@ -113,6 +118,16 @@ class Leg:
     def listening_since_s(self) -> float | None:
         """The time of the turn since which the leg is silent; None before its first delta."""
         return self.excused_s or self.last_delta_s
+
+    def is_check_due(self) -> bool:
+        """Return whether the gate should look at the unfinished answer once more.
+
+        The checks become rarer as the answer grows, so that all of them together stay linear.
+        """
+        if self.deltas < self._check_at:
+            return False
+        self._check_at += max(EARLY_EXIT_EVERY, self.deltas // 8)
+        return True
 
     def excuse(self) -> bool:
         """Restart the leg's silence, because the event loop was blocked and read no delta.
@@ -178,10 +193,19 @@ class Leg:
 
     async def _listen(self, request: GenerationRequest) -> None:
         self._request = request
+        bound, pace = AnswerBound(request.sampling.max_tokens, self._window), Pace()
         async with self.track.engine.stream(request) as stream:
             self._stream = stream
             async for delta in stream:
-                self._take(delta)
+                self._take(bound.cut(delta))
+                if bound.is_reached:
+                    break
+                if pace.is_due:
+                    await pace.pause()
+        if bound.problem:
+            raise self.error_of(
+                ErrorKind.SERVER, bound.problem, "Look at the server's log: its answer has no end."
+            )
 
     async def _listen_paid(self, paid: PaidLeg) -> None:
         failure: EngineError | None = None
@@ -254,9 +278,13 @@ class Leg:
             reported = Usage(receipt.input_tokens, receipt.output_tokens, exact=receipt.exact)
         if self._billed or reported is None or self._request is None:
             return reported
+        return believed_usage(reported, self._request, seen, window=self._window)
+
+    @property
+    def _window(self) -> int | None:
+        """The larger of the configured window and the engine's own, in tokens."""
         windows = (self.track.window, self.track.engine.window)
-        largest = max((window for window in windows if window), default=None)
-        return believed_usage(reported, self._request, seen, window=largest)
+        return max((window for window in windows if window), default=None)
 
     def trace(self) -> LegTrace:
         """Return the leg's record so far."""

@@ -52,8 +52,6 @@ TICK_S = 1e-6
 """Shortest sleep: a clock that stands still between events must be moved past a timer."""
 HELD_UP_S = 0.01
 """A timer noticed later than this shows that the event loop was blocked, not that a leg stalled."""
-EARLY_EXIT_EVERY = 8
-"""Deltas between two checks of an unfinished answer by the gate."""
 
 
 class Race:
@@ -123,7 +121,7 @@ class Race:
             return
         if text:
             leg.pending.append(text)
-        if leg.plan.commit_on == "verdict" and leg.deltas % EARLY_EXIT_EVERY == 0:
+        if leg.plan.commit_on == "verdict" and leg.is_check_due():
             self._give_up_early(leg)
         if leg.deltas == 1 or leg.resumes or leg.first_content_s == leg.last_delta_s:
             self._advance()

@@ -21,6 +21,7 @@ from vanta.events import (
     Takeover,
     TextDelta,
 )
+from vanta.messages import add_fragment
 from vanta.scheduling.gate import Verdict
 from vanta.scheduling.leg import Leg
 
@@ -47,7 +48,7 @@ class TurnLog:
         """Show text of the committed leg; empty text emits no event."""
         if not text:
             return
-        self._shown.append(text)
+        add_fragment(self._shown, text)
         at_s = self._now()
         if self.first_content_s is None:
             self.first_content_s = at_s

@@ -24,10 +24,10 @@ import anyio.to_thread
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from vanta import (
+    AnswerBound,
     Completion,
     Expectation,
     Failure,
-    Fold,
     GenerationRequest,
     Message,
     Sampling,
@@ -36,6 +36,7 @@ from vanta import (
     TokenLogprob,
     Track,
     UnknownName,
+    whole_answer,
 )
 from vanta_scripts.checks.values import Text, excerpt
 
@@ -112,11 +113,8 @@ async def _ask_judge(judge: Judge, seen: Seen, track: Track) -> Completion:
         messages=(Message("user", seen.write(TEMPLATE, variables)),),
         sampling=Sampling(max_tokens=1, temperature=0.0, logprobs=_ALTERNATIVES),
     )
-    answer = Fold()
     async with track.engine.stream(request) as deltas:
-        async for delta in deltas:
-            answer.add(delta)
-    return answer.completion()
+        return await whole_answer(deltas, AnswerBound(1))
 
 
 def probability_of_yes(logprobs: Sequence[TokenLogprob]) -> float | None:
