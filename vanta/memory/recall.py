@@ -24,6 +24,7 @@ from vanta.memory.search import ranking, retrieval
 from vanta.memory.search.lexical import Postings
 from vanta.memory.search.semantic import NEIGHBOURS, Neighbours, SemanticSearch
 from vanta.memory.store import repository
+from vanta.storage import store_waits_until
 
 if TYPE_CHECKING:
     from vanta.storage import Database
@@ -94,7 +95,7 @@ class Recaller:
     async def serve(self, question: Question, pending: PendingRecall) -> None:
         """Settle `pending`; a failure becomes an empty recollection with its reason."""
         try:
-            with pending.scope:
+            with pending.scope, store_waits_until(pending.deadline(1.0)):
                 pending.settle(await self._recall(question, pending))
         except StoreError as error:
             pending.settle(Recollection(skipped=str(error)))

@@ -25,7 +25,7 @@ import anyio
 
 from vanta.context.budget import BudgetShares
 from vanta.context.preparer import ContextPreparer
-from vanta.errors import AllTracksFailed, NoTrack, describe, internal_errors
+from vanta.errors import AllTracksFailed, NoTrack, StoreError, describe, internal_errors
 from vanta.events import Event, Reply, Timings, Trace, TurnFailed, TurnFinished, TurnStarted
 from vanta.memory import Question, Scope, TurnRecall
 from vanta.messages import Exchange, Message, Usage
@@ -34,6 +34,7 @@ from vanta.runtime.turn_settings import TurnSettings
 from vanta.scheduling.leg import Leg, too_late
 from vanta.scheduling.race import Race
 from vanta.scheduling.race_plan import RaceOutcome, RacePlan
+from vanta.storage import store_waits_until
 from vanta.track import Track
 
 SHOWN_PRIVATE = "a track was shown text from an earlier private turn"
@@ -75,11 +76,13 @@ class Turn:
         self._race = settings.race
         self._emit = emit
         self._started_at = started_at
+        self._ends_at = started_at + settings.race.deadline_s
         self._preparer: ContextPreparer | None = None
         self._recall: TurnRecall | None = None
         self._skipped: Mapping[str, str] = {}
         self._legs: Callable[[], tuple[Leg, ...]] = tuple
         self._recorded = False
+        self._store_failed = False
         self._ended = False
 
     async def run(self) -> Reply:
@@ -95,7 +98,7 @@ class Turn:
             allowed, self._skipped = self._eligible()
         self._emit_started()
         try:
-            with internal_errors(f"turn {self.id!r} broke"):
+            with internal_errors(f"turn {self.id!r} broke"), store_waits_until(self._ends_at):
                 return await self._take_turn(allowed)
         except BaseException as error:
             await self._close_unanswered("failed" if isinstance(error, Exception) else "cancelled")
@@ -255,11 +258,13 @@ class Turn:
         for leg in legs:
             leg.state = "cancelled" if leg.state == "running" else leg.state
         trace = self._trace(dataclasses.replace(_NO_RACE, legs=legs), status)
-        with anyio.CancelScope(shield=True):
+        with anyio.CancelScope(shield=True), store_waits_until(self._ends_at):
             try:
                 await self._record(trace)
             except Exception as error:  # noqa: BLE001 - the turn's own error is the one to raise
                 _log.warning("turn %r has no record: %s", self.id, describe(error))
+        if self._store_failed:  # what it reported as failed may have reached the disk
+            self._conversation.history = None
         self._ended = True
         self._emit(TurnFailed(at_s=self._now(), trace=trace))
 
@@ -267,10 +272,17 @@ class Turn:
         self, trace: Trace, reply: Reply | None = None, exchange: Exchange | None = None
     ) -> None:
         """Store the turn's record once, and its exchange in the same transaction."""
-        if not self._recorded:
-            row = self._row(trace, reply)
+        if self._recorded:
+            return
+        if self._store_failed and anyio.current_time() >= self._ends_at:
+            raise StoreError("the store failed before, and the turn's deadline has passed")
+        row = self._row(trace, reply)
+        try:
             await self._settings.store.add(row, trace.to_dict(), exchange)
-            self._recorded = True
+        except StoreError:
+            self._store_failed = True
+            raise
+        self._recorded = True
 
     def _trace(self, outcome: RaceOutcome, status: str) -> Trace:
         settings, shown_private = self._settings, self._was_shown_private

@@ -13,14 +13,16 @@ if TYPE_CHECKING:
     from vanta.storage.database import Database
     from vanta.storage.default_database import sqlite_url
     from vanta.storage.transcripts import Store
+    from vanta.storage.waiting import store_waits_until
 
 _HOMES = {
     "Database": "vanta.storage.database",
     "Store": "vanta.storage.transcripts",
     "sqlite_url": "vanta.storage.default_database",
+    "store_waits_until": "vanta.storage.waiting",
 }
 
-__all__ = ["Database", "Store", "sqlite_url"]
+__all__ = ["Database", "Store", "sqlite_url", "store_waits_until"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,17 +2,21 @@
 
 SQLite by default, any database by SQLAlchemy URL. SQLite runs in WAL mode with `synchronous =
 NORMAL`: a committed transaction survives the death of the process (not the loss of power, which
-would cost one fsync per turn). Invariant: writes run on a worker thread, one at a time, and a
-transaction that has begun is completed or rolled back before its caller continues.
+would cost one fsync per turn). Invariants: writes run on a worker thread, one at a time, and a
+transaction that has begun is completed or rolled back before its caller continues. A caller with a
+deadline (`vanta.storage.waiting`) waits no longer than that: what a lock or a slow disk holds up is
+a StoreError, and is rolled back as soon as it can be.
 """
 
 from __future__ import annotations
 
 import functools
 import json
+import math
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import anyio
@@ -23,8 +27,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from vanta.concurrency import HomeProcess
 from vanta.errors import StoreError, describe, errors_as
+from vanta.storage.waiting import BUSY_TIMEOUT_S, WORK_S, store_wait_s
 
-BUSY_TIMEOUT_S = 5.0
+_BUSY_MS = math.ceil(1000 * BUSY_TIMEOUT_S)
 READERS = 2
 """Read transactions that may run at the same time beside the writer."""
 
@@ -32,6 +37,18 @@ READ_CACHE_KB = 32_000
 """Page cache of a reading connection; SQLite's default of 2 MB holds few vectors."""
 
 T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Wait:
+    """How long one call may wait for a lock. is_over: its caller has given up."""
+
+    seconds: float = math.inf
+    is_over: bool = False
+
+    @property
+    def lock_s(self) -> float:
+        return -1 if math.isinf(self.seconds) else self.seconds
 
 
 class Database:
@@ -44,6 +61,7 @@ class Database:
     def __init__(self, url: str | sa.URL) -> None:
         self._one_at_a_time = anyio.CapacityLimiter(1)
         self._lock = threading.Lock()
+        self._threads = anyio.CapacityLimiter(math.inf)
         self._home = HomeProcess("the store")
         try:
             self._url = sa.make_url(url)
@@ -74,9 +92,9 @@ class Database:
         :raises StoreError: if the database fails; the message names the store and the next step.
         """
         self._require_home()
-        # A statement that has begun is waited for even if cancelled: no thread writes afterwards.
-        call: Callable[[], T] = functools.partial(self._guarded, self._transact, work)
-        return await anyio.to_thread.run_sync(call, limiter=self._one_at_a_time)
+        return await self._on_thread(
+            functools.partial(self._guarded, self._transact, work), self._one_at_a_time
+        )
 
     def transact_now(self, work: Callable[[sa.Connection], T]) -> T:
         """Run `work` in one transaction on the current thread, for code that opens a store.
@@ -85,7 +103,7 @@ class Database:
         :returns: the result of `work`.
         :raises StoreError: if the database fails.
         """
-        result: T = self._guarded(self._transact, work)
+        result: T = self._guarded(self._transact, work, _Wait())
         return result
 
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
@@ -98,8 +116,7 @@ class Database:
         if self._readers is self._engine:
             return await self.transact(work)
         self._require_home()
-        call: Callable[[], T] = functools.partial(self._read_only, work)
-        return await anyio.to_thread.run_sync(call, limiter=self._reads)
+        return await self._on_thread(functools.partial(self._read_only, work), self._reads)
 
     async def rewrite(self) -> bool:
         """Rewrite an SQLite database, so that neither its file nor its log holds deleted data.
@@ -108,7 +125,7 @@ class Database:
         :raises StoreError: if the database fails.
         """
         self._require_home()
-        call = functools.partial(self._guarded, self._vacuum)
+        call = functools.partial(self._guarded, self._vacuum, _Wait())
         return await anyio.to_thread.run_sync(call, limiter=self._one_at_a_time)
 
     async def aclose(self) -> None:
@@ -121,10 +138,47 @@ class Database:
         self._readers.dispose()
         self._engine.dispose()
 
+    async def _on_thread(self, call: Callable[[_Wait], T], limiter: anyio.CapacityLimiter) -> T:
+        """Run `call` on a worker thread once `limiter` has room, within the time that is left."""
+        limit_s = store_wait_s()
+        if limit_s is None:
+            # What has begun is waited for even if cancelled: no thread writes afterwards.
+            work = functools.partial(call, _Wait())
+            return await anyio.to_thread.run_sync(work, limiter=limiter)
+        ends_at = anyio.current_time() + limit_s
+        with anyio.move_on_at(ends_at) as waiting:
+            await limiter.acquire()
+        if waiting.cancelled_caught:
+            raise self._timed_out(limit_s)
+        try:
+            wait = _Wait(max(0.0, ends_at - anyio.current_time()))
+            with anyio.CancelScope(shield=True, deadline=ends_at + WORK_S):
+                work = functools.partial(call, wait)
+                return await anyio.to_thread.run_sync(
+                    work, limiter=self._threads, abandon_on_cancel=True
+                )
+            wait.is_over = True
+            raise self._timed_out(limit_s)
+        finally:
+            limiter.release()
+
+    def _timed_out(self, limit_s: float) -> StoreError:
+        return StoreError(
+            f"the store {_without_password(self._url)!r} did not answer within the {limit_s:.2g} s "
+            "that were left: another process holds it, or its disk is slow. Close that process, or "
+            "raise deadline_s."
+        )
+
     def _guarded(self, work: Callable[..., T], *args: Any) -> T:
         # The lock, because asyncio's own cancellation frees the limiter while the thread runs.
-        with self._own_errors(), self._lock:
-            return work(*args)
+        wait: _Wait = args[-1]
+        with self._own_errors():
+            if not self._lock.acquire(timeout=wait.lock_s):
+                raise self._timed_out(wait.seconds)
+            try:
+                return work(*args)
+            finally:
+                self._lock.release()
 
     def _require_home(self) -> None:
         """Refuse a forked process before it waits for a thread that it does not have."""
@@ -136,15 +190,27 @@ class Database:
         self._require_home()
         return errors_as(functools.partial(_explain, url=self._url))
 
-    def _transact(self, work: Callable[[sa.Connection], T]) -> T:
+    def _transact(self, work: Callable[[sa.Connection], T], wait: _Wait) -> T:
         with self._engine.begin() as connection:
-            return work(connection)
+            self._limit(connection, wait)
+            result = work(connection)
+            if wait.is_over:  # the caller has given up, so that this must not be stored any more
+                raise self._timed_out(wait.seconds)
+            return result
 
-    def _read_only(self, work: Callable[[sa.Connection], T]) -> T:
+    def _read_only(self, work: Callable[[sa.Connection], T], wait: _Wait) -> T:
         with self._own_errors(), self._readers.connect() as connection:
+            self._limit(connection, wait)
             return work(connection)
 
-    def _vacuum(self) -> bool:
+    def _limit(self, connection: sa.Connection, wait: _Wait) -> None:
+        """Limit how long SQLite waits for another process's lock."""
+        busy_ms = math.ceil(1000 * min(wait.seconds, BUSY_TIMEOUT_S))
+        if self.is_sqlite and connection.info.get("busy_ms", _BUSY_MS) != busy_ms:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout={busy_ms}")
+            connection.info["busy_ms"] = busy_ms
+
+    def _vacuum(self, _wait: _Wait) -> bool:
         with self._engine.connect() as connection:
             alone = connection.execution_options(isolation_level="AUTOCOMMIT")
             alone.exec_driver_sql("VACUUM")
@@ -218,5 +284,5 @@ _ADVICE = {
     "readonly": "Make the file and its folder writable, or name another data_dir.",
     "unable to open": "Make the folder writable, or name another data_dir.",
     "surrogates not allowed": "The text is not valid Unicode: correct it where it enters.",
-    "locked": f"Another process held it for {BUSY_TIMEOUT_S:g} s: close that one, or try again.",
+    "locked": "Another process holds it: close that one, or try again.",
 }

@@ -57,7 +57,7 @@ class Store(Database):
         :returns: the exchanges, oldest first.
         :raises StoreError: if the database fails.
         """
-        return await self.transact(partial(_history, user=user, session=session))
+        return await self.read(partial(_history, user=user, session=session))
 
     async def add(
         self, turn: Mapping[str, Any], trace: Mapping[str, Any], exchange: Exchange | None
