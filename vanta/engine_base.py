@@ -33,6 +33,7 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 
 from vanta.context.estimate import estimate_tokens
 from vanta.engine import (
@@ -50,6 +51,9 @@ from vanta.messages import Completion, Delta, Message, Usage
 
 HEALTH_AGE_S = 30.0
 """Seconds for which a health check is cached."""
+
+QUICK_CHARACTERS = 65_536
+"""Size of a prompt up to which it is estimated on the event loop."""
 
 CLOSE_S = 5.0
 """Seconds that the clean-up of `deltas` may take when a stream is left."""
@@ -112,7 +116,9 @@ class BaseEngine(Engine):
 
     async def count_tokens(self, messages: Sequence[Message]) -> TokenCount:
         """Estimate the tokens of `messages` on the high side; see `Engine.count_tokens`."""
-        return estimate_tokens(messages)
+        if sum(len(message.content) for message in messages) <= QUICK_CHARACTERS:
+            return estimate_tokens(messages)
+        return await anyio.to_thread.run_sync(estimate_tokens, messages)
 
     async def models(self) -> Sequence[EngineModel]:
         """Return the one model."""

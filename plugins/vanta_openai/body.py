@@ -10,7 +10,6 @@ An event stream is UTF-8 (https://html.spec.whatwg.org/multipage/server-sent-eve
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -123,32 +122,45 @@ class AnswerBody:
             raise NotAnAnswerError(self._declared or "no content")
 
     async def _pieces(self) -> AsyncIterator[bytes]:
-        """Yield the decompressed body in small pieces."""
+        """Yield the decompressed body in small pieces.
+
+        The rest of a stopped body is read all the same, until the closed connection fails: the
+        generators of httpx2 end only by running to their end.
+        """
         require_one_coding(self._response)
-        pace = Pace()
-        async with contextlib.aclosing(self._response.aiter_bytes()) as chunks:
-            async for chunk in chunks:
+        pace, problem = Pace(), ""
+        try:
+            async for chunk in self._response.aiter_bytes():
                 for start in range(0, len(chunk), PIECE_BYTES):
                     if pace.is_due:
                         await pace.pause()
                     if self._is_stopped:
-                        return
+                        break
                     piece = chunk[start : start + PIECE_BYTES]
-                    self._measure(piece)
+                    if problem := self._problem_with(piece):
+                        self.stop()
+                        await self._response.aclose()
+                        break
                     yield piece
+        except (httpx2.HTTPError, httpx2.StreamError, OSError):
+            if not problem:
+                raise
+        if problem:
+            raise BodyTooLargeError(problem)
 
-    def _measure(self, piece: bytes) -> None:
+    def _problem_with(self, piece: bytes) -> str:
+        """Measure the next piece; return which bound the body passes with it, or ""."""
         self._idle_bytes += len(piece)
         if self._idle_bytes > MAX_IDLE_BYTES:
-            raise BodyTooLargeError(f"the stream sent {MAX_IDLE_BYTES} bytes without any content")
+            return f"the stream sent {MAX_IDLE_BYTES} bytes without any content"
         if self._is_json:
-            return
+            return ""
         since = self._tail + piece
         end = max(since.rfind(blank) for blank in _BLANK_LINES)
         self._event_bytes = self._event_bytes + len(piece) if end < 0 else len(since) - end
         self._tail = since[-2:]
-        if self._event_bytes > MAX_EVENT_BYTES:
-            raise BodyTooLargeError(f"an event is larger than {MAX_EVENT_BYTES} bytes")
+        too_large = self._event_bytes > MAX_EVENT_BYTES
+        return f"an event is larger than {MAX_EVENT_BYTES} bytes" if too_large else ""
 
     def _as_event_stream(self, head: bytes, pieces: AsyncIterator[bytes]) -> httpx2.Response:
         """Return a response with the same body, declared as what it is."""

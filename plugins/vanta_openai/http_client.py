@@ -8,7 +8,6 @@ Building a client may block.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
@@ -171,16 +170,25 @@ class BoundedTransport(httpx2.AsyncBaseTransport):
 async def _read_up_to(
     most_bytes: int, response: httpx2.Response, body: bytearray | None = None
 ) -> bytearray:
-    """Append the body of `response` to `body`, until there is more than `most_bytes` of it."""
+    """Append the body of `response` to `body`, until there is more than `most_bytes` of it.
+
+    The connection is closed then; the rest is read until that fails, because the generators of
+    httpx2 end only by running to their end.
+    """
     body = bytearray() if body is None else body
-    pace = Pace()
-    async with contextlib.aclosing(response.aiter_bytes()) as chunks:
-        async for chunk in chunks:
-            body += chunk
-            if len(body) > most_bytes:
-                break
+    pace, is_full = Pace(), False
+    try:
+        async for chunk in response.aiter_bytes():
+            if not is_full:
+                body += chunk
+            if len(body) > most_bytes and not is_full:
+                is_full = True
+                await response.aclose()
             if pace.is_due:
                 await pace.pause()
+    except (httpx2.HTTPError, httpx2.StreamError, OSError):
+        if not is_full:
+            raise
     return body
 
 

@@ -6,7 +6,20 @@ before.
 
 from __future__ import annotations
 
-from vanta.bounds.answer import AnswerBound, whole_answer
+from vanta.bounds.answer import (
+    CHARACTERS_PER_TOKEN,
+    FREE_CHARACTERS,
+    MOST_CHARACTERS,
+    AnswerBound,
+    whole_answer,
+)
 from vanta.bounds.pace import Pace
 
-__all__ = ["AnswerBound", "Pace", "whole_answer"]
+__all__ = [
+    "CHARACTERS_PER_TOKEN",
+    "FREE_CHARACTERS",
+    "MOST_CHARACTERS",
+    "AnswerBound",
+    "Pace",
+    "whole_answer",
+]

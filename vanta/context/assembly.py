@@ -17,9 +17,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vanta.bounds import CHARACTERS_PER_TOKEN, FREE_CHARACTERS, MOST_CHARACTERS
 from vanta.context.budget import BudgetShares, TokenBudget
 from vanta.context.memories import Memories, Pack, Packer
 from vanta.context.token_cache import TokenCache, token_cache_of
+from vanta.context.usage_check import LONGEST_TOKEN_BYTES
 from vanta.engine import TokenCount
 from vanta.errors import EngineError, ErrorKind
 from vanta.messages import Exchange, Message
@@ -33,6 +35,14 @@ COUNTED_AT_ONCE = 8
 
 BLIND_ROOM = 1024
 """Tokens for memories if the window is unknown."""
+
+COUNTED_WHOLE = 65_536
+"""Characters up to which system prompt and message are counted as a whole at once."""
+
+SLICE_CHARACTERS = 32_768
+SLICES_EXCEED = 1.1
+"""What is longer is counted in slices first, and refused as soon as they exceed the budget by more
+than a tenth: slices of a text may have more tokens than the text."""
 
 SLACK = 0.01
 """Share of the prompt budget; if more than this is left, memories are packed again."""
@@ -108,15 +118,27 @@ class _Parts:
         first, *rest = self.tail
         return (*self.head, *past, pack.put_before(first) if pack else first, *rest)
 
+    @property
+    def whole(self) -> tuple[Message, ...]:
+        """What is never cut."""
+        return (*self.head, *self.tail)
+
     def turns(self, dropped: int) -> frozenset[str]:
         return frozenset(exchange.turn for exchange in self.history[dropped:] if exchange.turn)
 
 
 async def _uncut(parts: _Parts, packer: Packer | None) -> Assembled:
     """Return a prompt with all of the history and a bounded block, for an unknown window."""
-    pack = await packer.pack(BLIND_ROOM, parts.turns(0), fell_out=False) if packer else None
+    left = MOST_CHARACTERS - _size(parts.whole)
+    if left < 0:
+        raise _too_large(parts.track, _size(parts.whole), f"at most {MOST_CHARACTERS} are sent")
+    dropped = len(parts.history)
+    while dropped and (left := left - _size(parts.history[dropped - 1].messages)) >= 0:
+        dropped -= 1
+    turns = parts.turns(dropped)
+    pack = await packer.pack(BLIND_ROOM, turns, fell_out=dropped > 0) if packer else None
     counter = parts.track.engine.counter
-    return Assembled(parts.join(0, pack), None, 0, pack, counter=counter)
+    return Assembled(parts.join(dropped, pack), None, dropped, pack, counter=counter)
 
 
 class _Assembly:
@@ -131,6 +153,7 @@ class _Assembly:
 
     async def run(self) -> Assembled:
         """Return the prompt. Raises EngineError."""
+        await self._require_room()
         whole = await self._whole()
         reserve = self._budget.memory_reserve(whole) if self._packer else 0
         dropped, past = await self._cut(self._budget.prompt - whole - reserve)
@@ -146,10 +169,29 @@ class _Assembly:
             return fitted
         return await self._widened(fitted, await self._pack(room + unforeseen, dropped))
 
+    async def _require_room(self) -> None:
+        """Refuse what is never cut if it cannot fit, without counting all of it.
+
+        Its size decides at once. Otherwise slices are counted, at most as many as fill the window.
+        """
+        track, budget, size = self._parts.track, self._budget, _size(self._parts.whole)
+        if size > LONGEST_TOKEN_BYTES * budget.prompt:
+            raise _too_large(track, size, f"the window of {budget.window} tokens holds fewer")
+        if size <= COUNTED_WHOLE:
+            return
+        seen = tokens = 0
+        for message in self._parts.whole:
+            for start in range(0, len(message.content), SLICE_CHARACTERS):
+                part = message.content[start : start + SLICE_CHARACTERS]
+                (count,) = await self._engine.count_texts([part])
+                seen, tokens = seen + len(part), tokens + count.value
+                if tokens > SLICES_EXCEED * budget.prompt:
+                    raise _overflow(track, budget, TokenCount(tokens * size // seen, exact=False))
+
     async def _whole(self) -> int:
         """Return the tokens of what is never cut: system prompt, tail, opening of the reply."""
         parts = self._parts
-        counts = await self._cache.messages(self._engine, (*parts.head, *parts.tail))
+        counts = await self._cache.messages(self._engine, parts.whole)
         return sum(counts) + await self._cache.opening(self._engine, system=bool(parts.head))
 
     async def _cut(self, room: int) -> tuple[int, int]:
@@ -170,9 +212,12 @@ class _Assembly:
         return cut, past
 
     async def _costs(self, exchanges: Sequence[Exchange]) -> list[int]:
-        messages = [message for exchange in exchanges for message in exchange.messages]
+        most = FREE_CHARACTERS + CHARACTERS_PER_TOKEN * self._budget.prompt
+        small = [item for item in exchanges if _size(item.messages) <= most]
+        messages = [message for exchange in small for message in exchange.messages]
         counts = iter(await self._cache.messages(self._engine, messages))
-        return [sum(next(counts) for _ in exchange.messages) for exchange in exchanges]
+        costs = {id(item): sum(next(counts) for _ in item.messages) for item in small}
+        return [costs.get(id(item), self._budget.prompt + 1) for item in exchanges]
 
     async def _pack(self, room: int, dropped: int) -> Pack | None:
         if self._packer is None:
@@ -224,6 +269,26 @@ def _part_of(step: Sequence[int], first: int, room: int) -> tuple[int, int]:
             if sum(step[cut:]) <= room:
                 return first + cut, sum(step[cut:])
     return first + len(step), 0
+
+
+def _size(messages: Sequence[Message]) -> int:
+    """Return the characters of messages, tool calls included."""
+    calls = (call for message in messages for call in message.tool_calls)
+    return sum(len(message.content) for message in messages) + sum(
+        len(call.name) + len(call.arguments) for call in calls
+    )
+
+
+def _too_large(track: Track, size: int, why: str) -> EngineError:
+    error = EngineError(
+        ErrorKind.CONTEXT_OVERFLOW,
+        f"system prompt and message have {size} characters; {why}",
+        engine=track.engine.name,
+        model=track.engine.model,
+        suggestion="Shorten the message, or add it to memory as a document.",
+    )
+    error.track = track.name
+    return error
 
 
 def _overflow(track: Track, budget: TokenBudget, tokens: TokenCount) -> EngineError:

@@ -31,6 +31,9 @@ from collections.abc import Sequence
 from vanta.engine import GenerationRequest, TokenCount
 from vanta.messages import Message
 
+SLICE_CHARACTERS = 65_536
+"""A longer text is estimated in slices of this length."""
+
 PER_MESSAGE = 5
 """Tokens that a chat format puts around a message: 3 or 4 for OpenAI, 5 for ChatML."""
 
@@ -57,6 +60,9 @@ def estimate_text(text: str) -> int:
     :param text: any text.
     :returns: the number of tokens, 0 for an empty text.
     """
+    if len(text) > SLICE_CHARACTERS:  # a single search would hold the interpreter's lock for long
+        starts = range(0, len(text), SLICE_CHARACTERS)
+        return 1 + sum(estimate_text(text[at : at + SLICE_CHARACTERS]) - 1 for at in starts)
     if not text:
         return 0
     pieces = 1 + len(_PIECE.findall(text)) + sum(map(_unmerged, _CODED.findall(text)))

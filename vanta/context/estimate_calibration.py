@@ -31,7 +31,14 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vanta.context.estimate import PER_CALL, PER_MESSAGE, PER_REPLY, estimate_text, estimate_tokens
+from vanta.context.estimate import (
+    PER_CALL,
+    PER_MESSAGE,
+    PER_REPLY,
+    SLICE_CHARACTERS,
+    estimate_text,
+    estimate_tokens,
+)
 from vanta.engine import TokenCount
 from vanta.messages import Message
 
@@ -317,6 +324,10 @@ _NOTHING = (0,) * 9
 
 def features(text: str) -> tuple[int, ...]:
     """Return the counts of `FEATURES` in a text."""
+    if len(text) > SLICE_CHARACTERS:
+        starts = range(0, len(text), SLICE_CHARACTERS)
+        parts = [features(text[at : at + SLICE_CHARACTERS]) for at in starts]
+        return tuple(map(sum, zip(*parts, strict=True)))
     data = text.encode("utf-8", "replace")
     long = len(data) >= 16
     codes = [code for code in _CODED.findall(data) if _MIXED.match(code)] if long else []

@@ -15,6 +15,7 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from vanta.bounds import CHARACTERS_PER_TOKEN, FREE_CHARACTERS
 from vanta.context.token_cache import TokenCache
 from vanta.engine import Engine
 from vanta.events import MemoryTrace
@@ -182,7 +183,9 @@ class Packer:
         :returns: the block, None if nothing fits.
         :raises EngineError: if the engine cannot count.
         """
+        most = FREE_CHARACTERS + CHARACTERS_PER_TOKEN * max(0, room)
         offered = self._memories.offered_to(self._track, turns)
+        offered = [match for match in offered if len(match.item.text) <= most]
         summary = self._memories.summary_for(self._track) if fell_out else ""
         frames = [self._memories.frame(text) for text in dict.fromkeys((summary, ""))]
         lines = [self._memories.line(match.item) for match in offered]

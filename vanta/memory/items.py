@@ -20,6 +20,13 @@ RECALL_LIMIT = 200
 """Default maximum of items that a recall returns; a prompt takes as many as its budget allows."""
 
 
+QUESTION_CHARACTERS = 8_192
+"""Characters of a question that are searched for: its beginning and its end."""
+
+ITEM_CHARACTERS = 1_000_000
+"""The longest text of an item."""
+
+
 @dataclass(frozen=True, slots=True)
 class MemoryItem:
     """One remembered text.
@@ -132,6 +139,13 @@ class Question:
     session: str = ""
     limit: int = RECALL_LIMIT
     confidential: bool = False
+
+    def shortened(self) -> Question:
+        """Return the question with the beginning and the end of a long text."""
+        if len(self.text) <= QUESTION_CHARACTERS:
+            return self
+        part = QUESTION_CHARACTERS // 2
+        return dataclasses.replace(self, text=f"{self.text[:part]}\n{self.text[-part:]}")
 
 
 @dataclass(frozen=True, slots=True)

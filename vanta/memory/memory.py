@@ -163,7 +163,7 @@ class Memory:
         :param timeout_s: seconds after which the result is empty.
         :returns: the pending recall; await its `get`.
         """
-        pending = PendingRecall(timeout_s)
+        pending, question = PendingRecall(timeout_s), question.shortened()
         if self._tasks is None:
             pending.settle(Recollection(skipped="memory is closed"))
         elif self._home.left:

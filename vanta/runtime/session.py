@@ -167,12 +167,16 @@ class Session:
         self._tasks.home.require()
         started_at = anyio.current_time()
         with internal_errors("the turn could not begin"):
-            await self._planner.refresh(started_at + self._planner.deadline_s(options))
+            until = started_at + self._planner.deadline_s(options)
+            await self._planner.refresh(until)
+            private = self.private if options.private is None else options.private
+            because = None if private else await self._planner.search(text, until)
             settings = self._planner.settings(
                 text,
                 self.user,
                 options,
                 private=self.private,
+                private_because=because,
                 prompt=self._prompt,
                 isolation=self._isolation,
             )

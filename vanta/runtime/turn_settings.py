@@ -18,7 +18,7 @@ from vanta.context.preparer import TurnPrompts, merge_sampling
 from vanta.errors import TemplateError, UnknownName
 from vanta.memory import Memory
 from vanta.money import Ledger
-from vanta.privacy import reason_to_be_private
+from vanta.privacy import search_message
 from vanta.prompts import LivePrompts, RenderedPrompt, SystemPrompt, Templates
 from vanta.routing import PolicyRouting
 from vanta.runtime.options import NOT_ISOLATED, Isolation, TurnOptions
@@ -94,6 +94,14 @@ class TurnPlanner:
         """
         await self._templates.refresh(until)
 
+    async def search(self, text: str, until: float) -> str | None:
+        """Return why the detectors make a message private, or None.
+
+        :param text: the user's message.
+        :param until: seconds on the event loop's clock.
+        """
+        return await search_message(text, self._detectors, until)
+
     def deadline_s(self, options: TurnOptions) -> float:
         """Return the seconds that a turn with these options may take."""
         return self._parts.config.deadline_s if options.deadline_s is None else options.deadline_s
@@ -117,6 +125,7 @@ class TurnPlanner:
         options: TurnOptions,
         *,
         private: bool,
+        private_because: str | None,
         prompt: SystemPrompt | None,
         isolation: Isolation = NOT_ISOLATED,
     ) -> TurnSettings:
@@ -124,6 +133,7 @@ class TurnPlanner:
 
         :param text: the user's message.
         :param private: the session's rule, for options that leave it open.
+        :param private_because: what `search` returned.
         :param prompt: the session's system prompt; None for the configured one.
         :raises UnknownName: for a policy or a track that does not exist.
         :raises TemplateError: if the system prompt cannot be rendered.
@@ -135,7 +145,7 @@ class TurnPlanner:
         track_stats = isolation.track_stats or self._track_stats
         policy = track_stats.resolve(chosen)
         private = private if options.private is None else options.private
-        because = None if private else reason_to_be_private(text, self._detectors)
+        because = None if private else private_because
         sampling = system.defaults.sampling
         if options.sampling:
             sampling = merge_sampling(sampling, options.sampling)

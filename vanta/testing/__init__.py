@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         read_stream,
     )
     from vanta.testing.hashing import HashEmbedder, hash_plugin
+    from vanta.testing.load_meter import LoadMeter
     from vanta.testing.loop_guard import BlockingCall, LoopGuard
     from vanta.testing.scripted import Run, ScriptedEngine, open_scripted, scripted_plugin
     from vanta.testing.steps import (
@@ -51,6 +52,7 @@ __all__ = [
     "Hints",
     "HttpExchange",
     "IndexConformance",
+    "LoadMeter",
     "LoopGuard",
     "Pause",
     "Run",
@@ -75,6 +77,7 @@ __all__ = [
 _NAMES = {
     "conformance": "EmbedderConformance EngineConformance Hints IndexConformance read_stream ask",
     "hashing": "HashEmbedder hash_plugin",
+    "load_meter": "LoadMeter",
     "loop_guard": "BlockingCall LoopGuard",
     "scripted": "Run ScriptedEngine open_scripted scripted_plugin",
     "steps": (

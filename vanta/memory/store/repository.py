@@ -15,8 +15,16 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from vanta.errors import UsageError
 from vanta.memory.dates.resolution import resolve_dates
-from vanta.memory.items import Filters, MemoryItem, NewItem, RecalledItem, Scope
+from vanta.memory.items import (
+    ITEM_CHARACTERS,
+    Filters,
+    MemoryItem,
+    NewItem,
+    RecalledItem,
+    Scope,
+)
 from vanta.memory.store.tables import session_token, user_token
 
 if TYPE_CHECKING:
@@ -65,7 +73,15 @@ def add_items(connection: sa.Connection, items: Sequence[NewItem]) -> list[int]:
 
 
 def add_item(connection: sa.Connection, item: NewItem) -> int:
-    """Add an item; return its id, 0 for a message that was already copied."""
+    """Add an item; return its id, 0 for a message that was already copied.
+
+    Raises UsageError for a text of more than `ITEM_CHARACTERS`.
+    """
+    if len(item.text) > ITEM_CHARACTERS:
+        raise UsageError(
+            f"an item of memory has {len(item.text)} characters, more than {ITEM_CHARACTERS}. "
+            "Split the text, for example with vanta.memory.chunk_document."
+        )
     digest = content_digest(item)
     result = connection.exec_driver_sql(_ADD, (*_values(item), digest, item.message_id))
     if not result.rowcount:
@@ -257,7 +273,7 @@ def _from_message(row: Any) -> NewItem:
     return NewItem(
         user=row.user,
         kind="message",
-        text=row.content,
+        text=row.content[:ITEM_CHARACTERS],
         said_at=row.finished_at,
         session=row.session,
         turn_id=row.turn_id,
