@@ -8,8 +8,8 @@ message of a chat completion, or in the URL's parameter `plan` for any other req
 
     {"frames": [["text", 1000, 50], ["comment", 20, -1]], "status": 200, "coding": ""}
 
-Each frame is its kind, a size, and how often it is sent; -1 is without an end. Invariant: a frame is
-built once and sent in batches, so that the client is what limits the rate.
+Each frame is its kind, a size, and how often it is sent; -1 is without an end. Invariant: a frame
+is built once and sent in batches, so that the client is what limits the rate.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,6 +126,10 @@ class TurnCost:
     finals: int
 
 
+Measure = Callable[[StreamPlan], TurnCost]
+"""Takes a turn whose server sends a plan."""
+
+
 @contextlib.contextmanager
 def frame_server() -> Iterator[str]:
     """Run the server; yield its base URL."""
@@ -172,6 +176,19 @@ async def cost_of(runtime: vanta.Runtime, message: str, deadline_s: float) -> Tu
     return TurnCost(took_s - deadline_s, load.grown_bytes, load.longest_busy_s, finals)
 
 
+@contextlib.contextmanager
+def measuring(deadline_s: float, backend: str = "asyncio") -> Iterator[Measure]:
+    """Open a server and a runtime; yield what takes a turn for a plan and returns its cost."""
+    with (
+        frame_server() as base_url,
+        start_blocking_portal(backend) as portal,
+        portal.wrap_async_context_manager(open_runtime(base_url)) as runtime,
+    ):
+        first = StreamPlan((("text", 5, 1), ("done", 0, 1)))  # which loads and imports
+        portal.call(cost_of, runtime, first.to_json(), 30.0)
+        yield lambda plan: portal.call(cost_of, runtime, plan.to_json(), deadline_s)
+
+
 def plans() -> SearchStrategy[StreamPlan]:
     """Return a strategy of plans with up to 10,000 frames, or with an endless one."""
     from hypothesis import strategies as st
@@ -202,27 +219,20 @@ def _limited(frames: tuple[tuple[str, int, int], ...]) -> tuple[tuple[str, int, 
 
 def figures(settings: Settings) -> Iterator[Figure]:
     """Measure the named streams, those made up, and the cost of a delta."""
-    deadline_s = 0.4 if settings.quick else 1.0
-    with frame_server() as base_url, start_blocking_portal() as portal:
-        with portal.wrap_async_context_manager(open_runtime(base_url)) as runtime:
-            portal.call(cost_of, runtime, StreamPlan((("text", 5, 1),)).to_json(), 5.0)
-
-            def measure(plan: StreamPlan) -> TurnCost:
-                return portal.call(cost_of, runtime, plan.to_json(), deadline_s)
-
-            costs = {}
-            for number, (name, plan) in enumerate(ROWS.items()):
-                costs[name] = measure(plan)
-                settings.progress("named streams", number + 1, len(ROWS))
-            yield from _figures("named streams", costs)
-            if importlib.util.find_spec("hypothesis"):
-                yield from _figures("made-up streams", _made_up(settings, measure))
-            else:
-                yield _not_taken()
+    with measuring(0.4 if settings.quick else 1.0) as measure:
+        costs = {}
+        for number, (name, plan) in enumerate(ROWS.items()):
+            costs[name] = measure(plan)
+            settings.progress("named streams", number + 1, len(ROWS))
+        yield from _figures("named streams", costs)
+        if importlib.util.find_spec("hypothesis"):
+            yield from _figures("made-up streams", _made_up(settings, measure))
+        else:
+            yield _not_taken()
     yield _delta_figure(settings)
 
 
-def _made_up(settings: Settings, measure: Any) -> dict[str, TurnCost]:
+def _made_up(settings: Settings, measure: Measure) -> dict[str, TurnCost]:
     """Return the costs of plans that hypothesis makes up, always the same ones."""
     from hypothesis import HealthCheck, Phase, given
     from hypothesis import settings as rules

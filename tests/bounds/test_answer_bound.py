@@ -1,0 +1,102 @@
+"""An answer is cut at its bound, whatever the sizes of its deltas."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vanta import AnswerBound, Delta, Message, TokenLogprob, ToolCallPart, whole_answer
+from vanta.bounds import CHARACTERS_PER_TOKEN, FREE_CHARACTERS, MOST_CHARACTERS
+from vanta.bounds.answer import MOST_CALLS
+from vanta.engine import GenerationRequest, Sampling
+from vanta.testing import LoadMeter, ScriptedEngine
+
+pytestmark = pytest.mark.anyio
+
+
+def test_the_bound_follows_from_max_tokens_and_the_window() -> None:
+    free = FREE_CHARACTERS
+    assert AnswerBound(100).characters == free + 100 * CHARACTERS_PER_TOKEN
+    assert AnswerBound(1000, 100).characters == AnswerBound(100).characters
+    assert AnswerBound(None, 100).characters == AnswerBound(100).characters
+    assert AnswerBound(100).characters < AnswerBound().characters
+    assert AnswerBound(10**9, 10**9).characters == MOST_CHARACTERS
+
+
+@given(st.lists(st.tuples(st.integers(0, 40_000), st.booleans()), max_size=30))
+def test_a_cut_answer_is_the_beginning_of_the_whole_one(sizes: list[tuple[int, bool]]) -> None:
+    bound = AnswerBound(1)
+    whole, kept = {False: "", True: ""}, {False: "", True: ""}
+    for size, is_reasoning in sizes:
+        text = f"{len(whole[is_reasoning])}" * size
+        whole[is_reasoning] += text
+        if not bound.is_reached:
+            delta = Delta(reasoning=text) if is_reasoning else Delta(text=text)
+            cut = bound.cut(delta)
+            kept[False] += cut.text
+            kept[True] += cut.reasoning
+            assert (cut is delta) == (not bound.is_reached)
+            assert (cut.finish_reason == "length") == bound.is_reached
+    assert all(whole[kind].startswith(kept[kind]) for kind in whole)
+    assert sum(map(len, kept.values())) <= bound.characters
+    assert bound.is_reached or kept == whole
+
+
+def test_deltas_without_content_count_nothing() -> None:
+    bound = AnswerBound(1)
+    for _ in range(200_000):
+        bound.cut(Delta())
+    assert not bound.is_reached
+
+
+def test_more_tool_calls_than_any_model_makes_are_a_problem() -> None:
+    bound = AnswerBound(1000)
+    parts = tuple(ToolCallPart(n, id=f"c{n}", name="f") for n in range(MOST_CALLS + 1))
+    assert bound.cut(Delta(tool_calls=parts[:-1])).tool_calls
+    last = bound.cut(Delta(tool_calls=parts[-1:]))
+    assert (bound.is_reached, last.tool_calls, last.finish_reason) == (True, (), "length")
+    assert "256 tool calls" in bound.problem
+
+
+def test_half_a_tool_call_is_a_problem_and_no_part_of_the_answer() -> None:
+    bound = AnswerBound(1)
+    bound.cut(Delta(tool_calls=(ToolCallPart(0, id="c", name="f"),)))
+    arguments = "x" * bound.characters
+    cut = bound.cut(Delta(tool_calls=(ToolCallPart(0, arguments=arguments),)))
+    assert (bound.is_reached, cut.tool_calls) == (True, ())
+    assert "tool calls" in bound.problem
+
+
+def test_logprobs_are_bounded_by_the_tokens() -> None:
+    bound = AnswerBound(10)
+    entry = TokenLogprob("t", -1.0)
+    deltas = 0
+    while not bound.is_reached:
+        bound.cut(Delta(text="t", logprobs=(entry,)))
+        deltas += 1
+    assert deltas == 4096 + 2 * 10 + 1
+
+
+async def test_a_whole_answer_without_an_end_ends_at_its_bound() -> None:
+    async def endless() -> AsyncIterator[Delta]:
+        while True:
+            yield Delta(text="x" * 1000)
+
+    stream = endless()
+    async with LoadMeter() as load:
+        answer = await whole_answer(stream, AnswerBound(1000))
+        await stream.aclose()  # type: ignore[attr-defined]
+    assert answer.finish_reason == "length"
+    assert len(answer.text) == pytest.approx(AnswerBound(1000).characters, rel=0.01)
+    assert load.longest_busy_s < 0.1
+
+
+async def test_several_answers_to_one_request_end_at_their_bounds() -> None:
+    engine = ScriptedEngine("word " * 100_000)
+    request = GenerationRequest((Message("user", "go"),), Sampling(max_tokens=10))
+    request = GenerationRequest(request.messages, Sampling())
+    (answer,) = await engine.answers(request, 1)
+    assert len(answer.text) <= AnswerBound(None, engine.window).characters
