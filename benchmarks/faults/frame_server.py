@@ -4,7 +4,8 @@
 
 It runs in a process of its own, so that neither its memory nor its processor time counts as the
 client's, and prints its port. It ends with its standard input. What it sends is JSON in the last
-message of a chat completion, or in the URL's parameter `plan` for any other request:
+message of a chat completion, or in the URL's parameter `plan` for any other request, or else the
+program's argument for every request:
 
     {"frames": [["text", 1000, 50], ["comment", 20, -1]], "status": 200, "coding": ""}
 
@@ -136,6 +137,9 @@ def _answer(client: socket.socket) -> None:
 
 def _plan(client: socket.socket) -> dict[str, Any]:
     target, body = _request(client)
+    if sys.argv[1:]:
+        always: dict[str, Any] = json.loads(sys.argv[1])
+        return always
     query = parse_qs(urlsplit(target).query)
     text = query["plan"][0] if "plan" in query else json.loads(body)["messages"][-1]["content"]
     plan: dict[str, Any] = json.loads(text[text.index("{") : text.rindex("}") + 1])

@@ -131,9 +131,10 @@ Measure = Callable[[StreamPlan], TurnCost]
 
 
 @contextlib.contextmanager
-def frame_server() -> Iterator[str]:
-    """Run the server; yield its base URL."""
+def frame_server(always: StreamPlan | None = None) -> Iterator[str]:
+    """Run the server; yield its base URL. always: what it sends whatever is requested."""
     command = [sys.executable, "-m", "benchmarks.faults.frame_server"]
+    command += [always.to_json()] if always else []
     root = Path(__file__).resolve().parents[2]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root

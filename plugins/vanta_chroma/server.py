@@ -7,8 +7,9 @@ has removed meanwhile is looked up again, or counts as empty.
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 _PREFIX = "vanta-"
 _PAGE = 10_000
+MAX_ANSWER_BYTES = 16 * 1024 * 1024
+"""Size above which an answer of the server is refused; a page of ids takes 0.3 MB."""
+
 _ATTEMPTS = 3
 _Result = TypeVar("_Result")
 
@@ -135,6 +139,7 @@ class ServerBackend:
             parts = urlsplit(self._url)
             host = parts.hostname or ""
             _exclude_from_proxies(host)
+            _bound_answers()
             self._client = await self._answer(
                 chromadb.AsyncHttpClient(
                     host=f"[{host}]" if ":" in host else host,
@@ -157,6 +162,48 @@ class ServerBackend:
                 "`chroma run` is running there; recall works without vectors meanwhile.",
                 owned=True,
             ) from error
+
+
+@functools.cache
+def _bound_answers() -> None:
+    """Let Chroma's clients refuse answers of more than `MAX_ANSWER_BYTES` as they come.
+
+    They read each answer as a whole and offer no way to their HTTP client, from the first request
+    on. This process is the plugin's own, so their class is changed.
+    """
+    import httpx
+    from chromadb.api.async_fastapi import AsyncFastAPI
+
+    class Bounded(httpx.AsyncByteStream):
+        def __init__(self, stream: httpx.AsyncByteStream) -> None:
+            self._stream = stream
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            left = MAX_ANSWER_BYTES
+            async for chunk in self._stream:
+                left -= len(chunk)
+                if left < 0:
+                    raise httpx.ReadError(f"an answer is larger than {MAX_ANSWER_BYTES} bytes")
+                yield chunk
+
+        async def aclose(self) -> None:
+            await self._stream.aclose()
+
+    async def bound(response: httpx.Response) -> None:
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise httpx.DecodingError("an answer is compressed, which was not accepted")
+        if isinstance(response.stream, httpx.AsyncByteStream):
+            response.stream = Bounded(response.stream)
+
+    unbounded = AsyncFastAPI._get_client  # noqa: SLF001
+
+    def get_client(api: AsyncFastAPI) -> httpx.AsyncClient:
+        client = unbounded(api)
+        client.headers["accept-encoding"] = "identity"
+        client.event_hooks = {"request": [], "response": [bound]}
+        return client
+
+    AsyncFastAPI._get_client = get_client  # type: ignore[method-assign]  # noqa: SLF001
 
 
 def _exclude_from_proxies(host: str) -> None:

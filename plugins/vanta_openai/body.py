@@ -19,11 +19,12 @@ import anyio.lowlevel
 import httpx2
 
 from vanta import Pace
+from vanta_openai.protocol import COMPLETION, MOST_OBJECTS
 
 MAX_JSON_BYTES = 16 * 1024 * 1024
 """Size above which a whole completion is refused, however many tokens it may have."""
 
-MAX_EVENT_BYTES = 1024 * 1024
+MAX_EVENT_BYTES = 512 * 1024
 """Size above which one event is refused."""
 
 MAX_IDLE_BYTES = 16 * 1024 * 1024
@@ -37,6 +38,9 @@ PIECE_BYTES = 8 * 1024
 
 FREE_JSON_BYTES, JSON_BYTES_PER_TOKEN, JSON_BYTES_PER_LOGPROB = 512 * 1024, 32, 4096
 """What a whole completion may take, and for each token without and with its logprobs."""
+
+BYTES_PER_OBJECT = 40
+"""The fewest bytes that objects of a completion have on average: those of its logprobs."""
 
 DONE = "[DONE]"
 
@@ -110,7 +114,8 @@ class AnswerBody:
                 kind = "other"
                 break
         if kind == "json":
-            yield httpx2.ServerSentEvent(data=await self._completion(head, pieces))
+            completion = await self._completion(head, pieces)
+            yield httpx2.ServerSentEvent(event=COMPLETION, data=completion)
             yield httpx2.ServerSentEvent(data=DONE)
         elif kind == "events" or is_declared:
             stream = self._as_event_stream(head, pieces)
@@ -182,6 +187,9 @@ class AnswerBody:
             if len(body) > self._json_limit:
                 await self._discard(pieces)
                 raise BodyTooLargeError(f"a JSON answer is larger than {self._json_limit} bytes")
+        most_objects = max(MOST_OBJECTS, self._json_limit // BYTES_PER_OBJECT)
+        if body.count(b"{") + body.count(b"[") > most_objects:
+            raise BodyTooLargeError(f"a JSON answer has more than {most_objects} objects")
         text = body.decode("utf-8-sig", "replace")
         try:
             parsed = json.loads(text)

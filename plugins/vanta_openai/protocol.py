@@ -8,6 +8,7 @@ raises `ErrorChunkError`, and nothing else is raised.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -50,6 +51,19 @@ _FINISH_REASONS: dict[str, FinishReason] = {
 }
 """The protocol's own reasons, and those of TGI, Together, Mistral, Cohere, Gemini and Anthropic
 behind compatible servers, in lower case."""
+
+COMPLETION = "completion"
+"""The event of a whole completion in place of a stream, whose size was checked before."""
+
+LARGE_CHUNK, MOST_OBJECTS = 65_536, 30_000
+"""Objects and lists in a chunk of more than that many characters: each takes much more memory and
+time than the text that it is read from."""
+
+MOST_PARTS = 1024
+"""Parts of tool calls that are read of one chunk; an answer may have fewer calls."""
+
+MOST_RIVALS, LONGEST_TOKEN = 20, 512
+"""What is read of the logprobs: alternatives to a token, and characters of a token."""
 
 _NO_REASON = ("", "null", "none")
 _FAILED_FINISH = ("error", "abort")
@@ -189,6 +203,9 @@ def parse_chunk(data: str, numbering: CallNumbering, event: str = "message") -> 
     numbering: numbers the tool calls of the whole answer.
     Raises MalformedChunkError, ErrorChunkError.
     """
+    is_large = event != COMPLETION and len(data) > LARGE_CHUNK
+    if is_large and data.count("{") + data.count("[") > MOST_OBJECTS:
+        raise MalformedChunkError(f"a chunk has more than {MOST_OBJECTS} objects")
     try:
         chunk = json.loads(data)
         if not isinstance(chunk, dict):
@@ -270,7 +287,7 @@ def _text(value: object) -> str:
 
 
 def _tool_call_parts(calls: Any, numbering: CallNumbering) -> Iterator[ToolCallPart]:
-    for call in calls:
+    for call in itertools.islice(calls, MOST_PARTS):
         function = call.get("function") or {}
         arguments = function.get("arguments") or ""
         index, call_id = call.get("index"), str(call.get("id") or "")
@@ -288,12 +305,16 @@ def _tool_call_parts(calls: Any, numbering: CallNumbering) -> Iterator[ToolCallP
 def _logprobs(logprobs: Any) -> Iterator[TokenLogprob]:
     entries = logprobs.get("content") if isinstance(logprobs, dict) else None
     for entry in entries or ():
-        alternatives = entry.get("top_logprobs") or ()
-        top = tuple((str(item["token"]), float(item["logprob"])) for item in alternatives)
+        alternatives = (entry.get("top_logprobs") or ())[:MOST_RIVALS]
+        top = tuple((_token(item), float(item["logprob"])) for item in alternatives)
         logprob = float(entry["logprob"])
         if not math.isnan(logprob):
             known = tuple(pair for pair in top if not math.isnan(pair[1]))
-            yield TokenLogprob(str(entry["token"]), logprob, known)
+            yield TokenLogprob(_token(entry), logprob, known)
+
+
+def _token(entry: Mapping[str, Any]) -> str:
+    return str(entry["token"])[:LONGEST_TOKEN]
 
 
 def _excerpt(data: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.faults.streams import StreamPlan, frame_server
 from tests.chroma.conftest import OpenChroma
 from tests.chroma.support import ADA, BOB, client_of, vectors
 from vanta.errors import VectorIndexError
@@ -62,6 +63,17 @@ async def test_an_unreachable_server_has_lost_nothing(open_index: OpenChroma) ->
             with pytest.raises(VectorIndexError, match=f"{url}.*chroma run") as raised:
                 await request
             assert raised.value.owned
+        await index.aclose()
+
+
+@pytest.mark.parametrize("coding", ["", "gzip"])
+async def test_an_answer_without_an_end_is_refused(open_index: OpenChroma, coding: str) -> None:
+    plan = StreamPlan((("no_newline", 60_000, -1),), coding=coding)
+    with frame_server(plan) as base_url:
+        index = open_index(url=base_url.removesuffix("/v1"))
+        with pytest.raises(VectorIndexError, match="larger than|compressed") as raised:
+            await index.load()
+        assert raised.value.owned
         await index.aclose()
 
 

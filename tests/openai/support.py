@@ -68,9 +68,11 @@ class RawServer:
         status: int = 200,
         content_type: str = "text/event-stream",
         holds: bool = False,
+        coding: str = "",
     ) -> None:
         self._body = body.encode() if isinstance(body, str) else body
         fields = {"content-type": content_type, "connection": "close"}
+        fields |= {"content-encoding": coding} if coding else {}
         lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
         self._head = f"HTTP/1.1 {status} Answer\r\n{lines}\r\n".encode()
         self._holds = holds

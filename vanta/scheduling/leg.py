@@ -96,6 +96,7 @@ class Leg:
         self._scope = anyio.CancelScope()
         self._stream: DeltaStream | None = None
         self._billed: Usage | None = None
+        self._believed: tuple[Usage, int, Usage] | None = None
         self._request: GenerationRequest | None = None
 
     @property
@@ -278,7 +279,10 @@ class Leg:
             reported = Usage(receipt.input_tokens, receipt.output_tokens, exact=receipt.exact)
         if self._billed or reported is None or self._request is None:
             return reported
-        return believed_usage(reported, self._request, seen, window=self._window)
+        if self._believed is None or self._believed[:2] != (reported, self.deltas):
+            usage = believed_usage(reported, self._request, seen, window=self._window)
+            self._believed = (reported, self.deltas, usage)
+        return self._believed[2]
 
     @property
     def _window(self) -> int | None:
