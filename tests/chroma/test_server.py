@@ -71,7 +71,7 @@ async def test_an_answer_without_an_end_is_refused(open_index: OpenChroma, codin
     plan = StreamPlan((("no_newline", 60_000, -1),), coding=coding)
     with frame_server(plan) as base_url:
         index = open_index(url=base_url.removesuffix("/v1"))
-        with pytest.raises(VectorIndexError, match="larger than|compressed") as raised:
+        with pytest.raises(VectorIndexError, match=r"larger than|compressed") as raised:
             await index.load()
         assert raised.value.owned
         await index.aclose()
