@@ -19,7 +19,7 @@ import httpx2
 import openai
 
 from vanta import EnvironmentProxy, Pace, proxy_for
-from vanta_openai.body import BodyTooLargeError, require_one_coding
+from vanta_openai.body import PIECE_BYTES, BodyTooLargeError, require_one_coding
 
 _STALE = (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError, httpx2.CloseError)
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -37,6 +37,7 @@ REFUSAL_S = 2.0
 """How much is read of the body of a refusal, and for how long."""
 
 CLOSE_S = 1.0
+_OPENED = ("connect_tcp.complete", "start_tls.complete")
 _OF_BODY = ("content-encoding", "content-length", "transfer-encoding")
 
 
@@ -193,7 +194,11 @@ async def _read_up_to(
 
 
 class _Progress:
-    """Records whether a request opened a connection. See `httpcore2`, "Trace extension"."""
+    """Records whether a request opened a connection, and lets that one read in small pieces.
+
+    Everything in one piece is parsed without a pause, such as interim answers (1xx) without an end.
+    See `httpcore2`, "Trace extension".
+    """
 
     def __init__(self, outer: Callable[[str, Any], Awaitable[None]] | None) -> None:
         self.connected = False
@@ -202,8 +207,21 @@ class _Progress:
     async def __call__(self, event: str, info: dict[str, Any]) -> None:
         if event.startswith(("connection.connect_", "socks5.")):
             self.connected = True
+        if event.endswith(_OPENED):
+            _read_in_pieces(info["return_value"])
         if self._outer is not None:
             await self._outer(event, info)
+
+
+def _read_in_pieces(connection: Any) -> None:
+    """Let a connection's `read` return at most `PIECE_BYTES`."""
+    read = connection.read
+
+    async def read_piece(max_bytes: int, timeout: float | None = None) -> bytes:
+        piece: bytes = await read(min(max_bytes, PIECE_BYTES), timeout)
+        return piece
+
+    connection.read = read_piece
 
 
 def _has_host(url: str) -> bool:
