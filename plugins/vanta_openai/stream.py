@@ -34,7 +34,7 @@ from vanta_openai.body import DONE, AnswerBody, json_limit
 from vanta_openai.errors import EXPECTED, ErrorTranslator
 from vanta_openai.protocol import AnswerChunk, parse_chunk
 
-CLOSE_TIMEOUT_S = 1.0
+CLOSE_TIMEOUT_S = 0.15
 """Seconds that closing may take: a TLS shutdown can wait on a full socket."""
 
 DRAIN_TIMEOUT_S = 0.1
