@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Literal
 
+import anyio
 import anyio.lowlevel
 import httpx2
 
@@ -137,14 +138,15 @@ class AnswerBody:
         try:
             async for chunk in self._response.aiter_bytes():
                 for start in range(0, len(chunk), PIECE_BYTES):
-                    if pace.is_due:
-                        await pace.pause()
+                    if pace.is_due and await pace.pause_shielded():
+                        self.stop()
                     if self._is_stopped:
                         break
                     piece = chunk[start : start + PIECE_BYTES]
                     if problem := self._problem_with(piece):
                         self.stop()
-                        await self._response.aclose()
+                        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + 1.0):
+                            await self._response.aclose()
                         break
                     yield piece
         except (httpx2.HTTPError, httpx2.StreamError, OSError):

@@ -182,11 +182,11 @@ async def _read_up_to(
         async for chunk in response.aiter_bytes():
             if not is_full:
                 body += chunk
-            if len(body) > most_bytes and not is_full:
+            is_over = pace.is_due and await pace.pause_shielded()
+            if (is_over or len(body) > most_bytes) and not is_full:
                 is_full = True
-                await response.aclose()
-            if pace.is_due:
-                await pace.pause()
+                with anyio.CancelScope(shield=True, deadline=anyio.current_time() + CLOSE_S):
+                    await response.aclose()
     except (httpx2.HTTPError, httpx2.StreamError, OSError):
         if not is_full:
             raise

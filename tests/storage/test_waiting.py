@@ -144,21 +144,20 @@ async def test_what_a_slow_disk_holds_up_is_rolled_back(tmp_path: Path) -> None:
     released, entered = threading.Event(), threading.Event()
 
     def insert(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("INSERT INTO late VALUES (1)")
         entered.set()
         released.wait(20)
-        connection.exec_driver_sql("CREATE TABLE late (x)")
+
+    def count(connection: sa.Connection) -> int:
+        return int(connection.exec_driver_sql("SELECT count(*) FROM late").scalar_one())
 
     try:
+        await store.transact(lambda connection: connection.exec_driver_sql("CREATE TABLE late (x)"))
         with store_waits_until(anyio.current_time() + 0.1), pytest.raises(StoreError):
             await store.transact(insert)
         assert entered.is_set()
         released.set()
-        tables = await store.transact(
-            lambda connection: connection.exec_driver_sql(
-                "SELECT name FROM sqlite_master WHERE name = 'late'"
-            ).all()
-        )
-        assert tables == []
+        assert await store.transact(count) == 0
     finally:
         released.set()
         await store.aclose()

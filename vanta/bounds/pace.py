@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 
+import anyio
 import anyio.lowlevel
 
 PAUSE_EVERY_S = 0.005
@@ -32,3 +33,14 @@ class Pace:
         """Let all other tasks run once; a cancellation is raised here."""
         await anyio.lowlevel.checkpoint()
         self._due_at = time.monotonic() + PAUSE_EVERY_S
+
+    async def pause_shielded(self) -> bool:
+        """Let all other tasks run once, in a loop over a generator that must run to its end.
+
+        A cancellation raised in such a loop's body would leave the generator suspended.
+
+        :returns: whether this task is cancelled or its time is over, so that it should end soon.
+        """
+        await anyio.lowlevel.cancel_shielded_checkpoint()
+        self._due_at = time.monotonic() + PAUSE_EVERY_S
+        return anyio.current_effective_deadline() <= anyio.current_time()
