@@ -228,12 +228,14 @@ class Fold:
     _numbering: CallNumbering = field(default_factory=CallNumbering)
     _logprobs: list[TokenLogprob] = field(default_factory=list)
     _last: dict[str, Any] = field(default_factory=dict)
+    _joined: Completion | None = None
 
     def add(self, delta: Delta) -> None:
         """Add the next delta.
 
         :param delta: the next delta of the stream.
         """
+        self._joined = None
         if delta.text:
             add_fragment(self._text, delta.text)
         if delta.reasoning:
@@ -249,13 +251,15 @@ class Fold:
 
     def completion(self) -> Completion:
         """Return the answer so far; more deltas may follow."""
-        return Completion(
-            text="".join(self._text),
-            reasoning="".join(self._reasoning),
-            tool_calls=tuple(_join(parts) for _, parts in sorted(self._calls.items())),
-            logprobs=tuple(self._logprobs),
-            **self._last,
-        )
+        if self._joined is None:
+            self._joined = Completion(
+                text="".join(self._text),
+                reasoning="".join(self._reasoning),
+                tool_calls=tuple(_join(parts) for _, parts in sorted(self._calls.items())),
+                logprobs=tuple(self._logprobs),
+                **self._last,
+            )
+        return self._joined
 
 
 def fold(deltas: Iterable[Delta]) -> Completion:

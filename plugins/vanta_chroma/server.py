@@ -203,7 +203,7 @@ def _bound_answers() -> None:
         client.event_hooks = {"request": [], "response": [bound]}
         return client
 
-    AsyncFastAPI._get_client = get_client  # type: ignore[method-assign]  # noqa: SLF001
+    AsyncFastAPI._get_client = get_client  # type: ignore[assignment,method-assign]  # noqa: SLF001
 
 
 def _exclude_from_proxies(host: str) -> None:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from vanta import AnswerBound, Delta, Message, TokenLogprob, ToolCallPart, whole_answer
 from vanta.bounds import CHARACTERS_PER_TOKEN, FREE_CHARACTERS, MOST_CHARACTERS
 from vanta.bounds.answer import MOST_CALLS
-from vanta.engine import GenerationRequest, Sampling
-from vanta.testing import LoadMeter, ScriptedEngine
+from vanta.engine import GenerationRequest
+from vanta.testing import LoadMeter, Say, ScriptedEngine
 
 pytestmark = pytest.mark.anyio
 
@@ -95,8 +95,9 @@ async def test_a_whole_answer_without_an_end_ends_at_its_bound() -> None:
 
 
 async def test_several_answers_to_one_request_end_at_their_bounds() -> None:
-    engine = ScriptedEngine("word " * 100_000)
-    request = GenerationRequest((Message("user", "go"),), Sampling(max_tokens=10))
-    request = GenerationRequest(request.messages, Sampling())
-    (answer,) = await engine.answers(request, 1)
-    assert len(answer.text) <= AnswerBound(None, engine.window).characters
+    engine = ScriptedEngine(Say("x" * 70_000), Say("y" * 70_000), window=100)
+    request = GenerationRequest((Message("user", "go"),))
+    answers = await engine.answers(request, 2)
+    bound = AnswerBound(None, engine.window).characters
+    assert [len(answer.text) <= bound for answer in answers] == [True, True]
+    assert [answer.finish_reason for answer in answers] == ["length", "length"]

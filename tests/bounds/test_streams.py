@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from benchmarks.faults.streams import MOST_BYTES, ROWS, Measure, StreamPlan, TurnCost, plans
 from benchmarks.faults.streams import measuring as measuring_with
 
-DEADLINE_S = 1.0
+DEADLINE_S = 0.4
 LATE_S = 2.0
 BUSY_S = 0.15
 LIGHT = settings(
-    max_examples=12,
+    max_examples=8,
     deadline=None,
     database=None,
     derandomize=True,

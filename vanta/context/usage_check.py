@@ -19,7 +19,7 @@ from vanta.messages import Completion, Usage
 MAX_TOKENS = 100_000_000
 """The largest count that is believed of a model whose window is not known."""
 
-SAMPLE = 65_536
+SAMPLE = 16_384
 """Characters of a long text that are looked at, because usage is checked on the event loop."""
 
 LONGEST_TOKEN_BYTES = 128

@@ -25,6 +25,9 @@ _REFUSAL = re.compile(
 )
 
 _REFUSAL_CHARS = 40
+_BEGINNING_CHARS = 500
+"""Characters in which a refusal is searched: signs without an end would be searched again and again.
+"""
 _ENOUGH_TOKENS = 24
 _CLEAR_MARGIN = 0.7
 
@@ -119,7 +122,7 @@ def declines(text: str) -> bool:
 
     :param text: an answer, finished or not.
     """
-    return _REFUSAL.match(text) is not None
+    return _REFUSAL.match(text[:_BEGINNING_CHARS]) is not None
 
 
 def mean_logprob(answer: Completion) -> float | None:

@@ -11,10 +11,12 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 import anyio
+import anyio.to_thread
 
 TICK_S = 0.002
 _STATUS = Path("/proc/self/status")
@@ -23,24 +25,27 @@ _RESET_PEAK = "5"
 
 
 class LoadMeter:
-    """Measures a block: `async with LoadMeter() as load`. Its figures are those so far.
+    """Measures a block: `async with LoadMeter() as load`, and its figures afterwards.
 
     :ivar longest_stall_s: the longest time for which the event loop ran nothing else.
     :ivar longest_busy_s: the longest processor time of this process within such a time: a stall
         that is its own fault, whatever else the machine does.
     :ivar stalls: the number of stalls of more than 50 ms of processor time.
+    :ivar grown_bytes: by how many bytes the process's memory grew at its peak.
     """
 
     def __init__(self) -> None:
         self.longest_stall_s = 0.0
         self.longest_busy_s = 0.0
         self.stalls = 0
+        self.grown_bytes = 0
         self._base_bytes = 0
         self._scope = anyio.CancelScope()
         self._tasks = anyio.create_task_group()
 
     async def __aenter__(self) -> Self:
-        self._base_bytes = _resident_bytes(reset=True)
+        reset = partial(_resident_bytes, reset=True)
+        self._base_bytes = await anyio.to_thread.run_sync(reset)
         await self._tasks.__aenter__()
         self._tasks.start_soon(self._tick)
         await anyio.sleep(2 * TICK_S)
@@ -50,11 +55,9 @@ class LoadMeter:
         self._scope.cancel()
         # The error of the body is not passed on: it must not come out in a group.
         await self._tasks.__aexit__(None, None, None)
-
-    @property
-    def grown_bytes(self) -> int:
-        """By how many bytes the process's memory grew at its peak since the block began."""
-        return max(0, _resident_bytes() - self._base_bytes)
+        with anyio.CancelScope(shield=True):
+            peak = await anyio.to_thread.run_sync(_resident_bytes)
+        self.grown_bytes = max(0, peak - self._base_bytes)
 
     async def _tick(self) -> None:
         wall, cpu = time.monotonic(), time.process_time()

@@ -44,6 +44,7 @@ SENTENCE = 160
 """Characters before and after a date that are searched for its tense."""
 
 MAX_DATES = 12
+SLICE_CHARACTERS = 16_384
 """Dates of one text that are resolved; a text with more is a calendar, not speech."""
 
 
@@ -56,7 +57,10 @@ def resolve_dates(text: str, said_at: float, tz: dt.tzinfo = dt.UTC) -> dict[str
     """
     meanings: dict[str, str] = {}
     seen: set[str] = set()
-    for match, span in _relative(text, _date(said_at, tz), unclear=+1):
+    today = _date(said_at, tz)
+    # In slices, because one search of a long text would hold the interpreter's lock for long.
+    slices = (text[at : at + SLICE_CHARACTERS] for at in range(0, len(text), SLICE_CHARACTERS))
+    for match, span in (date for part in slices for date in _relative(part, today, unclear=+1)):
         words = " ".join(match[0].split())
         if words.lower() not in seen:
             seen.add(words.lower())
