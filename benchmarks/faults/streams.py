@@ -190,7 +190,10 @@ def measuring(deadline_s: float, backend: str = "asyncio") -> Iterator[Measure]:
         portal.call(cost_of, runtime, first.to_json(), 30.0)
         gc.collect()
         gc.freeze()  # a full collection of what the process had before is not a turn's cost
-        yield lambda plan: portal.call(cost_of, runtime, plan.to_json(), deadline_s)
+        try:
+            yield lambda plan: portal.call(cost_of, runtime, plan.to_json(), deadline_s)
+        finally:
+            gc.unfreeze()
 
 
 def plans() -> SearchStrategy[StreamPlan]:

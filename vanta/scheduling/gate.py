@@ -26,8 +26,7 @@ _REFUSAL = re.compile(
 
 _REFUSAL_CHARS = 40
 _BEGINNING_CHARS = 500
-"""Characters in which a refusal is searched: signs without an end would be searched again and again.
-"""
+"""Characters in which a refusal is searched: a long run of signs would be searched many times."""
 _ENOUGH_TOKENS = 24
 _CLEAR_MARGIN = 0.7
 
