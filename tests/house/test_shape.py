@@ -22,6 +22,7 @@ SHORT_FOR_A_REASON = {
     "vanta.command": "a contract",
     "vanta.concurrency.home_process": "one idea",
     "vanta.concurrency.task_group": "one idea",
+    "vanta.storage.waiting": "one idea",
     "vanta_tuning.commands.curves": "shared by two commands",
     "vanta_tuning.commands.gate": "a command",
 }
