@@ -17,7 +17,15 @@ from pathlib import Path
 
 PAGE = Path(__file__).with_name("api.md")
 
-WHOLE = ("vanta", "vanta.testing", "vanta.cli", "vanta.drawing", "vanta.text")
+WHOLE = (
+    "vanta",
+    "vanta.testing",
+    "vanta.cli",
+    "vanta.drawing",
+    "vanta.learning",
+    "vanta.normalising",
+    "vanta.text",
+)
 """Fronts whose whole `__all__` is public."""
 
 SELECTED = {

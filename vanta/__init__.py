@@ -62,6 +62,7 @@ if TYPE_CHECKING:
         EmbedderError,
         EngineError,
         ErrorKind,
+        InvalidValue,
         ModelStoreError,
         NoTrack,
         PluginError,
@@ -118,6 +119,7 @@ if TYPE_CHECKING:
         ToolCall,
         ToolCallPart,
         Usage,
+        read_content,
     )
     from vanta.network import (
         EnvironmentProxy,
@@ -168,8 +170,9 @@ _NAMES = {
     "vanta.engine_base": "BaseEngine WrapperEngine",
     "vanta.errors": (
         "AllTracksFailed BudgetExceeded ConfigError EmbedderError EngineError ErrorKind "
-        "ModelStoreError NoTrack PluginError RunError ScriptError StoreError TemplateError "
-        "UnknownName UnreadableDocument UsageError VantaError VectorIndexError did_you_mean "
+        "InvalidValue ModelStoreError NoTrack PluginError RunError ScriptError StoreError "
+        "TemplateError UnknownName UnreadableDocument UsageError VantaError VectorIndexError "
+        "did_you_mean "
     ),
     "vanta.events": (
         "Amended Committed ContextTrace Event LegCancelled LegFailed LegFinished LegRejected "
@@ -180,7 +183,7 @@ _NAMES = {
     "vanta.installation": "install_hint",
     "vanta.messages": (
         "CallNumbering Completion Delta EngineTimings FinishReason Fold Message TokenLogprob "
-        "ToolCall ToolCallPart Usage "
+        "ToolCall ToolCallPart Usage read_content "
     ),
     "vanta.network": "EnvironmentProxy is_loopback proxy_for retry_after_s",
     "vanta.privacy": "Detector",
@@ -232,6 +235,7 @@ __all__ = [
     "GenerationRequest",
     "Health",
     "Host",
+    "InvalidValue",
     "Isolation",
     "LegCancelled",
     "LegFailed",
@@ -299,6 +303,7 @@ __all__ = [
     "is_loopback",
     "open",
     "proxy_for",
+    "read_content",
     "retry_after_s",
     "whole_answer",
 ]

@@ -30,52 +30,9 @@ from pydantic import BaseModel
 
 from vanta.bounds import AnswerBound, whole_answer
 from vanta.errors import EngineError, ErrorKind
+from vanta.learning import Learnt
 from vanta.messages import Completion, Delta, Message
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How to sample. None leaves a value to the engine.
-
-    An engine that does not support a value raises `unsupported` instead of ignoring it.
-
-    :param max_tokens: largest number of output tokens.
-    :param temperature: 0 for greedy decoding.
-    :param top_p: nucleus sampling, 0 to 1.
-    :param top_k: number of most likely tokens to sample from.
-    :param min_p: smallest probability relative to the most likely token, 0 to 1.
-    :param typical_p: locally typical sampling, 0 to 1 (Meister et al. 2022,
-        https://arxiv.org/abs/2202.00666).
-    :param repeat_penalty: factor by which repeated tokens become less likely; 1 disables it.
-    :param presence_penalty: penalty for tokens that occurred at all.
-    :param frequency_penalty: penalty for each occurrence of a token.
-    :param dry_multiplier: strength of the DRY penalty on tokens that would continue a
-        repetition; 0 disables it.
-    :param seed: seed of the random number generator.
-    :param stop: strings that end the answer and are not part of it.
-    :param logit_bias: bias to add, by token id.
-    :param grammar: GBNF grammar that the answer must match.
-    :param json_schema: JSON Schema that the answer must be valid under.
-    :param logprobs: number of top alternatives to return per token, 0 to 20; None disables
-        logprobs.
-    """
-
-    max_tokens: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    min_p: float | None = None
-    typical_p: float | None = None
-    repeat_penalty: float | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
-    dry_multiplier: float | None = None
-    seed: int | None = None
-    stop: tuple[str, ...] = ()
-    logit_bias: Mapping[int, float] = field(default_factory=dict)
-    grammar: str | None = None
-    json_schema: Mapping[str, Any] | None = None
-    logprobs: int | None = None
+from vanta.normalising import Sampling as Sampling  # noqa: PLC0414 - it belongs to the contract
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +62,7 @@ class GenerationRequest:
     """
 
     messages: tuple[Message, ...]
-    sampling: Sampling = Sampling()
+    sampling: Sampling = Sampling()  # noqa: RUF009 - it is frozen
     tools: tuple[Tool, ...] = ()
     prefix: str = ""
     session: str = ""
@@ -340,6 +297,16 @@ class Engine(abc.ABC):
     def window(self) -> int | None:
         """The context window in tokens, None if the engine does not know it."""
         return None
+
+    def learnt(self) -> Sequence[Learnt]:
+        """Return what earlier answers changed in how requests are written; their track is ""."""
+        return ()
+
+    def forget_learnt(self, what: str | None = None) -> None:  # noqa: B027 - most learn nothing
+        """Forget what `learnt` lists.
+
+        :param what: the kind of fact, or None for all.
+        """
 
     async def forget(self) -> None:
         """Discard all text of earlier requests: KV caches in memory and on disk, cached prompts.

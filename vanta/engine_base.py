@@ -47,7 +47,9 @@ from vanta.engine import (
     TokenCount,
 )
 from vanta.errors import EngineError, ErrorKind, describe
+from vanta.learning import Learnt
 from vanta.messages import Completion, Delta, Message, Usage
+from vanta.normalising import ReasoningFilter
 
 HEALTH_AGE_S = 30.0
 """Seconds for which a health check is cached."""
@@ -62,10 +64,11 @@ CLOSE_S = 5.0
 class BaseEngine(Engine):
     """An engine whose subclass only yields deltas.
 
-    It opens and closes streams, writes receipts, refuses requests beyond `capabilities`, applies
-    stop strings, caches health checks for 30 seconds, lists its one model, and estimates token
-    counts. Subclasses set `name`, `model`, `capabilities` and `keeps_state`, implement `deltas`,
-    and override the rest where they know better. An `__init__` need not call this class's.
+    It opens and closes streams, writes receipts, refuses requests beyond `capabilities`, moves
+    reasoning out of the text, applies stop strings, caches health checks for 30 seconds, lists its
+    one model, and estimates token counts. Subclasses set `name`, `model`, `capabilities` and
+    `keeps_state`, implement `deltas`, and override the rest where they know better. An `__init__`
+    need not call this class's.
     """
 
     def deltas(self, request: GenerationRequest) -> AsyncIterator[Delta]:
@@ -209,6 +212,7 @@ class _Generation(DeltaStream):
     def __init__(self, deltas: AsyncIterator[Delta], request: GenerationRequest) -> None:
         self._deltas = deltas
         self._request = request
+        self._reasoning = ReasoningFilter(continues=bool(request.prefix))
         self._stops = StopFilter(request.sampling.stop)
         self._produced = 0
         self._usage: Usage | None = None
@@ -262,6 +266,9 @@ class _Generation(DeltaStream):
                 return None
             delta = Delta(finish_reason="stop")
         self._produced += bool(delta.text or delta.reasoning or delta.tool_calls)
+        delta = self._reasoning.feed(delta)
+        if delta is None:
+            return None
         text = self._stops.feed(delta.text)
         if self._stops.hit:
             return self._last(dataclasses.replace(delta, text=text, finish_reason="stop"))
@@ -404,6 +411,14 @@ class WrapperEngine(Engine):
     def stats(self) -> Mapping[str, Any]:
         """See `Engine.stats`."""
         return self.wrapped.stats()
+
+    def learnt(self) -> Sequence[Learnt]:
+        """See `Engine.learnt`."""
+        return self.wrapped.learnt()
+
+    def forget_learnt(self, what: str | None = None) -> None:
+        """See `Engine.forget_learnt`."""
+        self.wrapped.forget_learnt(what)
 
     async def forget(self) -> None:
         """See `Engine.forget`."""

@@ -3,6 +3,7 @@
     VantaError
     ├── UsageError              the caller, the configuration or a file must change
     │   ├── ConfigError         a configuration does not fit the schema
+    │   ├── InvalidValue        a value of a call is of the wrong type or out of its range
     │   ├── NoTrack             no track is able or allowed to take a turn
     │   ├── UnknownName         a track, policy, engine, template, model... does not exist
     │   ├── PluginError         a plugin cannot be loaded, or two claim one name
@@ -45,6 +46,10 @@ class UsageError(VantaError):
 
 class ConfigError(UsageError):
     """The configuration does not fit the schema."""
+
+
+class InvalidValue(UsageError, ValueError):  # noqa: N818 - the name states the error
+    """A value of a call is of the wrong type, out of its range, or not a number."""
 
 
 class NoTrack(UsageError):  # noqa: N818
@@ -199,7 +204,9 @@ class ErrorKind(StrEnum):
 class EngineError(RunError):
     """One engine failed.
 
-    The scheduler sets `track`. `__cause__` is the original exception, if there was one.
+    The scheduler sets `track`. An engine sets `resend` if it has learnt from the error to write the
+    same request in another form: the leg then sends it once more. `__cause__` is the original
+    exception, if there was one.
 
     :param kind: what went wrong, normalised.
     :param message: what happened, in words.
@@ -231,6 +238,7 @@ class EngineError(RunError):
         self.suggestion = suggestion
         self.retry_after_s = _wait_s(retry_after_s)
         self.track: str | None = None
+        self.resend = False
 
     def __str__(self) -> str:
         at = f" at {self.server}" if self.server else ""

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from vanta.errors import UsageError
 
 Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "deadline"]
@@ -51,15 +53,21 @@ class Message:
     """One message of a conversation.
 
     :param role: its author.
-    :param content: its text.
+    :param content: its text. A list of text parts, as several protocols write content, is joined,
+        without the parts that are reasoning; None is no text.
     :param tool_calls: the calls that an assistant's message asks for.
     :param tool_call_id: the call whose result a tool's message is.
+    :raises UsageError: if the content has a part that is not text.
     """
 
     role: Role
     content: str
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.content, str):
+            object.__setattr__(self, "content", _content_of(self.content))
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +268,64 @@ class Fold:
                 **self._last,
             )
         return self._joined
+
+
+_REASONING_PARTS = ("thinking", "reasoning", "summary")
+_NO_TEXT_PARTS = ("reference", "redacted_thinking", "reasoning.encrypted")
+_TEXT_FIELDS = ("text", "refusal", "thinking", "reasoning", "summary", "content", "value")
+_DEEPEST_PART = 8
+
+
+def read_content(content: object, *, strict: bool = False) -> tuple[str, str]:
+    """Return the text and the reasoning in the content of a message or a delta.
+
+    Content is a text, None, a part, or a list of texts and parts: `{"type": "text", "text": ...}`
+    (OpenAI), `{"type": "thinking", "thinking": [...]}` (Mistral), `{"type": "reasoning.text", ...}`
+    (OpenRouter).
+
+    :param content: the JSON value.
+    :param strict: whether a part of another type, such as an image, is refused; otherwise it is
+        ignored.
+    :returns: the text, and the reasoning.
+    :raises ValueError: if the content is of another shape.
+    """
+    if isinstance(content, str):
+        return content, ""
+    pieces = list(_pieces(content, is_reasoning=False, strict=strict, depth=0))
+    text = "".join(piece for piece, is_reasoning in pieces if not is_reasoning)
+    return text, "".join(piece for piece, is_reasoning in pieces if is_reasoning)
+
+
+def _pieces(
+    content: object, *, is_reasoning: bool, strict: bool, depth: int
+) -> Iterator[tuple[str, bool]]:
+    """Yield each text in a content, and whether it is reasoning."""
+    if content is None:
+        return
+    if isinstance(content, str):
+        yield content, is_reasoning
+    elif isinstance(content, Mapping) and depth < _DEEPEST_PART:
+        kind = str(content.get("type") or "")
+        has_text = any(name in content for name in _TEXT_FIELDS)
+        if kind in _NO_TEXT_PARTS or (not has_text and not strict):
+            return
+        if not has_text:
+            raise ValueError(f"a part of the content has the type {kind[:40]!r}, which is not text")
+        inner = next((content[name] for name in _TEXT_FIELDS if content.get(name)), None)
+        hidden = is_reasoning or kind.startswith(_REASONING_PARTS)
+        yield from _pieces(inner, is_reasoning=hidden, strict=strict, depth=depth + 1)
+    elif isinstance(content, list | tuple) and depth < _DEEPEST_PART:
+        for part in content:
+            yield from _pieces(part, is_reasoning=is_reasoning, strict=strict, depth=depth + 1)
+    else:
+        raise ValueError(f"the content is of type {type(content).__name__}, which is not text")
+
+
+def _content_of(content: object) -> str:
+    try:
+        return read_content(content, strict=True)[0]
+    except ValueError as error:
+        raise UsageError(f"{error}: pass a text, or a list of text parts.") from None
 
 
 def fold(deltas: Iterable[Delta]) -> Completion:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from vanta import hookimpl
 
 if TYPE_CHECKING:
-    from vanta import Engine, EngineContext, EngineFactory
+    from vanta import Check, Engine, EngineContext, EngineFactory
     from vanta.memory import Embedder, EmbedderContext, EmbedderFactory
 
-__all__ = ["vanta_embedders", "vanta_engines"]
+__all__ = ["vanta_checks", "vanta_embedders", "vanta_engines"]
 
 
 @hookimpl
@@ -34,6 +34,14 @@ def vanta_engines() -> Iterable[EngineFactory]:
             extra="llamacpp",
         ),
     )
+
+
+@hookimpl
+def vanta_checks() -> Iterable[Check]:
+    """Return the check of chat templates."""
+    from vanta_llamacpp.prompt.template_check import template_check
+
+    return (template_check(),)
 
 
 def _create(options: Any, context: EngineContext) -> Engine:

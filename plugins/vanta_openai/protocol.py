@@ -27,7 +27,9 @@ from vanta import (
     Tool,
     ToolCallPart,
     Usage,
+    read_content,
 )
+from vanta.normalising import AS_GIVEN, RoleRules, arranged
 
 if TYPE_CHECKING:
     from vanta.memory import Vectors
@@ -107,18 +109,25 @@ class ErrorChunkError(Exception):
 
 
 def chat_body(
-    request: GenerationRequest, model: str, options: OpenAIOptions, *, is_openai: bool
+    request: GenerationRequest,
+    model: str,
+    options: OpenAIOptions,
+    *,
+    is_openai: bool,
+    rules: RoleRules = AS_GIVEN,
 ) -> dict[str, Any]:
     """Return the keyword arguments of the SDK's `chat.completions.create` for a streamed answer.
 
-    is_openai: the server is OpenAI's own. Raises UnsupportedFeatureError.
+    is_openai: the server is OpenAI's own. rules: the roles and the order that it accepts. Raises
+    UnsupportedFeatureError.
     """
     limit_field = options.max_tokens_field or (
         "max_completion_tokens" if is_openai else "max_tokens"
     )
+    messages = arranged(request.messages, rules)
     body: dict[str, Any] = {
         "model": model,
-        "messages": [*map(_message, request.messages), *_prefix(request, options)],
+        "messages": [*map(_message, messages), *_prefix(request, options)],
         "stream": True,
         **_sampling(request.sampling, limit_field),
     }
@@ -239,10 +248,12 @@ def _chunk(chunk: Mapping[str, Any], numbering: CallNumbering) -> AnswerChunk:
     if finish in _FAILED_FINISH:
         raise ErrorChunkError(choice.get("error") or f"the server ended the answer with {finish!r}")
     reason = _FINISH_REASONS.get(finish)
+    text, hidden = read_content(delta.get("content"))
+    # Servers in transition between these names send the same text under each.
+    names = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
     content = Delta(
-        text=_text(delta.get("content")) or _text(delta.get("refusal")),
-        # Servers in transition between the two names send the same text under both.
-        reasoning=_text(delta.get("reasoning_content")) or _text(delta.get("reasoning")),
+        text=text or read_content(delta.get("refusal"))[0],
+        reasoning=next(filter(None, (_reasoning(delta.get(name)) for name in names)), hidden),
         tool_calls=tuple(_tool_call_parts(delta.get("tool_calls") or (), numbering)),
         logprobs=tuple(_logprobs(choice.get("logprobs"))),
         finish_reason=reason,
@@ -278,12 +289,11 @@ def _count(counts: Mapping[str, Any], names: tuple[str, ...]) -> int:
     return 0
 
 
-def _text(value: object) -> str:
-    if value is None or isinstance(value, dict):
+def _reasoning(value: object) -> str:
+    """Return the text of a field for reasoning; objects of other meanings have none."""
+    if isinstance(value, bool | int | float):
         return ""
-    if not isinstance(value, str):
-        raise MalformedChunkError(f"a text is of type {type(value).__name__}")
-    return value
+    return "".join(read_content(value))
 
 
 def _tool_call_parts(calls: Any, numbering: CallNumbering) -> Iterator[ToolCallPart]:
@@ -336,7 +346,8 @@ def parse_models(listing: Any) -> list[EngineModel]:
 
 def _model(entry: dict[str, Any]) -> EngineModel:
     windows = (entry.get(name) for name in _WINDOW_FIELDS)
-    window = next((value for value in windows if isinstance(value, int) and value > 0), None)
+    counts = (value for value in windows if isinstance(value, int) and value is not True)
+    window = next((value for value in counts if value > 0), None)
     return EngineModel(str(entry["id"]), window, entry)
 
 

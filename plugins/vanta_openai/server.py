@@ -104,6 +104,17 @@ class OpenAIOptions(ServerOptions):
     """The server continues an answer whose beginning is sent as the last message (llama-server
     does). "vllm": it does so only with vLLM's own request fields."""
 
+    opens_reasoning: bool = False
+    """The server's chat template opens the reasoning itself, so answers begin inside it and end it
+    with `</think>` (DeepSeek-R1 behind vLLM without its reasoning parser). Reasoning that the
+    answer opens itself is recognised without this option."""
+
+    roles: Literal["auto", "as_given", "alternating", "no_system"] = "auto"
+    """The order of messages that the server accepts. "alternating": consecutive messages of one
+    role are joined. "no_system": also, the system prompt is put into the first user message.
+    "auto": the messages are sent as they are, and after a refusal once more in the form that the
+    server wants; that is remembered for an hour."""
+
     tiktoken_dir: Path | None = None
     """A directory with tiktoken's rank files (`o200k_base.tiktoken`...), for exact token counts of
     OpenAI's models. Without it, the directory in TIKTOKEN_CACHE_DIR, tiktoken's own cache and

@@ -30,6 +30,7 @@ from vanta import (
     Usage,
 )
 from vanta.context import believed_usage
+from vanta.normalising import ReasoningFilter
 from vanta_openai.body import DONE, AnswerBody, json_limit
 from vanta_openai.errors import EXPECTED, ErrorTranslator
 from vanta_openai.protocol import AnswerChunk, parse_chunk
@@ -55,7 +56,8 @@ class OpenAIStream(DeltaStream):
         request: GenerationRequest,
         errors: ErrorTranslator,
         sent_at: float,
-        window: int | None = None,
+        window: int | None,
+        reasoning: ReasoningFilter,
     ) -> None:
         self._response = response
         self._request = request
@@ -73,6 +75,7 @@ class OpenAIStream(DeltaStream):
         self._failed = False
         self._fold = Fold()
         self._numbering = CallNumbering()
+        self._reasoning = reasoning
         self._is_ending = False
         self._end_by = 0.0
         self._unknown_reason = ""
@@ -151,15 +154,23 @@ class OpenAIStream(DeltaStream):
         self._body.note_content()
         self._clock.tick()
         self._calls_tools |= bool(delta.tool_calls)
-        content = replace(delta, finish_reason=None, usage=None)
-        self._fold.add(content)
+        content = self._reasoning.feed(replace(delta, finish_reason=None, usage=None))
+        if content is not None:
+            self._fold.add(content)
         return content
 
     def _last(self, reason: FinishReason) -> Delta:
         self._ended = True
+        rest = self._reasoning.finish() or Delta()
+        self._fold.add(rest)
         usage = self._believed(self._end.usage) if self._end.usage else None
-        timings = self._clock.timings(usage)
-        return Delta(model=self._end.model, finish_reason=reason, usage=usage, timings=timings)
+        return replace(
+            rest,
+            model=self._end.model,
+            finish_reason=reason,
+            usage=usage,
+            timings=self._clock.timings(usage),
+        )
 
     def _believed(self, usage: Usage | None) -> Usage:
         return believed_usage(

@@ -17,6 +17,7 @@ import httpx2
 import openai
 
 from vanta import EngineError, EngineModel, ErrorKind, GenerationRequest
+from vanta.normalising import ReasoningFilter
 from vanta_openai.errors import (
     CHECK_URL,
     EXPECTED,
@@ -71,11 +72,16 @@ class Transport:
         self._completions = self._client.chat.completions
 
     async def open(
-        self, body: dict[str, Any], request: GenerationRequest, window: int | None
+        self,
+        body: dict[str, Any],
+        request: GenerationRequest,
+        window: int | None,
+        reasoning: ReasoningFilter,
     ) -> OpenAIStream:
         """Send the request; return as soon as the headers have arrived.
 
         request: what `body` was made from. window: the model's window in tokens, if it is known.
+        reasoning: moves reasoning out of the answer's text.
         """
         sent_at = time.monotonic()
         try:
@@ -83,7 +89,7 @@ class Transport:
         except (*EXPECTED, *UNSENDABLE) as cause:
             failure = self._errors.translate(cause)
         else:
-            return OpenAIStream(answer.response, request, self._errors, sent_at, window)
+            return OpenAIStream(answer.response, request, self._errors, sent_at, window, reasoning)
         raise failure
 
     async def models(self) -> list[EngineModel]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from vanta import Completion, GenerationRequest, Message, Tool, ToolCall, Usage
 from vanta.context import believed_usage, finite
-from vanta.context.usage_check import MAX_TOKENS, fewest_tokens
+from vanta.context.usage_check import MAX_TOKENS, OutputLimit, fewest_tokens
 
 REQUEST = GenerationRequest((Message("user", "a question " * 100),))
 SEEN = Completion(text="word " * 400)
@@ -89,3 +89,21 @@ def test_any_report_becomes_a_usage_that_can_be_billed(
 def test_a_measure_that_is_none_is_zero(value: float) -> None:
     assert finite(value) == 0
     assert finite(1.5) == 1.5
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 10_000])
+def test_an_output_limit_is_passed_only_by_what_is_certainly_beyond_it(size: int) -> None:
+    limit = OutputLimit(10)
+    text = "word " * 21
+    passed = [limit.is_passed(text[at : at + size]) for at in range(0, len(text), size)]
+    assert passed[-1]
+    within = OutputLimit(10)
+    text = "word " * 20 + " " * 1000
+    assert not any(within.is_passed(text[at : at + size]) for at in range(0, 1100, size))
+
+
+def test_a_text_without_spaces_passes_a_limit_by_its_bytes() -> None:
+    limit = OutputLimit(10)
+    assert not limit.is_passed("x" * 1280)
+    assert limit.is_passed("x")
+    assert not OutputLimit(None).is_passed("x " * 10**6)

@@ -23,6 +23,7 @@ SHORT_FOR_A_REASON = {
     "vanta.concurrency.home_process": "one idea",
     "vanta.concurrency.task_group": "one idea",
     "vanta.storage.waiting": "one idea",
+    "vanta_llamacpp.prompt.template_check": "a check",
     "vanta_tuning.commands.curves": "shared by two commands",
     "vanta_tuning.commands.gate": "a command",
 }

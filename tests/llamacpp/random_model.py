@@ -55,12 +55,14 @@ def write_random_model(
     window: int = WINDOW,
     sliding: int | None = None,
     renamed: Mapping[str, str] | None = None,
+    chat_template: str | None = None,
 ) -> Path:
     """Write a model to `path` with the vocabulary of the file `real`.
 
     :param pooling: llama.cpp's number of a pooling, or None for a model that cannot embed.
     :param sliding: the tokens of a sliding window (the architecture is then cohere2), or None.
     :param renamed: tokens whose text to replace, for example by that of another control token.
+    :param chat_template: the template of the file, None for that of `real`.
     """
     header = read_gguf(real)
     pairs: dict[str, str | float] = {
@@ -81,7 +83,7 @@ def write_random_model(
     tensors = _tensors(_vocabulary(header))
     if sliding is not None:
         tensors = [tensor for tensor in tensors if "ffn_norm" not in tensor[0]]
-    return _written(path, real, pairs, tensors, seed, renamed or {})
+    return _written(path, real, pairs, tensors, seed, renamed or {}, chat_template)
 
 
 def write_random_mamba(path: Path, real: Path, *, window: int = WINDOW, seed: int = 7) -> Path:
@@ -98,8 +100,13 @@ def _written(
     tensors: list[tuple[str, tuple[int, ...], int]],
     seed: int,
     renamed: Mapping[str, str],
+    chat_template: str | None = None,
 ) -> Path:
     tokenizer = _tokenizer_bytes(real)
+    if chat_template is not None:
+        key = _text("tokenizer.chat_template")
+        tokenizer = [pair for pair in tokenizer if not pair.startswith(key)]
+        tokenizer.append(_pair("tokenizer.chat_template", chat_template))
     for old, new in renamed.items():
         tokenizer = [pair.replace(_text(old), _text(new)) for pair in tokenizer]
     count = len(pairs) + len(tokenizer)

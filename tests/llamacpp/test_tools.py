@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.llamacpp.support import answer, request
 from vanta.engine import Tool
 from vanta.messages import Message, ToolCall
+from vanta.normalising import ReasoningSplitter
 from vanta_llamacpp.engine import LlamaCppEngine
 from vanta_llamacpp.prompt.output_parser import OutputParser, ParsedOutput
 from vanta_llamacpp.prompt.tools import explained
@@ -72,7 +73,8 @@ def test_reasoning_is_kept_apart() -> None:
     """At the beginning only: later it is text like any other."""
     assert read("\n<think>Well.\n</think>\n\nYes.") == ParsedOutput("Yes.", "Well.\n")
     assert read("Use <think> tags") == ParsedOutput("Use <think> tags")
-    assert OutputParser(reasoning=True).add("so</think>Yes.") == ParsedOutput("Yes.", "so")
+    inside = OutputParser(thoughts=ReasoningSplitter("</think>"))
+    assert inside.add("so</think>Yes.") == ParsedOutput("Yes.", "so")
     assert read("<think>for ever") == ParsedOutput("", "for ever")
 
 

@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 import vanta
+from vanta.engine import Sampling
 from vanta.errors import AllTracksFailed, EngineError, ErrorKind
 from vanta.events import Committed, LegCancelled, Takeover
 from vanta.runtime import Runtime
@@ -166,3 +167,21 @@ async def test_a_race_reports_the_track_that_it_committed_to(tmp_path: Path) -> 
     ):
         committed = [event async for event in turn if isinstance(event, Committed)]
     assert [event.track for event in committed] == ["local"]
+
+
+async def test_an_answer_beyond_its_limit_is_cut_there_and_billed_as_it_was_seen(
+    tmp_path: Path,
+) -> None:
+    ignores_the_limit = Behaviour.answer(["word "] * 5000)
+    async with two_servers(tmp_path, Behaviour.answer("no"), ignores_the_limit) as (
+        runtime,
+        _near,
+        far,
+    ):
+        reply = await runtime.session("s").ask("go", track="api", sampling=Sampling(max_tokens=10))
+        await (await far.chat()).gone.wait()
+    assert reply.finish_reason == "length"
+    assert len(reply.text.split()) == 21, "one word more than ten tokens can have"
+    assert reply.usage is not None
+    assert 21 <= reply.usage.output_tokens <= 60
+    assert reply.cost_usd >= 21

@@ -18,6 +18,7 @@ from vanta.engine import GenerationRequest, Sampling
 from vanta.errors import EngineError, TemplateError
 from vanta.events import ContextTrace
 from vanta.messages import Exchange, Message
+from vanta.normalising import arranged
 from vanta.track import Track
 
 VERIFY_RIVALS = 5
@@ -123,7 +124,7 @@ class ContextPreparer:
         if refused is None:
             raise refusal
         report = read_overflow(refusal.message)
-        token_cache_of(track.engine).heed(report.window)
+        token_cache_of(track.engine).heed(report, track.reply_reserve)
         window = await shorter_window(track, refused, report)
         assembled = await self._assemble(track, self._tail(track, shown), window=window)
         return self._request(track, assembled, shown, judged=judged, refused=refusal.message)
@@ -153,7 +154,7 @@ class ContextPreparer:
         self._record(track, assembled, refused)
         messages = assembled.messages[:-1] if continues else assembled.messages
         return GenerationRequest(
-            messages=messages,
+            messages=arranged(messages),
             sampling=self._sampling_for(track, judged=judged),
             prefix=shown if continues else "",
             session=f"{self._user}/{self._session}",

@@ -85,6 +85,34 @@ def fewest_tokens(text: str) -> int:
     return max(-(-size // LONGEST_TOKEN_BYTES), -(-words // WORDS_PER_TOKEN))
 
 
+class OutputLimit:
+    """Notices that an answer has certainly more tokens than its request allows.
+
+    Some servers ignore `max_tokens`; what they send beyond it costs money that was not reserved.
+
+    :param max_tokens: the request's limit, or None for no limit.
+    """
+
+    def __init__(self, max_tokens: int | None) -> None:
+        self._most = math.inf if max_tokens is None else max_tokens
+        self._words = self._bytes = 0
+        self._in_word = False
+
+    def is_passed(self, text: str) -> bool:
+        """Count the next fragment of the answer; return whether the limit is certainly passed.
+
+        :param text: the fragment.
+        """
+        if not text or math.isinf(self._most):
+            return False
+        continues = self._in_word and not text[0].isspace()
+        self._words += len(text.split()) - continues
+        self._bytes += len(text.encode("utf-8", "surrogatepass"))
+        self._in_word = not text[-1].isspace()
+        fewest = max(self._words / WORDS_PER_TOKEN, self._bytes / LONGEST_TOKEN_BYTES)
+        return fewest > self._most
+
+
 def _fewest(request: GenerationRequest, seen: Completion) -> tuple[int, int]:
     """Return the least possible counts of prompt and answer.
 

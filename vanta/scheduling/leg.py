@@ -17,11 +17,12 @@ from typing import Protocol
 import anyio
 
 from vanta.bounds import AnswerBound, Pace
-from vanta.context.usage_check import believed_usage, finite
+from vanta.context.usage_check import OutputLimit, believed_usage, finite
 from vanta.engine import DeltaStream, GenerationRequest
 from vanta.errors import EngineError, ErrorKind
 from vanta.events import LegTrace
 from vanta.messages import Completion, Delta, Fold, Usage
+from vanta.normalising import ReasoningFilter
 from vanta.scheduling.gate import Verdict
 from vanta.scheduling.policy import LegPlan
 from vanta.track import Track
@@ -31,6 +32,10 @@ EARLY_EXIT_EVERY = 8
 
 Prepare = Callable[[Track], Awaitable[GenerationRequest]]
 Shorten = Callable[[Track, EngineError], Awaitable[GenerationRequest]]
+
+
+_NOTHING = Delta()
+"""A delta whose text is held back: the leg is not silent, but shows nothing yet."""
 
 
 class LegOwner(Protocol):
@@ -177,10 +182,14 @@ class Leg:
         try:
             await self._send(request)
         except EngineError as error:
-            too_long = error.kind is ErrorKind.CONTEXT_OVERFLOW and not self.deltas
-            if shorten is None or not too_long:
+            if self.deltas:
                 raise
-            await self._send(await shorten(self.track, error))
+            if error.resend:
+                await self._send(request)
+            elif shorten is not None and error.kind is ErrorKind.CONTEXT_OVERFLOW:
+                await self._send(await shorten(self.track, error))
+            else:
+                raise
         if not (self.has_content or self.resumes or self.fold.completion().tool_calls):
             raise self._empty_answer()
 
@@ -195,14 +204,23 @@ class Leg:
     async def _listen(self, request: GenerationRequest) -> None:
         self._request = request
         bound, pace = AnswerBound(request.sampling.max_tokens, self._window), Pace()
+        limit = OutputLimit(request.sampling.max_tokens)
+        # Engines move reasoning out of their text; this covers an adapter that does not.
+        reasoning = ReasoningFilter(continues=bool(request.prefix))
         async with self.track.engine.stream(request) as stream:
             self._stream = stream
             async for delta in stream:
-                self._take(bound.cut(delta))
+                within = bound.cut(delta)
+                self._take(reasoning.feed(within) or _NOTHING)
                 if bound.is_reached:
+                    break
+                if limit.is_passed(within.text + within.reasoning):
+                    self._take(reasoning.feed(Delta(finish_reason="length")) or _NOTHING)
                     break
                 if pace.is_due:
                     await pace.pause()
+            if rest := reasoning.finish():
+                self._take(rest)
         if bound.problem:
             raise self.error_of(
                 ErrorKind.SERVER, bound.problem, "Look at the server's log: its answer has no end."

@@ -7,7 +7,7 @@ only the worker's thread uses a loaded model; other threads may tokenize.
 from __future__ import annotations
 
 from vanta_llamacpp.model.batch import Batch
-from vanta_llamacpp.model.header_checks import ModelFacts
+from vanta_llamacpp.model.header_checks import ModelFacts, facts_of
 from vanta_llamacpp.model.kv_disk import remove_all
 from vanta_llamacpp.model.loading import Loader, locate
 from vanta_llamacpp.model.model import Aborted, LlamaModel
@@ -17,21 +17,17 @@ from vanta_llamacpp.model.slots import EXACT_ROWS, Slot, Slots, common_prefix
 from vanta_llamacpp.model.vocabulary import (
     CALL,
     END_CALL,
-    END_THINK,
     MISTRAL,
     PYTHON,
-    THINK,
     Vocabulary,
 )
 
 __all__ = [
     "CALL",
     "END_CALL",
-    "END_THINK",
     "EXACT_ROWS",
     "MISTRAL",
     "PYTHON",
-    "THINK",
     "AbortFlag",
     "Aborted",
     "Batch",
@@ -44,6 +40,7 @@ __all__ = [
     "Vocabulary",
     "common_prefix",
     "cores",
+    "facts_of",
     "locate",
     "model_memory",
     "others_running",

@@ -12,16 +12,16 @@ import re
 import threading
 from typing import Any
 
+from vanta.normalising import REASONING_TOKENS
 from vanta_llamacpp.errors import Faults
 from vanta_llamacpp.model.native import quick
 
 _CONTROL = 1 << 3 | 1 << 0  # and the unknown token, which is parsed from text as well
-THINK, END_THINK = "<think>", "</think>"
 CALL, END_CALL = "<tool_call>", "</tool_call>"
 MISTRAL, PYTHON = "[TOOL_CALLS]", "<|python_tag|>"
-MARKS = (THINK, END_THINK, CALL, END_CALL, MISTRAL, PYTHON)
+MARKS = REASONING_TOKENS | {CALL, END_CALL, MISTRAL, PYTHON}
 """Texts that begin or end a reasoning or a tool call; control tokens of some models."""
-_AROUND_THOUGHTS = {THINK.encode(), END_THINK.encode()}
+_AROUND_THOUGHTS = {mark.encode() for mark in REASONING_TOKENS}
 _MARK = "\ufdd0"
 """A Unicode noncharacter, "intended for process-internal use": no exchanged text contains it."""
 

@@ -10,6 +10,7 @@ Invariant: only `ChatTemplateError` leaves a template that is broken or refuses 
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from jinja2.ext import loopcontrols
 from jinja2.utils import Joiner
 
 from vanta import Message, ModelFile, Tool, ToolCall
+from vanta.normalising import RoleRules, probe_rules
 from vanta.prompts import (
     AllowList,
     MeteredEnvironment,
@@ -118,6 +120,19 @@ class ChatTemplate:
                 **self._tokens,
             }
             return render(self._environment, lambda: self._template, values, LIMITS)
+
+    @functools.cached_property
+    def rules(self) -> RoleRules:
+        """What the template accepts, by rendering small conversations."""
+        return probe_rules(self._accepts)
+
+    def _accepts(self, messages: Sequence[Message]) -> bool:
+        """Return whether the template renders a conversation with all its words."""
+        try:
+            text = self.render(messages)
+        except ChatTemplateError:
+            return False
+        return all(text.count(message.content) >= 1 for message in messages)
 
 
 class Arguments(dict[str, Any]):

@@ -1,7 +1,8 @@
-"""Parses a model's output: reasoning between marks, and tool calls.
+"""Parses a model's output: reasoning between marks, and tool calls in the text after it.
 
-Formats: `<think>...</think>`; Hermes and Qwen `<tool_call>{json}</tool_call>`; Mistral
-`[TOOL_CALLS][{json}, ...]`; Llama 3 `<|python_tag|>{json}` or nothing but `{"name": ...}`.
+`vanta.normalising` finds the reasoning. Formats of calls: Hermes and Qwen
+`<tool_call>{json}</tool_call>`; Mistral `[TOOL_CALLS][{json}, ...]`; Llama 3
+`<|python_tag|>{json}` or nothing but `{"name": ...}`.
 Invariant: no part of a mark or a call is ever returned as text, and text that only resembles a call
 is returned as text.
 """
@@ -13,9 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from vanta import ToolCallPart
-from vanta_llamacpp.model import CALL, END_CALL, END_THINK, MISTRAL, PYTHON, THINK
+from vanta.normalising import ReasoningSplitter, SplitText
+from vanta_llamacpp.model import CALL, END_CALL, MISTRAL, PYTHON
 
-_State = Literal["start", "text", "reasoning", "gap", "call", "rest"]
+_State = Literal["start", "text", "gap", "call", "rest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +42,11 @@ class OutputParser:
     """Parses output as it arrives.
 
     :param tools: whether tool calls are parsed.
-    :param reasoning: whether the prompt ended inside reasoning.
+    :param thoughts: splits reasoning off the output.
     """
 
     tools: bool = False
-    reasoning: bool = False
+    thoughts: ReasoningSplitter = field(default_factory=ReasoningSplitter)
     calls: int = 0
     _held: str = ""
     _state: _State = "start"
@@ -52,28 +54,21 @@ class OutputParser:
     _thought: list[str] = field(default_factory=list)
     _calls: list[ToolCallPart] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        if self.reasoning:
-            self._state = "reasoning"
-
     @property
     def may_think(self) -> bool:
-        """Whether reasoning can begin or end with the next text."""
-        return self._state in {"start", "reasoning"}
+        """Whether the next text may be a mark of reasoning."""
+        return self.thoughts.reads_marks
 
     def add(self, text: str) -> ParsedOutput:
         """Add text and return the parts that are complete."""
-        self._held += text
-        while self._step():
-            pass
+        self._parse(self.thoughts.add(text))
         return self._take()
 
     def finish(self) -> ParsedOutput:
         """End the output and return the rest."""
+        self._parse(self.thoughts.finish())
         held, self._held = self._held, ""
-        if self._state == "reasoning":
-            self._thought.append(held)
-        elif self._state in {"call", "rest"}:
+        if self._state in {"call", "rest"}:
             self._call(held)
         else:
             self._text.append(held)
@@ -84,12 +79,16 @@ class OutputParser:
         self._text, self._thought, self._calls = [], [], []
         return output
 
+    def _parse(self, piece: SplitText) -> None:
+        self._thought.append(piece.reasoning)
+        self._held += piece.text
+        while self._step():
+            pass
+
     def _step(self) -> bool:
         """Parse one more part. Returns False if that needs more text."""
         if self._state == "start":
             return self._start()
-        if self._state == "reasoning":
-            return self._until_thought_ends()
         if self._state == "call":
             return self._until_call_ends()
         if self._state == "gap":
@@ -97,17 +96,11 @@ class OutputParser:
         return self._state == "text" and self._plain()
 
     def _start(self) -> bool:
-        """Look for reasoning or an unmarked call, which can only be at the beginning."""
+        """Look for an unmarked call, which can only be at the beginning."""
         bare = self._held.lstrip()
-        if not bare or (THINK.startswith(bare) and bare != THINK):
-            return False
-        if bare.startswith(THINK):
-            self._held, self._state = bare[len(THINK) :], "reasoning"
-        elif self.tools and bare.startswith("{"):
-            self._state = "rest"
-        else:
-            self._state = "text"
-        return True
+        if bare or not self.tools:
+            self._state = "rest" if self.tools and bare.startswith("{") else "text"
+        return bool(bare)
 
     def _plain(self) -> bool:
         marks = (CALL, MISTRAL, PYTHON) if self.tools else ()
@@ -120,17 +113,6 @@ class OutputParser:
             return True
         ready = len(self._held) - _possible_mark(self._held, marks)
         self._text.append(self._held[:ready])
-        self._held = self._held[ready:]
-        return False
-
-    def _until_thought_ends(self) -> bool:
-        thought, mark, rest = self._held.partition(END_THINK)
-        if mark:
-            self._thought.append(thought)
-            self._held, self._state = rest, "gap"
-            return True
-        ready = len(self._held) - _possible_mark(self._held, (END_THINK,))
-        self._thought.append(self._held[:ready])
         self._held = self._held[ready:]
         return False
 

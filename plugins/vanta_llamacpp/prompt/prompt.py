@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vanta import EngineError, ErrorKind, GenerationRequest, Message, Sampling, Tool
-from vanta_llamacpp.model import END_THINK, THINK, LlamaModel
+from vanta.normalising import arranged, open_answer, reasoning_end
+from vanta_llamacpp.model import LlamaModel
 from vanta_llamacpp.prompt.chat_template import FAMILIES, ChatTemplate, ChatTemplateError, sources
 from vanta_llamacpp.prompt.tools import explained
 from vanta_llamacpp.sampling import check, grammar_for
@@ -28,7 +29,7 @@ class TokenizedRequest:
     :param max_tokens: the maximum number of output tokens, at least 1.
     :param grammar: GBNF that the answer must follow, or None.
     :param tools: look for tool calls in the output.
-    :param reasoning: the prompt ends inside a reasoning.
+    :param reasoning_end: the mark that ends the reasoning which the prompt has opened, or "".
     :param prefix_tokens: how many of the last tokens belong to the answer.
     :param stepwise_tokens: how many of these to prefill one by one, as they were decoded.
     """
@@ -38,7 +39,7 @@ class TokenizedRequest:
     sampling: Sampling
     grammar: str | None = None
     tools: bool = False
-    reasoning: bool = False
+    reasoning_end: str = ""
     prefix_tokens: int = 0
     stepwise_tokens: int = 0
 
@@ -64,8 +65,8 @@ class Prompter:
         """
         check(request.sampling, self._vocabulary.size, self._faults)
         text = self._render(request.messages, request.tools)
-        if request.prefix and text.rstrip().endswith(THINK):
-            text = f"{text.rstrip()}\n\n{END_THINK}\n\n"  # the prefix belongs to the answer
+        if request.prefix:
+            text = open_answer(text)  # the prefix belongs to the answer, not to its reasoning
         opening = tokens = self._vocabulary.tokenize(text)
         if request.prefix:
             tokens = self._with_prefix(text, request.prefix, opening)
@@ -83,7 +84,7 @@ class Prompter:
             sampling=request.sampling,
             grammar=grammar_for(request.sampling, self._faults),
             tools=bool(request.tools),
-            reasoning=text.rstrip().endswith(THINK),
+            reasoning_end="" if request.prefix else reasoning_end(text),
             prefix_tokens=begun,
             stepwise_tokens=begun if begun <= LONGEST_WRITTEN else 0,
         )
@@ -101,6 +102,7 @@ class Prompter:
         clean = self._vocabulary.defuse
         if not self._template.knows_tools:
             messages, tools = explained(messages, tools), ()
+        messages = arranged(messages, self._template.rules)
         try:
             return self._template.render(messages, tools=tools, clean=clean)
         except ChatTemplateError as error:

@@ -12,7 +12,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from vanta import Delta, FinishReason
+from vanta import Delta, FinishReason, TokenLogprob
+from vanta.normalising import ReasoningSplitter
 from vanta_llamacpp.model import LlamaModel, Slot
 from vanta_llamacpp.prompt import OutputParser, ParsedOutput
 from vanta_llamacpp.sampling import PENALTY_WINDOW, AssembledText, Sampler, TextAssembler
@@ -35,7 +36,9 @@ class Generation:
         self._model = model
         self._tokens = list(request.tokens)
         self._text = TextAssembler(request.sampling.stop)
-        self._parser = OutputParser(tools=request.tools, reasoning=request.reasoning)
+        thoughts = ReasoningSplitter(request.reasoning_end, continues=request.prefix_tokens > 0)
+        self._parser = OutputParser(tools=request.tools, thoughts=thoughts)
+        self._held_logprobs: tuple[TokenLogprob, ...] = ()
         self._sampler = Sampler(
             model.lib, model.vocabulary, request.sampling, request.grammar, model.faults
         )
@@ -89,8 +92,9 @@ class Generation:
         else:
             self._tokens.append(token)
             output = self._parser.add(text.text)
-            if output or text.logprobs:
-                job.mailbox.put(_delta(output, text))
+            logprobs = self._logprobs_of(output, text)
+            if output or logprobs:
+                job.mailbox.put(_delta(output, logprobs))
 
     def _finish(self, text: AssembledText, reason: FinishReason) -> None:
         rest = self._text.finish()
@@ -99,7 +103,7 @@ class Generation:
         self.done = self.job.finished = True
         self.job.mailbox.put(
             dataclasses.replace(
-                _delta(output, text),
+                _delta(output, self._logprobs_of(output, text)),
                 finish_reason="tool_calls" if self._parser.calls else reason,
                 usage=self.job.usage(),
                 timings=self.job.timings(),
@@ -107,15 +111,23 @@ class Generation:
             )
         )
 
+    def _logprobs_of(self, output: ParsedOutput, text: AssembledText) -> tuple[TokenLogprob, ...]:
+        """Return the logprobs to send with an output: those of reasoning are dropped."""
+        self._held_logprobs += text.logprobs
+        if self._parser.may_think and not (output.text or output.reasoning):
+            return ()  # it is not known yet whether these tokens are reasoning
+        logprobs, self._held_logprobs = self._held_logprobs, ()
+        return () if output.reasoning and not output.text else logprobs
+
     def close(self) -> None:
         """Free the sampler; called once."""
         self._sampler.close()
 
 
-def _delta(output: ParsedOutput, text: AssembledText) -> Delta:
+def _delta(output: ParsedOutput, logprobs: tuple[TokenLogprob, ...]) -> Delta:
     return Delta(
         text=output.text,
         reasoning=output.reasoning,
         tool_calls=output.calls,
-        logprobs=text.logprobs,
+        logprobs=logprobs,
     )

@@ -1,0 +1,39 @@
+"""What every engine does with what it is given and what it receives, whatever its source.
+
+Reasoning inside an answer becomes reasoning deltas (`ReasoningFilter`), messages are arranged for
+models that refuse a role or an order (`arranged`), and sampling values are checked. Invariant:
+linear in the length of the text; a text without marks and messages in order pass unchanged.
+"""
+
+from __future__ import annotations
+
+from vanta.normalising.reasoning import (
+    REASONING_TOKENS,
+    ReasoningFilter,
+    ReasoningSplitter,
+    SplitText,
+    open_answer,
+    reasoning_end,
+    without_reasoning,
+)
+from vanta.normalising.roles import AS_GIVEN, RoleRules, arranged, learn_roles, probe_rules
+from vanta.normalising.values import Sampling, check_deadline, check_number, check_sampling
+
+__all__ = [
+    "AS_GIVEN",
+    "REASONING_TOKENS",
+    "ReasoningFilter",
+    "ReasoningSplitter",
+    "RoleRules",
+    "Sampling",
+    "SplitText",
+    "arranged",
+    "check_deadline",
+    "check_number",
+    "check_sampling",
+    "learn_roles",
+    "open_answer",
+    "probe_rules",
+    "reasoning_end",
+    "without_reasoning",
+]
