@@ -24,6 +24,9 @@ from vanta.storage import Store
 CALLS = 20
 CALL_USD = 0.02
 CAP_USD = 0.05
+WIDE_CAP_USD = 1e6
+"""The cap of mode `die`, which the legs of killed processes do not fill."""
+
 _CONCURRENT = 8
 
 
@@ -45,7 +48,7 @@ async def _contend(url: str, calls: int) -> None:
 
 
 async def _reserve_and_die(url: str) -> None:
-    ledger = Ledger.open(Store.open(url), Caps(day_usd=CAP_USD))
+    ledger = Ledger.open(Store.open(url), Caps(day_usd=WIDE_CAP_USD))
     with contextlib.suppress(BudgetExceeded):
         await ledger.reserve(
             user="u", session="s", turn=str(os.getpid()), track="api", usd=CALL_USD, lease_s=600
@@ -54,7 +57,7 @@ async def _reserve_and_die(url: str) -> None:
 
 
 async def _reserve_until_killed(url: str) -> None:
-    ledger = Ledger.open(Store.open(url), Caps(day_usd=CAP_USD))
+    ledger = Ledger.open(Store.open(url), Caps(day_usd=WIDE_CAP_USD))
     for number in range(1_000_000):
         try:
             reservation = await ledger.reserve(

@@ -29,7 +29,7 @@ def test_json_has_every_sum_and_every_cap(
     report = done.json
     assert set(report) == {
         *("day", "today", "total", "users", "sessions", "tracks"),
-        *("overruns", "returned", "caps"),
+        *("overruns", "died", "caps"),
     }
     line = {"legs": 3, "spent_usd": 0.3, "reserved_usd": 0.125, "estimated_usd": 0.05}
     assert report["total"] == {"name": "all", **line}
@@ -62,7 +62,7 @@ def test_spending_nothing_without_a_cap_is_stated(vanta: Run) -> None:
     assert "No cap is set" in done.text
 
 
-def test_the_reservation_of_a_dead_process_is_returned_and_reported(
+def test_the_leg_of_a_dead_process_is_settled_at_its_reservation_and_reported(
     vanta: Run, tmp_path: Path
 ) -> None:
     async def die() -> None:
@@ -71,8 +71,29 @@ def test_the_reservation_of_a_dead_process_is_returned_and_reported(
 
     anyio.run(die)
     done = vanta("spend", "--json")
-    assert (done.json["returned"], done.json["total"]["reserved_usd"]) == (1, 0)
-    assert "their reservation returned: 1" in vanta("spend").text
+    total = done.json["total"]
+    assert (done.json["died"], total["reserved_usd"]) == (1, 0)
+    assert (total["spent_usd"], total["estimated_usd"]) == (0.5, 0.5)
+    assert "settled at their reservation: 1" in vanta("spend").text
+
+
+def test_a_cap_is_reset_by_a_command(vanta: Run, tmp_path: Path) -> None:
+    anyio.run(_spend, tmp_path / "data")
+    whole = vanta("spend", "--json").json["total"]
+    done = vanta("budget", "reset", "--user", "ada")
+    assert done.code == 0, done.text
+    assert "budget.user_usd of 'ada' counts from now on: $0.25 spent before" in done.text
+    again = vanta("budget", "reset", "--user", "ada", "--session", "s", "--json").json
+    assert again == {"scope": "session", "user": "ada", "session": "s", "uncounted_usd": 0.25}
+    assert vanta("budget", "reset", "--user", "ada", "--json").json["uncounted_usd"] == 0
+    assert vanta("budget", "reset", "--user", "stranger", "--json").json["uncounted_usd"] == 0
+    assert vanta("spend", "--json").json["total"] == whole, "the books stay as they are"
+
+
+def test_a_reset_needs_a_name(vanta: Run) -> None:
+    done = vanta("budget", "reset")
+    assert done.code == 2
+    assert "--user NAME" in done.err
 
 
 def test_a_store_that_cannot_be_opened_ends_in_3(

@@ -71,13 +71,23 @@ def test_no_estimate_costs_more_than_the_maximum(
     prompt: int, exact: bool, limit: int, read: int, written: int
 ) -> None:
     counted, request = TokenCount(prompt, exact), asking(max_tokens=limit)
-    usage = within_bounds(TRACK, request, counted, Usage(read, written, exact=False))
+    estimate = Usage(read, written, exact=False)
+    usage = within_bounds(TRACK, request, counted, estimate, Completion())
     assert TRACK.price.of(usage) <= max_cost_usd(TRACK, request, counted)
 
 
 def test_usage_reported_by_a_provider_is_billed_unchanged() -> None:
     reported = Usage(5000, 5000)
-    assert within_bounds(TRACK, ASK, TokenCount(1, exact=True), reported) is reported
+    assert within_bounds(TRACK, ASK, TokenCount(1, exact=True), reported, Completion()) is reported
+
+
+def test_an_answer_beyond_its_limit_is_billed_as_it_was_seen() -> None:
+    limited = GenerationRequest(ASK.messages, Sampling(max_tokens=10))
+    seen = Completion(text="word " * 400, reasoning="hm " * 40)
+    usage = estimate_loser(TRACK, limited, TokenCount(12, exact=True), seen)
+    assert usage.output_tokens >= 440
+    short = Completion(text="word " * 12)
+    assert estimate_loser(TRACK, limited, TokenCount(12, exact=True), short).output_tokens == 10
 
 
 def track(model: str = "gpt-4o-mini", **changes: object) -> TrackConfig:
@@ -91,7 +101,8 @@ def test_a_listed_model_has_its_listed_price() -> None:
 def test_each_configured_price_overrides_the_list() -> None:
     assert price_of(track(input_usd_per_mtok=9.0)) == Price(9, 0.60)
     assert price_of(track(input_usd_per_mtok=0.0, output_usd_per_mtok=0.0)) == Price()
-    assert price_of(track("mine", output_usd_per_mtok=1.0)) == Price(0, 1)
+    assert price_of(track("mine", output_usd_per_mtok=1.0)) == Price(0, 1, known=False)
+    assert price_of(track("mine", input_usd_per_mtok=0.0)) == Price(0, 0, known=False)
 
 
 def test_a_price_is_not_derived_from_a_similar_name() -> None:
@@ -101,7 +112,8 @@ def test_a_price_is_not_derived_from_a_similar_name() -> None:
 def test_a_private_track_is_free_unless_it_has_a_price() -> None:
     assert price_of(track("any.gguf", private=True)) == Price()
     assert price_of(track(private=True)) == Price()
-    assert price_of(track(private=True, input_usd_per_mtok=1.0)) == Price(1, 0)
+    assert price_of(track(private=True, output_usd_per_mtok=0.0)) == Price()
+    assert price_of(track(private=True, input_usd_per_mtok=1.0)) == Price(1, 0, known=False)
 
 
 def test_every_listed_price_is_positive_and_dated() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -191,7 +193,7 @@ async def test_a_leg_that_never_started_is_not_counted(tmp_path: Path) -> None:
     async with open_ledger(tmp_path, day_usd=1) as ledger:
         await ledger.give_back(await reserve(ledger, 0.5))
         spent = await ledger.spending()
-    assert (spent.total.legs, spent.total.reserved_usd, spent.returned) == (0, 0, 0)
+    assert (spent.total.legs, spent.total.reserved_usd, spent.died) == (0, 0, 0)
 
 
 async def test_a_cancelled_settlement_is_still_written(tmp_path: Path) -> None:
@@ -203,22 +205,69 @@ async def test_a_cancelled_settlement_is_still_written(tmp_path: Path) -> None:
         assert await totals(ledger) == (0.1, 0)
 
 
-async def test_the_reservation_of_a_dead_process_is_returned_with_the_next_reserve(
-    tmp_path: Path,
-) -> None:
+async def test_the_leg_of_a_dead_process_is_settled_at_its_reservation(tmp_path: Path) -> None:
     me = this_process()
     dead = Owner(me.host, f"{me.process.partition(':')[0]}:another-start")
     async with (
         open_ledger(tmp_path, owner=dead, day_usd=0.05) as gone,
         open_ledger(tmp_path, day_usd=0.05) as ledger,
     ):
-        lost = await reserve(gone, 0.05)
-        await reserve(ledger, 0.05)
-        assert await totals(ledger) == (0, 0.05)
-        assert (await ledger.spending()).returned == 1
-        late = await ledger.settle(lost, 0.02)
+        lost = await reserve(gone, 0.03)
+        with pytest.raises(BudgetExceeded, match=r"\$0.03 spent and \$0 reserved"):
+            await reserve(ledger, 0.05)
+        await reserve(ledger, 0.02)
+        assert await totals(ledger) == (0.03, 0.02)
+        spending = await ledger.spending()
+        assert (spending.died, spending.total.estimated_usd) == (1, 0.03)
+        late = await ledger.settle(lost, 0.01)
         assert late.label == "late"
-        assert await totals(ledger) == (0.02, 0.05)
+        assert await totals(ledger) == (0.01, 0.02)
+        await reserve(ledger, 0.02)
+
+
+async def test_a_process_that_is_killed_leaves_its_reservation_spent(tmp_path: Path) -> None:
+    code = (
+        "import os, pathlib, signal, sys, anyio\n"
+        "from tests.money.ledgers import open_ledger, reserve\n"
+        "async def main():\n"
+        "    async with open_ledger(pathlib.Path(sys.argv[1]), day_usd=1) as ledger:\n"
+        "        await reserve(ledger, 0.25)\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "anyio.run(main)\n"
+    )
+    done = await anyio.run_process([sys.executable, "-c", code, str(tmp_path)], check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    async with open_ledger(tmp_path, day_usd=0.3) as ledger:
+        assert await totals(ledger) == (0.25, 0)
+        with pytest.raises(BudgetExceeded):
+            await reserve(ledger, 0.1)
+        assert (await ledger.spending()).died == 1
+
+
+@pytest.mark.parametrize("session", [None, "s"])
+async def test_a_reset_cap_counts_from_then_on(tmp_path: Path, session: str | None) -> None:
+    caps = Caps(session_usd=0.1) if session else Caps(user_usd=0.1)
+    async with open_ledger(tmp_path, caps=caps) as ledger:
+        await ledger.settle(await reserve(ledger, 0.06), 0.06)
+        held = await reserve(ledger, 0.04)
+        with pytest.raises(BudgetExceeded, match="vanta budget reset"):
+            await reserve(ledger, 0.01)
+        assert await ledger.reset(user="ada", session=session) == pytest.approx(0.06)
+        await ledger.settle(await reserve(ledger, 0.06), 0.06)
+        with pytest.raises(BudgetExceeded, match=r"\$0.06 spent and \$0.04 reserved"):
+            await reserve(ledger, 0.01)
+        await ledger.settle(held, 0.04)
+        assert await ledger.reset(user="ada", session=session) == pytest.approx(0.1)
+        assert await totals(ledger) == pytest.approx((0.16, 0))
+
+
+async def test_a_reset_leaves_other_caps_alone(tmp_path: Path) -> None:
+    async with open_ledger(tmp_path, day_usd=0.1, user_usd=0.1) as ledger:
+        await ledger.settle(await reserve(ledger, 0.1), 0.1)
+        await ledger.reset(user="ada")
+        with pytest.raises(BudgetExceeded, match="day cap"):
+            await reserve(ledger, 0.01)
+        assert await ledger.reset(user="nobody") == 0
 
 
 async def test_a_lease_from_another_host_expires(tmp_path: Path) -> None:
@@ -231,6 +280,10 @@ async def test_a_lease_from_another_host_expires(tmp_path: Path) -> None:
         with pytest.raises(BudgetExceeded):
             await reserve(ledger, 0.05)
         now[0] += 11
+        with pytest.raises(BudgetExceeded):
+            await reserve(ledger, 0.05)
+        assert await totals(ledger) == (0.05, 0)
+        now[0] += 24 * 3600
         await reserve(ledger, 0.05)
 
 

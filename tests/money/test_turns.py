@@ -20,7 +20,7 @@ from vanta.testing import Fail, Hang, Pause, ScriptedEngine, Step, Wait
 
 pytestmark = pytest.mark.anyio
 
-FIVE_CENTS_A_TOKEN = {"output_usd_per_mtok": 50_000.0}
+FIVE_CENTS_A_TOKEN = {"input_usd_per_mtok": 0.0, "output_usd_per_mtok": 50_000.0}
 PAID = {"api": {**FIVE_CENTS_A_TOKEN, "sampling": {"max_tokens": 4}}}
 
 
@@ -49,7 +49,8 @@ async def test_of_twenty_concurrent_turns_exactly_as_many_are_paid_as_the_cap_al
     tmp_path: Path,
 ) -> None:
     engine = ScriptedEngine("one two three")
-    tracks = {"api": {"output_usd_per_mtok": 10_000.0, "sampling": {"max_tokens": 2}}}
+    price = {"input_usd_per_mtok": 0.0, "output_usd_per_mtok": 10_000.0}
+    tracks = {"api": {**price, "sampling": {"max_tokens": 2}}}
     answered: list[Reply] = []
     refused: list[ErrorKind] = []
 
@@ -158,7 +159,8 @@ async def test_under_races_hedges_and_cancellations_the_cap_holds_and_bills_equa
         with scope, contextlib.suppress(AllTracksFailed):
             await runtime.session(f"s{number % 3}").ask("hi", policy=Policy("mixed", "", legs))
 
-    price = {"output_usd_per_mtok": 10_000.0, "sampling": {"max_tokens": 3}}
+    price: dict[str, Any] = {"input_usd_per_mtok": 0.0, "output_usd_per_mtok": 10_000.0}
+    price["sampling"] = {"max_tokens": 3}
     async with open_scripted(
         tmp_path,
         local=ScriptedEngine(reply=script),

@@ -52,6 +52,22 @@ async def test_it_may_count_as_free(tmp_path: Path) -> None:
         assert await totals(runtime.ledger) == (0, 0)
 
 
+async def test_one_of_two_prices_is_not_enough_under_a_cap(tmp_path: Path) -> None:
+    half = {"api": {**FINE_TUNED["api"], "input_usd_per_mtok": 1.0}}
+    engine = ScriptedEngine("hi")
+    async with open_scripted(
+        tmp_path, api=engine, tracks=half, policy="api", budget=CAPPED
+    ) as runtime:
+        with pytest.raises(AllTracksFailed, match="output_usd_per_mtok"):
+            await runtime.session("s").ask("hi")
+    assert engine.runs == []
+    free = {**CAPPED, "unpriced": "free"}
+    async with open_scripted(
+        tmp_path, api=ScriptedEngine("hi"), tracks=half, policy="api", budget=free
+    ) as runtime:
+        assert (await runtime.session("s").ask("hi")).cost_usd > 0, "the known part is charged"
+
+
 async def test_a_price_in_the_configuration_ends_the_refusal(tmp_path: Path) -> None:
     free = {"api": {**FINE_TUNED["api"], "input_usd_per_mtok": 0.0, "output_usd_per_mtok": 0.0}}
     async with open_scripted(

@@ -1,13 +1,13 @@
-"""`vanta spend`: money spent, money reserved, and the caps.
+"""`vanta spend` and `vanta budget`: money spent, money reserved, and the caps.
 
-Invariant: it only reads, except that it first returns the reservations of dead processes.
+Invariant: `vanta spend` only reads, except that it first settles the legs of dead processes.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vanta.money import Caps, Spending, SpendingLine
 
 app = typer.Typer()
+budget = typer.Typer(no_args_is_help=True, help="Let a cap count from now on.")
 
 _OF = {"turn": "each turn", "session": "each session", "user": "each user", "day": "a day (UTC)"}
 
@@ -30,7 +31,7 @@ def spend(json: JsonOption = False, config: ConfigOption = None) -> None:
     A day is a UTC day. An estimated amount belongs to a leg that was stopped before its provider
     reported its usage. --json: an object with day, today and total (objects with name, legs,
     spent_usd, reserved_usd and estimated_usd), users, sessions and tracks (lists of such objects),
-    overruns, returned, and caps (turn_usd, session_usd, user_usd, day_usd; null without a cap).
+    overruns, died, and caps (turn_usd, session_usd, user_usd, day_usd; null without a cap).
     """
     import anyio
 
@@ -58,6 +59,62 @@ async def _read(config: Config) -> Spending:
         await store.aclose()
 
 
+@budget.callback()
+def _budget() -> None:
+    """Keep `reset` a command of its own."""
+
+
+@budget.command()
+def reset(
+    user: Annotated[
+        str | None, typer.Option("--user", "-u", metavar="NAME", help="The user.")
+    ] = None,
+    session: Annotated[
+        str | None,
+        typer.Option("--session", "-s", metavar="NAME", help="One conversation of the user."),
+    ] = None,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Let the cap of a user, or of one session, count from now on.
+
+    What was spent stays in the books and counts towards the caps of other scopes; running legs stay
+    reserved. Without --user, the session of the user "default" is meant. --json: an object with
+    scope, user, session and uncounted_usd.
+    """
+    import anyio
+
+    from vanta.config import load
+
+    if user is None and session is None:
+        raise typer.BadParameter("name what to reset: --user NAME, --session NAME, or both.")
+    owner = user or "default"
+    loaded = load(config_source(config)).config
+    uncounted = anyio.run(_reset, loaded, owner, session)
+    scope = "user" if session is None else "session"
+    if json:
+        result = {"scope": scope, "user": owner, "session": session, "uncounted_usd": uncounted}
+        output.print_json(result)
+        return
+    name = owner if session is None else f"{owner}/{session}"
+    output.print_line(
+        f"budget.{scope}_usd of {name!r} counts from now on: {_dollars(uncounted)} spent before "
+        "no longer counts."
+    )
+
+
+async def _reset(config: Config, user: str, session: str | None) -> float:
+    import anyio.to_thread
+
+    from vanta.runtime import open_store
+
+    store, ledger = await anyio.to_thread.run_sync(open_store, config)
+    try:
+        return await ledger.reset(user=user, session=session)
+    finally:
+        await store.aclose()
+
+
 def _show(spent: Spending, caps: Caps) -> None:
     rows = [(f"today, {spent.day} (UTC)", spent.today), ("in all", spent.total)]
     for what, lines in (("user", spent.users), ("session", spent.sessions)):
@@ -81,8 +138,8 @@ def _sentences(spent: Spending, caps: Caps) -> Iterable[str]:
         yield "No cap is set: budget.day_usd, user_usd, session_usd and turn_usd set one."
     if spent.overruns:
         yield f"legs that cost more than their reservation: {spent.overruns}"
-    if spent.returned:
-        yield f"legs whose process died, with their reservation returned: {spent.returned}"
+    if spent.died:
+        yield f"legs whose process died, settled at their reservation: {spent.died}"
 
 
 def _dollars(usd: float) -> str:

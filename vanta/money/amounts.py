@@ -8,10 +8,13 @@ its cap. A day is a UTC day, and a leg belongs to the day in which it was reserv
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+
+from vanta.normalising import check_number
 
 NANO = 1_000_000_000
 MAX_USD = 1_000_000_000.0
@@ -30,12 +33,17 @@ class Caps:
     :param session_usd: for one session, for as long as it exists.
     :param user_usd: for one user, for as long as the user exists.
     :param day_usd: for all users together, from midnight to midnight UTC.
+    :raises InvalidValue: if a cap is negative or not a number.
     """
 
     turn_usd: float | None = None
     session_usd: float | None = None
     user_usd: float | None = None
     day_usd: float | None = None
+
+    def __post_init__(self) -> None:
+        for scope in SCOPES:
+            check_number(f"{scope}_usd", getattr(self, f"{scope}_usd"), 0, math.inf)
 
     def __bool__(self) -> bool:
         """Return whether any cap is set."""

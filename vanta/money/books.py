@@ -1,7 +1,8 @@
-"""The books: the ledger's two tables, and its work inside one transaction of the database.
+"""The books: the ledger's tables, and its work inside one transaction of the database.
 
 `money_legs` has a row for each paid leg; `money_accounts` has the running totals that caps are
-checked against. All amounts are nano-USD. A reservation is added to its accounts first and checked
+checked against, and `money_resets` what an account had spent when its cap was reset, which the cap
+no longer counts. All amounts are nano-USD. A reservation is added to its accounts first and checked
 afterwards, inside one transaction: SQLite takes its only write lock with the first write and
 PostgreSQL locks the rows of the accounts, always in the order of their scopes. Invariant: an
 account is the sum of its legs, and a transaction that checks a cap holds its account until it
@@ -20,6 +21,9 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from vanta.errors import BudgetExceeded, StoreError
 from vanta.money.amounts import Caps, account_keys, dollars, usd
 from vanta.money.reservation import Owner, Reservation
+
+DIED = "died"
+"""State and label of a leg whose process ended before it could settle."""
 
 _metadata = sa.MetaData()
 
@@ -51,6 +55,13 @@ legs = sa.Table(
     sa.Index("money_legs_by_state", "state"),
     sa.Index("money_legs_by_day", "day"),
 )
+resets = sa.Table(
+    "money_resets",
+    _metadata,
+    sa.Column("scope", sa.String(10), primary_key=True),
+    sa.Column("key", sa.String(450), primary_key=True),
+    sa.Column("spent", sa.BigInteger, nullable=False),
+)
 _add_account = {
     "sqlite": sqlite.insert(accounts).on_conflict_do_nothing(),
     "postgresql": postgresql.insert(accounts).on_conflict_do_nothing(),
@@ -58,7 +69,23 @@ _add_account = {
 _key = sa.and_(
     accounts.c.scope == sa.bindparam("of_scope"), accounts.c.key == sa.bindparam("of_key")
 )
-_read_account = sa.select(accounts.c.spent, accounts.c.reserved).where(_key)
+_before_reset = sa.func.coalesce(resets.c.spent, 0)
+_read_account = (
+    sa.select(accounts.c.spent - _before_reset, accounts.c.reserved)
+    .select_from(
+        accounts.outerjoin(
+            resets, sa.and_(resets.c.scope == accounts.c.scope, resets.c.key == accounts.c.key)
+        )
+    )
+    .where(_key)
+)
+_drop_reset = sa.delete(resets).where(
+    resets.c.scope == sa.bindparam("of_scope"), resets.c.key == sa.bindparam("of_key")
+)
+_add_reset = sa.insert(resets).from_select(
+    ["scope", "key", "spent"],
+    sa.select(accounts.c.scope, accounts.c.key, accounts.c.spent).where(_key),
+)
 _book = (
     sa.update(accounts)
     .where(_key)
@@ -112,13 +139,15 @@ def reserve(connection: sa.Connection, reservation: Reservation, caps: Caps, own
 def settle(connection: sa.Connection, reservation: Reservation, cost: int, *, exact: bool) -> str:
     """Record a leg's cost in nano-USD and release the rest of its reservation. Idempotent.
 
-    Returns a label: "", `overrun` if the leg cost more than was reserved, or `late` if its
-    reservation had already been returned.
+    Returns a label: "", `overrun` if the leg cost more than was reserved, or `late` if it was
+    settled at its reservation already, or given back.
     """
-    overrun = "overrun" if cost > reservation.amount else ""
-    for state, label, freed in (("reserved", overrun, reservation.amount), ("returned", "late", 0)):
+    amount = reservation.amount
+    overrun = "overrun" if cost > amount else ""
+    ways = (("reserved", overrun, 0, amount), (DIED, "late", amount, 0), ("returned", "late", 0, 0))
+    for state, label, booked, freed in ways:
         if _close(connection, reservation, state, "settled", cost, exact=exact, label=label):
-            changes = _changes(_keys(reservation), spend=cost, reserve=-freed)
+            changes = _changes(_keys(reservation), spend=cost - booked, reserve=-freed)
             connection.execute(_book, changes)
             return label
     return ""
@@ -137,16 +166,41 @@ def record(
     return ""
 
 
-def give_back(connection: sa.Connection, reservation: Reservation, *, label: str) -> bool:
-    """Return the money of a leg that never settled; False if it was settled or returned before.
-
-    label: the leg's label, `returned` if its process is gone.
-    """
-    closed = _close(connection, reservation, "reserved", "returned", 0, exact=True, label=label)
+def give_back(connection: sa.Connection, reservation: Reservation) -> bool:
+    """Return the money of a leg that never started; False if it was settled or returned before."""
+    closed = _close(connection, reservation, "reserved", "returned", 0, exact=True, label="")
     if closed:
         changes = _changes(_keys(reservation), spend=0, reserve=-reservation.amount)
         connection.execute(_book, changes)
     return closed
+
+
+def abandon(connection: sa.Connection, reservation: Reservation) -> bool:
+    """Settle the leg of a dead process at its reservation; False if it was settled before.
+
+    The provider may have served all of it, and only the dead process could have known.
+    """
+    amount = reservation.amount
+    closed = _close(connection, reservation, "reserved", DIED, amount, exact=False, label=DIED)
+    if closed:
+        connection.execute(_book, _changes(_keys(reservation), spend=amount, reserve=-amount))
+    return closed
+
+
+def reset(connection: sa.Connection, scope: str, key: str) -> int:
+    """Let the cap of an account count from now on; return what it no longer counts, in nano-USD.
+
+    The account stays the sum of its legs, and running legs stay reserved.
+    """
+    which = {"of_scope": scope, "of_key": key}
+    # Locks the account, so that no reservation is checked against half a reset.
+    connection.execute(_book, which | {"spend": 0, "reserve": 0})
+    row = connection.execute(_read_account, which).first()
+    if row is None:
+        return 0
+    connection.execute(_drop_reset, which)
+    connection.execute(_add_reset, which)
+    return int(row[0])
 
 
 def abandoned(connection: sa.Connection, now_s: float, owner: Owner) -> list[Reservation]:
@@ -201,6 +255,8 @@ def _check(connection: sa.Connection, scope: str, key: str, limit: int, amount: 
 
 def _advice(scope: str, *, fits_later: bool) -> str:
     steps = [f"raise budget.{scope}_usd", "lower max_tokens", "use a track without a price"]
+    if scope in {"session", "user"}:
+        steps.insert(1, f"let the cap count from now on with 'vanta budget reset --{scope} NAME'")
     if fits_later:
         steps.insert(0, "try again when the reserved legs have settled")
     elif scope == "day":

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vanta.context.estimate import estimate_extras, estimate_text
+from vanta.context.usage_check import fewest_tokens
 from vanta.engine import GenerationRequest, TokenCount
 from vanta.errors import (
     BudgetExceeded,
@@ -154,7 +155,7 @@ class OpenLeg:
         self, usage: Usage | None, seen: Completion, failure: EngineError | None
     ) -> Usage | None:
         if usage is not None:
-            return within_bounds(self.track, self.request, self.counted, usage)
+            return within_bounds(self.track, self.request, self.counted, usage, seen)
         if failure is not None and failure.kind not in _UNCERTAIN:
             return None
         return estimate_loser(self.track, self.request, self.counted, seen)
@@ -196,19 +197,26 @@ def estimate_loser(
     seen: the answer so far, which is counted together with the prompt.
     """
     written = estimate_text(seen.text) + estimate_text(seen.reasoning)
-    return within_bounds(track, request, counted, Usage(counted.value, written, exact=False))
+    usage = Usage(counted.value, written, exact=False)
+    return within_bounds(track, request, counted, usage, seen)
 
 
 def within_bounds(
-    track: Track, request: GenerationRequest, counted: TokenCount, usage: Usage
+    track: Track, request: GenerationRequest, counted: TokenCount, usage: Usage, seen: Completion
 ) -> Usage:
-    """Return an estimated usage cut to the request's bounds, and an exact one unchanged."""
+    """Return an estimated usage cut to the request's bounds, and an exact one unchanged.
+
+    seen: the answer so far. If it has certainly more tokens than were requested, the server has
+    ignored the limit, and the estimate of what was seen is billed.
+    """
     if usage.exact:
         return usage
+    limit = output_limit(track, request)
+    is_over = fewest_tokens(seen.text) + fewest_tokens(seen.reasoning) > limit
     return dataclasses.replace(
         usage,
         input_tokens=min(usage.input_tokens, max_input_tokens(request, counted)),
-        output_tokens=min(usage.output_tokens, output_limit(track, request)),
+        output_tokens=usage.output_tokens if is_over else min(usage.output_tokens, limit),
     )
 
 
@@ -233,7 +241,8 @@ def price_of(track: TrackConfig) -> Price | None:
     """Return the price of a track.
 
     :param track: the track's configuration; each of its two prices overrides the price list.
-    :returns: the price, or None if it is unknown.
+    :returns: the price, or None if it is unknown. If only one of its two parts is known, the other
+        is 0 and the whole is marked as not known.
     :raises ConfigError: if the price list is broken.
     """
     own = (track.input_usd_per_mtok, track.output_usd_per_mtok)
@@ -244,6 +253,7 @@ def price_of(track: TrackConfig) -> Price | None:
     return Price(
         default.input_usd_per_mtok if own[0] is None else own[0],
         default.output_usd_per_mtok if own[1] is None else own[1],
+        known=listed is not None or None not in own or (track.private and 0.0 in own),
     )
 
 

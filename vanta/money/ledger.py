@@ -2,8 +2,9 @@
 
 Each call is one transaction on the database's worker thread. Invariant: a reserve that is cancelled
 or fails leaves nothing reserved. A settlement is written once; if the store fails, it is kept and
-written with the next call. The reservations of a dead process are returned with the next reserve of
-any other. Every number of `Spending` comes from the legs, whose sums the accounts only repeat.
+written with the next call. The legs of a dead process are settled at their reservations with the
+next reserve of any other. Every number of `Spending` comes from the legs, whose sums the accounts
+only repeat.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ import sqlalchemy as sa
 
 from vanta.errors import StoreError, VantaError
 from vanta.money import amounts, books
-from vanta.money.amounts import Caps, day_of, usd
+from vanta.money.amounts import Caps, account_keys, day_of, usd
 from vanta.money.books import legs
 from vanta.money.reservation import Owner, Reservation, this_process
 from vanta.money.unpriced import UnpricedRule
 from vanta.storage import Database
 
 LEASE_S = 900.0
-"""Seconds after which the reservation of an unreachable process is returned."""
+"""Seconds after which the leg of an unreachable process is settled at its reservation."""
 
 Write = Callable[[sa.Connection], str]
 _log = logging.getLogger("vanta")
@@ -51,8 +52,8 @@ class Settlement:
 
     :param usd: the cost in US dollars.
     :param exact: False for an estimate.
-    :param label: "", `overrun` if the leg cost more than its reservation, or `late` if its
-        reservation had already been returned.
+    :param label: "", `overrun` if the leg cost more than its reservation, or `late` if it had
+        already been settled at its reservation or given back.
     """
 
     usd: float
@@ -89,7 +90,8 @@ class Spending:
     :param sessions: by session, the most expensive first.
     :param tracks: by track, the most expensive first.
     :param overruns: the number of legs that cost more than was reserved or were settled late.
-    :param returned: the number of legs whose process died before it could settle.
+    :param died: the number of legs that were settled at their reservation, because their process
+        died before it could settle.
     """
 
     day: str
@@ -99,7 +101,7 @@ class Spending:
     sessions: tuple[SpendingLine, ...]
     tracks: tuple[SpendingLine, ...]
     overruns: int
-    returned: int
+    died: int
 
     def to_dict(self) -> dict[str, Any]:
         """Return the spending as JSON-ready data."""
@@ -172,7 +174,7 @@ class Ledger:
         :param turn: the turn that pays.
         :param track: the track of the leg.
         :param usd: the maximum cost in US dollars.
-        :param lease_s: seconds after which the money is returned if the process is unreachable.
+        :param lease_s: seconds after which the leg of an unreachable process is settled.
         :returns: the reservation, to be settled or given back.
         :raises BudgetExceeded: if a cap does not allow the cost.
         :raises StoreError: if the database fails.
@@ -229,16 +231,33 @@ class Ledger:
         :raises StoreError: if the database fails.
         """
         with anyio.CancelScope(shield=True):
-            release = partial(books.give_back, reservation=reservation, label="")
+            release = partial(books.give_back, reservation=reservation)
             await self._database.transact(release)
 
     async def sweep(self) -> int:
-        """Release the reservations of dead processes.
+        """Settle the legs of dead processes at their reservations.
 
-        :returns: the number of released reservations.
+        :returns: the number of legs.
         :raises StoreError: if the database fails.
         """
-        return await self._return(await self._database.transact(self._abandoned))
+        return await self._abandon(await self._database.transact(self._abandoned))
+
+    async def reset(self, *, user: str, session: str | None = None) -> float:
+        """Let the cap of a user, or of one session, count from now on.
+
+        What was spent stays in the books and in the caps of other scopes; running legs stay
+        reserved.
+
+        :param user: the user.
+        :param session: the session, or None for the user's own cap.
+        :returns: the spending that the cap no longer counts, in US dollars.
+        :raises StoreError: if the database fails.
+        """
+        await self._catch_up()
+        await self.sweep()
+        scope = "user" if session is None else "session"
+        key = account_keys(user, session or "", "", "")[scope]
+        return usd(await self._database.transact(partial(books.reset, scope=scope, key=key)))
 
     async def spending(self) -> Spending:
         """Sum up the spending of the current UTC day and of all days.
@@ -265,7 +284,7 @@ class Ledger:
         try:
             await self._catch_up()
             while stale := await self._database.transact(partial(self._reserve, reservation)):
-                await self._return(stale)
+                await self._abandon(stale)
         except VantaError:
             raise
         except BaseException:
@@ -277,7 +296,7 @@ class Ledger:
     def _reserve(
         self, reservation: Reservation, connection: sa.Connection
     ) -> Sequence[Reservation]:
-        """Return the reservations to release first; reserve if there are none."""
+        """Return the reservations of dead processes; reserve if there are none."""
         stale = self._abandoned(connection)
         if not stale:
             books.reserve(connection, reservation, self.caps, self._owner)
@@ -292,13 +311,13 @@ class Ledger:
     def _abandoned(self, connection: sa.Connection) -> Sequence[Reservation]:
         return books.abandoned(connection, self._clock(), self._owner)
 
-    async def _return(self, stale: Sequence[Reservation]) -> int:
+    async def _abandon(self, stale: Sequence[Reservation]) -> int:
         # One transaction each: the order of locks is fixed only within one reservation.
-        returned = 0
+        settled = 0
         for reservation in stale:
-            give_back = partial(books.give_back, reservation=reservation, label="returned")
-            returned += await self._database.transact(give_back)
-        return returned
+            abandon = partial(books.abandon, reservation=reservation)
+            settled += await self._database.transact(abandon)
+        return settled
 
     async def _catch_up(self) -> None:
         """Write the kept settlements. Raises StoreError."""
@@ -310,7 +329,7 @@ class Ledger:
 def _describe(label: str, reservation: Reservation, cost: int) -> str:
     leg = f"a leg of track {reservation.track!r} cost ${usd(cost):.9g}"
     if label == "late":
-        return f"{leg} and was settled after its reservation had been returned"
+        return f"{leg} and was settled after its process had been taken for dead"
     return f"{leg}, more than the ${reservation.usd:.9g} reserved for it"
 
 
@@ -323,7 +342,7 @@ def _spending(connection: sa.Connection, day: str) -> Spending:
         sessions=_by(connection, legs.c.user, legs.c.session),
         tracks=_by(connection, legs.c.track),
         overruns=_count(connection, legs.c.label.in_(["overrun", "late"])),
-        returned=_count(connection, legs.c.label == "returned"),
+        died=_count(connection, legs.c.label == books.DIED),
     )
 
 

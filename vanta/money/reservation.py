@@ -29,7 +29,7 @@ class Reservation:
     :param amount: the amount in nano-USD.
     :param day: the UTC day that pays, as 2026-01-31.
     :param expires_at: seconds since the epoch after which the money of an unreachable process is
-        returned.
+        settled at the reservation.
     :param held: False if no cap is set, so that nothing is set aside and the leg is only recorded.
     :param id: the leg's unique id.
     """

@@ -276,6 +276,10 @@ class SyncLedger:
         """Return all spending; see `Ledger.spending`."""
         return self._calls.call(self._ledger.spending)
 
+    def reset(self, *, user: str, session: str | None = None) -> float:
+        """Let a cap count from now on; see `Ledger.reset`."""
+        return self._calls.call(partial(self._ledger.reset, user=user, session=session))
+
 
 class SyncRuntime:
     """A runtime whose calls wait for their result; see `vanta.Runtime`.
