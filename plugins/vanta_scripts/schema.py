@@ -177,7 +177,7 @@ class TurnForm(BaseModel):
     """The only track of this turn."""
     private: bool | None = None
     """Whether the turn stays on private tracks; unset: the script's value."""
-    deadline_s: Annotated[float, Field(gt=0)] | None = None
+    deadline_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """Seconds for the whole turn."""
     user: _Text | None = None
     """The speaker; unset: the script's user."""
@@ -235,7 +235,7 @@ class ScriptForm(BaseModel):
     """The seed of every turn's sampling; run number n of a repeated script uses seed + n - 1."""
     private: bool = False
     """Whether all turns stay on private tracks."""
-    deadline_s: Annotated[float, Field(gt=0)] | None = None
+    deadline_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """Seconds for each turn."""
     session: _Text | None = None
     """A stored session to continue; unset: a new session in each run."""

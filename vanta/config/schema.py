@@ -46,7 +46,7 @@ class SamplingConfig(_Table):
     """A track's sampling defaults; the fields are those of `vanta.Sampling`."""
 
     max_tokens: Tokens | None = Field(default=None, description="At most this many output tokens.")
-    temperature: Annotated[float, Field(ge=0)] | None = Field(
+    temperature: Annotated[float, Field(ge=0, le=100)] | None = Field(
         default=None, description="0 always takes the most likely token; higher values vary more."
     )
     top_p: Annotated[float, Field(gt=0, le=1)] | None = Field(
@@ -96,6 +96,11 @@ class SamplingConfig(_Table):
         default=None,
         description="Number of top alternatives to report for each token, with their logprobs.",
     )
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> SamplingConfig:
+        self.to_sampling()
+        return self
 
     def to_sampling(self) -> Sampling:
         """Convert to the sampling that engines take.

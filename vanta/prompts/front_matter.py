@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from vanta.engine import Sampling
-from vanta.errors import TemplateError, did_you_mean
+from vanta.errors import InvalidValue, TemplateError, did_you_mean
 from vanta.text import DocumentError, Node, Place, read_marked
 
 _MARK = "---"
@@ -235,7 +235,10 @@ def _sampling(form: _Form) -> Sampling:
         if problem:
             form.fail(("sampling", name), f"{name!r} {problem}, not {value!r}")
     stop = _texts(form, ("sampling", "stop"))
-    return Sampling(**{**given, "stop": stop})
+    try:
+        return Sampling(**{**given, "stop": stop})
+    except InvalidValue as error:
+        form.fail(("sampling",), str(error))
 
 
 def _texts(form: _Form, at: tuple[str, ...]) -> tuple[str, ...]:

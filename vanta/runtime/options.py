@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from vanta.normalising import check_deadline
+
 if TYPE_CHECKING:
     from vanta.engine import Sampling
     from vanta.memory import Memory
@@ -31,6 +33,7 @@ class TurnOptions:
     :param deadline_s: seconds that the whole turn may take.
     :param private: whether the turn is confined to private tracks.
     :param sampling: its set fields take precedence over the template's, and those over the track's.
+    :raises InvalidValue: if the deadline is not a number of seconds above 0.
     """
 
     policy: str | Policy | None = None
@@ -38,6 +41,9 @@ class TurnOptions:
     deadline_s: float | None = None
     private: bool | None = None
     sampling: Sampling | None = None
+
+    def __post_init__(self) -> None:
+        check_deadline(self.deadline_s)
 
     def over(self, base: TurnOptions | None) -> TurnOptions:
         """Return these options, with what they leave open taken from `base`.

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vanta.errors import ConfigError
+from vanta.normalising import check_number
 
 CommitOn = Literal["first_content", "verdict"]
 TakeoverMode = Literal["continue", "restart", "fail"]
@@ -38,6 +39,7 @@ class LegPlan:
         never), unless no leg with a shorter hold is left.
     :param amends: if the leg loses it finishes anyway, and replaces the winner's answer if the two
         disagree.
+    :raises InvalidValue: if a time or a quantile is not a number within its range.
     """
 
     track: str
@@ -47,6 +49,11 @@ class LegPlan:
     commit_on: CommitOn = "first_content"
     hold_s: float | None = 0.0
     amends: bool = False
+
+    def __post_init__(self) -> None:
+        check_number("start_after_s", self.start_after_s, 0, math.inf)
+        check_number("delay_quantile", self.delay_quantile, 0, 1)
+        check_number("hold_s", self.hold_s, 0, math.inf)
 
     @property
     def held_until_s(self) -> float:
@@ -81,6 +88,11 @@ class GateRule:
     verify_with: str | None = None
     verify_margin: float = 0.4
 
+    def __post_init__(self) -> None:
+        check_number("min_mean_logprob", self.min_mean_logprob, -math.inf, math.inf)
+        check_number("min_probability", self.min_probability, 0, 1)
+        check_number("verify_margin", self.verify_margin, 0, math.inf)
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -107,6 +119,10 @@ class Policy:
     last_resort: bool = True
     route_share: float = 0.3
     max_extra_share: float | None = None
+
+    def __post_init__(self) -> None:
+        check_number("route_share", self.route_share, 0, 1)
+        check_number("max_extra_share", self.max_extra_share, 0, 1)
 
     @property
     def routes(self) -> bool:

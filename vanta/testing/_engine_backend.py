@@ -19,7 +19,7 @@ from typing import Any
 import anyio
 
 from vanta.engine import Engine, GenerationRequest, Sampling, Tool
-from vanta.errors import EngineError
+from vanta.errors import EngineError, ErrorKind, UsageError
 from vanta.messages import Delta, Message, ToolCall
 from vanta.testing._behaviour import Behaviour, error_body
 from vanta.testing._chat import JSON, Generate, encode, status_of, wait
@@ -142,7 +142,13 @@ def behind(engine: Engine) -> Generate:
 
     @asynccontextmanager
     async def generate(body: Mapping[str, Any]) -> AsyncIterator[AsyncIterator[Delta]]:
-        async with engine.stream(parse_request(body)) as stream:
+        try:
+            request = parse_request(body)
+        except UsageError as error:
+            raise EngineError(
+                ErrorKind.BAD_REQUEST, str(error), engine=engine.name, model=engine.model
+            ) from None
+        async with engine.stream(request) as stream:
             yield stream
 
     return generate
