@@ -54,7 +54,7 @@ class Message:
 
     :param role: its author.
     :param content: its text. A list of text parts, as several protocols write content, is joined,
-        without the parts that are reasoning; None is no text.
+        without the parts that are reasoning; None becomes an empty text.
     :param tool_calls: the calls that an assistant's message asks for.
     :param tool_call_id: the call whose result a tool's message is.
     :raises UsageError: if the content has a part that is not text.

@@ -27,6 +27,8 @@ from vanta import (
     TokenCount,
 )
 from vanta.context import read_overflow
+from vanta.learning import Expiring, Learnt
+from vanta.normalising import AS_GIVEN, ReasoningFilter, RoleRules, learn_roles
 from vanta_openai.connection import Availability, open_transport
 from vanta_openai.protocol import UnsupportedFeatureError, chat_body
 from vanta_openai.server import NAME, ApiServer, OpenAIOptions, engine_error
@@ -35,6 +37,23 @@ from vanta_openai.token_counting import RanksNotFoundError, TokenCounter, encodi
 if TYPE_CHECKING:
     from vanta_openai.stream import OpenAIStream
     from vanta_openai.transport import Transport
+
+
+THINK_END = "</think>"
+"""Ends the reasoning that a server's own chat template opens."""
+
+ROLES = {
+    "as_given": AS_GIVEN,
+    "alternating": RoleRules(alternating=True),
+    "no_system": RoleRules(system=False, alternating=True),
+}
+"""The values of the option `roles` but "auto"."""
+
+LEAST_WINDOW = 512
+"""A smaller window in a list of models is not believed: no chat model in use has one."""
+
+_REFUSALS = (ErrorKind.BAD_REQUEST, ErrorKind.UNSUPPORTED, ErrorKind.SERVER)
+"""The kinds of error by which servers refuse a conversation's roles."""
 
 
 class OpenAIEngine(Engine):
@@ -64,6 +83,7 @@ class OpenAIEngine(Engine):
         self._requests = 0
         self._counter = TokenCounter()
         self._no_ranks: str | None = None
+        self._learnt_rules: Expiring[RoleRules] = Expiring()
 
     async def load(self) -> None:
         """Import the SDK and build its client. Later calls do nothing."""
@@ -75,8 +95,12 @@ class OpenAIEngine(Engine):
         transport, server = await self._ready()
         body = self._body(request, server)
         self._requests += 1
+        begins_inside = self._options.opens_reasoning and not request.prefix
+        reasoning = ReasoningFilter(
+            inside=THINK_END if begins_inside else "", continues=bool(request.prefix)
+        )
         try:
-            stream = await transport.open(body, request, self._window)
+            stream = await transport.open(body, request, self._window, reasoning)
         except EngineError as error:
             self._learn_from(error, request)
             raise
@@ -110,7 +134,9 @@ class OpenAIEngine(Engine):
         """Return the models that the server lists, and update `window` from the list."""
         transport, _ = await self._ready()
         models = await transport.models()
-        self._window = next((m.window for m in models if m.id == self.model), self._window)
+        window = next((m.window for m in models if m.id == self.model), None)
+        if window is not None and window >= LEAST_WINDOW:
+            self._window = window
         return models
 
     async def health(self, *, force: bool = False) -> Health:
@@ -120,7 +146,8 @@ class OpenAIEngine(Engine):
     def stats(self) -> Mapping[str, Any]:
         """Return server, number of requests, open streams, and the token counter.
 
-        `no_tiktoken` is the reason why tiktoken does not count, or None.
+        `no_tiktoken` is the reason why tiktoken does not count, or None; `roles` is what is done to
+        messages that the server would refuse, or None.
         """
         return {
             "server": self._server.label if self._server else None,
@@ -128,7 +155,21 @@ class OpenAIEngine(Engine):
             "open_streams": len(self._live),
             "counter": self._counter.name,
             "no_tiktoken": self._no_ranks,
+            "roles": str(self._rules) or None,
         }
+
+    def learnt(self) -> Sequence[Learnt]:
+        """Return the roles that the server refused, and the state of the token estimate."""
+        rules = self._learnt_rules.value
+        roles = Learnt("", "roles", str(rules), self._learnt_rules.left_s)
+        return (*([roles] if rules else []), *self._counter.learnt())
+
+    def forget_learnt(self, what: str | None = None) -> None:
+        """Forget `roles` or `estimate`, or both."""
+        if what in (None, "roles"):
+            self._learnt_rules.forget()
+        if what in (None, "estimate"):
+            self._counter.forget()
 
     @property
     def window(self) -> int | None:
@@ -190,14 +231,29 @@ class OpenAIEngine(Engine):
         return open_transport(self._options, self.model, private=self._private)
 
     def _learn_from(self, error: EngineError, request: GenerationRequest) -> None:
-        """Calibrate the estimate with the token count in a server's refusal, if it has one."""
+        """Learn the prompt's tokens and the accepted roles from a server's refusal."""
         tokens = read_overflow(error.message).prompt
         if error.kind is ErrorKind.CONTEXT_OVERFLOW and tokens is not None:
             self._counter.note(request, tokens)
+        rules = learn_roles(error.message, request.messages, self._rules)
+        if self._options.roles == "auto" and error.kind in _REFUSALS and rules is not None:
+            self._learnt_rules.set(rules)
+            error.resend = True
+
+    @property
+    def _rules(self) -> RoleRules:
+        """What the server accepts: as configured, else as learnt from its refusals."""
+        return ROLES.get(self._options.roles) or self._learnt_rules.value or AS_GIVEN
 
     def _body(self, request: GenerationRequest, server: ApiServer) -> dict[str, Any]:
         try:
-            return chat_body(request, self.model, self._options, is_openai=server.is_openai)
+            return chat_body(
+                request,
+                self.model,
+                self._options,
+                is_openai=server.is_openai,
+                rules=self._rules,
+            )
         except UnsupportedFeatureError as error:
             failure = self._error(ErrorKind.UNSUPPORTED, error.problem, error.suggestion)
         raise failure

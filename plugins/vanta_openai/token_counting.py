@@ -22,6 +22,7 @@ import importlib
 import os
 import sys
 import tempfile
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
@@ -33,6 +34,7 @@ import anyio.to_thread
 
 from vanta import GenerationRequest, Message, TokenCount, install_hint
 from vanta.context import Calibration
+from vanta.learning import Learnt
 
 if TYPE_CHECKING:
     from tiktoken import Encoding
@@ -54,6 +56,9 @@ INLINE_CHARACTERS = 4_000
 
 _LOADERS = ("load_tiktoken_bpe", "data_gym_to_mergeable_bpe_ranks")
 
+CALIBRATION_S = 24 * 3600.0
+"""Seconds after which the estimate begins anew, so that no wrong count stays for good."""
+
 T = TypeVar("T")
 
 
@@ -64,8 +69,12 @@ class RanksNotFoundError(Exception):
 class TokenCounter:
     """Counts the tokens of one model. encoding: the model's own; None counts by an estimate."""
 
-    def __init__(self, encoding: Encoding | None = None) -> None:
+    def __init__(
+        self, encoding: Encoding | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._encoding = encoding
+        self._clock = clock
+        self._fresh_at = clock()
         self._calibration = Calibration()
         self._samples: deque[tuple[tuple[Message, ...], int]] = deque(maxlen=16)
 
@@ -84,6 +93,18 @@ class TokenCounter:
         length = sum(map(len, texts))
         return await self._off_the_loop(length, lambda: [self._count_text(text) for text in texts])
 
+    def learnt(self) -> Sequence[Learnt]:
+        """Return the state of the estimate, if a server's counts have changed it."""
+        if self._encoding is not None or not self._calibration.samples:
+            return ()
+        left_s = self._fresh_at + CALIBRATION_S - self._clock()
+        return (Learnt("", "estimate", f"tokens are counted by: {self.name}", max(0.0, left_s)),)
+
+    def forget(self) -> None:
+        """Forget what servers have counted."""
+        self._samples.clear()
+        self._calibration, self._fresh_at = Calibration(), self._clock()
+
     def note(self, request: GenerationRequest, tokens: int) -> None:
         """Record that a server counted `tokens` in a request, to calibrate the next estimate.
 
@@ -99,6 +120,8 @@ class TokenCounter:
         return await anyio.to_thread.run_sync(work)
 
     def _calibrate(self) -> None:
+        if self._clock() - self._fresh_at > CALIBRATION_S:
+            self.forget()
         with contextlib.suppress(IndexError):  # another thread may take the last sample
             while self._samples:
                 self._calibration.learn(*self._samples.popleft())

@@ -167,3 +167,14 @@ def test_texts_and_prompts_are_counted_alike() -> None:
     pair = [Message("user", text) for text in (more, "")]
     alone = calibration.count_text(more)
     assert 0 <= calibration.count(pair).value - alone <= 15
+
+
+@pytest.mark.parametrize("tokens", [10**9, 0, -5, 65, 4_001])
+def test_an_impossible_count_teaches_nothing(tokens: int) -> None:
+    """A byte is at most one token, and a token of a whole prompt has few bytes."""
+    calibration = Calibration()
+    messages = (Message("user", "x" * 3_900),)
+    before = calibration.count(messages)
+    for _ in range(40):
+        calibration.learn(messages, tokens)
+    assert (calibration.samples, calibration.count(messages)) == (0, before)

@@ -49,6 +49,10 @@ WORDS = {
     "the prompt has 5000 tokens, 905 more than the window of 4096 holds with one token of an "
     "answer": OverflowReport(4096, 5000),
     "too long": OverflowReport(),
+    f"maximum context length is {10**12} tokens, your request has {10**12} input tokens": (
+        OverflowReport()
+    ),
+    f"maximum context length is {'9' * 5000} tokens": OverflowReport(),
 }
 
 

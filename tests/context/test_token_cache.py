@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import pytest
 
 from vanta.context import token_cache as room
-from vanta.context.token_cache import token_cache_of
+from vanta.context.budget import OverflowReport
+from vanta.context.token_cache import TokenCache, token_cache_of
 from vanta.engine import Engine, TokenCount
 from vanta.messages import Message, ToolCall
 from vanta.testing import ScriptedEngine, count_prompt
@@ -100,3 +101,62 @@ async def test_an_engine_that_only_counts_prompts_counts_texts_by_what_they_add(
     counted = await engine.count_texts(["", "one", "one two"])
     assert counted == [TokenCount(0, True), TokenCount(1, True), TokenCount(2, True)]
     assert engine.counter == "plain: m"
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_reported_window_holds_for_an_hour() -> None:
+    clock = Clock()
+    cache = TokenCache(clock)
+    cache.heed(OverflowReport(4096, 5000))
+    assert (cache.window(8192), cache.window(2048), cache.window(None)) == (4096, 2048, 4096)
+    (fact,) = cache.learnt()
+    assert (fact.what, fact.detail, fact.left_s) == ("window", "its window is 4096 tokens", 3600.0)
+    cache.heed(OverflowReport(8000, 9000))
+    assert cache.window(None) == 4096, "the smaller one holds"
+    clock.now += 3600
+    assert (cache.window(8192), cache.learnt()) == (8192, ())
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        OverflowReport(10, 5000),
+        OverflowReport(1, None),
+        OverflowReport(511, 5000),
+        OverflowReport(4096, 300),
+        OverflowReport(4096, 300, 100),
+        OverflowReport(None, 5000),
+    ],
+)
+def test_an_implausible_window_is_not_learnt(report: OverflowReport) -> None:
+    cache = TokenCache()
+    cache.heed(report)
+    assert cache.window(None) is None
+
+
+def test_a_window_is_never_below_what_a_reply_needs_or_the_server_has_served() -> None:
+    cache = TokenCache()
+    cache.heed(OverflowReport(900, 5000), reply_reserve=512)
+    assert cache.window(8192) == 8192, "half of it would be the reply"
+    cache.note_served(3000)
+    cache.heed(OverflowReport(2048, 5000))
+    assert cache.window(8192) == 8192, "it has served more than that"
+    cache.heed(OverflowReport(4096, 5000))
+    assert cache.window(8192) == 4096
+    cache.note_served(4097)
+    assert cache.window(8192) == 8192, "it was wrong"
+
+
+def test_a_window_is_forgotten_on_request() -> None:
+    cache = TokenCache()
+    cache.heed(OverflowReport(4096, 5000))
+    cache.forget_window()
+    assert cache.window(None) is None

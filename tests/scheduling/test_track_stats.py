@@ -14,6 +14,7 @@ from vanta.scheduling.leg import BACKOFF_S, backoff_s
 from vanta.scheduling.policy import HEDGE, LOCAL, PREFER, RACE, adapt
 from vanta.scheduling.track_stats import (
     ENOUGH,
+    MAX_DELAY_S,
     WINDOW,
     HealthRule,
     HedgeBudget,
@@ -286,3 +287,51 @@ def test_no_requested_wait_keeps_a_track_away_for_more_than_an_hour(requested_s:
     assert 0 <= health.wait_s(now=100.0) <= 3600
     assert health.wait_s(now=3701.0) == 0
     assert 0 <= backoff_s(busy(requested_s), 1) <= 3600
+
+
+def test_one_retry_after_is_believed_for_five_minutes_and_more_if_it_is_repeated() -> None:
+    health = TrackHealth()
+    waits = []
+    for _ in range(5):
+        health.failed(busy(3600.0), 0.0)
+        waits.append(health.wait_s(0.0))
+    assert waits == [300.0, 600.0, 1200.0, 2400.0, 3600.0]
+    health.succeeded()
+    health.failed(busy(3600.0), 0.0)
+    assert health.wait_s(0.0) == 300.0
+
+
+def test_what_was_learnt_about_a_track_is_listed_and_forgotten() -> None:
+    track_stats = TrackStats(HealthRule(failures=1, cooldown_s=20))
+    health = track_stats.health("api")
+    health.started(0.0)
+    health.failed(busy(5.0), 0.0)
+    facts = {fact.what: fact.left_s for fact in track_stats.learnt("api", 1.0)}
+    assert facts == {"wait": 4.0, "pause": 19.0}
+    assert {fact.what for fact in track_stats.learnt("api", 10.0)} == {"pause"}
+    track_stats.forget("api", "delay")
+    assert track_stats.learnt("api", 1.0)
+    track_stats.forget("api")
+    assert track_stats.learnt("api", 1.0) == []
+    assert track_stats.refusals(["api"], 1.0) == {}
+
+
+def learned(*silences_s: tuple[float, float]) -> LearnedDelays:
+    delays = LearnedDelays()
+    for seconds, now in silences_s:
+        delays.note("local", seconds, now)
+    return delays
+
+
+def test_a_learned_delay_is_never_longer_than_half_a_minute() -> None:
+    delays = learned(*[(500.0, 0.0)] * 30)
+    assert delays.resolve(HEDGE).legs[1].start_after_s == MAX_DELAY_S
+
+
+def test_silences_of_over_two_hours_ago_do_not_count() -> None:
+    delays = learned(*[(9.0, 0.0)] * 30, *[(1.0, 7200.0)] * 30)
+    assert delays.resolve(HEDGE).legs[1].start_after_s == pytest.approx(1.0, rel=0.05)
+    assert list(delays.learnt("local", 7200.0))
+    assert list(delays.learnt("local", 15_000.0)) == []
+    delays.forget("local")
+    assert delays.resolve(HEDGE).legs[1].start_after_s == HEDGE.legs[1].start_after_s

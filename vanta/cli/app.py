@@ -38,12 +38,16 @@ COMMANDS: Mapping[str, Command] = {
     "memory": Command(
         "Search memory, add to it, export, import and forget.", "vanta.cli.memory.app:app"
     ),
+    "budget": Command("Let a cap on spending count from now on.", "vanta.cli.spend:budget"),
     "spend": Command(
         "Show the money spent: today, and by user, session and track.", "vanta.cli.spend:app"
     ),
     "config": Command("Show, check and explain the configuration.", "vanta.cli.config:app"),
     "doctor": Command(
         "Check what works on this machine and how to fix the rest.", "vanta.cli.doctor:app"
+    ),
+    "learnt": Command(
+        "List what was learnt about tracks, or forget it.", "vanta.cli.doctor:learnt"
     ),
     "trace": Command("See what happened in a turn, leg by leg.", "vanta.cli.trace:app"),
     "bench": Command("Measure vanta's speed and cost beside its peers.", "vanta.cli.bench:app"),

@@ -1,8 +1,12 @@
-"""`vanta doctor`: check what works on this machine and how to fix the rest."""
+"""`vanta doctor`: check what works on this machine and how to fix the rest.
+
+`vanta learnt`: what running processes have learnt about tracks, and how to make them forget it.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,9 +15,12 @@ from vanta.cli.options import ConfigOption, JsonOption
 from vanta.cli.setup import Setup, load_setup
 
 if TYPE_CHECKING:
+    from vanta.config import Config
     from vanta.diagnosis import Finding
+    from vanta.learning import Learnt
 
 app = typer.Typer()
+learnt = typer.Typer(help="List what running processes have learnt about tracks, or forget it.")
 
 
 @app.command()
@@ -35,6 +42,63 @@ def doctor(json: JsonOption = False, config: ConfigOption = None) -> None:
         _show(findings, broken)
     if broken:
         raise typer.Exit(output.ExitCode.FAILED)
+
+
+@learnt.command("list")
+def list_learnt(json: JsonOption = False, config: ConfigOption = None) -> None:
+    """List what running processes have learnt about tracks, and for how long they believe it.
+
+    --json: a list of objects with track, what, detail and left_s.
+    """
+    import dataclasses
+
+    import anyio
+
+    from vanta.diagnosis import sentence
+
+    facts = anyio.run(_learnt, load_setup(config, strict=False).config)
+    if json:
+        output.print_json([dataclasses.asdict(fact) for fact in facts])
+        return
+    for fact in facts:
+        output.print_line(f"{sentence(fact)} [{fact.what}]")
+    if not facts:
+        output.print_line("nothing: no answer of a server limits a track")
+
+
+@learnt.command()
+def forget(
+    track: Annotated[
+        str | None, typer.Argument(metavar="[TRACK]", help="The track; without it, all.")
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Make running processes forget what they have learnt, each with its next turn."""
+    import anyio
+
+    count = anyio.run(_forget, load_setup(config, strict=False).config, track)
+    of_track = f" about track {track!r}" if track else ""
+    output.print_line(f"{count} facts{of_track} are forgotten with the next turns")
+
+
+async def _learnt(config: Config) -> Sequence[Learnt]:
+    from vanta.diagnosis import open_board
+
+    store, board = await open_board(config)
+    try:
+        return await board.read()
+    finally:
+        await store.aclose()
+
+
+async def _forget(config: Config, track: str | None) -> int:
+    from vanta.diagnosis import open_board
+
+    store, board = await open_board(config)
+    try:
+        return await board.forget(track)
+    finally:
+        await store.aclose()
 
 
 async def _findings(setup: Setup) -> list[Finding]:

@@ -84,6 +84,9 @@ class TokenBudget:
         return min(self.memory_most, int(part))
 
 
+MOST_DIGITS = 9
+"""Digits of a token count; longer numbers in an error message are ignored."""
+
 _N = r"(\d[\d,_]*)"
 _WINDOW = re.compile(
     rf"context (?:length|size|window)(?: is| of| \(|:)?(?: only| at most)? ?{_N}"
@@ -141,5 +144,6 @@ def _first(pattern: re.Pattern[str], message: str) -> int | None:
     match = pattern.search(message)
     if match is None:
         return None
-    digits = next(group for group in match.groups() if group)
-    return int(digits.replace(",", "").replace("_", "")) or None
+    digits = next(group for group in match.groups() if group).replace(",", "").replace("_", "")
+    # A longer number is no count of tokens, and would overflow what is computed with it.
+    return (int(digits) or None) if len(digits) <= MOST_DIGITS else None

@@ -57,6 +57,9 @@ PULL = 0.01
 SHORTEST = 64
 """Tokens that a prompt must have to be a sample: short ones have large relative errors."""
 
+MOST_BYTES = 32
+"""Bytes that a token of a whole prompt has on average at most; words of English have five."""
+
 LONG = 256
 """Tokens from which on a prompt could fill a window; the reserve covers those, if there are any."""
 
@@ -188,9 +191,11 @@ class Calibration:
         """Learn from a prompt whose tokens a server reported.
 
         :param messages: the prompt.
-        :param tokens: the server's count; below `SHORTEST` the prompt is ignored.
+        :param tokens: the server's count. The prompt is ignored if it is below `SHORTEST`, or if no
+            tokenizer comes to such a count.
         """
-        if tokens < SHORTEST:
+        most = byte_bound(messages)
+        if not max(SHORTEST, most / MOST_BYTES) <= tokens <= most:
             return
         with self._lock:
             sample = self._sample(messages)

@@ -5,19 +5,23 @@ name of its counter and by a digest of the text. What a chat format adds to a me
 three small prompts.
 
 Invariant: no text is kept. A sum of cached counts only predicts what the engine counts of a whole
-prompt; that count decides.
+prompt; that count decides. A window that a server reported is believed for an hour at most, and
+never below `LEAST_WINDOW`, the room that a reply needs, or a prompt that the server has served.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
+import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
+from vanta.context.budget import OverflowReport
 from vanta.engine import Engine
+from vanta.learning import Expiring, Learnt
 from vanta.messages import Message
 
 KEPT = 20_000
@@ -25,6 +29,9 @@ KEPT = 20_000
 
 PER_CALL = 8
 """Tokens that a chat format puts around a tool call."""
+
+LEAST_WINDOW = 512
+"""A smaller window is not learnt: no chat model in use has one."""
 
 _USER, _ASSISTANT = Message("user", "a"), Message("assistant", "b")
 _SYSTEM = Message("system", "c")
@@ -46,12 +53,15 @@ class TokenCache:
     """The counts of one engine; `token_cache_of` returns it.
 
     Every asynchronous method may raise EngineError.
+
+    :param clock: returns seconds on a clock that never goes back, for what is learnt.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._counts: OrderedDict[bytes, int] = OrderedDict()
         self._formats: dict[tuple[str, bool], ChatFormat] = {}
-        self._reported_window: int | None = None
+        self._reported_window: Expiring[int] = Expiring(clock=clock)
+        self._served: Expiring[int] = Expiring(clock=clock)
 
     async def texts(self, engine: Engine, texts: Sequence[str]) -> list[int]:
         """Return the tokens of each text. Those that are not cached are counted in one call.
@@ -96,13 +106,41 @@ class TokenCache:
         """
         return (await self._format(engine, system=system)).opening
 
-    def heed(self, window: int | None) -> None:
-        """Limit the window to what a server reported when it refused a prompt.
+    def heed(self, report: OverflowReport, reply_reserve: int = 0) -> None:
+        """Limit the window to what a server reported with a refusal, if that is plausible.
 
-        :param window: the reported window in tokens, or None.
+        :param report: the numbers of the refusal.
+        :param reply_reserve: tokens that the track reserves for the reply.
         """
-        if window is not None:
-            self._reported_window = min(window, self._reported_window or window)
+        window = report.window
+        least = max(LEAST_WINDOW, 2 * reply_reserve, self._served.value or 0)
+        if window is None or window < least:
+            return
+        if report.prompt is not None and report.prompt + (report.reply or 0) <= window:
+            return  # a prompt that fits was not refused for its size
+        self._reported_window.set(min(window, self._reported_window.value or window))
+
+    def note_served(self, tokens: int) -> None:
+        """Record the size of a prompt that the server has answered.
+
+        :param tokens: its tokens, as the server counted them.
+        """
+        if tokens >= (self._served.value or 0):
+            self._served.set(tokens)
+        if tokens > (self._reported_window.value or tokens):
+            self._reported_window.forget()
+
+    def learnt(self) -> Sequence[Learnt]:
+        """Return the window that was learnt, if any, for people."""
+        window = self._reported_window.value
+        if window is None:
+            return ()
+        detail = f"its window is {window} tokens"
+        return (Learnt("", "window", detail, self._reported_window.left_s),)
+
+    def forget_window(self) -> None:
+        """Forget the window that a server reported."""
+        self._reported_window.forget()
 
     def window(self, known: int | None) -> int | None:
         """Return the smaller of a window and the one that a server reported.
@@ -110,7 +148,7 @@ class TokenCache:
         :param known: the configured window, or the engine's own, or None.
         :returns: the window in tokens, None if both are unknown.
         """
-        windows = (known, self._reported_window)
+        windows = (known, self._reported_window.value)
         return min((window for window in windows if window is not None), default=None)
 
     async def _format(self, engine: Engine, *, system: bool) -> ChatFormat:

@@ -6,6 +6,7 @@ crashes a native library becomes a finding of its own and does not affect the ot
 
 from vanta.check import Check, DiagnosisContext, Finding
 from vanta.diagnosis.configuration import configuration_problems
+from vanta.diagnosis.learnt import open_board, sentence
 from vanta.diagnosis.run import builtin_checks, diagnose
 
 __all__ = [
@@ -15,4 +16,6 @@ __all__ = [
     "builtin_checks",
     "configuration_problems",
     "diagnose",
+    "open_board",
+    "sentence",
 ]

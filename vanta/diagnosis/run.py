@@ -8,6 +8,7 @@ import anyio
 
 from vanta.check import Check, DiagnosisContext, Finding
 from vanta.diagnosis import machine, tracks
+from vanta.diagnosis.learnt import learnt
 
 
 def builtin_checks(context: DiagnosisContext) -> list[Check]:
@@ -27,6 +28,7 @@ def builtin_checks(context: DiagnosisContext) -> list[Check]:
         *(tracks.tokens_check(name) for name in tracks.api_tracks(context)),
         Check("recall", tracks.recall),
         Check("tracks", tracks.tracks),
+        Check("learnt", learnt),
     ]
 
 

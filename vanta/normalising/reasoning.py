@@ -1,4 +1,4 @@
-"""Reasoning that a model writes into its answer, told apart from the answer by its marks.
+"""Reasoning that a model writes into its answer, recognised by its marks.
 
 The marks of many families are known: `<think>` (DeepSeek, Qwen, GLM), `[THINK]` (Magistral),
 `<|channel|>analysis` (gpt-oss, https://cookbook.openai.com/articles/openai-harmony),
@@ -114,7 +114,7 @@ class ReasoningSplitter:
         return self._state != "text"
 
     def add(self, text: str) -> SplitText:
-        """Take more text and return what can be told apart.
+        """Take more text and return what is certain.
 
         :param text: the next fragment of the answer.
         """

@@ -27,6 +27,7 @@ from vanta.money import Ledger
 from vanta.plugin_loading import PluginSet
 from vanta.prompts import Templates
 from vanta.runtime.bootstrap import Parts, make_tracks
+from vanta.runtime.learnt_facts import LearntFacts
 from vanta.runtime.memory_factory import embedder_named
 from vanta.runtime.options import NOT_ISOLATED, Isolation
 from vanta.runtime.session import Session
@@ -69,6 +70,11 @@ class Runtime:
             parts.memory.on_forgotten(self._forget)
         self._next_turn: anyio.Event | None = None
         self.turns = 0
+
+    @property
+    def learnt(self) -> LearntFacts:
+        """What earlier turns have shown about the tracks, with the means to forget it."""
+        return self._planner.learnt
 
     @property
     def portal(self) -> BlockingPortal:

@@ -21,12 +21,14 @@ from vanta.money import Ledger
 from vanta.privacy import search_message
 from vanta.prompts import LivePrompts, RenderedPrompt, SystemPrompt, Templates
 from vanta.routing import PolicyRouting
+from vanta.runtime.learnt_facts import LearntFacts
 from vanta.runtime.options import NOT_ISOLATED, Isolation, TurnOptions
 from vanta.scheduling.policy import LegPlan, Policy
 from vanta.scheduling.race_plan import RaceSettings
 from vanta.scheduling.takeover import anchor
 from vanta.scheduling.track_stats import HealthRule, TrackStats
 from vanta.storage import Store
+from vanta.storage.learnt_board import LearntBoard
 from vanta.track import Track
 
 if TYPE_CHECKING:
@@ -71,6 +73,7 @@ class TurnPlanner:
     :param parts: the parts of the runtime.
     :param tracks: its tracks, by name.
     :param off: why each other configured track is off, by name.
+    :ivar learnt: what earlier turns have shown about the tracks.
     """
 
     def __init__(self, parts: Parts, tracks: Mapping[str, Track], off: Mapping[str, str]) -> None:
@@ -81,18 +84,20 @@ class TurnPlanner:
         self._shares = PolicyRouting(parts.router)
         breaker = parts.config.breaker
         self._track_stats = TrackStats(HealthRule(breaker.failures, breaker.cooldown_s))
+        self.learnt = LearntFacts(tracks, self._track_stats, LearntBoard(parts.store))
         self._templates = LivePrompts(parts.templates)
         self._prompts = _TemplatePrompts(parts.templates)
         self._prompt_of = functools.lru_cache(maxsize=256)(self.prompt)
 
     async def refresh(self, until: float = math.inf) -> None:
-        """Reload templates that were edited; give up at `until`.
+        """Reload templates that were edited, and publish what was learnt; give up at `until`.
 
         Callers continue in the order in which they called.
 
         :param until: seconds on the event loop's clock.
         """
         await self._templates.refresh(until)
+        await self.learnt.publish()
 
     async def search(self, text: str, until: float) -> str | None:
         """Return why the detectors make a message private, or None.

@@ -12,18 +12,22 @@ learnt from the last `WINDOW` to 2 x `WINDOW` turns.
 
 Invariant: every leg of every turn is recorded, however the turn ended, and no running turn changes.
 Only what a turn saw changes a track's health: a cancelled leg does not. The cap on hedges is hard.
-Times are on the event loop's clock, in seconds.
+Times are on the event loop's clock, in seconds. A first Retry-After is believed for `longest_s` at
+most, and for twice as long with each that follows; delays are learnt from the last two hours, and
+none is longer than `MAX_DELAY_S`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from vanta.context.token_cache import token_cache_of
 from vanta.errors import EngineError, ErrorKind
-from vanta.scheduling.policy import Policy
+from vanta.learning import LEARNT_S, Learnt
+from vanta.scheduling.policy import LegPlan, Policy
 
 if TYPE_CHECKING:
     from vanta.scheduling.leg import Leg
@@ -46,6 +50,9 @@ WINDOW = 256
 
 ENOUGH = 20
 """Observations before a learned delay replaces the fixed one."""
+
+MAX_DELAY_S = 30.0
+"""The longest learned delay, in seconds."""
 
 BURST = 10.0
 """Extra calls that may follow each other after a quiet time."""
@@ -142,9 +149,31 @@ class TrackStats:
             health.succeeded()
         else:
             health.unknown()
+        usage = leg.usage if leg.finished and not leg.error else None
+        if usage is not None and usage.exact:
+            token_cache_of(leg.track.engine).note_served(usage.input_tokens)
         silent_s = leg.silent_s
         if silent_s is not None:
-            self._delays.note(leg.track.name, silent_s)
+            self._delays.note(leg.track.name, silent_s, now)
+
+    def learnt(self, track: str, now: float) -> list[Learnt]:
+        """Return what was learnt about a track and is still believed.
+
+        :param track: the track's name.
+        :param now: the current time.
+        """
+        return [*self.health(track).learnt(track, now), *self._delays.learnt(track, now)]
+
+    def forget(self, track: str, what: str | None = None) -> None:
+        """Forget what was learnt about a track.
+
+        :param track: the track's name.
+        :param what: `wait`, `pause` or `delay`; None for all.
+        """
+        if what in (None, "delay"):
+            self._delays.forget(track)
+        if what in (None, "wait", "pause"):
+            self._health.pop(track, None)
 
 
 @dataclass(slots=True)
@@ -157,6 +186,7 @@ class TrackHealth:
     retry_at: float = 0.0
     _cooldown_s: float = 0.0
     _probing: bool = False
+    _waits: int = 0
 
     def refusal(self, now: float) -> str | None:
         """Return why the track should be spared while there are others, None if it need not be."""
@@ -179,6 +209,7 @@ class TrackHealth:
         """Close the breaker: the track answered."""
         self.failures, self.open_until, self.retry_at, self._cooldown_s = 0, 0.0, 0.0, 0.0
         self._probing = False
+        self._waits = 0
 
     def failed(self, error: EngineError, now: float) -> None:
         """Count a failure, record Retry-After, and open the breaker if the failures are enough."""
@@ -192,8 +223,20 @@ class TrackHealth:
             )
             self.open_until = now + self._cooldown_s
         if error.retry_after_s:
-            self.retry_at = max(self.retry_at, now + error.retry_after_s)
+            # One wrong header must not keep the track away for long.
+            believed_s = min(error.retry_after_s, self.rule.longest_s * 2.0 ** min(self._waits, 8))
+            self.retry_at = max(self.retry_at, now + believed_s)
+            self._waits += 1
         self._probing = False
+
+    def learnt(self, track: str, now: float) -> Iterator[Learnt]:
+        """Yield the waits that are in force."""
+        if now < self.retry_at:
+            detail = "its server requested a wait"
+            yield Learnt(track, "wait", detail, self.retry_at - now)
+        if now < self.open_until:
+            detail = f"it failed {self.failures} times in a row"
+            yield Learnt(track, "pause", detail, self.open_until - now)
 
     def unknown(self) -> None:
         """Record that the track was stopped before it showed anything."""
@@ -205,12 +248,22 @@ class SilenceSketch:
 
     def __init__(self) -> None:
         self._old, self._new = _sketch(), _sketch()
+        self._began_at: float | None = None
+        self._last_at = 0.0
 
-    def note(self, seconds: float) -> None:
-        """Add an observation."""
+    def note(self, seconds: float, now: float = 0.0) -> None:
+        """Add an observation. now: the current time; observations of over two hours ago go."""
+        self._began_at = now if self._began_at is None else self._began_at
+        age_s = now - self._began_at
+        if self._new.count >= WINDOW or age_s >= LEARNT_S:
+            old = _sketch() if age_s >= 2 * LEARNT_S else self._new
+            self._old, self._new, self._began_at = old, _sketch(), now
         self._new.add(max(seconds, 1e-6))
-        if self._new.count >= WINDOW:
-            self._old, self._new = self._new, _sketch()
+        self._last_at = now
+
+    def left_s(self, now: float) -> float:
+        """Return the seconds until its latest observations are too old."""
+        return self._last_at + 2 * LEARNT_S - now
 
     def quantile(self, share: float) -> float | None:
         """Return the seconds that `share` of the silences do not exceed; None for too few."""
@@ -228,13 +281,25 @@ class LearnedDelays:
     def __init__(self) -> None:
         self._silences: dict[str, SilenceSketch] = {}
 
-    def note(self, track: str, seconds: float) -> None:
+    def note(self, track: str, seconds: float, now: float = 0.0) -> None:
         """Record the seconds until a track's first content, or until it was stopped without any.
 
         A silence that was cut short counts as at least that long: leaving it out would make a slow
         track look fast just when it is hedged.
         """
-        self._silences.setdefault(track, SilenceSketch()).note(seconds)
+        self._silences.setdefault(track, SilenceSketch()).note(seconds, now)
+
+    def learnt(self, track: str, now: float) -> Iterator[Learnt]:
+        """Yield the silence of a track that delays are learned from."""
+        sketch = self._silences.get(track)
+        usual_s = sketch.quantile(0.95) if sketch else None
+        if sketch and usual_s is not None and sketch.left_s(now) > 0:
+            detail = f"its first content comes within {usual_s:.2f} s in 95 % of turns"
+            yield Learnt(track, "delay", detail, sketch.left_s(now))
+
+    def forget(self, track: str) -> None:
+        """Forget the silences of a track."""
+        self._silences.pop(track, None)
 
     def resolve(self, policy: Policy) -> Policy:
         """Return `policy` with its learned delays filled in."""
@@ -244,12 +309,15 @@ class LearnedDelays:
         legs = tuple(
             leg
             if leg.delay_quantile is None or first is None
-            else dataclasses.replace(
-                leg, start_after_s=first.quantile(leg.delay_quantile) or leg.start_after_s
-            )
+            else dataclasses.replace(leg, start_after_s=_delay_of(leg, first))
             for leg in policy.legs
         )
         return dataclasses.replace(policy, legs=legs)
+
+
+def _delay_of(leg: LegPlan, first: SilenceSketch) -> float | None:
+    learned_s = first.quantile(leg.delay_quantile or 0.0)
+    return leg.start_after_s if learned_s is None else min(learned_s, MAX_DELAY_S)
 
 
 class HedgeBudget:
