@@ -48,6 +48,7 @@ types: $(READY) ## mypy, strict
 
 docs: $(READY) ## write docs/api.md and docs/architecture.svg from the code
 	@$(BIN)/python docs/build_api.py
+	@$(BIN)/python docs/build_trust.py
 	@$(BIN)/python docs/build_architecture.py
 
 bench: model ## the figures of the README

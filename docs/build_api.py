@@ -22,6 +22,7 @@ WHOLE = (
     "vanta.testing",
     "vanta.cli",
     "vanta.drawing",
+    "vanta.files",
     "vanta.learning",
     "vanta.normalising",
     "vanta.text",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from vanta.models import free_memory
 
 if TYPE_CHECKING:
-    from vanta.config import Config
+    from vanta.config import Config, ProjectTrust
     from vanta.engine import EngineFactory
     from vanta.memory import EmbedderFactory, IndexFactory
     from vanta.models import ModelStore
@@ -105,6 +105,7 @@ class DiagnosisContext:
     :param plugins: the loaded plugins.
     :param models: the model store.
     :param off: track -> the reason why it is off.
+    :param project: the trust in the project of the working directory, or None without one.
     :param environ: the environment variables.
     :param python: the interpreter in which native libraries are tried.
     :param python_version: its major and minor version.
@@ -116,6 +117,7 @@ class DiagnosisContext:
     plugins: PluginCatalog
     models: ModelStore
     off: Mapping[str, str] = field(default_factory=dict)
+    project: ProjectTrust | None = None
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     python: str = sys.executable
     python_version: tuple[int, int] = sys.version_info[:2]

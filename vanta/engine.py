@@ -362,6 +362,8 @@ class EngineContext:
     :param find_model: returns the file of a registry id or path; raises ModelStoreError or
         UnknownName. It blocks and uses no network: call it from a worker thread.
     :param private: whether the track is private: its text must reach its server directly.
+    :param keyless: whether a project's file named the server and no key for it: a key of the
+        environment belongs to another server and must not be sent.
     """
 
     track: str
@@ -369,6 +371,7 @@ class EngineContext:
     window: int | None
     find_model: Callable[[str], ModelFile]
     private: bool = False
+    keyless: bool = False
 
 
 @dataclass(frozen=True, slots=True)

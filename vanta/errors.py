@@ -249,6 +249,8 @@ class EngineError(RunError):
 
     def to_dict(self) -> dict[str, object]:
         """Return the error as JSON-ready data, for events, traces and `--json`."""
+        from vanta.text import redact_text
+
         return {
             "kind": str(self.kind),
             "message": self.message,
@@ -257,7 +259,7 @@ class EngineError(RunError):
             "server": self.server,
             "suggestion": self.suggestion,
             "retry_after_s": self.retry_after_s,
-            "cause": repr(self.__cause__) if self.__cause__ else None,
+            "cause": redact_text(repr(self.__cause__)) if self.__cause__ else None,
         }
 
 
@@ -301,11 +303,14 @@ def _wait_s(requested_s: float | None) -> float | None:
 
 
 def describe(error: BaseException) -> str:
-    """Return the type and the message of an exception that is not vanta's own.
+    """Return the type and the message of an exception that is not vanta's own, without secrets.
 
     :param error: the exception.
     """
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    from vanta.text import redact_text  # when it is needed, so that importing errors stays quick
+
+    text = redact_text(str(error))
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 class errors_as:  # noqa: N801 - read as a function: `with errors_as(...)`

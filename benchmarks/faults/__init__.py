@@ -1,7 +1,7 @@
 """Faults: what breaks between vanta and its servers, and the promises that must hold then.
 
-The parts are `broken_answers` (streams that break in the middle, turns that must stay private) and
-`streams` (streams without an end or without sense).
+The parts are `broken_answers` (streams that break in the middle, turns that must stay private),
+`streams` (streams without an end or without sense) and `project_folder` (folders of strangers).
 Invariant: a promise is counted on real sockets and real files.
 """
 
@@ -14,7 +14,7 @@ from ..report import Figure, Settings
 
 SUMMARY = "broken streams are finished, private turns stay private"
 
-PARTS = ("broken_answers", "streams")
+PARTS = ("broken_answers", "streams", "project_folder")
 
 
 def run(settings: Settings) -> Iterator[Figure]:

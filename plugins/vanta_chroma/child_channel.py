@@ -32,6 +32,11 @@ _MAX_LINE = 300
 _MIN_READ_S = 0.5
 
 
+_NO_SETTINGS_HERE = Path(__file__).parent
+"""Where the process runs. Chroma reads a file `.env` of its working directory when it is imported,
+which may be a stranger's and can name any class of Chroma's to load."""
+
+
 class ChannelClosedError(Exception):
     """The process has ended. was_busy: it was working on the request that raises this."""
 
@@ -97,7 +102,7 @@ class ChildChannel:
             errors = await anyio.to_thread.run_sync(tempfile.TemporaryFile)
             try:
                 process = await anyio.open_process(
-                    _command(), stdin=PIPE, stdout=PIPE, stderr=errors
+                    _command(), stdin=PIPE, stdout=PIPE, stderr=errors, cwd=_NO_SETTINGS_HERE
                 )
             except BaseException:
                 errors.close()

@@ -19,6 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from vanta import VectorIndexError
+from vanta.files import parse_json, read_file
+
+_MOST_BYTES = 1 << 24
 
 MANIFEST = "vanta.json"
 DATABASE = "chroma.sqlite3"
@@ -92,7 +95,7 @@ def _write(folder: Path, manifest: dict[str, Any]) -> None:
 
 def _read(folder: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+        manifest = parse_json(read_file(folder / MANIFEST, _MOST_BYTES))
     except FileNotFoundError:
         raise damage_error(folder, "they were never completed, or files are missing") from None
     except (OSError, ValueError) as error:

@@ -9,7 +9,6 @@ the file. Any string can be tokenized, whatever its length and content.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,9 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from vanta import EmbedderError
+from vanta.files import parse_json, read_text
+
+_MOST_TOKENIZER_BYTES = 1 << 26
 
 WIDTH = 384
 LAYERS = 6
@@ -115,7 +117,7 @@ def _read_header(content: npt.NDArray[np.uint8]) -> tuple[dict[str, Any], int]:
     if not 0 < length <= min(_MAX_HEADER_BYTES, content.size - _LENGTH_BYTES):
         raise WeightsError("it is not a safetensors file, or it is cut off")
     start = _LENGTH_BYTES + length
-    header: dict[str, Any] = json.loads(content[_LENGTH_BYTES:start].tobytes())
+    header: dict[str, Any] = parse_json(content[_LENGTH_BYTES:start].tobytes())
     return header, start
 
 
@@ -140,7 +142,7 @@ class WordPieceTokenizer:
         """model: the weights; the tokenizer is beside that file. Raises EmbedderError."""
         path = model.with_name(TOKENIZER_FILE)
         try:
-            self._tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
+            self._tokenizer = Tokenizer.from_str(read_text(path, _MOST_TOKENIZER_BYTES))
         except OSError as error:
             raise _tokenizer_error(path, error.strerror or str(error)) from error
         except Exception as error:  # the library raises no narrower type

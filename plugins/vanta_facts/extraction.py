@@ -7,11 +7,12 @@ returns facts within the limits, or none.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+
+from vanta.files import parse_json
 
 MAX_FACTS = 4
 """Facts that one exchange may yield."""
@@ -99,7 +100,7 @@ def same_words(first: str, second: str) -> bool:
 
 def _parse(answer: str) -> Iterator[tuple[str, str]]:
     try:
-        pairs = [(str(item["about"]), str(item["fact"])) for item in json.loads(answer)["facts"]]
+        pairs = [(str(item["about"]), str(item["fact"])) for item in parse_json(answer)["facts"]]
     except (ValueError, LookupError, TypeError):  # cut off at the token limit
         return
     for about, text in pairs:

@@ -29,14 +29,15 @@ FRESH_S = 60.0
 
 
 def open_transport(
-    options: ServerOptions, model: str, *, private: bool = False
+    options: ServerOptions, model: str, *, private: bool = False, keyless: bool = False
 ) -> tuple[Transport, ApiServer]:
     """Return a client for the server of `options`, and that server. Raises EngineError.
 
-    private: whether the text must reach the server directly, through no proxy.
+    private: whether the text must reach the server directly, through no proxy. keyless: whether
+    no key of the environment may be sent to it.
     """
     try:
-        server = find_server(options)
+        server = find_server(options, private=private, keyless=keyless)
     except ApiKeyError as error:
         raise engine_error(ErrorKind.AUTH, str(error), CHECK_KEY, model=model) from None
     except ValueError as error:

@@ -73,6 +73,7 @@ class OpenAIEngine(Engine):
         )
         self._options = options
         self._private = context.private
+        self._keyless = context.keyless
         self._server: ApiServer | None = None
         self._transport: Transport | None = None
         self._loading = anyio.Lock()
@@ -228,7 +229,9 @@ class OpenAIEngine(Engine):
             self._counter = TokenCounter(encoding_of(self.model, self._options.tiktoken_dir))
         except RanksNotFoundError as error:
             self._no_ranks = str(error)
-        return open_transport(self._options, self.model, private=self._private)
+        return open_transport(
+            self._options, self.model, private=self._private, keyless=self._keyless
+        )
 
     def _learn_from(self, error: EngineError, request: GenerationRequest) -> None:
         """Learn the prompt's tokens and the accepted roles from a server's refusal."""

@@ -13,21 +13,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from vanta import EngineError, ErrorKind
+from vanta.files import read_file
+from vanta.text import redact_text, secrets_of, server_origin
 
 NAME = "openai"
 DEFAULT_URL = "https://api.openai.com/v1"
 BASE_URL_ENV = "OPENAI_BASE_URL"
-REDACTED = "[redacted]"
+KEY_ENV = "OPENAI_API_KEY"
 _ENDPOINT = re.compile(r"/(?:chat/completions|embeddings)$")
 """Endpoints that a URL copied from a server's documentation may end in."""
-
-_MIN_SECRET_LENGTH = 4
-"""Redacting anything shorter would protect nothing and garble every text."""
 
 _NO_KEYS_HERE = (
     "an API key does not belong in a configuration: put it into an environment variable "
@@ -35,6 +34,8 @@ _NO_KEYS_HERE = (
     "option 'api_key_file' names"
 )
 
+
+_MAX_KEY_BYTES = 1 << 16
 
 CHECK_KEY = (
     "Check the key: set OPENAI_API_KEY, or the environment variable or file that the track's "
@@ -53,7 +54,7 @@ class ServerOptions(BaseModel):
     request. Default: the environment variable OPENAI_BASE_URL, otherwise
     https://api.openai.com/v1."""
 
-    api_key_env: str = "OPENAI_API_KEY"
+    api_key_env: str = KEY_ENV
     """The environment variable that holds the key."""
 
     api_key_file: Path | None = None
@@ -177,17 +178,7 @@ class ApiServer:
 
     def redact(self, text: str) -> str:
         """Return `text` without this server's secrets."""
-        for secret in self._secrets():
-            text = text.replace(secret, REDACTED)
-        return text
-
-    def _secrets(self) -> list[str]:
-        parts = urlsplit(self.url)
-        password = parts.password or ""
-        query_values = [value for _, value in parse_qsl(parts.query)]
-        secrets = {self.key or "", password, unquote(password), parts.query, *query_values}
-        long_enough = (secret for secret in secrets if len(secret) >= _MIN_SECRET_LENGTH)
-        return sorted(long_enough, key=len, reverse=True)
+        return redact_text(text, [self.key or "", *secrets_of(self.url)])
 
 
 def engine_error(
@@ -222,17 +213,30 @@ def check_url(url: str) -> None:
         raise ValueError("must be a URL like 'http://127.0.0.1:8080/v1' or 'https://host/v1'")
 
 
-def find_server(options: ServerOptions, environ: Mapping[str, str] = os.environ) -> ApiServer:
+def find_server(
+    options: ServerOptions,
+    environ: Mapping[str, str] = os.environ,
+    *,
+    private: bool = False,
+    keyless: bool = False,
+) -> ApiServer:
     """Return the server that `options` and the environment select. Reads the key file.
+
+    OPENAI_BASE_URL belongs to OPENAI_API_KEY. It redirects neither a private track nor a key that
+    the options name. keyless: no key of the environment belongs to this server.
 
     Raises ApiKeyError, and ValueError for an invalid URL in the environment.
     """
+    _refuse_redirection(options, environ, private=private)
     url = _base_url(options, environ) or DEFAULT_URL
     try:
         check_url(url)
     except ValueError as error:
         raise ValueError(f"the environment variable {BASE_URL_ENV!r} {error}") from None
-    return ApiServer(label=_label(urlsplit(url)), url=url, key=_find_key(options, environ))
+    # A key that the options name was configured for this server; the default variable was not.
+    named = options.api_key_file is not None or "api_key_env" in options.model_fields_set
+    key = _find_key(options, environ) if named or not keyless else None
+    return ApiServer(label=_label(urlsplit(url)), url=url, key=key)
 
 
 def why_off(options: ServerOptions) -> str | None:
@@ -253,6 +257,26 @@ def _base_url(options: ServerOptions, environ: Mapping[str, str]) -> str | None:
     return options.base_url or environ.get(BASE_URL_ENV, "").strip() or None
 
 
+def _refuse_redirection(
+    options: ServerOptions, environ: Mapping[str, str], *, private: bool
+) -> None:
+    """Raise ApiKeyError if OPENAI_BASE_URL would redirect a private track or a configured key."""
+    url = environ.get(BASE_URL_ENV, "").strip()
+    if options.base_url is not None or not url or server_origin(url) == server_origin(DEFAULT_URL):
+        return
+    if private:
+        raise ApiKeyError(
+            f"the track is private, and the environment variable {BASE_URL_ENV!r} would redirect "
+            "it: name its server with the option 'base_url'"
+        )
+    if options.api_key_file is not None or options.api_key_env != KEY_ENV:
+        option = "api_key_env" if options.api_key_file is None else "api_key_file"
+        raise ApiKeyError(
+            f"the key of the option {option!r} is for {DEFAULT_URL}, and the environment variable "
+            f"{BASE_URL_ENV!r} would redirect it: name the server with the option 'base_url'"
+        )
+
+
 def _find_key(options: ServerOptions, environ: Mapping[str, str]) -> str | None:
     if options.api_key_file is not None:
         return _read_key_file(options.api_key_file)
@@ -264,7 +288,7 @@ def _find_key(options: ServerOptions, environ: Mapping[str, str]) -> str | None:
 def _read_key_file(path: Path) -> str:
     where = f"the key file {str(path)!r}"
     try:
-        key = path.expanduser().read_text(encoding="utf-8").strip()
+        key = read_file(path.expanduser(), _MAX_KEY_BYTES).decode().strip()
     except UnicodeDecodeError:
         key = "\0"  # not a valid key: `_check_key` refuses it
     except OSError as error:

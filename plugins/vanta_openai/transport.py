@@ -8,6 +8,7 @@ own is that of connecting.
 from __future__ import annotations
 
 import json
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ import openai
 
 from vanta import EngineError, EngineModel, ErrorKind, GenerationRequest
 from vanta.normalising import ReasoningFilter
+from vanta.text import RedactingFilter, secrets_of
 from vanta_openai.errors import (
     CHECK_URL,
     EXPECTED,
@@ -33,11 +35,24 @@ from vanta_openai.stream import OpenAIStream
 if TYPE_CHECKING:
     from vanta.memory import Vectors
 
+_LOGGERS = (
+    *("httpx2", "openai", "openai._base_client", "openai._response", "openai._legacy_response"),
+    *(f"httpcore2.{part}" for part in ("connection", "http11", "http2", "proxy", "socks")),
+)
+_REDACTING = RedactingFilter()
+
 LIST_TIMEOUT_S = 5.0
 """Seconds in which a server must list its models."""
 
 _NO_KEY = "none"
 _NO_EMBEDDINGS = CHECK_URL.format(feature="that has embeddings")
+
+
+def _redact_logs(server: ApiServer) -> None:
+    """Keep the server's secrets out of the log lines of the libraries."""
+    _REDACTING.secrets.update(filter(None, (server.key, *secrets_of(server.url))))
+    for name in _LOGGERS:
+        logging.getLogger(name).addFilter(_REDACTING)  # no second time, if it is there
 
 
 class Transport:
@@ -55,6 +70,7 @@ class Transport:
             query=server.query,
             most_bytes=options.most_answer_bytes,
         )
+        _redact_logs(server)
         self._errors = ErrorTranslator(model, server, proxy)
         self._client = openai.AsyncOpenAI(
             api_key=server.key or _NO_KEY,

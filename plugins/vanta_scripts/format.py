@@ -8,6 +8,7 @@ the values of `equals` that did not hold, not even a comment or a space.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import functools
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from vanta import Expectation, ScriptError, Tool, did_you_mean
+from vanta.files import read_file
 from vanta.text import DocumentError, Node, Place, read_marked
 from vanta_scripts.checks import BUILTIN
 from vanta_scripts.faults import Fault, contradictions, validation_faults
@@ -221,13 +223,12 @@ def _located(source: str, place: Place, problem: str) -> str:
 
 def _read_text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
+        data = read_file(path, _MAX_BYTES)
+    except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise ScriptError(f"{path}: is larger than {_MAX_BYTES} bytes. Split it.") from error
+        reason = error.strerror or error
         raise ScriptError(f"{path}: cannot be read: {reason}. Check the path.") from error
-    if len(data) > _MAX_BYTES:
-        raise ScriptError(f"{path}: is larger than {_MAX_BYTES} bytes. Split it.")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -241,7 +242,7 @@ def _update(path: Path, turns: dict[int, set[str]]) -> list[str]:
     import yaml
 
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = read_file(path, _MAX_BYTES).decode("utf-8")
         root = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         spans = [
             (_equals_span(root, index), next(iter(texts)))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import anyio.to_thread
 
-from vanta import EmbedderError
+from vanta import EmbedderError, ScriptError
 from vanta.context import Exchange
 from vanta.memory import Embedder, Memory, NewItem
 from vanta.storage import Store, sqlite_url
@@ -188,8 +188,15 @@ async def add_fixtures(
 
 
 def document_path(document: DocumentFixture, script: Script) -> Path:
-    """Return the file of a document fixture."""
-    return Path(script.source).parent / document.path
+    """Return the file of a document fixture. Raises ScriptError for one outside the folder."""
+    folder = Path(script.source).parent
+    path = folder / document.path
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ScriptError(
+            f"{script.source}: the document {document.path!r} is outside the script's folder. "
+            "Copy it beside the script."
+        )
+    return path
 
 
 def _item(fixture: MemoryFixture, script: Script, session_id: Callable[[str], str]) -> NewItem:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vanta import ScriptError, UnknownName
+from vanta.files import parse_json, read_file, write_private
 from vanta_scripts.checks.meanings import Likeness
 from vanta_scripts.isolation import document_path
 from vanta_scripts.script import Script
@@ -26,6 +27,8 @@ from vanta_scripts.tracks import why_no_embedder
 if TYPE_CHECKING:
     from vanta import Runtime
     from vanta_scripts.results import RunReport
+
+_MAX_BYTES = 1 << 24
 
 _SUFFIXES = (".yaml", ".yml")
 _LAST_FAILED = "last_failed.json"
@@ -76,7 +79,7 @@ def record_failures(report: RunReport, data_dir: Path) -> None:
     failures -= {_key(outcome.script) for outcome in report.outcomes if outcome.passed}
     failures |= {_key(outcome.script) for outcome in report.outcomes if outcome.failed}
     with contextlib.suppress(OSError):
-        (data_dir / _LAST_FAILED).write_text(json.dumps(sorted(failures)), encoding="utf-8")
+        write_private(data_dir / _LAST_FAILED, json.dumps(sorted(failures)))
 
 
 def last_failed(scripts: Sequence[Script], data_dir: Path) -> list[Script]:
@@ -140,7 +143,7 @@ def _key(script: Script) -> str:
 
 def _read_failures(data_dir: Path) -> set[str]:
     with contextlib.suppress(OSError, ValueError, TypeError):
-        return set(json.loads((data_dir / _LAST_FAILED).read_text(encoding="utf-8")))
+        return set(parse_json(read_file(data_dir / _LAST_FAILED, _MAX_BYTES)))
     return set()
 
 

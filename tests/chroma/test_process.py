@@ -72,6 +72,18 @@ async def test_chroma_is_never_imported_in_this_process(folder: Path) -> None:
     assert completed.returncode == 0
 
 
+async def test_settings_in_the_working_directory_are_not_read(
+    open_index: OpenChroma, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chroma reads `.env` there, which can name what is loaded."""
+    (tmp_path / ".env").write_text("CHROMA_SERVER_HTTP_PORT=none\nCHROMA_API_IMPL=theirs.Api\n")
+    monkeypatch.chdir(tmp_path)
+    index = open_index()
+    await index.upsert(ADA, [1], vectors(1))
+    assert await index.ids(ADA) == {1}
+    await index.aclose()
+
+
 async def test_only_the_start_of_a_process_blocks_the_event_loop(
     open_index: OpenChroma,
 ) -> None:

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.cli.as_user import Run
+from tests.trusted import trust
+
+EXPLAINED = {"key", "value", "origin", "description", "below", "ignored", "parts"}
 
 
 def test_show_has_every_value_and_its_source(
@@ -63,6 +66,7 @@ def test_check_reports_names_that_fit_the_schema_and_do_not_exist(
 ) -> None:
     track = '[tracks.local]\nengine = "lamacpp"\nmodel = "any"\n'
     (tmp_path / "vanta.toml").write_text(f'policy = "hegde"\n{track}')
+    trust(tmp_path)
     done = vanta("config", "check", "--json")
     assert done.code == 2
     data = " ".join(done.json["problems"])
@@ -84,7 +88,7 @@ def test_explain_shows_the_values_that_a_value_overrides(
     monkeypatch.setenv("VANTA_POLICY", "hedge")
     done = vanta("config", "explain", "policy", "--json")
     assert done.code == 0
-    assert set(done.json) == {"key", "value", "origin", "description", "below", "parts"}
+    assert set(done.json) == EXPLAINED
     assert (done.json["value"], done.json["below"][0]["value"]) == ("hedge", "race")
     assert "from environment variable VANTA_POLICY" in vanta("config", "explain", "policy").out
 

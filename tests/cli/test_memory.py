@@ -13,6 +13,7 @@ import pytest
 
 from tests.cli.as_user import Run, install, user
 from tests.cli.recalling import CONFIG, NOON, PLUGIN, line, write
+from tests.trusted import trust
 
 DAY = 86400
 
@@ -23,6 +24,7 @@ def vanta(
 ) -> Iterator[Run]:
     """A user with an embedder and nothing remembered."""
     (tmp_path / "vanta.toml").write_text(CONFIG)
+    trust(tmp_path)
     monkeypatch.setenv("HASHING_HOME", str(tmp_path))
     install(tmp_path, "hashing", PLUGIN, monkeypatch)
     with user(tmp_path, monkeypatch, capfd) as run:

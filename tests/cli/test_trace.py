@@ -11,12 +11,14 @@ import pytest
 
 from tests.cli.as_user import Run, install, user
 from tests.cli.stage import CONFIG, PLUGIN
+from tests.trusted import trust
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> Iterator[Run]:
     """A user who has asked three questions, one of them in vain."""
     (tmp_path / "vanta.toml").write_text(CONFIG)
+    trust(tmp_path)
     monkeypatch.setenv("STAGE_JOURNAL", str(tmp_path / "journal"))
     install(tmp_path, "stage", PLUGIN, monkeypatch)
     with user(tmp_path, monkeypatch, capfd) as run:

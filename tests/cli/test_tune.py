@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.cli.as_user import Run, user
+from tests.trusted import trust
 
 TABLE = (
     "local.ttft_s,local.total_s,local.score,local.mean_logprob,local.output_tokens,"
@@ -34,6 +35,7 @@ def test_what_it_prints_can_be_pasted_and_is_then_the_policy(run: Run, tmp_path:
     assert done.json["keeps"] is True
     assert done.json["held_out"]["accuracy"] == 1.0
     (tmp_path / "vanta.toml").write_text(done.json["config"])
+    trust(tmp_path)
     (policy,) = [one for one in run("policies", "list", "--json").json if one["default"]]
     assert policy["name"] == "tuned"
 

@@ -196,3 +196,48 @@ def test_an_unknown_ready_configuration_names_the_nearest_and_how_to_name_a_file
         load("offlin", environ={})
     with pytest.raises(ConfigError, match="no ready configuration is named 'models'"):
         load("models", environ={})
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("policy = 'race'\na = " + "[" * 100_000, 2),
+        ("\n\n" + "a." * 50_000 + "b = 1", 3),
+        ("a = " + "{ b = " * 5_000, 1),
+        ("\ndeadline_s = " + "9" * 5_000, 2),
+        ('a = """' + "\n" * 50_000, 50_001),
+    ],
+)
+def test_what_a_parser_cannot_take_is_an_error_with_a_place(
+    work: Path, text: str, line: int
+) -> None:
+    path = work / "mine.toml"
+    path.write_text(text, "utf-8")
+    with pytest.raises(ConfigError, match=rf"mine\.toml:{line}") as caught:
+        load(path, environ={})
+    assert len(str(caught.value)) < 500
+
+
+def test_a_file_that_is_too_large_is_refused_unread(work: Path) -> None:
+    path = work / "mine.toml"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(ConfigError, match="larger than"):
+        load(path, environ={})
+
+
+def test_thirty_thousand_lines_are_read_in_linear_work(work: Path) -> None:
+    path = work / "mine.toml"
+    path.write_text("[variables]\n" + "".join(f"k{n} = {n}\n" for n in range(30_000)), "utf-8")
+    loaded = load(path, environ={})
+    assert loaded.origins["variables.k29999"].line == 30_001
+    path.write_text("v = [\n" + "1,\n" * 30_000 + "]\n", "utf-8")
+    with pytest.raises(ConfigError, match="no configuration key 'v'"):
+        load(path, environ={})
+
+
+def test_of_very_many_problems_the_first_are_reported(work: Path) -> None:
+    path = work / "mine.toml"
+    path.write_text("".join(f"k{n} = {n}\n" for n in range(5_000)), "utf-8")
+    with pytest.raises(ConfigError, match=r"and 4980 more problems\.$"):
+        load(path, environ={})

@@ -29,8 +29,8 @@ def test_each_layer_wins_over_those_below_it(work: Path) -> None:
         return loaded.config.deadline_s, loaded.explain("deadline_s").origin.kind
 
     assert deadline() == (60, "default")
-    write(user_file(), "deadline_s = 1")
-    assert deadline() == (1, "file")
+    write(user_file(), "deadline_s = 9")
+    assert deadline() == (9, "file")
     write(work / "vanta.toml", "deadline_s = 2")
     assert deadline() == (2, "file")
     environ["VANTA_DEADLINE_S"] = "3"

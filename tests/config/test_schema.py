@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from vanta.config import Config, GateConfig, PolicyConfig, SamplingConfig, TrackConfig, schema
-from vanta.config.layers import lines_of
+from vanta.config.toml_lines import lines_of
 from vanta.engine import Sampling
 from vanta.errors import ConfigError, UnknownName
 from vanta.installation import configs_dir

@@ -182,7 +182,7 @@ async def test_a_server_of_ones_own_needs_no_key(context: MakeContext, where: st
     environ = {"OPENAI_BASE_URL": url} if where == "environment" else {}
     found = await access(context(tracks=api(**options), environ=environ))
     assert found.ok is True
-    assert "http://127.0.0.1:8080/v1, without a key" in found.detail
+    assert "http://***@127.0.0.1:8080/v1?token=***, without a key" in found.detail
 
 
 async def test_a_url_that_is_none_is_not_repeated(context: MakeContext) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.cli.as_user import Run
 from tests.docs.pages import block, page, section
+from tests.trusted import trust
 from vanta.installation import templates_dir
 from vanta.prompts import RenderLimits
 from vanta.prompts.front_matter import FIELDS, SAMPLING
@@ -31,6 +32,7 @@ def test_the_template_works_in_a_configured_project(vanta: Run, tmp_path: Path) 
     path.write_text(block(PAGE, "jinja"), encoding="utf-8")
     (tmp_path / "vanta.toml").write_text(block(PAGE, "toml"), encoding="utf-8")
     assert tomllib.loads(block(PAGE, "toml"))["system"] == "shop"
+    trust(tmp_path)
     done = vanta("templates", "check", "system/shop")
     assert done.code == 0, done.text
     done = vanta("templates", "render", "system/shop")

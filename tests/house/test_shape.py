@@ -24,6 +24,7 @@ SHORT_FOR_A_REASON = {
     "vanta.concurrency.task_group": "one idea",
     "vanta.storage.waiting": "one idea",
     "vanta_llamacpp.prompt.template_check": "a check",
+    "vanta.files.parsing": "one idea",
     "vanta_tuning.commands.curves": "shared by two commands",
     "vanta_tuning.commands.gate": "a command",
 }

@@ -139,6 +139,8 @@ def test_what_its_page_shows_works(python: Path, tmp_path: Path) -> None:
     program += "\nimport anyio\nanyio.run(main)\n"
     assert _last_line(python, program, tmp_path) == "hello there"
     tmp_path.joinpath("vanta.toml").write_text(settings, "utf-8")
+    trusting = "from vanta.cli import main; main(['trust'])"
+    run(python, "-I", "-c", trusting, cwd=tmp_path, env=_at_home(tmp_path))
     program = program.replace("vanta.open(config)", "vanta.open()")
     assert _last_line(python, program, tmp_path) == "HELLO THERE"
 

@@ -41,8 +41,8 @@ async def once(tiny: MakeEngine, asked: GenerationRequest, **options: Any) -> Co
 
 
 def files(folder: Path) -> list[Path]:
-    """What is in there."""
-    return list(folder.iterdir())
+    """What is in there, beside the mark of the folder."""
+    return [path for path in folder.iterdir() if path.name != saved.MARK]
 
 
 def cached(told: Completion) -> int:
@@ -201,6 +201,41 @@ async def test_what_is_used_stays(tiny: MakeEngine, tmp_path: Path) -> None:
     assert second not in files(tmp_path)
 
 
+async def test_files_of_other_programs_are_never_removed(tiny: MakeEngine, tmp_path: Path) -> None:
+    await once(tiny, long(1), cache_dir=tmp_path)
+    (own,) = files(tmp_path)
+    theirs = [
+        tmp_path / "notes.kv",
+        tmp_path / "notes.kv.old",
+        tmp_path / f"{'0' * 16}-{'1' * 32}.kv",
+        tmp_path / f"{own.name}.{1 << 40}",
+    ]
+    for path in theirs:
+        path.write_text("a key-value file of mine")
+    await once(tiny, long(2, session="bob"), cache_dir=tmp_path, cache_bytes=0)
+    assert sorted(files(tmp_path)) == sorted(theirs)
+    await once(tiny, long(1), cache_dir=tmp_path)
+    saved.remove_all(tmp_path)
+    assert sorted(files(tmp_path)) == sorted(theirs)
+
+
+async def test_a_folder_with_files_of_other_programs_is_not_used(
+    tiny: MakeEngine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "notes.kv").write_text("mine")
+    with caplog.at_level(logging.WARNING, "vanta.llamacpp"):
+        await once(tiny, long(1), cache_dir=tmp_path, cache_bytes=0)
+    assert [path.name for path in files(tmp_path)] == ["notes.kv"]
+    assert not (tmp_path / saved.MARK).exists()
+    assert "files that vanta did not write" in caplog.text
+
+
+async def test_a_cache_carries_the_mark_that_backups_heed(tiny: MakeEngine, tmp_path: Path) -> None:
+    await once(tiny, long(1), cache_dir=tmp_path / "new")
+    text = (tmp_path / "new" / "CACHEDIR.TAG").read_text()
+    assert text.startswith("Signature: 8a477f597d28d172789f06886806bc55\n")
+
+
 async def test_a_folder_that_cannot_be_written_harms_nobody(
     tiny: MakeEngine, tmp_path: Path
 ) -> None:
@@ -246,7 +281,7 @@ async def asked(words):
     await engine.aclose()
 
 anyio.run(asked, 300)
-(before,) = [path.stat().st_size for path in folder.iterdir()]
+(before,) = [path.stat().st_size for path in folder.glob("*.kv")]
 Path.replace = replace
 saved.open = lambda path, mode, opener: Halfway(io.FileIO(path, mode, opener=opener))
 anyio.run(asked, 400)
@@ -289,21 +324,37 @@ async def test_a_kill_in_the_middle_of_a_save_leaves_what_was_there(
 
 
 async def test_a_leftover_that_cannot_be_removed_is_told_and_harms_nobody(
-    tiny: MakeEngine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tiny: MakeEngine,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Here, because it is a folder; its process is gone, as no system counts so far."""
+    """Here, because the system refuses; its process is gone, as no system counts so far."""
     first = await once(tiny, long(1), cache_dir=tmp_path)
     (file,) = files(tmp_path)
     left = tmp_path / f"{file.name}.{1 << 40}"
-    left.mkdir()
-    with caplog.at_level(logging.WARNING, "vanta.llamacpp"):
+    left.write_bytes(MAGIC)
+    with caplog.at_level(logging.WARNING, "vanta.llamacpp"), monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", refusing(left))
         again = await once(tiny, long(1), cache_dir=tmp_path)
     assert again.text == first.text
     assert cached(again) > 250
     (record,) = [each for each in caplog.records if each.name == "vanta.llamacpp"]
     assert record.levelno == logging.WARNING
     assert left.name in record.getMessage()
-    assert left.is_dir()
+    assert left.is_file()
+
+
+def refusing(path: Path) -> Callable[..., None]:
+    """`Path.unlink`, which the system refuses for one file."""
+    unlink = Path.unlink
+
+    def attempt(self: Path, missing_ok: bool = False) -> None:
+        if self == path:
+            raise PermissionError(1, "Operation not permitted", str(path))
+        unlink(self, missing_ok=missing_ok)
+
+    return attempt
 
 
 def failing(error: type[Exception]) -> Callable[..., bytes]:

@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.runtime.home import open_scripted
+from tests.trusted import trust
 from vanta.config import load
 from vanta.config.schema import SamplingConfig
 from vanta.engine import Sampling
@@ -132,6 +133,7 @@ def test_yours_go_before_the_project_s_and_both_before_ours(
         for name in names:
             (folder / "system").mkdir(parents=True, exist_ok=True)
             (folder / "system" / f"{name}.j2").write_text(f"{name} of {folder.parent.name}")
+    trust(project)
     monkeypatch.chdir(project)
     monkeypatch.setenv("VANTA_DATA_DIR", str(tmp_path / "data"))
     with caplog.at_level(logging.INFO, logger="vanta"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -310,3 +311,24 @@ def test_importing_vanta_and_its_prompts_loads_neither_jinja_nor_yaml() -> None:
     code = "import sys, vanta, vanta.prompts; print({'jinja2', 'yaml'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_a_template_that_changed_since_its_folder_was_trusted_is_an_error(tmp_path: Path) -> None:
+    folder = tmp_path / ".vanta" / "templates"
+    folder.mkdir(parents=True)
+    path = folder / "a.j2"
+    path.write_text("one")
+    digests = {".vanta/templates/a.j2": hashlib.sha256(b"one").hexdigest()}
+    templates = Templates([folder], trusted={tmp_path: digests})
+    assert templates.render("a") == "one"
+    path.write_text("another")
+    with pytest.raises(TemplateError, match=r"has changed since .* was trusted.*vanta trust"):
+        templates.render("a")
+    (folder / "b.j2").write_text("new")
+    with pytest.raises(TemplateError, match="was trusted"):
+        templates.render("b")
+
+
+def test_a_pipe_among_the_templates_is_no_template(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.j2")
+    assert Templates([tmp_path]).list() == ()

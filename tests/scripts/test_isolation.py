@@ -227,6 +227,18 @@ async def test_a_missing_document_is_refused_before_the_first_turn(
             check_names(script("- say: a", "fixtures: {documents: [no.md]}"), runtime)
 
 
+@pytest.mark.parametrize("name", ["../secret.md", "/etc/hostname", "link.md"])
+async def test_a_document_outside_the_scripts_folder_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "secret.md").write_text("the code is 1234")
+    folder = tmp_path / "scripts"
+    folder.mkdir()
+    (folder / "link.md").symlink_to(tmp_path / "secret.md")
+    scene = script("- say: a", f"fixtures: {{documents: [{name}]}}", source=str(folder / "s.yaml"))
+    async with open_one_track(tmp_path, ScriptedEngine("x")) as runtime:
+        with pytest.raises(ScriptError, match="outside the script's folder"):
+            check_names(scene, runtime)
+
+
 async def test_a_run_with_memories_plays_back(tmp_path: Path) -> None:
     scene = script(
         "- {say: The cat is called Miso., session: one}\n" + ASKS % "recalled: Miso",

@@ -43,6 +43,9 @@ COMMANDS: Mapping[str, Command] = {
         "Show the money spent: today, and by user, session and track.", "vanta.cli.spend:app"
     ),
     "config": Command("Show, check and explain the configuration.", "vanta.cli.config:app"),
+    "trust": Command(
+        "Let a project folder's configuration and templates count.", "vanta.cli.trust:app"
+    ),
     "doctor": Command(
         "Check what works on this machine and how to fix the rest.", "vanta.cli.doctor:app"
     ),
@@ -66,7 +69,7 @@ class Commands(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         """Return all names, those of plugins last."""
         if _third_party_plugins():
-            self.commands.update(_placeholders(_plugin_commands()))
+            self.commands.update(_placeholders(_commands_for_help()))
         else:
             self.commands.update(_placeholders(_builtin_commands()))
         return list(self.commands)
@@ -159,6 +162,16 @@ def _builtin_commands() -> Mapping[str, typer.Typer | Command]:
     except Exception:  # noqa: BLE001 - the plugin loader isolates the plugin and says why
         return _plugin_commands()
     return commands
+
+
+def _commands_for_help() -> Mapping[str, typer.Typer | Command]:
+    """Return the commands of all plugins; without a readable configuration, of vanta's own."""
+    from vanta.errors import ConfigError
+
+    try:
+        return _plugin_commands()
+    except ConfigError:  # `vanta config check` reports it
+        return _builtin_commands()
 
 
 def _plugin_commands() -> Mapping[str, typer.Typer | Command]:

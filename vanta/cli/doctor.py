@@ -107,7 +107,7 @@ async def _findings(setup: Setup) -> list[Finding]:
     tracks, off = setup.tracks()
     for track in tracks.values():
         await track.close()
-    context = DiagnosisContext(setup.config, setup.plugins, setup.models, off)
+    context = DiagnosisContext(setup.config, setup.plugins, setup.models, off, setup.loaded.trust)
     return await diagnose(context, setup.plugins.checks.values())
 
 

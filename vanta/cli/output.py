@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from vanta.files import parse_json, read_text
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from vanta.errors import VantaError
+
+_MAX_JSON_BYTES = 1 << 28
 
 _CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
@@ -154,7 +158,7 @@ def read_json(path: Path) -> Any:
     :raises typer.BadParameter: if the file cannot be read or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(read_text(path, _MAX_JSON_BYTES))
     except OSError as error:
         raise typer.BadParameter(
             f"{str(path)!r} cannot be read: {error.strerror}. Check the path."

@@ -7,6 +7,7 @@ message contains a secret.
 
 from vanta.config.layers import Origin
 from vanta.config.load import Explanation, Loaded, load, ready_configurations, user_file
+from vanta.config.project import ProjectFolder, find_project
 from vanta.config.schema import (
     Config,
     GateConfig,
@@ -15,18 +16,39 @@ from vanta.config.schema import (
     SamplingConfig,
     TrackConfig,
 )
+from vanta.config.trust import IgnoredSetting, ProjectTrust, trust_in
+from vanta.config.trust_rules import RULES, KeyRule
+from vanta.config.trust_store import (
+    TrustedFolder,
+    add_trust,
+    revoke_trust,
+    trust_file,
+    trusted_folders,
+)
 
 __all__ = [
+    "RULES",
     "Config",
     "Explanation",
     "GateConfig",
+    "IgnoredSetting",
+    "KeyRule",
     "Loaded",
     "MemoryConfig",
     "Origin",
     "PolicyConfig",
+    "ProjectFolder",
+    "ProjectTrust",
     "SamplingConfig",
     "TrackConfig",
+    "TrustedFolder",
+    "add_trust",
+    "find_project",
     "load",
     "ready_configurations",
+    "revoke_trust",
+    "trust_file",
+    "trust_in",
+    "trusted_folders",
     "user_file",
 ]

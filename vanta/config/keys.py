@@ -1,7 +1,6 @@
-"""Look up a key of the configuration: its type, its description, its neighbours, its secrecy.
+"""Look up a key of the configuration: its type, its default, its description, its neighbours.
 
-Invariant: types and descriptions come from `vanta.config.schema` alone, and the result of
-`redact` holds no API key and no password.
+Invariant: types, defaults and descriptions come from `vanta.config.schema` alone.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from pydantic import BaseModel
 
 from vanta.config.schema import Config
 from vanta.errors import did_you_mean
+from vanta.text import is_key_shaped
 
 Key = tuple[str, ...]
 
@@ -28,13 +28,7 @@ _TYPE_NAMES = {
     Path: "a path",
 }
 
-HIDDEN = "***"
 _INLINE = re.compile(r"(^|[_-])(key|secret|password|passwd|authorization)$", re.IGNORECASE)
-_SECRET = re.compile(
-    r"(^|[_-])(key|secret|password|passwd|authorization|credentials?|cookie|token)$", re.IGNORECASE
-)
-_KEY_SHAPED = re.compile(r"\b(sk|gsk|hf|xai|ghp)[-_][A-Za-z0-9_-]{16,}|\bBearer\s+\S+")
-_USERINFO = re.compile(r"(://)[^/@\s]+@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +53,39 @@ def find(key: Key) -> SchemaEntry | None:
             return None
         entry = child
     return entry
+
+
+def default_of(key: Key) -> Any:
+    """Return the schema's default of `key`; None if it has none or is not known."""
+    kinds: tuple[Any, ...] = (Config,)
+    field = None
+    for part in key:
+        models = [kind for kind in kinds if _is_model(kind)]
+        field = next(
+            (kind.model_fields[part] for kind in models if part in kind.model_fields), None
+        )
+        if field is None:  # the name of a track or of a policy
+            kinds = tuple(get_args(kind)[1] for kind in kinds if get_origin(kind) is dict)
+        else:
+            kinds = _core(field.annotation)
+    if field is None or field.is_required():
+        return None
+    return field.get_default(call_default_factory=True)
+
+
+def all_patterns(model: type[BaseModel] = Config, prefix: Key = ()) -> Iterator[Key]:
+    """Yield every key that takes a value; `*` stands for the name of a track or a policy."""
+    for name, field in model.model_fields.items():
+        key = (*prefix, name)
+        kinds = _core(field.annotation)
+        tables = [kind for kind in kinds if _is_model(kind)]
+        named = [get_args(kind)[1] for kind in kinds if get_origin(kind) is dict]
+        if tables:
+            yield from all_patterns(tables[0], key)
+        elif named and _is_model(named[0]):
+            yield from all_patterns(named[0], (*key, "*"))
+        else:
+            yield key
 
 
 def takes_text(key: Key) -> bool:
@@ -87,21 +114,7 @@ def advice(key: Key) -> str:
 
 def is_inline_secret(name: str, value: Any) -> bool:
     """Return whether an option holds a secret itself: `api_key`, or a value shaped like a key."""
-    key_shaped = isinstance(value, str) and _KEY_SHAPED.fullmatch(value)
-    return bool(_INLINE.search(name) or key_shaped)
-
-
-def redact(value: Any, name: str = "") -> Any:
-    """Return `value` with every secret replaced by `***`, judged by key name and by shape."""
-    if isinstance(value, Mapping):
-        return {key: redact(item, str(key)) for key, item in value.items()}
-    if _SECRET.search(name) and value is not None:
-        return HIDDEN
-    if isinstance(value, list | tuple):
-        return [redact(item) for item in value]
-    if isinstance(value, str):
-        return _USERINFO.sub(rf"\1{HIDDEN}@", _KEY_SHAPED.sub(HIDDEN, value))
-    return value
+    return bool(_INLINE.search(name)) or (isinstance(value, str) and is_key_shaped(value))
 
 
 def _siblings(table: Key) -> list[str]:

@@ -18,10 +18,13 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from vanta.config.keys import Key, dotted, takes_text
+from vanta.config.toml_lines import TooDeep, lines_of, statements
 from vanta.errors import ConfigError
+from vanta.files import parse_toml, read_file
 
 PREFIX = "VANTA_"
 SOURCE_VARIABLE = "VANTA_CONFIG"
+MAX_FILE_BYTES = 1 << 20
 # Tables that are one value: half of one schema laid over half of another is neither.
 _WHOLE = frozenset({"json_schema", "logit_bias"})
 _POSITION = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
@@ -64,12 +67,13 @@ class Merged:
     """All layers, merged.
 
     tree: the effective values. origins: the source of each. history: every setting of a key, from
-    the lowest layer to the highest.
+    the lowest layer to the highest. ignored: settings of a project that do not count.
     """
 
     tree: dict[str, Any] = field(default_factory=dict)
     origins: dict[Key, Origin] = field(default_factory=dict)
     history: dict[Key, list[Setting]] = field(default_factory=dict)
+    ignored: dict[Key, list[Setting]] = field(default_factory=dict)
 
     def add(self, layer: list[Setting]) -> None:
         """Lay one more layer on top."""
@@ -78,6 +82,20 @@ class Merged:
                 self._restart_track(setting)
         for setting in layer:
             self._put(setting)
+
+    def value(self, key: Key) -> Any:
+        """Return the effective value of `key`, or None if no layer sets it."""
+        value: Any = self.tree
+        for part in key:
+            value = value.get(part) if isinstance(value, dict) else None
+        return value
+
+    def drop(self, table: Key, names: re.Pattern[str]) -> None:
+        """Remove the settings of a table whose name matches, as if no layer had set them."""
+        values = self.value(table)
+        for name in [name for name in values or () if names.search(name)]:
+            del values[name]
+            self._forget((*table, name))
 
     def origin_near(self, key: Key) -> Origin:
         """Return the source of `key`, of any key below it, or of the table around it."""
@@ -104,13 +122,15 @@ class Merged:
         for length, part in enumerate(setting.key[:-1], 1):
             child = table.get(part)
             if not isinstance(child, dict):
-                self._forget(setting.key[:length])
+                self.origins.pop(setting.key[:length], None)
                 child = table[part] = {}
             table = child
         name = setting.key[-1]
         if setting.value == {} and isinstance(table.get(name), dict):
             return
-        self._forget(setting.key)
+        if isinstance(table.get(name), dict):
+            self._forget(setting.key)
+        self.origins.pop(setting.key, None)  # the latest setting stands last
         table[name] = setting.value
         self.origins[setting.key] = setting.origin
         self.history.setdefault(setting.key, []).append(setting)
@@ -122,7 +142,12 @@ class Merged:
 
 def from_file(path: Path) -> list[Setting]:
     """Return the settings of a TOML file. Raises ConfigError."""
-    data, text = _read_toml(path)
+    return from_text(path, _read_text(path))
+
+
+def from_text(path: Path, text: str) -> list[Setting]:
+    """Return the settings of a TOML text that was read from `path`. Raises ConfigError."""
+    data = _parse(path, text)
     lines = lines_of(text)
     return [
         Setting(key, _anchored(path, key, value), Origin("file", str(path), lines.get(key)))
@@ -147,32 +172,6 @@ def from_arguments(arguments: Mapping[str, Any]) -> list[Setting]:
         for key, value in _leaves(arguments)
         if value is not None
     ]
-
-
-def lines_of(text: str) -> dict[Key, int]:
-    """Return the line, counted from 1, of every value and table in valid TOML text.
-
-    The standard parser reports no positions, so the text is parsed again statement by statement.
-    """
-    lines: dict[Key, int] = {}
-    table: Key = ()
-    statement, start = "", 1
-    for number, line in enumerate(text.split("\n"), 1):
-        if not statement:
-            start = number
-        statement += line + "\n"
-        try:
-            data = tomllib.loads(statement)
-        except tomllib.TOMLDecodeError:
-            continue  # the value continues in the next line
-        if statement.lstrip().startswith("["):
-            table = _header_path(data)
-            lines.setdefault(table, start)
-        else:
-            for key in _paths(data, table):
-                lines.setdefault(key, start)
-        statement = ""
-    return lines
 
 
 def _leaves(data: Mapping[str, Any], prefix: Key = ()) -> Iterator[tuple[Key, Any]]:
@@ -203,8 +202,10 @@ def _from_variable(variable: str, raw: str) -> Iterator[tuple[Key, Any]]:
 def _parse_value(raw: str) -> Any:
     """Return `raw` parsed as a TOML value, or the text itself if it is not one."""
     try:
-        parsed = tomllib.loads(f"value = {raw}")
-    except tomllib.TOMLDecodeError:
+        for _statement in statements(raw):
+            pass
+        parsed = parse_toml(f"value = {raw}")
+    except ValueError:
         return raw
     return parsed["value"] if len(parsed) == 1 else raw
 
@@ -216,21 +217,39 @@ def _anchored(path: Path, key: Key, value: Any) -> Any:
     return value
 
 
-def _read_toml(path: Path) -> tuple[dict[str, Any], str]:
-    text = _read_text(path)
+def _parse(path: Path, text: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text), text
+        for _statement in statements(text):
+            pass  # a text that is nested too deeply would take the parser minutes
+        return parse_toml(text)
+    except TooDeep as error:
+        raise ConfigError(f"{path}:{error.line}: {error}. Write it flatter.") from None
     except tomllib.TOMLDecodeError as error:
         position = _POSITION.search(str(error))
         last_line = text.count("\n") + 1
         at = f":{position[1]}:{position[2]}" if position and position[1] else f":{last_line}"
         reason = _POSITION.sub("", str(error))
         raise ConfigError(f"{path}{at}: this is not valid TOML: {reason}. Fix the line.") from None
+    except ValueError as error:
+        raise ConfigError(
+            f"{path}:{_line_of_fault(text)}: this is not a value that vanta can read: {error}. "
+            "Fix the line."
+        ) from None
+
+
+def _line_of_fault(text: str) -> int:
+    """Return the line of the first statement that cannot be parsed by itself."""
+    for statement in statements(text):
+        try:
+            parse_toml(statement.text)
+        except ValueError:
+            return statement.line
+    return 1
 
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text("utf-8-sig")
+        return decode(path, read_file(path, MAX_FILE_BYTES))
     except FileNotFoundError:
         raise ConfigError(
             f"there is no configuration file {str(path)!r}. Create it, or name another one."
@@ -239,28 +258,18 @@ def _read_text(path: Path) -> str:
         raise ConfigError(
             f"{str(path)!r} is a folder, not a configuration file. Name a file in it."
         ) from None
+    except OSError as error:
+        raise ConfigError(
+            f"the configuration file {str(path)!r} cannot be read: {error.strerror}. "
+            "Check the path and its permissions."
+        ) from None
+
+
+def decode(path: Path, content: bytes) -> str:
+    """Return the text of a configuration file; line ends become `\\n`. Raises ConfigError."""
+    try:
+        return content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise ConfigError(
             f"{path}: this is not UTF-8 text (byte {error.start}). Save the file as UTF-8."
         ) from None
-    except OSError as error:
-        raise ConfigError(
-            f"the configuration file {str(path)!r} cannot be read: {error.strerror}. "
-            "Check its permissions."
-        ) from None
-
-
-def _header_path(data: Any) -> Key:
-    """Return the path of a table header that was parsed alone: `[a.b]` and `[[a.b]]` give a, b."""
-    path: Key = ()
-    while isinstance(data, dict) and data:
-        name, data = next(iter(data.items()))
-        path += (name,)
-    return path
-
-
-def _paths(data: Any, prefix: Key) -> list[Key]:
-    if not isinstance(data, dict):
-        return [prefix]
-    here = [prefix] if prefix else []
-    return here + [path for key, value in data.items() for path in _paths(value, (*prefix, key))]

@@ -2,11 +2,14 @@
 
 Invariant: later layers win, in this order: `default.toml`, which ships with vanta; the user's file
 and the project's file (or, in place of both, the given source); the environment; the arguments of
-the call. Loading reads files and creates none. An `Explanation` holds no secret.
+the call. The project's file wins only as far as its trust allows, see `vanta.config.trust`. A file
+that the caller names is the caller's own word. Loading reads files and creates none. An
+`Explanation` holds no secret.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,15 +20,19 @@ import platformdirs
 from pydantic import BaseModel, ValidationError
 
 from vanta.config import keys, layers, problems
-from vanta.config.keys import Key, dotted, redact
-from vanta.config.layers import SOURCE_VARIABLE, Merged, Origin, Setting
+from vanta.config.keys import Key, dotted
+from vanta.config.layers import SOURCE_VARIABLE, Merged, Origin
+from vanta.config.project import PROJECT_FILE, find_project
 from vanta.config.schema import Config
+from vanta.config.trust import ProjectTrust, add_project
 from vanta.errors import ConfigError, did_you_mean
 from vanta.installation import configs_dir
+from vanta.text import redact
 
 Source = str | Path | Mapping[str, Any]
 Options = TypeVar("Options", bound=BaseModel)
-PROJECT_FILE = Path("vanta.toml")
+_log = logging.getLogger("vanta.config")
+_said: set[str] = set()
 _OTHER_DATA = frozenset({"models", "prices"})  # files of the same folder: not configurations
 
 
@@ -38,6 +45,7 @@ class Explanation:
     :param origin: the source of the value.
     :param description: what the key does, in one sentence.
     :param below: sources and values of lower layers, from the nearest to the farthest.
+    :param ignored: sources and values that do not count, since a project may not set them.
     :param parts: the explanations of a table's keys; () for a single value.
     """
 
@@ -47,6 +55,7 @@ class Explanation:
     description: str
     below: tuple[tuple[Origin, Any], ...] = ()
     parts: tuple[Explanation, ...] = ()
+    ignored: tuple[tuple[Origin, Any], ...] = ()
 
     def __str__(self) -> str:
         if self.parts:
@@ -57,6 +66,10 @@ class Explanation:
             f"  from {self.origin}",
         ]
         lines += [f"  over {_as_toml(value)} from {origin}" for origin, value in self.below]
+        lines += [
+            f"  ignored {_as_toml(value)} from {origin}, which a project may not set"
+            for origin, value in self.ignored
+        ]
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -67,6 +80,7 @@ class Explanation:
             "origin": str(self.origin),
             "description": self.description,
             "below": [{"origin": str(origin), "value": value} for origin, value in self.below],
+            "ignored": [{"origin": str(origin), "value": value} for origin, value in self.ignored],
             "parts": [part.to_dict() for part in self.parts],
         }
 
@@ -78,11 +92,14 @@ class Loaded:
     :param config: the effective configuration.
     :param origins: dotted key to source, for every key that a layer sets.
     :param project: the folder of the project, or None if the configuration was passed as data.
+    :param trust: the trust in the project of the working directory; None if there is none, or if
+        a configuration file was named, which counts as the caller's own word.
     """
 
     config: Config
     origins: Mapping[str, Origin]
     project: Path | None
+    trust: ProjectTrust | None
     _merged: Merged = field(repr=False)
 
     def as_dict(self, *, redacted: bool = True) -> dict[str, Any]:
@@ -143,8 +160,7 @@ def load(
     merged.add(layers.from_file(configs_dir() / "default.toml"))
     if source is None:
         source = environ.get(SOURCE_VARIABLE) or None
-    for layer in _source_layers(source):
-        merged.add(layer)
+    trust = _add_source(merged, source)
     merged.add(layers.from_environment(environ))
     merged.add(layers.from_arguments(overrides or {}))
     problems.refuse_inline_secrets(merged)
@@ -153,7 +169,7 @@ def load(
     except ValidationError as error:
         raise problems.config_error(error, merged) from None
     origins = {dotted(key): origin for key, origin in merged.origins.items()}
-    return Loaded(config, origins, _project_folder(source), merged)
+    return Loaded(config, origins, _project_folder(source), trust, merged)
 
 
 def user_file() -> Path:
@@ -186,13 +202,32 @@ def _project_folder(source: Source | None) -> Path | None:
         return None
 
 
-def _source_layers(source: Source | None) -> list[list[Setting]]:
-    if source is None:
-        files = [path for path in (user_file(), PROJECT_FILE) if path.exists()]
-        return [layers.from_file(path) for path in files]
+def _add_source(merged: Merged, source: Source | None) -> ProjectTrust | None:
+    """Lay the given source over vanta's default, or the user's and the project's file."""
     if isinstance(source, Mapping):
-        return [layers.from_arguments(source)]
-    return [layers.from_file(_path_of(source))]
+        merged.add(layers.from_arguments(source))
+        return None
+    if source is None:
+        if user_file().exists():
+            merged.add(layers.from_file(user_file()))
+    else:
+        path = _path_of(source)
+        merged.add(layers.from_file(path))
+        if path.parent != configs_dir():
+            return None
+    project = find_project(Path())
+    if project is None:
+        return None
+    trust = add_project(merged, project, user_file(), with_settings=source is None)
+    _say_once(trust.note())
+    return trust
+
+
+def _say_once(note: str) -> None:
+    """Log a note once per process."""
+    if note and note not in _said:
+        _said.add(note)
+        _log.warning("%s", note)
 
 
 def _path_of(source: str | Path) -> Path:
@@ -213,7 +248,9 @@ def _explain(key: Key, values: Mapping[str, Any], merged: Merged) -> Explanation
     entry = keys.find(key)
     if entry is None:
         raise ConfigError(f"there is no configuration key {dotted(key)!r}. {keys.advice(key)}")
-    value = _value_of(key, values)
+    value = None if key in merged.ignored else _value_of(key, values)
+    if value is None and key in merged.origins:
+        value = _value_of(key, values)
     if isinstance(value, Mapping) and value and key not in merged.origins:
         parts = tuple(_explain((*key, name), values, merged) for name in value)
         origin = merged.origin_near(key)
@@ -226,6 +263,9 @@ def _explain(key: Key, values: Mapping[str, Any], merged: Merged) -> Explanation
         origin,
         entry.description,
         tuple((item.origin, redact(item.value, key[-1])) for item in reversed(overridden)),
+        ignored=tuple(
+            (item.origin, redact(item.value, key[-1])) for item in merged.ignored.get(key, ())
+        ),
     )
 
 

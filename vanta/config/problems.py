@@ -1,7 +1,7 @@
 """Turn validation errors into sentences: the source, the key, the expected value, the next step.
 
-Invariant: all problems of a configuration are reported at once, each on a line that begins with its
-source, and no line repeats a secret.
+Invariant: all problems of a configuration are reported at once (of very many the first ones), each
+on a line that begins with its source, and no line repeats a secret.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from vanta.config import keys
-from vanta.config.keys import Key, dotted, is_inline_secret, redact
+from vanta.config.keys import Key, dotted, is_inline_secret
 from vanta.config.layers import PREFIX, Merged
 from vanta.errors import ConfigError, did_you_mean
+from vanta.text import redact
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
     from pydantic_core import ErrorDetails
 
+_MAX_PROBLEMS = 20
+_MAX_CHARACTERS = 120
 _TYPE_NAMES = {
     bool: "true or false",
     int: "the whole number",
@@ -41,8 +44,8 @@ def refuse_inline_secrets(merged: Merged) -> None:
 
 def config_error(error: ValidationError, merged: Merged) -> ConfigError:
     """Return one ConfigError with all problems of a configuration."""
-    lines = [_describe(details, merged) for details in error.errors(include_url=False)]
-    return ConfigError("\n".join(dict.fromkeys(lines)))
+    lines = [_describe(details, merged) for details in _first(error)]
+    return ConfigError(_report(error, lines))
 
 
 def options_error(
@@ -50,11 +53,21 @@ def options_error(
 ) -> ConfigError:
     """Return one ConfigError with all problems of a track's engine options."""
     lines = []
-    for details in error.errors(include_url=False):
+    for details in _first(error):
         key = ("tracks", track, "options", *map(str, details["loc"]))
         problem = _describe_option(details, key, engine, known)
         lines.append(f"{merged.origin_near(key)}: {problem}")
-    return ConfigError("\n".join(dict.fromkeys(lines)))
+    return ConfigError(_report(error, lines))
+
+
+def _first(error: ValidationError) -> list[ErrorDetails]:
+    return error.errors(include_url=False, include_context=False)[:_MAX_PROBLEMS]
+
+
+def _report(error: ValidationError, lines: Iterable[str]) -> str:
+    more = error.error_count() - _MAX_PROBLEMS
+    rest = [f"and {more} more problems."] if more > 0 else []
+    return "\n".join([*dict.fromkeys(lines), *rest])
 
 
 def _describe_option(details: ErrorDetails, key: Key, engine: str, known: Iterable[str]) -> str:
@@ -138,7 +151,8 @@ def _given(value: Any, key: Key) -> str:
     safe = redact(value, key[-1] if key else "")
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{type_name} {safe!r}".strip()
+    text = f"{type_name} {safe!r}".strip()
+    return text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]}..."
 
 
 _DESCRIBERS: Mapping[str, Callable[[ErrorDetails, Key, Merged], str]] = {

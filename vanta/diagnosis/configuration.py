@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from vanta.check import DiagnosisContext, Finding
 from vanta.errors import ConfigError, UnknownName, UsageError, did_you_mean
 from vanta.scheduling import BUILTIN, Policy
 
@@ -30,6 +31,22 @@ def configuration_problems(loaded: Loaded, plugins: PluginSet | None = None) -> 
     if plugins is not None:
         problems += [*_gate_problems(loaded, policies, plugins), *_engine_problems(loaded, plugins)]
     return tuple(dict.fromkeys(problems))
+
+
+async def project(context: DiagnosisContext) -> Finding:
+    """Report the trust in the project of the working directory, and what does not count."""
+    trust = context.project
+    if trust is None:
+        return Finding("project", True, "the working directory has no configuration of its own")
+    where = repr(str(trust.folder))
+    if trust.is_trusted:
+        note = trust.note()
+        return Finding("project", None if note else True, note or f"{where} is trusted")
+    if not trust.ignored:
+        return Finding("project", True, f"{where} is not trusted; all its settings are harmless")
+    state = "has changed since it was trusted" if trust.state == "changed" else "is not trusted"
+    ignored = "; ".join(map(str, trust.ignored))
+    return Finding("project", None, f"{where} {state}. Ignored: {ignored}", trust.command)
 
 
 def _variants(

@@ -195,7 +195,7 @@ async def _installed(context: DiagnosisContext) -> bool:
 
 async def _python(context: DiagnosisContext, code: str) -> subprocess.CompletedProcess[bytes]:
     """Run code in another process, which a library may crash or flood with output."""
-    command = [context.python, "-c", code]
+    command = [context.python, "-P", "-c", code]  # nothing of the working directory is run
     return await anyio.run_process(command, check=False, env=dict(context.environ))
 
 

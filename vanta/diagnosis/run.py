@@ -8,6 +8,7 @@ import anyio
 
 from vanta.check import Check, DiagnosisContext, Finding
 from vanta.diagnosis import machine, tracks
+from vanta.diagnosis.configuration import project
 from vanta.diagnosis.learnt import learnt
 
 
@@ -17,6 +18,7 @@ def builtin_checks(context: DiagnosisContext) -> list[Check]:
         Check("python", machine.python),
         Check("installation", machine.installation),
         Check("data folder", machine.data_folder),
+        Check("project", project),
         Check("memory", machine.memory),
         Check("cores", machine.cores),
         Check("plugins", tracks.plugins),

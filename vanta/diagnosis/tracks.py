@@ -14,18 +14,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import anyio.to_thread
 
 from vanta.check import Check, DiagnosisContext, Finding
 from vanta.engine import EngineContext
 from vanta.errors import UnknownName, UsageError, VantaError
+from vanta.files import read_text
 from vanta.runtime.memory_factory import AUTO, NONE, embedder_for, index_for
+from vanta.text import redact_url
 
 if TYPE_CHECKING:
     from vanta.check import PluginCatalog
     from vanta.engine import EngineFactory
+
+_MAX_KEY_BYTES = 1 << 16
 
 # The built-in engines by their needs; the plugin of another engine brings its own checks.
 _RUNS_MODEL_FILES = "llamacpp"
@@ -174,7 +177,7 @@ def _fetch_command(model: str, context: DiagnosisContext) -> str:
 def _access(name: str, options: Mapping[str, Any], environ: Mapping[str, str]) -> Finding:
     variable = str(options.get("api_key_env", "OPENAI_API_KEY"))
     url = options.get("base_url") or environ.get("OPENAI_BASE_URL", "").strip() or None
-    server = _without_secrets(str(url or _DEFAULT_SERVER))
+    server = redact_url(str(url or _DEFAULT_SERVER))
     if (file := options.get("api_key_file")) is not None:
         return _key_file(name, Path(file).expanduser(), server)
     if environ.get(variable, "").strip():
@@ -188,23 +191,13 @@ def _access(name: str, options: Mapping[str, Any], environ: Mapping[str, str]) -
 
 def _key_file(name: str, file: Path, server: str) -> Finding:
     try:
-        holds_key = bool(file.read_text(encoding="utf-8").strip())
+        holds_key = bool(read_text(file, _MAX_KEY_BYTES).strip())
     except (OSError, UnicodeDecodeError):
         holds_key = False
     if holds_key:
         return Finding(name, True, f"a key is in the file {str(file)!r} (not shown), for {server}")
     detail = f"the key file {str(file)!r} is missing, unreadable or empty"
     return Finding(name, False, detail, f"install -m 600 /dev/stdin {quote(str(file))}")
-
-
-def _without_secrets(url: str) -> str:
-    """Return a URL without user, password, query and fragment."""
-    try:
-        parts = urlsplit(url)
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        return "a server whose URL cannot be read"
-    return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
 
 
 def _recall(context: DiagnosisContext) -> Finding:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -18,10 +17,12 @@ from typing import Any, ClassVar, Literal
 import pydantic
 
 from vanta.errors import ConfigError, did_you_mean
+from vanta.files import parse_toml, read_text
 from vanta.installation import configs_dir
 
 Capability = Literal["chat", "code", "embeddings", "tools", "vision"]
 
+_MOST_BYTES = 1 << 24
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FILE = re.compile(r"\w[\w.-]{0,99}")
@@ -148,8 +149,8 @@ def read_registry(path: Path) -> dict[str, ModelEntry]:
     :raises ConfigError: naming file, model and key.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        data = parse_toml(read_text(path, _MOST_BYTES))
+    except (OSError, ValueError) as error:
         raise ConfigError(f"the model registry {str(path)!r} cannot be read: {error}.") from error
     return parse_registry(data, origin=str(path))
 

@@ -18,6 +18,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from vanta.files import open_file
+
+MOST_BYTES = 1 << 42
+"""The size up to which a file can be a model: 4 TB."""
+
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 KEPT_ITEMS = 4096
@@ -177,7 +182,7 @@ def read(path: Path) -> Gguf:
     :raises GgufError: if it cannot be read or is not sound.
     """
     try:
-        with path.open("rb") as file:
+        with open_file(path, MOST_BYTES) as file:
             size = path.stat().st_size
             if not size:
                 raise GgufError("the file is empty")

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vanta.errors import ModelStoreError
-from vanta.models.gguf import MAGIC, GgufArray, GgufError, Value, read
+from vanta.files import open_file
+from vanta.models.gguf import MAGIC, MOST_BYTES, GgufArray, GgufError, Value, read
 
 SAFETENSORS = ".safetensors"
 """The suffix of models that an embedder reads; engines read GGUF."""
@@ -50,7 +51,7 @@ def check_magic(path: Path) -> None:
     if not is_gguf(path):
         return
     try:
-        with path.open("rb") as file:
+        with open_file(path, MOST_BYTES) as file:
             magic = file.read(4)
     except OSError as error:
         raise _unreadable(path, error) from error

@@ -15,7 +15,6 @@ import datetime
 import functools
 import logging
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -31,6 +30,7 @@ from vanta.errors import (
     StoreError,
     describe,
 )
+from vanta.files import parse_toml, read_text
 from vanta.installation import configs_dir
 from vanta.messages import Completion, Usage
 from vanta.money.reservation import Reservation
@@ -48,6 +48,7 @@ GRACE_S = 300.0
 """Seconds after the turn's deadline for which a leg's lease lasts."""
 
 _log = logging.getLogger("vanta")
+_MOST_BYTES = 1 << 24
 
 _UNCERTAIN = frozenset({ErrorKind.NETWORK, ErrorKind.TIMEOUT})
 """Failures after which it is unknown whether the provider had started."""
@@ -229,7 +230,7 @@ def listed_prices() -> Mapping[str, ListedPrice]:
     """
     path = configs_dir() / "prices.toml"
     try:
-        tables: list[dict[str, Any]] = tomllib.loads(path.read_text("utf-8"))["prices"]
+        tables: list[dict[str, Any]] = parse_toml(read_text(path, _MOST_BYTES))["prices"]
         return {model: _listed(table) for table in tables for model in table["models"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(

@@ -12,13 +12,17 @@ is ever read.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
+import hashlib
 import os
+import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from vanta.errors import TemplateError, UnknownName
+from vanta.files import FileRefused, read_file
 from vanta.prompts.front_matter import Template, Variable, is_of_type, parse_template
 from vanta.prompts.sandbox.contract import RenderLimits
 
@@ -39,11 +43,20 @@ class Templates:
 
     :param folders: earlier folders win; a folder that does not exist is empty.
     :param limits: the resources of each rendering, and the size of a file.
+    :param trusted: for a project's folder the SHA-256 of each file that a person has trusted, by
+        its path in it; a template in that folder with another content is an error.
     """
 
-    def __init__(self, folders: Sequence[Path], *, limits: RenderLimits = _LIMITS) -> None:
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        *,
+        limits: RenderLimits = _LIMITS,
+        trusted: Mapping[Path, Mapping[str, str]] | None = None,
+    ) -> None:
         self.folders = tuple(Path(folder) for folder in folders)
         self.limits = limits
+        self._trusted = dict(trusted or {})
         self._read: dict[Path, tuple[Stamp, Template | TemplateError]] = {}
         self._watched: dict[Path, Stamp | None] = {}
 
@@ -229,15 +242,31 @@ class Templates:
             return error
 
     def _text(self, path: Path) -> str:
-        with path.open("rb") as file:
-            data = file.read(self.limits.characters + 1)
-        if len(data) > self.limits.characters:
-            raise TemplateError(f"{path}: is larger than {self.limits.characters} bytes.")
+        try:
+            data = read_file(path, self.limits.characters)
+        except FileRefused as error:
+            if error.errno == errno.EFBIG:
+                raise TemplateError(
+                    f"{path}: is larger than {self.limits.characters} bytes."
+                ) from error
+            raise TemplateError(f"{path}: cannot be read: {error.strerror}.") from error
+        self._require_trust(path, data)
         try:
             return data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             line = data[: error.start].count(b"\n") + 1
             raise TemplateError(f"{path}:{line}: is not UTF-8 text.") from error
+
+    def _require_trust(self, path: Path, data: bytes) -> None:
+        for folder, digests in self._trusted.items():
+            if not path.is_relative_to(folder):
+                continue
+            name = path.relative_to(folder).as_posix()
+            if digests.get(name) != hashlib.sha256(data).hexdigest():
+                raise TemplateError(
+                    f"{path}: has changed since {str(folder)!r} was trusted. Read it, run "
+                    f"`vanta trust {shlex.quote(str(folder))}`, and start again."
+                )
 
     def _places(self) -> Iterator[Path]:
         """Yield the paths that reveal a change: template files, and folders at every level."""

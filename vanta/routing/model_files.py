@@ -10,7 +10,6 @@ import base64
 import binascii
 import json
 import math
-import os
 import sys
 import zlib
 from array import array
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from vanta.errors import UsageError
+from vanta.files import parse_json, private_folder, read_file, write_private
 
 _LARGEST = 1 << 25
 _STEPS = 32767
@@ -27,14 +27,9 @@ _STEPS = 32767
 def write(path: Path, kind: str, version: int, data: Mapping[str, Any]) -> None:
     """Write a model file atomically; raise UsageError if it cannot be written."""
     text = json.dumps({"vanta": kind, "version": version, **data}, indent=1, allow_nan=False)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            part.write_text(text + "\n", encoding="utf-8")
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        private_folder(path.parent)
+        write_private(path, text + "\n")
     except OSError as error:
         raise UsageError(
             f"{str(path)!r} cannot be written: {error.strerror}. Name another file with --out."
@@ -45,13 +40,12 @@ def read(path: Path, kind: str, version: int) -> dict[str, Any]:
     """Return the data of a model file; raise UsageError if it does not fit."""
     again = f"Fit it again with `vanta {'route' if kind == 'router' else kind} fit`."
     try:
-        with path.open("rb") as file:
-            raw = file.read(_LARGEST + 1)
+        raw = read_file(path, _LARGEST)
     except OSError as error:
         raise UsageError(f"{str(path)!r} cannot be read: {error.strerror}. {again}") from error
     try:
-        data = json.loads(raw) if len(raw) <= _LARGEST else None
-    except (ValueError, RecursionError) as error:
+        data = parse_json(raw)
+    except ValueError as error:
         raise UsageError(
             f"{str(path)!r} is not a model file of the {kind}: {error}. {again}"
         ) from error

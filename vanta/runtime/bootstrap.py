@@ -195,14 +195,20 @@ def model_store(config: Config, plugins: PluginSet) -> ModelStore:
 def prompt_templates(loaded: Loaded, plugins: PluginSet) -> Templates:
     """Return the prompt templates. Blocking.
 
-    The folders of the user, the project, the plugins and vanta itself are searched in this order. A
-    template that hides another one is logged.
+    The folders of the user, the project, the plugins and vanta itself are searched in this order;
+    the project's only if it is trusted. A template that hides another one is logged.
 
     :param loaded: the configuration, with the folder of its project.
     :param plugins: the plugins that are on.
     """
     folders = template_folders(loaded)
-    templates = Templates([*folders.values(), *plugins.template_dirs, templates_dir()])
+    trust = loaded.trust
+    if trust and not trust.is_trusted:
+        folders.pop("project", None)
+    digests = {trust.folder: trust.files} if trust and trust.is_trusted else {}
+    templates = Templates(
+        [*folders.values(), *plugins.template_dirs, templates_dir()], trusted=digests
+    )
     templates.preload()
     for name, (path, *hidden) in templates.files.items():
         if hidden:
@@ -268,7 +274,7 @@ def _make_track(name: str, config: TrackConfig, parts: TrackParts) -> Track | st
         why = factory.off(options) or _library_missing(factory, parts.plugins)
         if why:
             return why
-        engine = _engine(name, config, factory, options, parts.models)
+        engine = _engine(name, config, factory, options, parts)
     except VantaError:
         raise
     except Exception as error:  # noqa: BLE001 - the failure of one plugin must not close the others
@@ -309,9 +315,17 @@ def _price(name: str, track: TrackConfig, config: Config) -> Price:
 
 
 def _engine(
-    name: str, config: TrackConfig, factory: EngineFactory, options: Any, models: ModelStore
+    name: str, config: TrackConfig, factory: EngineFactory, options: Any, parts: TrackParts
 ) -> Engine:
-    context = EngineContext(name, config.model, config.window, models.find, private=config.private)
+    trust = parts.loaded.trust
+    context = EngineContext(
+        name,
+        config.model,
+        config.window,
+        parts.models.find,
+        private=config.private,
+        keyless=trust is not None and f"tracks.{name}" in trust.keyless,
+    )
     return factory.create(options, context)
 
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import json
 import math
 import re
 import unicodedata
@@ -27,6 +26,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from vanta.files import parse_json
 from vanta.messages import Completion
 
 MIN_OVERLAP = 0.5
@@ -60,7 +60,7 @@ def not_under_schema(text: str, schema: Mapping[str, Any] | None) -> str | None:
     if schema is None:
         return None
     try:
-        value = json.loads(text)
+        value = parse_json(text)
     except ValueError as error:
         return f"not JSON: {error}"
     if importlib.util.find_spec("jsonschema") is None:

@@ -17,7 +17,9 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 import anyio
 import anyio.to_thread
@@ -27,7 +29,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from vanta.concurrency import HomeProcess
 from vanta.errors import StoreError, describe, errors_as
+from vanta.storage.ownership import APPLICATION_ID, prepare_file
 from vanta.storage.waiting import BUSY_TIMEOUT_S, WORK_S, store_wait_s
+from vanta.text import redact_text, redact_url, secrets_of
 
 _BUSY_MS = math.ceil(1000 * BUSY_TIMEOUT_S)
 READERS = 2
@@ -65,17 +69,35 @@ class Database:
         self._home = HomeProcess("the store")
         try:
             self._url = sa.make_url(url)
+            self._prepare_file()
             self._engine = _writing_engine(self._url)
+        except StoreError:
+            raise
         except Exception as error:  # an invalid port is a ValueError, a driver may raise anything
             raise StoreError(
-                f"the store URL {_without_password(url)!r} cannot be used: {error}. Check "
+                f"the store URL {_without_password(url)!r} cannot be used: "
+                f"{redact_text(str(error), secrets_of(str(url)))}. Check "
                 "store_url; a database other than SQLite needs its driver installed."
             ) from error
         self._readers = self._engine
         self._reads = self._one_at_a_time
-        if self.is_sqlite and self._url.database not in {None, "", ":memory:"}:
+        if self._file is not None:
             self._readers = _reading_engine(self._url)
             self._reads = anyio.CapacityLimiter(READERS)
+
+    @property
+    def _file(self) -> Path | None:
+        """The file of an SQLite database, None for one in memory or on a server."""
+        name = self._url.database or ":memory:"
+        if "uri" in self._url.query:  # the driver reads the name as a URI
+            name = unquote(name.removeprefix("file:").partition("?")[0])
+        in_memory = name == ":memory:" or self._url.query.get("mode") == "memory"
+        return None if in_memory or not self.is_sqlite else Path(name)
+
+    def _prepare_file(self) -> None:
+        """Refuse the file of another program before the driver touches it."""
+        if self._file is not None:
+            prepare_file(self._file, _without_password(self._url))
 
     @property
     def is_sqlite(self) -> bool:
@@ -249,6 +271,8 @@ def _reading_engine(url: sa.URL) -> sa.Engine:
 def _tune_writer(connection: Any, _record: Any) -> None:
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
+    if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        connection.execute(f"PRAGMA application_id={APPLICATION_ID}").close()
 
 
 def _tune_reader(connection: Any, _record: Any) -> None:
@@ -257,8 +281,9 @@ def _tune_reader(connection: Any, _record: Any) -> None:
 
 
 def _without_password(url: str | sa.URL) -> str:
+    """Return a URL for messages: without user, password and parameters."""
     try:
-        return sa.make_url(url).render_as_string(hide_password=True)
+        return redact_url(sa.make_url(url).render_as_string(hide_password=False))
     except Exception:  # noqa: BLE001 - this is for the message of another error
         return "(unreadable)"
 
@@ -267,6 +292,7 @@ def _explain(error: Exception, url: sa.URL) -> StoreError:
     """Return the error with the store's URL and the next step."""
     of_database = isinstance(error, SQLAlchemyError)
     cause = str(getattr(error, "orig", None) or error) if of_database else describe(error)
+    cause = redact_text(cause, secrets_of(url.render_as_string(hide_password=False)))
     default = (
         "Check that the database exists and can be written."
         if of_database

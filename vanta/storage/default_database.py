@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import tempfile
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from vanta.errors import StoreError
+from vanta.files import private_folder
 
 FILE_NAME = "vanta.db"
 _log = logging.getLogger("vanta.storage")
@@ -39,10 +41,9 @@ def sqlite_url(folder: Path) -> sa.URL:
 
 def _require_writable(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink(missing_ok=True)  # another process may open it at the same time
+        private_folder(folder)
+        with tempfile.TemporaryFile(prefix=".vanta-", dir=folder):
+            pass
     except (OSError, ValueError) as error:  # a path with a null byte is a ValueError
         problem = getattr(error, "strerror", None) or error
         raise StoreError(

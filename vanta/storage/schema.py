@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from vanta.errors import StoreError
+from vanta.text import redact_url
 
 SCHEMA_VERSION = 1
 
@@ -52,7 +53,7 @@ def create_tables(connection: sa.Connection) -> None:
     if version is None:
         connection.execute(sa.insert(_about), {"schema_version": SCHEMA_VERSION})
     elif version > SCHEMA_VERSION:
-        url = connection.engine.url.render_as_string(hide_password=True)
+        url = redact_url(connection.engine.url.render_as_string(hide_password=False))
         raise StoreError(
             f"the store {url!r} was written by a newer vanta (schema {version}; this version "
             f"supports {SCHEMA_VERSION}). Upgrade vanta, or name another store_url."

@@ -4,8 +4,9 @@ A file holds one session's exact prefix: its tokens and llama.cpp's state of the
 written under another name and renamed, so that a process can die at any moment. The files contain
 conversations, as transcripts do, and only their owner can read them.
 Invariant: only bytes that the same model saved under the same parameters are restored; any other
-file is counted as refused and ignored. If disk or memory are full, nothing is saved or found: no
-error leaves this module.
+file is counted as refused and ignored. Only files with a name and a beginning of this module are
+removed, and a folder with files of other programs is not used. If disk or memory are full, nothing
+is saved or found: no error leaves this module.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import ctypes
 import hashlib
 import logging
 import os
+import re
+import stat
 import struct
 import sys
 from collections.abc import Sequence
@@ -23,8 +26,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from vanta.files import private_folder, read_file, write_private
+
 _log = logging.getLogger("vanta.llamacpp")
 MAGIC = b"VKV1"
+MARK = "CACHEDIR.TAG"
+_MARK_TEXT = (
+    b"Signature: 8a477f597d28d172789f06886806bc55\n"
+    b"# The KV caches of vanta. Its files may be removed at any time.\n"
+)
+_NAME = re.compile(r"[0-9a-f]{16}-[0-9a-f]{32}\.kv(\.\d+)?")
 _DIGEST = 32
 _HEAD = struct.Struct(f"<4s{_DIGEST}s{_DIGEST}sIQ")
 _SAMPLES, _SAMPLE = 64, 1 << 16
@@ -57,10 +68,13 @@ class SavedPrefixes:
         self.saved = 0
         self.restored = 0
         self.refused = 0
+        self._usable = _claim(folder)
         self._clean()
 
     def save(self, session: str, sequence: int, tokens: Sequence[int]) -> bool:
         """Save the state of a sequence, whose tokens are `tokens`. Returns whether it was saved."""
+        if not self._usable:
+            return False
         with contextlib.suppress(*_NO_USE):
             size = int(self._lib.llama_state_seq_get_size(self._context, sequence))
             state = (ctypes.c_uint8 * size)()
@@ -125,7 +139,6 @@ class SavedPrefixes:
         return self._folder / f"{self._model}-{name}.kv"
 
     def _write(self, path: Path, head: bytes, body: bytes, state: Any) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         beside = path.with_name(f"{path.name}.{os.getpid()}")
         try:
             with open(beside, "wb", opener=_private) as file:
@@ -137,16 +150,16 @@ class SavedPrefixes:
     def _prune(self) -> None:
         """Delete the least recently used files until the rest fits."""
         total = 0
-        stats = [(path.stat(), path) for path in self._folder.glob("*.kv")]
-        for stat, path in sorted(stats, key=lambda pair: -pair[0].st_mtime_ns):
-            total += stat.st_size
+        stats = [(path.stat(), path) for path in _own_files(self._folder) if path.suffix == ".kv"]
+        for status, path in sorted(stats, key=lambda pair: -pair[0].st_mtime_ns):
+            total += status.st_size
             if total > self._most_bytes:
                 path.unlink(missing_ok=True)
 
     def _clean(self) -> None:
         """Remove the partial files of processes that have ended, as far as possible."""
-        for path in self._folder.glob(f"{self._model}-*.kv.*"):
-            if alive(path.suffix[1:]):
+        for path in _own_files(self._folder, self._model):
+            if path.suffix == ".kv" or alive(path.suffix[1:]):
                 continue
             try:
                 path.unlink(missing_ok=True)
@@ -160,9 +173,54 @@ class SavedPrefixes:
 
 
 def remove_all(folder: Path) -> None:
-    """Remove the saved prefixes of all models. Raises OSError."""
-    for path in folder.glob("*.kv*"):
+    """Remove the saved prefixes of all models, and no file of another program. Raises OSError."""
+    for path in _own_files(folder):
         path.unlink(missing_ok=True)
+
+
+def _claim(folder: Path) -> bool:
+    """Mark a folder as a cache of vanta; return False if it has files of another program.
+
+    The mark follows https://bford.info/cachedir/, so that backups leave the folder out.
+    """
+    try:
+        private_folder(folder)
+        mark = folder / MARK
+        if not mark.exists():
+            foreign = [path.name for path in folder.iterdir() if not _NAME.fullmatch(path.name)]
+            if foreign:
+                _log.warning(
+                    "nothing is saved in 'cache_dir' %r: it has files that vanta did not write "
+                    "(%r). Name an empty folder.",
+                    str(folder),
+                    min(foreign),
+                )
+                return False
+            write_private(mark, _MARK_TEXT)
+        return read_file(mark, 1 << 16) == _MARK_TEXT
+    except OSError:
+        return False
+
+
+def _own_files(folder: Path, model: str = "") -> list[Path]:
+    """Return the files that this module wrote: by their names, their kind and their beginning."""
+    try:
+        paths = [path for path in folder.iterdir() if _NAME.fullmatch(path.name)]
+    except OSError:
+        return []
+    return [path for path in paths if path.name.startswith(model) and _begins_as_own(path)]
+
+
+def _begins_as_own(path: Path) -> bool:
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return False
+        with path.open("rb") as file:
+            beginning = file.read(len(MAGIC))
+    except OSError:
+        return False
+    # A process that dies at once leaves an empty file.
+    return beginning == MAGIC or (not beginning and path.suffix != ".kv")
 
 
 def fingerprint(model: Path, parameters: str) -> bytes:

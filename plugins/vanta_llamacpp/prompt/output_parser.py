@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from vanta import ToolCallPart
+from vanta.files import parse_json
 from vanta.normalising import ReasoningSplitter, SplitText
 from vanta_llamacpp.model import CALL, END_CALL, MISTRAL, PYTHON
 
@@ -144,7 +145,7 @@ class OutputParser:
 def parsed(body: str) -> list[tuple[str, str]] | None:
     """Return the calls (name, arguments as JSON) in a model's JSON; None if there are none."""
     try:
-        value = json.loads(body)
+        value = parse_json(body)
     except ValueError:
         return None
     calls = [_named(call) for call in (value if isinstance(value, list) else [value])]

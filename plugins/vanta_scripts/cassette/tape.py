@@ -18,12 +18,14 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from vanta import Delta, GenerationRequest, Message, ScriptError
+from vanta.files import read_file, write_private
 from vanta_scripts.script import Script
 
 VERSION = 1
 REMOVED = "[removed]"
 _SECRET_ENDINGS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 _SHORTEST_SECRET = 8
+_MAX_BYTES = 1 << 28
 
 
 @dataclass(slots=True)
@@ -117,7 +119,7 @@ def save_cassette(cassette: Cassette, path: Path, environ: Mapping[str, str] = o
     for name, value in environ.items():
         if name.upper().endswith(_SECRET_ENDINGS) and len(value) >= _SHORTEST_SECRET:
             text = text.replace(json.dumps(value, ensure_ascii=False)[1:-1], REMOVED)
-    path.write_text(text + "\n", encoding="utf-8")
+    write_private(path, text + "\n")
 
 
 def load_cassette(path: Path) -> Cassette:
@@ -127,7 +129,7 @@ def load_cassette(path: Path) -> Cassette:
     :raises ScriptError: if it cannot be read, is not a cassette or has another version.
     """
     try:
-        cassette = TypeAdapter(Cassette).validate_json(path.read_bytes())
+        cassette = TypeAdapter(Cassette).validate_json(read_file(path, _MAX_BYTES))
     except OSError as error:
         raise ScriptError(f"{path}: cannot be read: {error.strerror}. Check the path.") from error
     except ValidationError as error:

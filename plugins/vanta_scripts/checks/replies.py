@@ -24,6 +24,7 @@ import anyio
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from vanta import Expectation, Failure, Seen, ToolCall, install_hint
+from vanta.files import parse_json
 from vanta_scripts.checks.values import ONE_OR_MANY, Text, Texts, as_tuple, excerpt, listed
 
 MATCH_LIMIT_S = 5.0
@@ -155,7 +156,7 @@ def _valid_under_schema(schema: dict[str, Any], seen: Seen) -> Failure | None:
 
     text = seen.reply.text
     try:
-        data = json.loads(text)
+        data = parse_json(text)
     except ValueError as error:
         return Failure("json_schema", "a reply that is JSON", f"{excerpt(text)} ({error})")
     validator = validators.validator_for(schema)(schema)
@@ -210,7 +211,7 @@ def _fits(call: ToolCall, wanted: WantedCall) -> bool:
 
 def _arguments(call: ToolCall) -> Mapping[str, Any]:
     try:
-        given = json.loads(call.arguments or "{}")
+        given = parse_json(call.arguments or "{}")
     except ValueError:
         return {}
     return given if isinstance(given, dict) else {}

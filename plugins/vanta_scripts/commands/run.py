@@ -28,6 +28,7 @@ from vanta.cli import (
     read_json,
     write_file,
 )
+from vanta.files import write_private
 
 if TYPE_CHECKING:
     from vanta import Opening, Runtime, SyncRuntime, VantaError
@@ -273,10 +274,10 @@ def write_reports(
 
     if junit:
         text = junit_report(report)
-        write_file(junit, lambda path: path.write_text(text, encoding="utf-8"))
+        write_file(junit, lambda path: write_private(path, text))
     if html:
         page = html_report(report, before=before)
-        write_file(html, lambda path: path.write_text(page, encoding="utf-8"))
+        write_file(html, lambda path: write_private(path, page))
 
 
 def _update(report: RunReport) -> None:

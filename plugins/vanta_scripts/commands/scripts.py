@@ -22,6 +22,7 @@ from vanta.cli import (
     stdout,
     write_file,
 )
+from vanta.files import write_private
 from vanta_scripts.commands.run import (
     AgainstOption,
     HtmlOption,
@@ -65,7 +66,7 @@ def new(
     if file.exists():
         raise typer.BadParameter(f"{file} exists. Choose another name, or remove the file.")
     text = new_script(name or file.name.partition(".")[0], str(file))
-    write_file(file, lambda path: path.write_text(text, encoding="utf-8"))
+    write_file(file, lambda path: write_private(path, text))
     print_status(f"{file} is written: edit it, then run `vanta run {file}`")
 
 

@@ -23,6 +23,7 @@ from vanta.cli import (
     print_table,
     status_cell,
 )
+from vanta.files import write_private
 
 if TYPE_CHECKING:
     from vanta import Policy, Price
@@ -249,7 +250,7 @@ def draw(path: Path, summaries: Sequence[Summary], notes: Sequence[str]) -> None
 
     note = "Times and the gate's signal: see the notes of the replay." if notes else ""
     try:
-        path.write_text(plot(summaries, note=note), encoding="utf-8")
+        write_private(path, plot(summaries, note=note))
     except OSError as error:
         raise UsageError(f"{str(path)!r} cannot be written: {error.strerror}.") from error
 

@@ -15,15 +15,19 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO, cast, get_args
+from typing import Any, BinaryIO, TextIO, cast, get_args
 
 from vanta import Completion, FinishReason, TokenLogprob, UsageError
+from vanta.files import open_file
+
+_MOST_BYTES = 1 << 32
 
 _TRUE = {"1", "1.0", "true", "yes", "right"}
 _FALSE = {"0", "0.0", "false", "no", "wrong"}
@@ -166,12 +170,11 @@ def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[TextIO]:
-    if path.suffix.lower() == ".gz":
-        with gzip.open(path, "rt", encoding="utf-8-sig", newline="") as file:
-            yield cast("TextIO", file)
-    else:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            yield file
+    with ExitStack() as stack:
+        raw = stack.enter_context(open_file(path, _MOST_BYTES))
+        if path.suffix.lower() == ".gz":
+            raw = cast("BinaryIO", stack.enter_context(gzip.open(raw)))
+        yield stack.enter_context(io.TextIOWrapper(raw, encoding="utf-8-sig", newline=""))
 
 
 def _csv_rows(file: TextIO) -> Iterator[tuple[int, Mapping[str, Any]]]:

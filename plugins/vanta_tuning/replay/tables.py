@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from vanta import UsageError
+from vanta.files import read_file
+
+_MOST_BYTES = 1 << 30
 
 _ADVICE = "A table is UTF-8 text, comma-separated, with column names in its first line."
 
@@ -95,14 +98,22 @@ def read_text(path: Path) -> str:
     :raises UsageError: it cannot be read.
     """
     try:
-        data = path.read_bytes()
-        return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
+        data = read_file(path, _MOST_BYTES)
+        return (_unzipped(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
     except FileNotFoundError:
         raise UsageError(f"{str(path)!r} does not exist. Give the path of the data.") from None
     except (OSError, EOFError, zlib.error) as error:
         raise UsageError(f"{str(path)!r} cannot be read: {error}.") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{str(path)!r} is not UTF-8 text: {error.reason}. {_ADVICE}") from error
+
+
+def _unzipped(data: bytes) -> bytes:
+    with gzip.open(io.BytesIO(data)) as file:
+        content = file.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise OSError(f"unzipped it is larger than {_MOST_BYTES:,} bytes")
+    return content
 
 
 def read_table(path: Path) -> CsvTable:

@@ -7,12 +7,12 @@ start says nothing (`sketches.fill` draws it from the track's other answers).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from vanta import ErrorKind, UsageError
+from vanta.files import parse_json
 from vanta_tuning.replay.recordings import Play
 from vanta_tuning.replay.sketches import Known, Pool, Sketch
 from vanta_tuning.replay.tables import read_text
@@ -64,7 +64,7 @@ def _play(known: Known, ttft_s: float, total_s: float) -> Play:
 
 def _sketch(text: str, path: Path, line: int) -> Sketch:
     try:
-        data = json.loads(text)
+        data = parse_json(text)
         trace = data.get("trace", data)
         return Sketch(str(trace["turn_id"]), _tracks(trace["legs"]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -29,6 +29,7 @@ from vanta.cli.options import (
     new_session_id,
 )
 from vanta.cli.setup import open_runtime
+from vanta.files import write_private
 
 if TYPE_CHECKING:
     from vanta.cli.chat.commands import Chat
@@ -211,7 +212,7 @@ def _greet(chat: Chat) -> None:
 def _save(chat: Chat, path: Path) -> None:
     turns = list(zip(chat.messages, chat.replies, strict=True))
     text = conversation_script(path.name.partition(".")[0], turns, private=chat.session.private)
-    output.write_file(path, lambda file: file.write_text(text, encoding="utf-8"))
+    output.write_file(path, lambda file: write_private(file, text))
     output.print_status(f"saved as {path}: add your expectations, then `vanta run {path}`")
 
 

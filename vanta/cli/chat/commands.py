@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from vanta.cli.turns import format_money, format_seconds
 from vanta.errors import UnknownName, UsageError
+from vanta.text import redact_url
 
 if TYPE_CHECKING:
     from vanta.events import Reply
@@ -79,7 +80,8 @@ def _info(chat: Chat, _rest: str) -> str:
         lines.append("private: nothing leaves this machine")
     lines += [_track_line(name, track) for name, track in runtime.tracks.items()]
     lines += [f"track {name} is off: {why}" for name, why in runtime.off.items()]
-    return "\n".join([*lines, f"stored in {runtime.config.store_url or runtime.config.data_dir}"])
+    place = runtime.config.store_url or str(runtime.config.data_dir)
+    return "\n".join([*lines, f"stored in {redact_url(place)}"])
 
 
 def _track_line(name: str, track: Track) -> str:

@@ -12,6 +12,10 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from vanta.files import private_folder, read_file, restrict
+
+_MOST_BYTES = 1 << 28
+
 _HISTORY_LINES = 1000
 
 
@@ -57,6 +61,7 @@ class LineEditor:
         readline.set_completer(_completer(words))
         if self._history is not None:
             with contextlib.suppress(OSError):
+                read_file(self._history, _MOST_BYTES)  # only a regular file of a sane size
                 readline.read_history_file(self._history)
 
     def _remember(self, message: str) -> None:
@@ -66,8 +71,9 @@ class LineEditor:
             readline.add_history(message)
             if self._history is not None:
                 with contextlib.suppress(OSError):
-                    self._history.parent.mkdir(parents=True, exist_ok=True)
+                    private_folder(self._history.parent)
                     self._history.touch(mode=0o600)
+                    restrict(self._history)
                     readline.append_history_file(1, self._history)
 
 

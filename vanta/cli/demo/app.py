@@ -18,6 +18,7 @@ import typer
 
 from vanta.cli import output
 from vanta.cli.options import JsonOption
+from vanta.files import write_private
 
 if TYPE_CHECKING:
     from vanta.cli.demo.plan import DemoScene, DemoTurn
@@ -204,5 +205,5 @@ def _draw(path: Path, reply: Reply, scene: DemoScene) -> None:
             f" Both tracks run the same small model on one machine; the api is behind HTTP and "
             f"starts {scene.api.delay_s * 1000:.0f} ms late."
         )
-    path.write_text(svg(reply.trace, title="One turn, two tracks", note=note), encoding="utf-8")
+    write_private(path, svg(reply.trace, title="One turn, two tracks", note=note))
     output.print_status(f"the race is drawn in {path}")

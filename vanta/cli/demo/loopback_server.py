@@ -41,7 +41,7 @@ def loopback(
 
     :raises RunError: if the server does not start.
     """
-    command = [sys.executable, "-m", "vanta.testing.serve", "--model", model]
+    command = [sys.executable, "-P", "-m", "vanta.testing.serve", "--model", model]
     command += ["--delay-s", str(delay_s), "--threads", str(threads)]
     command += [] if cut_after is None else ["--cut-after", str(cut_after)]
     # In a session of its own, Ctrl-C reaches only this process, which then stops the server.

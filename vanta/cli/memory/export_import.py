@@ -22,9 +22,12 @@ from vanta.cli.memory import options
 from vanta.cli.memory.opening import progress_bar, with_memory
 from vanta.cli.options import ConfigOption, JsonOption
 from vanta.errors import UsageError
+from vanta.files import open_file
 
 if TYPE_CHECKING:
     from vanta.memory import Memory, MemoryItem, NewItem
+
+_MOST_BYTES = 1 << 32
 
 STANDARD = "-"
 REPORTED_LINES = 20
@@ -149,7 +152,7 @@ def _read(source: str) -> list[NewItem]:
     if source == STANDARD:
         return _parse(sys.stdin.buffer, "standard input")
     try:
-        with Path(source).expanduser().open("rb") as file:
+        with open_file(Path(source).expanduser(), _MOST_BYTES) as file:
             return _parse(file, source)
     except OSError as error:
         raise UsageError(

@@ -7,9 +7,7 @@ complete at any moment.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,11 +21,13 @@ from vanta.cli.memory.opening import with_memory
 from vanta.cli.options import ConfigOption, JsonOption
 from vanta.cli.setup import load_setup
 from vanta.errors import UsageError
+from vanta.files import read_file, write_private
 
 if TYPE_CHECKING:
     from vanta.memory import ForgetPreview, ForgetReceipt, Memory, Selection
 
 PREVIEWED = 12
+_MOST_BYTES = 1 << 28
 """Items that a preview lists; it counts the others."""
 
 
@@ -129,13 +129,13 @@ def forget_typed_lines(history: Path, texts: Iterable[str]) -> int:
     :raises OSError: if the file cannot be changed.
     """
     try:
-        lines = history.read_bytes().splitlines(keepends=True)
+        lines = read_file(history, _MOST_BYTES).splitlines(keepends=True)
     except FileNotFoundError:
         return 0
     typed = {line.strip() for text in texts for line in text.splitlines()} - {""}
     kept = [line for line in lines if not _was_typed(line, typed)]
     if len(kept) < len(lines):
-        _replace(history, b"".join(kept))
+        write_private(history, b"".join(kept))
     return len(lines) - len(kept)
 
 
@@ -143,19 +143,6 @@ def _was_typed(line: bytes, typed: set[str]) -> bool:
     # A message that begins with a slash is typed with two.
     text = line.decode("utf-8", "replace").strip()
     return text in typed or text.removeprefix("/") in typed
-
-
-def _replace(path: Path, data: bytes) -> None:
-    part = path.with_name(f"{path.name}.part")
-    try:
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(descriptor, "wb") as file:  # noqa: PTH123 - it has its mode from the start
-            file.write(data)
-        part.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise
 
 
 def _preview(foreseen: ForgetPreview) -> None:

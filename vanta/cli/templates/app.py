@@ -17,6 +17,7 @@ from vanta.cli import output
 from vanta.cli.options import ConfigOption, JsonOption
 from vanta.cli.setup import Setup, load_setup
 from vanta.cli.templates.checks import GIVEN, parse_values, problems, select
+from vanta.files import read_text
 
 if TYPE_CHECKING:
     from vanta.cli.templates.costs import Costs
@@ -189,6 +190,8 @@ def new(
         output.print_status(f"it hides {hidden[0]}")
     if name.startswith("system/"):
         output.print_status(f'use it: system = "{name.removeprefix("system/")}" in vanta.toml')
+    if project:
+        output.print_status("to let the project's templates count: vanta trust")
 
 
 @app.command()
@@ -345,7 +348,7 @@ def _show_costs(counted: Costs) -> None:
 
 
 def _copy(templates: Templates, name: str) -> str:
-    return templates.get(name).path.read_text(encoding="utf-8")
+    return read_text(templates.get(name).path, templates.limits.characters, "utf-8")
 
 
 def _write(path: Path, text: str) -> None:

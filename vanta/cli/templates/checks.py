@@ -6,12 +6,12 @@ value of the wrong type, and an unknown variable, are refused before anything is
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vanta.errors import TemplateError, UnknownName
+from vanta.files import parse_json
 
 if TYPE_CHECKING:
     from vanta.cli.setup import Setup
@@ -107,8 +107,8 @@ def _parse_value(name: str, text: str, variable: Variable | None) -> Any:
     if variable is None or kind in (None, "string"):
         return text
     try:
-        value = json.loads(text)
-    except json.JSONDecodeError:
+        value = parse_json(text)
+    except ValueError:
         value = text
     if not variable.accepts(value):
         about = f" ({variable.description.strip().rstrip('.')})" if variable.description else ""

@@ -7,10 +7,12 @@ since a device or a pipe may never end.
 
 from __future__ import annotations
 
+import errno
 import re
 from pathlib import Path
 
 from vanta.errors import UnreadableDocument
+from vanta.files import read_file
 from vanta.memory.documents import html, pdf, text
 from vanta.memory.documents.document import Block, Document, DocumentFormat, require
 from vanta.memory.documents.encodings import NotText, decode
@@ -93,19 +95,14 @@ def _parse(
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        if not path.is_file():
-            why = "it is not a regular file" if path.exists() else "there is no such file"
-            raise UnreadableDocument(f"{str(path)!r} cannot be read: {why}. Check the path.")
-        with path.open("rb") as file:
-            data = file.read(MAX_PDF_BYTES + 1)
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or str(error)
+        return read_file(path, MAX_PDF_BYTES)
+    except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise _too_large(path.name, f"more than {MAX_PDF_BYTES} bytes") from error
+        why = error.strerror or str(error)
         raise UnreadableDocument(
             f"{str(path)!r} cannot be read: {why}. Check the path and its permissions."
         ) from error
-    if len(data) > MAX_PDF_BYTES:
-        raise _too_large(path.name, f"more than {MAX_PDF_BYTES} bytes")
-    return data
 
 
 def _too_large(name: str, size: str) -> UnreadableDocument:

@@ -1,0 +1,173 @@
+"""What the file of a project may set: one rule for every key of the configuration.
+
+A rule merges the value of a lower-trust layer into the one above which it stands. Until a person
+has trusted a project, its file may tighten and set harmless keys, and all its other keys are
+ignored. In a trusted project every key counts, except that what the user's own file limits can
+still only be tightened.
+
+Invariant: every key of the schema has exactly one rule with a reason; a test names the keys that
+have none. No rule returns a value that allows more than both of its arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vanta.config.keys import Key
+
+Merge = Callable[[Any, Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRule:
+    """The rule of one key.
+
+    :param pattern: the key; `*` stands for the name of a track or a policy. Everything below it
+        has the same rule.
+    :param effect: what the file of an untrusted project can do with the key.
+    :param reason: why, in words for the documentation.
+    :param merge: for a key that can only be tightened: returns the stricter of the value above
+        and the project's; a value of a wrong type is returned as it is, and refused later.
+    """
+
+    pattern: Key
+    effect: str
+    reason: str
+    merge: Merge | None = None
+
+    @property
+    def needs_trust(self) -> bool:
+        """Whether the key is ignored in the file of an untrusted project."""
+        return self.effect == NEEDS_TRUST
+
+
+NEEDS_TRUST = "ignored"
+HARMLESS = "counts"
+
+
+def rule_of(key: Key) -> KeyRule | None:
+    """Return the rule of a key; None for a key that no rule names."""
+    return next((rule for rule in RULES if _matches(rule.pattern, key)), None)
+
+
+def _matches(pattern: Key, key: Key) -> bool:
+    return len(key) >= len(pattern) and all(
+        part in ("*", name) for part, name in zip(pattern, key, strict=False)
+    )
+
+
+def _smaller(above: Any, value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    limited = isinstance(above, int | float)
+    return above if limited and not value < above else value
+
+
+def _both(above: Any, value: Any) -> Any:
+    return value and above is not False if isinstance(value, bool) else value
+
+
+def _either(above: Any, value: Any) -> Any:
+    return value or above is True if isinstance(value, bool) else value
+
+
+def _union(above: Any, value: Any) -> Any:
+    if not isinstance(value, list) or not isinstance(above, list | tuple | None):
+        return value
+    return [*(above or ()), *(item for item in value if item not in (above or ()))]
+
+
+def _first_of(order: Sequence[str]) -> Merge:
+    """Return a merge that chooses the value that stands first in `order`."""
+
+    def choose(above: Any, value: Any) -> Any:
+        if value not in order or above not in order:
+            return value
+        return min(above, value, key=order.index)
+
+    return choose
+
+
+def _rule(key: str, reason: str, effect: str = NEEDS_TRUST, merge: Merge | None = None) -> KeyRule:
+    return KeyRule(tuple(key.split(".")), effect, reason, merge)
+
+
+def _lower(key: str, reason: str) -> KeyRule:
+    return _rule(key, reason, "can be lowered", _smaller)
+
+
+def _off(key: str, reason: str) -> KeyRule:
+    return _rule(key, reason, "can be set to false", _both)
+
+
+_VARIETY = "It changes how varied an answer is, and nothing else."
+_SENDS = "It decides where text and keys are sent."
+_LEAVES = "It can make another track answer, which may be a paid one or leave the machine."
+
+RULES: tuple[KeyRule, ...] = (
+    _rule("policy", _LEAVES),
+    _lower("deadline_s", "A shorter turn costs less."),
+    _rule("stall_timeout_s", _LEAVES),
+    _lower("retries", "Fewer retries cost less."),
+    _rule("breaker.failures", _LEAVES),
+    _rule("breaker.cooldown_s", _LEAVES),
+    _rule("privacy.detect", "More detectors make more turns private.", "can be extended", _union),
+    _rule("companions", "Background work costs money and reads conversations."),
+    _rule("system", "It chooses the instructions of the model."),
+    _rule("variables", "They stand in the instructions of the model."),
+    _rule("data_dir", "vanta writes conversations there, and reads templates and models."),
+    _rule("store_url", "vanta writes conversations there, and the URL holds a password."),
+    _off("telemetry", "Less is reported."),
+    _rule("plugins.allow", "A plugin is code that runs."),
+    _rule("plugins.strict", "A failing plugin ends the start.", "can be set to true", _either),
+    _lower("budget.turn_usd", "A lower cap spends less."),
+    _lower("budget.session_usd", "A lower cap spends less."),
+    _lower("budget.user_usd", "A lower cap spends less."),
+    _lower("budget.day_usd", "A lower cap spends less."),
+    _rule(
+        "budget.unpriced",
+        "refuse spends less than ask, and ask less than free.",
+        "can be made stricter",
+        _first_of(("refuse", "ask", "free")),
+    ),
+    _off("memory.enabled", "Nothing is recalled then."),
+    _lower("memory.share", "Fewer memories are shown."),
+    _rule(
+        "memory.scope",
+        "A session's own memories are fewer than a user's.",
+        "can be made stricter",
+        _first_of(("session", "user")),
+    ),
+    _lower("memory.recall_timeout_s", "A shorter search shows no more."),
+    _rule("memory.embedder", _SENDS),
+    _rule("memory.embedder_model", _SENDS),
+    _rule("memory.embedder_options", _SENDS),
+    _rule("memory.index", _SENDS),
+    _rule("memory.index_options", _SENDS),
+    _off("tracks.*.enabled", "A track that is not private sends nothing then."),
+    _rule("tracks.*.engine", _SENDS),
+    _rule("tracks.*.model", "It decides the price, or the file that is loaded."),
+    _rule("tracks.*.window", _LEAVES),
+    _lower("tracks.*.reply_reserve", "A shorter reply costs less."),
+    _off("tracks.*.private", "Private turns do not use the track then."),
+    _rule("tracks.*.input_usd_per_mtok", "The caps and the ledger count with it."),
+    _rule("tracks.*.output_usd_per_mtok", "The caps and the ledger count with it."),
+    _lower("tracks.*.sampling.max_tokens", "A shorter reply costs less."),
+    *(
+        _rule(f"tracks.*.sampling.{name}", _VARIETY, HARMLESS)
+        for name in ("temperature", "top_p", "top_k", "min_p", "typical_p", "seed")
+    ),
+    *(
+        _rule(f"tracks.*.sampling.{name}", "It can dictate the words of an answer.")
+        for name in (
+            *("repeat_penalty", "presence_penalty", "frequency_penalty", "dry_multiplier"),
+            *("stop", "logit_bias", "grammar", "json_schema"),
+        )
+    ),
+    _rule("tracks.*.sampling.logprobs", "A server computes and returns more."),
+    _rule("tracks.*.options", "They name servers, keys, folders and files."),
+    _rule("policies", _LEAVES),
+)
+"""The allow-list: what is not named here as tightening or harmless needs trust."""
