@@ -55,7 +55,10 @@ def overflow(window: int, tokens: int) -> Behaviour:
 
 
 async def doctor(runtime: Runtime) -> Finding:
-    return await learnt(DiagnosisContext(runtime.config, runtime.plugins, runtime.models))
+    context = DiagnosisContext(
+        runtime.config, runtime.plugins, runtime.models, cores=2, free_memory_bytes=None
+    )
+    return await learnt(context)
 
 
 async def learn_a_window(session: Session) -> None:
@@ -135,7 +138,10 @@ async def test_a_window_in_a_list_of_models_that_no_model_has_is_not_believed(
         assert (await runtime.session("s").ask("hi " * 100)).text == "fine"
 
 
-async def test_a_store_that_fails_does_not_stop_a_turn(tmp_path: Path) -> None:
+async def test_a_store_that_fails_does_not_stop_a_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learnt_board, "CHECK_S", 0.0)
     async with served(tmp_path, ANSWER, overflow(600, 800), ANSWER) as (runtime, _server):
         await learn_a_window(runtime.session("s"))
         await runtime.learnt.publish()

@@ -6,7 +6,6 @@ Invariant: a database that does not exist is not created.
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
@@ -14,6 +13,7 @@ import anyio.to_thread
 from vanta.check import DiagnosisContext, Finding
 from vanta.errors import StoreError
 from vanta.storage import Store, sqlite_url
+from vanta.storage.default_database import FILE_NAME
 from vanta.storage.learnt_board import LearntBoard
 
 if TYPE_CHECKING:
@@ -63,7 +63,4 @@ def _open(config: Config) -> Store:
 
 def _exists(config: Config) -> bool:
     """Return whether there may be a database; one at a URL may be anywhere."""
-    if config.store_url:
-        return True
-    file = sqlite_url(config.data_dir).database
-    return file is not None and Path(file).exists()
+    return bool(config.store_url) or (config.data_dir / FILE_NAME).exists()

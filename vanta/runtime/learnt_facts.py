@@ -16,6 +16,7 @@ from vanta.context.token_cache import token_cache_of
 from vanta.errors import StoreError
 from vanta.learning import Learnt
 from vanta.scheduling.track_stats import TrackStats
+from vanta.storage import learnt_board
 from vanta.storage.learnt_board import LearntBoard
 from vanta.track import Track
 
@@ -39,6 +40,7 @@ class LearntFacts:
         self._tracks = tracks
         self._track_stats = track_stats
         self._board = board
+        self._next_s = 0.0
 
     def facts(self) -> Sequence[Learnt]:
         """Return all facts that are still believed. Call it on the event loop."""
@@ -61,8 +63,13 @@ class LearntFacts:
     async def publish(self) -> None:
         """Write the facts to the board, and forget what a person has removed from it.
 
-        Never raises: a turn does not depend on it.
+        At most every `learnt_board.CHECK_S` seconds, since collecting them takes a part of a
+        millisecond. Never raises: a turn does not depend on it.
         """
+        now = anyio.current_time()
+        if now < self._next_s:
+            return
+        self._next_s = now + learnt_board.CHECK_S
         try:
             with anyio.move_on_after(PUBLISH_S):
                 for track, what in await self._board.publish(self._facts()):
