@@ -12,11 +12,12 @@ import vanta
 from tests.runtime.home import open_scripted
 from vanta.config import Config, load
 from vanta.engine import Sampling
-from vanta.errors import ConfigError, InvalidValue, UsageError
+from vanta.errors import ConfigError, InvalidValue, ScriptError, UsageError
 from vanta.money import Caps
 from vanta.runtime.options import TurnOptions
 from vanta.scheduling.policy import GateRule, LegPlan, Policy
 from vanta.testing import ScriptedEngine
+from vanta_scripts import parse_script
 
 pytestmark = pytest.mark.anyio
 
@@ -129,6 +130,17 @@ def test_the_configuration_refuses_it(tmp_path: Path, deadline: Any) -> None:
     with pytest.raises(ConfigError, match="deadline_s"):
         load({"data_dir": str(tmp_path), "deadline_s": deadline})
     assert Config.model_validate({"deadline_s": 5.0}).deadline_s == 5.0
+
+
+@pytest.mark.parametrize("deadline", [".nan", ".inf", "-1", "0", "soon", "'5'"])
+def test_a_script_refuses_it(deadline: str) -> None:
+    for text in (
+        f"name: a\ndeadline_s: {deadline}\nturns: [{{say: hi}}]",
+        f"name: a\nturns: [{{say: hi, deadline_s: {deadline}}}]",
+        "name: a\nsampling: {temperature: 1000}\nturns: [{say: hi}]",
+    ):
+        with pytest.raises(ScriptError, match=r"deadline_s|temperature"):
+            parse_script(text)
 
 
 WRONG: list[Any] = [math.nan, -1.0, "1", True]
