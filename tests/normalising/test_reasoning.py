@@ -42,6 +42,7 @@ MARKED = {
     "gpt-oss": HARMONY,
     "gpt-oss with its end": f"{HARMONY}<|return|>",
     "gpt-oss from the first token": f"<|start|>assistant{HARMONY}",
+    "closed twice": "<think>Sum.</think>\n</think>\n\nFour.",
     "two in a row": "<think>Su</think>\n<think>m.</think>\n\nFour.",
 }
 PLAIN = [

@@ -64,7 +64,9 @@ REASONING_TOKENS = frozenset(
 """Control tokens of vocabularies that a splitter must see as text."""
 
 _BEFORE_REASONING = {**_PAIRS, **dict.fromkeys(_HARMONY, "")}
-_AFTER_REASONING = {**_BEFORE_REASONING, **_SOLUTIONS}
+_AFTER_REASONING = {**_BEFORE_REASONING, **_SOLUTIONS, **dict.fromkeys(_PAIRS.values(), "")}
+"""With closing marks, since some models write theirs twice."""
+
 _BLANK_LINES = re.compile(r"(?:[ \t]*\r?\n)+|[ \t]+")
 
 State = Literal["start", "gap", "reasoning", "header", "message", "solution", "text"]
@@ -180,8 +182,10 @@ class ReasoningSplitter:
         return True
 
     def _begin(self, mark: str, end: str) -> None:
-        if not end:
+        if mark in _HARMONY:
             self._state = "header"
+        elif not end:
+            self._state = "gap"
         else:
             self._state = "solution" if mark in _SOLUTIONS else "reasoning"
             self._ends = (end,)
