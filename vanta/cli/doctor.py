@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vanta.learning import Learnt
 
 app = typer.Typer()
-learnt = typer.Typer(help="List what running processes have learnt about tracks, or forget it.")
+learnt = typer.Typer(no_args_is_help=True, help="List what was learnt about tracks, or forget it.")
 
 
 @app.command()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vanta.money import Caps, Spending, SpendingLine
 
 app = typer.Typer()
-budget = typer.Typer(no_args_is_help=True, help="Let a cap count from now on.")
+budget = typer.Typer(no_args_is_help=True)
 
 _OF = {"turn": "each turn", "session": "each session", "user": "each user", "day": "a day (UTC)"}
 
@@ -61,7 +61,7 @@ async def _read(config: Config) -> Spending:
 
 @budget.callback()
 def _budget() -> None:
-    """Keep `reset` a command of its own."""
+    """Let a cap on spending count from now on."""
 
 
 @budget.command()
