@@ -50,9 +50,10 @@ SELECTED = {
     ),
     "vanta.routing": (
         "GateModel Judgement Linear Platt PolicyRouting QUANTILES Router RouterModel SIGNALS "
-        "SIGNS Signals Steps features measure quantiles sigmoid signals vector "
+        "SIGNS Signals Steps VerifierModel features logit measure quantile quantiles sigmoid "
+        "signals vector verified_vector "
     ),
-    "vanta.runtime": "fitted_router",
+    "vanta.runtime": "fitted_gates fitted_router",
     "vanta.scheduling": (
         "HealthRule Race RaceOutcome RacePlan RaceSettings SignalsGate TrackStats adapt declines "
     ),

@@ -206,7 +206,8 @@ class LegTrace:
         they are estimates.
     :param cost_usd: what they cost.
     :param cpu_s: CPU seconds of this process while the leg ran, if its engine computes here.
-    :param verdict: the gate's reason; `accepted` and `score` are its decision and measurement.
+    :param verdict: the gate's reason; `accepted` and `score` are its decision and measurement. Of
+        a leg that judged an answer: whether it finds the answer right, and its probability of yes.
     :param error: `EngineError.to_dict()` of a leg that failed.
     """
 

@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import tomllib
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -70,6 +71,19 @@ def test_unset_fields_of_a_gate_keep_their_values() -> None:
     off = PolicyConfig(gate=GateConfig(min_mean_logprob="off")).to_policy("cascade", KNOWN)
     assert off.gate is not None
     assert off.gate.min_mean_logprob is None
+
+
+def test_how_answers_are_selected_for_a_verifier() -> None:
+    def rule(**fields: Any) -> GateRule:
+        return GateConfig(verify_with="api", **fields).to_rule(GateRule())
+
+    assert rule().verify_share == GateRule().verify_share == 0.2
+    assert rule(verify_share=0.5).verify_share == 0.5
+    assert rule(verify_share="off").verify_share is None
+    assert rule(verify_margin=0.1).verify_share is None, "a margin alone selects by margin"
+    both = rule(verify_margin=0.1, verify_share=0.3)
+    assert (both.verify_margin, both.verify_share) == (0.1, 0.3)
+    assert rule(verify_limit=0.8).verify_limit == 0.8
 
 
 def test_a_setting_without_effect_names_its_table() -> None:

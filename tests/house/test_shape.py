@@ -26,7 +26,6 @@ SHORT_FOR_A_REASON = {
     "vanta_llamacpp.prompt.template_check": "a check",
     "vanta.files.parsing": "one idea",
     "vanta_tuning.commands.curves": "shared by two commands",
-    "vanta_tuning.commands.gate": "a command",
 }
 """Files under 60 lines that are no fronts, each with its reason."""
 

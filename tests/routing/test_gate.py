@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
+import random
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,13 @@ from tests.routing import worlds
 from vanta.config import GateConfig
 from vanta.errors import UsageError
 from vanta.messages import Completion, ToolCall
-from vanta.routing import CalibratedGate, GateModel, signals
+from vanta.routing import CalibratedGate, GateModel, VerifierModel, logit, signals
 from vanta.scheduling import GateRule, Verdict
 from vanta_tuning.fitting import FittedGate, JudgedAnswer, auroc, fit_gate
 
 pytestmark = pytest.mark.anyio
 
-RULE = GateRule(use="calibrated", min_probability=0.7, verify_margin=0.0)
+RULE = GateRule(use="calibrated", min_probability=0.7, verify_share=None, verify_margin=0.0)
 LOGPROBS = st.lists(st.floats(-30, 0), min_size=1, max_size=40)
 
 
@@ -117,14 +119,16 @@ async def test_the_wanted_probability_changes_the_verdict(gate: FittedGate) -> N
     assert (lax.accepted, strict.accepted) == (True, False)
 
 
-async def test_near_the_limit_in_log_odds_it_is_unsure(gate: FittedGate) -> None:
+async def test_the_margin_is_the_distance_from_the_limit_in_log_odds(gate: FittedGate) -> None:
     judge, answer = CalibratedGate(gate.model), worlds.answer([-0.7] * 30)
     score = (await judge.judge(answer, RULE)).score
     assert score is not None
-    here = GateRule(min_probability=score, verify_margin=0.1)
-    assert (await judge.judge(answer, here)).unsure
-    far = GateRule(min_probability=score / 10, verify_margin=0.1)
-    assert not (await judge.judge(answer, far)).unsure
+    here = await judge.judge(answer, GateRule(min_probability=score))
+    assert here.margin == pytest.approx(0.0)
+    far = await judge.judge(answer, GateRule(min_probability=score / 10))
+    assert far.margin == pytest.approx(logit(score) - logit(score / 10))
+    refused = await judge.judge(worlds.answer([-0.1] * 30, "I'm sorry, I cannot help."), RULE)
+    assert refused.margin is None, "no verifier overrules what is no matter of score"
 
 
 async def test_tools_shortness_and_refusals_are_judged_by_the_rule(gate: FittedGate) -> None:
@@ -251,6 +255,69 @@ def test_auroc_counts_pairs_and_ties() -> None:
     assert auroc([0.1, 0.2, 0.3, 0.4], [False, True, False, True]) == 0.75
     assert auroc([0.5, 0.5], [True, False]) == 0.5
     assert auroc([0.5], [True]) == 0.5
+
+
+def words(count: int, seed: int = 0) -> list[JudgedAnswer]:
+    """The answers of a world, with a verifier that is mostly right and always too certain."""
+    chance = random.Random(seed)  # noqa: S311 - a seed, no secret
+    return [
+        dataclasses.replace(
+            item, yes=0.5 + (0.49 if item.right == (chance.random() < 0.8) else -0.49)
+        )
+        for item in worlds.answers(count, seed)
+    ]
+
+
+def test_a_verifiers_word_is_calibrated_and_its_limits_keep_their_shares() -> None:
+    fitted = fit_gate(words(1500))
+    assert fitted.verifier is not None
+    assert fitted.verifier.auroc > fitted.verifier.auroc_of_gate + 0.02
+    assert fitted.verifier.reliability.ece < 0.05
+    judge, fresh = CalibratedGate(fitted.model), words(3000, seed=9)
+    chances = []
+    for item in fresh:
+        right = judge.probability(signals(item.answer))
+        after = judge.verified(Verdict(True, right, ""), item.yes or 0.0)
+        assert after is not None
+        chances.append(after)
+    for item, share in zip(fitted.verifier.limits, (0.05, 0.1, 0.2, 0.3, 0.5), strict=True):
+        escalated = sum(chance < item.limit for chance in chances) / len(chances)
+        assert item.escalated == pytest.approx(share, abs=0.01)
+        assert escalated == pytest.approx(share, abs=0.04)
+        served = [f.right for f, chance in zip(fresh, chances, strict=True) if chance >= item.limit]
+        assert sum(served) / len(served) == pytest.approx(item.right, abs=0.04)
+
+
+def test_without_words_there_is_no_verifiers_model(gate: FittedGate) -> None:
+    assert gate.verifier is None
+    assert CalibratedGate(gate.model).verified(Verdict(True, 0.5, ""), 0.9) is None
+    few = [*words(30), *worlds.answers(200)]
+    assert fit_gate(few).verifier is None, "30 words are too few"
+
+
+async def test_a_fitted_verifier_is_held_to_the_gates_own_limit() -> None:
+    model = fit_gate(words(400)).model
+    judge = CalibratedGate(model)
+    verdict = await judge.judge(worlds.answer([-0.7] * 30), RULE)
+    high, low = judge.verified(verdict, 0.99), judge.verified(verdict, 0.01)
+    assert high is not None
+    assert low is not None
+    assert high > (verdict.score or 0.0) > low
+
+
+def test_a_verifiers_model_is_saved_and_a_broken_one_refused(tmp_path: Path) -> None:
+    path, fitted = tmp_path / "gate.json", fit_gate(words(400))
+    fitted.model.save(path)
+    verifier = GateModel.load(path).verifier
+    assert isinstance(verifier, VerifierModel)
+    assert verifier.probability(0.6, 0.9) == pytest.approx(
+        fitted.verifier.model.probability(0.6, 0.9) if fitted.verifier else None
+    )
+    data = json.loads(path.read_text())
+    for value in (3, {"gate": -1, "yes": 1, "intercept": 0}, {"gate": 1}):
+        path.write_text(json.dumps({**data, "verifier": value}))
+        with pytest.raises(UsageError, match="broken model file"):
+            GateModel.load(path)
 
 
 async def test_it_is_a_gate_for_any_number_of_turns_at_once(gate: FittedGate) -> None:

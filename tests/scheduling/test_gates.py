@@ -12,6 +12,7 @@ from vanta.errors import ErrorKind
 from vanta.messages import Completion, TokenLogprob
 from vanta.scheduling.answer_checks import in_another_script, not_under_schema, probability_of_yes
 from vanta.scheduling.policy import CASCADE, GateRule, Policy, adapt
+from vanta.scheduling.track_stats import TrackStats
 from vanta.testing import Fail, Hang, Say, ScriptedEngine
 from vanta.track import Price
 
@@ -83,6 +84,59 @@ async def test_a_sure_verdict_starts_no_verifier(logprob: float) -> None:
     local = ScriptedEngine(Say("sure", logprob=logprob))
     outcome = await Stage(cascade(verify_with="api"), {"local": local, "api": api}).run()
     assert all(leg.state != "verified" for leg in outcome.legs)
+
+
+@pytest.mark.anyio
+async def test_the_trace_has_the_gates_score_and_the_verifiers_word() -> None:
+    engines = {"local": ScriptedEngine(Say("perhaps", logprob=-1.0)), "api": ScriptedEngine("Yes")}
+    outcome = await Stage(cascade(verify_with="api"), engines).run()
+    judged, verifier = (leg.trace() for leg in outcome.legs)
+    assert (judged.score, judged.accepted) == (-1.0, True)
+    assert (verifier.score, verifier.accepted) == (1.0, True)
+    assert judged.verdict == "api finds it right with probability 1.00"
+
+
+@pytest.mark.anyio
+async def test_good_answers_are_verified_by_share_once_enough_were_judged() -> None:
+    stats, share, verified = TrackStats(), 0.25, 0
+    for number in range(220):
+        local = ScriptedEngine(Say("fine", logprob=-0.1 - (number * 37 % 100) / 500))
+        engines = {"local": local, "api": ScriptedEngine("Yes")}
+        policy = cascade(verify_with="api", verify_share=share)
+        outcome = await Stage(policy, engines, track_stats=stats).run()
+        verified += any(leg.state == "verified" for leg in outcome.legs)
+        assert number >= 20 or not verified
+    assert verified / 200 == pytest.approx(share, abs=0.05)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("share", "verified"), [(None, 1), (0.0, 0), (1.0, 1)])
+async def test_a_share_of_none_leaves_the_margin_and_zero_verifies_nothing(
+    share: float | None, verified: int
+) -> None:
+    engines = {
+        "local": ScriptedEngine(Say("perhaps", logprob=-0.9)),
+        "api": ScriptedEngine("Yes"),
+    }
+    outcome = await Stage(cascade(verify_with="api", verify_share=share), engines).run()
+    assert sum(leg.state == "verified" for leg in outcome.legs) == verified
+
+
+def test_equal_scores_do_not_pass_the_share() -> None:
+    stats, policy = TrackStats(), cascade(verify_with="api", verify_share=0.1)
+    verified = sum(stats.is_doubtful(policy, -0.5) for _ in range(1000))
+    assert verified <= 0.1 * 1000 + 10
+
+
+@pytest.mark.anyio
+async def test_a_verifier_is_not_among_the_causes_of_a_failed_turn() -> None:
+    api = ScriptedEngine(scripts=[["No"], [Fail(ErrorKind.AUTH)]])
+    engines = {"local": ScriptedEngine(Say("perhaps", logprob=-1.0)), "api": api}
+    policy = dataclasses.replace(cascade(verify_with="api"), last_resort=False)
+    outcome = await Stage(policy, engines).run()
+    assert outcome.failure is not None
+    causes = [(cause.track, "rejected" in str(cause)) for cause in outcome.failure.causes]
+    assert causes == [("local", True), ("api", False)]
 
 
 @pytest.mark.anyio

@@ -185,9 +185,20 @@ class GateConfig(_Table):
         default=None,
         description="A track that verifies a doubtful answer with one token.",
     )
+    verify_share: Annotated[float, Field(ge=0, le=1)] | Literal["off"] | None = Field(
+        default=None,
+        description="The share of answers that are verified, those nearest to the limit; "
+        '"off", or a verify_margin without it, selects by verify_margin alone.',
+    )
     verify_margin: Annotated[float, Field(ge=0)] | None = Field(
         default=None,
-        description="An answer whose mean logprob is this close to the limit is doubtful.",
+        description="An answer is doubtful whose mean logprob is this near to the limit; with a "
+        "verify_share only until 20 answers were judged.",
+    )
+    verify_limit: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None,
+        description="The least probability with which a verified answer is served. "
+        "`vanta gate fit` suggests values for shares of escalations.",
     )
 
     def to_rule(self, base: GateRule) -> GateRule:
@@ -197,8 +208,11 @@ class GateConfig(_Table):
         :returns: a changed copy of `base`.
         """
         changes = {key: value for key, value in self if value is not None}
-        if changes.get("min_mean_logprob") == "off":
-            changes["min_mean_logprob"] = None
+        if self.verify_margin is not None and self.verify_share is None:
+            changes["verify_share"] = None
+        for key in ("min_mean_logprob", "verify_share"):
+            if changes.get(key) == "off":
+                changes[key] = None
         return dataclasses.replace(base, **changes)
 
 

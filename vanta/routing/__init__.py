@@ -7,8 +7,17 @@ both decide in plain Python, without calling a model; `vanta_tuning` fits their 
 from __future__ import annotations
 
 from vanta.routing.features import features
-from vanta.routing.gate import SIGNALS, SIGNS, CalibratedGate, GateModel, Judgement, vector
-from vanta.routing.logistic import Linear, Platt, Steps, sigmoid
+from vanta.routing.gate import (
+    SIGNALS,
+    SIGNS,
+    CalibratedGate,
+    GateModel,
+    Judgement,
+    VerifierModel,
+    vector,
+    verified_vector,
+)
+from vanta.routing.logistic import Linear, Platt, Steps, logit, sigmoid
 from vanta.routing.router import (
     QUANTILES,
     Contribution,
@@ -35,11 +44,14 @@ __all__ = [
     "ShareKeeper",
     "Signals",
     "Steps",
+    "VerifierModel",
     "features",
+    "logit",
     "measure",
     "quantile",
     "quantiles",
     "sigmoid",
     "signals",
     "vector",
+    "verified_vector",
 ]

@@ -8,6 +8,7 @@ does, and every verdict says so.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from typing import Any
 
 from vanta.messages import Completion
 from vanta.routing import model_files
-from vanta.routing.logistic import Platt, Steps, logit
+from vanta.routing.logistic import Platt, Steps, logit, sigmoid
 from vanta.routing.signals import Signals, signals
 from vanta.scheduling.gate import SignalsGate, Verdict
 from vanta.scheduling.policy import GateRule
@@ -37,6 +38,9 @@ SIGNS = (1, 1, 1, 1, -1, -1, 0, 0)
 """The sign of each signal's weight: at least 0, at most 0, either."""
 
 _ENOUGH_TOKENS = 16
+_MOST_LOG_ODDS = 6.0
+"""More certain probabilities, below 0.25 % or above 99.75 %, count as this."""
+
 _FAR = 0.5
 """An unfinished answer is given up below this share of the required probability."""
 
@@ -69,17 +73,45 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True)
+class VerifierModel:
+    """P(right) of an answer from the gate's P(right) and a verifier's P(yes).
+
+    A model asked whether an answer is right is ordered well and calibrated badly, often close to
+    certain; and what the gate saw still counts. A logistic model over both log-odds answers both.
+
+    :param gate: the weight of the gate's log-odds, at least 0.
+    :param yes: the weight of the verifier's log-odds, at least 0.
+    :param intercept: the log-odds where both are 0.
+    """
+
+    gate: float
+    yes: float
+    intercept: float
+
+    def probability(self, right: float, yes: float) -> float:
+        """Return P(right).
+
+        :param right: the gate's P(right).
+        :param yes: the verifier's P(yes).
+        """
+        first, second = verified_vector(right, yes)
+        return sigmoid(self.intercept + self.gate * first + self.yes * second)
+
+
+@dataclass(frozen=True, slots=True)
 class GateModel:
     """The fitted gate.
 
     :param whole: judges finished answers.
     :param part: judges unfinished ones; fitted on the beginnings of the same answers.
     :param about: the data it was fitted on and its figures there.
+    :param verifier: judges answers that a verifier saw; None if no word of one was recorded.
     """
 
     whole: Judgement
     part: Judgement
     about: Mapping[str, Any] = field(default_factory=dict)
+    verifier: VerifierModel | None = None
 
     @classmethod
     def load(cls, path: Path) -> GateModel:
@@ -92,7 +124,8 @@ class GateModel:
             about = data.get("about")
             if not isinstance(about, dict):
                 raise ValueError("it has no 'about'")  # noqa: TRY004 - one error for broken files
-            return cls(_judgement(data.get("whole")), _judgement(data.get("part")), about)
+            whole, part = _judgement(data.get("whole")), _judgement(data.get("part"))
+            return cls(whole, part, about, _verifier(data.get("verifier")))
         except ValueError as error:
             raise model_files.broken(path, KIND, error) from error
 
@@ -102,14 +135,15 @@ class GateModel:
         :raises UsageError: it cannot be written.
         """
         data = {"about": dict(self.about), "whole": _data(self.whole), "part": _data(self.part)}
+        if self.verifier:
+            data["verifier"] = dataclasses.asdict(self.verifier)
         model_files.write(path, KIND, VERSION, data)
 
 
 class CalibratedGate:
     """Accept an answer that is right with at least `rule.min_probability`.
 
-    The rule's limits on mean logprobs belong to the other gate. An answer is unsure within
-    `rule.verify_margin` of the limit, in log-odds.
+    The rule's limits on mean logprobs belong to the other gate. Margins are in log-odds.
 
     :param model: a fitted model, or the path of its file; None if there is none.
     :raises UsageError: the file is missing or broken.
@@ -140,18 +174,29 @@ class CalibratedGate:
         if right is None:
             plain = await self._plain.judge(answer, rule)
             why = f"{plain.why} (the calibrated gate is not fitted: `vanta gate fit`)"
-            return Verdict(plain.accepted, plain.score, why, plain.unsure)
+            return Verdict(plain.accepted, plain.score, why, plain.margin)
         if answer.tool_calls:
             return Verdict(True, right, "asks for a tool")
         if found.chars < rule.min_chars:
             return Verdict(False, right, f"{found.chars} characters, {rule.min_chars} wanted")
         if rule.refusals and found.refusal:
             return Verdict(False, right, "declines to answer")
-        unsure = abs(logit(right) - logit(rule.min_probability)) <= rule.verify_margin
+        margin = logit(right) - logit(rule.min_probability)
         if right < rule.min_probability:
             why = f"right with {right:.0%}, {rule.min_probability:.0%} wanted"
-            return Verdict(False, right, why, unsure)
-        return Verdict(True, right, f"right with {right:.0%}", unsure)
+            return Verdict(False, right, why, margin)
+        return Verdict(True, right, f"right with {right:.0%}", margin)
+
+    def verified(self, verdict: Verdict, yes: float) -> float | None:
+        """Return P(an answer is right to which a verifier says yes with probability `yes`).
+
+        :param verdict: this gate's verdict on the answer.
+        :param yes: the verifier's P(yes), 0 to 1.
+        :returns: None without a model that was fitted with a verifier's words.
+        """
+        if self._model is None or self._model.verifier is None or verdict.score is None:
+            return None
+        return self._model.verifier.probability(verdict.score, yes)
 
     def give_up(self, answer: Completion, rule: GateRule) -> str | None:
         """Return why an unfinished answer is certain enough to be rejected, None if it is not."""
@@ -182,6 +227,28 @@ def vector(found: Signals, typical: tuple[float, ...] | None = None) -> list[flo
         float(found.mean is None),
         math.log1p(found.tokens or found.chars / 4),
     ]
+
+
+def verified_vector(right: float, yes: float) -> tuple[float, float]:
+    """Return the log-odds of the gate's P(right) and of a verifier's P(yes), both bounded.
+
+    Without logprobs a verifier's yes is 1 or 0, which is not a certainty.
+    """
+    return _bounded(logit(right)), _bounded(logit(yes))
+
+
+def _bounded(log_odds: float) -> float:
+    return min(max(log_odds, -_MOST_LOG_ODDS), _MOST_LOG_ODDS)
+
+
+def _verifier(data: object) -> VerifierModel | None:
+    if data is None:
+        return None
+    if not isinstance(data, dict):
+        raise ValueError("its 'verifier' is not an object")  # noqa: TRY004 - one error for all
+    number = model_files.number
+    weights = (number(data.get(name), 0) for name in ("gate", "yes"))
+    return VerifierModel(*weights, number(data.get("intercept")))
 
 
 def _data(judgement: Judgement) -> dict[str, Any]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vanta.runtime.background import in_quiet
     from vanta.runtime.bootstrap import (
         caps_of,
+        fitted_gates,
         fitted_router,
         make_tracks,
         model_store,
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 _MODULES = {
     "background": "in_quiet",
     "bootstrap": (
-        "caps_of fitted_router make_tracks model_store open_store prompt_templates template_folders"
+        "caps_of fitted_gates fitted_router make_tracks model_store open_store prompt_templates "
+        "template_folders"
     ),
     "options": "Isolation TurnOptions",
     "runtime": "Runtime",
@@ -54,6 +56,7 @@ __all__ = [
     "TurnOptions",
     "TurnStream",
     "caps_of",
+    "fitted_gates",
     "fitted_router",
     "in_quiet",
     "make_tracks",

@@ -38,20 +38,23 @@ class Verdict:
     :param accepted: whether the answer may be served.
     :param score: what the gate measured, None if nothing.
     :param why: a short reason for a person.
-    :param unsure: True if a verifier may overrule the decision.
+    :param margin: how far the score is above its limit, negative below it; None if something else
+        decided, which no verifier may overrule. See `GateRule.verify_share`.
     """
 
     accepted: bool
     score: float | None
     why: str
-    unsure: bool = False
+    margin: float | None = None
 
 
 class Gate(Protocol):
     """Judges answers; a plugin implements it. `gate.use` in a policy refers to `name`.
 
     A gate may also have `give_up(answer, rule) -> str | None`, which is called now and then with an
-    unfinished answer: a reason rejects the answer at once (see `SignalsGate.give_up`).
+    unfinished answer: a reason rejects the answer at once (see `SignalsGate.give_up`). And it may
+    have `verified(verdict, yes) -> float | None`, which returns the probability that an answer is
+    right to which a verifier says yes with probability `yes` (see `CalibratedGate.verified`).
     """
 
     name: str
@@ -110,10 +113,10 @@ class SignalsGate:
         least = rule.min_mean_logprob
         if least is None or score is None:
             return Verdict(True, score, "good enough (no logprobs)")
-        unsure = abs(score - least) <= rule.verify_margin
-        if score < least:
-            return Verdict(False, score, f"mean logprob {score:.2f} < {least:.2f}", unsure)
-        return Verdict(True, score, f"good enough (mean logprob {score:.2f})", unsure)
+        margin = score - least
+        if margin < 0:
+            return Verdict(False, score, f"mean logprob {score:.2f} < {least:.2f}", margin)
+        return Verdict(True, score, f"good enough (mean logprob {score:.2f})", margin)
 
 
 def declines(text: str) -> bool:

@@ -73,9 +73,15 @@ class GateRule:
     :param refusals: reject answers that decline to answer.
     :param language: reject answers in another script than the question's.
     :param early_exit: stop an answer as soon as it is certain to be rejected.
-    :param verify_with: track that is asked in one token whether the answer is right if the score
-        is within `verify_margin` of its limit.
-    :param verify_margin: in mean logprob; in log-odds for the `calibrated` gate.
+    :param verify_with: track that is asked in one token whether an answer is right of which the
+        gate is unsure.
+    :param verify_share: share of the judged answers, 0 to 1, that are verified: those whose scores
+        were nearest to their limit among the latest ones. None selects by `verify_margin` alone.
+    :param verify_margin: an answer whose score is this near to its limit is verified while fewer
+        than 20 answers were judged, or if `verify_share` is None; in mean logprob, or in log-odds
+        for the `calibrated` gate.
+    :param verify_limit: least probability, 0 to 1, with which a verified answer is served. None:
+        `min_probability` if the gate was fitted with the verifier's answers, otherwise 0.5.
     """
 
     use: str = "signals"
@@ -86,7 +92,9 @@ class GateRule:
     language: bool = True
     early_exit: bool = True
     verify_with: str | None = None
+    verify_share: float | None = 0.2
     verify_margin: float = 0.4
+    verify_limit: float | None = None
 
     def __post_init__(self) -> None:
         check_number("min_mean_logprob", self.min_mean_logprob, -math.inf, math.inf)

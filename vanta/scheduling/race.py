@@ -33,15 +33,15 @@ import anyio
 from anyio.abc import TaskGroup
 
 from vanta.concurrency import open_task_group
-from vanta.engine import GenerationRequest
 from vanta.errors import AllTracksFailed, EngineError, NoTrack
 from vanta.events import Event
 from vanta.messages import Delta, FinishReason
-from vanta.scheduling.answer_checks import disagreement, probability_of_yes
+from vanta.scheduling.answer_checks import disagreement
 from vanta.scheduling.gate import Verdict
+from vanta.scheduling.judging import Judge
 from vanta.scheduling.leg import Leg, backoff_s, rejected_answer, retry_too_late, stalled, too_late
 from vanta.scheduling.policy import LegPlan
-from vanta.scheduling.race_plan import RaceOutcome, RacePlan, format_fault, not_before
+from vanta.scheduling.race_plan import RaceOutcome, RacePlan, not_before
 from vanta.scheduling.start_queue import StartQueue
 from vanta.scheduling.takeover import Seam
 from vanta.scheduling.track_stats import RETRYABLE
@@ -78,6 +78,7 @@ class Race:
         self._broken: Leg | None = None
         self._seams: dict[int, Seam] = {}
         self._outcome: RaceOutcome | None = None
+        self._judge = Judge(plan, self._open_verification)
         self._wake = anyio.Event()
         self._tasks: TaskGroup
 
@@ -145,18 +146,7 @@ class Race:
 
     async def judge(self, leg: Leg) -> Verdict:
         """Return the verdict on a finished answer."""
-        rule = self._settings.policy.gate
-        if rule is None:
-            return Verdict(True, None, "the policy has no gate")
-        answer = leg.fold.completion()
-        fault = format_fault(answer.text, self._plan, rule)
-        if fault:
-            return Verdict(False, None, fault)
-        verdict = await self._settings.gate.judge(answer, rule)
-        verifier = self._plan.tracks.get(rule.verify_with or "")
-        if not verdict.unsure or verifier is None:
-            return verdict
-        return await self._verify(verifier, leg, verdict)
+        return await self._judge.verdict(leg)
 
     def _advance(self) -> None:
         """Do everything that is due now, and wake the timer loop to compute its timers again."""
@@ -343,11 +333,7 @@ class Race:
 
     def _give_up_early(self, leg: Leg) -> None:
         """Stop an answer that the gate is certain to reject."""
-        rule = self._settings.policy.gate
-        give_up = getattr(self._settings.gate, "give_up", None)
-        if rule is None or not rule.early_exit or give_up is None:
-            return
-        why = give_up(leg.fold.completion(), rule)
+        why = self._judge.fault_so_far(leg)
         if why:
             leg.stop()
             self._reject(leg, Verdict(False, None, f"stopped early: {why}"))
@@ -358,24 +344,15 @@ class Race:
         self._log.rejected(leg, verdict)
         self._call_reserve(f"{leg.track.name} was rejected: {verdict.why}")
 
-    async def _verify(self, track: Track, judged: Leg, verdict: Verdict) -> Verdict:
-        """Have another track judge, in one token, an answer that the gate is unsure of."""
+    def _open_verification(self, track: Track, judged: Leg) -> Leg:
+        """Open the leg of a track that judges the answer of another leg."""
         plan = LegPlan(track.name)
         leg = Leg(len(self._legs), plan, track, f"verifies leg {judged.number}", self, resumes=True)
         leg.state = "verified"
         self._legs.append(leg)
         self._settings.track_stats.started(leg, anyio.current_time())
         self._log.started(leg)
-        answer = judged.fold.completion().text
-
-        async def prepare(track: Track) -> GenerationRequest:
-            return await self._plan.preparer.verification(track, answer)
-
-        await leg.run(prepare)
-        yes = probability_of_yes(leg.fold.completion())
-        if leg.error or yes is None:
-            return verdict
-        return Verdict(yes >= 0.5, yes, f"{track.name} finds it right with probability {yes:.2f}")
+        return leg
 
     def _report_verification(self, leg: Leg) -> None:
         if leg.error:
@@ -426,7 +403,9 @@ class Race:
     def _causes(self) -> list[EngineError]:
         """Return why each leg gave no answer; for tracks that never started, the deadline."""
         causes = [
-            leg.error or rejected_answer(leg) for leg in self._legs if leg.error or leg.verdict
+            leg.error or rejected_answer(leg)
+            for leg in self._legs
+            if leg.error or (leg.verdict and leg.state != "verified")
         ]
         return causes or [self._never_started(track) for track in self._plan.tracks.values()]
 

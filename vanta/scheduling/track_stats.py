@@ -11,15 +11,17 @@ calls and cuts the tail (Dean & Barroso, "The Tail at Scale", 2013). Quantiles c
 learnt from the last `WINDOW` to 2 x `WINDOW` turns.
 
 Invariant: every leg of every turn is recorded, however the turn ended, and no running turn changes.
-Only what a turn saw changes a track's health: a cancelled leg does not. The cap on hedges is hard.
-Times are on the event loop's clock, in seconds. A first Retry-After is believed for `longest_s` at
-most, and for twice as long with each that follows; delays are learnt from the last two hours, and
-none is longer than `MAX_DELAY_S`.
+Only what a turn saw changes a track's health: a cancelled leg does not. The caps on hedges and on
+verified answers are hard. Times are on the event loop's clock, in seconds. A first Retry-After is
+believed for `longest_s` at most, and for twice as long with each that follows; delays are learnt
+from the last two hours, and none is longer than `MAX_DELAY_S`.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -27,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from vanta.context.token_cache import token_cache_of
 from vanta.errors import EngineError, ErrorKind
 from vanta.learning import LEARNT_S, Learnt
-from vanta.scheduling.policy import LegPlan, Policy
+from vanta.scheduling.policy import GateRule, LegPlan, Policy
 
 if TYPE_CHECKING:
     from vanta.scheduling.leg import Leg
@@ -83,6 +85,7 @@ class TrackStats:
         self._health: dict[str, TrackHealth] = {}
         self._delays = LearnedDelays()
         self._budgets: dict[str, HedgeBudget] = {}
+        self._doubts: dict[str, DoubtShare] = {}
 
     def health(self, track: str) -> TrackHealth:
         """Return the health of one track.
@@ -109,6 +112,15 @@ class TrackStats:
         budget = self._budgets.setdefault(policy.name, HedgeBudget())
         budget.turn(policy.max_extra_share)
         return lambda _track: budget.take()
+
+    def is_doubtful(self, policy: Policy, margin: float) -> bool:
+        """Return whether a verifier should see an answer. Counts as one judged answer.
+
+        :param policy: the policy of the turn, which has a gate.
+        :param margin: how far the answer's score is above its limit, negative below it.
+        """
+        rule = policy.gate or GateRule()
+        return self._doubts.setdefault(policy.name, DoubtShare()).select(abs(margin), rule)
 
     def refusals(self, tracks: Iterable[str], now: float) -> Mapping[str, str]:
         """Return the tracks that should be spared now, with the reason.
@@ -337,6 +349,33 @@ class HedgeBudget:
             return False
         self._tokens -= 1
         return True
+
+
+class DoubtShare:
+    """Selects the answers that a verifier sees: a share of them, nearest to the gate's limit."""
+
+    def __init__(self) -> None:
+        self._distances: deque[float] = deque(maxlen=WINDOW)
+        self._budget = HedgeBudget()
+
+    def select(self, distance: float, rule: GateRule) -> bool:
+        """Return whether an answer is verified, and remember its distance.
+
+        :param distance: of its score from the limit, at least 0.
+        :param rule: the policy's limits.
+        """
+        share, known = rule.verify_share, sorted(self._distances)
+        self._distances.append(distance)
+        if share is None:
+            return distance <= rule.verify_margin
+        self._budget.turn(share)
+        nearest = rule.verify_margin if len(known) < ENOUGH else _at(known, share)
+        return share > 0 and distance <= nearest and self._budget.take()
+
+
+def _at(ordered: list[float], share: float) -> float:
+    """Return the value that `share` of the ascending values do not exceed."""
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 def _sketch() -> Any:

@@ -85,6 +85,15 @@ GateOption = Annotated[
     float | None,
     typer.Option("--gate-auroc", min=0.5, max=0.999, help="Model a gate's signal with this AUROC."),
 ]
+VerifierOption = Annotated[
+    float | None,
+    typer.Option(
+        "--verifier-auroc",
+        min=0.5,
+        max=0.999,
+        help="Model verifiers' words that are not recorded, with this AUROC.",
+    ),
+]
 PriceOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -107,6 +116,7 @@ def replay(
     turns: TurnsOption = None,
     correlation: CorrelationOption = None,
     gate_auroc: GateOption = None,
+    verifier_auroc: VerifierOption = None,
     price: PriceOption = None,
     seed: SeedOption = 0,
     plot: Annotated[
@@ -119,21 +129,36 @@ def replay(
 
     The turns run through the scheduler of live ones; only the engines are recordings. Tables of
     RouteLLM's outcomes, of LLMPerf's measurements and of Azure's arrivals are recognised by their
-    columns. --json: an object with notes, turns, turns_per_s and policies: objects with policy,
-    turns, accuracy (0 to 1; null: not recorded), failed, first_content_s and whole_s (p50, p95, p99
-    in seconds; null: too many turns failed), cost_usd (per turn), calls, served, asked (shares of
-    the turns, by track) and best (on the Pareto frontier).
+    columns. A policy with a verifier needs the verifier's words: they are in the traces of turns
+    that ran under it, or in the columns api.verify_yes (0 to 1) and api.verify_s. --json: an object
+    with notes, turns, turns_per_s and policies: objects with policy, turns, accuracy (0 to 1; null:
+    not recorded), failed, first_content_s and whole_s (p50, p95, p99 in seconds; null: too many
+    turns failed), cost_usd (per turn), calls, served, asked (shares of the turns, by track) and
+    best (on the Pareto frontier).
     """
     here = load_setup(config)
     source = source_of(
-        data, columns, latency, drawn_from, arrivals, turns, correlation, gate_auroc, seed
+        data,
+        columns,
+        latency,
+        drawn_from,
+        arrivals,
+        turns,
+        correlation,
+        gate_auroc,
+        verifier_auroc,
+        seed,
     )
     from vanta_tuning.replay.data import load
 
     recorded = load(source)
     policies = choose(here, policy, recorded)
     recorded = with_notes(recorded, policies)
-    summaries, turns_per_s = run(recorded, policies, rules_of(here, price), seed)
+    rules = rules_of(here, price)
+    summaries, left_out, turns_per_s = run(
+        recorded, policies, rules, seed, all_needed=bool(policy) or len(policies) == 1
+    )
+    recorded = dataclasses.replace(recorded, notes=[*recorded.notes, *left_out])
     if plot:
         draw(plot, summaries, recorded.notes)
     show = _print_json if json else _print_table
@@ -149,6 +174,7 @@ def source_of(
     turns: int | None,
     correlation: float | None,
     gate_auroc: float | None,
+    verifier_auroc: float | None,
     seed: int,
 ) -> Any:
     """Return the data that the options name, a `vanta_tuning.replay.data.Source`."""
@@ -164,6 +190,7 @@ def source_of(
         turns=turns,
         correlation=CORRELATION if correlation is None else correlation,
         gate_auroc=gate_auroc,
+        verifier_auroc=verifier_auroc,
         seed=seed,
     )
 
@@ -173,7 +200,7 @@ def rules_of(here: Setup, prices: Sequence[str] | None) -> Rules:
     from vanta import Price
     from vanta.money import price_of
     from vanta.routing import PolicyRouting
-    from vanta.runtime import fitted_router
+    from vanta.runtime import fitted_gates, fitted_router
     from vanta_tuning.replay.stage import Rules
 
     known = {name: price_of(track) or Price() for name, track in here.config.tracks.items()}
@@ -184,7 +211,7 @@ def rules_of(here: Setup, prices: Sequence[str] | None) -> Rules:
         stall_timeout_s=here.config.stall_timeout_s,
         retries=here.config.retries,
         is_hard=PolicyRouting(fitted_router(here.config)).is_hard,
-        gates=here.plugins.gates,
+        gates=fitted_gates(here.config, here.plugins),
     )
 
 
@@ -226,21 +253,31 @@ def with_notes(recorded: Data, policies: Sequence[Policy]) -> Data:
 
 
 def run(
-    recorded: Data, policies: Sequence[Policy], rules: Rules, seed: int
-) -> tuple[list[Summary], float]:
-    """Replay under each policy; return the summaries and the turns per second."""
+    recorded: Data, policies: Sequence[Policy], rules: Rules, seed: int, *, all_needed: bool
+) -> tuple[list[Summary], list[str], float]:
+    """Replay under each policy; return the summaries, notes on policies left out, and turns/s.
+
+    :raises UnrecordedWordError: a verifier's word is missing, and all policies are needed.
+    """
     import time
 
+    from vanta_tuning.replay.stage import UnrecordedWordError
     from vanta_tuning.replay.stage import replay as play
     from vanta_tuning.replay.summary import summarise
 
     started = time.perf_counter()
-    summaries = [
-        summarise(policy.name, play(recorded.recordings, policy, rules, seed=seed))
-        for policy in policies
-    ]
-    turns = len(recorded.recordings) * len(policies)
-    return summaries, turns / (time.perf_counter() - started)
+    summaries, notes = [], []
+    for policy in policies:
+        try:
+            results = play(recorded.recordings, policy, rules, seed=seed)
+        except UnrecordedWordError as error:
+            if all_needed:
+                raise
+            notes.append(f"Left out: {error}")
+            continue
+        summaries.append(summarise(policy.name, results))
+    turns = len(recorded.recordings) * len(summaries)
+    return summaries, notes, turns / (time.perf_counter() - started)
 
 
 def draw(path: Path, summaries: Sequence[Summary], notes: Sequence[str]) -> None:

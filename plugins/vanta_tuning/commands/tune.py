@@ -22,6 +22,7 @@ from vanta_tuning.commands.replay import (
     PriceOption,
     SeedOption,
     TurnsOption,
+    VerifierOption,
     choose,
     rules_of,
     show_summaries,
@@ -58,6 +59,7 @@ def tune(
     turns: TurnsOption = None,
     correlation: CorrelationOption = None,
     gate_auroc: GateOption = None,
+    verifier_auroc: VerifierOption = None,
     price: PriceOption = None,
     seed: SeedOption = 0,
     json: JsonOption = False,
@@ -72,7 +74,16 @@ def tune(
     """
     here = load_setup(config)
     source = source_of(
-        data, columns, latency, drawn_from, arrivals, turns, correlation, gate_auroc, seed
+        data,
+        columns,
+        latency,
+        drawn_from,
+        arrivals,
+        turns,
+        correlation,
+        gate_auroc,
+        verifier_auroc,
+        seed,
     )
     from vanta_tuning.replay.data import load
     from vanta_tuning.replay.tuning import TuningLimits
@@ -89,10 +100,16 @@ def tune(
         rules_of(here, price),
         seed=seed,
     )
+    notes = list(recorded.notes)
+    if tuned.left_out:
+        notes.append(
+            f"{tuned.left_out} candidates were left out: they ask a verifier for words that are "
+            "not recorded. Record more, or model them: --verifier-auroc 0.8."
+        )
     if json:
-        _print_json(tuned, recorded.notes)
+        _print_json(tuned, notes)
     else:
-        _print_text(tuned, recorded.notes, limits)
+        _print_text(tuned, notes, limits)
     if tuned.best is None:
         raise typer.Exit(ExitCode.FAILED)
 

@@ -28,6 +28,12 @@ from vanta.scheduling import declines
 from vanta_tuning.fitting.metrics import Reliability, auroc, reliability
 from vanta_tuning.fitting.outcomes import JudgedAnswer
 from vanta_tuning.fitting.regression import fit_platt, fit_signed, fit_steps, require_libraries
+from vanta_tuning.fitting.verifier_fitting import (
+    EscalationLimit,
+    FittedVerifier,
+    fit_verifier,
+    limits_for,
+)
 
 LEAST_ROWS = 40
 ENOUGH_FOR_STEPS = 1000
@@ -47,6 +53,9 @@ class FittedGate:
     :param reliability: of P(right).
     :param auroc: the probability that a right answer is judged above a wrong one.
     :param curve: the kind of calibration curve, "isotonic" or "Platt".
+    :param limits: values of `min_probability` for shares of escalated answers.
+    :param verifier: the model of a verifier's word; None if fewer than `LEAST_ROWS` answers have
+        one.
     """
 
     model: GateModel
@@ -54,6 +63,8 @@ class FittedGate:
     reliability: Reliability
     auroc: float
     curve: str
+    limits: tuple[EscalationLimit, ...]
+    verifier: FittedVerifier | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +82,7 @@ def fit_gate(answers: Sequence[JudgedAnswer]) -> FittedGate:
     """
     require_libraries()
     rights = sum(item.right for item in answers)
-    if min(rights, len(answers) - rights) < LEAST_ROWS // 4 or len(answers) < LEAST_ROWS:
+    if not _suffice(answers):
         raise UsageError(
             f"{len(answers)} answers, {rights} of them right, are too few to fit a gate: at least "
             f"{LEAST_ROWS} are needed, {LEAST_ROWS // 4} of them right and as many wrong."
@@ -89,9 +100,34 @@ def fit_gate(answers: Sequence[JudgedAnswer]) -> FittedGate:
         "ece": round(curve.ece, 4),
         "auroc": round(area, 4),
     }
-    model = GateModel(_fit(whole), _fit(part), about)
+    verifier = _verifier(answers, predicted)
+    if verifier:
+        about |= {"verified": verifier.rows, "verified_auroc": round(verifier.auroc, 4)}
+    judged = verifier.model if verifier else None
+    model = GateModel(_fit(whole), _fit(part), about, judged)
     kind = "isotonic" if isinstance(model.whole.curve, Steps) else "Platt"
-    return FittedGate(model, len(answers), curve, area, kind)
+    limits = limits_for(predicted, labels)
+    return FittedGate(model, len(answers), curve, area, kind, limits, verifier)
+
+
+def _suffice(answers: Sequence[JudgedAnswer]) -> bool:
+    rights = sum(item.right for item in answers)
+    least = min(rights, len(answers) - rights)
+    return len(answers) >= LEAST_ROWS and least >= LEAST_ROWS // 4
+
+
+def _verifier(answers: Sequence[JudgedAnswer], predicted: Sequence[float]) -> FittedVerifier | None:
+    """Fit the verifier's model on the answers that one judged, None if they are too few."""
+    judged = [
+        (item, right)
+        for item, right in zip(answers, predicted, strict=True)
+        if item.yes is not None
+    ]
+    if not _suffice([item for item, _ in judged]):
+        return None
+    rights = [right for _, right in judged]
+    words = [item.yes for item, _ in judged if item.yes is not None]
+    return fit_verifier(rights, words, [item.right for item, _ in judged])
 
 
 def _beginnings(item: JudgedAnswer, fold: int) -> list[_Example]:

@@ -7,8 +7,9 @@ always right). For the gate, a row is one finished answer of the local track:
     {"text": "...", "logprobs": [-0.1, -2.3], "finish_reason": "stop", "right": true}
 
 `logprobs` are the natural-log probabilities of its tokens (empty or missing if the engine reports
-none), `finish_reason` is optional. Invariant: a row is read whole, or the file is refused with the
-number of the line.
+none), `finish_reason` is optional, and so is `verifier_yes`, the probability, 0 to 1, with which a
+verifier said that the answer is right. Invariant: a row is read whole, or the file is refused with
+the number of the line.
 """
 
 from __future__ import annotations
@@ -55,10 +56,16 @@ class OutcomeRow:
 
 @dataclass(frozen=True, slots=True)
 class JudgedAnswer:
-    """A finished answer of the local track and whether it was right."""
+    """A finished answer of the local track and whether it was right.
+
+    :param answer: the answer.
+    :param right: whether it was right.
+    :param yes: a verifier's probability of yes, 0 to 1; None if no verifier judged it.
+    """
 
     answer: Completion
     right: bool
+    yes: float | None = None
 
 
 def read_outcomes(
@@ -151,7 +158,8 @@ def _judged(row: _Row) -> JudgedAnswer:
         logprobs=tuple(TokenLogprob("", float(value)) for value in logprobs),
         finish_reason=cast("FinishReason | None", reason),
     )
-    return JudgedAnswer(answer, right)
+    yes = None if row.values.get("verifier_yes") is None else row.share("verifier_yes")
+    return JudgedAnswer(answer, right, yes)
 
 
 def _is_logprob(value: object) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vanta import UsageError
-from vanta_tuning.replay.recordings import Recording, with_signal
+from vanta_tuning.replay.recordings import Recording, with_signal, with_words
 from vanta_tuning.replay.shapes import LLMPERF, TRACKS, arrivals, pool, pools, sketches
 from vanta_tuning.replay.sketches import CORRELATION, Filled, Pool, Sketch, fill
 from vanta_tuning.replay.tables import read_table
@@ -35,6 +35,7 @@ class Source:
     :param turns: the most turns to replay, chosen by `seed`; None for all.
     :param correlation: of the times of one turn's calls, 0 to 1.
     :param gate_auroc: model a gate's signal with this AUROC.
+    :param verifier_auroc: model verifiers' words that are not recorded, with this AUROC.
     :param seed: for everything that is drawn.
     """
 
@@ -46,6 +47,7 @@ class Source:
     turns: int | None = None
     correlation: float = CORRELATION
     gate_auroc: float | None = None
+    verifier_auroc: float | None = None
     seed: int = 0
 
 
@@ -75,6 +77,8 @@ def load(source: Source) -> Data:
     recordings = filled.recordings
     if source.gate_auroc is not None:
         recordings = with_signal(recordings, source.gate_auroc, seed=source.seed)
+    if source.verifier_auroc is not None:
+        recordings = with_words(recordings, source.verifier_auroc, seed=source.seed)
     return Data(recordings, _notes(filled, source))
 
 
@@ -145,5 +149,16 @@ def _notes(filled: Filled, source: Source) -> list[str]:
         notes.append(
             "The gate's signal was not recorded: it is modelled with an AUROC of "
             f"{source.gate_auroc:g}."
+        )
+    if filled.sized:
+        notes.append(
+            f"{filled.sized / filled.words:.0%} of the verifiers' words lack their time or tokens: "
+            "a word then takes as long as the verifier's first content, and its prompt has the "
+            "tokens of its own prompt and of the judged answer."
+        )
+    if source.verifier_auroc is not None:
+        notes.append(
+            "Verifiers' words that were not recorded are modelled with an AUROC of "
+            f"{source.verifier_auroc:g}."
         )
     return notes

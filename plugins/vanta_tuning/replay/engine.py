@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 
 import anyio
 
@@ -27,10 +29,22 @@ from vanta import (
     TokenLogprob,
     Usage,
 )
-from vanta_tuning.replay.recordings import Play, Recording
+from vanta_tuning.replay.recordings import Play, Recording, VerifierWord
 
 WORD = "·"
 """The text of a recorded token."""
+
+_LEAST_CHANCE = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationRequest(GenerationRequest):
+    """A request for a verifier's word; `session` is the recording.
+
+    :param judged: the track whose answer is judged.
+    """
+
+    judged: str = ""
 
 
 class ReplayEngine(Engine):
@@ -52,11 +66,16 @@ class ReplayEngine(Engine):
         self._recordings = recordings
         self._heartbeat_s = heartbeat_s
 
-    def stream(self, request: GenerationRequest) -> _Staged:
-        """Play the recording of the request's session."""
-        return _Staged(self._recordings[request.session].plays[self.model], self)
+    def stream(self, request: GenerationRequest) -> AbstractAsyncContextManager[DeltaStream]:
+        """Play the recording of the request's session: an answer, or a verifier's word."""
+        recording = self._recordings[request.session]
+        if not isinstance(request, VerificationRequest):
+            return _Staged(_Playing(recording.plays[self.model], self))
+        word = recording.word(self.model, request.judged)
+        assert word is not None  # noqa: S101 - the stage requests recorded words only
+        return _Staged(_Speaking(word, self))
 
-    def failure(self, play: Play) -> EngineError:
+    def failure(self, play: Play | VerifierWord) -> EngineError:
         """Return the error in which a play ends."""
         assert play.error is not None  # noqa: S101 - only called for one that fails
         return EngineError(play.error, "as it was recorded", engine=self.name, model=self.model)
@@ -83,20 +102,59 @@ class ReplayEngine(Engine):
 
 
 class _Staged:
-    """The context of one play."""
+    """The context of one play or word."""
 
-    __slots__ = ("_engine", "_play", "_stream")
+    __slots__ = ("_stream",)
 
-    def __init__(self, play: Play, engine: ReplayEngine) -> None:
-        self._play = play
-        self._engine = engine
+    def __init__(self, stream: _Playing | _Speaking) -> None:
+        self._stream = stream
 
     async def __aenter__(self) -> DeltaStream:
-        self._stream = _Playing(self._play, self._engine)
         return self._stream
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._stream.settle()
+
+
+class _Speaking(DeltaStream):
+    """The one delta of a verifier's word."""
+
+    def __init__(self, word: VerifierWord, engine: ReplayEngine) -> None:
+        self._word = word
+        self._engine = engine
+        self._ends_at = anyio.current_time() + word.total_s
+        self._over = False
+
+    async def __anext__(self) -> Delta:
+        word = self._word
+        if self._over:
+            raise StopAsyncIteration
+        await anyio.sleep(max(0.0, self._ends_at - anyio.current_time()))
+        self._over = True
+        if word.error:
+            raise self._engine.failure(word)
+        usage = Usage(word.input_tokens, word.output_tokens)
+        if word.yes is None:
+            return Delta(text=WORD, finish_reason="stop", model=self._engine.model, usage=usage)
+        chances = {"yes": word.yes, "no": 1 - word.yes}
+        top = tuple((text, _log(chance)) for text, chance in chances.items())
+        best = max(top, key=lambda item: item[1])
+        return Delta(
+            text=best[0],
+            finish_reason="stop",
+            model=self._engine.model,
+            usage=usage,
+            logprobs=(TokenLogprob(*best, top),),
+        )
+
+    def settle(self) -> None:
+        """Write the receipt of the word."""
+        spoken = self._over and self._word.error is None
+        self.receipt = Receipt(self._word.input_tokens, self._word.output_tokens if spoken else 0)
+
+
+def _log(chance: float) -> float:
+    return math.log(max(chance, _LEAST_CHANCE))
 
 
 class _Playing(DeltaStream):

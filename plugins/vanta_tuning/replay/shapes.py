@@ -2,12 +2,15 @@
 
 Three public formats are recognised by their columns: the outcomes of RouteLLM's evaluation, the
 measurements of LLMPerf's leaderboard, and Azure's traces of arrivals. Any other table has columns
-named like the fields (`local.ttft_s`, `api.score`, `arrives_s`) or is mapped to them. Invariant: a
-value that does not fit is an error with its place, never a guess.
+named like the fields (`local.ttft_s`, `api.score`, `arrives_s`) or is mapped to them. A verifier's
+word on the other track's answer has columns of its own: `api.verify_yes`, the probability of yes,
+`api.verify_s`, and the tokens. Invariant: a value that does not fit is an error with its place,
+never a guess.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +18,7 @@ from typing import Any
 
 from vanta import ErrorKind, UsageError
 from vanta_tuning.replay.recordings import Play
-from vanta_tuning.replay.sketches import Known, Pool, Sketch
+from vanta_tuning.replay.sketches import Known, KnownWord, Pool, Sketch
 from vanta_tuning.replay.tables import Cell, CsvTable, TableRow
 
 TURN_FIELDS = ("id", "arrives_s", "text")
@@ -28,6 +31,15 @@ PLAY_FIELDS = (
     "score",
     "mean_logprob",
 )
+WORD_FIELDS = {
+    "verify_yes": "yes",
+    "verify_s": "total_s",
+    "verify_input_tokens": "input_tokens",
+    "verify_output_tokens": "output_tokens",
+    "verify_error": "error",
+}
+"""Columns of a verifier's word, with the fields of `KnownWord`."""
+
 TRACKS = ("local", "api")
 
 Mapped = Mapping[str, str]
@@ -136,33 +148,44 @@ def _own_mapping(table: CsvTable) -> dict[str, str]:
         if shape.fits(table):
             return dict(shape.mapping)
     return {
-        column: column
-        for column in table.columns
-        if column in TURN_FIELDS or ("." in column and column.rpartition(".")[2] in PLAY_FIELDS)
+        column: column for column in table.columns if column in TURN_FIELDS or _is_of_track(column)
     }
 
 
-def _check_field(field: str) -> None:
+def _is_of_track(field: str) -> bool:
     track, _, name = field.rpartition(".")
-    if field in TURN_FIELDS or (track and name in PLAY_FIELDS):
+    return bool(track) and (name in PLAY_FIELDS or name in WORD_FIELDS)
+
+
+def _check_field(field: str) -> None:
+    if field in TURN_FIELDS or _is_of_track(field):
         return
     raise UsageError(
         f"no field is named {field!r}. Fields: {', '.join(TURN_FIELDS)}, and of each track "
-        f"TRACK.{', TRACK.'.join(PLAY_FIELDS)}."
+        f"TRACK.{', TRACK.'.join([*PLAY_FIELDS, *WORD_FIELDS])}."
     )
 
 
 def _sketch(row: TableRow, mapping: Mapped, number: int) -> Sketch:
     tracks: dict[str, dict[str, Any]] = {}
+    words: dict[str, dict[str, Any]] = {}
     turn: dict[str, Any] = {"id": str(number), "arrives_s": None, "text": ""}
     for field, column in mapping.items():
         track, _, name = field.rpartition(".")
-        if track:
+        if track and name in WORD_FIELDS:
+            words.setdefault(track, {})[WORD_FIELDS[name]] = _value(name, row[column])
+        elif track:
             tracks.setdefault(track, {})[name] = _value(name, row[column])
         else:
             turn[name] = _moment(row[column]) if name == "arrives_s" else row[column].text
     known = {track: _known(values, row) for track, values in tracks.items()}
-    return Sketch(turn["id"], known, turn["arrives_s"], turn["text"])
+    return Sketch(turn["id"], known, turn["arrives_s"], turn["text"], _words(words))
+
+
+def _words(words: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], KnownWord]:
+    """Return the words of a row; a row may have none, since the gate was sure of its answer."""
+    known = {(track, ""): KnownWord(**values) for track, values in words.items()}
+    return {pair: word for pair, word in known.items() if word.yes is not None or word.error}
 
 
 def _known(values: dict[str, Any], row: TableRow) -> Known:
@@ -180,15 +203,15 @@ def _known(values: dict[str, Any], row: TableRow) -> Known:
 
 
 def _value(name: str, cell: Cell) -> Any:
-    if name == "error":
+    if name.endswith("error"):
         return _error(cell)
     if name == "mean_logprob":
         return cell.number()
     value = cell.amount()
     if value is None:
         return None
-    if name == "score" and value > 1:
-        cell.refuse("a score of 0 to 1")
+    if name in ("score", "verify_yes") and value > 1:
+        cell.refuse("a number of 0 to 1")
     return round(value) if name.endswith("_tokens") else value
 
 
@@ -248,8 +271,10 @@ def _from_zero(turns: list[Sketch]) -> list[Sketch]:
     late = max(times)
     return sorted(
         (
-            Sketch(t.id, t.tracks, (late if t.arrives_s is None else t.arrives_s) - start, t.text)
-            for t in turns
+            dataclasses.replace(
+                turn, arrives_s=(late if turn.arrives_s is None else turn.arrives_s) - start
+            )
+            for turn in turns
         ),
         key=lambda turn: turn.arrives_s or 0.0,
     )

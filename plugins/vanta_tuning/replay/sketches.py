@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from statistics import NormalDist
 
 from vanta import ErrorKind, UsageError
-from vanta_tuning.replay.recordings import Play, Recording
+from vanta_tuning.replay.recordings import Play, Recording, VerifierWord
 
 CORRELATION = 0.57
 """The correlation of the times of two calls with one prompt, in paired public measurements."""
@@ -45,6 +45,7 @@ class Known:
     speaks: bool = True
     score: float | None = None
     mean_logprob: float | None = None
+    probability: float | None = None
     accepted: bool | None = None
     silent_s: float = 0.0
     running_s: float = 0.0
@@ -56,13 +57,30 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownWord:
+    """The recorded values of a verifier's word, None for unknown ones; see `VerifierWord`."""
+
+    yes: float | None = None
+    total_s: float | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    error: ErrorKind | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether time and tokens of the prompt are recorded."""
+        return self.total_s is not None and self.input_tokens is not None
+
+
+@dataclass(frozen=True, slots=True)
 class Sketch:
-    """One turn with the values that were recorded."""
+    """One turn with the values that were recorded; `words` are keyed as those of `Recording`."""
 
     id: str
     tracks: Mapping[str, Known]
     arrives_s: float | None = None
     text: str = ""
+    words: Mapping[tuple[str, str], KnownWord] = field(default_factory=dict)
 
 
 class Pool:
@@ -127,11 +145,13 @@ class Pool:
 
 @dataclass(slots=True)
 class Filled:
-    """Complete recordings; `drawn` of `plays` were not recorded whole."""
+    """Complete recordings; `drawn` of `plays` and `sized` of `words` were not recorded whole."""
 
     recordings: list[Recording] = field(default_factory=list)
     plays: int = 0
     drawn: int = 0
+    words: int = 0
+    sized: int = 0
 
 
 def fill(
@@ -163,8 +183,31 @@ def fill(
             plays[track] = _play(track, known, pools, place, fate)
             filled.drawn += not known.whole
         filled.plays += len(plays)
-        filled.recordings.append(Recording(sketch.id, plays, sketch.arrives_s, sketch.text))
+        words = {pair: _word(pair, known, plays) for pair, known in sketch.words.items()}
+        filled.words += len(words)
+        filled.sized += sum(not known.whole for known in sketch.words.values())
+        filled.recordings.append(Recording(sketch.id, plays, sketch.arrives_s, sketch.text, words))
     return filled
+
+
+def _word(pair: tuple[str, str], known: KnownWord, plays: Mapping[str, Play]) -> VerifierWord:
+    """Return a whole word: it takes as long as the verifier's first content, if not recorded.
+
+    Its prompt is that of the verifier's own answer and the judged answer; the longest other answer
+    stands in for a judged track that was not recorded.
+    """
+    verifier, judged = pair
+    own = plays.get(verifier, Play(0.0, 0.0))
+    others = [plays[judged]] if judged in plays else [plays[name] for name in plays.keys() - pair]
+    answer = max((play.output_tokens for play in others), default=0)
+    size = own.input_tokens + answer
+    return VerifierWord(
+        yes=known.yes,
+        total_s=own.ttft_s if known.total_s is None else known.total_s,
+        input_tokens=size if known.input_tokens is None else known.input_tokens,
+        output_tokens=1 if known.output_tokens is None else known.output_tokens,
+        error=known.error,
+    )
 
 
 def _places(sketch: Sketch, pools: Mapping[str, Pool]) -> list[float]:
@@ -199,7 +242,14 @@ def _play(track: str, known: Known, pools: Mapping[str, Pool], place: float, fat
         )
     recorded = {
         name: getattr(known, name)
-        for name in ("input_tokens", "output_tokens", "score", "mean_logprob", "accepted")
+        for name in (
+            "input_tokens",
+            "output_tokens",
+            "score",
+            "mean_logprob",
+            "probability",
+            "accepted",
+        )
     }
     return dataclasses.replace(
         base, **{name: value for name, value in recorded.items() if value is not None}

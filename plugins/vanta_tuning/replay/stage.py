@@ -19,6 +19,7 @@ import anyio
 from vanta import (
     Completion,
     EngineError,
+    ErrorKind,
     Event,
     Gate,
     GateRule,
@@ -29,6 +30,7 @@ from vanta import (
     UsageError,
     Verdict,
 )
+from vanta.routing import logit
 from vanta.scheduling import (
     HealthRule,
     Race,
@@ -39,11 +41,24 @@ from vanta.scheduling import (
     TrackStats,
 )
 from vanta_tuning.replay import virtual_clock
-from vanta_tuning.replay.engine import ReplayEngine
-from vanta_tuning.replay.recordings import Play, Recording
+from vanta_tuning.replay.engine import ReplayEngine, VerificationRequest
+from vanta_tuning.replay.recordings import Recording
 
 DIGITS = 9
 """Results are rounded to nanoseconds, above the clock's rounding errors."""
+
+
+class UnrecordedWordError(UsageError):
+    """A policy asks a verifier for a word that the recordings do not have."""
+
+    def __init__(self, policy: str, verifier: str, turn: str) -> None:
+        super().__init__(
+            f"policy {policy!r} has track {verifier!r} verify the answer of turn {turn!r}, and its "
+            f"word is not recorded; its whole answer is not a word. Record it: run turns under the "
+            f"policy and export them with `vanta trace export`, or give the table the columns "
+            f"'{verifier}.verify_yes' (the probability of yes, 0 to 1) and '{verifier}.verify_s'. "
+            "Or model the words: --verifier-auroc 0.8."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +117,7 @@ def replay(
     :param rules: None for the default rules.
     :param seed: for the scheduler's own draws (the jitter of a retry).
     :returns: the results in the order of the recordings.
+    :raises UnrecordedWordError: the policy has an answer verified of which no word is recorded.
     :raises UsageError: a recording lacks a track of the policy, or two have one id.
     """
     _require_unique_ids(recordings)
@@ -148,20 +164,23 @@ class _Stage:
             policy=policy,
             deadline_s=rules.deadline_s,
             stall_timeout_s=rules.stall_timeout_s,
-            gate=_RecordedGate(recording.plays, self._gate()),
+            gate=_RecordedGate(recording, self._gate()),
             retries=rules.retries,
             hard=rules.is_hard(recording.text, policy),
             track_stats=self._track_stats,
         )
+        script = _Script(recording, policy)
         plan = RacePlan(
             settings=settings,
             tracks=self._healthy(now),
-            preparer=_Script(recording.id),
+            preparer=script,
             started_at=now,
             earliest_s=self._track_stats.waits_s(self._tracks, now),
         )
         race = Race(plan, _ignore)
         outcome = await race.run()
+        if script.unrecorded is not None:
+            raise UnrecordedWordError(policy.name, script.unrecorded, recording.id)
         self._results[recording.id] = _result(recording, outcome, race.now())
 
     def _healthy(self, now: float) -> dict[str, Track]:
@@ -177,12 +196,19 @@ class _Stage:
 
 
 class _Script:
-    """Prepare requests that name the recording."""
+    """Prepare requests that name the recording.
 
-    __slots__ = ("_request",)
+    :param recording: the turn.
+    :param policy: its policy.
+    """
 
-    def __init__(self, recording: str) -> None:
-        self._request = GenerationRequest((), session=recording)
+    __slots__ = ("_judged", "_recording", "_request", "unrecorded")
+
+    def __init__(self, recording: Recording, policy: Policy) -> None:
+        self._recording = recording
+        self._judged = [leg.track for leg in policy.legs if leg.commit_on == "verdict"]
+        self._request = GenerationRequest((), session=recording.id)
+        self.unrecorded: str | None = None
 
     async def prepare(self, track: Track, *, shown: str, judged: bool) -> GenerationRequest:
         """Return the same request for every track."""
@@ -195,26 +221,47 @@ class _Script:
         raise refusal
 
     async def verification(self, track: Track, answer: str) -> GenerationRequest:
-        """Return the usual request: a verifier's word is not recorded, its answer is played."""
-        return self._request
+        """Return a request for the recorded word.
+
+        Without one the leg fails, and `unrecorded` is the verifier.
+        """
+        judged = self._judged[0] if len(self._judged) == 1 else ""
+        if self._recording.word(track.name, judged) is None:
+            self.unrecorded = track.name
+            raise EngineError(ErrorKind.UNSUPPORTED, "no word is recorded", engine="replay")
+        return VerificationRequest((), session=self._recording.id, judged=judged)
 
 
 class _RecordedGate:
-    """The policy's own gate; for an answer of which only the verdict is recorded, that verdict."""
+    """The policy's own gate; it repeats a probability or a verdict if only that is recorded."""
 
-    __slots__ = ("_gate", "_plays", "name")
+    __slots__ = ("_gate", "_recording", "name")
 
-    def __init__(self, plays: Mapping[str, Play], gate: Gate) -> None:
-        self._plays = plays
+    def __init__(self, recording: Recording, gate: Gate) -> None:
+        self._recording = recording
         self._gate = gate
         self.name = gate.name
 
     async def judge(self, answer: Completion, rule: GateRule) -> Verdict:
         """Accept or reject a played answer."""
-        play = self._plays[answer.model or ""]
-        if play.accepted is not None and play.mean_logprob is None:
-            return Verdict(play.accepted, None, "as it was recorded")
+        track = answer.model or ""
+        play = self._recording.plays[track]
+        if play.mean_logprob is not None:
+            return await self._gate.judge(answer, rule)
+        if play.probability is not None:
+            margin = logit(play.probability) - logit(rule.min_probability)
+            return Verdict(margin >= 0, play.probability, "as it was recorded", margin)
+        if play.accepted is not None:
+            # A recorded word shows that the gate was in doubt; by how much is not known.
+            in_doubt = any(judged == track for _, judged in self._recording.words)
+            return Verdict(play.accepted, None, "as it was recorded", 0.0 if in_doubt else None)
         return await self._gate.judge(answer, rule)
+
+    def verified(self, verdict: Verdict, yes: float) -> float | None:
+        """Return the gate's own probability after a verifier's word."""
+        verified = getattr(self._gate, "verified", None)
+        right: float | None = verified(verdict, yes) if verified else None
+        return right
 
 
 def _ignore(_event: Event) -> None:

@@ -2,11 +2,13 @@
 
 A live turn shows each track only as far as its policy let it run. Invariant: a finished leg is
 taken as recorded. A stopped leg only says that it would have taken longer, and a track that did not
-start says nothing (`sketches.fill` draws it from the track's other answers).
+start says nothing (`sketches.fill` draws it from the track's other answers). A leg that verified is
+a word on the answer of another leg, which its reason names.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,12 @@ from typing import Any
 from vanta import ErrorKind, UsageError
 from vanta.files import parse_json
 from vanta_tuning.replay.recordings import Play
-from vanta_tuning.replay.sketches import Known, Pool, Sketch
+from vanta_tuning.replay.sketches import Known, KnownWord, Pool, Sketch
 from vanta_tuning.replay.tables import read_text
 
 _WHOLE = frozenset({"won", "finished", "rejected", "amended"})
 _FAILED = frozenset({"failed", "broken"})
+_VERIFIES = re.compile(r"verifies leg (\d+)")
 
 
 def read_traces(path: Path) -> list[Sketch]:
@@ -58,6 +61,7 @@ def _play(known: Known, ttft_s: float, total_s: float) -> Play:
         error=known.error,
         speaks=known.speaks,
         mean_logprob=known.mean_logprob,
+        probability=known.probability,
         accepted=known.accepted,
     )
 
@@ -66,7 +70,8 @@ def _sketch(text: str, path: Path, line: int) -> Sketch:
     try:
         data = parse_json(text)
         trace = data.get("trace", data)
-        return Sketch(str(trace["turn_id"]), _tracks(trace["legs"]))
+        legs = sorted(trace["legs"], key=lambda leg: int(leg["leg"]))
+        return Sketch(str(trace["turn_id"]), _tracks(legs), words=_words(legs))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
             f"{path}, line {line}: not a trace of vanta ({type(error).__name__}: {error}). "
@@ -80,12 +85,51 @@ def _tracks(legs: Sequence[Mapping[str, Any]]) -> dict[str, Known]:
     A leg that continues a broken one, and one that only verifies, do not count.
     """
     known: dict[str, Known] = {}
-    for leg in sorted(legs, key=lambda leg: int(leg["leg"])):
+    overruled = [judged["leg"] for _, judged in _verified(legs) if _score_is_a_word(judged)]
+    for leg in legs:
         if leg["state"] != "verified":
-            known.setdefault(str(leg["track"]), _known(leg))
+            scored = {**leg, "score": None} if leg["leg"] in overruled else leg
+            known.setdefault(str(leg["track"]), _known(scored))
         if leg["state"] == "broken":
             break
     return known
+
+
+def _words(legs: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], KnownWord]:
+    """Return the verifiers' words, by verifier and judged track."""
+    words: dict[tuple[str, str], KnownWord] = {}
+    for verifier, judged in _verified(legs):
+        if verifier["ended_s"] is None or verifier.get("stop_asked_s") is not None:
+            continue
+        usage, error = verifier["usage"] or {}, verifier["error"]
+        yes = judged["score"] if _score_is_a_word(judged) else verifier.get("score")
+        word = KnownWord(
+            yes=None if error or yes is None else float(yes),
+            total_s=float(verifier["ended_s"]) - float(verifier["started_s"]),
+            input_tokens=usage.get("input_tokens"),
+            output_tokens=usage.get("output_tokens"),
+            error=ErrorKind(error["kind"]) if error else None,
+        )
+        words.setdefault((str(verifier["track"]), str(judged["track"])), word)
+    return words
+
+
+def _verified(
+    legs: Sequence[Mapping[str, Any]],
+) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """Return each leg that verified, with the leg that it judged."""
+    numbered = {int(leg["leg"]): leg for leg in legs}
+    named = [(leg, _VERIFIES.search(leg.get("why") or "")) for leg in legs]
+    return [
+        (leg, numbered[int(match[1])])
+        for leg, match in named
+        if leg["state"] == "verified" and match and int(match[1]) in numbered
+    ]
+
+
+def _score_is_a_word(judged: Mapping[str, Any]) -> bool:
+    """Return whether a judged leg has the probability of yes as its score, as in old traces."""
+    return (judged.get("verdict") or "").endswith(f"probability {judged.get('score') or 0:.2f}")
 
 
 def _known(leg: Mapping[str, Any]) -> Known:
@@ -112,7 +156,11 @@ def _known(leg: Mapping[str, Any]) -> Known:
 
 
 def _judged(leg: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the gate's verdict. A score of at most 0 is a mean logprob, not a probability."""
+    """Return the gate's verdict. A score of at most 0 is a mean logprob, above 0 a probability."""
     score = leg.get("score")
-    logprob = float(score) if score is not None and float(score) <= 0 else None
-    return {"accepted": leg.get("accepted"), "mean_logprob": logprob}
+    number = None if score is None else float(score)
+    return {
+        "accepted": leg.get("accepted"),
+        "mean_logprob": number if number is not None and number <= 0 else None,
+        "probability": number if number is not None and 0 < number <= 1 else None,
+    }

@@ -17,13 +17,15 @@ from typing import Any
 from vanta import GateRule, Policy, UsageError
 from vanta.scheduling import adapt
 from vanta_tuning.replay.recordings import Recording
-from vanta_tuning.replay.stage import Rules, replay
+from vanta_tuning.replay.stage import Rules, UnrecordedWordError, replay
 from vanta_tuning.replay.summary import Summary, percentile, summarise
 
 NAME = "tuned"
 _DELAYS = (0.5, 0.75, 0.9, 0.95, 0.99)
 _HOLDS = (0.5, 0.75, 0.9, 0.95)
 _THRESHOLDS = (0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9)
+_VERIFY_SHARES = (0.05, 0.1, 0.3, 0.5, 1.0)
+_VERIFY_LIMITS = (0.2, 0.35, 0.65, 0.8, 0.9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +89,15 @@ class Tuned:
     :param best: None if no candidate keeps the limits.
     :param nearest: the best candidate, or the one that comes closest to the limits.
     :param held_out: the figures of `nearest` on turns that had no part in the choice.
-    :param tried: all candidates.
+    :param tried: all candidates that the recordings suffice for.
+    :param left_out: the number of candidates that ask a verifier for unrecorded words.
     """
 
     best: TunedPolicy | None
     nearest: TunedPolicy
     held_out: Summary
     tried: Sequence[TunedPolicy] = field(default_factory=tuple)
+    left_out: int = 0
 
 
 def tune(
@@ -116,6 +120,7 @@ def tune(
     :param rules: the rules of the replays.
     :param seed: splits the recordings.
     :param progress: called with the number of finished candidates and their total.
+    :raises UnrecordedWordError: every candidate asks a verifier for words that are not recorded.
     :raises UsageError: there are too few turns.
     """
     if len(recordings) < 20:
@@ -125,17 +130,28 @@ def tune(
         )
     chosen_on, held_out = _halves(recordings, seed)
     grid = [variant for policy in policies for variant in _variants(policy, chosen_on)]
-    tried = []
+    tried: list[TunedPolicy] = []
+    unrecorded: list[UnrecordedWordError] = []
     for number, (base, knobs, policy) in enumerate(grid, 1):
-        summary = summarise(policy.name, replay(chosen_on, policy, rules, seed=seed))
-        tried.append(TunedPolicy(base, knobs, policy, summary))
+        try:
+            summary = summarise(policy.name, replay(chosen_on, policy, rules, seed=seed))
+            tried.append(TunedPolicy(base, knobs, policy, summary))
+        except UnrecordedWordError as error:
+            unrecorded.append(error)
         progress(number, len(grid))
-    nearest = min(
-        tried, key=lambda item: (limits.excess(item.chosen_by), *_badness(item.chosen_by))
-    )
-    best = nearest if limits.excess(nearest.chosen_by) == 0 else None
-    result = summarise(nearest.policy.name, replay(held_out, nearest.policy, rules, seed=seed))
-    return Tuned(best, nearest, result, tried)
+    tried.sort(key=lambda item: (limits.excess(item.chosen_by), *_badness(item.chosen_by)))
+    while tried:
+        nearest = tried[0]
+        try:
+            results = replay(held_out, nearest.policy, rules, seed=seed)
+        except UnrecordedWordError as error:
+            unrecorded.append(error)
+            del tried[0]
+            continue
+        best = nearest if limits.excess(nearest.chosen_by) == 0 else None
+        summary = summarise(nearest.policy.name, results)
+        return Tuned(best, nearest, summary, tried, len(unrecorded))
+    raise unrecorded[0]
 
 
 def _halves(recordings: Sequence[Recording], seed: int) -> tuple[list[Recording], list[Recording]]:
@@ -161,6 +177,9 @@ def _variants(
     if policy.gate is not None:
         limits = _quantiles(_logprobs(policy, recordings), _THRESHOLDS)
         settings += [{"gate": {"min_mean_logprob": value}} for value in limits]
+        if policy.gate.verify_with:
+            settings += [{"gate": {"verify_share": share}} for share in _VERIFY_SHARES]
+            settings += [{"gate": {"verify_limit": limit}} for limit in _VERIFY_LIMITS]
     return [(policy.name, knobs, _adapted(policy, knobs)) for knobs in settings]
 
 
