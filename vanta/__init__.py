@@ -10,9 +10,9 @@ Invariant: this front and the fronts of the rooms below it are the whole public 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from vanta.fronts import lazy_front
 from vanta.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -195,7 +195,6 @@ _NAMES = {
     "vanta.scheduling.policy": "GateRule LegPlan Policy",
     "vanta.track": "Price Track",
 }
-_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
     "AllTracksFailed",
@@ -301,6 +300,7 @@ __all__ = [
     "in_quiet",
     "install_hint",
     "is_loopback",
+    "lazy_front",
     "open",
     "proxy_for",
     "read_content",
@@ -309,12 +309,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'vanta' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_front(__name__, _NAMES)
 
 
 def __dir__() -> list[str]:

@@ -10,10 +10,9 @@ needs. A name is imported when it is first used, so importing this plugin loads 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from vanta import hookimpl
+from vanta import hookimpl, lazy_front
 from vanta.cli import Command
 
 if TYPE_CHECKING:
@@ -29,18 +28,17 @@ if TYPE_CHECKING:
     from vanta_scripts.suite import RunOptions, Suite
 
 _NAMES = {
-    "cassette": "Cassette Player Recorder load_cassette save_cassette",
-    "checks": "BUILTIN known_expectations",
-    "format": "load_script parse_script update_equals",
-    "preflight": "check_files check_names find_scripts select",
-    "reports.documents": "html_report junit_report",
-    "results": "RunReport ScriptOutcome ScriptResult TurnResult",
-    "runner": "ScriptRun run_script",
-    "schema": "script_schema",
-    "script": "Script ScriptTurn variants",
-    "suite": "RunOptions Suite",
+    ".cassette": "Cassette Player Recorder load_cassette save_cassette",
+    ".checks": "BUILTIN known_expectations",
+    ".format": "load_script parse_script update_equals",
+    ".preflight": "check_files check_names find_scripts select",
+    ".reports.documents": "html_report junit_report",
+    ".results": "RunReport ScriptOutcome ScriptResult TurnResult",
+    ".runner": "ScriptRun run_script",
+    ".schema": "script_schema",
+    ".script": "Script ScriptTurn variants",
+    ".suite": "RunOptions Suite",
 }
-_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
     "BUILTIN",
@@ -89,12 +87,7 @@ def vanta_commands() -> dict[str, Command]:
     }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_front(__name__, _NAMES)
 
 
 def __dir__() -> list[str]:

@@ -27,7 +27,8 @@ STATEMENT = "My name is Ada and I live in Berlin with my two cats."
 
 
 def config(folder: Path, model: Path) -> dict[str, object]:
-    local = {"model": str(model), "window": 512, "reply_reserve": 16}
+    # A fixed number of threads adds up floats in one order, so the model says the same everywhere.
+    local = {"model": str(model), "window": 512, "reply_reserve": 16, "threads": 1}
     return {
         "data_dir": str(folder),
         "system": "short",
@@ -73,5 +74,5 @@ async def test_a_session_that_no_longer_fits_gets_a_summary(
             await say(runtime, f"I went to {city}. " + "It was a very long trip by train. " * 9)
         await run_all(summarise_next, runtime)
         (summary,) = await stored(runtime, "summary")
-    assert summary.text.strip()
+    assert len(summary.text.split()) > 3
     assert summary.source.startswith("summary of ")

@@ -9,9 +9,10 @@ Invariant: importing this package loads nothing; a name is imported when it is f
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from vanta.fronts import lazy_front
 
 if TYPE_CHECKING:
     from vanta.cli.bench import load_benchmarks
@@ -64,21 +65,17 @@ __all__ = [
     "write_file",
 ]
 
-_PLACES = {
-    "vanta.cli.bench": ("load_benchmarks",),
-    "vanta.cli.options": (
-        *("ConfigOption", "JsonOption", "PolicyOption", "TrackOption"),
-        "check_choice",
+_NAMES = {
+    ".bench": "load_benchmarks",
+    ".options": "ConfigOption JsonOption PolicyOption TrackOption check_choice",
+    ".output": (
+        "ExitCode print_error print_json print_line print_status print_table printable read_json "
+        "status_cell stderr stdout write_file"
     ),
-    "vanta.cli.output": (
-        *("ExitCode", "print_error", "print_json", "print_line", "print_status", "print_table"),
-        *("printable", "read_json", "status_cell", "stderr", "stdout", "write_file"),
-    ),
-    "vanta.cli.setup": ("Setup", "load_setup", "open_runtime"),
-    "vanta.cli.turns": ("Interruptible", "describe_event", "format_money", "format_seconds"),
-    "vanta.command": ("Command",),
+    ".setup": "Setup load_setup open_runtime",
+    ".turns": "Interruptible describe_event format_money format_seconds",
+    "vanta.command": "Command",
 }
-_MODULE_OF = {name: module for module, names in _PLACES.items() for name in names}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -92,11 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return output.run_guarded(lambda: app.run(argv))
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(importlib.import_module(_MODULE_OF[name]), name)
-    return value
+__getattr__ = lazy_front(__name__, _NAMES)
 
 
 def __dir__() -> list[str]:

@@ -6,8 +6,9 @@ private tracks only. Names are imported when they are first used.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from vanta.fronts import lazy_front
 
 if TYPE_CHECKING:
     from vanta.context.assembly import Assembled, assemble
@@ -43,21 +44,15 @@ __all__ = [
 ]
 
 _NAMES = {
-    "assembly": "Assembled Exchange assemble",
-    "budget": "BudgetShares OverflowReport read_overflow",
-    "estimate": "estimate_text estimate_tokens",
-    "estimate_calibration": "Calibration byte_bound",
-    "memories": "Memories Write",
-    "preparer": "ContextPreparer TurnPrompts merge_sampling",
-    "token_cache": "TokenCache token_cache_of",
-    "usage_check": "believed_usage finite",
+    ".assembly": "Assembled Exchange assemble",
+    ".budget": "BudgetShares OverflowReport read_overflow",
+    ".estimate": "estimate_text estimate_tokens",
+    ".estimate_calibration": "Calibration byte_bound",
+    ".memories": "Memories Write",
+    ".preparer": "ContextPreparer TurnPrompts merge_sampling",
+    ".token_cache": "TokenCache token_cache_of",
+    ".usage_check": "believed_usage finite",
 }
-_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_front(__name__, _NAMES)

@@ -6,8 +6,9 @@ lanes (`vanta.drawing.lanes`). Importing this front loads neither rich nor a dra
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from vanta.fronts import lazy_front
 
 if TYPE_CHECKING:
     from vanta.drawing.charts import (
@@ -34,13 +35,11 @@ __all__ = [
     "timeline",
 ]
 
-_HOMES = {"svg": "vanta.drawing.turn_svg", "timeline": "vanta.drawing.turn_timeline"}
+_NAMES = {
+    ".charts": ("ChartPoint bar_chart dot_chart round_ticks svg_document svg_line svg_text"),
+    ".turn_svg": "svg",
+    ".turn_timeline": "timeline",
+}
 
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = importlib.import_module(_HOMES.get(name, "vanta.drawing.charts"))
-    value = getattr(module, name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_front(__name__, _NAMES)

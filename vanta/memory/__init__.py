@@ -11,8 +11,9 @@ are imported when they are first used.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from vanta.fronts import lazy_front
 
 if TYPE_CHECKING:
     from vanta.memory.dates import times_mentioned
@@ -63,7 +64,6 @@ _NAMES = {
     "vanta.memory.store.forgetting": "ForgetPreview ForgetReceipt RemovedCounts Selection",
     "vanta.memory.store.importing": "ReplaceCounts",
 }
-_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
     "SUPERSEDED",
@@ -104,12 +104,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'vanta.memory' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_front(__name__, _NAMES)
 
 
 def __dir__() -> list[str]:

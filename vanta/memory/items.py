@@ -32,13 +32,13 @@ class MemoryItem:
     """One remembered text.
 
     :param id: unique in its store; grows with the time of arrival.
-    :param user: whose memory it belongs to.
-    :param session: the session it was said in; "" for documents and facts without one.
-    :param turn_id: the turn it was said in, or "".
+    :param user: the user whose memory it belongs to.
+    :param session: the session of the message; "" for documents and facts without one.
+    :param turn_id: the turn of the message, or "".
     :param kind: message, document, fact or summary.
-    :param role: who said it (`user`, `assistant`); "" for documents and facts.
+    :param role: the speaker's role (`user`, `assistant`); "" for documents and facts.
     :param text: the text.
-    :param said_at: seconds since the epoch.
+    :param said_at: the time of the message, in seconds since the epoch.
     :param private: True if only private tracks may see it.
     :param tags: tags to filter by.
     :param source: where a document or fact comes from ("handbook.md, Holidays"); "" for messages.
@@ -88,7 +88,7 @@ class NewItem:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Whose items a query may see.
+    """The items that a query may see.
 
     :param user: the user.
     :param session: limit to one session; None for all sessions of the user.

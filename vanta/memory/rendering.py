@@ -4,9 +4,9 @@
     user: I went to the support group yesterday [7 May] and it was so powerful.
 
 A block has a header for each day and a line for each item. Memories compete for tokens, so the
-format has no character to spare. Invariants: items are whole, with their text as it was said (white
-space normalised) and resolved dates in brackets; the functions that render are also those that are
-counted, so counts equal what is sent; a selection never costs more than its budget.
+format is short. Invariants: items are whole, with their original text (white space normalised) and
+resolved dates in brackets; the functions that render are also those that are counted, so the count
+of a block is the count of the sent text; a selection never costs more than its budget.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from vanta.memory.items import SUPERSEDED, MemoryItem, RecalledItem
 
 
 def day_of(item: MemoryItem) -> str:
-    """Return the day, in UTC, on which an item was said: `2026-11-17`.
+    """Return the day of an item, in UTC: `2026-11-17`.
 
     :param item: the item.
     """
@@ -50,7 +50,7 @@ def render_line(item: MemoryItem) -> str:
 
 
 def render_block(items: Iterable[MemoryItem]) -> str:
-    """Render items in the given order, with a header wherever the day changes.
+    """Render items in the given order, with a header before each change of the day.
 
     :param items: the items, usually in chronological order.
     """

@@ -8,8 +8,9 @@ imported when they are first used, so that importing this package does not load 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from vanta.fronts import lazy_front
 
 if TYPE_CHECKING:
     from vanta.money.amounts import Caps, format_usd
@@ -19,13 +20,12 @@ if TYPE_CHECKING:
     from vanta.money.unpriced import ApproveUnpriced, UnpricedRule
 
 _NAMES = {
-    "amounts": "Caps format_usd",
-    "costs": "TurnPurse listed_prices price_of",
-    "ledger": "Ledger Settlement Spending SpendingLine",
-    "reservation": "Reservation this_process",
-    "unpriced": "ApproveUnpriced UnpricedRule",
+    ".amounts": "Caps format_usd",
+    ".costs": "TurnPurse listed_prices price_of",
+    ".ledger": "Ledger Settlement Spending SpendingLine",
+    ".reservation": "Reservation this_process",
+    ".unpriced": "ApproveUnpriced UnpricedRule",
 }
-_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
     "ApproveUnpriced",
@@ -44,9 +44,4 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_front(__name__, _NAMES)

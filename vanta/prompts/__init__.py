@@ -4,9 +4,9 @@ Invariant: nothing here imports Jinja or YAML before a template is used, and ren
 reads no file outside the template folders, changes nothing, and ends within its limits.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from vanta.fronts import lazy_front
 from vanta.installation import templates_dir
 from vanta.prompts.front_matter import Template, TurnDefaults, Variable
 from vanta.prompts.live import LivePrompts, RenderedPrompt, SystemPrompt
@@ -37,15 +37,10 @@ __all__ = [
 ]
 
 _LAZY = {
-    "MeteredEnvironment": "vanta.prompts.sandbox.environment",
-    "TextSpan": "vanta.prompts.analysis",
-    "metering": "vanta.prompts.sandbox.meter",
-    "render": "vanta.prompts.sandbox.environment",
+    ".analysis": "TextSpan",
+    ".sandbox.environment": "MeteredEnvironment render",
+    ".sandbox.meter": "metering",
 }
 
 
-def __getattr__(name: str) -> Any:
-    """Import what needs Jinja when it is first used."""
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_LAZY[name]), name)
+__getattr__ = lazy_front(__name__, _LAZY)

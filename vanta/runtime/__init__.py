@@ -8,8 +8,9 @@ imported on first use, since a runtime loads the database library.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from vanta.fronts import lazy_front
 
 if TYPE_CHECKING:
     from vanta.runtime.background import in_quiet
@@ -30,18 +31,17 @@ if TYPE_CHECKING:
     from vanta.runtime.turn_stream import ShownText, TurnStream
 
 _MODULES = {
-    "background": "in_quiet",
-    "bootstrap": (
+    ".background": "in_quiet",
+    ".bootstrap": (
         "caps_of fitted_gates fitted_router make_tracks model_store open_store prompt_templates "
         "template_folders"
     ),
-    "options": "Isolation TurnOptions",
-    "runtime": "Runtime",
-    "session": "Session",
-    "sync": "SyncLedger SyncMemory SyncRuntime SyncSession SyncTurn",
-    "turn_stream": "ShownText TurnStream",
+    ".options": "Isolation TurnOptions",
+    ".runtime": "Runtime",
+    ".session": "Session",
+    ".sync": "SyncLedger SyncMemory SyncRuntime SyncSession SyncTurn",
+    ".turn_stream": "ShownText TurnStream",
 }
-_HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 __all__ = [
     "Isolation",
@@ -67,9 +67,4 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'vanta.runtime' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"vanta.runtime.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_front(__name__, _MODULES)

@@ -8,8 +8,9 @@ Invariant: names are imported when they are first used, so reading a policy load
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from vanta.fronts import lazy_front
 
 if TYPE_CHECKING:
     from vanta.scheduling.gate import Gate, SignalsGate, Verdict, declines
@@ -63,21 +64,15 @@ __all__ = [
 ]
 
 _NAMES = {
-    "policy": (
+    ".policy": (
         "API BUILTIN CASCADE GateRule HEDGE LOCAL LegPlan PREFER Policy RACE REFINE ROUTE "
         "SPECULATE TakeoverMode adapt"
     ),
-    "gate": "Gate SignalsGate Verdict declines",
-    "race": "Race",
-    "race_plan": "RaceOutcome RacePlan RaceSettings",
-    "track_stats": "HealthRule TrackStats",
+    ".gate": "Gate SignalsGate Verdict declines",
+    ".race": "Race",
+    ".race_plan": "RaceOutcome RacePlan RaceSettings",
+    ".track_stats": "HealthRule TrackStats",
 }
-_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_front(__name__, _NAMES)

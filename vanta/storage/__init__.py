@@ -6,8 +6,9 @@ imported when it is first used, so that importing this package does not load SQL
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from vanta.fronts import lazy_front
 
 if TYPE_CHECKING:
     from vanta.storage.database import Database
@@ -15,17 +16,14 @@ if TYPE_CHECKING:
     from vanta.storage.transcripts import Store
     from vanta.storage.waiting import store_waits_until
 
-_HOMES = {
-    "Database": "vanta.storage.database",
-    "Store": "vanta.storage.transcripts",
-    "sqlite_url": "vanta.storage.default_database",
-    "store_waits_until": "vanta.storage.waiting",
+_NAMES = {
+    ".database": "Database",
+    ".default_database": "sqlite_url",
+    ".transcripts": "Store",
+    ".waiting": "store_waits_until",
 }
 
 __all__ = ["Database", "Store", "sqlite_url", "store_waits_until"]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+__getattr__ = lazy_front(__name__, _NAMES)

@@ -6,8 +6,9 @@ first used.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from vanta.fronts import lazy_front
 
 if TYPE_CHECKING:
     from vanta.testing.conformance import (
@@ -75,23 +76,17 @@ __all__ = [
 ]
 
 _NAMES = {
-    "conformance": "EmbedderConformance EngineConformance Hints IndexConformance read_stream ask",
-    "hashing": "HashEmbedder hash_plugin",
-    "load_meter": "LoadMeter",
-    "loop_guard": "BlockingCall LoopGuard",
-    "scripted": "Run ScriptedEngine open_scripted scripted_plugin",
-    "steps": (
+    ".conformance": "EmbedderConformance EngineConformance Hints IndexConformance read_stream ask",
+    ".hashing": "HashEmbedder hash_plugin",
+    ".load_meter": "LoadMeter",
+    ".loop_guard": "BlockingCall LoopGuard",
+    ".scripted": "Run ScriptedEngine open_scripted scripted_plugin",
+    ".steps": (
         "CallTool Fail Finish Hang Pause Say Step Think Wait Waitable count_prompt count_tokens "
         "split_tokens"
     ),
-    "upstream": "Behaviour HttpExchange Upstream nothing_listens",
+    ".upstream": "Behaviour HttpExchange Upstream nothing_listens",
 }
-_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_front(__name__, _NAMES)

@@ -1,18 +1,18 @@
 """Resolves relative dates in a text, and finds the times that a question asks about.
 
-"I saw her last Tuesday" means nothing a month later, so each text is stored with what its relative
-dates meant: `{"last Tuesday": "2026-11-17"}`. English only. Ambiguous dates follow one rule each:
+"I saw her last Tuesday" is useless a month later, so each text is stored with the meanings of its
+relative dates: `{"last Tuesday": "2026-11-17"}`. English only. Each ambiguity has one rule:
 
 - A week begins on Monday. "last week" and "next month" are those of the calendar; "the past week"
-  and "the last two months" end on the day they are said.
+  and "the last two months" end on the day of the text.
 - "last Friday" is the latest before that day, "next Friday" the one of the following week.
 - "on Friday", "this Friday", "this weekend", "in March", "in three weeks" are in the future, unless
-  the clause (or else the sentence) speaks of the past and not of the future. "Wrote it in three
+  the clause, or a sentence whose clause has no tense, is in the past tense. "Wrote it in three
   weeks" is a duration.
-- "two weeks ago" and "in two months" are as exact as their unit: the week, the month.
+- "two weeks ago" and "in two months" have the precision of their unit: the week, the month.
 - "last night" is the day before.
 
-Whatever is unclear is left alone: the bare name of a weekday or month, the name of the current
+Unclear expressions are not resolved: the bare name of a weekday or month, the name of the current
 month, seasons (they depend on the hemisphere), "the other day", "a few days ago", "the next week"
 of a story, and words that only look like dates ("may", "march on", "sun", "a second ago").
 
@@ -49,11 +49,13 @@ SLICE_CHARACTERS = 16_384
 
 
 def resolve_dates(text: str, said_at: float, tz: dt.tzinfo = dt.UTC) -> dict[str, str]:
-    """Return what the relative dates in `text` mean.
+    """Return the meanings of the relative dates in a text.
 
-    said_at: seconds since the epoch. tz: the speaker's time zone, which decides the day. Returns
-    the words of each date (white space normalised) mapped to a day, month, year or span of days in
-    ISO 8601 ("2026-11-21/2026-11-22"); repeated words once, at most `MAX_DATES`.
+    :param text: the text.
+    :param said_at: its time, in seconds since the epoch.
+    :param tz: the speaker's time zone, which decides the day.
+    :returns: the words of each date (white space normalised) mapped to a day, month, year or span
+        of days in ISO 8601 ("2026-11-21/2026-11-22"); repeated words once, at most `MAX_DATES`.
     """
     meanings: dict[str, str] = {}
     seen: set[str] = set()
@@ -71,10 +73,10 @@ def resolve_dates(text: str, said_at: float, tz: dt.tzinfo = dt.UTC) -> dict[str
 
 
 def times_mentioned(question: str, now: float, tz: dt.tzinfo = dt.UTC) -> list[tuple[float, float]]:
-    """Return the times that a question asks about ("what did I say last week?").
+    """Return the times that a question is about ("what did I say last week?").
 
-    Only times that have begun by `now` count, since no item was said later; "since Monday" ends
-    now. Days, months and years with their year count, too. Dates that only bound another time
+    Only times that have begun by `now` count, since no item is later; "since Monday" ends now.
+    Days, months and years with their year count, too. Dates that only bound another time
     ("before last week") and unclear dates do not.
 
     :param question: the text.

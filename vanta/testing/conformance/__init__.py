@@ -17,8 +17,9 @@ loaded yet, and the hints, which a subclass sets where its object differs.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from vanta.fronts import lazy_front
 
 if TYPE_CHECKING:
     from vanta.testing.conformance.embedders import EmbedderConformance
@@ -35,17 +36,12 @@ __all__ = [
     "read_stream",
 ]
 
-_HOMES = {
-    "EmbedderConformance": "embedders",
-    "EngineConformance": "engines",
-    "Hints": "hints",
-    "IndexConformance": "indexes",
-    "read_stream": "hints",
-    "ask": "hints",
+_NAMES = {
+    ".embedders": "EmbedderConformance",
+    ".engines": "EngineConformance",
+    ".hints": "Hints ask read_stream",
+    ".indexes": "IndexConformance",
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = lazy_front(__name__, _NAMES)
