@@ -102,9 +102,9 @@ if TYPE_CHECKING:
         TurnStarted,
     )
     from vanta.expectations import (
+        CheckedTurn,
         Expectation,
         Failure,
-        Seen,
     )
     from vanta.installation import install_hint
     from vanta.messages import (
@@ -179,7 +179,7 @@ _NAMES = {
         "LegStarted LegTrace MemoryRecalled MemoryTrace Observer RecallTrace Reply Takeover "
         "TextDelta Timings Trace TurnFailed TurnFinished TurnStarted "
     ),
-    "vanta.expectations": "Expectation Failure Seen",
+    "vanta.expectations": "Expectation Failure CheckedTurn",
     "vanta.installation": "install_hint",
     "vanta.messages": (
         "CallNumbering Completion Delta EngineTimings FinishReason Fold Message TokenLogprob "
@@ -205,6 +205,7 @@ __all__ = [
     "CallNumbering",
     "Capabilities",
     "Check",
+    "CheckedTurn",
     "Committed",
     "Companion",
     "Completion",
@@ -263,7 +264,6 @@ __all__ = [
     "Runtime",
     "Sampling",
     "ScriptError",
-    "Seen",
     "Session",
     "ShownText",
     "StoreError",

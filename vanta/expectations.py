@@ -60,7 +60,7 @@ def _written(name: str, variables: Mapping[str, Any]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class CheckedTurn:
     """One turn of a script, as its checks see it.
 
     :param say: the user's message.
@@ -88,7 +88,7 @@ class Seen:
     write: Callable[[str, Mapping[str, Any]], str] = _written
 
 
-Check = Callable[[Any, Seen], Failure | Awaitable[Failure | None] | None]
+Check = Callable[[Any, CheckedTurn], Failure | Awaitable[Failure | None] | None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,7 +20,16 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 
-from vanta import Event, Expectation, Failure, Reply, ScriptError, Seen, TextDelta, VantaError
+from vanta import (
+    CheckedTurn,
+    Event,
+    Expectation,
+    Failure,
+    Reply,
+    ScriptError,
+    TextDelta,
+    VantaError,
+)
 from vanta.memory import MemoryItem, Scope
 from vanta_scripts.checks import known_expectations
 from vanta_scripts.checks.values import excerpt, listed
@@ -202,7 +211,7 @@ class ScriptRun:
                 number, turn.say, failures, unexpected, line=turn.line, events=_without_text(events)
             )
         costs: list[float] = []
-        seen = Seen(
+        seen = CheckedTurn(
             turn.say,
             reply,
             events=tuple(events),
@@ -259,7 +268,7 @@ class ScriptRun:
 
 
 async def judge(
-    expect: Mapping[str, Any], seen: Seen, expectations: Mapping[str, Expectation]
+    expect: Mapping[str, Any], seen: CheckedTurn, expectations: Mapping[str, Expectation]
 ) -> tuple[Failure, ...]:
     """Return the expectations that do not hold; an exception in a check is a failure, too."""
     verdicts = [await _check(expectations[name], value, seen) for name, value in expect.items()]
@@ -283,7 +292,7 @@ def judge_error(
     return (Failure("error", expected, excerpt(str(error))),), None
 
 
-async def _check(expectation: Expectation, value: Any, seen: Seen) -> Failure | None:
+async def _check(expectation: Expectation, value: Any, seen: CheckedTurn) -> Failure | None:
     try:
         verdict = expectation.check(value, seen)
         return await verdict if inspect.isawaitable(verdict) else verdict

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import anyio.lowlevel
 
-from vanta.expectations import Seen
+from vanta.expectations import CheckedTurn
 
 NUMBER = 1
 
 
-def says_ada(seen: Seen) -> str | None:
+def says_ada(seen: CheckedTurn) -> str | None:
     return None if "Ada" in seen.reply.text else "there is no Ada in it"
 
 
-async def waits(seen: Seen) -> str | None:
+async def waits(seen: CheckedTurn) -> str | None:
     await anyio.lowlevel.checkpoint()
     return says_ada(seen)
 
 
-def says_true(_seen: Seen) -> bool:
+def says_true(_seen: CheckedTurn) -> bool:
     return True
 
 
-def says_false(_seen: Seen) -> bool:
+def says_false(_seen: CheckedTurn) -> bool:
     return False

@@ -24,7 +24,7 @@ from vanta.events import (
     Timings,
     Trace,
 )
-from vanta.expectations import Expectation, Failure, Seen
+from vanta.expectations import CheckedTurn, Expectation, Failure
 from vanta.hookspecs import hookimpl
 from vanta.memory import MemoryItem
 from vanta.messages import TokenLogprob, ToolCall, Usage
@@ -48,7 +48,7 @@ def seen(
     calls: tuple[ToolCall, ...] = (),
     recall: RecallTrace | None = None,
     **more: Any,
-) -> Seen:
+) -> CheckedTurn:
     trace = Trace(
         turn_id="t", session_id="s", policy="local", private=private, deadline_s=60.0,
         duration_s=duration_s, status="finished", skipped={}, context={}, legs=(), recall=recall,
@@ -59,10 +59,10 @@ def seen(
         timings=Timings(first_content_s=first_content_s, duration_s=duration_s), trace=trace,
         tool_calls=calls,
     )  # fmt: skip
-    return Seen("the message", reply, **more)
+    return CheckedTurn("the message", reply, **more)
 
 
-def check(name: str, value: str, what: Seen) -> Failure | None:
+def check(name: str, value: str, what: CheckedTurn) -> Failure | None:
     """Return the verdict of an expectation whose value is written as in a script."""
     text = f"name: n\nturns:\n  - say: a\n    expect: {{{name}: {value}}}"
 
@@ -123,7 +123,7 @@ SCHEMA = "{type: object, required: [age], properties: {age: {type: integer}}}"
         ("python", "tests.scripts.functions:says_true", seen("")),
     ],
 )
-def test_an_expectation_that_holds_passes(name: str, value: str, what: Seen) -> None:
+def test_an_expectation_that_holds_passes(name: str, value: str, what: CheckedTurn) -> None:
     assert check(name, value, what) is None
 
 
@@ -192,7 +192,7 @@ def test_an_expectation_that_holds_passes(name: str, value: str, what: Seen) -> 
     ],
 )  # fmt: skip
 def test_a_failure_tells_the_expected_and_the_actual_result(
-    name: str, value: str, what: Seen, expected: str, actual: str
+    name: str, value: str, what: CheckedTurn, expected: str, actual: str
 ) -> None:
     assert check(name, value, what) == Failure(name, expected, actual)
 

@@ -13,7 +13,7 @@ import pytest
 from vanta.api import open as open_runtime
 from vanta.engine import GenerationRequest
 from vanta.errors import ErrorKind, ScriptError, StoreError
-from vanta.expectations import Expectation, Failure, Seen
+from vanta.expectations import CheckedTurn, Expectation, Failure
 from vanta.hookspecs import hookimpl
 from vanta.runtime import Runtime
 from vanta.testing import Fail, ScriptedEngine, open_scripted, scripted_plugin
@@ -234,13 +234,13 @@ class Judges:
             Expectation("broken", "raises", bool, self._broken),
         ]
 
-    async def _words(self, limit: int, seen: Seen) -> Failure | None:
+    async def _words(self, limit: int, seen: CheckedTurn) -> Failure | None:
         words = len(seen.reply.text.split())
         if words <= limit:
             return None
         return Failure("max_words", f"{limit} words to {seen.say!r}", f"{words}")
 
-    def _broken(self, _value: bool, _seen: Seen) -> Failure | None:
+    def _broken(self, _value: bool, _seen: CheckedTurn) -> Failure | None:
         raise ZeroDivisionError("oh")
 
 

@@ -25,6 +25,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from vanta import (
     AnswerBound,
+    CheckedTurn,
     Completion,
     Expectation,
     Failure,
@@ -32,7 +33,6 @@ from vanta import (
     Message,
     Sampling,
     ScriptError,
-    Seen,
     TokenLogprob,
     Track,
     UnknownName,
@@ -58,7 +58,7 @@ def _as_likeness(value: object) -> object:
     return {"text": value} if isinstance(value, str) else value
 
 
-async def _is_similar(likeness: Likeness, seen: Seen) -> Failure | None:
+async def _is_similar(likeness: Likeness, seen: CheckedTurn) -> Failure | None:
     text = seen.reply.text
     expected = f"a reply that means {excerpt(likeness.text)}"
     if not text.strip():
@@ -85,7 +85,7 @@ class Judge(BaseModel):
     min_probability: Annotated[float, Field(gt=0, le=1)] = 0.5
 
 
-async def _judge(judge: Judge, seen: Seen) -> Failure | None:
+async def _judge(judge: Judge, seen: CheckedTurn) -> Failure | None:
     expected = f"yes to {judge.question!r} from track {judge.track!r}"
     track = seen.tracks.get(judge.track)
     if track is None:
@@ -107,7 +107,7 @@ async def _judge(judge: Judge, seen: Seen) -> Failure | None:
     return Failure("judge", wanted, f"{likely:.2f}")
 
 
-async def _ask_judge(judge: Judge, seen: Seen, track: Track) -> Completion:
+async def _ask_judge(judge: Judge, seen: CheckedTurn, track: Track) -> Completion:
     variables = {"said": seen.say, "reply": seen.reply.text, "question": judge.question}
     request = GenerationRequest(
         messages=(Message("user", seen.write(TEMPLATE, variables)),),
@@ -139,7 +139,7 @@ def _valid_reference(text: str) -> str:
     return text
 
 
-async def _accepts(reference: str, seen: Seen) -> Failure | None:
+async def _accepts(reference: str, seen: CheckedTurn) -> Failure | None:
     function = await anyio.to_thread.run_sync(_find, reference, seen.source)
     if inspect.iscoroutinefunction(function):
         verdict = await function(seen)
@@ -151,7 +151,7 @@ async def _accepts(reference: str, seen: Seen) -> Failure | None:
     return Failure("python", f"a reply that {reference} accepts", shown)
 
 
-def _find(reference: str, source: str) -> Callable[[Seen], Any]:
+def _find(reference: str, source: str) -> Callable[[CheckedTurn], Any]:
     """Import a function; the script's folder is the last place to look for its module."""
     module, _, name = reference.partition(":")
     folder = str(Path(source).resolve().parent)

@@ -23,7 +23,7 @@ from typing import Annotated, Any
 import anyio
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from vanta import Expectation, Failure, Seen, ToolCall, install_hint
+from vanta import CheckedTurn, Expectation, Failure, ToolCall, install_hint
 from vanta.files import parse_json
 from vanta_scripts.checks.values import ONE_OR_MANY, Text, Texts, as_tuple, excerpt, listed
 
@@ -56,7 +56,7 @@ _Patterns = Annotated[
 ]
 
 
-def _contains(wanted: tuple[str, ...], seen: Seen) -> Failure | None:
+def _contains(wanted: tuple[str, ...], seen: CheckedTurn) -> Failure | None:
     text = seen.reply.text
     missing = [part for part in wanted if part not in text]
     if not missing:
@@ -69,7 +69,7 @@ def _contains(wanted: tuple[str, ...], seen: Seen) -> Failure | None:
     return Failure("contains", expected, f"{actual}, which has it in another case")
 
 
-def _not_contains(unwanted: tuple[str, ...], seen: Seen) -> Failure | None:
+def _not_contains(unwanted: tuple[str, ...], seen: CheckedTurn) -> Failure | None:
     text = seen.reply.text
     present = [part for part in unwanted if part in text]
     if not present:
@@ -79,7 +79,7 @@ def _not_contains(unwanted: tuple[str, ...], seen: Seen) -> Failure | None:
     return Failure("not_contains", expected, excerpt(text, (at, at + len(present[0]))))
 
 
-def _equals(wanted: str, seen: Seen) -> Failure | None:
+def _equals(wanted: str, seen: CheckedTurn) -> Failure | None:
     text, wanted = seen.reply.text.strip(), wanted.strip()
     if text == wanted:
         return None
@@ -90,7 +90,7 @@ def _equals(wanted: str, seen: Seen) -> Failure | None:
     return Failure("equals", f"the reply {excerpt(wanted)}", excerpt(text), diff)
 
 
-async def _matches(wanted: tuple[str, ...], seen: Seen) -> Failure | None:
+async def _matches(wanted: tuple[str, ...], seen: CheckedTurn) -> Failure | None:
     try:
         missing = await _unmatched(wanted, seen.reply.text)
     except PatternTimeout:
@@ -151,7 +151,7 @@ def _references(value: Any) -> Iterator[Any]:
             yield from _references(part)
 
 
-def _valid_under_schema(schema: dict[str, Any], seen: Seen) -> Failure | None:
+def _valid_under_schema(schema: dict[str, Any], seen: CheckedTurn) -> Failure | None:
     from jsonschema import validators
 
     text = seen.reply.text
@@ -191,7 +191,7 @@ _WantedCalls = Annotated[
 ]
 
 
-def _calls_tools(wanted: list[WantedCall], seen: Seen) -> Failure | None:
+def _calls_tools(wanted: list[WantedCall], seen: CheckedTurn) -> Failure | None:
     calls = seen.reply.tool_calls
     missing = [want for want in wanted if not any(_fits(call, want) for call in calls)]
     if not missing:

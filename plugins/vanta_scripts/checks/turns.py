@@ -13,7 +13,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from vanta import Event, Expectation, Failure, Seen, TextDelta, did_you_mean
+from vanta import CheckedTurn, Event, Expectation, Failure, TextDelta, did_you_mean
 from vanta.memory import MemoryItem
 from vanta_scripts.checks.values import (
     ONE_OR_MANY,
@@ -50,7 +50,7 @@ _Steps = Annotated[
 _Count = Annotated[int, Field(ge=1)]
 
 
-def _recalled(wanted: tuple[_Wanted, ...], seen: Seen) -> Failure | None:
+def _recalled(wanted: tuple[_Wanted, ...], seen: CheckedTurn) -> Failure | None:
     missing = [want for want in wanted if not _matches(want, seen)]
     if not missing:
         return None
@@ -58,7 +58,7 @@ def _recalled(wanted: tuple[_Wanted, ...], seen: Seen) -> Failure | None:
     return Failure("recalled", expected, *_shown(seen.recalled, seen))
 
 
-def _not_recalled(unwanted: tuple[_Wanted, ...], seen: Seen) -> Failure | None:
+def _not_recalled(unwanted: tuple[_Wanted, ...], seen: CheckedTurn) -> Failure | None:
     present = [want for want in unwanted if _matches(want, seen)]
     if not present:
         return None
@@ -67,7 +67,7 @@ def _not_recalled(unwanted: tuple[_Wanted, ...], seen: Seen) -> Failure | None:
     return Failure("not_recalled", expected, *_shown(tuple(items.values()), seen))
 
 
-def _matches(wanted: _Wanted, seen: Seen) -> list[MemoryItem]:
+def _matches(wanted: _Wanted, seen: CheckedTurn) -> list[MemoryItem]:
     if isinstance(wanted, int):
         return [item for item in seen.recalled if item.id == wanted]
     if wanted in seen.labels:
@@ -79,7 +79,7 @@ def _quoted(wanted: Sequence[_Wanted]) -> str:
     return ", ".join(map(repr, wanted))
 
 
-def _shown(items: Sequence[MemoryItem], seen: Seen) -> tuple[str, tuple[str, ...]]:
+def _shown(items: Sequence[MemoryItem], seen: CheckedTurn) -> tuple[str, tuple[str, ...]]:
     """Return the number of items, and a line for each."""
     if not items:
         return _why_no_memories(seen), ()
@@ -89,7 +89,7 @@ def _shown(items: Sequence[MemoryItem], seen: Seen) -> tuple[str, tuple[str, ...
     return f"{len(items)} {'memory' if len(items) == 1 else 'memories'}", (*lines, *more)
 
 
-def _why_no_memories(seen: Seen) -> str:
+def _why_no_memories(seen: CheckedTurn) -> str:
     recall = seen.reply.trace.recall
     if recall is None:
         return "none: memory was not queried"
@@ -100,21 +100,21 @@ def _why_no_memories(seen: Seen) -> str:
     return "none: no memory matched"
 
 
-def _track(names: tuple[str, ...], seen: Seen) -> Failure | None:
+def _track(names: tuple[str, ...], seen: CheckedTurn) -> Failure | None:
     if seen.reply.track in names:
         return None
     expected = f"a reply of track {listed(names, 'or')}"
     return Failure("track", expected, f"a reply of track {seen.reply.track!r}")
 
 
-def _policy(names: tuple[str, ...], seen: Seen) -> Failure | None:
+def _policy(names: tuple[str, ...], seen: CheckedTurn) -> Failure | None:
     if seen.reply.trace.policy in names:
         return None
     expected = f"a turn under policy {listed(names, 'or')}"
     return Failure("policy", expected, f"a turn under policy {seen.reply.trace.policy!r}")
 
 
-def _in_order(steps: tuple[str, ...], seen: Seen) -> Failure | None:
+def _in_order(steps: tuple[str, ...], seen: CheckedTurn) -> Failure | None:
     """Require the events `steps` in this order, with others allowed in between."""
     remaining = iter(seen.events)
     for number, step in enumerate(steps):
@@ -142,20 +142,20 @@ def _without_repeats(all_events: tuple[Event, ...]) -> list[Event]:
     ]
 
 
-def _error(wanted: tuple[str, ...], seen: Seen) -> Failure:
+def _error(wanted: tuple[str, ...], seen: CheckedTurn) -> Failure:
     """Fail: this turn has a reply. The runner judges turns that raised an error."""
     expected = f"an error that contains {listed(wanted, 'and')}"
     return Failure("error", expected, f"the reply {excerpt(seen.reply.text)}")
 
 
-def _max_seconds(limit_s: float, seen: Seen) -> Failure | None:
+def _max_seconds(limit_s: float, seen: CheckedTurn) -> Failure | None:
     duration_s = seen.reply.timings.duration_s
     if duration_s <= limit_s:
         return None
     return Failure("max_seconds", f"a reply within {limit_s:g} s", f"{duration_s:.2f} s")
 
 
-def _max_first_content(limit_ms: float, seen: Seen) -> Failure | None:
+def _max_first_content(limit_ms: float, seen: CheckedTurn) -> Failure | None:
     first_s = seen.reply.timings.first_content_s
     if first_s is not None and first_s * 1000 <= limit_ms:
         return None
@@ -163,14 +163,14 @@ def _max_first_content(limit_ms: float, seen: Seen) -> Failure | None:
     return Failure("max_first_content_ms", f"the first text within {limit_ms:g} ms", actual)
 
 
-def _max_cost(limit_usd: float, seen: Seen) -> Failure | None:
+def _max_cost(limit_usd: float, seen: CheckedTurn) -> Failure | None:
     cost_usd = seen.reply.cost_usd
     if cost_usd <= limit_usd:
         return None
     return Failure("max_cost_usd", f"a turn for at most ${limit_usd:g}", f"${cost_usd:g}")
 
 
-def _max_tokens(limit: int, seen: Seen) -> Failure | None:
+def _max_tokens(limit: int, seen: CheckedTurn) -> Failure | None:
     usage = seen.reply.usage
     if usage and usage.output_tokens <= limit:
         return None

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import anyio.lowlevel
 
-from vanta.expectations import Seen
+from vanta.expectations import CheckedTurn
 
 
-def is_short(seen: Seen) -> str | None:
+def is_short(seen: CheckedTurn) -> str | None:
     words = len(seen.reply.text.split())
     return None if words < 12 else f"a reply of {words} words"
 
 
-async def is_kind(seen: Seen) -> bool:
+async def is_kind(seen: CheckedTurn) -> bool:
     await anyio.lowlevel.checkpoint()
     return "Nice to meet you" in seen.reply.text
