@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from vanta.testing.hashing import HashEmbedder, hash_plugin
     from vanta.testing.load_meter import LoadMeter
     from vanta.testing.loop_guard import BlockingCall, LoopGuard
-    from vanta.testing.scripted import Run, ScriptedEngine, open_scripted, scripted_plugin
+    from vanta.testing.scripted import Run, ScriptedEngine
+    from vanta.testing.scripted_runtime import open_scripted, scripted_plugin
     from vanta.testing.steps import (
         CallTool,
         Fail,
@@ -80,7 +81,8 @@ _NAMES = {
     ".hashing": "HashEmbedder hash_plugin",
     ".load_meter": "LoadMeter",
     ".loop_guard": "BlockingCall LoopGuard",
-    ".scripted": "Run ScriptedEngine open_scripted scripted_plugin",
+    ".scripted": "Run ScriptedEngine",
+    ".scripted_runtime": "open_scripted scripted_plugin",
     ".steps": (
         "CallTool Fail Finish Hang Pause Say Step Think Wait Waitable count_prompt count_tokens "
         "split_tokens"

@@ -56,7 +56,7 @@ async def vanta_runtime(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
     Every keyword that is an engine becomes a track of that name; the others are configuration.
     Runtimes are closed after the test; their data is under `tmp_path`.
     """
-    from vanta.testing.scripted import open_scripted
+    from vanta.testing.scripted_runtime import open_scripted
 
     async with AsyncExitStack() as stack:
 

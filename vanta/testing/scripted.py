@@ -10,30 +10,24 @@ determine the order of events. Tokens are those of `vanta.testing.steps`, counte
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import anyio.lowlevel
-from pydantic import BaseModel, ConfigDict
 
 from vanta.engine import (
     Capabilities,
     DeltaStream,
-    Engine,
-    EngineContext,
-    EngineFactory,
     GenerationRequest,
     Health,
     Receipt,
     TokenCount,
 )
 from vanta.engine_base import BaseEngine, StopFilter
-from vanta.errors import EngineError, ErrorKind, UnknownName
-from vanta.hookspecs import hookimpl
+from vanta.errors import EngineError, ErrorKind
 from vanta.messages import Delta, FinishReason, Message, TokenLogprob, ToolCallPart, Usage
 from vanta.testing.steps import (
     CallTool,
@@ -53,9 +47,6 @@ from vanta.testing.steps import (
     skip,
     split_tokens,
 )
-
-if TYPE_CHECKING:
-    from vanta.runtime import Runtime
 
 ALL = Capabilities(tools=True, logprobs=True, prefix_continuation=True, tokenize=True)
 
@@ -390,61 +381,3 @@ class ScriptedStream(DeltaStream):
                 case Hang():
                     await anyio.sleep_forever()
         self._waiting = None
-
-
-class AnyOptions(BaseModel):
-    """Options of the scripted engine: anything is accepted and ignored."""
-
-    model_config = ConfigDict(extra="allow")
-
-
-class ScriptedPlugin:
-    """A plugin whose engine `scripted` is, for each track, the engine passed under its name."""
-
-    name = "scripted"
-
-    def __init__(self, engines: dict[str, Engine]) -> None:
-        self.engines = engines
-
-    @hookimpl
-    def vanta_engines(self) -> Iterable[EngineFactory]:
-        """Return the factory of `scripted`."""
-        return (EngineFactory("scripted", "follows a script", AnyOptions, self._create),)
-
-    def _create(self, _options: Any, context: EngineContext) -> Engine:
-        try:
-            return self.engines[context.track]
-        except KeyError:
-            raise UnknownName("scripted engine", context.track, self.engines) from None
-
-
-def scripted_plugin(**engines: Engine) -> ScriptedPlugin:
-    """Return a plugin for `vanta.open(..., plugins=[scripted_plugin(local=..., api=...)])`.
-
-    :param engines: the engine of each track whose configuration says `engine = "scripted"`, by
-        the track's name.
-    """
-    return ScriptedPlugin(engines)
-
-
-def open_scripted(
-    data_dir: Path, settings: Mapping[str, Any]
-) -> AbstractAsyncContextManager[Runtime]:
-    """Open a runtime whose tracks are scripted.
-
-    :param data_dir: folder of the runtime's data.
-    :param settings: every value that is an engine becomes a track of its key's name; the others
-        are configuration.
-    :returns: the context of the runtime.
-    """
-    import vanta
-
-    engines = {name: value for name, value in settings.items() if isinstance(value, Engine)}
-    rest = {name: value for name, value in settings.items() if name not in engines}
-    configured = rest.pop("tracks", {})
-    tracks = {
-        name: {"engine": "scripted", "model": engine.model, **configured.get(name, {})}
-        for name, engine in engines.items()
-    }
-    config = {"data_dir": str(data_dir), **rest, "tracks": tracks}
-    return vanta.open(config, plugins=[scripted_plugin(**engines)])

@@ -26,7 +26,8 @@ import vanta
 from vanta.errors import VantaError
 from vanta.testing._behaviour import Behaviour
 from vanta.testing._engine_backend import behind
-from vanta.testing.scripted import ScriptedEngine, scripted_plugin
+from vanta.testing.scripted import ScriptedEngine
+from vanta.testing.scripted_runtime import scripted_plugin
 from vanta.testing.upstream import Upstream
 
 TRACK = "served"
