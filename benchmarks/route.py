@@ -1,8 +1,9 @@
 """The ranking and the speed of the router, on recorded outcomes of a weak and a strong model.
 
 For each seed the rows are split: several hundred fit the router, further rows (MMLU only) calibrate
-the thresholds without their outcomes, and the remaining, unseen rows are scored. Rows with the same
-prompt stay together. The router, prompt length alone, random order and the oracle rank the same
+the thresholds without their outcomes, and the remaining, unseen rows are scored. A second router is
+fitted on few rows, and its thresholds are scored as they are. Rows with the same prompt stay
+together. The router, prompt length alone, random order and the oracle rank the same
 rows. Invariant: no scored row is ever used for fitting.
 
 The data is RouteLLM's (github.com/lm-sys/RouteLLM, Apache-2.0), in the file
@@ -28,6 +29,8 @@ SUMMARY = "APGR, share of calls and speed of the router, on unseen outcomes"
 FILE = "routellm_outcomes.csv.gz"
 SHARE = 0.3
 SHARE_GOAL_POINTS = 2.0
+FEW = 200
+FEW_GOAL_POINTS = 4.0
 DECISION_GOAL_US = 100.0
 
 
@@ -46,11 +49,19 @@ SUITES = (RouteSuite("mmlu", 1500, 3000, 0.68), RouteSuite("gsm8k", 660, 0, 0.65
 
 @dataclass(slots=True)
 class SeedResults:
-    """APGR by ranking, shares of calls, and microseconds per decision of all seeds."""
+    """APGR by ranking, shares of calls, Brier scores, and microseconds per decision of all seeds.
+
+    `shares` and `kept` are those of the router, `few` those of the one with few labels. `brier` is
+    that of its difficulties, `base_brier` that of the share of labelled rows that need the strong
+    track.
+    """
 
     apgr: dict[str, list[float]] = field(default_factory=dict)
     shares: list[float] = field(default_factory=list)
     kept: list[float] = field(default_factory=list)
+    few: list[float] = field(default_factory=list)
+    brier: list[float] = field(default_factory=list)
+    base_brier: list[float] = field(default_factory=list)
     held_out: int = 0
     decisions_us: list[float] = field(default_factory=list)
 
@@ -97,8 +108,30 @@ def _measure(
     results.shares.append(sum(score > threshold for score in scores) / len(scores))
     keeper = ShareKeeper(router, SHARE)
     results.kept.append(sum(keeper.is_hard(row.prompt) for row in scored) / len(scored))
+    results.few.append(_few_share(fitted, scored))
+    _calibration(results, fitted, scores, gains)
     results.held_out = len(scored)
     results.decisions_us += _timed(router, scored[:500])
+
+
+def _few_share(fitted: Sequence[OutcomeRow], scored: Sequence[OutcomeRow]) -> float:
+    """Return the share of calls of a router with few labels, by its own thresholds."""
+    router = fit_router(fitted[:FEW]).router
+    return statistics.fmean(router.is_hard(row.prompt, SHARE) for row in scored)
+
+
+def _calibration(
+    results: SeedResults,
+    fitted: Sequence[OutcomeRow],
+    scores: Sequence[float],
+    gains: Sequence[float],
+) -> None:
+    rate = statistics.fmean(row.gain > 0 for row in fitted)
+    needed = [gain > 0 for gain in gains]
+    results.brier.append(
+        statistics.fmean((score - need) ** 2 for score, need in zip(scores, needed, strict=True))
+    )
+    results.base_brier.append(statistics.fmean((rate - need) ** 2 for need in needed))
 
 
 def split(
@@ -151,6 +184,17 @@ def _figures(suite: RouteSuite, results: SeedResults) -> Iterator[Figure]:
         )
     yield _share(suite, "", results.shares, results.held_out)
     yield _share(suite, " by thresholds that follow the traffic", results.kept, results.held_out)
+    yield _share(suite, f" with {FEW} labels", results.few, FEW, FEW_GOAL_POINTS)
+    base = statistics.fmean(results.base_brier)
+    yield Figure(
+        name=f"{suite.name}: Brier score of the difficulty",
+        value=statistics.fmean(results.brier),
+        unit="",
+        goal=round(base + 0.001, 4),
+        peer="the base rate alone",
+        peer_value=base,
+        note="0 is perfect; the goal is the base rate's score, with 0.001 for chance",
+    )
     yield Figure(
         name=f"{suite.name}: a decision, median",
         value=percentile(results.decisions_us, 0.5),
@@ -161,7 +205,13 @@ def _figures(suite: RouteSuite, results: SeedResults) -> Iterator[Figure]:
     )
 
 
-def _share(suite: RouteSuite, suffix: str, shares: Sequence[float], rows: int) -> Figure:
+def _share(
+    suite: RouteSuite,
+    suffix: str,
+    shares: Sequence[float],
+    rows: int,
+    goal: float = SHARE_GOAL_POINTS,
+) -> Figure:
     errors = [abs(share - SHARE) * 100 for share in shares]
     by_seed = ", ".join(f"{share:.1%}" for share in shares)
     deviation = 100 * math.sqrt(SHARE * (1 - SHARE) / rows)
@@ -169,7 +219,7 @@ def _share(suite: RouteSuite, suffix: str, shares: Sequence[float], rows: int) -
         name=f"{suite.name}: off a share of {SHARE:.0%}{suffix}, mean of seeds",
         value=statistics.fmean(errors),
         unit="points",
-        goal=SHARE_GOAL_POINTS,
+        goal=goal,
         note=f"{by_seed}; worst {max(errors):.1f}. With {rows} rows, chance alone moves a fixed "
         f"threshold's share by {deviation:.1f} points (one standard deviation).",
     )

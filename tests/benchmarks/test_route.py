@@ -37,6 +37,8 @@ def test_the_router_is_scored_beside_its_baselines(data: Path) -> None:
         "mmlu: APGR of the oracle",
         "mmlu: off a share of 30%, mean of seeds",
         "mmlu: off a share of 30% by thresholds that follow the traffic, mean of seeds",
+        "mmlu: off a share of 30% with 200 labels, mean of seeds",
+        "mmlu: Brier score of the difficulty",
         "mmlu: a decision, median",
     ]
     ranked = figures["mmlu: APGR"]

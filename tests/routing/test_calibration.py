@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vanta.routing.logistic import logit, sigmoid
+from vanta.routing.logistic import Platt, Steps, logit, sigmoid
 from vanta_tuning.fitting.metrics import reliability
-from vanta_tuning.fitting.regression import fit_linear, fit_platt, fit_steps, importance
+from vanta_tuning.fitting.regression import (
+    fit_curve,
+    fit_linear,
+    fit_platt,
+    fit_steps,
+    importance,
+)
 
 ROWS = st.lists(
     st.tuples(st.floats(-1e3, 1e3, allow_nan=False), st.booleans()), min_size=1, max_size=60
@@ -50,6 +57,25 @@ def test_no_curve_falls_or_leaves_0_to_1(
 def test_scores_that_say_the_opposite_keep_their_order_and_nothing_else() -> None:
     curve = fit_platt([1.0, 2.0, 3.0, 4.0] * 20, [True, True, False, False] * 20)
     assert 0.49 < curve(1) < curve(4) < 0.51
+
+
+def test_scores_without_information_give_the_base_rate_and_keep_their_order() -> None:
+    chance = random.Random(8)  # noqa: S311 - a seed, no secret
+    scores = [chance.gauss(0, 1) for _ in range(300)]
+    labels = [chance.random() < 0.2 for _ in scores]
+    for fit in (fit_platt, fit_steps):
+        curve = fit_curve(scores, labels, fit)
+        rate = (sum(labels) + 1) / 302
+        assert curve(-3) == pytest.approx(rate, abs=0.002)
+        assert curve(-3) < curve(3) < curve(3) + 1e-9
+
+
+@pytest.mark.parametrize("fit", [fit_platt, fit_steps])
+def test_scores_with_information_get_a_curve(
+    fit: Callable[[list[float], list[bool]], Platt | Steps],
+) -> None:
+    curve = fit_curve(*drawn(400), fit)
+    assert curve(2) - curve(-2) > 0.7
 
 
 def test_reliability_counts_every_row_once() -> None:

@@ -109,7 +109,7 @@ async def test_it_accepts_above_the_wanted_probability_and_turns_down_below(
     assert good.score is not None
     assert bad.score is not None
     assert good.score > 0.7 > bad.score
-    assert "70% wanted" in bad.why
+    assert "70% needed" in bad.why
 
 
 async def test_the_wanted_probability_changes_the_verdict(gate: FittedGate) -> None:
@@ -136,7 +136,7 @@ async def test_tools_shortness_and_refusals_are_judged_by_the_rule(gate: FittedG
     tool = Completion(tool_calls=(ToolCall("1", "clock", "{}"),))
     assert (await judge.judge(tool, RULE)).accepted
     short = await judge.judge(worlds.answer([-0.01] * 30, "Four"), GateRule(min_chars=9))
-    assert (short.accepted, short.why) == (False, "4 characters, 9 wanted")
+    assert (short.accepted, short.why) == (False, "4 characters, at least 9 needed")
     refusal = worlds.answer([-0.01] * 30, "I cannot help with that, I fear.")
     for minded in (True, False):
         rule = GateRule(min_probability=0.01, refusals=minded)

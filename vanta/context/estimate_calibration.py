@@ -39,6 +39,7 @@ from vanta.context.estimate import (
     estimate_text,
     estimate_tokens,
 )
+from vanta.context.token_families import family_of
 from vanta.engine import TokenCount
 from vanta.messages import Message
 
@@ -134,10 +135,16 @@ class Reserve:
 
 
 class Calibration:
-    """The estimate of one model."""
+    """The estimate of one model.
 
-    def __init__(self) -> None:
-        self._weights = list(_USUAL)
+    :param model: the model's name; a name of a known family starts with the family's weights and
+        reserve, see `vanta.context.token_families`.
+    """
+
+    def __init__(self, model: str = "") -> None:
+        self._family = family_of(model)
+        self._prior = (*self._family.weights, *_FORMAT) if self._family else _USUAL
+        self._weights = list(self._prior)
         size = len(_USUAL)
         self._products = [[0.0] * size for _ in range(size)]
         self._sums = [0.0] * size
@@ -146,7 +153,7 @@ class Calibration:
         self._samples = 0
         self._fits = 0
         self._factor = 1.0
-        self._reserve = Reserve()
+        self._reserve = Reserve(margin=self._family.margin) if self._family else Reserve()
         self._seen: OrderedDict[bytes, tuple[int, ...]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -160,7 +167,8 @@ class Calibration:
         """The state that counts come from; it changes seldom, and the counts with it."""
         if self._fits:
             return f"estimate, fitted {self._fits}"
-        return "estimate" if self._factor == 1.0 else f"estimate x{self._factor:.2f}"
+        name = f"estimate for {self._family.name}" if self._family else "estimate"
+        return name if self._factor == 1.0 else f"{name} x{self._factor:.2f}"
 
     def count(self, messages: Sequence[Message]) -> TokenCount:
         """Estimate the tokens of a prompt, on the high side.
@@ -180,9 +188,9 @@ class Calibration:
         if not text:
             return 0
         with self._lock:
-            if self._fits:
+            if self._is_weighted:
                 weighted = self._dot((*self._features(text), *_NO_FORMAT))
-                tokens = weighted * self._reserve.of_a_part
+                tokens = weighted * self._reserve.of_a_part * self._factor
             else:
                 tokens = estimate_text(text) * self._factor
         return math.ceil(min(tokens, len(text.encode("utf-8", "replace")) + 1))
@@ -208,16 +216,24 @@ class Calibration:
             if self._samples >= TRUSTED and (self._is_due() or short):
                 self._fit()
             elif short:
-                self._factor = math.ceil(tokens / estimate * 100) / 100
+                self._factor = math.ceil(tokens / self._reserved(estimate) * 100) / 100
 
     def _estimate(self, messages: Sequence[Message], sample: Sequence[float]) -> float:
         """Return the estimate before any reserve."""
-        if self._fits:
+        if self._is_weighted:
             return max(1.0, self._dot(sample))
         return float(estimate_tokens(messages).value)
 
+    @property
+    def _is_weighted(self) -> bool:
+        """Whether the weights of features count, fitted ones or those of the family."""
+        return self._fits > 0 or self._family is not None
+
     def _with_reserve(self, estimate: float) -> float:
-        return estimate + self._reserve.of(estimate) if self._fits else estimate * self._factor
+        return self._reserved(estimate) * self._factor
+
+    def _reserved(self, estimate: float) -> float:
+        return estimate + self._reserve.of(estimate)
 
     def _is_due(self) -> bool:
         """Return True at 32, 64, 128... samples, and at every 256th."""
@@ -240,7 +256,8 @@ class Calibration:
                 pull = PULL / _USUAL[index] ** 2
                 product = sum(a * w for a, w in zip(row, weights, strict=True))
                 others = product - row[index] * weights[index]
-                best = (self._sums[index] - others + pull * _USUAL[index]) / (row[index] + pull)
+                pulled = self._sums[index] - others + pull * self._prior[index]
+                best = pulled / (row[index] + pull)
                 weights[index] = max(0.0, best)
         fitted = [(max(1.0, self._dot(sample)), tokens) for sample, tokens in self._recent]
         # Estimates of samples before the weights were fitted to them are the honest measure, except
@@ -248,6 +265,7 @@ class Calibration:
         honest = self._unforeseen if self._fits else []
         self._reserve = reserve_for([*fitted, *honest], MARGIN + 2.0 / self._samples)
         self._unforeseen = []
+        self._factor = 1.0
         self._fits += 1
 
     def _sample(self, messages: Sequence[Message]) -> list[float]:

@@ -176,14 +176,16 @@ class CalibratedGate:
             why = f"{plain.why} (the calibrated gate is not fitted: `vanta gate fit`)"
             return Verdict(plain.accepted, plain.score, why, plain.margin)
         if answer.tool_calls:
-            return Verdict(True, right, "asks for a tool")
+            return Verdict(True, right, "calls a tool")
         if found.chars < rule.min_chars:
-            return Verdict(False, right, f"{found.chars} characters, {rule.min_chars} wanted")
+            return Verdict(
+                False, right, f"{found.chars} characters, at least {rule.min_chars} needed"
+            )
         if rule.refusals and found.refusal:
             return Verdict(False, right, "declines to answer")
         margin = logit(right) - logit(rule.min_probability)
         if right < rule.min_probability:
-            why = f"right with {right:.0%}, {rule.min_probability:.0%} wanted"
+            why = f"right with {right:.0%}, {rule.min_probability:.0%} needed"
             return Verdict(False, right, why, margin)
         return Verdict(True, right, f"right with {right:.0%}", margin)
 

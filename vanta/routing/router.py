@@ -266,7 +266,7 @@ def _as_data(model: RouterModel) -> dict[str, Any]:
         "features": FEATURES_VERSION,
         "about": dict(model.about),
         "calibration": {"slope": model.needed.slope, "offset": model.needed.offset},
-        "difficulties": [round(value, 6) for value in model.difficulties],
+        "difficulties": [round(value, 12) for value in model.difficulties],
         "hashes": model_files.pack_keys(keys),
         "weak": _linear_data(model.weak, keys),
         "strong": _linear_data(model.strong, keys),

@@ -35,11 +35,11 @@ def fit_command(
     {"text": "...", "logprobs": [-0.1, -2.3], "finish_reason": "stop", "right": true}.
     With "verifier_yes", the probability of yes of the verifier (`score` of its leg in the trace),
     the gate also learns what the verifier's word means. --json: an object with out, rows, curve
-    (isotonic or Platt), auroc, ece, brier, reliability: bins with low, high, rows, predicted and
-    actual, all of answers left out of the fit, limits: objects with limit (a min_probability),
-    escalated (share of answers below it) and right (share of the others that is right), and
-    verifier (null, or an object with rows, auroc, auroc_of_gate, ece, brier and limits, whose
-    limit is a verify_limit).
+    (isotonic, Platt or base rate), auroc, ece, brier, reliability: bins with low, high, rows,
+    predicted and actual, all of answers left out of the fit, limits: objects with limit (a
+    min_probability), escalated (share of answers below it) and right (share of the others that is
+    right), and verifier (null, or an object with rows, auroc, auroc_of_gate, ece, brier and limits,
+    whose limit is a verify_limit).
     """
     from vanta_tuning.fitting import fit_gate, read_answers
 

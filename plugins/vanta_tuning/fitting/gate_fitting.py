@@ -27,7 +27,15 @@ from vanta.routing import (
 from vanta.scheduling import declines
 from vanta_tuning.fitting.metrics import Reliability, auroc, reliability
 from vanta_tuning.fitting.outcomes import JudgedAnswer
-from vanta_tuning.fitting.regression import fit_platt, fit_signed, fit_steps, require_libraries
+from vanta_tuning.fitting.regression import (
+    FOLDS,
+    LEAST_SLOPE,
+    fit_curve,
+    fit_platt,
+    fit_signed,
+    fit_steps,
+    require_libraries,
+)
 from vanta_tuning.fitting.verifier_fitting import (
     EscalationLimit,
     FittedVerifier,
@@ -39,7 +47,6 @@ LEAST_ROWS = 40
 ENOUGH_FOR_STEPS = 1000
 """Below this, Platt's two numbers are the better curve (Niculescu-Mizil & Caruana, 2005)."""
 
-_FOLDS = 5
 _BEGINNINGS = (0.25, 0.5, 0.75)
 _RIDGE = 1.0
 
@@ -52,7 +59,8 @@ class FittedGate:
     :param rows: the number of answers.
     :param reliability: of P(right).
     :param auroc: the probability that a right answer is judged above a wrong one.
-    :param curve: the kind of calibration curve, "isotonic" or "Platt".
+    :param curve: the kind of calibration curve: "isotonic", "Platt", or "base rate" if the signals
+        predict no better than the share of right answers.
     :param limits: values of `min_probability` for shares of escalated answers.
     :param verifier: the model of a verifier's word; None if fewer than `LEAST_ROWS` answers have
         one.
@@ -87,7 +95,7 @@ def fit_gate(answers: Sequence[JudgedAnswer]) -> FittedGate:
             f"{len(answers)} answers, {rights} of them right, are too few to fit a gate: at least "
             f"{LEAST_ROWS} are needed, {LEAST_ROWS // 4} of them right and as many wrong."
         )
-    folded = [(item, i % _FOLDS) for i, item in enumerate(answers)]
+    folded = [(item, i % FOLDS) for i, item in enumerate(answers)]
     whole = [_Example(signals(item.answer), item.right, fold) for item, fold in folded]
     part = [row for item, fold in folded for row in _beginnings(item, fold)] or whole
     predicted = _unseen(whole)
@@ -105,9 +113,15 @@ def fit_gate(answers: Sequence[JudgedAnswer]) -> FittedGate:
         about |= {"verified": verifier.rows, "verified_auroc": round(verifier.auroc, 4)}
     judged = verifier.model if verifier else None
     model = GateModel(_fit(whole), _fit(part), about, judged)
-    kind = "isotonic" if isinstance(model.whole.curve, Steps) else "Platt"
     limits = limits_for(predicted, labels)
-    return FittedGate(model, len(answers), curve, area, kind, limits, verifier)
+    return FittedGate(model, len(answers), curve, area, _kind(model), limits, verifier)
+
+
+def _kind(model: GateModel) -> str:
+    curve = model.whole.curve
+    if isinstance(curve, Steps):
+        return "isotonic"
+    return "base rate" if curve.slope == LEAST_SLOPE else "Platt"
 
 
 def _suffice(answers: Sequence[JudgedAnswer]) -> bool:
@@ -146,7 +160,7 @@ def _beginnings(item: JudgedAnswer, fold: int) -> list[_Example]:
 def _unseen(rows: Sequence[_Example]) -> list[float]:
     """Return each row's probability by a model and a curve fitted without its fold."""
     predicted = [0.0] * len(rows)
-    for fold in range(_FOLDS):
+    for fold in range(FOLDS):
         model = _fit([row for row in rows if row.fold != fold])
         for i, row in enumerate(rows):
             if row.fold == fold:
@@ -163,9 +177,12 @@ def _fit(rows: Sequence[_Example]) -> Judgement:
         unseen = [row for row in rows if row.fold == fold]
         scores += [model.logit(row.found) for row in unseen]
         labels += [row.right for row in unseen]
-    fit_curve = fit_steps if len(rows) >= ENOUGH_FOR_STEPS else fit_platt
     plain = _fit_logistic(rows)
-    curve = fit_curve(scores, labels)
+    curve: Platt | Steps
+    if len(rows) >= ENOUGH_FOR_STEPS:
+        curve = fit_curve(scores, labels, fit_steps)
+    else:
+        curve = fit_curve(scores, labels, fit_platt)
     return Judgement(plain.weights, plain.intercept, plain.means, plain.spreads, curve)
 
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, TypeVar
 
 from vanta import UsageError, install_hint
-from vanta.routing import Linear, Platt, Steps
+from vanta.routing import Linear, Platt, Steps, logit
 
 MOST_FEATURES = 1 << 16
 LEAST_SLOPE = 1e-3
+FOLDS = 5
+
+Curve = TypeVar("Curve", Platt, Steps, Platt | Steps)
 _TRACE = 1e-6
 """The weight of an artificial row of the missing class where all rows have one label."""
 
@@ -143,6 +146,50 @@ def fit_steps(scores: Sequence[float], labels: Sequence[bool]) -> Steps:
         highest = max(highest, (true + 0.5) / (len(rows) + 1))
         points[math.fsum(score for score, _ in rows) / len(rows)] = highest
     return Steps(tuple(points), tuple(points.values()))
+
+
+def fit_curve(
+    scores: Sequence[float],
+    labels: Sequence[bool],
+    fit: Callable[[Sequence[float], Sequence[bool]], Curve],
+) -> Curve | Platt:
+    """Fit a calibration curve, or the base rate if the curve is no better on rows left out.
+
+    Scores with little information give a curve that is worse than the share of true rows alone
+    (Brier score across folds). `Platt` with the least slope then keeps their order.
+
+    :param scores: of rows that the scoring model has not seen.
+    :param labels: whether the rows are true.
+    :param fit: `fit_platt` or `fit_steps`.
+    """
+    flat = _base_rate(labels)
+    predicted = across_folds(scores, labels, fit)
+    rates = across_folds(scores, labels, lambda _scores, kept: _base_rate(kept))
+    return fit(scores, labels) if _brier(predicted, labels) < _brier(rates, labels) else flat
+
+
+def across_folds(
+    scores: Sequence[float],
+    labels: Sequence[bool],
+    fit: Callable[[Sequence[float], Sequence[bool]], Curve],
+) -> list[float]:
+    """Return each row's probability by a curve that was fitted without its fold."""
+    predicted = [0.0] * len(scores)
+    for fold in range(min(FOLDS, len(scores))):
+        kept = [i for i in range(len(scores)) if i % FOLDS != fold]
+        curve = fit([scores[i] for i in kept], [labels[i] for i in kept])
+        for i in range(fold, len(scores), FOLDS):
+            predicted[i] = curve(scores[i])
+    return predicted
+
+
+def _base_rate(labels: Sequence[bool]) -> Platt:
+    """Return the curve that gives every row the share of true rows, except for a trace of order."""
+    return Platt(LEAST_SLOPE, logit((sum(labels) + 1) / (len(labels) + 2)))
+
+
+def _brier(predicted: Sequence[float], labels: Sequence[bool]) -> float:
+    return math.fsum((p - label) ** 2 for p, label in zip(predicted, labels, strict=True))
 
 
 def fit_signed(

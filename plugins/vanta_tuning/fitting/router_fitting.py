@@ -15,16 +15,32 @@ from typing import Any
 from zlib import crc32
 
 from vanta import UsageError
-from vanta.routing import QUANTILES, Linear, Router, RouterModel, features, quantiles, sigmoid
+from vanta.routing import (
+    QUANTILES,
+    Linear,
+    Platt,
+    Router,
+    RouterModel,
+    features,
+    quantiles,
+    sigmoid,
+)
 from vanta_tuning.fitting.metrics import Reliability, apgr, reliability
 from vanta_tuning.fitting.outcomes import OutcomeRow
-from vanta_tuning.fitting.regression import fit_linear, fit_platt, importance, require_libraries
+from vanta_tuning.fitting.regression import (
+    FOLDS,
+    across_folds,
+    fit_curve,
+    fit_linear,
+    fit_platt,
+    importance,
+    require_libraries,
+)
 
 LEAST_ROWS = 50
 COSTS = (0.05, 0.1, 0.2, 0.4)
 """How much a row counts against small weights; the value that ranks best across folds is taken."""
 
-_FOLDS = 5
 Progress = Callable[[int, int], None]
 
 
@@ -60,7 +76,7 @@ class _Rows:
     def of(cls, outcomes: Sequence[OutcomeRow]) -> _Rows:
         """Assign folds by prompt, so that no prompt is in two folds."""
         ranked = sorted({row.prompt for row in outcomes}, key=_scattered)
-        fold = {prompt: i % _FOLDS for i, prompt in enumerate(ranked)}
+        fold = {prompt: i % FOLDS for i, prompt in enumerate(ranked)}
         return cls(
             outcomes,
             [features(row.prompt) for row in outcomes],
@@ -85,11 +101,11 @@ def fit_router(
     _require(outcomes)
     rows = _Rows.of(outcomes)
     steps = itertools.count(1)
-    total = len(costs) * _FOLDS + 1
+    total = len(costs) * FOLDS + 1
 
     def gains(cost: float) -> list[float]:
         unseen = [0.0] * len(outcomes)
-        for fold in range(_FOLDS):
+        for fold in range(FOLDS):
             weak, strong = _fit_both(rows, cost, leave_out=fold)
             for i, found in enumerate(rows.features):
                 if rows.folds[i] == fold:
@@ -113,7 +129,8 @@ def _finish(
     cost: float,
     unseen: Sequence[float],
 ) -> Fitted:
-    needed = fit_platt(unseen, _needed(outcomes))
+    labels = _needed(outcomes)
+    needed = _calibrate(unseen, labels)
     predicted = [needed(gain) for gain in unseen]
     actual = [row.gain for row in outcomes]
     score = apgr(unseen, actual)
@@ -131,7 +148,7 @@ def _finish(
         cost=cost,
         apgr=score,
         by_length=apgr([float(len(row.prompt)) for row in outcomes], actual),
-        reliability=reliability(predicted, _needed(outcomes)),
+        reliability=reliability(across_folds(unseen, labels, _calibrate), labels),
     )
 
 
@@ -157,6 +174,10 @@ def _require(outcomes: Sequence[OutcomeRow]) -> None:
             "the outcomes are all alike: the strong track is needed for every prompt or for none. "
             "There is nothing to route; use the policy `api` or `local`."
         )
+
+
+def _calibrate(scores: Sequence[float], labels: Sequence[bool]) -> Platt:
+    return fit_curve(scores, labels, fit_platt)
 
 
 def _needed(outcomes: Sequence[OutcomeRow]) -> list[bool]:

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 
 from vanta.routing import VerifierModel, quantile, verified_vector
 from vanta_tuning.fitting.metrics import Reliability, auroc, reliability
-from vanta_tuning.fitting.regression import fit_signed
+from vanta_tuning.fitting.regression import FOLDS, fit_signed
 
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.5)
 """The shares of escalated answers that limits are chosen for."""
 
-FOLDS = 5
 _RIDGE = 1.0
 
 

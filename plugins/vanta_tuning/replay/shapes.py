@@ -211,7 +211,7 @@ def _value(name: str, cell: Cell) -> Any:
     if value is None:
         return None
     if name in ("score", "verify_yes") and value > 1:
-        cell.refuse("a number of 0 to 1")
+        cell.refuse("a score of 0 to 1" if name == "score" else "a probability of 0 to 1")
     return round(value) if name.endswith("_tokens") else value
 
 
