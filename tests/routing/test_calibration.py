@@ -59,15 +59,19 @@ def test_scores_that_say_the_opposite_keep_their_order_and_nothing_else() -> Non
     assert 0.49 < curve(1) < curve(4) < 0.51
 
 
-def test_scores_without_information_give_the_base_rate_and_keep_their_order() -> None:
-    chance = random.Random(8)  # noqa: S311 - a seed, no secret
-    scores = [chance.gauss(0, 1) for _ in range(300)]
-    labels = [chance.random() < 0.2 for _ in scores]
-    for fit in (fit_platt, fit_steps):
-        curve = fit_curve(scores, labels, fit)
-        rate = (sum(labels) + 1) / 302
-        assert curve(-3) == pytest.approx(rate, abs=0.002)
-        assert curve(-3) < curve(3) < curve(3) + 1e-9
+@pytest.mark.parametrize("fit", [fit_platt, fit_steps])
+def test_scores_without_information_mostly_give_the_base_rate_and_keep_their_order(
+    fit: Callable[[list[float], list[bool]], Platt | Steps],
+) -> None:
+    flat = 0
+    for seed in range(20):
+        chance = random.Random(seed)  # noqa: S311 - a seed, no secret
+        scores = [chance.gauss(0, 1) for _ in range(150)]
+        labels = [chance.random() < 0.2 for _ in scores]
+        curve, rate = fit_curve(scores, labels, fit), (sum(labels) + 1) / 152
+        assert curve(-1) <= curve(1)
+        flat += abs(curve(-1) - rate) < 0.001 and curve(-1) < curve(1)
+    assert flat >= 12
 
 
 @pytest.mark.parametrize("fit", [fit_platt, fit_steps])

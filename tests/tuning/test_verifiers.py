@@ -93,7 +93,7 @@ def test_a_word_on_another_answer_is_not_a_word_on_this_one() -> None:
 
 
 def test_a_recorded_probability_is_judged_and_calibrated_again() -> None:
-    even = Play(0.25, 1.0, score=1.0, probability=0.5)
+    even = Play(0.25, 1.0, score=1.0, probability=0.55)
     judgement: Any = None
     gate = CalibratedGate(GateModel(judgement, judgement, {}, VerifierModel(1.0, 0.0, 0.0)))
     rules = dataclasses.replace(RULES, gates={"calibrated": gate})
@@ -316,7 +316,7 @@ def worded(count: int, noise: float) -> list[JudgedAnswer]:
 def test_an_overconfident_word_is_calibrated_and_a_useless_one_ignored() -> None:
     fitted = fit_gate(worded(600, noise=0.2)).verifier
     assert fitted is not None
-    assert fitted.auroc > 0.75 > fitted.auroc_of_gate
+    assert fitted.auroc > 0.75 > 0.6 > fitted.auroc_of_gate
     after_yes = fitted.model.probability(0.7, 0.999)
     assert after_yes == pytest.approx(0.7 * 0.8 / (0.7 * 0.8 + 0.3 * 0.2), abs=0.05)
     useless = fit_gate(worded(600, noise=0.5)).verifier

@@ -20,6 +20,11 @@ LEAST_SLOPE = 1e-3
 FOLDS = 5
 
 Curve = TypeVar("Curve", Platt, Steps, Platt | Steps)
+_FREE_INTERCEPT = 30.0
+"""liblinear penalises the intercept too, by this number squared less than a weight. A penalised one
+grows with the number of rows, so a model of all rows would be on another level than one of a part.
+"""
+
 _TRACE = 1e-6
 """The weight of an artificial row of the missing class where all rows have one label."""
 
@@ -56,7 +61,7 @@ def fit_linear(
     scales: Mapping[int, float],
     cost: float = 1.0,
 ) -> Linear:
-    """Minimise ||w||^2 / 2 + cost * (the sum of the logistic losses).
+    """Minimise ||w||^2 / 2 + cost * (the sum of the logistic losses). The intercept is free.
 
     :param rows: the features of each row; each counts `scales[feature] / sqrt(their number)`.
     :param labels: 0 to 1; a row with 0.7 counts as 0.7 of a true row and 0.3 of a false one.
@@ -68,7 +73,13 @@ def fit_linear(
 
     columns = {feature: column for column, feature in enumerate(scales)}
     matrix, targets, weights = _both_classes(_sparse(rows, scales, columns), labels)
-    model = LogisticRegression(C=cost, solver="liblinear", tol=1e-4, random_state=0)
+    model = LogisticRegression(
+        C=cost,
+        solver="liblinear",
+        intercept_scaling=_FREE_INTERCEPT,
+        tol=1e-4,
+        random_state=0,
+    )
     model.fit(matrix, targets, sample_weight=weights)
     found = model.coef_[0].tolist()
     folded = {feature: found[column] * scales[feature] for feature, column in columns.items()}

@@ -1,7 +1,10 @@
 """Fit the router and measure it on rows that it has not seen.
 
 All figures, the calibration and the thresholds come from predictions across folds: each row is
-scored by a model fitted without it and without its twins (rows with one prompt share a fold).
+scored by a model fitted without it and without its twins (rows with one prompt share a fold). A
+fold's model is made to be like the whole one: its fewer rows count as much against small weights,
+and its level (the gain of a prompt without known features, which follows its share of right
+answers) is replaced by that of the whole model. Otherwise the thresholds would not fit the model.
 Invariant: the same rows give the same model, to the last bit, in any process.
 """
 
@@ -9,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
@@ -104,13 +107,13 @@ def fit_router(
     total = len(costs) * FOLDS + 1
 
     def gains(cost: float) -> list[float]:
+        """Return the gain of each row above the level of the model that has not seen it."""
         unseen = [0.0] * len(outcomes)
         for fold in range(FOLDS):
             weak, strong = _fit_both(rows, cost, leave_out=fold)
             for i, found in enumerate(rows.features):
                 if rows.folds[i] == fold:
-                    known = weak.known(found)
-                    unseen[i] = sigmoid(strong.logit(known)) - sigmoid(weak.logit(known))
+                    unseen[i] = _gain(weak, strong, found) - _gain(weak, strong, set())
             progress(next(steps), total)
         return unseen
 
@@ -118,8 +121,9 @@ def fit_router(
     candidates = [(cost, gains(cost)) for cost in costs]
     cost, unseen = max(candidates, key=lambda candidate: _rank(candidate[1], actual))
     weak, strong = _fit_both(rows, cost)
+    level = _gain(weak, strong, set())
     progress(total, total)
-    return _finish(outcomes, weak, strong, cost, unseen)
+    return _finish(outcomes, weak, strong, cost, [level + gain for gain in unseen])
 
 
 def _finish(
@@ -152,9 +156,18 @@ def _finish(
     )
 
 
+def _gain(weak: Linear, strong: Linear, found: Set[int]) -> float:
+    known = weak.known(found)
+    return sigmoid(strong.logit(known)) - sigmoid(weak.logit(known))
+
+
 def _fit_both(rows: _Rows, cost: float, leave_out: int | None = None) -> tuple[Linear, Linear]:
-    """Fit P(weak is right) and P(strong is right) without one fold."""
+    """Fit P(weak is right) and P(strong is right) without one fold.
+
+    :param cost: for all rows together; without a fold each other row counts for more.
+    """
     kept = [i for i, fold in enumerate(rows.folds) if fold != leave_out]
+    cost *= len(rows.folds) / len(kept)
     found = [rows.features[i] for i in kept]
     scales = importance(found)
     weak = fit_linear(found, [rows.outcomes[i].weak for i in kept], scales, cost)

@@ -67,14 +67,15 @@ def fit_verifier(
     :param labels: whether the answers were right; some were and some were not.
     """
     rows = [verified_vector(right, yes) for right, yes in zip(rights, words, strict=True)]
+    whole = _fit(rows, labels)
     predicted = [0.0] * len(rows)
     for fold in range(FOLDS):
         kept = [i for i in range(len(rows)) if i % FOLDS != fold]
-        model = _fit([rows[i] for i in kept], [labels[i] for i in kept])
+        model = _at_level_of(whole, _fit([rows[i] for i in kept], [labels[i] for i in kept]), rows)
         for i in range(fold, len(rows), FOLDS):
             predicted[i] = model.probability(rights[i], words[i])
     return FittedVerifier(
-        model=_fit(rows, labels),
+        model=whole,
         rows=len(rows),
         auroc=auroc(predicted, labels),
         auroc_of_gate=auroc(rights, labels),
@@ -101,6 +102,19 @@ def _limit(limit: float, predicted: Sequence[float], labels: Sequence[bool]) -> 
         escalated=1 - len(served) / len(labels),
         right=sum(served) / len(served) if served else None,
     )
+
+
+def _at_level_of(
+    whole: VerifierModel, part: VerifierModel, rows: Sequence[tuple[float, float]]
+) -> VerifierModel:
+    """Return `part` with the mean log-odds of `whole`.
+
+    Models of parts differ by the share of right answers in their parts, and limits chosen across
+    them would be those of none of them.
+    """
+    gate, yes = (math.fsum(row[j] for row in rows) / len(rows) for j in (0, 1))
+    level = whole.intercept + (whole.gate - part.gate) * gate + (whole.yes - part.yes) * yes
+    return VerifierModel(part.gate, part.yes, level)
 
 
 def _fit(rows: Sequence[tuple[float, float]], labels: Sequence[bool]) -> VerifierModel:

@@ -145,16 +145,24 @@ class _Stage:
         }
         self._track_stats = TrackStats(rules.health)
         self._results: dict[str, Result] = {}
+        self._missing: UnrecordedWordError | None = None
 
     async def run(self) -> list[Result]:
-        """Run all turns."""
+        """Run all turns.
+
+        :raises UnrecordedWordError: a verifier's word is missing.
+        """
         async with anyio.create_task_group() as tasks:
             for recording in self._recordings:
+                if self._missing:
+                    break
                 if recording.arrives_s is None:
                     await self._turn(recording)
                     continue
                 await anyio.sleep(max(0.0, recording.arrives_s - anyio.current_time()))
                 tasks.start_soon(self._turn, recording)
+        if self._missing:
+            raise self._missing
         return [self._results[recording.id] for recording in self._recordings]
 
     async def _turn(self, recording: Recording) -> None:
@@ -179,8 +187,8 @@ class _Stage:
         )
         race = Race(plan, _ignore)
         outcome = await race.run()
-        if script.unrecorded is not None:
-            raise UnrecordedWordError(policy.name, script.unrecorded, recording.id)
+        if script.unrecorded is not None and self._missing is None:
+            self._missing = UnrecordedWordError(policy.name, script.unrecorded, recording.id)
         self._results[recording.id] = _result(recording, outcome, race.now())
 
     def _healthy(self, now: float) -> dict[str, Track]:
