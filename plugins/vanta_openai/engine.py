@@ -82,7 +82,7 @@ class OpenAIEngine(Engine):
         self._availability = Availability(self._check)
         self._window: int | None = None
         self._requests = 0
-        self._counter = TokenCounter()
+        self._counter = TokenCounter(model=self.model)
         self._no_ranks: str | None = None
         self._learnt_rules: Expiring[RoleRules] = Expiring()
 

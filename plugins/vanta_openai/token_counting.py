@@ -67,15 +67,25 @@ class RanksNotFoundError(Exception):
 
 
 class TokenCounter:
-    """Counts the tokens of one model. encoding: the model's own; None counts by an estimate."""
+    """Counts the tokens of one model.
+
+    :param encoding: the model's own; None counts by an estimate.
+    :param clock: returns seconds; what was learnt expires by it.
+    :param model: the model's name, for the estimate.
+    """
 
     def __init__(
-        self, encoding: Encoding | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        encoding: Encoding | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        model: str = "",
     ) -> None:
         self._encoding = encoding
         self._clock = clock
         self._fresh_at = clock()
-        self._calibration = Calibration()
+        self._model = model
+        self._calibration = Calibration(model)
         self._samples: deque[tuple[tuple[Message, ...], int]] = deque(maxlen=16)
 
     @property
@@ -103,7 +113,7 @@ class TokenCounter:
     def forget(self) -> None:
         """Forget what servers have counted."""
         self._samples.clear()
-        self._calibration, self._fresh_at = Calibration(), self._clock()
+        self._calibration, self._fresh_at = Calibration(self._model), self._clock()
 
     def note(self, request: GenerationRequest, tokens: int) -> None:
         """Record that a server counted `tokens` in a request, to calibrate the next estimate.

@@ -28,7 +28,8 @@ STATEMENT = "My name is Ada and I live in Berlin with my two cats."
 
 def config(folder: Path, model: Path) -> dict[str, object]:
     # A fixed number of threads adds up floats in one order, so the model says the same everywhere.
-    local = {"model": str(model), "window": 512, "reply_reserve": 16, "threads": 1}
+    options = {"threads": 1}
+    local = {"model": str(model), "window": 512, "reply_reserve": 16, "options": options}
     return {
         "data_dir": str(folder),
         "system": "short",
