@@ -125,7 +125,7 @@ def test_no_count_that_grows_alone_is_free() -> None:
         weights = dict(zip(names, family.weights, strict=True))
         free = {name for name, weight in weights.items() if weight < 0.05}
         assert free <= {"runs of signs", "words of them"}
-        assert re.compile(family.pattern)
+        assert re.search(family.pattern, family.name), "the name of a family is one of its models"
 
 
 @given(st.sampled_from([family.name for family in FAMILIES]), st.text())
@@ -134,9 +134,7 @@ def test_a_text_is_never_free_and_never_above_its_bytes(family: str, text: str) 
     assert bool(text.strip()) <= counted <= len(text.encode("utf-8", "replace")) + 1
 
 
-@pytest.mark.parametrize(
-    "text", ["7" * 300, "🙂" * 100, "a" * 600, "=" * 300, " " * 600, "é" * 200]
-)
+@pytest.mark.parametrize("character", ["7", "🙂", "a", "=", " ", "é", "\n", "Z", "漢"])
 def test_runs_of_one_character_are_not_undercut(tokenizer: llama_cpp.Llama, character: str) -> None:
     text = character * 400
     assert Calibration("smollm2").count_text(text) >= true_tokens(tokenizer, text)

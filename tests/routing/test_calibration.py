@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -61,7 +61,7 @@ def test_scores_that_say_the_opposite_keep_their_order_and_nothing_else() -> Non
 
 @pytest.mark.parametrize("fit", [fit_platt, fit_steps])
 def test_scores_without_information_mostly_give_the_base_rate_and_keep_their_order(
-    fit: Callable[[list[float], list[bool]], Platt | Steps],
+    fit: Callable[[Sequence[float], Sequence[bool]], Platt | Steps],
 ) -> None:
     flat = 0
     for seed in range(20):
@@ -76,7 +76,7 @@ def test_scores_without_information_mostly_give_the_base_rate_and_keep_their_ord
 
 @pytest.mark.parametrize("fit", [fit_platt, fit_steps])
 def test_scores_with_information_get_a_curve(
-    fit: Callable[[list[float], list[bool]], Platt | Steps],
+    fit: Callable[[Sequence[float], Sequence[bool]], Platt | Steps],
 ) -> None:
     curve = fit_curve(*drawn(400), fit)
     assert curve(2) - curve(-2) > 0.7

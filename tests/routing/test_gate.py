@@ -280,12 +280,14 @@ def test_a_verifiers_word_is_calibrated_and_its_limits_keep_their_shares() -> No
         after = judge.verified(Verdict(True, right, ""), item.yes or 0.0)
         assert after is not None
         chances.append(after)
-    for item, share in zip(fitted.verifier.limits, (0.05, 0.1, 0.2, 0.3, 0.5), strict=True):
-        escalated = sum(chance < item.limit for chance in chances) / len(chances)
-        assert item.escalated == pytest.approx(share, abs=0.01)
+    for chosen, share in zip(fitted.verifier.limits, (0.05, 0.1, 0.2, 0.3, 0.5), strict=True):
+        escalated = sum(chance < chosen.limit for chance in chances) / len(chances)
+        assert chosen.escalated == pytest.approx(share, abs=0.01)
         assert escalated == pytest.approx(share, abs=0.04)
-        served = [f.right for f, chance in zip(fresh, chances, strict=True) if chance >= item.limit]
-        assert sum(served) / len(served) == pytest.approx(item.right, abs=0.04)
+        served = [
+            row.right for row, chance in zip(fresh, chances, strict=True) if chance >= chosen.limit
+        ]
+        assert sum(served) / len(served) == pytest.approx(chosen.right, abs=0.04)
 
 
 def test_without_words_there_is_no_verifiers_model(gate: FittedGate) -> None:

@@ -249,8 +249,8 @@ def _verifier(data: object) -> VerifierModel | None:
     if not isinstance(data, dict):
         raise ValueError("its 'verifier' is not an object")  # noqa: TRY004 - one error for all
     number = model_files.number
-    weights = (number(data.get(name), 0) for name in ("gate", "yes"))
-    return VerifierModel(*weights, number(data.get("intercept")))
+    gate, yes = number(data.get("gate"), 0), number(data.get("yes"), 0)
+    return VerifierModel(gate, yes, number(data.get("intercept")))
 
 
 def _data(judgement: Judgement) -> dict[str, Any]:
