@@ -24,7 +24,7 @@ VERIFY_LIMIT = 0.5
 """The least probability of yes where neither the rule nor a fitted gate has a limit."""
 
 
-class Judge:
+class AnswerJudge:
     """Judges the answers of one race.
 
     :param plan: the race.

@@ -38,7 +38,7 @@ from vanta.events import Event
 from vanta.messages import Delta, FinishReason
 from vanta.scheduling.answer_checks import disagreement
 from vanta.scheduling.gate import Verdict
-from vanta.scheduling.judging import Judge
+from vanta.scheduling.judging import AnswerJudge
 from vanta.scheduling.leg import Leg, backoff_s, rejected_answer, retry_too_late, stalled, too_late
 from vanta.scheduling.policy import LegPlan
 from vanta.scheduling.race_plan import RaceOutcome, RacePlan, not_before
@@ -78,7 +78,7 @@ class Race:
         self._broken: Leg | None = None
         self._seams: dict[int, Seam] = {}
         self._outcome: RaceOutcome | None = None
-        self._judge = Judge(plan, self._open_verification)
+        self._judge = AnswerJudge(plan, self._open_verification)
         self._wake = anyio.Event()
         self._tasks: TaskGroup
 
