@@ -1,9 +1,9 @@
 """An estimate of token counts, on the high side, for engines whose tokenizer is out of reach.
 
 Every tokenizer in use cuts text into pieces by class of character before it merges, and so does the
-rule here. The price of a class is such that English, code and Chinese cost no less than with today's
-vocabularies (o200k, Llama 3, Qwen). Other languages in Latin letters can take more (Polish and
-Finnish a fifth, Zulu a third), as can some scripts that are rare in vocabularies (Armenian, Oriya):
+rule here. The price of a class is such that English, code and Chinese cost no less than with
+today's vocabularies (o200k, Llama 3, Qwen). Other languages in Latin letters can take more (Polish
+and Finnish a fifth, Zulu a third), as can scripts that are rare in vocabularies (Armenian, Oriya):
 `vanta.context.token_families` has weights that cover those, but do not grow with every character.
 
     lower case word, capitalised or not      a token for 4 letters
