@@ -86,6 +86,16 @@ def test_how_answers_are_selected_for_a_verifier() -> None:
     assert rule(verify_limit=0.8).verify_limit == 0.8
 
 
+def test_a_verifier_that_the_policy_does_not_use_is_refused() -> None:
+    gate = GateConfig(verify_with="apy")
+    with pytest.raises(ConfigError, match=r"\[policies\.cascade\]: .*'apy'.*'local', 'api'"):
+        PolicyConfig(gate=gate).to_policy("cascade", KNOWN)
+    kept = PolicyConfig(gate=GateConfig(verify_with="api"), tracks=["small", "api"])
+    policy = kept.to_policy("cascade", KNOWN)
+    assert policy.gate is not None
+    assert policy.gate.verify_with == "api"
+
+
 def test_a_setting_without_effect_names_its_table() -> None:
     with pytest.raises(ConfigError, match=r"\[policies\.race\]: .*'delay_s' has no effect"):
         PolicyConfig(delay_s=1.0).to_policy("race", KNOWN)

@@ -93,6 +93,8 @@ def test_engines_and_their_options_are_checked_against_the_plugins(
 def test_gates_are_checked_against_the_plugins(read: Load, plugins: PluginSet) -> None:
     (problem,) = configuration_problems(read('[policies.cascade.gate]\nuse = "signal"'), plugins)
     assert "mine.toml:2: no gate is named 'signal'. Did you mean 'signals'?" in problem
+    fitted = read('[policies.cascade.gate]\nuse = "calibrated"')
+    assert configuration_problems(fitted, plugins) == (), "vanta's own gate needs no plugin"
 
 
 def test_a_policy_may_belong_to_an_allowed_plugin_that_is_not_loaded_yet(

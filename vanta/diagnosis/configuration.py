@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from vanta.check import DiagnosisContext, Finding
 from vanta.errors import ConfigError, UnknownName, UsageError, did_you_mean
+from vanta.routing import CalibratedGate
 from vanta.scheduling import BUILTIN, Policy
 
 if TYPE_CHECKING:
@@ -86,11 +87,12 @@ def _policy_problems(
 def _gate_problems(
     loaded: Loaded, policies: Mapping[str, Policy], plugins: PluginSet
 ) -> Iterator[str]:
+    gates = {*plugins.gates, CalibratedGate.name}
     for policy in policies.values():
-        if policy.gate and policy.gate.use not in plugins.gates:
+        if policy.gate and policy.gate.use not in gates:
             yield (
                 f"{_origin(loaded, f'policies.{policy.name}.gate.use')}: no gate is named "
-                f"{policy.gate.use!r}. {did_you_mean(policy.gate.use, plugins.gates)}"
+                f"{policy.gate.use!r}. {did_you_mean(policy.gate.use, gates)}"
             )
 
 

@@ -243,7 +243,18 @@ def adapt(
         "max_extra_share": max_extra_share,
     }
     changes = {key: value for key, value in set_fields.items() if value is not None}
-    return dataclasses.replace(base, name=name, legs=legs, **changes)  # type: ignore[arg-type]
+    variant = dataclasses.replace(base, name=name, legs=legs, **changes)  # type: ignore[arg-type]
+    _require_verifier(base, variant)
+    return variant
+
+
+def _require_verifier(base: Policy, variant: Policy) -> None:
+    verifier = variant.gate.verify_with if variant.gate else None
+    if verifier is not None and verifier not in variant.tracks:
+        raise ConfigError(
+            f"policy {base.name!r} does not use track {verifier!r}: 'verify_with' has no effect "
+            f"there. Name one of its tracks: {', '.join(map(repr, variant.tracks))}."
+        )
 
 
 def _with_delay(
