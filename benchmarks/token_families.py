@@ -52,12 +52,13 @@ LEAST = {
     "capitals": 0.2,
     "changes inside a word, of case or to a digit": 0.2,
     "digits": 1.0,
+    "runs of digits": 0.95,
     "signs": 0.34,
     "runs of spaces": 0.3,
     "spaces in them": 0.06,
     "line breaks": 0.6,
     "other characters of two bytes": 1.0,
-    "characters of four bytes": 3.0,
+    "characters of four bytes, and control characters": 3.0,
     "characters of codes, like base64": 0.75,
 }
 THREE_DIGITS = 0.34

@@ -26,7 +26,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]))
     ("text", "found"),
     [
         ("Hello big wonderful world", {"one-token words": 4, "other words": 0}),
-        ("dobrodošli zxqv", {"other words": 3, "letters of other words": 13}),
+        ("zxqv wrtpk", {"other words": 2, "letters of other words": 9}),
         ("ABC", {"other words": 1, "letters of other words": 3, "capitals": 3}),
         ("userName2", {"other words": 1, "changes inside a word, of case or to a digit": 2}),
         ("12 3456", {"digits": 6, "runs of digits": 2}),
@@ -38,9 +38,11 @@ texts = st.text(st.characters(exclude_categories=["Cs"]))
         ("ひらカナ", {"kana and CJK signs": 4}),
         ("한국어", {"Hangul syllables": 3}),
         ("ไทย", {"other characters of three bytes": 3}),
-        ("🙂🚀", {"characters of four bytes": 2}),
+        ("🙂🚀", {"characters of four bytes, and control characters": 2}),
         ("aGVsbG8gd29ybGQgaGVsbG8gd29ybGQ=", {"characters of codes, like base64": 32}),
         ("thisisaverylongwordwithnothingelse", {"other words": 1, "one-token words": 0}),
+        ("\x1b[2\x00", {"signs": 1, "characters of four bytes, and control characters": 2}),
+        ("a\tb  c d\r\ne\rf", {"runs of spaces": 2, "spaces in them": 3, "line breaks": 1}),
         ("", {}),
     ],
 )
@@ -165,7 +167,7 @@ def test_texts_and_prompts_are_counted_alike() -> None:
     more = prompt(draw)[0].content
     pair = [Message("user", text) for text in (more, "")]
     alone = calibration.count_text(more)
-    assert 0 <= calibration.count(pair).value - alone <= 15
+    assert 0 <= calibration.count(pair).value - alone <= 20
 
 
 @pytest.mark.parametrize("tokens", [10**9, 0, -5, 65, 4_001])

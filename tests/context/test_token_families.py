@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import llama_cpp
@@ -129,7 +128,7 @@ def test_no_count_that_grows_alone_is_free() -> None:
         weights = dict(zip(names, family.weights, strict=True))
         free = {name for name, weight in weights.items() if weight < 0.05}
         assert free <= {"runs of signs", "words of them"}
-        assert re.search(family.pattern, family.name), "the name of a family is one of its models"
+        assert bool(family.pattern) is (family is not ANY)
 
 
 @given(st.sampled_from([family.name for family in FAMILIES]), st.text())
@@ -138,7 +137,7 @@ def test_a_text_is_never_free_and_never_above_its_bytes(family: str, text: str) 
     assert bool(text.strip()) <= counted <= len(text.encode("utf-8", "replace")) + 1
 
 
-@pytest.mark.parametrize("character", ["7", "🙂", "a", "=", " ", "é", "\n", "Z"])
+@pytest.mark.parametrize("character", ["7", "🙂", "a", "=", " ", "é", "\n", "Z", "\x1b", "1 "])
 def test_runs_of_one_character_are_not_undercut(tokenizer: llama_cpp.Llama, character: str) -> None:
     text = character * 400
     assert Calibration("smollm2").count_text(text) >= true_tokens(tokenizer, text)

@@ -96,7 +96,7 @@ FEATURES = (
     Feature("rare Han characters", 2.2),
     Feature("Hangul syllables", 2.0),
     Feature("other characters of three bytes", 1.8),
-    Feature("characters of four bytes", 3.0),
+    Feature("characters of four bytes, and control characters", 3.0),
     Feature("characters of codes, like base64", 0.75),
 )
 _FORMAT = (float(PER_MESSAGE), float(PER_REPLY), float(PER_MESSAGE - 1))
@@ -312,12 +312,14 @@ def _texts_of(message: Message) -> list[str]:
 _LETTERS = re.compile(rb"[A-Za-z]+")
 _DIGITS = re.compile(rb"[0-9]+")
 _SIGNS = re.compile(rb"[!-/:-@\[-`{-~]+")
-_SPACES = re.compile(rb"[ \t]{2,}")
+_SPACES = re.compile(rb" *\t[ \t]*|  +")
+"""A single space belongs to the word after it; a single tab does not."""
 _FOREIGN = re.compile(rb"[\xc3-\xdf][\xc3-\xdf\x80-\xbf]+")
 _CODED = re.compile(rb"[A-Za-z0-9+/=]{16,}")
 _CHANGES = re.compile(rb"[a-z][A-Z0-9]|[0-9][A-Za-z]|[A-Z][0-9]")
 _HAN_CHARACTER = re.compile("[\u4e00-\u9fff]")
 _MIXED = re.compile(rb"(?=[^0-9]*[0-9])(?=[^A-Z]*[A-Z])(?=[^a-z]*[a-z])")
+_CONTROLS = bytes(set(range(0x20)) - set(b"\t\n\r")) + b"\x7f"
 _CAPITALS = bytes(range(ord("A"), ord("Z") + 1))
 # Lead bytes of UTF-8 distinguish scripts.
 _TWO = bytes(range(0xC2, 0xE0))
@@ -360,8 +362,9 @@ def features(text: str) -> tuple[int, ...]:
         sum(map(len, spaces)),
         data.count(b"\n"),
     )
-    foreign = _NOTHING if data.isascii() else _foreign(text, data)
-    return (*latin, *foreign, sum(map(len, codes)))
+    controls = _count(data, _CONTROLS) + data.count(b"\r") - data.count(b"\r\n")
+    *foreign, four = _NOTHING if data.isascii() else _foreign(text, data)
+    return (*latin, *foreign, four + controls, sum(map(len, codes)))
 
 
 def _foreign(text: str, data: bytes) -> tuple[int, ...]:
