@@ -73,18 +73,8 @@ def tune(
     and chosen_by and held_out: objects as those of `vanta replay --json`.
     """
     here = load_setup(config)
-    source = source_of(
-        data,
-        columns,
-        latency,
-        drawn_from,
-        arrivals,
-        turns,
-        correlation,
-        gate_auroc,
-        verifier_auroc,
-        seed,
-    )
+    files = (data, columns, latency, drawn_from, arrivals)
+    source = source_of(*files, turns, correlation, gate_auroc, verifier_auroc, seed)
     from vanta_tuning.replay.data import load
     from vanta_tuning.replay.tuning import TuningLimits
     from vanta_tuning.replay.tuning import tune as search
@@ -93,25 +83,25 @@ def tune(
     limits = TuningLimits(max_cost, max_p95, min_accuracy)
     policies = choose(here, policy, recorded)
     recorded = with_notes(recorded, policies)
-    tuned = search(
-        recorded.recordings,
-        policies,
-        limits,
-        rules_of(here, price),
-        seed=seed,
-    )
-    notes = list(recorded.notes)
-    if tuned.left_out:
-        notes.append(
-            f"{tuned.left_out} candidates were left out: they ask a verifier for words that are "
-            "not recorded. Record more, or model them: --verifier-auroc 0.8."
-        )
+    tuned = search(recorded.recordings, policies, limits, rules_of(here, price), seed=seed)
+    notes = _notes(tuned, recorded.notes)
     if json:
         _print_json(tuned, notes)
     else:
         _print_text(tuned, notes, limits)
     if tuned.best is None:
         raise typer.Exit(ExitCode.FAILED)
+
+
+def _notes(tuned: Tuned, notes: Sequence[str]) -> list[str]:
+    """Return the notes of the data, and one on candidates that could not be replayed."""
+    if not tuned.left_out:
+        return list(notes)
+    left_out = (
+        f"{tuned.left_out} candidates were left out: they ask a verifier for words that are not "
+        "recorded. Record more, or model them: --verifier-auroc 0.8."
+    )
+    return [*notes, left_out]
 
 
 def _print_json(tuned: Tuned, notes: Sequence[str]) -> None:
