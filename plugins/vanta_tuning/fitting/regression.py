@@ -164,7 +164,7 @@ def fit_curve(
     labels: Sequence[bool],
     fit: Callable[[Sequence[float], Sequence[bool]], Curve],
 ) -> Curve | Platt:
-    """Fit a calibration curve, or the base rate if the curve is no better on rows left out.
+    """Fit a calibration curve, or the base rate if the curve does not beat it on rows left out.
 
     Scores with little information give a curve that is worse than the share of true rows alone
     (Brier score across folds). `Platt` with the least slope then keeps their order.
