@@ -121,7 +121,7 @@ class BaseEngine(Engine):
         """Estimate the tokens of `messages` on the high side; see `Engine.count_tokens`."""
         if sum(len(message.content) for message in messages) <= QUICK_CHARACTERS:
             return estimate_tokens(messages)
-        return await anyio.to_thread.run_sync(estimate_tokens, messages)
+        return await anyio.to_thread.run_sync(estimate_tokens, messages, abandon_on_cancel=True)
 
     async def models(self) -> Sequence[EngineModel]:
         """Return the one model."""

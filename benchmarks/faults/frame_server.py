@@ -103,6 +103,12 @@ FRAMES: dict[str, Callable[[int], bytes]] = {
     "finish": lambda _size: _chunk(finish="stop"),
     "done": lambda _size: b"data: [DONE]\n\n",
     "error": lambda size: _event({"error": {"message": "x" * size, "code": 500}}),
+    "slow_error": lambda size: _event(
+        {"error": {"message": "model longer than the " * (size // 22), "code": "m " * (size // 2)}}
+    ),
+    "slow_refusal": lambda size: json.dumps(
+        {"error": {"message": "model longer than the " * (size // 22)}}
+    ).encode(),
     "page": lambda size: b"<html>" + b"x" * size,
     "json": lambda size: b'{"choices":[{"message":{"content":"' + b"x" * size,
 }

@@ -105,6 +105,8 @@ ROWS: dict[str, StreamPlan] = {
     "a compressed stream": _endless("text", 60_000, coding="gzip"),
     "a deflated stream of line breaks": _endless("newlines", 60_000, coding="deflate"),
     "a stream compressed twice": _endless("newlines", 60_000, coding="gzip, gzip"),
+    "an error that is slow to search": StreamPlan((("text", 5, 1), ("slow_error", 200_000, 1))),
+    "a refusal that is slow to search": StreamPlan((("slow_refusal", 20_000, 1),), status=400),
     "headers": StreamPlan((("done", 0, 1),), rest={"headers": 5000}),
     "interim answers": StreamPlan((("done", 0, 1),), rest={"interim": 50_000}),
 }

@@ -51,6 +51,7 @@ _CHECK_PROXY = "Correct the proxy, or list the server in NO_PROXY."
 _CHECK_REDIRECT = "The server redirects to another address: set 'base_url' to that one."
 _BY_STATUS = {407: _CHECK_PROXY, **dict.fromkeys(range(300, 400), _CHECK_REDIRECT)}
 _MAX_MESSAGE = 300
+_MAX_SEARCHED = 2_000
 
 CHECK_URL = (
     "Check that 'base_url' points at an OpenAI-compatible API {feature}: its path usually ends in "
@@ -218,7 +219,7 @@ def parse_error(error: object, status: int = 0) -> ServerError:
         case None:
             return ServerError(status, "", "")
         case _:
-            return ServerError(status, "", str(error))
+            return ServerError(status, "", _searched(error))
 
 
 def classify(error: ServerError) -> ErrorKind:
@@ -280,10 +281,15 @@ def _error_of_object(error: Mapping[str, Any], status: int) -> ServerError:
     code = error.get("code")
     if not status and str(code).isdecimal() and 400 <= int(str(code)) <= 599:
         status = int(str(code))
-    names = [str(name) for name in (code, error.get("type")) if name]
+    names = [_searched(name) for name in (code, error.get("type")) if name]
     message = error.get("message") or error.get("detail") or error.get("msg") or ""
-    message = _with_token_counts(str(message), error)
-    return ServerError(status, " ".join(names), message, str(error.get("param") or ""))
+    message = _with_token_counts(_searched(message), error)
+    return ServerError(status, " ".join(names), message, _searched(error.get("param") or ""))
+
+
+def _searched(value: object) -> str:
+    """Return the beginning of a text of a server: patterns with a gap take quadratic time."""
+    return (value if isinstance(value, str) else str(value))[:_MAX_SEARCHED]
 
 
 def _with_token_counts(message: str, error: Mapping[str, Any]) -> str:

@@ -127,7 +127,8 @@ class TokenCounter:
     async def _off_the_loop(self, length: int, work: Callable[[], T]) -> T:
         if length <= INLINE_CHARACTERS and not self._samples:
             return work()
-        return await anyio.to_thread.run_sync(work)
+        # Abandoned if the caller is cancelled: a count of megabytes would outlast its deadline.
+        return await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
 
     def _calibrate(self) -> None:
         if self._clock() - self._fresh_at > CALIBRATION_S:

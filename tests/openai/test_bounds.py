@@ -125,6 +125,16 @@ async def test_a_long_refusal_is_cut_and_a_short_one_is_read_whole() -> None:
         assert caught.value.kind is ErrorKind.RATE_LIMITED
 
 
+@pytest.mark.parametrize("words", ["model ", "longer than the ", "exceeded your ", "1"])
+async def test_no_message_of_an_error_is_slow_to_search(words: str) -> None:
+    message = words * (400_000 // len(words))
+    error = json.dumps({"error": {"message": message, "code": words, "type": message[:9000]}})
+    async with RawServer(frames(error)) as raw, engine_at(raw.base_url) as engine, bounded(3.0):
+        with pytest.raises(EngineError) as caught:
+            await answer_of(engine)
+    assert len(caught.value.message) < 1000
+
+
 async def test_a_compressed_stream_is_an_answer() -> None:
     stream = frames(text_frame("one"), text_frame(" two")).encode()
     packed = gzip.compress(stream)

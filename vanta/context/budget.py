@@ -13,6 +13,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+SEARCHED_CHARACTERS = 2_000
+"""The beginning of a server's message, in which its numbers are searched."""
+
 MEMORY_MOST = 4096
 """Most tokens that memories take, however large the window is."""
 
@@ -133,6 +136,7 @@ def read_overflow(message: str) -> OverflowReport:
     :param message: the server's error message.
     :returns: the numbers that it reports.
     """
+    message = message[:SEARCHED_CHARACTERS]  # digits without an end would be searched many times
     return OverflowReport(
         window=_first(_WINDOW, message),
         prompt=_first(_PROMPT, message),
