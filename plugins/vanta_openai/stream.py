@@ -26,6 +26,7 @@ from vanta import (
     FinishReason,
     Fold,
     GenerationRequest,
+    Pace,
     Receipt,
     Usage,
 )
@@ -76,6 +77,7 @@ class OpenAIStream(DeltaStream):
         self._fold = Fold()
         self._numbering = CallNumbering()
         self._reasoning = reasoning
+        self._pace = Pace()
         self._is_ending = False
         self._end_by = 0.0
         self._unknown_reason = ""
@@ -115,6 +117,9 @@ class OpenAIStream(DeltaStream):
         while (event := await self._next_event()) is not None:
             if event.data.strip().startswith(DONE):
                 return self._last(self._end.finish_reason or self._default_reason())
+            # Also in the middle of a piece: it may have a thousand events without content.
+            if self._pace.is_due:
+                await self._pace.pause()
             if not event.data:
                 continue  # a keep-alive sent as an event without data
             delta = self._take(parse_chunk(event.data, self._numbering, event.event))

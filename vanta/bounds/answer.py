@@ -78,9 +78,9 @@ class AnswerBound:
             size += self._size_of_parts(delta)
         if size:
             self._left -= size + DELTA_CHARACTERS
-        if self._left >= 0 and not self.problem:
-            return delta
-        return self._last(delta)
+            if self._left < 0 or self.problem:
+                return self._last(delta)
+        return delta
 
     def _size_of_parts(self, delta: Delta) -> int:
         size = 0
@@ -90,6 +90,7 @@ class AnswerBound:
             if len(self._calls) > MOST_CALLS:
                 self.problem = f"the answer has more than {MOST_CALLS} tool calls"
                 break
+        size += len(delta.logprobs)
         self._logprobs_left -= len(delta.logprobs)
         if self._logprobs_left < 0:
             self._left = min(self._left, 0)
