@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import anyio
+import anyio.lowlevel
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vanta import AnswerBound, Delta, Message, TokenLogprob, ToolCallPart, whole_answer
+from vanta import (
+    AnswerBound,
+    Delta,
+    Fold,
+    Message,
+    Pace,
+    TokenLogprob,
+    ToolCallPart,
+    whole_answer,
+)
 from vanta.bounds import CHARACTERS_PER_TOKEN, FREE_CHARACTERS, MOST_CHARACTERS
 from vanta.bounds.answer import MOST_CALLS
 from vanta.engine import GenerationRequest
@@ -101,3 +112,46 @@ async def test_several_answers_to_one_request_end_at_their_bounds() -> None:
     bound = AnswerBound(None, engine.window).characters
     assert [len(answer.text) <= bound for answer in answers] == [True, True]
     assert [answer.finish_reason for answer in answers] == ["length", "length"]
+
+
+async def test_a_loop_that_never_waits_lets_others_run() -> None:
+    steps = ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            await anyio.lowlevel.checkpoint()
+            ticks += 1
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(tick)
+        pace = Pace()
+        while ticks < 3:
+            steps += 1
+            if pace.is_due:
+                await pace.pause()
+        tasks.cancel_scope.cancel()
+    assert steps > ticks
+
+
+async def test_a_shielded_pause_reports_a_cancellation_and_does_not_raise_it() -> None:
+    pace, reports = Pace(), []
+    with anyio.CancelScope() as scope:
+        reports.append(await pace.pause_shielded())
+        scope.cancel()
+        reports.append(await pace.pause_shielded())
+        with pytest.raises(anyio.get_cancelled_exc_class()):
+            await pace.pause()
+        reports.append(True)
+    assert reports == [False, True, True]
+
+
+def test_fragments_of_an_answer_are_joined_before_they_take_much_memory() -> None:
+    fold = Fold()
+    for number in range(20_000):
+        fold.add(Delta(text=str(number % 10), reasoning="r"))
+    assert fold.completion().text == "0123456789" * 2000
+    assert fold.completion().reasoning == "r" * 20_000
+    assert fold.completion() is fold.completion()
+    fold.add(Delta(text="!"))
+    assert fold.completion().text.endswith("9!")
