@@ -27,6 +27,9 @@ from vanta.scheduling.gate import Verdict
 from vanta.scheduling.policy import LegPlan
 from vanta.track import Track
 
+LOOK_EVERY = 16
+"""Deltas between two looks at the clock, for other tasks to run."""
+
 EARLY_EXIT_EVERY = 8
 """Deltas between two checks of an unfinished answer by the gate; more as it becomes longer."""
 
@@ -217,7 +220,7 @@ class Leg:
                 if limit.is_passed(within.text + within.reasoning):
                     self._take(reasoning.feed(Delta(finish_reason="length")) or _NOTHING)
                     break
-                if pace.is_due:
+                if self.deltas % LOOK_EVERY == 0 and pace.is_due:
                     await pace.pause()
             if rest := reasoning.finish():
                 self._take(rest)
