@@ -18,8 +18,8 @@ from typing import Any
 import anyio
 
 from vanta import VantaError
+from vanta.language import terms
 from vanta.memory import Memory, NewItem, Question, Scope, Selection
-from vanta.memory.search import words_of
 from vanta.storage import Store
 
 from ..report import Figure, Settings, median, percentile
@@ -99,7 +99,7 @@ async def _recall(memory: Memory, text: str) -> float:
 
 async def _search_words(store: Store, text: str) -> float:
     def search(connection: Any) -> int:
-        query = " OR ".join(f'"{word}"' for word in words_of(text))
+        query = " OR ".join(f'"{word}"' for word in terms(text))
         rows = connection.exec_driver_sql(
             "SELECT rowid FROM memories_fts WHERE memories_fts MATCH ? "
             "ORDER BY bm25(memories_fts) LIMIT 100",

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vanta.files import parse_json
+from vanta.language import comparable, terms, without_function_words
 
 MAX_FACTS = 4
 """Facts that one exchange may yield."""
@@ -44,8 +45,10 @@ SCHEMA: dict[str, Any] = {
     "additionalProperties": False,
 }
 
-_WORD = re.compile(r"\w+")
-_END = re.compile(r"[.!?](?= |$)")
+_NAME = re.compile(r"[^\W\d_]+|\d+")
+_END = re.compile("[.!?\u0964\u061f](?= |$)|[\u3002\uff01\uff1f]")
+"""The end of a sentence, also in Hindi, Arabic, Chinese and Japanese."""
+
 _STEM = 4
 """Words with the same first letters count as forms of one word ("live", "lives")."""
 
@@ -80,14 +83,15 @@ def believed_facts(answer: str, message: str) -> list[Fact]:
 def confidence(text: str, message: str) -> float:
     """Return the share of a fact's significant words that occur in the message, in some form.
 
-    Numbers and words of more than three letters are significant. A fact without any, or with a name
-    or a number that the message lacks, has the confidence 0.
+    Numbers, words of more than three letters, and the words of scripts other than Latin are
+    significant. A fact without any, or with a name or a number that the message lacks, has the
+    confidence 0.
     """
-    known = {_stem(word) for word in _words(message)}
-    names = [word for word in _WORD.findall(text)[1:] if word[0].isupper() or word.isdigit()]
-    if any(_stem(word.casefold()) not in known for word in names):
+    known = {_stem(word) for word in terms(message)}
+    names = [word for word in _NAME.findall(text)[1:] if word[0].isupper() or word.isdigit()]
+    if any(_stem(word) not in known for name in names for word in terms(name)):
         return 0.0
-    significant = [word for word in _words(text) if _is_significant(word)]
+    significant = [word for word in _content(text) if _is_significant(word)]
     if not significant:
         return 0.0
     return sum(_stem(word) in known for word in significant) / len(significant)
@@ -95,7 +99,7 @@ def confidence(text: str, message: str) -> float:
 
 def same_words(first: str, second: str) -> bool:
     """Return whether two facts differ at most in case and punctuation."""
-    return _words(first) == _words(second)
+    return comparable(first) == comparable(second)
 
 
 def _parse(answer: str) -> Iterator[tuple[str, str]]:
@@ -104,7 +108,7 @@ def _parse(answer: str) -> Iterator[tuple[str, str]]:
     except (ValueError, LookupError, TypeError):  # cut off at the token limit
         return
     for about, text in pairs:
-        topic, fact = " ".join(_words(about)), _first_sentence(" ".join(text.split()))
+        topic, fact = comparable(about), _first_sentence(" ".join(text.split()))
         if topic and fact:
             yield topic[:MAX_ABOUT], fact[:MAX_FACT]
 
@@ -115,11 +119,15 @@ def _first_sentence(text: str) -> str:
     return text[: end.end()].rstrip() if end else text
 
 
-def _words(text: str) -> list[str]:
-    return _WORD.findall(text.casefold())
+def _content(text: str) -> list[str]:
+    words = terms(text)
+    content = set(without_function_words(words))
+    return [word for word in words if word.isascii() or word in content]
 
 
 def _is_significant(word: str) -> bool:
+    if not word.isascii():
+        return True
     return word.isdigit() or (len(word) > 3 and word not in _STOP_WORDS)
 
 

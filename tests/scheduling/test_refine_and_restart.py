@@ -10,7 +10,6 @@ import pytest
 from tests.scheduling.stage import Stage, states
 from vanta.errors import ErrorKind
 from vanta.events import Amended, Committed, Takeover, TextDelta
-from vanta.scheduling.answer_checks import disagreement
 from vanta.scheduling.policy import PREFER, REFINE
 from vanta.testing import Fail, Hang, Say, ScriptedEngine, Wait
 
@@ -88,19 +87,3 @@ async def test_a_policy_may_restart_a_broken_answer() -> None:
     (seam,) = stage.of(Takeover)
     assert (seam.restarts, seam.shown_chars) == (True, 7)
     assert outcome.text == "a new answer"
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "differs"),
-    [
-        ("Yes, it is.", "No, it is not.", True),
-        ("Yes, whales are mammals.", "Yes, whales are mammals and breathe air.", False),
-        ("It has 206 bones.", "There are 206 bones in the body.", False),
-        ("It has 206 bones.", "It has 208 bones.", True),
-        ("Use a list.", "Photosynthesis makes sugar from light.", True),
-        ("1,000 metres", "1000 metres", False),
-        ("", "", False),
-    ],
-)
-def test_material_disagreement(first: str, second: str, differs: bool) -> None:
-    assert (disagreement(first, second) is not None) == differs

@@ -413,11 +413,12 @@ class Memory:
             self._indexer.request(self._tasks)
 
     async def _catch_up(self) -> None:
-        """Copy queued messages into memory."""
-        if not await self._database.read(repository.has_queued_messages):
+        """Copy queued messages into memory, and store the terms of items that have none."""
+        if not await self._database.read(repository.has_queued):
             return
-        while await self._database.transact(repository.copy_messages) == repository.BATCH:
-            pass
+        for work in (repository.copy_messages, repository.segment_items):
+            while await self._database.transact(work) == repository.BATCH:
+                pass
 
     async def _clean(self, user: str) -> list[str]:
         """Remove every byte of the removed items; return why some may be left."""

@@ -10,18 +10,20 @@ Learning", 2009), so a model file holds no text; its owner can still test it for
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from collections.abc import Iterable
 from math import log2
 from zlib import crc32
 
-VERSION = 1
+from vanta.language import fold, marks, terms
+
+VERSION = 2
 HEAD_CHARS = 500
 TAIL_CHARS = 200
 
-# Scripts without spaces (CJK, kana) are split into characters, so pairs stand for their words.
-_TOKEN = re.compile(r"[^\W\d_\u2e80-\u9fff]+|\d+|\S")
+_ASCII_TOKEN = re.compile(r"[a-z]+|\d+|\S")
 _STARTS, _LINES, _SHAPE = 1, 2, 3
 """Hash seeds of the families: the beginning of a word is another feature than the word."""
 
@@ -59,11 +61,24 @@ def _seen(text: str) -> str:
     """Return the part that counts: the beginning, and of a long text also the end."""
     if len(text) > HEAD_CHARS + TAIL_CHARS:
         text = f"{text[:HEAD_CHARS]}\n{text[-TAIL_CHARS:]}"
-    return text.lower()
+    return fold(text)
 
 
 def _tokens(seen: str) -> list[bytes]:
-    return " ".join(_TOKEN.findall(seen)).encode(errors="replace").split()
+    """Return words, numbers and signs; a word that is not ASCII as its terms."""
+    if seen.isascii():
+        return " ".join(_ASCII_TOKEN.findall(seen)).encode().split()
+    pieces = (
+        terms(piece) if not piece.isascii() and len(piece) > 1 else (piece,)
+        for piece in _token().findall(seen)
+    )
+    words = " ".join(itertools.chain.from_iterable(pieces))
+    return words.encode(errors="replace").split()
+
+
+@functools.cache
+def _token() -> re.Pattern[str]:
+    return re.compile(rf"(?:[^\W\d_]|[{marks()}])+|\d+|\S")
 
 
 def _line_starts(seen: str) -> set[bytes]:

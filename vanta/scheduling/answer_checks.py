@@ -1,12 +1,8 @@
-"""Checks of answers without a model: format, agreement of two answers, a verifier's yes or no.
+"""Checks of an answer without a model: its format and script, a verifier's yes or no.
 
 An answer that was requested as JSON must be valid under its schema. An answer to a question must
 be written in the question's script (small models often drift into another language), unless the
 question asks for another language.
-
-Two answers disagree materially if one says yes and the other no, if they name different numbers,
-or if they share too few of their content words (overlap coefficient of Szymkiewicz and Simpson,
-which does not penalise a longer answer). `refine` amends an answer on such a difference only.
 
 The probability of yes is read from the first token's logprobs (P(True), Kadavath et al. 2022,
 "Language Models (Mostly) Know What They Know"); without logprobs the word counts.
@@ -29,9 +25,6 @@ from typing import Any
 from vanta.files import parse_json
 from vanta.messages import Completion
 
-MIN_OVERLAP = 0.5
-"""Share of the shorter answer's content words that the other answer must have."""
-
 _FEW_LETTERS = 12
 """Number of letters below which a text does not reveal its script."""
 
@@ -39,16 +32,6 @@ _OTHER_LANGUAGE = re.compile(
     r"translat|traduc|übersetz|перевед|翻译|翻訳|번역|\b(?:in|into|auf|en)\s+"
     r"(?:english|arabic|chinese|greek|hebrew|hindi|japanese|korean|russian|thai|ukrainian)",
     re.IGNORECASE,
-)
-_WORD = re.compile(r"[^\W\d_]{3,}")
-_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-_LEADING = re.compile(r"^\W*(yes|no)\b", re.IGNORECASE)
-_STOP_WORDS = frozenset(
-    """
-    the and for are was were with that this from have has had not but you your can will its into
-    than then them they there their which what when who how why also such more most some any one
-    two would could should been being about over under between because
-    """.split()  # noqa: SIM905 - a list of words reads better as words
 )
 
 
@@ -100,39 +83,6 @@ def _script_of(letter: str) -> str:
     """Return LATIN, CYRILLIC, CJK...: the first word of the letter's name. Kana counts as CJK."""
     word = unicodedata.name(letter, "?").split()[0].partition("-")[0]
     return "CJK" if word in {"HIRAGANA", "KATAKANA"} else word
-
-
-def disagreement(first: str, second: str) -> str | None:
-    """Return why `second` disagrees materially with `first`, None if it does not."""
-    yes, no = _polarity(first), _polarity(second)
-    if yes and no and yes != no:
-        return f"it says {no}, not {yes}"
-    numbers, others = _numbers(first), _numbers(second)
-    if numbers and others and not numbers & others:
-        return f"it says {', '.join(sorted(others)[:3])}, not {', '.join(sorted(numbers)[:3])}"
-    overlap = _overlap(_content_words(first), _content_words(second))
-    if overlap < MIN_OVERLAP:
-        return f"it shares {overlap:.0%} of the content words"
-    return None
-
-
-def _polarity(text: str) -> str | None:
-    match = _LEADING.match(text)
-    return match.group(1).lower() if match else None
-
-
-def _numbers(text: str) -> set[str]:
-    return {number.replace(",", "").rstrip(".") for number in _NUMBER.findall(text)}
-
-
-def _content_words(text: str) -> set[str]:
-    return {word.lower() for word in _WORD.findall(text)} - _STOP_WORDS
-
-
-def _overlap(words: set[str], others: set[str]) -> float:
-    if not words or not others:
-        return 1.0 if words == others else 0.0
-    return len(words & others) / min(len(words), len(others))
 
 
 def probability_of_yes(answer: Completion) -> float | None:

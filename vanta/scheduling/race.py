@@ -36,7 +36,7 @@ from vanta.concurrency import open_task_group
 from vanta.errors import AllTracksFailed, EngineError, NoTrack
 from vanta.events import Event
 from vanta.messages import Delta, FinishReason
-from vanta.scheduling.answer_checks import disagreement
+from vanta.scheduling.agreement import disagreement
 from vanta.scheduling.gate import Verdict
 from vanta.scheduling.judging import AnswerJudge
 from vanta.scheduling.leg import Leg, backoff_s, rejected_answer, retry_too_late, stalled, too_late

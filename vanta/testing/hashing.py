@@ -13,7 +13,6 @@ Invariant: a text has the same vector in every process, on every machine and bes
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vanta.errors import EmbedderError
 from vanta.hookspecs import hookimpl
+from vanta.language import terms
 from vanta.memory import Embedder, EmbedderContext, EmbedderFactory
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["HashEmbedder", "hash_plugin"]
 
-_WORD = re.compile(r"\w+")
 _BATCH = 256
 
 
@@ -140,7 +139,7 @@ def _hashed(texts: Sequence[str], dimension: int) -> Any:
 
     rows = np.zeros((len(texts), dimension), np.float32)
     for row, text in zip(rows, texts, strict=True):
-        for word in _WORD.findall(text.casefold()):
+        for word in terms(text):
             code = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "big")
             row[(code >> 1) % dimension] += 1.0 if code & 1 else -1.0
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)

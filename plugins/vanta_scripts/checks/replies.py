@@ -25,6 +25,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from vanta import CheckedTurn, Expectation, Failure, ToolCall, install_hint
 from vanta.files import parse_json
+from vanta.language import find_folded
 from vanta_scripts.checks.values import ONE_OR_MANY, Text, Texts, as_tuple, excerpt, listed
 
 MATCH_LIMIT_S = 5.0
@@ -62,11 +63,11 @@ def _contains(wanted: tuple[str, ...], seen: CheckedTurn) -> Failure | None:
     if not missing:
         return None
     expected = f"a reply that contains {listed(missing, 'and')}"
-    other_case = text.casefold().find(missing[0].casefold())
+    other_case = find_folded(text, missing[0])
     if other_case < 0:
         return Failure("contains", expected, excerpt(text))
     actual = excerpt(text, (other_case, other_case))
-    return Failure("contains", expected, f"{actual}, which has it in another case")
+    return Failure("contains", expected, f"{actual}, which has it in another case or spelling")
 
 
 def _not_contains(unwanted: tuple[str, ...], seen: CheckedTurn) -> Failure | None:

@@ -5,7 +5,7 @@ Invariant: private items never change the result among public ones.
 
 from vanta.memory.items import RECALL_LIMIT
 from vanta.memory.search.exact_index import ExactIndex
-from vanta.memory.search.lexical import match_expression, query_terms, scope_expression, words_of
+from vanta.memory.search.lexical import match_expression, query_terms, scope_expression
 from vanta.memory.search.ranking import HYBRID_WEIGHTS, LEXICAL_WEIGHTS, features, rank
 from vanta.memory.search.retrieval import RecallCandidate, find_candidates
 from vanta.memory.search.semantic import NEIGHBOURS, SemanticSearch
@@ -24,5 +24,4 @@ __all__ = [
     "query_terms",
     "rank",
     "scope_expression",
-    "words_of",
 ]

@@ -1,5 +1,8 @@
 """Search by words: from a question to FTS5 expressions, and the BM25 weight of each word.
 
+Words are the terms of `vanta.language`. A word that no item has, or a word of an inflected or
+compounding language, is also looked up in its other forms: these hits weigh less.
+
 FTS5 finds the words, one at a time and within one part (public or private) of a scope; weights
 (idf) come from counts of that part. FTS5's own `bm25()` would weigh by the items of all users,
 private ones too, and scores every hit of every word, which takes ten times longer.
@@ -12,16 +15,32 @@ The work is bounded: a word that is in more than `MAX_HITS` items is looked up i
 from __future__ import annotations
 
 import math
-import re
-import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from vanta.language import (
+    SHORTEST_PART,
+    STEM,
+    is_unspaced,
+    language_of,
+    related_keys,
+    terms,
+    without_function_words,
+)
 from vanta.memory.items import Scope
 from vanta.memory.store.tables import session_token, user_token
 
 MAX_TERMS = 16
 """Words of a question that are looked up; the rest of a longer question is ignored."""
+
+MAX_PAIRS = 32
+"""The same, if the question is in a script without spaces, whose words are pairs of characters."""
+
+RELATED_SHARE = 0.5
+"""Weight of another form of a word, relative to the word itself."""
+
+CHARACTER_SHARE = 0.4
+"""Weight of a single Han character, which is half a word, relative to a pair."""
 
 MAX_HITS = 500
 """Items in which a word is looked up."""
@@ -36,36 +55,27 @@ Find = Callable[[Sequence[Sequence[str]], int], list[int]]
 Count = Callable[[int], int]
 """Returns the number of items with this id or a greater one."""
 
-_WORD = re.compile(r"[^\W_]+")
-
-_STOP_WORDS = frozenset(
-    """
-    a about all also am an and any are as at be because been being both but by can could did do does
-    doing done for from get got had has have having he her here hers him his how i if in into is it
-    its just like me more most much my no not now of off on or our out over own s say says said she
-    should so some such t tell than that the their them then there these they this those through to
-    too up us very was we were what when where which while who whom whose why will with would you
-    your yours ll re ve d m don didn doesn isn wasn
-    """.split()  # noqa: SIM905 - a list of words reads best as a text
-)
-
-
-def words_of(text: str) -> list[str]:
-    """Return the words of a text in lower case, in order: runs of letters and digits."""
-    return _WORD.findall(unicodedata.normalize("NFC", text).lower())
+_RELATED = "~"
+"""Begins the name of a word's other forms in the counts; no term begins with it."""
 
 
 def query_terms(question: str, speakers: Collection[str] = ()) -> tuple[str, ...]:
-    """Return the distinct words to look up, at most `MAX_TERMS`.
+    """Return the distinct terms to look up, at most `MAX_TERMS`.
 
-    Stop words are left out unless there are no other words. So are the names in `speakers`, in
+    Function words are left out unless there are no other words. So are the names in `speakers`, in
     lower case: a speaker's name says whose words are wanted, but occurs in the texts of those who
     address them.
     """
-    words = list(dict.fromkeys(words_of(question)))
-    significant = [word for word in words if word not in _STOP_WORDS]
+    words = list(dict.fromkeys(terms(question)))
+    significant = without_function_words(words)
     significant = [word for word in significant if word not in speakers] or significant
-    return tuple((significant or words)[:MAX_TERMS])
+    most = MAX_PAIRS if any(map(is_unspaced, significant)) else MAX_TERMS
+    return tuple(significant[:most])
+
+
+def inflects(question: str) -> bool:
+    """Return whether a question is in a language that inflects or compounds more than English."""
+    return language_of(terms(question)) not in {None, "en"}
 
 
 def scope_expression(scope: Scope, *, private: bool) -> str:
@@ -80,9 +90,19 @@ def match_expression(part: str, groups: Sequence[Sequence[str]]) -> str:
     """Return the match expression of the items in `part` that have any word of each group."""
     expression = f"({part})"
     for group in groups:
-        quoted = " OR ".join(f'"{word}"' for word in group)
-        expression += f" AND text : ({quoted})"
+        expression += f" AND ({' OR '.join(map(_phrase, group))})"
     return expression
+
+
+def _phrase(key: str) -> str:
+    """Return the expression of a term, or of a key among the parts of words."""
+    return f'parts : "{key[1:]}"' if key[0] == _RELATED else f'text : "{key}"'
+
+
+def related(word: str, *, inflected: bool) -> list[str]:
+    """Return the keys of a word's other forms for `match_expression`; [] if it has none."""
+    keys, endings = related_keys(word, shortest=SHORTEST_PART if inflected else STEM)
+    return [*(_RELATED + key for key in keys), *endings]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,26 +144,42 @@ class Postings:
         return weight
 
     def words_in(self, mask: int) -> tuple[str, ...]:
-        """Return the words in a mask."""
-        return tuple(word for bit, word in enumerate(self.words) if mask >> bit & 1)
+        """Return the words in a mask, each once, in whatever form it was found."""
+        words = (word for bit, word in enumerate(self.words) if mask >> bit & 1)
+        return tuple(dict.fromkeys(word.removeprefix(_RELATED) for word in words))
 
 
 def look_up_terms(
-    words: Sequence[str], find: Find, count: Count, other: TermCounts | None = None
+    words: Sequence[str],
+    find: Find,
+    count: Count,
+    other: TermCounts | None = None,
+    *,
+    inflected: bool = False,
 ) -> Postings:
-    """Look up words. other: counts of another part that contribute to the weights."""
+    """Look up words. other: counts of another part that contribute to the weights. inflected:
+    whether to look up other forms of every word, not only of those that no item has."""
     hits = {word: find([[word]], MAX_HITS + 1) for word in words}
-    rare = [word for word in words if 0 < len(hits[word]) <= MAX_HITS]
-    frequent = [word for word in words if len(hits[word]) > MAX_HITS]
+    keys = {word: [word] for word in words}
+    for word in words:
+        forms = related(word, inflected=inflected) if inflected or not hits[word] else []
+        if forms:
+            name = _RELATED + word
+            keys[name] = forms
+            exact = set(hits[word])
+            hits[name] = [key for key in find([forms], MAX_HITS + 1) if key not in exact]
+    rare = [word for word in keys if 0 < len(hits[word]) <= MAX_HITS]
+    frequent = [word for word in keys if len(hits[word]) > MAX_HITS]
     items = count(0) if words else 0
     with_word = {word: len(hits[word]) for word in rare}
     with_word |= {word: MAX_HITS * items // count(hits[word][MAX_HITS - 1]) for word in frequent}
     for word in frequent:
         companions = rare or [other_word for other_word in frequent if other_word != word]
         if companions:
-            hits[word] = [*hits[word][:MAX_HITS], *find([companions, [word]], MAX_HITS)]
+            beside = [key for name in companions for key in keys[name]]
+            hits[word] = [*hits[word][:MAX_HITS], *find([beside, keys[word]], MAX_HITS)]
     own = TermCounts(items, with_word)
-    return _weighted(words, hits, own, own + other if other else own)
+    return _weighted(list(keys), hits, own, own + other if other else own)
 
 
 def length_factor(characters: int) -> float:
@@ -160,11 +196,17 @@ def _weighted(
     for bit, word in enumerate(words):
         weights.append(_idf(counts.items, counts.with_word.get(word, 0)))
         ids = tuple(hits[word])
-        if ids and ids in seen:  # another form of an earlier word: they share a stem
+        is_character = is_unspaced(word)
+        if ids and ids in seen and not is_character:  # another form of an earlier word
             weights[-1] = 0.0
             continue
         seen.add(ids)
-        total += weights[-1]
+        if is_character and len(word) == 1:
+            weights[-1] *= CHARACTER_SHARE
+        if word[0] == _RELATED:
+            weights[-1] *= RELATED_SHARE
+        else:
+            total += weights[-1]
         for item_id in ids:
             masks[item_id] = masks.get(item_id, 0) | 1 << bit
     return Postings(tuple(words), tuple(weights), masks, total, own)

@@ -14,9 +14,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from vanta.language import comparable, fold, is_unspaced, persons_in, terms
 from vanta.memory.dates.resolution import times_mentioned
 from vanta.memory.items import MemoryItem, RecalledItem
-from vanta.memory.search.lexical import words_of
 from vanta.memory.search.retrieval import RecallCandidate
 
 Weights = Mapping[str, float]
@@ -64,13 +64,14 @@ NEAR_S = 14 * 24 * 3600.0
 MIN_DISTINCT_WORDS = 4
 """Shorter texts ("Yes, please.") depend on their context, so equal ones are not duplicates."""
 
+MIN_DISTINCT_CHARS = 12
+"""The same for a text in a script without spaces, in characters."""
+
 _WHEN = re.compile(
     r"\s*(?:when|how (?:long|recently)|how many (?:days|weeks|months|years)"
     r"|(?:(?:in|on|at) )?(?:what|which) (?:date|day|month|year|time))\b",
     re.IGNORECASE,
 )
-_FIRST_PERSON = frozenset({"i", "me", "my", "mine", "we", "our", "us"})
-_SECOND_PERSON = frozenset({"you", "your", "yours"})
 _FILLERS = frozenset("a an the so well oh ok okay please just and hi hey".split())  # noqa: SIM905
 
 
@@ -117,8 +118,8 @@ class _Clues:
 
     @classmethod
     def of(cls, question: str, now: float) -> _Clues:
-        words = frozenset(words_of(question))
-        first, second = bool(words & _FIRST_PERSON), bool(words & _SECOND_PERSON)
+        words = frozenset(terms(question))
+        first, second = persons_in(words)
         roles = {} if first == second else {"user" if first else "assistant": 0.5}
         asks_when = bool(_WHEN.match(question))
         return cls(words, roles, asks_when, times_mentioned(question, now), now)
@@ -165,7 +166,7 @@ def _features(candidate: RecallCandidate, scale: _Scale, clues: _Clues) -> dict[
         "words around": candidate.around,
         "words beside": min(1.0, scale.relative_words(candidate.beside)),
         "session": scale.sessions[_session(item)],
-        "speaker": 1.0 if item.role.lower() in clues.words else clues.roles.get(item.role, 0.0),
+        "speaker": 1.0 if fold(item.role) in clues.words else clues.roles.get(item.role, 0.0),
         "length": min(2.5, math.log(max(len(item.text), 10) / 20)),
         "answer": float(candidate.answers),
         "date": float(clues.asks_when and bool(item.dates)),
@@ -205,14 +206,18 @@ def _without_duplicates(ranked: Sequence[RecalledItem], limit: int) -> list[Reca
         if len(selected) == limit:
             break
         item = recalled.item
-        words = tuple(word for word in words_of(item.text) if word not in _FILLERS)
-        if len(words) >= MIN_DISTINCT_WORDS:
+        words = tuple(word for word in comparable(item.text).split() if word not in _FILLERS)
+        if len(words) >= MIN_DISTINCT_WORDS or _is_long_unspaced(item.text):
             key = (item.kind, item.role, *words)
             if key in seen:
                 continue
             seen.add(key)
         selected.append(recalled)
     return selected
+
+
+def _is_long_unspaced(text: str) -> bool:
+    return len(text) >= MIN_DISTINCT_CHARS and is_unspaced(text)
 
 
 def _nearness(moment: float, time: tuple[float, float]) -> float:

@@ -10,11 +10,13 @@ nor how they are weighted.
 from __future__ import annotations
 
 import heapq
+import re
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from vanta.language import fold
 from vanta.memory.dates.resolution import times_mentioned
 from vanta.memory.embedder import Vectors
 from vanta.memory.items import Filters, MemoryItem, Scope
@@ -34,6 +36,9 @@ ROUNDS, ENOUGH, MAX_CANDIDATES = 3, 200, 300
 
 SPEAKER_SAMPLE = 50
 """Latest items from which the speakers are collected."""
+
+_QUESTION_MARK = re.compile("[\uff1f\u061f\u037e\u055e\u1367]")
+"""Chinese, Arabic, Greek, Armenian and Ethiopic. Thai and Lao have none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +70,12 @@ def look_up_words(
     is embedded."""
     public = _Part(connection, scope, filters, private=False)
     words = lexical.query_terms(question, public.speakers())
-    postings = public.look_up(words)
+    inflected = lexical.inflects(question)
+    postings = public.look_up(words, inflected=inflected)
     if not scope.private:
         return (postings,)
     private = _Part(connection, scope, filters, private=True)
-    return postings, private.look_up(words, postings.counts)
+    return postings, private.look_up(words, postings.counts, inflected=inflected)
 
 
 def find_candidates(
@@ -146,11 +152,13 @@ class _Part:
             f"ORDER BY m.said_at DESC LIMIT {SPEAKER_SAMPLE}",
             self._values,
         )
-        return frozenset(role.lower() for role in rows.scalars())
+        return frozenset(fold(role) for role in rows.scalars())
 
-    def look_up(self, words: Sequence[str], other: TermCounts | None = None) -> Postings:
+    def look_up(
+        self, words: Sequence[str], other: TermCounts | None = None, *, inflected: bool
+    ) -> Postings:
         """Look up words. other: counts of the other part that contribute to the weights."""
-        return look_up_terms(words, self._find, self._count, other)
+        return look_up_terms(words, self._find, self._count, other, inflected=inflected)
 
     def candidates(self, query: _Query, postings: Postings) -> list[RecallCandidate]:
         """Return the candidates by words, meaning and time, and those around the best of them."""
@@ -274,8 +282,12 @@ def _candidate(
         beside=beside / 2,
         cosine=cosines.get(key),
         cosine_beside=sum(near) / 4 if near else None,
-        answers=before is not None and "?" in before.item.text,
+        answers=before is not None and _asks(before.item.text),
     )
+
+
+def _asks(text: str) -> bool:
+    return "?" in text or (not text.isascii() and _QUESTION_MARK.search(text) is not None)
 
 
 def _steps(key: int, rows: Mapping[int, _Row], *, back: bool) -> tuple[int, int]:

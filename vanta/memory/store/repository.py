@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vanta.errors import UsageError
+from vanta.language import comparable, parts, terms
 from vanta.memory.dates.resolution import resolve_dates
 from vanta.memory.items import (
     ITEM_CHARACTERS,
@@ -39,15 +39,17 @@ MIN_REPEATED = 20
 
 COLUMNS = "id, user, session, turn_id, kind, role, text, said_at, private, tags, source, dates"
 
-_WORDS = re.compile(r"\w+")
 _ADD = """INSERT INTO memories (user, session, turn_id, kind, role, text, said_at, private, tags,
     source, dates, scope, digest, message_id)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (message_id) DO NOTHING"""
+_ADD_WORDS = "INSERT OR REPLACE INTO memory_words (id, text, parts, scope) VALUES (?, ?, ?, ?)"
+_QUEUED = "SELECT EXISTS (SELECT 1 FROM message_queue) OR EXISTS (SELECT 1 FROM word_queue)"
 
 
-def has_queued_messages(connection: sa.Connection) -> bool:
-    """Return whether there are messages that memory has not copied yet. Reads only."""
-    return connection.exec_driver_sql("SELECT 1 FROM message_queue LIMIT 1").first() is not None
+def has_queued(connection: sa.Connection) -> bool:
+    """Return whether there are messages that memory has not copied yet, or items without terms.
+    Reads only."""
+    return bool(connection.exec_driver_sql(_QUEUED).scalar())
 
 
 def copy_messages(connection: sa.Connection) -> int:
@@ -67,6 +69,34 @@ def copy_messages(connection: sa.Connection) -> int:
     return len(rows)
 
 
+def segment_items(connection: sa.Connection) -> int:
+    """Store the terms of up to `BATCH` items that have none, newest first; return how many.
+
+    These are items of another version of vanta. Their digest is computed anew, so that one which
+    was taken for a repetition of a later text is found again if it is none.
+    """
+    take_write_lock(connection)
+    rows = connection.exec_driver_sql(
+        f"SELECT {COLUMNS}, scope FROM word_queue JOIN memories ON id = memory_id "  # noqa: S608
+        "ORDER BY id DESC LIMIT ?",
+        (BATCH,),
+    ).all()
+    for row in rows:
+        item = to_item(row)
+        connection.exec_driver_sql(_ADD_WORDS, (item.id, *_words(item.text), row.scope))
+        connection.exec_driver_sql(
+            "UPDATE memories SET digest = ? WHERE id = ?", (content_digest(item), item.id)
+        )
+        connection.exec_driver_sql(
+            "UPDATE memories SET same_as = NULL WHERE id = ? AND digest IS NOT "
+            "(SELECT digest FROM memories later WHERE later.id = memories.same_as)",
+            (item.id,),
+        )
+    if not rows:
+        connection.exec_driver_sql("DELETE FROM word_queue")  # of items that are gone
+    return len(rows)
+
+
 def add_items(connection: sa.Connection, items: Sequence[NewItem]) -> list[int]:
     """Add items; return their ids, 0 for a message that was already copied."""
     return [add_item(connection, item) for item in items]
@@ -82,11 +112,13 @@ def add_item(connection: sa.Connection, item: NewItem) -> int:
             f"an item of memory has {len(item.text)} characters, more than {ITEM_CHARACTERS}. "
             "Split the text, for example with vanta.memory.chunk_document."
         )
-    digest = content_digest(item)
-    result = connection.exec_driver_sql(_ADD, (*_values(item), digest, item.message_id))
+    digest, scope = content_digest(item), _scope(item)
+    values = (*_values(item), scope, digest, item.message_id)
+    result = connection.exec_driver_sql(_ADD, values)
     if not result.rowcount:
         return 0
     item_id = int(result.lastrowid)
+    connection.exec_driver_sql(_ADD_WORDS, (item_id, *_words(item.text), scope))
     if len(item.text) >= MIN_REPEATED:
         connection.exec_driver_sql(
             "UPDATE memories SET same_as = ? WHERE digest = ? AND id < ? AND same_as IS NULL",
@@ -261,10 +293,10 @@ def take_write_lock(connection: sa.Connection) -> None:
     set_state(connection, "writer", "")
 
 
-def content_digest(item: NewItem) -> str:
-    """Return a digest that is equal for items of one user with the same words, whatever characters
-    separate them."""
-    words = " ".join(_WORDS.findall(item.text.casefold()))
+def content_digest(item: NewItem | MemoryItem) -> str:
+    """Return a digest that is equal for items of one user with the same words, whatever spaces and
+    punctuation separate them."""
+    words = comparable(item.text)
     content = "\0".join((item.user, str(item.private), item.kind, item.role, item.source, words))
     return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
@@ -284,9 +316,6 @@ def _from_message(row: Any) -> NewItem:
 
 
 def _values(item: NewItem) -> tuple[Any, ...]:
-    scope = user_token(item.user, private=item.private)
-    if item.session:
-        scope = f"{scope} {session_token(item.user, item.session)}"
     dates = resolve_dates(item.text, item.said_at) if item.dates is None else dict(item.dates)
     return (
         item.user,
@@ -300,8 +329,17 @@ def _values(item: NewItem) -> tuple[Any, ...]:
         json.dumps(item.tags),
         item.source,
         json.dumps(dates),
-        scope,
     )
+
+
+def _scope(item: NewItem) -> str:
+    scope = user_token(item.user, private=item.private)
+    return f"{scope} {session_token(item.user, item.session)}" if item.session else scope
+
+
+def _words(text: str) -> tuple[str, str]:
+    """Return the terms of a text and the parts of its words, as the full-text index reads them."""
+    return " ".join(terms(text)), " ".join(parts(text))
 
 
 def _any_of(column: str, values: Iterable[str]) -> tuple[str, tuple[str, ...]]:

@@ -1,0 +1,1 @@
+"""Tests of natural text: folding, segmentation, function words, numerals."""
