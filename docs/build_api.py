@@ -33,6 +33,7 @@ SELECTED = {
     "vanta.context": (
         "Calibration Exchange believed_usage estimate_text estimate_tokens read_overflow "
     ),
+    "vanta.language": "comparable find_folded fold terms without_function_words",
     "vanta.memory": (
         "Embedder EmbedderContext EmbedderFactory Filters ForgetPreview ForgetReceipt "
         "IndexContext IndexFactory ItemKind Memory MemoryItem NewItem Partition Question "

@@ -1,6 +1,7 @@
 """Memory: evidence recalled within a token budget, speed, and durability under SIGKILL.
 
-The parts are `locomo` (recall of evidence in long conversations), `budgets` (prompts inside their
+The parts are `locomo` (recall of evidence in long conversations), `languages` (the right memory
+first in twelve languages), `budgets` (prompts inside their
 windows), `speed`, `index` (Chroma beside an exact scan) and `kills` (index and store under
 SIGKILL). Invariant: a part without its data, weights or library states that in its figures.
 """
@@ -14,7 +15,7 @@ from ..report import Figure, Settings
 
 SUMMARY = "memory: evidence within a budget, speed, budgets, durability, deletion"
 
-PARTS = ("locomo", "budgets", "speed", "index", "kills")
+PARTS = ("locomo", "languages", "budgets", "speed", "index", "kills")
 
 
 def run(settings: Settings) -> Iterator[Figure]:

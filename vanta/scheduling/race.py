@@ -367,8 +367,7 @@ class Race:
             if not leg.finished:
                 return
             text = "".join(leg.pending)
-            why = disagreement(self._log.shown, text)
-            if why:
+            if why := disagreement(self._log.shown, text):
                 winner.state = "amended"
                 self._log.amended(leg, text, why)
                 self._end(leg, leg.fold.completion().finish_reason)
