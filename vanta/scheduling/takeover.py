@@ -192,8 +192,8 @@ class _Folded:
         self._settled_at -= len(pending[-1]) if pending else 0
 
     def raw_end(self, size: int) -> int | None:
-        """Return the length of the text whose folded form has `size` characters; None if a cluster
-        goes on after them."""
+        """Return the length of the text whose folded form has `size` characters; None if these end
+        inside a cluster."""
         return self._ends.get(size)
 
 
