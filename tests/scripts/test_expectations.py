@@ -134,7 +134,7 @@ def test_an_expectation_that_holds_passes(name: str, value: str, what: CheckedTu
         ("contains", "[Bob, Ada, Cyd]", seen("Hello Ada!"), "a reply that contains 'Bob' and 'Cyd'",
          "'Hello Ada!'"),
         ("contains", "ada", seen("Hello Ada!"), "a reply that contains 'ada'",
-         "'Hello Ada!', which has it in another case"),
+         "'Hello Ada!', which has it in another case or spelling"),
         ("contains", "x", seen(""), "a reply that contains 'x'", "an empty reply"),
         ("contains", "x", seen(" \n"), "a reply that contains 'x'",
          "only white space (' \\n')"),

@@ -79,7 +79,7 @@ def fold(text: str) -> str:
 
 
 def clusters(text: str) -> Iterator[str]:
-    """Yield a text in pieces of one letter with its marks.
+    """Yield a text in pieces of one letter with its marks, at most 32 of them.
 
     :param text: any text; the pieces joined are the text.
     """
@@ -138,7 +138,7 @@ def character_class(ranges: Sequence[tuple[int, int]], categories: str) -> str:
 @functools.cache
 def _cluster() -> re.Pattern[str]:
     joined = f"[{marks()}{_JOINED}]"
-    return re.compile(rf"(?:.{joined}*\u200d)*.{joined}*", re.DOTALL)
+    return re.compile(rf"(?:.{joined}{{0,8}}\u200d){{0,8}}.{joined}{{0,32}}", re.DOTALL)
 
 
 @functools.cache

@@ -35,8 +35,8 @@ Script = Literal["han", "katakana", "hiragana", "southeast", "hangul", "alphabet
 STEM = 5
 """First letters of a word that stand for its other forms."""
 
-LONG_WORD = 8
-"""Letters from which a word may be a compound."""
+LONG_WORD, LONGEST_WORD = 8, 40
+"""Letters of the shortest and the longest word that may be a compound."""
 
 SHORTEST_PART = 4
 """Letters of the shortest ending of a compound."""
@@ -127,7 +127,7 @@ def related_keys(term: str, *, shortest: int) -> tuple[list[str], list[str]]:
     keys = [_stem_key(term)] if len(term) >= STEM else []
     if len(term) >= shortest:
         keys.append(_ending_key(term))
-    return keys, list(_endings(term)) if len(term) >= LONG_WORD else []
+    return keys, list(_endings(term))
 
 
 def comparable(text: str) -> str:
@@ -164,10 +164,9 @@ def _terms_of(run: str, script: str) -> Iterator[str]:
 
 @functools.lru_cache(maxsize=16384)
 def _parts_of(word: str) -> tuple[str, ...]:
-    if len(word) < STEM or not word.isalpha() or stems(word):
+    if not STEM <= len(word) <= LONGEST_WORD or not word.isalpha() or stems(word):
         return ()
-    endings = _endings(word) if len(word) >= LONG_WORD else ()
-    return (_stem_key(word), *map(_ending_key, endings))
+    return (_stem_key(word), *map(_ending_key, _endings(word)))
 
 
 def _pairs(pieces: list[str]) -> Iterator[str]:
@@ -183,8 +182,9 @@ def _ending_key(word: str) -> str:
 
 
 def _endings(word: str) -> Iterator[str]:
-    """Yield the endings of a word that leave three letters or more before them."""
-    return (word[begin:] for begin in range(3, len(word) - SHORTEST_PART + 1))
+    """Yield the endings of a long word that leave three letters or more before them."""
+    if LONG_WORD <= len(word) <= LONGEST_WORD:
+        yield from (word[begin:] for begin in range(3, len(word) - SHORTEST_PART + 1))
 
 
 def _is_hangul(text: str) -> bool:

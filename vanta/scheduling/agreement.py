@@ -32,8 +32,11 @@ from vanta.language import (
 MIN_OVERLAP = 0.5
 """Share of the shorter answer's content words that the other answer must have."""
 
-SHORT_TERMS = 40
-"""Content words (or characters, in scripts without spaces) of a short answer. Each of two longer
+LONGEST = 10_000
+"""Characters of an answer that are compared; the rest of a longer one is ignored."""
+
+SHORT_TERMS, SHORT_CHARS = 40, 1000
+"""Content words (or characters, in scripts without spaces) and all characters of a short answer. Each of two longer
 ones has names and numbers of its own without a contradiction."""
 
 FEW = 3
@@ -61,11 +64,13 @@ _CASED = re.compile("[A-Za-z\u00c0-\u024f\u0370-\u052f]")
 
 def disagreement(first: str, second: str) -> str | None:
     """Return why `second` disagrees materially with `first`, None if it does not."""
+    is_short = max(len(first), len(second)) <= SHORT_CHARS
+    first, second = first[:LONGEST], second[:LONGEST]
     yes, no = _polarity(first), _polarity(second)
     if yes and no and yes != no:
         return f"it says {no}, not {yes}"
     words, others = _content(first), _content(second)
-    is_short = max(len(words), len(others)) <= SHORT_TERMS
+    is_short = is_short and max(len(words), len(others)) <= SHORT_TERMS
     numbers, other_numbers = numbers_in(first), numbers_in(second)
     if _differ(numbers, other_numbers, strictly=is_short):
         return _says(other_numbers - numbers, numbers - other_numbers)
@@ -101,7 +106,7 @@ def _says(second: frozenset[str], first: frozenset[str]) -> str:
 
 def _content(text: str) -> frozenset[str]:
     """Return the content words of a text: of Han the characters, of other scripts the terms."""
-    words = terms(text)
+    words = list(dict.fromkeys(terms(text)))
     inflects = language_of(words) != "en"
     content = set()
     for word in without_function_words(words):

@@ -24,6 +24,9 @@ ANCHOR_WORDS = 6
 ANCHOR_CHARS = 160
 """Length from which the anchor begins inside a word, such as a long address."""
 
+LONGEST = 50_000
+"""Characters at the end of the shown text that are compared."""
+
 MIN_OVERLAP = 6
 """Letters. A shorter agreement of end and beginning counts as chance, not as an overlap, unless it
 begins with a word and no space is at the seam: then a word would be doubled."""
@@ -31,9 +34,10 @@ begins with a word and no space is at the seam: then a word would be doubled."""
 UNSPACED_LETTERS, HANGUL_LETTERS = 3, 2
 """Letters that a character of a script without spaces, or a syllable of Hangul, counts for."""
 
-_CLUSTER_CHARS = 40
-"""Characters of the longest cluster: a family of emoji with its joiners."""
+_CLUSTER_CHARS = 112
+"""Characters of the longest cluster."""
 
+_BLANKS = re.compile(r"\s+")
 _WORD = re.compile(r"\S+")
 _HANGUL = re.compile("[\uac00-\ud7a3]")
 
@@ -77,13 +81,14 @@ class Seam:
     """
 
     def __init__(self, shown: str) -> None:
-        *_, last = "", *clusters(shown)
+        shown = shown[-LONGEST:]
+        *_, last = "", *clusters(shown[-_CLUSTER_CHARS:])
         self._shown = _Shown(shown)
         # The text may be cut inside a cluster, such as a consonant before its vowel sign.
         self._whole_clusters = _Shown(shown[: len(shown) - len(last)])
         self._last = last
         self._held = _Folded()
-        self._found_at = 0
+        self._found_at = self._known = 0
         self._open = True
 
     def feed(self, text: str) -> str:
@@ -109,7 +114,9 @@ class Seam:
         """
         held = self._held.settled.lstrip()
         # Longer text cannot be found before the place where its beginning is found first.
-        self._found_at = self._shown.folded.find(held, self._found_at)
+        known, self._known = self._known, len(held)
+        if not self._shown.folded.startswith(held[known:], self._found_at + known):
+            self._found_at = self._shown.folded.find(held, self._found_at)
         return self._found_at >= 0
 
     def _overlap(self) -> int:
@@ -126,8 +133,8 @@ class _Shown:
     """A text that was shown, and its anchor, for comparison."""
 
     def __init__(self, shown: str) -> None:
-        self.folded = _Folded(shown).folded
-        self._anchor = _Folded(anchor(shown)).folded
+        self.folded = _BLANKS.sub(" ", fold(shown))
+        self._anchor = _BLANKS.sub(" ", fold(anchor(shown)))
 
     def overlap(self, held: _Folded) -> int | None:
         """Return how many characters of the beginning of `held` end this text, None if none do."""
@@ -167,13 +174,12 @@ class _Folded:
     settled: the same without the last cluster.
     """
 
-    def __init__(self, text: str = "") -> None:
+    def __init__(self) -> None:
         self.text = ""
         self.folded = ""
         self.settled = ""
         self._ends: dict[int, int] = {}
         self._settled_at = 0
-        self.append(text)
 
     def append(self, text: str) -> None:
         """Add text at the end."""
@@ -182,8 +188,11 @@ class _Folded:
         is_blank = self.settled.endswith(" ")
         pending = list(clusters(self.text[self._settled_at :]))
         for cluster in pending:
-            folded = "" if is_blank and cluster.isspace() else _folded(cluster)
-            is_blank = cluster.isspace() or (is_blank and not folded)
+            folded = _BLANKS.sub(" ", fold(cluster))
+            if folded.isspace():
+                folded, is_blank = "" if is_blank else " ", True
+            elif folded:
+                is_blank = folded.endswith(" ")
             size += len(folded)
             pieces.append(folded)
             self._ends[size] = self._settled_at = self._settled_at + len(cluster)
@@ -195,10 +204,6 @@ class _Folded:
         """Return the length of the text whose folded form has `size` characters; None if these end
         inside a cluster."""
         return self._ends.get(size)
-
-
-def _folded(cluster: str) -> str:
-    return " " if cluster.isspace() else fold(cluster)
 
 
 def _in_word(letter: str) -> bool:
