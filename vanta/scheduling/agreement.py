@@ -36,8 +36,8 @@ LONGEST = 10_000
 """Characters of an answer that are compared; the rest of a longer one is ignored."""
 
 SHORT_TERMS, SHORT_CHARS = 40, 1000
-"""Content words (or characters, in scripts without spaces) and all characters of a short answer. Each of two longer
-ones has names and numbers of its own without a contradiction."""
+"""Content words (in scripts without spaces: characters) and all characters of a short answer. Each
+of two longer ones has names and numbers of its own without a contradiction."""
 
 FEW = 3
 """Words, or runs of characters, that two short answers in a script without capitals may have alone
