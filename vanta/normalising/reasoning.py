@@ -115,6 +115,12 @@ class ReasoningSplitter:
         """Whether the next text may be or contain a mark."""
         return self._state != "text"
 
+    @property
+    def may_hold_text(self) -> bool:
+        """Whether what is held back may be part of the answer."""
+        is_final = self._state == "message" and self._is_final
+        return self._state in {"start", "solution", "text"} or is_final
+
     def add(self, text: str) -> SplitText:
         """Take more text and return what is certain.
 
@@ -257,7 +263,7 @@ class ReasoningFilter:
     def _with_piece(self, delta: Delta, piece: SplitText) -> Delta:
         self._logprobs += delta.logprobs
         logprobs = tuple(self._logprobs) if piece.text else ()
-        if piece.text or piece.reasoning:
+        if piece.text or piece.reasoning or not self._splitter.may_hold_text:
             self._logprobs.clear()
         reasoning = delta.reasoning + piece.reasoning
         return replace(delta, text=piece.text, reasoning=reasoning, logprobs=logprobs)

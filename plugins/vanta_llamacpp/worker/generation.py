@@ -114,10 +114,11 @@ class Generation:
     def _logprobs_of(self, output: ParsedOutput, text: AssembledText) -> tuple[TokenLogprob, ...]:
         """Return the logprobs to send with an output: those of reasoning are dropped."""
         self._held_logprobs += text.logprobs
-        if self._parser.may_think and not (output.text or output.reasoning):
+        is_answer = bool(output.text) or not self._parser.may_think
+        if not (is_answer or output.reasoning) and self._parser.thoughts.may_hold_text:
             return ()  # it is not known yet whether these tokens are reasoning
         logprobs, self._held_logprobs = self._held_logprobs, ()
-        return () if output.reasoning and not output.text else logprobs
+        return logprobs if is_answer else ()
 
     def close(self) -> None:
         """Free the sampler; called once."""
