@@ -25,7 +25,6 @@ WHOLE = (
     "vanta.files",
     "vanta.learning",
     "vanta.normalising",
-    "vanta.text",
 )
 """Fronts whose whole `__all__` is public."""
 
@@ -59,6 +58,11 @@ SELECTED = {
         "HealthRule Race RaceOutcome RacePlan RaceSettings SignalsGate TrackStats adapt declines "
     ),
     "vanta.storage": "Store sqlite_url",
+    "vanta.text": (
+        "DocumentError HIDDEN Node Place RedactingFilter decoded is_key_shaped printable "
+        "read_marked redact redact_text redact_url secrets_of server_origin well_formed "
+        "well_formed_data "
+    ),
 }
 """Fronts that serve the rooms of vanta too, with the names that plugins may use."""
 

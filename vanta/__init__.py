@@ -76,6 +76,7 @@ if TYPE_CHECKING:
         VantaError,
         VectorIndexError,
         did_you_mean,
+        refused_resource,
     )
     from vanta.events import (
         Amended,
@@ -172,7 +173,7 @@ _NAMES = {
         "AllTracksFailed BudgetExceeded ConfigError EmbedderError EngineError ErrorKind "
         "InvalidValue ModelStoreError NoTrack PluginError RunError ScriptError StoreError "
         "TemplateError UnknownName UnreadableDocument UsageError VantaError VectorIndexError "
-        "did_you_mean "
+        "did_you_mean refused_resource "
     ),
     "vanta.events": (
         "Amended Committed ContextTrace Event LegCancelled LegFailed LegFinished LegRejected "
@@ -304,6 +305,7 @@ __all__ = [
     "open",
     "proxy_for",
     "read_content",
+    "refused_resource",
     "retry_after_s",
     "whole_answer",
 ]

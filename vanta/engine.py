@@ -8,8 +8,10 @@ had stopped.
 
 Usage is reported as the source reports it: the scheduler replaces counts that are impossible, see
 `vanta.context.usage_check`. Fragments of tool calls are numbered by `vanta.CallNumbering` where a
-source's own indexes may be wrong. An answer is read through a `vanta.AnswerBound`, so an engine may
-pass on what never ends. A private track's client uses no proxy: see `vanta.proxy_for`.
+source's own indexes may be wrong. The text of a delta may end in half a character: readers use the
+delta that `Fold.add` returns, which is well-formed Unicode. An answer is read through a
+`vanta.AnswerBound`, so an engine may pass on what never ends. A private track's client uses no
+proxy: see `vanta.proxy_for`.
 
 Derive adapters from `vanta.BaseEngine`, which implements all of this but the deltas; derive an
 engine that changes another one from `vanta.WrapperEngine`. The conformance suite

@@ -32,6 +32,20 @@ from enum import StrEnum
 from functools import partial
 from typing import Self
 
+from vanta.text import printable, redact_text
+
+_REPORT = "This is a fault of vanta or of a plugin: report it with its traceback."
+_REFUSALS = (
+    "can't start new thread",
+    "cannot allocate memory",
+    "failed to map segment",
+    "resource temporarily unavailable",
+    "unable to allocate",
+    "std::bad_alloc",
+    "too many open files",
+)
+"""What libraries report if the operating system refuses memory, a thread or a file; lower case."""
+
 MAX_WAIT_S = 3600.0
 """Seconds for which a server's request to wait is obeyed at most."""
 
@@ -141,10 +155,7 @@ class InternalError(RunError):
     """
 
     def __init__(self, problem: str, cause: BaseException) -> None:
-        super().__init__(
-            f"{problem}: {describe(cause)}. This is a fault of vanta or of a plugin: report it "
-            "with its traceback."
-        )
+        super().__init__(f"{problem}: {describe(cause)}. {refused_resource(cause) or _REPORT}")
 
 
 class BudgetExceeded(RunError):  # noqa: N818 - the name states the error
@@ -209,7 +220,8 @@ class EngineError(RunError):
     exception, if there was one.
 
     :param kind: what went wrong, normalised.
-    :param message: what happened, in words.
+    :param message: what happened, in words. Control characters are replaced, since it may quote a
+        server and reach a terminal or a log.
     :param engine: the engine's name.
     :param model: the model's name.
     :param server: URL without credentials, or path of a file.
@@ -229,13 +241,14 @@ class EngineError(RunError):
         suggestion: str = "",
         retry_after_s: float | None = None,
     ) -> None:
+        message = printable(message)
         super().__init__(kind, message)
         self.kind = kind
         self.message = message
         self.engine = engine
         self.model = model
         self.server = server
-        self.suggestion = suggestion
+        self.suggestion = printable(suggestion)
         self.retry_after_s = _wait_s(retry_after_s)
         self.track: str | None = None
         self.resend = False
@@ -249,8 +262,6 @@ class EngineError(RunError):
 
     def to_dict(self) -> dict[str, object]:
         """Return the error as JSON-ready data, for events, traces and `--json`."""
-        from vanta.text import redact_text
-
         return {
             "kind": str(self.kind),
             "message": self.message,
@@ -259,7 +270,7 @@ class EngineError(RunError):
             "server": self.server,
             "suggestion": self.suggestion,
             "retry_after_s": self.retry_after_s,
-            "cause": redact_text(repr(self.__cause__)) if self.__cause__ else None,
+            "cause": printable(redact_text(repr(self.__cause__))) if self.__cause__ else None,
         }
 
 
@@ -307,10 +318,45 @@ def describe(error: BaseException) -> str:
 
     :param error: the exception.
     """
-    from vanta.text import redact_text  # when it is needed, so that importing errors stays quick
-
-    text = redact_text(str(error))
+    text = printable(redact_text(str(error)))
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def refused_resource(error: BaseException) -> str:
+    """Return what to do if the operating system refused memory, a thread or a file.
+
+    :param error: an exception; those that caused it are examined, too.
+    :returns: a sentence that names the limits of this process, "" for any other error.
+    """
+    cause: BaseException | None = error
+    for _ in range(8):
+        if cause is None:
+            break
+        message = str(cause).lower()
+        if isinstance(cause, MemoryError) or any(sign in message for sign in _REFUSALS):
+            limits = _process_limits()
+            known = f" Limits of this process: {limits}." if limits else ""
+            return (
+                "The operating system refused memory, a thread or a file. Close other programs, "
+                f"or raise the limits of this process.{known}"
+            )
+        cause = cause.__cause__ or cause.__context__
+    return ""
+
+
+def _process_limits() -> str:
+    """Return the limits that are set, as a shell's `ulimit` names them."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return ""
+    parts = []
+    for flag, name, unit in (("-v", "RLIMIT_AS", 1024), ("-u", "RLIMIT_NPROC", 1)):
+        value = resource.getrlimit(getattr(resource, name))[0]
+        if value != resource.RLIM_INFINITY:
+            parts.append(f"ulimit {flag} {value // unit}")
+    parts.append(f"ulimit -n {resource.getrlimit(resource.RLIMIT_NOFILE)[0]}")
+    return ", ".join(parts)
 
 
 class errors_as:  # noqa: N801 - read as a function: `with errors_as(...)`

@@ -1,7 +1,8 @@
 """The data of engines and sessions: messages in, deltas out, usage at the end.
 
 Invariant: everything here is frozen and knows nothing of engines, tracks or turns; concatenating
-the `text` of an answer's deltas gives the answer, to the character.
+the `text` of an answer's deltas gives the answer, to the character. Messages and folded deltas are
+well-formed Unicode, whatever a server, a caller or a file put into them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from vanta.errors import UsageError
+from vanta.text import SurrogateJoiner, make_well_formed, well_formed
 
 Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "deadline"]
@@ -30,6 +32,9 @@ class ToolCall:
     id: str
     name: str
     arguments: str
+
+    def __post_init__(self) -> None:
+        make_well_formed(self, "id", "name", "arguments")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,7 @@ class Message:
     def __post_init__(self) -> None:
         if not isinstance(self.content, str):
             object.__setattr__(self, "content", _content_of(self.content))
+        make_well_formed(self, "content")
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +234,10 @@ object than as text."""
 
 @dataclass(slots=True)
 class Fold:
-    """Joins deltas, one at a time, into a `Completion`; linear in the length of the answer."""
+    """Joins deltas, one at a time, into a `Completion`; linear in the length of the answer.
+
+    Surrogate pairs that a server split across deltas are joined, and lone halves are replaced.
+    """
 
     _text: list[str] = field(default_factory=list)
     _reasoning: list[str] = field(default_factory=list)
@@ -237,13 +246,18 @@ class Fold:
     _logprobs: list[TokenLogprob] = field(default_factory=list)
     _last: dict[str, Any] = field(default_factory=dict)
     _joined: Completion | None = None
+    _text_joiner: SurrogateJoiner = field(default_factory=SurrogateJoiner)
+    _reasoning_joiner: SurrogateJoiner = field(default_factory=SurrogateJoiner)
 
-    def add(self, delta: Delta) -> None:
+    def add(self, delta: Delta) -> Delta:
         """Add the next delta.
 
         :param delta: the next delta of the stream.
+        :returns: the delta as it was added: well-formed, and without half a character at its end,
+            which the next one brings.
         """
         self._joined = None
+        delta = self._well_formed(delta)
         if delta.text:
             add_fragment(self._text, delta.text)
         if delta.reasoning:
@@ -256,6 +270,22 @@ class Fold:
             value = getattr(delta, name)
             if value is not None:
                 self._last[name] = value.checked() if name == "timings" else value
+        return delta
+
+    def _well_formed(self, delta: Delta) -> Delta:
+        """Return `delta` with complete characters only. The last delta gets what was held back."""
+        text = self._text_joiner.feed(delta.text)
+        reasoning = self._reasoning_joiner.feed(delta.reasoning)
+        if delta.finish_reason is not None:
+            text += self._text_joiner.flush()
+            reasoning += self._reasoning_joiner.flush()
+        if delta.logprobs or not (delta.model or "").isascii():
+            logprobs = tuple(map(_well_formed_token, delta.logprobs))
+            model = delta.model and well_formed(delta.model)
+            delta = dataclasses.replace(delta, logprobs=logprobs, model=model)
+        if text == delta.text and reasoning == delta.reasoning:
+            return delta
+        return dataclasses.replace(delta, text=text, reasoning=reasoning)
 
     def completion(self) -> Completion:
         """Return the answer so far; more deltas may follow."""
@@ -353,6 +383,14 @@ def add_fragment(fragments: list[str], text: str) -> None:
 def _seconds(value: float | None) -> float | None:
     is_time = value is not None and math.isfinite(value) and value >= 0
     return value if is_time else None
+
+
+def _well_formed_token(item: TokenLogprob) -> TokenLogprob:
+    token = well_formed(item.token)
+    top = tuple((well_formed(text), value) for text, value in item.top)
+    if token is item.token and top == item.top:
+        return item
+    return TokenLogprob(token, item.logprob, top)
 
 
 def _join(parts: list[ToolCallPart]) -> ToolCall:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from vanta.engine import Engine, Health, Sampling
-from vanta.errors import EngineError, ErrorKind, VantaError, describe, errors_as
+from vanta.errors import EngineError, ErrorKind, VantaError, describe, errors_as, refused_resource
 from vanta.messages import Usage
 
 _log = logging.getLogger("vanta")
@@ -122,8 +122,9 @@ class Track:
             f"{problem}: {describe(cause)}",
             engine=self.engine.name,
             model=self.engine.model,
-            suggestion="Check the installation with 'vanta doctor'; if it is complete, report "
-            "this to the engine's plugin.",
+            suggestion=refused_resource(cause)
+            or "Check the installation with 'vanta doctor'; if it is complete, report this to the "
+            "engine's plugin.",
         )
         error.track = self.name
         return error

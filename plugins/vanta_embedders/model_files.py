@@ -20,6 +20,7 @@ from tokenizers import Tokenizer
 
 from vanta import EmbedderError
 from vanta.files import parse_json, read_text
+from vanta.text import well_formed
 
 _MOST_TOKENIZER_BYTES = 1 << 26
 
@@ -154,14 +155,9 @@ class WordPieceTokenizer:
 
     def encode(self, texts: Sequence[str], *, special: bool = True) -> list[list[int]]:
         """Return the ids of each text's word pieces. special: add [CLS] and [SEP]."""
-        sound = [_without_surrogates(text[:MAX_CHARACTERS]) for text in texts]
-        encodings = self._tokenizer.encode_batch_fast(sound, add_special_tokens=special)
+        clean = [well_formed(text[:MAX_CHARACTERS]) for text in texts]
+        encodings = self._tokenizer.encode_batch_fast(clean, add_special_tokens=special)
         return [encoding.ids for encoding in encodings]
-
-
-def _without_surrogates(text: str) -> str:
-    """Replace halves of surrogate pairs, which are not characters, by question marks."""
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _tokenizer_error(path: Path, problem: str) -> EmbedderError:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vanta import EngineError, ErrorKind
+from vanta import EngineError, ErrorKind, refused_resource
 
 ENGINE = "llamacpp"
 
@@ -63,5 +63,6 @@ class Faults:
         if isinstance(cause, EngineError):
             return cause
         error = self.broken(f"the engine failed: {cause!r}")
+        error.suggestion = refused_resource(cause) or error.suggestion
         error.__cause__ = cause
         return error

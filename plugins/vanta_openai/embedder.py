@@ -16,6 +16,7 @@ import anyio.to_thread
 
 from vanta import EmbedderError, EngineError, ErrorKind
 from vanta.memory import Embedder, EmbedderContext
+from vanta.text import well_formed
 from vanta_openai.connection import open_transport
 from vanta_openai.server import NAME, OpenAIEmbedderOptions
 
@@ -115,7 +116,7 @@ class OpenAIEmbedder(Embedder):
     def _truncated(self, text: str) -> str:
         """Return the beginning of a text; no part of a character remains at its end."""
         limit = self._options.most_bytes
-        return text[:limit].encode("utf-8", "replace")[:limit].decode("utf-8", "ignore")
+        return well_formed(text[:limit]).encode()[:limit].decode("utf-8", "ignore")
 
     def _error(self, problem: str) -> EmbedderError:
         return EmbedderError(f"embedder {self.name!r}: {problem}")

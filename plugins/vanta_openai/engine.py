@@ -29,6 +29,7 @@ from vanta import (
 from vanta.context import read_overflow
 from vanta.learning import Expiring, Learnt
 from vanta.normalising import AS_GIVEN, ReasoningFilter, RoleRules, learn_roles
+from vanta.text import well_formed_data
 from vanta_openai.connection import Availability, open_transport
 from vanta_openai.protocol import UnsupportedFeatureError, chat_body
 from vanta_openai.server import NAME, ApiServer, OpenAIOptions, engine_error
@@ -250,13 +251,14 @@ class OpenAIEngine(Engine):
 
     def _body(self, request: GenerationRequest, server: ApiServer) -> dict[str, Any]:
         try:
-            return chat_body(
+            body = chat_body(
                 request,
                 self.model,
                 self._options,
                 is_openai=server.is_openai,
                 rules=self._rules,
             )
+            return well_formed_data(body)
         except UnsupportedFeatureError as error:
             failure = self._error(ErrorKind.UNSUPPORTED, error.problem, error.suggestion)
         raise failure

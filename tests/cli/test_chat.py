@@ -130,9 +130,12 @@ def test_stats_count_turns_tokens_and_money(chat: Terminal) -> None:
         chat.expect("you> ")
     chat.type("/stats\n")
     shown = chat.expect("you> ")
-    assert "local answered 1" in shown
-    assert "api answered 1" in shown
-    assert "2 turns, $0.000003 in all" in shown
+    lines = [line.split() for line in shown.splitlines()]
+    rows = {line[0]: line for line in lines if len(line) == 9}
+    assert [rows[name][1] for name in ("local", "api", "all")] == ["1", "1", "2"]
+    assert rows["all"][-1] == "$0.000003"
+    assert ["opened", "1"] in lines
+    assert "{" not in shown
 
 
 def test_a_conversation_continues_in_a_later_chat_until_it_is_cleared(

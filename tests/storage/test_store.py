@@ -158,11 +158,20 @@ async def test_every_error_in_a_transaction_is_a_store_error_and_nothing_is_writ
     assert isinstance(raised.value.__cause__, KeyError)
     with pytest.raises(StoreError, match="ZeroDivisionError"):
         await store.read(lambda _: 1 / 0)
-    with pytest.raises(StoreError, match="not valid Unicode"):
-        await store.add(turn(2), {}, exchange("half \ud83d"))
     assert [(record["id"], record["user"]) for record in await store.records()] == [
         ("turn1", "ada")
     ]
+    await store.aclose()
+
+
+async def test_text_that_no_entry_has_cleaned_is_stored_and_found(tmp_path: Path) -> None:
+    store = Store.open(sqlite_url(tmp_path))
+    row = dict.fromkeys(("user", "session", "status", "track"), "x\ud83d")
+    record = {**row, "id": "1", "private": False, "cost_usd": 0.0}
+    await store.add(record, {"why": ["half \ud83d", "whole \U0001f600"]}, None)
+    (stored,) = await store.records(user="x\ud83d")
+    assert stored["trace"] == {"why": ["half \ufffd", "whole \U0001f600"]}
+    assert await store.history("x\ud83d", "x\ud83d") == []
     await store.aclose()
 
 

@@ -13,7 +13,8 @@ plugin is installed, and otherwise only for an unknown name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from typing import Annotated, Any
 
@@ -23,6 +24,7 @@ from typer.core import TyperCommand, TyperGroup
 from vanta.cli.options import ConfigOption, config_source, set_config
 from vanta.command import Command
 from vanta.installation import is_own
+from vanta.text import printable
 
 COMMANDS: Mapping[str, Command] = {
     "ask": Command("Ask one question and print the reply.", "vanta.cli.ask:app"),
@@ -60,11 +62,24 @@ BUILTIN_COMMANDS = "vanta.commands"
 
 
 class Commands(TyperGroup):
-    """The commands by name; each is a placeholder with a line of help until it runs."""
+    """The commands by name; each is a placeholder with a line of help until it runs.
+
+    Errors of usage are printed by typer; their message may quote a file's name or its text.
+    """
 
     def __init__(self, **attrs: Any) -> None:
         super().__init__(**attrs)
         self.commands.update(_placeholders(COMMANDS))
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Parse the root's options; see `click.Command.make_context`."""
+        with _printable_errors():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Parse the command's options and run it; see `click.Command.invoke`."""
+        with _printable_errors():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return all names, those of plugins last."""
@@ -127,6 +142,16 @@ def run(argv: Sequence[str] | None) -> None:
     :raises SystemExit: at the end of most commands; an error of the command is raised as it is.
     """
     app(args=None if argv is None else list(argv), prog_name="vanta")
+
+
+@contextmanager
+def _printable_errors() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if hasattr(error, "format_message") and hasattr(error, "message"):
+            error.message = printable(str(error.message))
+        raise
 
 
 def _placeholders(commands: Mapping[str, typer.Typer | Command]) -> dict[str, Any]:

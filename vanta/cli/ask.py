@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,6 +20,7 @@ from vanta.cli.options import (
     JsonOption,
     PolicyOption,
     PrivateOption,
+    QuietOption,
     SessionOption,
     TrackOption,
     UserOption,
@@ -27,8 +29,11 @@ from vanta.cli.options import (
     new_session_id,
 )
 from vanta.cli.setup import open_runtime
+from vanta.cli.terminal import can_ask, read_stdin
+from vanta.text import decoded
 
 if TYPE_CHECKING:
+    from vanta.cli.terminal.approval import UnpricedApproval
     from vanta.events import Event, Reply
     from vanta.runtime import Session, SyncRuntime
 
@@ -51,6 +56,7 @@ def ask(
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show the progress of the turn on stderr.")
     ] = False,
+    quiet: QuietOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Ask one question and print the reply.
@@ -60,12 +66,18 @@ def ask(
     """
     check_choice(track, policy)
     check_deadline(deadline)
+    if quiet:
+        output.silence_notes()
     text = _question(words or [])
     choice = {"track": track, "policy": policy, "deadline_s": deadline, "private": private}
-    printer = _TurnPrinter(text=not json, status=verbose or (not json and sys.stderr.isatty()))
-    with open_runtime(config) as runtime:
+    shows_status = verbose or (not json and not quiet and sys.stderr.isatty())
+    from vanta.cli.terminal.approval import UnpricedApproval
+
+    approval = UnpricedApproval() if can_ask() else None
+    printer = _TurnPrinter(text=not json, status=shows_status)
+    with open_runtime(config, approve_unpriced=approval) as runtime:
         conversation = runtime.runtime.session(session or new_session_id(), user=user)
-        reply = _answer(runtime, conversation, text, choice, printer)
+        reply = _answer(runtime, conversation, text, choice, printer, approval)
     if json:
         output.print_json(reply.to_dict())
 
@@ -76,24 +88,34 @@ def _answer(
     text: str,
     choice: dict[str, Any],
     printer: _TurnPrinter,
+    approval: UnpricedApproval | None,
 ) -> Reply:
     """Run the turn, print it while it runs, and return the reply.
 
     :raises KeyboardInterrupt: if Ctrl-C stopped the turn.
     """
+    from vanta.cli.terminal.approval import PriceQuestion
     from vanta.cli.turns import Interruptible
 
     replies: list[Reply] = []
 
-    async def work(report: Callable[[Event], None]) -> None:
-        async with conversation.stream(text, **choice) as turn:
-            async for event in turn:
-                report(event)
-            replies.append(turn.reply)
+    async def work(report: Callable[[Event | PriceQuestion], None]) -> None:
+        with approval.through(report) if approval else nullcontext():
+            async with conversation.stream(text, **choice) as turn:
+                async for event in turn:
+                    report(event)
+                replies.append(turn.reply)
 
-    watched: Interruptible[Event] = Interruptible(runtime.portal)
+    def show(item: Event | PriceQuestion) -> None:
+        if not isinstance(item, PriceQuestion):
+            printer.show(item)
+        elif approval:
+            printer.end_line()
+            approval.answer(item, runtime.portal)
+
+    watched: Interruptible[Event | PriceQuestion] = Interruptible(runtime.portal)
     try:
-        if not watched.watch(work, printer.show):
+        if not watched.watch(work, show):
             raise KeyboardInterrupt
     finally:
         printer.end_line()
@@ -148,7 +170,7 @@ def _question(words: Sequence[str]) -> str:
     """Join the arguments into one text; `-` or no argument at all stands for stdin."""
     if not words and sys.stdin.isatty():
         raise typer.BadParameter("the question is missing: give one, or pipe one in.")
-    parts = [sys.stdin.read().strip() if word == "-" else word for word in words or ["-"]]
+    parts = [read_stdin().strip() if word == "-" else decoded(word) for word in words or ["-"]]
     text = "\n\n".join(parts) if "-" in words else " ".join(parts)
     if not text.strip():
         raise typer.BadParameter("the question is empty.")

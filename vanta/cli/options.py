@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from vanta.text import decoded
+
 ConfigOption = Annotated[
     str | None,
     typer.Option(
@@ -30,13 +32,25 @@ PolicyOption = Annotated[
 ]
 SessionOption = Annotated[
     str | None,
-    typer.Option("--session", "-s", metavar="NAME", help="Continue this conversation."),
+    typer.Option(
+        "--session", "-s", metavar="NAME", help="Continue this conversation.", parser=decoded
+    ),
 ]
 UserOption = Annotated[
-    str, typer.Option("--user", "-u", metavar="NAME", help="The user who owns the conversation.")
+    str,
+    typer.Option(
+        "--user",
+        "-u",
+        metavar="NAME",
+        help="The user who owns the conversation.",
+        parser=decoded,
+    ),
 ]
 PrivateOption = Annotated[
     bool, typer.Option("--private", help="Use only tracks that keep everything on this machine.")
+]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print nothing on stderr but errors.")
 ]
 DeadlineOption = Annotated[
     float | None,

@@ -2,7 +2,8 @@
 
 Invariant: stdout carries only the requested result and stderr everything about it. An error that
 vanta raises on purpose becomes a readable message and an exit code, never a traceback. Ctrl-C and
-a closed pipe are quiet. Text of models and servers is never read as markup.
+a closed pipe are quiet. Text of models, servers and files is never read as markup and cannot steer
+the terminal: the consoles replace its control characters, and JSON escapes them.
 """
 
 from __future__ import annotations
@@ -10,15 +11,16 @@ from __future__ import annotations
 import functools
 import json
 import logging
-import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
+from vanta.cli.terminal import can_encode, claim_notice, discard, prepare_streams
 from vanta.files import parse_json, read_text
+from vanta.text import escaped_json, printable, well_formed_data
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +32,24 @@ if TYPE_CHECKING:
 
 _MAX_JSON_BYTES = 1 << 28
 
-_CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+__all__ = [
+    "ExitCode",
+    "exit_code",
+    "print_error",
+    "print_json",
+    "print_json_line",
+    "print_line",
+    "print_status",
+    "print_table",
+    "printable",
+    "read_json",
+    "run_guarded",
+    "silence_notes",
+    "status_cell",
+    "stderr",
+    "stdout",
+    "write_file",
+]
 
 
 class ExitCode(IntEnum):
@@ -46,25 +65,17 @@ class ExitCode(IntEnum):
 @functools.cache
 def stdout() -> Console:
     """Return the console for results."""
-    from rich.console import Console
+    from vanta.cli.terminal.console import PrintableConsole
 
-    return Console(highlight=False, soft_wrap=False)
+    return PrintableConsole(stderr=False)
 
 
 @functools.cache
 def stderr() -> Console:
     """Return the console for messages about the work."""
-    from rich.console import Console
+    from vanta.cli.terminal.console import PrintableConsole
 
-    return Console(stderr=True, highlight=False)
-
-
-def printable(text: str) -> str:
-    """Replace control characters, so text of a model or a server cannot steer the terminal.
-
-    :param text: any text; newlines and tabs stay.
-    """
-    return text.translate(_CONTROLS)
+    return PrintableConsole(stderr=True)
 
 
 def print_json(data: Any) -> None:
@@ -72,7 +83,25 @@ def print_json(data: Any) -> None:
 
     :param data: JSON-ready data; other values are printed as their `str`.
     """
-    print(json.dumps(data, ensure_ascii=False, indent=2, default=str))
+    print(_as_json(data, indent=2))
+
+
+def print_json_line(data: Any, file: TextIO | None = None) -> None:
+    """Print one JSON document on a line.
+
+    :param data: JSON-ready data; other values are printed as their `str`.
+    :param file: a file with UTF-8; standard output by default.
+    """
+    print(_as_json(data, any_character=file is not None), file=file)
+
+
+def _as_json(data: Any, *, indent: int | None = None, any_character: bool = False) -> str:
+    """Return JSON in which characters are escaped that the output lacks or would obey."""
+    clean = well_formed_data(data)
+    text = escaped_json(json.dumps(clean, ensure_ascii=False, indent=indent, default=str))
+    if any_character or can_encode(text):
+        return text
+    return json.dumps(clean, indent=indent, default=str)
 
 
 def print_status(message: str, style: str = "dim") -> None:
@@ -108,7 +137,11 @@ def print_table(
     from rich.text import Text
 
     table = Table(
-        box=None, pad_edge=False, padding=(0, 2, 0, 0), title=title or None, title_justify="left"
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+        title=Text(title) if title else None,
+        title_justify="left",
     )
     table.show_header = any(columns)
     for column in columns:
@@ -195,29 +228,37 @@ def run_guarded(command: Callable[[], None]) -> int:
     """Run a command and return its exit code; the reason for a failure goes to stderr."""
     from vanta.errors import VantaError
 
+    prepare_streams()
     _show_warnings()
+    code: int = ExitCode.FINE
     try:
         command()
+        sys.stdout.flush()
     except VantaError as error:
         print_error(error)
-        return exit_code(error)
+        code = exit_code(error)
     except KeyboardInterrupt:
-        return ExitCode.INTERRUPTED
+        code = ExitCode.INTERRUPTED
     except BrokenPipeError:
-        return _close_pipe()
+        code = ExitCode.FAILED
     except SystemExit as end:
-        return _flush(_as_code(end.code))
+        code = _flushed(_as_code(end.code))
     except Exception as error:
         if sys.flags.dev_mode:
             raise
-        return _print_unexpected(error)
-    return _flush(ExitCode.FINE)
+        code = _print_unexpected(error)
+    _let_go()
+    return code
 
 
 def _print_unexpected(error: Exception) -> ExitCode:
     """Print an error that is not vanta's own and return its exit code."""
-    from vanta.errors import describe
+    from vanta.errors import describe, refused_resource
 
+    refusal = refused_resource(error)
+    if refusal:
+        _print_failure(f"{describe(error)}. {refusal}")
+        return ExitCode.COULD_NOT_RUN
     if isinstance(error, OSError):
         # The operating system refuses something outside vanta's own code, often for a full disk.
         _print_failure(f"{error}. Make room or choose another place, then try again.")
@@ -241,29 +282,51 @@ def _as_code(code: object) -> int:
     return ExitCode.FINE if code is None else ExitCode.FAILED
 
 
-def _flush(code: int) -> int:
+def _flushed(code: int) -> int:
+    """Return the exit code of a command that ended itself, or of writing what it printed."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        return _close_pipe()
+        return ExitCode.FAILED
+    except OSError as error:
+        return _print_unexpected(error)
     return code
 
 
-def _close_pipe() -> int:
-    """Redirect stdout, so the interpreter does not complain when it flushes a closed pipe."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return ExitCode.FAILED
+def _let_go() -> None:
+    """Leave no output behind that the interpreter would fail to flush at its end."""
+    for descriptor, stream in ((1, sys.stdout), (2, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError:
+            discard(descriptor)
 
 
-class _Warnings(logging.Handler):
-    """Prints vanta's log warnings as dim lines on stderr."""
+def silence_notes() -> None:
+    """Print no notes until the command ends, for `--quiet`."""
+    _notes.setLevel(logging.ERROR)
+
+
+class _Notes(logging.Handler):
+    """Prints log warnings as dim lines on stderr; one that has a short form, once a day."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print_status(f"note: {record.getMessage()}")
+        message = record.getMessage()
+        short, data_dir = getattr(record, "short", ""), getattr(record, "data_dir", None)
+        if short and data_dir is not None:
+            if not claim_notice(data_dir, message):
+                return
+            message = f"{short} `vanta doctor` shows the rest. (This note comes once a day.)"
+        print_status(f"note: {message}")
+
+
+_notes = _Notes(logging.WARNING)
 
 
 def _show_warnings() -> None:
     logger = logging.getLogger("vanta")
-    if not any(isinstance(handler, _Warnings) for handler in logger.handlers):
-        logger.addHandler(_Warnings(logging.WARNING))
+    _notes.setLevel(logging.WARNING)
+    if _notes not in logger.handlers:
+        logger.addHandler(_notes)
         logger.propagate = False
+    logging.lastResort = _notes  # warnings of libraries may quote servers, too

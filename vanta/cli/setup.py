@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vanta.api import Opening
     from vanta.config import Config, Loaded
     from vanta.models import ModelStore
+    from vanta.money import ApproveUnpriced
     from vanta.plugin_loading import PluginSet
     from vanta.scheduling import Policy
     from vanta.track import Track
@@ -90,15 +91,22 @@ def load_setup(source: str | None, *, strict: bool | None = None) -> Setup:
 
 
 def open_runtime(
-    source: str | None, *, plugins: tuple[object, ...] = (), **overrides: Any
+    source: str | None,
+    *,
+    plugins: tuple[object, ...] = (),
+    approve_unpriced: ApproveUnpriced | None = None,
+    **overrides: Any,
 ) -> Opening:
     """Return what `vanta.open` returns for the requested configuration: a context manager.
 
     :param source: the command's own `--config`, or None.
     :param plugins: plugin objects to use in addition to the installed ones.
+    :param approve_unpriced: asks whether a model without a known price may be used under a cap.
     :param overrides: configuration values by key; those that are None are left out.
     """
     import vanta
 
     chosen = {key: value for key, value in overrides.items() if value is not None}
-    return vanta.open(config_source(source), plugins=plugins, **chosen)
+    return vanta.open(
+        config_source(source), plugins=plugins, approve_unpriced=approve_unpriced, **chosen
+    )

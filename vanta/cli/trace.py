@@ -6,7 +6,6 @@ part of memory in a turn is shown as ids, scores and tokens.
 
 from __future__ import annotations
 
-import json as json_library
 import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +15,7 @@ import typer
 from vanta.cli import output
 from vanta.cli.options import ConfigOption, JsonOption
 from vanta.cli.setup import load_setup
+from vanta.text import decoded
 
 if TYPE_CHECKING:
     from vanta.events import ContextTrace, MemoryTrace, Trace
@@ -24,10 +24,13 @@ app = typer.Typer(help="See what happened in a turn, leg by leg.", no_args_is_he
 
 SessionOption = Annotated[
     str | None,
-    typer.Option("--session", "-s", metavar="NAME", help="Only turns of this conversation."),
+    typer.Option(
+        "--session", "-s", metavar="NAME", help="Only turns of this conversation.", parser=decoded
+    ),
 ]
 UserOption = Annotated[
-    str | None, typer.Option("--user", "-u", metavar="NAME", help="Only turns of this user.")
+    str | None,
+    typer.Option("--user", "-u", metavar="NAME", help="Only turns of this user.", parser=decoded),
 ]
 LISTED_MEMORIES = 8
 """The number of memories that are listed for a track, best first."""
@@ -101,7 +104,7 @@ def export(
     and trace.
     """
     for record in _records(config, user=user, session=session):
-        print(json_library.dumps(record, ensure_ascii=False, default=str))
+        output.print_json_line(record)
 
 
 def describe_recall(trace: Trace) -> str:

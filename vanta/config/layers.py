@@ -21,6 +21,7 @@ from vanta.config.keys import Key, dotted, takes_text
 from vanta.config.toml_lines import TooDeep, lines_of, statements
 from vanta.errors import ConfigError
 from vanta.files import parse_toml, read_file
+from vanta.text import make_well_formed
 
 PREFIX = "VANTA_"
 SOURCE_VARIABLE = "VANTA_CONFIG"
@@ -55,11 +56,18 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One key with the value that one layer gives it."""
+    """One key with the value that one layer gives it.
+
+    Text is well-formed; `data_dir` keeps the undecodable bytes that a path may have.
+    """
 
     key: Key
     value: Any
     origin: Origin
+
+    def __post_init__(self) -> None:
+        if self.key != ("data_dir",):
+            make_well_formed(self, "value")
 
 
 @dataclass(slots=True)

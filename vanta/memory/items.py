@@ -1,7 +1,7 @@
 """The data of memory: items, who may see them, and what a recall returns.
 
-Invariant: everything here is frozen and JSON-ready. A scope is part of every query to the store;
-items are never fetched first and filtered by owner afterwards.
+Invariant: everything here is frozen and JSON-ready, and its text is well-formed Unicode. A scope is
+part of every query to the store; items are never fetched first and filtered by owner afterwards.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from vanta.text import make_well_formed
 
 ItemKind = Literal["message", "document", "fact", "summary"]
 
@@ -85,6 +87,11 @@ class NewItem:
     dates: Mapping[str, str] | None = None
     message_id: int | None = field(default=None, repr=False)
 
+    def __post_init__(self) -> None:
+        make_well_formed(
+            self, "user", "text", "session", "turn_id", "role", "tags", "source", "dates"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:
@@ -98,6 +105,9 @@ class Scope:
     user: str
     session: str | None = None
     private: bool = False
+
+    def __post_init__(self) -> None:
+        make_well_formed(self, "user", "session")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +149,9 @@ class Question:
     session: str = ""
     limit: int = RECALL_LIMIT
     confidential: bool = False
+
+    def __post_init__(self) -> None:
+        make_well_formed(self, "text", "session")
 
     def shortened(self) -> Question:
         """Return the question with the beginning and the end of a long text."""

@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from vanta.concurrency import address_space_left
+
 DEFAULT_WINDOW = 8192
 """Tokens of window for a verdict without a given one, unless the model's is smaller."""
 
@@ -123,7 +125,11 @@ def free_memory(root: Path = Path("/")) -> int | None:
 
     :param root: where `proc` and `sys` are mounted.
     """
-    limits = [_kilobytes(root / "proc/meminfo", "MemAvailable:"), _cgroup(root / "sys/fs/cgroup")]
+    limits = [
+        _kilobytes(root / "proc/meminfo", "MemAvailable:"),
+        _cgroup(root / "sys/fs/cgroup"),
+        address_space_left(root),
+    ]
     known = [value for value in limits if value is not None]
     return min(known) if known else _from_sysconf()
 

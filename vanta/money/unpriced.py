@@ -35,6 +35,14 @@ def listed_name(model: str) -> str:
     return name
 
 
+def _command(track: str) -> str:
+    """Return a shell command that sets a track's prices, "" for a name that no variable has."""
+    if not track.isidentifier() or track != track.lower():
+        return ""
+    prefix = f"VANTA_TRACKS__{track.upper()}__"
+    return f": `export {prefix}INPUT_USD_PER_MTOK=1 {prefix}OUTPUT_USD_PER_MTOK=4`"
+
+
 @dataclass(slots=True)
 class UnpricedRule:
     """Decides about legs without a known price. One instance serves one runtime.
@@ -59,12 +67,12 @@ class UnpricedRule:
         error = EngineError(
             ErrorKind.BUDGET,
             f"a cap is set and the price of model {track.engine.model!r} is not known"
-            + (", and nobody allowed its use" if self.mode == "ask" else ""),
+            + (", and its use was not allowed" if self.mode == "ask" else ""),
             engine=track.engine.name,
             model=track.engine.model,
             suggestion=(
                 f"Set input_usd_per_mtok and output_usd_per_mtok under [tracks.{track.name}] (0 if "
-                'it is free), or set budget.unpriced to "free".'
+                f'it is free){_command(track.name)}, or set budget.unpriced to "free".'
             ),
         )
         error.track = track.name

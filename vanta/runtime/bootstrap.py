@@ -9,16 +9,18 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from vanta import plugin_loading, telemetry
+from vanta.concurrency import require_address_space
 from vanta.config import Config, Loaded, TrackConfig
 from vanta.config import load as load_config
 from vanta.engine import Engine, EngineContext, EngineFactory
-from vanta.errors import UnknownName, VantaError, describe
+from vanta.errors import UnknownName, VantaError, describe, refused_resource
 from vanta.events import Observer
 from vanta.installation import templates_dir
 from vanta.memory import Memory
@@ -43,6 +45,7 @@ from vanta.track import Price, Track
 
 _log = logging.getLogger("vanta")
 _logged: set[str] = set()
+_FIRST_CLAUSE = re.compile(r"[:;.] |\.$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,7 @@ def gather(
     :raises StoreError: if the database cannot be opened.
     """
     loaded = load_config(source, overrides=overrides)
+    require_address_space()
     config = loaded.config
     plugins = plugin_loading.load(
         config.plugins.allow, strict=config.plugins.strict, extra=tuple(extra_plugins)
@@ -260,7 +264,9 @@ def make_tracks(parts: TrackParts, *, warn: bool = True) -> tuple[dict[str, Trac
         else:
             off[name] = track
             if config.enabled and warn:
-                _log_once(f"track {name!r} is off: {track}")
+                short = f"track {name!r} is off: {_FIRST_CLAUSE.split(track)[0]}."
+                daily = {"short": short, "data_dir": parts.config.data_dir}
+                _log_once(f"track {name!r} is off: {track}", daily=daily)
     return tracks, off
 
 
@@ -278,10 +284,8 @@ def _make_track(name: str, config: TrackConfig, parts: TrackParts) -> Track | st
     except VantaError:
         raise
     except Exception as error:  # noqa: BLE001 - the failure of one plugin must not close the others
-        return (
-            f"engine {factory.name!r} could not be built: {describe(error)}. Reinstall its plugin, "
-            "or report this to it."
-        )
+        advice = refused_resource(error) or "Reinstall its plugin, or report this to it."
+        return f"engine {factory.name!r} could not be built: {describe(error)}. {advice}"
     return Track(
         name=name,
         engine=engine,
@@ -360,8 +364,13 @@ def _policies(config: Config, plugins: PluginSet, gates: Mapping[str, Gate]) -> 
     return policies
 
 
-def _log_once(message: str, level: int = logging.WARNING) -> None:
-    """Log a message once per process."""
+def _log_once(
+    message: str, level: int = logging.WARNING, daily: Mapping[str, object] | None = None
+) -> None:
+    """Log a message once per process.
+
+    daily: its short form and the data directory, with which the command line shows it once a day.
+    """
     if message not in _logged:
         _logged.add(message)
-        _log.log(level, "%s", message)
+        _log.log(level, "%s", message, extra=daily)

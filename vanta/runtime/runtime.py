@@ -36,6 +36,7 @@ from vanta.runtime.turn_settings import TurnPlanner
 from vanta.runtime.turn_tasks import TurnTasks
 from vanta.scheduling.policy import Policy
 from vanta.storage import Store
+from vanta.text import well_formed_data
 from vanta.track import Track
 
 RECENT = 128
@@ -155,6 +156,7 @@ class Runtime:
         :param isolation: parts that it uses instead of the runtime's own.
         :returns: a session; all sessions of one name share one conversation.
         """
+        id, user = well_formed_data((id, user))  # noqa: A001
         own_prompt = system is not None or bool(variables)
         return Session(
             self._conversation(user, id),

@@ -24,6 +24,7 @@ from vanta.runtime.turn_stream import TurnStream
 from vanta.runtime.turn_tasks import TurnTasks
 from vanta.scheduling.policy import Policy
 from vanta.storage import Store
+from vanta.text import well_formed_data
 
 
 class Session:
@@ -167,6 +168,7 @@ class Session:
         self._tasks.home.require()
         started_at = anyio.current_time()
         with internal_errors("the turn could not begin"):
+            text = well_formed_data(text)
             until = started_at + self._planner.deadline_s(options)
             await self._planner.refresh(until)
             private = self.private if options.private is None else options.private

@@ -241,7 +241,7 @@ class Leg:
                 self._billed = await paid.close(self.usage, self.fold.completion(), failure)
 
     def _take(self, delta: Delta) -> None:
-        self.fold.add(delta)
+        delta = self.fold.add(delta)
         self.deltas += 1
         self.last_delta_s = self._owner.now()
         self.excused_s = None

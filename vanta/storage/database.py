@@ -28,10 +28,10 @@ from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
 from vanta.concurrency import HomeProcess
-from vanta.errors import StoreError, describe, errors_as
+from vanta.errors import StoreError, describe, errors_as, refused_resource
 from vanta.storage.ownership import APPLICATION_ID, prepare_file
 from vanta.storage.waiting import BUSY_TIMEOUT_S, WORK_S, store_wait_s
-from vanta.text import redact_text, redact_url, secrets_of
+from vanta.text import redact_text, redact_url, secrets_of, well_formed_data
 
 _BUSY_MS = math.ceil(1000 * BUSY_TIMEOUT_S)
 READERS = 2
@@ -242,10 +242,14 @@ class Database:
 
 def _writing_engine(url: sa.URL) -> sa.Engine:
     def to_json(value: Any) -> str:
-        return json.dumps(value, separators=(",", ":"))
+        text = json.dumps(value, separators=(",", ":"))
+        # An escape of a surrogate is rare: it is the pair of an emoji, or half a pair.
+        return text if "\\ud" not in text else json.dumps(well_formed_data(value))
 
     if url.get_backend_name() != "sqlite":
-        return sa.create_engine(url, json_serializer=to_json, pool_pre_ping=True)
+        engine = sa.create_engine(url, json_serializer=to_json, pool_pre_ping=True)
+        event.listen(engine, "before_cursor_execute", _well_formed_parameters, retval=True)
+        return engine
     engine = sa.create_engine(
         url,
         json_serializer=to_json,
@@ -253,6 +257,7 @@ def _writing_engine(url: sa.URL) -> sa.Engine:
         connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_S},
     )
     event.listen(engine, "connect", _tune_writer)
+    event.listen(engine, "before_cursor_execute", _well_formed_parameters, retval=True)
     return engine
 
 
@@ -265,7 +270,15 @@ def _reading_engine(url: sa.URL) -> sa.Engine:
         connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_S},
     )
     event.listen(engine, "connect", _tune_reader)
+    event.listen(engine, "before_cursor_execute", _well_formed_parameters, retval=True)
     return engine
+
+
+def _well_formed_parameters(
+    _connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any
+) -> tuple[str, Any]:
+    """Make the text of a statement's parameters well-formed, when it is stored and when sought."""
+    return statement, well_formed_data(parameters)
 
 
 def _tune_writer(connection: Any, _record: Any) -> None:
@@ -293,7 +306,7 @@ def _explain(error: Exception, url: sa.URL) -> StoreError:
     of_database = isinstance(error, SQLAlchemyError)
     cause = str(getattr(error, "orig", None) or error) if of_database else describe(error)
     cause = redact_text(cause, secrets_of(url.render_as_string(hide_password=False)))
-    default = (
+    default = refused_resource(error) or (
         "Check that the database exists and can be written."
         if of_database
         else "The database is unchanged. Report this with its traceback."
@@ -309,6 +322,5 @@ _ADVICE = {
     "malformed": "The file is damaged: move it away and restore a backup.",
     "readonly": "Make the file and its folder writable, or name another data_dir.",
     "unable to open": "Make the folder writable, or name another data_dir.",
-    "surrogates not allowed": "The text is not valid Unicode: correct it where it enters.",
     "locked": "Another process holds it: close that one, or try again.",
 }

@@ -21,6 +21,7 @@ from vanta.messages import Completion, Delta, FinishReason, Fold, TokenLogprob, 
 from vanta.testing._behaviour import Behaviour, error_body
 from vanta.testing._http import Connection, HttpExchange
 from vanta.testing.steps import Waitable
+from vanta.text import escaped_json
 
 Generate = Callable[[Mapping[str, Any]], AbstractAsyncContextManager[AsyncIterator[Delta]]]
 _STREAM = {
@@ -247,7 +248,7 @@ def frame(data: Mapping[str, Any]) -> bytes:
 
 def encode(data: Mapping[str, Any]) -> bytes:
     """Return `data` as compact JSON."""
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
+    return escaped_json(json.dumps(data, ensure_ascii=False, separators=(",", ":"))).encode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,16 @@
-"""Texts: YAML and JSON in which each value knows its line and column, and the one redactor."""
+"""Texts: characters that are Unicode and safe to print, YAML and JSON in which each value knows its
+line and column, and the one redactor."""
 
+from vanta.text.characters import (
+    REPLACEMENT,
+    SurrogateJoiner,
+    decoded,
+    escaped_json,
+    make_well_formed,
+    printable,
+    well_formed,
+    well_formed_data,
+)
 from vanta.text.marked_yaml import DocumentError, Node, Place, read_marked
 from vanta.text.redaction import (
     HIDDEN,
@@ -14,15 +25,23 @@ from vanta.text.redaction import (
 
 __all__ = [
     "HIDDEN",
+    "REPLACEMENT",
     "DocumentError",
     "Node",
     "Place",
     "RedactingFilter",
+    "SurrogateJoiner",
+    "decoded",
+    "escaped_json",
     "is_key_shaped",
+    "make_well_formed",
+    "printable",
     "read_marked",
     "redact",
     "redact_text",
     "redact_url",
     "secrets_of",
     "server_origin",
+    "well_formed",
+    "well_formed_data",
 ]

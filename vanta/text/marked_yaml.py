@@ -156,9 +156,8 @@ class _Tree:
     def scalar(self, value: Any, raw: str, place: Place) -> Node:
         """Add a key or a value; `raw` is its text, which is used if it is a key."""
         if _SURROGATE.search(raw):
-            raise DocumentError(
-                "the text has half a surrogate pair, which is not a character", place
-            )
+            raw = _joined(raw, place)
+            value = raw if isinstance(value, str) else value
         node = Node(value, place)
         if self._wants_key():
             self._key(raw, place)
@@ -319,6 +318,16 @@ def _take_json(word: str, place: Place, tree: _Tree) -> None:
         tree.scalar(value, value, place)
     else:
         tree.scalar(_resolve(word, place), word, place)
+
+
+def _joined(text: str, place: Place) -> str:
+    """Join the surrogate pairs of two escapes; a lone half is a mistake in the file."""
+    try:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+    except UnicodeDecodeError:
+        raise DocumentError(
+            "the text has half a surrogate pair, which is not a character", place
+        ) from None
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -18,6 +18,7 @@ from vanta import (
     ModelStoreError,
     UsageError,
     install_hint,
+    refused_resource,
 )
 from vanta.models import GgufError, free_memory, read_gguf
 from vanta_llamacpp.errors import Faults
@@ -91,12 +92,13 @@ class Loader:
         except ImportError as error:
             raise self._faults.not_loaded(
                 f"the library llama-cpp-python is not installed ({error})",
-                f"Install it: {install_hint('llamacpp')}.",
+                refused_resource(error) or f"Install it: {install_hint('llamacpp')}.",
             ) from error
         except (OSError, RuntimeError) as error:
             raise self._faults.not_loaded(
                 f"the library llama-cpp-python cannot be loaded ({error})",
-                "Reinstall it: pip install --force-reinstall --no-cache-dir llama-cpp-python.",
+                refused_resource(error)
+                or "Reinstall it: pip install --force-reinstall --no-cache-dir llama-cpp-python.",
             ) from error
 
 
@@ -124,5 +126,5 @@ def locate(context: EngineContext, faults: Faults) -> tuple[ModelFile, ModelFact
 def _not_usable(faults: Faults, reason: Exception) -> EngineError:
     return faults.not_loaded(
         f"the model file is not usable: {reason}",
-        "Check it with 'vanta models verify', or fetch it again.",
+        refused_resource(reason) or "Check it with 'vanta models verify', or fetch it again.",
     )

@@ -77,10 +77,11 @@ class Worker:
             )
         with self._lock:
             if self._thread is None and not self._inbox.closed:
-                self._thread = threading.Thread(
+                thread = threading.Thread(
                     target=self._run, name=f"vanta-llamacpp-{self._faults.model}", daemon=True
                 )
-                self._thread.start()
+                thread.start()  # the system may refuse it
+                self._thread = thread
 
     def stop(self, job: Job) -> None:
         """Stop a job: at once if it is waiting, else within one step. A prefill is aborted."""

@@ -218,6 +218,7 @@ class _RecordingDeltas(DeltaStream):
     def __init__(self, inner: DeltaStream, stream: RecordedStream) -> None:
         self._inner = inner
         self._stream = stream
+        self._fold = Fold()
 
     @property
     def receipt(self) -> Any:  # type: ignore[override]
@@ -226,7 +227,7 @@ class _RecordingDeltas(DeltaStream):
 
     async def __anext__(self) -> Delta:
         try:
-            delta = await anext(self._inner)
+            delta = self._fold.add(await anext(self._inner))
         except StopAsyncIteration:
             self._stream.end = "complete"
             raise

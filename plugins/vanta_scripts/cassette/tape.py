@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from vanta import Delta, GenerationRequest, Message, ScriptError
 from vanta.files import read_file, write_private
+from vanta.text import well_formed_data
 from vanta_scripts.script import Script
 
 VERSION = 1
@@ -115,7 +116,8 @@ def save_cassette(cassette: Cassette, path: Path, environ: Mapping[str, str] = o
     :param environ: environment variables; values of those named like secrets are removed.
     :raises OSError: if the file cannot be written.
     """
-    text = json.dumps(_compact(dataclasses.asdict(cassette)), ensure_ascii=False)
+    data = well_formed_data(_compact(dataclasses.asdict(cassette)))
+    text = json.dumps(data, ensure_ascii=False)
     for name, value in environ.items():
         if name.upper().endswith(_SECRET_ENDINGS) and len(value) >= _SHORTEST_SECRET:
             text = text.replace(json.dumps(value, ensure_ascii=False)[1:-1], REMOVED)

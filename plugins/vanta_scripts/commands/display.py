@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -58,7 +59,7 @@ class RunDisplay:
 
     def show(self, script: Script, turn: TurnResult) -> None:
         """Print a line for a turn; a failed one is followed by its failures and its timeline."""
-        self._progress.update(self._task, advance=1, description=printable(script.title)[:40])
+        self._progress.update(self._task, advance=1, description=escape(script.title[:40]))
         sign = Text("✓ ", "green") if turn.passed else Text("✗ ", "bold red")
         head, _, rest = printable(turn.describe()).partition("\n")
         line = sign.append(f"{printable(script.title)} ", "bold")

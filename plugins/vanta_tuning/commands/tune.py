@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vanta.cli import ConfigOption, ExitCode, JsonOption, load_setup, print_json, print_status
+from vanta.cli import (
+    ConfigOption,
+    ExitCode,
+    JsonOption,
+    load_setup,
+    print_json,
+    print_status,
+    printable,
+)
 from vanta_tuning.commands.replay import (
     ArrivalsOption,
     CorrelationOption,
@@ -122,7 +130,7 @@ def _print_json(tuned: Tuned, notes: Sequence[str]) -> None:
 def _print_text(tuned: Tuned, notes: Sequence[str], limits: TuningLimits) -> None:
     if tuned.best is None:
         print_status("No candidate keeps these limits. This comes nearest:", style="yellow")
-    print(tuned.nearest.snippet)
+    print(printable(tuned.nearest.snippet))
     show_summaries([tuned.held_out])
     print_status(
         f"on {tuned.held_out.turns:,} turns that had no part in the choice among "

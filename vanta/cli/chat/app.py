@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +22,7 @@ from vanta.cli.options import (
     DeadlineOption,
     PolicyOption,
     PrivateOption,
+    QuietOption,
     SessionOption,
     TrackOption,
     UserOption,
@@ -29,6 +31,7 @@ from vanta.cli.options import (
     new_session_id,
 )
 from vanta.cli.setup import open_runtime
+from vanta.cli.terminal import can_ask
 from vanta.files import write_private
 
 if TYPE_CHECKING:
@@ -52,6 +55,7 @@ def chat(
     save: Annotated[
         Path | None, typer.Option("--save", metavar="FILE", help="Save the chat as a script.")
     ] = None,
+    quiet: QuietOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Talk, and see the reply while it is written.
@@ -60,13 +64,19 @@ def chat(
     """
     check_choice(track, policy)
     check_deadline(deadline)
+    if quiet:
+        output.silence_notes()
     from vanta.cli.chat.commands import Chat
+    from vanta.cli.terminal.approval import UnpricedApproval
 
-    with open_runtime(config, policy=policy, deadline_s=deadline) as runtime:
+    approval = UnpricedApproval() if can_ask() else None
+    with open_runtime(
+        config, approve_unpriced=approval, policy=policy, deadline_s=deadline
+    ) as runtime:
         conversation = runtime.runtime.session(
             session or new_session_id(), user=user, private=private
         )
-        chat = Chat(runtime, conversation, policy)
+        chat = Chat(runtime, conversation, policy, approval=approval)
         if track:
             _pin(chat, track)
         if runtime.runtime.memory:
@@ -131,25 +141,33 @@ def _exchange(chat: Chat, read: Callable[[], str]) -> None:
 def _reply_to(chat: Chat, message: str) -> None:
     """Run a turn and show it; Ctrl-C stops it. Raises the errors of the turn."""
     from vanta.cli.chat.screen import Screen
+    from vanta.cli.terminal.approval import PriceQuestion
     from vanta.cli.turns import Interruptible
     from vanta.events import TurnFinished
 
+    approval = chat.approval
     choice = {"track": chat.track} if chat.track else {"policy": chat.policy}
 
-    async def turn(report: Callable[[Event], None]) -> None:
-        async with chat.session.stream(message, **choice) as events:
-            async for event in events:
-                report(event)
+    async def turn(report: Callable[[Event | PriceQuestion], None]) -> None:
+        with approval.through(report) if approval else nullcontext():
+            async with chat.session.stream(message, **choice) as events:
+                async for event in events:
+                    report(event)
 
     with Screen() as screen:
 
-        def show(event: Event) -> None:
+        def show(event: Event | PriceQuestion) -> None:
+            if isinstance(event, PriceQuestion):
+                screen.pause()
+                if approval:
+                    approval.answer(event, chat.runtime.portal)
+                return
             screen.show(event)
             if isinstance(event, TurnFinished):
                 chat.messages.append(message)
                 chat.replies.append(event.reply)
 
-        watched: Interruptible[Event] = Interruptible(chat.runtime.portal)
+        watched: Interruptible[Event | PriceQuestion] = Interruptible(chat.runtime.portal)
         if not watched.watch(turn, show):
             screen.interrupted()
 
@@ -179,6 +197,7 @@ def _load_engines(runtime: SyncRuntime, only: str | None) -> None:
 
 def _load_engine(runtime: SyncRuntime, name: str) -> None:
     from rich.status import Status
+    from rich.text import Text
 
     from vanta.cli.turns import Interruptible
 
@@ -189,7 +208,8 @@ def _load_engine(runtime: SyncRuntime, name: str) -> None:
 
     if engine.capabilities.load:
         watched: Interruptible[None] = Interruptible(runtime.portal)
-        with Status(f"[dim]loading {engine.model}", console=output.stderr()):
+        loading = Text(f"loading {engine.model}", "dim")
+        with Status(loading, console=output.stderr()):
             finished = watched.watch(work, lambda _: None)
         if not finished:
             raise KeyboardInterrupt

@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from vanta.cli.turns import format_money, format_seconds
+from vanta.cli.chat.stats import describe_stats
 from vanta.errors import UnknownName, UsageError
 from vanta.text import redact_url
 
 if TYPE_CHECKING:
+    from vanta.cli.terminal.approval import UnpricedApproval
     from vanta.events import Reply
     from vanta.memory import Memory, MemoryItem, Scope
     from vanta.runtime import Session, SyncRuntime
@@ -32,6 +33,7 @@ class Chat:
     :param policy: the policy of `--policy`, or None for the configured one.
     :param track: the track that answers alone, or None.
     :param messages: the messages that were answered, in the order of `replies`.
+    :param approval: asks about models without a known price; None without a terminal.
     """
 
     runtime: SyncRuntime
@@ -41,6 +43,7 @@ class Chat:
     messages: list[str] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
     over: bool = False
+    approval: UnpricedApproval | None = None
 
     def run(self, line: str) -> str:
         """Run the command `/name rest` and return what to print.
@@ -124,30 +127,8 @@ def _track(chat: Chat, name: str) -> str:
 def _stats(chat: Chat, _rest: str) -> str:
     if not chat.replies:
         return "no turn has been answered yet"
-    tracks = dict.fromkeys(reply.track for reply in chat.replies)
-    lines = [_track_stats(track, chat.replies) for track in tracks]
-    total = sum(reply.cost_usd for reply in chat.replies)
-    lines.append(f"{len(chat.replies)} turns, {format_money(total)} in all, losing legs included")
-    for name, track in chat.runtime.runtime.tracks.items():
-        figures = [_figure(key, value) for key, value in track.engine.stats().items()]
-        if any(figures):
-            lines.append(f"engine of {name}: {', '.join(filter(None, figures))}")
-    return "\n".join(lines)
-
-
-def _track_stats(track: str, replies: list[Reply]) -> str:
-    own = [reply for reply in replies if reply.track == track]
-    waits = [reply.timings.first_content_s or 0.0 for reply in own]
-    tokens = sum(reply.usage.output_tokens for reply in own if reply.usage)
-    mean = format_seconds(sum(waits) / len(waits))
-    return f"{track} answered {len(own)}: first text after {mean} on average, {tokens} tokens"
-
-
-def _figure(key: str, value: object) -> str:
-    """Return a figure of an engine as text, "" for a value that is not a number."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return ""
-    return f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
+    tracks = chat.runtime.runtime.tracks
+    return describe_stats(chat.replies, {name: item.engine for name, item in tracks.items()})
 
 
 def _exit(chat: Chat, _rest: str) -> str:

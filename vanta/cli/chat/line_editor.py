@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from vanta.files import private_folder, read_file, restrict
+from vanta.text import decoded
 
 _MOST_BYTES = 1 << 28
 
@@ -42,7 +43,7 @@ class LineEditor:
         while lines[-1].endswith("\\"):
             lines[-1] = lines[-1][:-1]
             lines.append(self._line("...> "))
-        message = "\n".join(lines).strip()
+        message = decoded("\n".join(lines)).strip()
         self._remember(message)
         return message
 

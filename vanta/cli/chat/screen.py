@@ -75,6 +75,11 @@ class Screen:
             case _:
                 pass
 
+    def pause(self) -> None:
+        """Free the line for a question to the person."""
+        self._stop_waiting()
+        self._end_line()
+
     def interrupted(self) -> None:
         """Show that the reply was stopped."""
         self._stop_waiting()

@@ -113,7 +113,7 @@ def _open(scene: DemoScene) -> Iterator[SyncRuntime]:
         url = sqlite_url(Path(folder)).render_as_string(hide_password=False)
         config = scene.config(url)
         with vanta.open(config) as runtime:
-            with output.stderr().status(f"[dim]loading {scene.model}"):
+            with output.stderr().status(f"loading {scene.model}"):
                 runtime.warm_up("local")
             yield runtime
 

@@ -92,8 +92,8 @@ def add(
 
 
 def file_tag(path: Path) -> str:
-    """Return the tag that marks the chunks of a file."""
-    return f"file:{path.resolve()}"
+    """Return the tag that marks the chunks of a file; bytes that are not UTF-8 are escaped."""
+    return f"file:{path.resolve()}".encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 async def _add(

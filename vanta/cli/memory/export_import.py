@@ -23,9 +23,10 @@ from vanta.cli.memory.opening import progress_bar, with_memory
 from vanta.cli.options import ConfigOption, JsonOption
 from vanta.errors import UsageError
 from vanta.files import open_file
+from vanta.text import well_formed
 
 if TYPE_CHECKING:
-    from vanta.memory import Memory, MemoryItem, NewItem
+    from vanta.memory import Memory, NewItem
 
 _MOST_BYTES = 1 << 32
 
@@ -87,7 +88,7 @@ async def _export(memory: Memory, file: str, user: str | None) -> tuple[int, int
     items = private = 0
     with _open_output(file) as out:
         async for item in memory.export(user):
-            out.write(f"{_as_line(item)}\n")
+            output.print_json_line(item.to_dict(), out)
             items += 1
             private += item.private
     return items, private
@@ -116,18 +117,14 @@ async def _import(memory: Memory, items: list[NewItem], *, quiet: bool) -> int:
             raise
 
 
-def _as_line(item: MemoryItem) -> str:
-    return json_library.dumps(item.to_dict(), ensure_ascii=False)
-
-
 @contextmanager
-def _open_output(target: str) -> Iterator[TextIO]:
-    """Open standard output, or a file that only this user can read and that appears complete.
+def _open_output(target: str) -> Iterator[TextIO | None]:
+    """Open a file that only this user can read and that appears complete; None is standard output.
 
     :raises UsageError: if the file cannot be written.
     """
     if target == STANDARD:
-        yield sys.stdout
+        yield None
         return
     path = Path(target).expanduser()
     part = path.with_name(f"{path.name}.part")
@@ -226,11 +223,11 @@ def _line_model() -> Any:
     """Return the pydantic model of a line; building it takes some milliseconds."""
     from typing import Annotated
 
-    from pydantic import AfterValidator, ConfigDict, Field, create_model
+    from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, create_model
 
     from vanta.memory import ItemKind
 
-    text = Annotated[str, AfterValidator(_check_text)]
+    text = Annotated[str, BeforeValidator(_well_formed)]
     said_at = Annotated[float, AfterValidator(_check_time)]
     return create_model(
         "Line",
@@ -250,12 +247,8 @@ def _line_model() -> Any:
     )
 
 
-def _check_text(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("it has half a surrogate pair, which is not a character") from None
-    return text
+def _well_formed(value: Any) -> Any:
+    return well_formed(value) if isinstance(value, str) else value
 
 
 def _check_time(at: float) -> float:

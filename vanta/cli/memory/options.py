@@ -15,18 +15,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vanta.text import decoded
+
 if TYPE_CHECKING:
     from vanta.memory import Filters
 
 UserOption = Annotated[
-    str, typer.Option("--user", "-u", metavar="NAME", help="The user whose memory it is.")
+    str,
+    typer.Option(
+        "--user", "-u", metavar="NAME", help="The user whose memory it is.", parser=decoded
+    ),
 ]
 AnyUserOption = Annotated[
-    str | None, typer.Option("--user", "-u", metavar="NAME", help="Only items of this user.")
+    str | None,
+    typer.Option("--user", "-u", metavar="NAME", help="Only items of this user.", parser=decoded),
 ]
 SessionOption = Annotated[
     str | None,
-    typer.Option("--session", "-s", metavar="NAME", help="Only items of this conversation."),
+    typer.Option(
+        "--session", "-s", metavar="NAME", help="Only items of this conversation.", parser=decoded
+    ),
 ]
 VisibleOption = Annotated[
     bool,
@@ -54,7 +62,12 @@ KindOption = Annotated[
 ]
 TagOption = Annotated[
     list[str] | None,
-    typer.Option("--tag", metavar="TAG", help="Only items with this tag; with all of several."),
+    typer.Option(
+        "--tag",
+        metavar="TAG",
+        help="Only items with this tag; with all of several.",
+        parser=decoded,
+    ),
 ]
 LimitOption = Annotated[
     int, typer.Option("--limit", "-n", min=1, metavar="N", help="At most N items.")

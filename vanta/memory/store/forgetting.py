@@ -16,6 +16,7 @@ from vanta.memory.index import Partition
 from vanta.memory.items import MemoryItem
 from vanta.memory.store.repository import COLUMNS, take_write_lock, to_item
 from vanta.memory.store.vectors import partition_for, request_wipes
+from vanta.text import make_well_formed
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -41,6 +42,9 @@ class Selection:
     until: float | None = None
     everything: bool = False
     tag: str | None = None
+
+    def __post_init__(self) -> None:
+        make_well_formed(self, "user", "session", "tag")
 
     @property
     def is_set(self) -> bool:
