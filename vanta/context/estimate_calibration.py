@@ -309,6 +309,9 @@ def _texts_of(message: Message) -> list[str]:
     return [text for text in (message.content, *calls, message.tool_call_id) if text]
 
 
+_ONE_TOKEN = frozenset(Path(__file__).with_name("one_token_words.txt").read_bytes().split())
+"""The 6,488 words that are single tokens in eight vocabularies."""
+
 _LETTERS = re.compile(rb"[A-Za-z]+")
 _DIGITS = re.compile(rb"[0-9]+")
 _SIGNS = re.compile(rb"[!-/:-@\[-`{-~]+")
@@ -386,14 +389,7 @@ def _foreign(text: str, data: bytes) -> tuple[int, ...]:
 
 def _is_one_token(word: bytes) -> bool:
     """Return whether a word, capitalised or not, is one token in every vocabulary at hand."""
-    known = _one_token_words()
-    return word in known or (word[1:].islower() and word.lower() in known)
-
-
-@functools.cache
-def _one_token_words() -> frozenset[bytes]:
-    """Return the 6,488 words that are single tokens in eight vocabularies."""
-    return frozenset(Path(__file__).with_name("one_token_words.txt").read_bytes().split())
+    return word in _ONE_TOKEN or (word[1:].islower() and word.lower() in _ONE_TOKEN)
 
 
 @functools.cache
