@@ -40,6 +40,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]))
         ("ไทย", {"other characters of three bytes": 3}),
         ("🙂🚀", {"characters of four bytes, and control characters": 2}),
         ("aGVsbG8gd29ybGQgaGVsbG8gd29ybGQ=", {"characters of codes, like base64": 32}),
+        ("xkqj" * 20 + " word", {"one-token words": 1, "characters of codes, like base64": 80}),
         ("thisisaverylongwordwithnothingelse", {"other words": 1, "one-token words": 0}),
         ("\x1b[2\x00", {"signs": 1, "characters of four bytes, and control characters": 2}),
         ("a\tb  c d\r\ne\rf", {"runs of spaces": 2, "spaces in them": 3, "line breaks": 1}),

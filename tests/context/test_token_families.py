@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import llama_cpp
@@ -141,3 +142,10 @@ def test_a_text_is_never_free_and_never_above_its_bytes(family: str, text: str) 
 def test_runs_of_one_character_are_not_undercut(tokenizer: llama_cpp.Llama, character: str) -> None:
     text = character * 400
     assert Calibration("smollm2").count_text(text) >= true_tokens(tokenizer, text)
+
+
+def test_random_letters_are_not_undercut(tokenizer: llama_cpp.Llama) -> None:
+    chance = random.Random(4)  # noqa: S311 - a seed, no secret
+    for alphabet in ("acgt", "ACDEFGHIKLMNPQRSTVWY", "abcdefghijklmnopqrstuvwxyz"):
+        text = "".join(chance.choices(alphabet, k=600))
+        assert Calibration("smollm2").count_text(text) >= true_tokens(tokenizer, text)

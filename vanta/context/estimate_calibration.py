@@ -58,6 +58,9 @@ MOST_BYTES = 32
 LONG = 256
 """Tokens from which on a prompt could fill a window; the reserve covers those, if there are any."""
 
+LONGEST_WORD = 40
+"""Letters of the longest word; longer runs are sequences, of a protein for example."""
+
 POWERS = (0.5, 0.75, 1.0)
 SWEEPS = 40
 REMEMBERED = 4096
@@ -347,6 +350,10 @@ def features(text: str) -> tuple[int, ...]:
     if codes:
         data = _CODED.sub(lambda match: b"" if _MIXED.match(match[0]) else match[0], data)
     words = _LETTERS.findall(data)
+    sequences = [word for word in words if len(word) > LONGEST_WORD]
+    if sequences:  # random letters do not merge
+        codes = [*codes, *sequences]
+        words = [word for word in words if len(word) <= LONGEST_WORD]
     others = [word for word in words if not _is_one_token(word)]
     signs = _SIGNS.findall(data)
     digits = _DIGITS.findall(data)
