@@ -161,6 +161,7 @@ verify_with = "api"
 verify_share = 1.0
 verify_margin = 9.0
 """
+MINE = ("--config", "mine.toml")
 WORDS = """\
 id,local.ttft_s,local.total_s,local.score,local.mean_logprob,api.ttft_s,api.total_s,api.score,api.verify_yes,api.verify_s
 a,0.2,1,1,-0.2,0.5,2,1,0.9,0.1
@@ -171,25 +172,27 @@ b,0.2,1,0,-0.2,0.5,2,1,0.1,0.1
 def test_a_policy_with_a_verifier_needs_words_and_the_message_says_how_to_record_them(
     run: Run, tmp_path: Path
 ) -> None:
-    (tmp_path / "vanta.toml").write_text(CHECKED)
+    (tmp_path / "mine.toml").write_text(CHECKED)
     (tmp_path / "silent.csv").write_text(WORDS.replace("verify_", "unknown_"))
-    done = run("replay", "silent.csv", "-p", "checked")
+    done = run("replay", "silent.csv", *MINE, "-p", "checked")
     assert (done.code, done.out) == (2, "")
     assert "'api.verify_yes'" in done.text
     assert "vanta trace export" in done.text
-    among = run("replay", "silent.csv", "--json")
+    among = run("replay", "silent.csv", *MINE, "--json")
     assert among.code == 0, "a policy that was not named is left out with a note"
     assert "checked" not in {item["policy"] for item in among.json["policies"]}
     assert any("Left out: policy 'checked'" in note for note in among.json["notes"])
-    modelled = run("replay", "silent.csv", "-p", "checked", "--verifier-auroc", "0.9", "--json")
+    modelled = run(
+        "replay", "silent.csv", *MINE, "-p", "checked", "--verifier-auroc", "0.9", "--json"
+    )
     assert modelled.code == 0
     assert any("modelled with an AUROC of 0.9" in note for note in modelled.json["notes"])
 
 
 def test_recorded_words_are_played(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "vanta.toml").write_text(CHECKED)
+    (tmp_path / "mine.toml").write_text(CHECKED)
     (tmp_path / "words.csv").write_text(WORDS)
-    done = run("replay", "words.csv", "-p", "checked", "-p", "cascade", "--json")
+    done = run("replay", "words.csv", *MINE, "-p", "checked", "-p", "cascade", "--json")
     assert done.code == 0
     checked, plain = done.json["policies"]
     assert (checked["accuracy"], plain["accuracy"]) == (1.0, 0.5)
@@ -199,8 +202,8 @@ def test_recorded_words_are_played(run: Run, tmp_path: Path) -> None:
 def test_a_policy_with_the_calibrated_gate_can_be_replayed(run: Run, tmp_path: Path) -> None:
     gate = "[policies.checked.gate]"
     calibrated = CHECKED.replace(gate, f'{gate}\nuse = "calibrated"')
-    (tmp_path / "vanta.toml").write_text(calibrated)
+    (tmp_path / "mine.toml").write_text(calibrated)
     (tmp_path / "words.csv").write_text(WORDS)
-    done = run("replay", "words.csv", "-p", "checked", "--json")
+    done = run("replay", "words.csv", *MINE, "-p", "checked", "--json")
     assert done.code == 0, done.err
     assert done.json["policies"][0]["accuracy"] == 1.0
