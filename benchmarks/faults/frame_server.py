@@ -175,7 +175,7 @@ def _received(client: socket.socket) -> bytes:
 
 
 def _head(status: int, coding: str, plan: dict[str, Any]) -> bytes:
-    interim = b"HTTP/1.1 103 Early Hints\r\n\r\n" * plan.get("interim", 0)
+    interim = b"HTTP/1.1 103 Early Hints\r\n\r\n" * int(plan.get("interim", 0))
     lines = [f"HTTP/1.1 {status} Status", "connection: close"]
     lines += [f"content-type: {plan.get('type', 'text/event-stream')}"]
     lines += [f"content-encoding: {coding}"] if coding else []

@@ -151,12 +151,12 @@ def frame_server(always: StreamPlan | None = None) -> Iterator[str]:
 
 @asynccontextmanager
 async def open_runtime(base_url: str, **rest: Any) -> AsyncIterator[vanta.Runtime]:
-    """Open a runtime whose one track is at `base_url`."""
+    """Open a runtime whose tracks are at `base_url`; the policy `api` uses one of them."""
     track = {"engine": "openai", "model": "m", "options": {"base_url": base_url}}
     with tempfile.TemporaryDirectory() as folder:
         config = {
             "data_dir": folder,
-            "tracks": {"api": track},
+            "tracks": {"api": track, "local": {**track, "private": True}},
             "policy": "api",
             "memory": {"enabled": False},
             "retries": 0,
@@ -181,12 +181,15 @@ async def cost_of(runtime: vanta.Runtime, message: str, deadline_s: float) -> Tu
 
 
 @contextlib.contextmanager
-def measuring(deadline_s: float, backend: str = "asyncio") -> Iterator[Measure]:
-    """Open a server and a runtime; yield what takes a turn for a plan and returns its cost."""
+def measuring(deadline_s: float, backend: str = "asyncio", **rest: Any) -> Iterator[Measure]:
+    """Open a server and a runtime; yield what takes a turn for a plan and returns its cost.
+
+    rest: configuration of the runtime.
+    """
     with (
         frame_server() as base_url,
         start_blocking_portal(backend) as portal,
-        portal.wrap_async_context_manager(open_runtime(base_url)) as runtime,
+        portal.wrap_async_context_manager(open_runtime(base_url, **rest)) as runtime,
     ):
         first = StreamPlan((("text", 5, 1), ("done", 0, 1)))  # which loads and imports
         portal.call(cost_of, runtime, first.to_json(), 30.0)

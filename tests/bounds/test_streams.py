@@ -49,3 +49,10 @@ def test_a_stream_without_an_end_costs_a_turn_little(measure: Measure, name: str
 @given(plan=plans())
 def test_no_sequence_of_frames_costs_a_turn_much(measure: Measure, plan: StreamPlan) -> None:
     check(measure(plan))
+
+
+@pytest.mark.parametrize("policy", ["race", "hedge", "cascade", "prefer", "refine", "speculate"])
+@pytest.mark.parametrize("name", ["text in deltas of 1 kB", "text in deltas of one character"])
+def test_answers_without_an_end_cost_little_under_any_policy(policy: str, name: str) -> None:
+    with measuring_with(2.0, policy=policy) as measure:
+        check(measure(ROWS[name]))
