@@ -20,6 +20,7 @@ from .report import Figure, Settings, report
 BENCHMARKS = (
     "cost",
     "faults",
+    "first",
     "hedge",
     "local",
     "memory",

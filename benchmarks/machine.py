@@ -49,6 +49,21 @@ def versions() -> dict[str, str | None]:
     return {"python": platform.python_version(), **{name: _version(name) for name in _LIBRARIES}}
 
 
+def commit() -> str | None:
+    """Return the commit of the checkout, with "+" after it if files differ; None without one."""
+    folder = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    try:
+        name = git("rev-parse", "--short", "HEAD")
+        return name + "+" * bool(git("status", "--porcelain", "--untracked-files=no", "."))
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
 def cores() -> int:
     """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from .machine import machine, versions
+from .machine import commit, machine, versions
 
 Better = Literal["lower", "higher"]
 
@@ -124,6 +124,7 @@ def report(bench: str, figures: Iterable[Figure], *, quick: bool) -> dict[str, A
     return {
         "bench": bench,
         "quick": quick,
+        "commit": commit(),
         "machine": machine(),
         "versions": versions(),
         "figures": [figure.to_dict() for figure in figures],

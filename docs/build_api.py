@@ -34,15 +34,15 @@ SELECTED = {
     ),
     "vanta.language": "comparable find_folded fold terms without_function_words",
     "vanta.memory": (
-        "Embedder EmbedderContext EmbedderFactory Filters ForgetPreview ForgetReceipt "
+        "CosineScale Embedder EmbedderContext EmbedderFactory Filters ForgetPreview ForgetReceipt "
         "IndexContext IndexFactory ItemKind Memory MemoryItem NewItem Partition Question "
         "RecalledItem Recollection SUPERSEDED Scope Selection VectorIndex Vectors "
         "chunk_document read_document "
     ),
     "vanta.models": (
         "FILE_TYPES Fit Gguf GgufArray GgufError ModelEntry ModelFolder ModelShape "
-        "ModelSource ModelStore attention_bytes default_root free_memory judge kv_bytes "
-        "locked mapped_memory megabytes read_gguf sha256_of write_whole "
+        "ModelSource ModelStore RecommendedSampling attention_bytes default_root free_memory judge "
+        "kv_bytes locked mapped_memory megabytes read_gguf sha256_of write_whole "
     ),
     "vanta.money": "price_of",
     "vanta.prompts": (

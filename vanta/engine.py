@@ -389,6 +389,8 @@ class EngineFactory:
         or None. A track that is off is skipped, and the reason is reported once.
     :param requires: import name of the heavy library; a track is off where it is missing.
     :param extra: the extra of the plugin's distribution that installs it, such as "openai".
+    :param loads_models: True if the engine loads model files itself. Its tracks are then sampled as
+        the model's card recommends; any other engine leaves unset values to its server.
     """
 
     name: str
@@ -398,3 +400,4 @@ class EngineFactory:
     off: Callable[[Any], str | None] = lambda _options: None
     requires: str | None = None
     extra: str | None = None
+    loads_models: bool = False

@@ -18,7 +18,7 @@ from typing import Any
 import anyio
 
 from vanta import VantaError
-from vanta.memory import Embedder, MemoryItem, NewItem
+from vanta.memory import CosineScale, Embedder, MemoryItem, NewItem
 from vanta.memory.store import add_items, all_items, create_tables, save_vectors
 from vanta.storage import Store, sqlite_url
 
@@ -53,6 +53,7 @@ class Dialogue:
     questions: list[LocomoQuestion]
     vectors: Any = None
     fingerprint: str | None = None
+    unrelated: CosineScale | None = None
     costs: dict[int, int] = field(default_factory=dict)
     header_cost: int = 0
 
@@ -111,7 +112,7 @@ async def _open(data: Mapping[str, Any], folder: Path, model: Embedder | None) -
 
 
 async def _embed(dialogue: Dialogue, ids: Sequence[int], model: Embedder) -> None:
-    dialogue.fingerprint = model.fingerprint
+    dialogue.fingerprint, dialogue.unrelated = model.fingerprint, model.unrelated
     dialogue.vectors = await model.embed([item.text for item in dialogue.items.values()])
     blobs = [row.astype("<f4").tobytes() for row in dialogue.vectors]
     save = functools.partial(save_vectors, embedder=model.fingerprint, ids=ids, vectors=blobs)

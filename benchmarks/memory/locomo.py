@@ -61,6 +61,7 @@ from .conversations import (
     close_dialogues,
     open_dialogues,
 )
+from .relevance import Retrieve, relevance_figures
 from .weights import LabelledQuestion, fit
 
 GOALS = {512: 78.0, 1024: 85.0, 2048: 90.0}
@@ -117,7 +118,11 @@ def figures(settings: Settings) -> list[Figure]:
         dialogues = anyio.run(open_dialogues, settings, rows, Path(folder))
         try:
             _set_costs(dialogues, count)
-            return [*_measured(settings, dialogues, counter), _selection_time(dialogues)]
+            return [
+                *_measured(settings, dialogues, counter),
+                *_relevant(dialogues),
+                _selection_time(dialogues),
+            ]
         finally:
             anyio.run(close_dialogues, dialogues)
 
@@ -141,6 +146,25 @@ def _measured(settings: Settings, dialogues: list[Dialogue], counter: str) -> li
     for name, order in ranked.items():
         shown += _references(name, _packed(dialogues, order), counter)
     return shown
+
+
+def _relevant(dialogues: Sequence[Dialogue]) -> list[Figure]:
+    """Return what is shown of what is recalled, by words and, with vectors, by meaning."""
+
+    def retrieve(dense: bool) -> Retrieve:
+        def find(dialogue: Dialogue, question: LocomoQuestion) -> list[RecallCandidate]:
+            search = functools.partial(
+                _candidates, dialogue=dialogue, question=question, dense=dense
+            )
+            found: list[RecallCandidate] = anyio.run(dialogue.store.transact, search)
+            return found
+
+        return find
+
+    figures = list(relevance_figures(dialogues, retrieve(False), "by words"))
+    if dialogues[0].vectors is not None:
+        figures += relevance_figures(dialogues, retrieve(True), "by meaning")
+    return figures
 
 
 def _retrieve(dialogues: Sequence[Dialogue], *, dense: bool) -> list[Retrieval]:
@@ -173,6 +197,7 @@ def _candidates(
         query_vector=question.vector if dense else None,
         embedder=dialogue.fingerprint if dense else None,
         neighbour_ids=_dense(dialogue, question)[:NEIGHBOURS] if dense else (),
+        unrelated=dialogue.unrelated if dense else None,
         now=dialogue.now,
     )
 

@@ -20,6 +20,7 @@ import anyio
 from vanta import VantaError
 from vanta.language import terms
 from vanta.memory import Memory, NewItem, Question, Scope, Selection
+from vanta.memory.search import SMALL_PARTITION
 from vanta.storage import Store
 
 from ..report import Figure, Settings, median, percentile
@@ -34,7 +35,7 @@ _SCOPE = Scope(USER)
 def figures(settings: Settings) -> list[Figure]:
     """Return all figures; one that cannot be measured states the reason."""
     quick = settings.quick
-    records = 5_000 if quick else _RECORDS
+    records = 1_000 + SMALL_PARTITION if quick else _RECORDS
     steps: list[Callable[[], Awaitable[list[Figure]]]] = [
         partial(_recalls, settings, "minilm", RECALL_MINILM_MS, records),
         partial(_recalls, settings, "static", RECALL_STATIC_MS, records),

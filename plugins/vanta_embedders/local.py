@@ -23,7 +23,7 @@ from vanta.memory import Embedder
 from vanta.models import write_whole
 
 if TYPE_CHECKING:
-    from vanta.memory import Vectors
+    from vanta.memory import CosineScale, Vectors
 
 MAX_STEPS_AT_ONCE = 2
 
@@ -58,10 +58,17 @@ class LocalEmbedder(Embedder):
     """An embedder on this machine.
 
     start_loading: starts to load the model; the steps raise VantaError, ImportError or OSError.
+    unrelated: the cosines of unrelated texts, None to have memory measure them.
     """
 
-    def __init__(self, name: str, start_loading: Callable[[], Loading]) -> None:
+    def __init__(
+        self,
+        name: str,
+        start_loading: Callable[[], Loading],
+        unrelated: CosineScale | None = None,
+    ) -> None:
         self.name = name
+        self.unrelated = unrelated
         self.revision = ""
         self._start_loading = start_loading
         self._model: EmbeddingModel | None = None
@@ -90,10 +97,10 @@ class LocalEmbedder(Embedder):
         if self._model is None:
             await self.load()
         model = self._require_model()
-        rows = await self._run(_zeros, len(texts), model.dimension)
-        steps = model.steps(texts, rows)
-        while not (await self._run(_step, steps))[0]:
+        rows, steps, is_done = await self._run(_begin, model, texts)
+        while not is_done:
             self._require_model()
+            is_done, _ = await self._run(_step, steps)
         return rows  # type: ignore[no-any-return]
 
     async def aclose(self) -> None:
@@ -145,10 +152,18 @@ def _step(work: Iterator[None]) -> tuple[bool, Any]:
     return False, None
 
 
-def _zeros(count: int, dimension: int) -> Vectors:
+def _begin(model: EmbeddingModel, texts: Sequence[str]) -> tuple[Vectors, Iterator[None], bool]:
+    """Return rows for the texts, the steps that fill them, and whether they have: a single text is
+    embedded at once, since a turn waits for it."""
     import numpy as np
 
-    return np.zeros((count, dimension), np.float32)
+    rows = np.zeros((len(texts), model.dimension), np.float32)
+    steps = model.steps(texts, rows)
+    if len(texts) > 1:
+        return rows, steps, False
+    for _ in steps:
+        pass
+    return rows, steps, True
 
 
 def read_cached(path: Path) -> bytes | None:

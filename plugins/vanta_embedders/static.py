@@ -45,7 +45,10 @@ class StaticOptions(MiniLmOptions):
 
 def create(options: StaticOptions, context: EmbedderContext) -> Embedder:
     """Return the embedder; it opens nothing until it loads."""
-    return LocalEmbedder(NAME, partial(_load_table, options, context))
+    from vanta.memory import CosineScale
+
+    scale = CosineScale(0.055, 0.085)  # measured as memory does it
+    return LocalEmbedder(NAME, partial(_load_table, options, context), scale)
 
 
 class WordPieceTable:

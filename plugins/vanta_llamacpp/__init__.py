@@ -32,6 +32,7 @@ def vanta_engines() -> Iterable[EngineFactory]:
             create=_create,
             requires="llama_cpp",
             extra="llamacpp",
+            loads_models=True,
         ),
     )
 

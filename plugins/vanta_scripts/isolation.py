@@ -140,6 +140,7 @@ class _BorrowedEmbedder(Embedder):
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
         self.name, self.revision, self.private = embedder.name, embedder.revision, embedder.private
+        self.unrelated = embedder.unrelated
 
     @property
     def dimension(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -48,7 +49,8 @@ def test_the_value_of_a_peer_needs_its_name() -> None:
 def test_the_json_object_has_the_agreed_keys() -> None:
     taken = [figure(goal=7.0, peer="another", peer_value=9.87654321, note="as it was")]
     report = BENCHMARKS.report("waiting", taken, quick=True)
-    assert list(report) == ["bench", "quick", "machine", "versions", "figures"]
+    assert list(report) == ["bench", "quick", "commit", "machine", "versions", "figures"]
+    assert report["commit"] is None or re.fullmatch(r"[0-9a-f]{7,}\+?", report["commit"])
     assert report["machine"]["cores"] >= 1
     assert report["versions"]["python"].startswith("3.")
     assert report["figures"] == [

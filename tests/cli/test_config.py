@@ -93,6 +93,21 @@ def test_explain_shows_the_values_that_a_value_overrides(
     assert "from environment variable VANTA_POLICY" in vanta("config", "explain", "policy").out
 
 
+def test_explain_shows_what_a_model_recommends_and_what_overrides_it(
+    vanta: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "tracks.local.sampling.temperature"
+    done = vanta("config", "explain", key, "--json").json
+    assert (done["value"], "SmolLM2-135M-Instruct" in done["origin"]) == (0.2, True)
+    monkeypatch.setenv("VANTA_TRACKS__LOCAL__SAMPLING__TEMPERATURE", "0.5")
+    done = vanta("config", "explain", key, "--json").json
+    assert (done["value"], done["below"][-1]["value"]) == (0.5, 0.2)
+    assert (
+        vanta("config", "explain", "tracks.api.sampling.temperature", "--json").json["value"]
+        is None
+    )
+
+
 def test_explain_reports_an_unknown_key_with_the_nearest_name(vanta: Run) -> None:
     done = vanta("config", "explain", "tracks.local.windo")
     assert (done.code, done.out) == (2, "")

@@ -55,6 +55,14 @@ def test_info_shows_the_registrys_facts_and_the_arithmetic(vanta: Run) -> None:
     assert "Apache-2.0" in vanta("models", "info", "smollm2").out
 
 
+def test_info_shows_the_recommended_sampling_and_its_source(vanta: Run) -> None:
+    sampling = vanta("models", "info", "smollm2", "--json").json["sampling"]
+    assert (sampling["temperature"], sampling["top_p"]) == (0.2, 0.9)
+    assert sampling["source"].startswith("https://")
+    assert "temperature 0.2, top_p 0.9 (from" in vanta("models", "info", "smollm2").text
+    assert vanta("models", "info", "minilm", "--json").json["sampling"] is None
+
+
 def test_the_memory_check_of_info_uses_the_given_window(vanta: Run) -> None:
     done = vanta("models", "info", "smollm2", "--window", "1024", "--json")
     assert "KV cache (1024 tokens" in done.json["memory"]["arithmetic"]

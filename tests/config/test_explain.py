@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import BaseModel, ConfigDict
 
-from vanta.config import load
+from vanta.config import Origin, Setting, load
 from vanta.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -47,6 +47,20 @@ def test_an_explanation_reads_as_a_short_text(read: Load) -> None:
 def test_an_unset_key_comes_from_vantas_default(work: Path) -> None:
     explanation = load(environ={}).explain("tracks.local.sampling.temperature")
     assert (explanation.value, explanation.origin.kind) == (None, "default")
+
+
+def test_what_a_model_recommends_is_below_every_layer(read: Load) -> None:
+    where = Origin("model", "https://example.org/card")
+    key = ("tracks", "local", "sampling", "top_p")
+    recommended = [Setting(key, 0.9, where), Setting((*key[:3], "temperature"), 0.2, where)]
+    loaded = read("[tracks.local.sampling]\ntemperature = 0.7")
+    unset = loaded.explain("tracks.local.sampling.top_p", recommended)
+    assert (unset.value, str(unset.origin)) == (0.9, "https://example.org/card")
+    overridden = loaded.explain("tracks.local.sampling.temperature", recommended)
+    assert (overridden.value, overridden.origin.line) == (0.7, 2)
+    assert overridden.below[-1] == (where, 0.2)
+    assert "top_p = 0.9" in str(loaded.explain("tracks.local", recommended))
+    assert loaded.explain("tracks.local.sampling.top_p").value is None
 
 
 def test_a_table_is_explained_key_by_key(work: Path) -> None:

@@ -63,6 +63,15 @@ def test_the_links_lead_somewhere() -> None:
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
+def test_every_table_of_figures_names_the_commit_it_was_taken_at() -> None:
+    before, *tables = README.split("## Figures")[1].split("\n| figure |")
+    introductions = [before, *(table.split("\n\n", 1)[1] for table in tables[:-1])]
+    assert len(introductions) >= 2
+    for text in introductions:
+        last = text.strip().split("\n\n")[-1]
+        assert re.search(r"taken at commit [0-9a-f]{7,40}\b", " ".join(last.split())), last
+
+
 def test_every_built_in_policy_is_explained() -> None:
     table = README.split("### Policies")[1].split("```")[0]
     assert all(f"`{policy.name}`" in table for policy in BUILTIN)

@@ -33,6 +33,7 @@ from functools import partial
 import anyio
 import vanta
 from vanta.memory import Scope, Selection
+from vanta.memory.search import semantic
 from vanta.testing import ScriptedEngine, scripted_plugin
 
 config = {
@@ -41,6 +42,8 @@ config = {
     "tracks": {"local": {"engine": "scripted", "model": "m", "private": True},
                "api": {"enabled": False}},
 }
+
+semantic.SMALL_PARTITION = 0  # so that the index is searched
 
 async def main():
     async with vanta.open(config, plugins=[scripted_plugin(local=ScriptedEngine("ok"))]) as runtime:

@@ -61,6 +61,30 @@ async def test_a_race_searches_memory_once_for_all_its_tracks(tmp_path: Path) ->
         assert context.memories
 
 
+async def test_a_track_is_shown_nothing_if_nothing_fits(tmp_path: Path) -> None:
+    """`memory.min_relevance` of 0 shows whatever fits into the budget."""
+    everything = lexical(min_relevance=0.0)
+    for config, seen in ((lexical(), False), (everything, True)):
+        local = ScriptedEngine("ok")
+        async with open_scripted(tmp_path / str(seen), local=local, config=config) as runtime:
+            await runtime.session("one").ask("We saw the museum of old glass.", policy="local")
+            await runtime.session("two").ask("Is the museum of boats open today?", policy="local")
+        assert ("old glass" in shown(local)) is seen
+
+
+async def test_an_answer_is_not_evidence_for_the_question_that_it_answered(tmp_path: Path) -> None:
+    bad = "The capital of France can be found on a website."
+    local = ScriptedEngine(bad)
+    async with open_scripted(tmp_path, local=local, config=lexical()) as runtime:
+        for number in range(6):
+            reply = await runtime.session(f"s{number}").ask("What is the capital of France?")
+            assert reply.trace.context["local"].memories == ()
+            assert bad not in shown(local)
+        found = reply.trace.recall
+    assert found is not None
+    assert found.found, "recall itself still finds them"
+
+
 async def test_the_message_is_stored_without_its_memories(tmp_path: Path) -> None:
     local = ScriptedEngine("ok")
     async with open_scripted(tmp_path, local=local, config=lexical()) as runtime:
@@ -270,7 +294,8 @@ async def test_a_larger_share_shows_more_memories(tmp_path: Path) -> None:
                     f"Note {number}: the dog slept for {number} hours on the old red sofa.",
                     policy="local",
                 )
-            reply = await runtime.session("last").ask("How long did the dog sleep?", policy="local")
+            question = "How long was the dog on the old red sofa?"
+            reply = await runtime.session("last").ask(question, policy="local")
         context = reply.trace.context["local"]
         numbers.append(len(context.memories))
         assert context.memory_tokens <= 1.2 * share * (context.budget or 0)  # of what is to share

@@ -9,11 +9,12 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 import pytest
+from pydantic import BaseModel
 
 import vanta
 from tests.runtime.home import open_scripted
 from vanta.config import Config
-from vanta.engine import Sampling
+from vanta.engine import EngineFactory, Sampling
 from vanta.errors import AllTracksFailed, EngineError, ErrorKind
 from vanta.events import Event, Reply, Trace
 from vanta.memory import Selection
@@ -44,6 +45,61 @@ async def test_a_turn_takes_its_options_as_one_object_too(tmp_path: Path) -> Non
     assert (asked.track, asked.trace.deadline_s) == ("api", 7.0)
     assert (turn.reply.track, turn.reply.trace.deadline_s) == ("api", 9.0)
     assert [request.sampling.temperature for request in api.requests] == [0.0, 0.0]
+
+
+class OwnModels:
+    """A plugin with an engine that loads model files, as llama.cpp does, and one that does not."""
+
+    name = "own-models"
+
+    def __init__(self, engine: ScriptedEngine) -> None:
+        self._engine = engine
+
+    @vanta.hookimpl
+    def vanta_engines(self) -> list[EngineFactory]:
+        return [
+            EngineFactory(
+                name=name,
+                summary="a scripted engine",
+                options=NoOptions,
+                create=lambda _options, _context: self._engine,
+                loads_models=name == "in-process",
+            )
+            for name in ("in-process", "on-a-server")
+        ]
+
+
+class NoOptions(BaseModel):
+    """No options."""
+
+
+async def sampled(
+    tmp_path: Path, engine: str, sampling: dict[str, float], **call: float
+) -> Sampling:
+    """Return the sampling of the request of a turn."""
+    scripted = ScriptedEngine("ok")
+    track = {"engine": engine, "model": "smollm2-135m-instruct", "sampling": sampling}
+    config = {"tracks": {"local": track, "api": {"enabled": False}}, "data_dir": str(tmp_path)}
+    opening = vanta.open(config, plugins=[OwnModels(scripted)], policy="local")
+    async with opening as runtime:
+        await runtime.session("ada").ask("hi", sampling=Sampling(**call))  # type: ignore[arg-type]
+    return scripted.requests[-1].sampling
+
+
+async def test_a_track_samples_as_its_model_recommends(tmp_path: Path) -> None:
+    assert await sampled(tmp_path, "in-process", {}) == Sampling(temperature=0.2, top_p=0.9)
+
+
+async def test_configuration_and_call_override_what_a_model_recommends(tmp_path: Path) -> None:
+    configured = await sampled(tmp_path, "in-process", {"temperature": 0.7})
+    assert configured == Sampling(temperature=0.7, top_p=0.9)
+    called = await sampled(tmp_path, "in-process", {"temperature": 0.7}, temperature=0.0, top_p=1.0)
+    assert called == Sampling(temperature=0.0, top_p=1.0)
+
+
+async def test_a_server_is_sent_only_what_is_configured(tmp_path: Path) -> None:
+    assert await sampled(tmp_path, "on-a-server", {}) == Sampling()
+    assert await sampled(tmp_path, "on-a-server", {"top_p": 0.5}) == Sampling(top_p=0.5)
 
 
 def test_the_overrides_of_open_are_the_keys_of_the_configuration() -> None:

@@ -50,9 +50,10 @@ def bench(
 
     The configuration is the benchmark's own. Each figure is printed once it is taken; Ctrl-C leaves
     a report of the figures taken so far. The exit code is 1 if a figure misses its goal or could
-    not be taken. --json: an object with bench, quick, machine, versions and figures: objects with
-    name, value (null if it could not be taken; note gives the reason), unit, better (lower,
-    higher), goal, holds (null for a figure without a goal), peer, peer_value and note.
+    not be taken. --json: an object with bench, quick, commit (null outside a checkout), machine,
+    versions and figures: objects with name, value (null if it could not be taken; note gives the
+    reason), unit, better (lower, higher), goal, holds (null for a figure without a goal), peer,
+    peer_value and note.
     """
     benchmarks = load_benchmarks()
     if name is None:
@@ -121,7 +122,10 @@ def _take(figures: Iterable[Any]) -> tuple[list[Any], bool]:
 def _show_report(report: Mapping[str, Any]) -> None:
     """Print a report as a table, with the notes of its figures below."""
     machine, figures = report["machine"], report["figures"]
-    output.print_line(f"{report['bench']} on {machine['processor']}, {machine['cores']} cores")
+    commit = f", at commit {report['commit']}" if report["commit"] else ""
+    output.print_line(
+        f"{report['bench']} on {machine['processor']}, {machine['cores']} cores{commit}"
+    )
     output.print_table(
         ("", "figure", ">value", ">goal", "verdict", ">peer"),
         [

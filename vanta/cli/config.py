@@ -12,6 +12,7 @@ import typer
 
 from vanta.cli import output
 from vanta.cli.options import ConfigOption, JsonOption, config_source
+from vanta.cli.setup import load_setup
 
 app = typer.Typer(help="Show, check and explain the configuration.", no_args_is_help=True)
 
@@ -75,7 +76,10 @@ def explain(
     """
     from vanta.config import load
 
-    explanation = load(config_source(config)).explain(key)
+    loaded = load(config_source(config))
+    explanation = loaded.explain(key)
+    if key.partition(".")[0] == "tracks":  # what models recommend needs the plugins
+        explanation = loaded.explain(key, load_setup(config).recommended_sampling())
     if json:
         output.print_json(explanation.to_dict())
     else:

@@ -72,7 +72,8 @@ def info(
 ) -> None:
     """Show everything known about one model, and whether it fits in memory.
 
-    --json: an object with the registry's fields, and present, path, hint, architecture and memory.
+    --json: an object with the registry's fields, and present, path, hint, architecture, memory and
+    sampling: the recommended values and their source.
     """
     fields = _store(config).info(model, window=window)
     if json:
@@ -180,6 +181,9 @@ def _format(key: str, value: Any) -> str:
     if key == "memory":
         fits = {True: "it fits", False: "it does not fit", None: "not known"}[value["fits"]]
         return f"{fits}: {value['arithmetic']}"
+    if key == "sampling":
+        named = (f"{name} {number:g}" for name, number in value.items() if name != "source")
+        return f"{', '.join(named)} (from {value['source']})"
     if key.endswith("size_bytes"):
         return _size(value)
     if key == "companions":

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from vanta.api import Opening
-    from vanta.config import Config, Loaded
+    from vanta.config import Config, Loaded, Setting
     from vanta.models import ModelStore
     from vanta.money import ApproveUnpriced
     from vanta.plugin_loading import PluginSet
@@ -60,6 +60,22 @@ class Setup:
         from vanta.runtime import make_tracks
 
         return make_tracks(self, warn=False)
+
+    def recommended_sampling(self) -> list[Setting]:
+        """Return what the models of tracks recommend for the track's sampling, with its source."""
+        from vanta.config import Origin, Setting
+
+        settings: list[Setting] = []
+        for name, track in self.config.tracks.items():
+            factory = self.plugins.engines.get(track.engine)
+            if factory and factory.loads_models:
+                recommended = self.models.recommended_sampling(track.model)
+                origin = Origin("model", recommended.source)
+                settings += [
+                    Setting(("tracks", name, "sampling", field), value, origin)
+                    for field, value in recommended.values().items()
+                ]
+        return settings
 
     def policies(self) -> Mapping[str, Policy]:
         """Return the policies by name, with the variants of the configuration.

@@ -5,7 +5,7 @@ unknown key, a value of a wrong type and an inline API key are errors that name 
 message contains a secret.
 """
 
-from vanta.config.layers import Origin
+from vanta.config.layers import Origin, Setting
 from vanta.config.load import Explanation, Loaded, load, ready_configurations, user_file
 from vanta.config.project import ProjectFolder, find_project
 from vanta.config.schema import (
@@ -40,6 +40,7 @@ __all__ = [
     "ProjectFolder",
     "ProjectTrust",
     "SamplingConfig",
+    "Setting",
     "TrackConfig",
     "TrustedFolder",
     "add_trust",

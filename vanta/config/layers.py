@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -36,11 +36,12 @@ class Origin:
     """The source of a value; it never holds the value itself.
 
     :param kind: the sort of layer.
-    :param where: the file's path, the variable's name or the argument's key; "" for a default.
+    :param where: the file's path, the variable's name, the argument's key, or what a model
+        recommends; "" for a default.
     :param line: the line in the file, counted from 1, or None.
     """
 
-    kind: Literal["default", "file", "environment", "argument"]
+    kind: Literal["default", "model", "file", "environment", "argument"]
     where: str = ""
     line: int | None = None
 
@@ -49,6 +50,8 @@ class Origin:
             return self.where if self.line is None else f"{self.where}:{self.line}"
         if self.kind == "default":
             return "vanta's default"
+        if self.kind == "model":
+            return self.where
         return (
             f"{'environment variable' if self.kind == 'environment' else 'argument'} {self.where}"
         )
@@ -104,6 +107,14 @@ class Merged:
         for name in [name for name in values or () if names.search(name)]:
             del values[name]
             self._forget((*table, name))
+
+    def over(self, settings: Sequence[Setting]) -> Merged:
+        """Return these layers with `settings` as the lowest one; `tree` stays as it is."""
+        origins, history = dict(self.origins), dict(self.history)
+        for setting in settings:
+            origins.setdefault(setting.key, setting.origin)
+            history[setting.key] = [setting, *history.get(setting.key, [])]
+        return Merged(self.tree, origins, history)
 
     def origin_near(self, key: Key) -> Origin:
         """Return the source of `key`, of any key below it, or of the table around it."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +21,7 @@ from pydantic import BaseModel, ValidationError
 
 from vanta.config import keys, layers, problems
 from vanta.config.keys import Key, dotted
-from vanta.config.layers import SOURCE_VARIABLE, Merged, Origin
+from vanta.config.layers import SOURCE_VARIABLE, Merged, Origin, Setting
 from vanta.config.project import PROJECT_FILE, find_project
 from vanta.config.schema import Config
 from vanta.config.trust import ProjectTrust, add_project
@@ -111,15 +111,20 @@ class Loaded:
         data = self.config.model_dump(mode="json")
         return dict(redact(data)) if redacted else data
 
-    def explain(self, key: str) -> Explanation:
+    def explain(self, key: str, recommended: Sequence[Setting] = ()) -> Explanation:
         """Explain one key or a whole table.
 
         :param key: a dotted key such as `tracks.local.window`.
+        :param recommended: what models recommend; it applies to keys that no layer sets.
         :returns: the explanation, without secrets.
         :raises ConfigError: for an unknown key, or a key of a table that does not exist.
         """
         values = self.config.model_dump(mode="json")
-        return _explain(tuple(key.split(".")), values, self._merged)
+        for setting in recommended:
+            table = _value_of(setting.key[:-1], values)
+            if table[setting.key[-1]] is None:
+                table[setting.key[-1]] = setting.value
+        return _explain(tuple(key.split(".")), values, self._merged.over(recommended))
 
     def options(self, track: str, model: type[Options]) -> Options:
         """Validate a track's engine options.

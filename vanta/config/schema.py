@@ -357,9 +357,11 @@ class MemoryConfig(_Table):
         default=0.25,
         description="The share of the prompt budget that memories may use; 0 shows none.",
     )
+    min_relevance: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.5, description="Only memories at least this relevant are shown; 0 shows all."
+    )
     scope: Literal["user", "session"] = Field(
-        default="user",
-        description='Where to search: all sessions of the "user", or only this "session".',
+        default="user", description='Search all sessions of the "user", or only this "session".'
     )
     recall_timeout_s: Seconds = Field(
         default=0.2, description="Seconds after which a turn continues without memories."

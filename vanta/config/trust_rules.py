@@ -134,6 +134,7 @@ RULES: tuple[KeyRule, ...] = (
     ),
     _off("memory.enabled", "Nothing is recalled then."),
     _lower("memory.share", "Fewer memories are shown."),
+    _rule("memory.min_relevance", "A lower limit shows more of what is remembered."),
     _rule(
         "memory.scope",
         "A session's own memories are fewer than a user's.",

@@ -5,8 +5,8 @@ assistant to alternate. What is stored is the bare message. A summary of the ses
 block for exchanges that fell out of the history; before the history it would invalidate the
 engine's KV cache whenever it changes.
 
-Invariant: a private item reaches private tracks only, what the history contains is not repeated,
-and each line is whole.
+Invariant: a private item reaches private tracks only, only what is relevant is shown, what the
+history contains is not repeated, and each line is whole.
 """
 
 from __future__ import annotations
@@ -48,12 +48,20 @@ class Memories:
     :param found: the matches, best first.
     :param write: writes the block.
     :param session: id of the conversation, to recognise its own summary.
+    :param min_relevance: matches of less relevance are not shown.
     """
 
-    def __init__(self, found: Sequence[RecalledItem], write: Write, session: str) -> None:
+    def __init__(
+        self,
+        found: Sequence[RecalledItem],
+        write: Write,
+        session: str,
+        min_relevance: float = 0.0,
+    ) -> None:
         self.found = tuple(found)
         self.write = write
         self._session = session
+        self._min_relevance = min_relevance
         self._lines: dict[int, tuple[str, str]] = {}
         self._frames: dict[str, str] = {}
 
@@ -89,7 +97,7 @@ class Memories:
         return max(own, key=lambda item: item.id).text if own else ""
 
     def offered_to(self, track: Track, turns: Collection[str]) -> list[RecalledItem]:
-        """Return the matches that a track may see and that its history does not contain.
+        """Return the relevant matches that a track may see and that its history does not contain.
 
         :param track: the track that is prompted.
         :param turns: ids of the turns in its history.
@@ -98,7 +106,8 @@ class Memories:
         offered = [
             match
             for match in self._visible_to(track)
-            if not (match.item.turn_id and match.item.turn_id in turns)
+            if match.relevance >= self._min_relevance
+            and not (match.item.turn_id and match.item.turn_id in turns)
             and not self._is_own_summary(match.item)
         ]
         return offered[:MOST_OFFERED]

@@ -67,6 +67,7 @@ class ContextPreparer:
     :param prompts: the texts that vanta itself adds.
     :param recall: searches memory; None if the turn has no memory.
     :param shares: how the prompt is divided between system prompt, memories and history.
+    :param min_relevance: memories of less relevance are not shown.
     """
 
     def __init__(
@@ -81,7 +82,9 @@ class ContextPreparer:
         prompts: TurnPrompts,
         recall: Recall | None = None,
         shares: BudgetShares = DEFAULT_SHARES,
+        min_relevance: float = 0.0,
     ) -> None:
+        self._min_relevance = min_relevance
         self._system = system
         self._history = history
         self._message = message
@@ -191,7 +194,9 @@ class ContextPreparer:
             return await assemble(*parts, window=window)
         found = await self._recall()
         if self._memories is None:
-            self._memories = Memories(found, self._prompts.write_memories, self._session)
+            self._memories = Memories(
+                found, self._prompts.write_memories, self._session, self._min_relevance
+            )
         memories, shares = self._memories, self._shares
         try:
             return await assemble(*parts, memories=memories, shares=shares, window=window)

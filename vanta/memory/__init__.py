@@ -18,7 +18,13 @@ from vanta.fronts import lazy_front
 if TYPE_CHECKING:
     from vanta.memory.dates import times_mentioned
     from vanta.memory.documents import Chunk, Document, chunk_document, read_document
-    from vanta.memory.embedder import Embedder, EmbedderContext, EmbedderFactory, Vectors
+    from vanta.memory.embedder import (
+        CosineScale,
+        Embedder,
+        EmbedderContext,
+        EmbedderFactory,
+        Vectors,
+    )
     from vanta.memory.index import IndexContext, IndexFactory, Partition, VectorIndex
     from vanta.memory.items import (
         SUPERSEDED,
@@ -51,7 +57,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "vanta.memory.dates": "times_mentioned",
     "vanta.memory.documents": "Chunk Document chunk_document read_document",
-    "vanta.memory.embedder": "Embedder EmbedderContext EmbedderFactory Vectors",
+    "vanta.memory.embedder": "CosineScale Embedder EmbedderContext EmbedderFactory Vectors",
     "vanta.memory.index": "IndexContext IndexFactory Partition VectorIndex",
     "vanta.memory.items": (
         "SUPERSEDED Filters ItemKind MemoryItem NewItem Question RecalledItem Recollection Scope"
@@ -68,6 +74,7 @@ _NAMES = {
 __all__ = [
     "SUPERSEDED",
     "Chunk",
+    "CosineScale",
     "Document",
     "Embedder",
     "EmbedderContext",

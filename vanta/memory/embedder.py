@@ -26,6 +26,25 @@ else:
     Vectors = Any  # importing numpy would slow down every `import vanta.memory`
 
 
+@dataclass(frozen=True, slots=True)
+class CosineScale:
+    """The cosines of texts that have nothing to do with each other, by one embedder.
+
+    :param mean: their mean.
+    :param deviation: their standard deviation, above 0.
+    """
+
+    mean: float
+    deviation: float
+
+    def kinship(self, cosine: float) -> float:
+        """Return how many standard deviations a cosine lies above those of unrelated texts.
+
+        :param cosine: of two texts.
+        """
+        return (cosine - self.mean) / self.deviation
+
+
 class Embedder(abc.ABC):
     """Turns texts into vectors.
 
@@ -34,11 +53,14 @@ class Embedder(abc.ABC):
         once `load` has returned.
     :ivar private: True if texts stay on this machine. Private items are never passed to an embedder
         that is not private.
+    :ivar unrelated: the cosines of unrelated texts; None has memory measure them once when it loads
+        the embedder, with a few sentences of its own.
     """
 
     name: str
     revision: str
     private: bool = True
+    unrelated: CosineScale | None = None
 
     @property
     @abc.abstractmethod

@@ -168,11 +168,14 @@ class RecalledItem:
     :param item: the item.
     :param score: in log-odds; higher is better.
     :param parts: the named parts of the score; they add up to it.
+    :param relevance: how likely the item is evidence for the question, 0 to 1. A score compares
+        items of one recall; relevance is low if no item of the store fits.
     """
 
     item: MemoryItem
     score: float
     parts: Mapping[str, float] = field(default_factory=dict)
+    relevance: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

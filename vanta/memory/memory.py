@@ -34,7 +34,7 @@ from vanta.memory.items import (
     Scope,
 )
 from vanta.memory.recall import PendingRecall, Recaller
-from vanta.memory.search.indexing import Indexer
+from vanta.memory.search.indexing import Indexer, copy_queued, copy_quietly
 from vanta.memory.search.semantic import Progress, SemanticSearch
 from vanta.memory.store import forgetting, importing, repository, tables, vectors
 from vanta.memory.store.forgetting import ForgetPreview, ForgetReceipt, Selection
@@ -344,7 +344,8 @@ class Memory:
         await self._catch_up()
         async with self._sync_lock:
             removed = await self._database.transact(partial(forgetting.remove, selection=selection))
-            reasons = [*await self._notify(selection.user), *await self._clean(selection.user)]
+            caches = [await callback(selection.user) for callback in self._on_forgotten]
+            reasons = [*filter(None, caches), *await self._clean(selection.user)]
         self.nudge()
         why = "; ".join(reasons)
         return ForgetReceipt(removed, not why, why, time.perf_counter() - began)
@@ -357,10 +358,6 @@ class Memory:
         """
         self._on_forgotten.append(callback)
 
-    async def _notify(self, user: str) -> list[str]:
-        reasons = [await callback(user) for callback in self._on_forgotten]
-        return [reason for reason in reasons if reason]
-
     async def stats(self, user: str | None = None) -> dict[str, Any]:
         """Return JSON-ready figures: items, vectors, queues, the embedder and the index.
 
@@ -368,10 +365,9 @@ class Memory:
         """
         await self._catch_up()
         figures = await self._database.read(partial(repository.count_items, user=user))
-        semantic = self.semantic
-        trouble = (
-            (semantic.embedder_error or semantic.index_error) if semantic else self.why_lexical
-        )
+        trouble, semantic = self.why_lexical, self.semantic
+        if semantic is not None:
+            trouble = semantic.embedder_error or semantic.index_error
         return figures | {
             "embedder": semantic.embedder.name if semantic else None,
             "index": self._index.name if self._index else None,
@@ -408,17 +404,15 @@ class Memory:
         await self._database.transact(write)
 
     def nudge(self) -> None:
-        """Request embedding and indexing in the background; the first call starts the task."""
+        """Request what is due in the background: copies of messages, vectors, the index."""
         if self._indexer is not None:
             self._indexer.request(self._tasks)
+        elif self._tasks is not None:
+            self._tasks.start_soon(copy_quietly, self._database)
 
     async def _catch_up(self) -> None:
         """Copy queued messages into memory, and store the terms of items that have none."""
-        if not await self._database.read(repository.has_queued):
-            return
-        for work in (repository.copy_messages, repository.segment_items):
-            while await self._database.transact(work) == repository.BATCH:
-                pass
+        await copy_queued(self._database)
 
     async def _clean(self, user: str) -> list[str]:
         """Remove every byte of the removed items; return why some may be left."""

@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 SEMANTIC_SHARE = 0.7
 """Share of a recall's time that the embedder and the index may take; the rest is for the words."""
 
+T = TypeVar("T")
 _log = logging.getLogger("vanta.memory")
 
 
@@ -108,15 +109,16 @@ class Recaller:
         semantic = self._semantic
         if semantic is not None and not semantic.loaded:
             self._request_sync()
-        results: list[Neighbours] = []
-        async with open_task_group() as tasks:
-            tasks.start_soon(self._search_neighbours, question, pending, results)
-            postings = await self._look_up_words(question)
-        (neighbours,) = results
+        reason = self._no_semantic_search(question)
+        if reason is not None:
+            neighbours = Neighbours(note=reason)
+            items = await self._read(partial(self._find, question=question, neighbours=neighbours))
+        else:
+            neighbours, postings = await self._search(question, pending)
+            rank = partial(self._rank, question=question, postings=postings, neighbours=neighbours)
+            items = await self._database.read(rank)
         if semantic is not None and semantic.has_unchecked:
             self._request_sync()
-        rank = partial(self._rank, question=question, postings=postings, neighbours=neighbours)
-        items = await self._database.read(rank)
         return Recollection(
             items=tuple(items),
             took_s=time.perf_counter() - began,
@@ -125,14 +127,33 @@ class Recaller:
             skipped=neighbours.note,
         )
 
+    async def _search(
+        self, question: Question, pending: PendingRecall
+    ) -> tuple[Neighbours, Sequence[Postings]]:
+        """Return the neighbours of the question, and its words, looked up side by side."""
+        results: list[Neighbours] = []
+        async with open_task_group() as tasks:
+            tasks.start_soon(self._search_neighbours, question, pending, results)
+            postings = await self._read(partial(self._look_up, question=question))
+        return results[0], postings
+
+    async def _read(self, work: Callable[[Any], T]) -> T:
+        """Read from the store once it has every message, in one step if it already has."""
+
+        def read(connection: Any) -> T | None:
+            return None if repository.has_queued(connection) else work(connection)
+
+        result = await self._database.read(read)
+        if result is None:
+            await self._catch_up()
+            result = await self._database.read(work)
+        return result
+
     async def _search_neighbours(
         self, question: Question, pending: PendingRecall, results: list[Neighbours]
     ) -> None:
         """Append the neighbours of the question to `results`, or a note if time runs out."""
-        reason = self._no_semantic_search(question)
-        if reason is not None or self._semantic is None:
-            results.append(Neighbours(note=reason or ""))
-            return
+        assert self._semantic is not None  # noqa: S101 - only called if meaning takes part
         with anyio.move_on_at(pending.deadline(SEMANTIC_SHARE)):
             scope = question.scope
             results.append(await self._semantic.neighbours(question.text, scope, NEIGHBOURS))
@@ -149,15 +170,14 @@ class Recaller:
             return self._semantic.embedder_error or "the embedder is still being loaded"
         return None
 
-    async def _look_up_words(self, question: Question) -> Sequence[Postings]:
-        look_up = partial(
-            retrieval.look_up_words,
-            scope=question.scope,
-            filters=question.filters,
-            question=question.text,
-        )
-        await self._catch_up()
-        return await self._database.read(look_up)
+    def _look_up(self, connection: Any, question: Question) -> Sequence[Postings]:
+        return retrieval.look_up_words(connection, question.scope, question.filters, question.text)
+
+    def _find(
+        self, connection: Any, question: Question, neighbours: Neighbours
+    ) -> list[RecalledItem]:
+        """Look up the words and rank, in one read."""
+        return self._rank(connection, question, self._look_up(connection, question), neighbours)
 
     def _rank(
         self,
@@ -177,6 +197,7 @@ class Recaller:
             query_vector=neighbours.vector if fingerprint else None,
             embedder=fingerprint,
             neighbour_ids=neighbours.ids,
+            unrelated=semantic.unrelated if semantic else None,
             now=self._clock(),
         )
         ranked = ranking.rank(candidates, question.text, self._clock(), question.limit)

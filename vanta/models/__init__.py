@@ -24,11 +24,13 @@ from vanta.models.fit import (
 from vanta.models.gguf import FILE_TYPES, Gguf, GgufArray, GgufError
 from vanta.models.gguf import read as read_gguf
 from vanta.models.header import ModelHeader, kv_bytes, read_header
+from vanta.models.recommended_sampling import CAREFUL, RecommendedSampling
 from vanta.models.sources import ModelFolder, ModelSource
 from vanta.models.store import ModelStore, builtin_sources, default_root
 from vanta.models.verification import Verification
 
 __all__ = [
+    "CAREFUL",
     "FILE_TYPES",
     "CompanionFile",
     "Fit",
@@ -42,6 +44,7 @@ __all__ = [
     "ModelSource",
     "ModelStore",
     "Progress",
+    "RecommendedSampling",
     "Verification",
     "attention_bytes",
     "builtin_entries",

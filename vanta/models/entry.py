@@ -19,6 +19,7 @@ import pydantic
 from vanta.errors import ConfigError, did_you_mean
 from vanta.files import parse_toml, read_text
 from vanta.installation import configs_dir
+from vanta.models.recommended_sampling import RecommendedSampling
 
 Capability = Literal["chat", "code", "embeddings", "tools", "vision"]
 
@@ -74,6 +75,7 @@ class ModelEntry:
     :param vocabulary: number of tokens.
     :param description: a sentence for people.
     :param companions: files that lie beside the model's, in the source and in the store.
+    :param sampling: what the model's card recommends, with its address; None if it states nothing.
     :raises ConfigError: if the id, a hash or the source is malformed.
     """
 
@@ -97,6 +99,7 @@ class ModelEntry:
     vocabulary: int | None = None
     description: str = ""
     companions: tuple[CompanionFile, ...] = ()
+    sampling: RecommendedSampling | None = None
 
     def __post_init__(self) -> None:
         for name in (self.id, *self.aliases):

@@ -13,6 +13,7 @@ from pathlib import Path
 from vanta.errors import ModelStoreError
 from vanta.files import open_file
 from vanta.models.gguf import MAGIC, MOST_BYTES, GgufArray, GgufError, Value, read
+from vanta.models.recommended_sampling import RecommendedSampling, sampling_of_file
 
 SAFETENSORS = ".safetensors"
 """The suffix of models that an embedder reads; engines read GGUF."""
@@ -28,6 +29,7 @@ class ModelHeader:
     :param layers: number of layers.
     :param kv_bytes_per_token: growth of the KV cache at 16 bits.
     :param vocabulary: number of tokens.
+    :param sampling: the sampling that the file recommends.
     """
 
     architecture: str
@@ -36,6 +38,7 @@ class ModelHeader:
     layers: int | None
     kv_bytes_per_token: int | None
     vocabulary: int | None
+    sampling: RecommendedSampling | None = None
 
 
 def is_gguf(path: Path) -> bool:
@@ -73,7 +76,7 @@ def read_header(path: Path) -> ModelHeader:
     """
     check_magic(path)
     try:
-        return _header(read(path).metadata)
+        return _header(read(path).metadata, path.name)
     except GgufError as error:
         raise ModelStoreError(
             f"the header of {str(path)!r} is broken: {error}. The file is damaged or cut off; "
@@ -88,7 +91,7 @@ def _unreadable(path: Path, error: OSError) -> ModelStoreError:
     )
 
 
-def _header(metadata: Mapping[str, Value]) -> ModelHeader:
+def _header(metadata: Mapping[str, Value], file: str) -> ModelHeader:
     architecture = str(metadata.get("general.architecture", ""))
     name, tokens = metadata.get("general.name"), metadata.get("tokenizer.ggml.tokens")
     return ModelHeader(
@@ -100,6 +103,7 @@ def _header(metadata: Mapping[str, Value]) -> ModelHeader:
         vocabulary=tokens.count
         if isinstance(tokens, GgufArray)
         else _number(metadata, f"{architecture}.vocab_size"),
+        sampling=sampling_of_file(metadata, repr(file)),
     )
 
 

@@ -23,6 +23,7 @@ from vanta.models import fit
 from vanta.models.entry import CompanionFile, ModelEntry, builtin_entries
 from vanta.models.files import Progress, disk_errors, locked, quiet, write_whole
 from vanta.models.header import SAFETENSORS, ModelHeader, check_magic, is_gguf, read_header
+from vanta.models.recommended_sampling import CAREFUL, RecommendedSampling
 from vanta.models.sources import FileSource, HubSource, ModelSource, PackageSource
 from vanta.models.verification import Verification, verified
 from vanta.models.wheel import WheelSource
@@ -92,7 +93,7 @@ class ModelStore:
         :raises UnknownName: if the registry does not have it.
         :raises ModelStoreError: with the command that fetches or repairs the file.
         """
-        if ref not in self.entries and _is_path(ref):
+        if self._is_file(ref):
             return _file_at(Path(ref).expanduser())
         entry = self.entry(ref)
         path = self._locate(entry)
@@ -104,6 +105,21 @@ class ModelStore:
             self._require_size(entry, path)
             check_magic(path)
         return ModelFile(entry.id, path, entry.to_dict())
+
+    def recommended_sampling(self, ref: str) -> RecommendedSampling:
+        """Return what a model's entry or file recommends, otherwise `CAREFUL`. Never raises.
+
+        :param ref: an id, an alias, or the path of a file.
+        """
+        try:
+            entry = None if self._is_file(ref) else self.entry(ref)
+            if entry and entry.sampling:
+                return entry.sampling
+            path = Path(ref).expanduser() if entry is None else self._locate(entry)
+            header = read_header(path) if path and path.is_file() and is_gguf(path) else None
+        except (ModelStoreError, UnknownName, OSError, RuntimeError):
+            return CAREFUL
+        return (header and header.sampling) or CAREFUL
 
     def pull(self, ref: str, progress: Progress = quiet) -> ModelFile:
         """Ensure that a model is present and intact, and fetch it otherwise. Blocking.
@@ -181,7 +197,7 @@ class ModelStore:
         :raises UnknownName: if the registry does not have it.
         :raises ModelStoreError: if the file is broken.
         """
-        if ref not in self.entries and _is_path(ref):
+        if self._is_file(ref):
             file = _file_at(Path(ref).expanduser())
             entry = ModelEntry(id="file", source=f"file:{file.path}")
             return {"id": file.id, "present": True, **self._facts(entry, file.path, window)}
@@ -198,7 +214,7 @@ class ModelStore:
         :raises UnknownName: if the registry does not have it.
         :raises ModelStoreError: if the file cannot be read.
         """
-        if ref not in self.entries and _is_path(ref):
+        if self._is_file(ref):
             file = _file_at(Path(ref).expanduser())
             anonymous = ModelEntry(id="file", source=f"file:{file.path}")
             return replace(verified(anonymous, file.path, progress), id=file.id)
@@ -209,6 +225,9 @@ class ModelStore:
             return Verification(entry.id, "missing", hint, fix=command)
         with disk_errors(self.root, f"reading model {entry.id!r}"):
             return verified(entry, path, progress)
+
+    def _is_file(self, ref: str) -> bool:
+        return ref not in self.entries and _is_path(ref)
 
     def _keep(
         self,
@@ -324,7 +343,16 @@ class ModelStore:
             "window": (header and header.window) or entry.window,
             "architecture": header.architecture if header else None,
             "memory": verdict.to_dict(),
+            "sampling": _sampling_facts(entry, header),
         }
+
+
+def _sampling_facts(entry: ModelEntry, header: ModelHeader | None) -> dict[str, Any] | None:
+    """Return the recommended sampling and its source; None for a model that generates no text."""
+    if entry.capabilities and not {"chat", "code"} & set(entry.capabilities):
+        return None
+    recommended = entry.sampling or (header and header.sampling) or CAREFUL
+    return {**recommended.values(), "source": recommended.source}
 
 
 def _shape(

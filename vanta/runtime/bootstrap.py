@@ -19,7 +19,7 @@ from vanta import plugin_loading, telemetry
 from vanta.concurrency import require_address_space
 from vanta.config import Config, Loaded, TrackConfig
 from vanta.config import load as load_config
-from vanta.engine import Engine, EngineContext, EngineFactory
+from vanta.engine import Engine, EngineContext, EngineFactory, Sampling
 from vanta.errors import UnknownName, VantaError, describe, refused_resource
 from vanta.events import Observer
 from vanta.installation import templates_dir
@@ -293,7 +293,7 @@ def _make_track(name: str, config: TrackConfig, parts: TrackParts) -> Track | st
         reply_reserve=config.reply_reserve,
         private=config.private,
         price=_price(name, config, parts.config),
-        sampling=config.sampling.to_sampling(),
+        sampling=_sampling(config, factory, parts.models),
     )
 
 
@@ -331,6 +331,14 @@ def _engine(
         keyless=trust is not None and f"tracks.{name}" in trust.keyless,
     )
     return factory.create(options, context)
+
+
+def _sampling(config: TrackConfig, factory: EngineFactory, models: ModelStore) -> Sampling:
+    """Return the configured sampling, over the model's own if the engine loads its file."""
+    configured = config.sampling.to_sampling()
+    if not factory.loads_models:
+        return configured
+    return models.recommended_sampling(config.model).under(configured)
 
 
 def _factory(engine: str, plugins: PluginSet) -> EngineFactory | str:

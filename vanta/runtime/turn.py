@@ -167,6 +167,7 @@ class Turn:
             prompts=settings.prompts,
             recall=self._recall,
             shares=BudgetShares(memory=settings.recall.share),
+            min_relevance=settings.recall.min_relevance,
         )
         waits = self._race.track_stats.waits_s(allowed, anyio.current_time())
         return RacePlan(

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from vanta.errors import EmbedderError
 from vanta.hookspecs import hookimpl
 from vanta.language import terms
-from vanta.memory import Embedder, EmbedderContext, EmbedderFactory
+from vanta.memory import CosineScale, Embedder, EmbedderContext, EmbedderFactory
 
 if TYPE_CHECKING:
     from vanta.memory import Vectors
@@ -44,6 +44,8 @@ class HashEmbedder(Embedder):
     :param private: whether private texts may be embedded.
     :param before: awaited before every `embed`; it may wait for an event or raise EmbedderError.
     """
+
+    unrelated = CosineScale(0.05, 0.1)
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio.abc import TaskGroup
 
-from vanta.errors import EmbedderError, VantaError, describe
+from vanta.errors import EmbedderError, StoreError, VantaError, describe
 from vanta.memory.items import Scope
 from vanta.memory.search.semantic import Progress, SemanticSearch
 from vanta.memory.store import repository, vectors
@@ -23,6 +23,24 @@ if TYPE_CHECKING:
     from vanta.storage import Database
 
 _log = logging.getLogger("vanta.memory")
+
+
+async def copy_queued(database: Database) -> None:
+    """Copy queued messages into memory, and store the terms of items that have none. Raises
+    StoreError."""
+    if not await database.read(repository.has_queued):
+        return
+    for work in (repository.copy_messages, repository.segment_items):
+        while await database.transact(work) == repository.BATCH:
+            pass
+
+
+async def copy_quietly(database: Database) -> None:
+    """Copy queued messages in the background, so that the next recall need not. Never raises."""
+    try:
+        await copy_queued(database)
+    except StoreError as error:  # the next recall tries again, and reports it
+        _log.debug("messages are not copied for now: %s", error)
 
 
 class Indexer:

@@ -49,6 +49,12 @@ K1, B, USUAL_LENGTH = 1.2, 0.4, 120
 """BM25's parameters, and the characters of a text of usual length. A word counts once for each
 text: in speech it rarely occurs twice."""
 
+QUESTION_MARKS = ("?", "\uff1f", "\u061f")
+"""Question marks: of Latin, of Chinese and Japanese, and of Arabic text."""
+
+SAME_QUESTION = 0.6
+"""Share of the words of two questions, taken together, that both have if they are the same one."""
+
 Find = Callable[[Sequence[Sequence[str]], int], list[int]]
 """Returns ids, newest first, of up to so many items that have any word of each group."""
 
@@ -76,6 +82,23 @@ def query_terms(question: str, speakers: Collection[str] = ()) -> tuple[str, ...
 def inflects(question: str) -> bool:
     """Return whether a question is in a language that inflects or compounds more than English."""
     return language_of(terms(question)) not in {None, "en"}
+
+
+def may_repeat(postings: Postings, mask: int) -> bool:
+    """Whether an item with these words of a question may be the same question. Words that occur in
+    the same items have one bit together, so half of the share is enough."""
+    return bool(mask) and mask.bit_count() >= SAME_QUESTION / 2 * postings.distinct
+
+
+def repeats(words: Sequence[str], text: str) -> bool:
+    """Whether a text asks the same as a question with these words: it has the same ones, in any
+    order, or it is a question that shares most of them. A statement with the words of a question is
+    the answer to it."""
+    asked, said = set(words), set(query_terms(text))
+    if not asked or asked == said:
+        return bool(asked)
+    is_question = text.rstrip().endswith(QUESTION_MARKS)
+    return is_question and len(asked & said) >= SAME_QUESTION * len(asked | said)
 
 
 def scope_expression(scope: Scope, *, private: bool) -> str:
@@ -142,6 +165,11 @@ class Postings:
             weight = sum(weight for bit, weight in enumerate(self.weights) if mask >> bit & 1)
             self._sums[mask] = weight
         return weight
+
+    @property
+    def distinct(self) -> int:
+        """The number of words, those that occur in the same items counted once; at least 1."""
+        return max(1, sum(weight > 0 for weight in self.weights))
 
     def words_in(self, mask: int) -> tuple[str, ...]:
         """Return the words in a mask, each once, in whatever form it was found."""

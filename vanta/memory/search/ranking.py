@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from vanta.language import comparable, fold, is_unspaced, persons_in, terms
 from vanta.memory.dates.resolution import times_mentioned
 from vanta.memory.items import MemoryItem, RecalledItem
+from vanta.memory.search.relevance import Wanted, relevance
 from vanta.memory.search.retrieval import RecallCandidate
 
 Weights = Mapping[str, float]
@@ -108,13 +109,15 @@ def features(
 @dataclass(frozen=True, slots=True)
 class _Clues:
     """What a question reveals about the items it needs. roles: whose words it asks for, and how
-    likely. asks_when: whether it asks for a date. times: those that it mentions."""
+    likely. asks_when: whether it asks for a date. times: those that it mentions. wanted: what it
+    asks for beyond its words."""
 
     words: frozenset[str]
     roles: Mapping[str, float]
     asks_when: bool
     times: Sequence[tuple[float, float]]
     now: float
+    wanted: Wanted
 
     @classmethod
     def of(cls, question: str, now: float) -> _Clues:
@@ -122,7 +125,9 @@ class _Clues:
         first, second = persons_in(words)
         roles = {} if first == second else {"user" if first else "assistant": 0.5}
         asks_when = bool(_WHEN.match(question))
-        return cls(words, roles, asks_when, times_mentioned(question, now), now)
+        times = times_mentioned(question, now)
+        wanted = Wanted.of(question, times, now)
+        return cls(words, roles, asks_when, times, now, wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +198,8 @@ def _score(
     for candidate in candidates:
         values = _features(candidate, scale, clues)
         parts = {name: weight * values[name] for name, weight in weights.items() if values[name]}
-        scored.append(RecalledItem(candidate.item, sum(parts.values()), parts))
+        likely = relevance(candidate, clues.wanted)
+        scored.append(RecalledItem(candidate.item, sum(parts.values()), parts, likely))
     return sorted(scored, key=_order)
 
 

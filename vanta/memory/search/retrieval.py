@@ -9,6 +9,7 @@ nor how they are weighted.
 
 from __future__ import annotations
 
+import dataclasses
 import heapq
 import re
 import time
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from vanta.language import fold
 from vanta.memory.dates.resolution import times_mentioned
-from vanta.memory.embedder import Vectors
+from vanta.memory.embedder import CosineScale, Vectors
 from vanta.memory.items import Filters, MemoryItem, Scope
 from vanta.memory.search import lexical
 from vanta.memory.search.lexical import Postings, TermCounts, length_factor, look_up_terms
@@ -45,21 +46,29 @@ _QUESTION_MARK = re.compile("[\uff1f\u061f\u037e\u055e\u1367]")
 class RecallCandidate:
     """An item that may be recalled, and the evidence for it.
 
-    words: BM25 of the question's words in it; matched: those words. around: the share (0 to 1), by
-    weight, of the question's words that it has together with its two neighbours. beside: mean BM25
-    of the items two before and two after. cosine: similarity to the question, None without a
-    vector. cosine_beside: mean similarity of up to two items before and two after, None if none has
-    a vector. answers: whether it follows a question.
+    words: BM25 of the question's words in it; matched: those words; share, count: their share (0 to
+    1) of the question's words, by weight and by number. around: the share by weight together with
+    its two neighbours. beside: mean BM25 of the items two before and two after. cosine: similarity
+    to the question, None without a vector. cosine_beside: mean similarity of up to two items before
+    and two after, None if none has a vector. kinship, kinship_beside: how far both lie above the
+    cosines of unrelated texts, in their standard deviations. answers: whether it follows a
+    question. repeats: whether it is the question itself, said before, or the assistant's reply to
+    that.
     """
 
     item: MemoryItem
     words: float = 0.0
     matched: tuple[str, ...] = ()
+    share: float = 0.0
+    count: float = 0.0
     around: float = 0.0
     beside: float = 0.0
     cosine: float | None = None
     cosine_beside: float | None = None
+    kinship: float | None = None
+    kinship_beside: float | None = None
     answers: bool = False
+    repeats: bool = False
 
 
 def look_up_words(
@@ -88,13 +97,15 @@ def find_candidates(
     query_vector: Vectors | None = None,
     embedder: str | None = None,
     neighbour_ids: Sequence[int] = (),
+    unrelated: CosineScale | None = None,
     now: float | None = None,
 ) -> list[RecallCandidate]:
     """Find candidates, public ones first.
 
     postings: the result of `look_up_words`; None looks them up here. query_vector: the question's,
     made by the embedder whose fingerprint is `embedder`. neighbour_ids: the vector index's result,
-    nearest first; ids out of scope are ignored. now: seconds since the epoch, the base of relative
+    nearest first; ids out of scope are ignored. unrelated: the embedder's cosines of unrelated
+    texts; without it no candidate has a kinship. now: seconds since the epoch, the base of relative
     dates such as "last week".
     """
     now = time.time() if now is None else now
@@ -103,6 +114,7 @@ def find_candidates(
         tuple(neighbour_ids),
         query_vector,
         embedder,
+        unrelated,
     )
     candidates: list[RecallCandidate] = []
     if postings is None:
@@ -121,6 +133,7 @@ class _Query:
     neighbour_ids: tuple[int, ...]
     vector: Vectors | None
     embedder: str | None
+    unrelated: CosineScale | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +143,11 @@ class _Row:
     item: MemoryItem
     before: int | None
     after: int | None
+
+    @property
+    def asked(self) -> int:
+        """The id of the message that an assistant's reply answers; its own for other items."""
+        return (self.before or 0) if self.item.role == "assistant" else self.item.id
 
 
 class _Part:
@@ -175,7 +193,34 @@ class _Part:
             more = self._rows(ring[: max(0, MAX_CANDIDATES - len(rows))])
             rows |= more
             cosines |= self._cosines(more, query)
-        return [_candidate(key, rows, postings, cosines) for key in rows]
+        repeats = self._repeats(rows, postings)
+        found = [_candidate(key, rows, postings, cosines, key in repeats) for key in rows]
+        scale = query.unrelated
+        return found if scale is None else [_with_kinship(candidate, scale) for candidate in found]
+
+    def _repeats(self, rows: Mapping[int, _Row], postings: Postings) -> frozenset[int]:
+        """Return the messages that say the same as the question, and the replies to these.
+
+        The words of a repeated question are all the question's; the posting lists rule out nearly
+        all other items before any text is compared.
+        """
+        asked = {key: row.asked for key, row in rows.items() if row.item.kind == "message"}
+        likely = {
+            key
+            for key in asked.values()
+            if lexical.may_repeat(postings, postings.masks.get(key, 0))
+        }
+        texts = {key: rows[key].item.text for key in likely & rows.keys()}
+        missing = likely - rows.keys()
+        if missing:
+            found = self._connection.exec_driver_sql(
+                f"SELECT m.id, m.text FROM memories m NOT INDEXED "  # noqa: S608
+                f"WHERE m.id IN ({_id_list(missing)}) AND {self._where}",
+                self._values,
+            )
+            texts |= {row[0]: row[1] for row in found}
+        same = {key for key, text in texts.items() if lexical.repeats(postings.words, text)}
+        return frozenset(key for key, asked_key in asked.items() if asked_key in same)
 
     def _find(self, groups: Sequence[Sequence[str]], limit: int) -> list[int]:
         statement = self._statement("f.rowid", groups, f"ORDER BY f.rowid DESC LIMIT {limit}")
@@ -263,7 +308,11 @@ def _neighbours(ids: Iterable[int], rows: Mapping[int, _Row]) -> list[int]:
 
 
 def _candidate(
-    key: int, rows: Mapping[int, _Row], postings: Postings, cosines: Mapping[int, float]
+    key: int,
+    rows: Mapping[int, _Row],
+    postings: Postings,
+    cosines: Mapping[int, float],
+    repeats: bool,
 ) -> RecallCandidate:
     item = rows[key].item
     masks = postings.masks
@@ -278,11 +327,25 @@ def _candidate(
         item,
         words=postings.weight(mask) * length_factor(len(item.text)) if mask else 0.0,
         matched=postings.words_in(mask),
+        share=postings.weight(mask) / postings.total if mask and postings.total else 0.0,
+        count=min(1.0, mask.bit_count() / postings.distinct) if mask else 0.0,
         around=postings.weight(together) / postings.total if together else 0.0,
         beside=beside / 2,
         cosine=cosines.get(key),
         cosine_beside=sum(near) / 4 if near else None,
         answers=before is not None and _asks(before.item.text),
+        repeats=repeats,
+    )
+
+
+def _with_kinship(candidate: RecallCandidate, scale: CosineScale) -> RecallCandidate:
+    own, beside = candidate.cosine, candidate.cosine_beside
+    if own is None:
+        return candidate
+    return dataclasses.replace(
+        candidate,
+        kinship=scale.kinship(own),
+        kinship_beside=None if beside is None else scale.kinship(beside),
     )
 
 

@@ -1,15 +1,16 @@
 """Search by meaning: the embedder, the vector index, and how both are kept in sync with the store.
 
-A question is embedded and its neighbours are searched in the vector index, once the index is known
-to be in sync. Until then, and whenever the index fails, the store's vectors are compared one by one
-(`ExactIndex`) if there are not too many. Invariants: a failure here makes a recall poorer, with a
-note in its result, but never makes it fail; private texts never reach an embedder that is not
-private.
+A question is embedded. If a partition has few vectors, all are compared (`ExactIndex`); those of a
+larger one are searched in the vector index, once that is known to be in sync. Until then, and
+whenever the index fails, they are compared one by one, too, if there are not too many. Invariants:
+a failure here makes a recall poorer, with a note in its result, but never makes it fail; private
+texts never reach an embedder that is not private.
 """
 
 from __future__ import annotations
 
 import logging
+import statistics
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from vanta.errors import EmbedderError, VectorIndexError, describe, errors_as
-from vanta.memory.embedder import Embedder, Vectors
+from vanta.memory.embedder import CosineScale, Embedder, Vectors
 from vanta.memory.index import Partition, VectorIndex, index_errors
 from vanta.memory.items import Scope
 from vanta.memory.search.exact_index import ExactIndex
@@ -38,11 +39,38 @@ EMBED_BATCH = 32
 OUTBOX_BATCH = 500
 """Entries of the outbox that are read at a time."""
 
+SMALL_PARTITION = 10_000
+"""Vectors of a partition that are compared one by one even if there is an index: an index in
+another process answers later than that takes."""
+
 MAX_EXACT = 20_000
 """Vectors of a partition that are compared one by one while the index is unavailable."""
 
 EXACT_PARTITIONS = 16
 """Partitions whose vectors are kept in memory for that."""
+
+MIN_DEVIATION = 0.02
+"""Least standard deviation of the cosines of unrelated texts."""
+
+UNRELATED_SENTENCES = (
+    "My sister lives near the harbour.",
+    "How do I sort a list of numbers?",
+    "The recipe needs two eggs and some flour.",
+    "He was late because the train broke down.",
+    "What is the capital of Norway?",
+    "I would like to book a table for four.",
+    "The violin is older than the house.",
+    "Please send the invoice by Friday.",
+    "A whale is not a fish.",
+    "We painted the kitchen yellow.",
+    "My password does not work any more.",
+    "The match ended without a goal.",
+    "Which medicine helps against a headache?",
+    "It has been raining since Tuesday.",
+    "The museum is closed on Mondays.",
+    "She is learning to drive a tractor.",
+)
+"""Sentences that have nothing to do with each other."""
 
 Progress = Callable[[int, int], None]
 """Called with the number of processed items and the total."""
@@ -69,6 +97,7 @@ class SemanticSearch:
     :param embedder: closed by `aclose`.
     :param index: the vector index; not closed by `aclose`. None compares vectors one by one.
     :ivar loaded: whether the embedder is ready.
+    :ivar unrelated: the cosines of unrelated texts; None until it is known.
     :ivar embedder_error: the embedder's latest failure, "" if there is none.
     :ivar index_error: the index's latest failure, "" if there is none.
     """
@@ -81,10 +110,12 @@ class SemanticSearch:
         self.loaded = False
         self.embedder_error = ""
         self.index_error = ""
+        self.unrelated: CosineScale | None = None
         self._database = database
         self._exact = ExactIndex()
         self._exact_partitions: OrderedDict[Partition, None] = OrderedDict()
         self._exact_lock = anyio.Lock()
+        self._larger_than: dict[Partition, int] = {}
         self._in_sync: set[Partition] = set()
         self._unchecked: set[Partition] = set()
         self._logged: set[str] = set()
@@ -102,6 +133,8 @@ class SemanticSearch:
         """
         with self._embedder_errors():
             await self.embedder.load()
+            if self.unrelated is None:
+                self.unrelated = self.embedder.unrelated or await self._measure_unrelated()
         queue = partial(vectors.queue_for_embedder, embedder=self.embedder.fingerprint)
         await self._database.transact(queue)
         self.loaded = True
@@ -168,6 +201,14 @@ class SemanticSearch:
             await self.embedder.aclose()
             await self._exact.aclose()
 
+    async def _measure_unrelated(self) -> CosineScale:
+        rows = await self.embedder.embed(UNRELATED_SENTENCES)
+        cosines = rows @ rows.T
+        pairs = [
+            float(cosines[first, second]) for first in range(len(rows)) for second in range(first)
+        ]
+        return CosineScale(statistics.fmean(pairs), max(statistics.stdev(pairs), MIN_DEVIATION))
+
     def _partitions(self, user: str, *, private: bool) -> list[Partition]:
         """Return the public partition of a user and, if `private`, the private one."""
         embedder = self.embedder
@@ -180,7 +221,11 @@ class SemanticSearch:
         self, partition: Partition, vector: Vectors, limit: int
     ) -> tuple[str | None, list[tuple[int, float]]]:
         """Return the name of the index that was searched, and its hits."""
-        if self.index is not None and partition in self._in_sync:
+        is_synced = self.index is not None and partition in self._in_sync
+        if not is_synced:
+            self._unchecked.add(partition)
+        if is_synced and not await self._fill_exact(partition, SMALL_PARTITION):
+            assert self.index is not None  # noqa: S101 - it is in sync
             try:
                 with index_errors():
                     (hits,) = await self.index.search(partition, vector[None, :], limit)
@@ -188,19 +233,22 @@ class SemanticSearch:
                 self._mark_out_of_sync(partition, error)
             else:
                 return self.index.name, hits
-        self._unchecked.add(partition)
-        if not await self._fill_exact(partition):
+        if not await self._fill_exact(partition, MAX_EXACT):
             return None, []
         (hits,) = await self._exact.search(partition, vector[None, :], limit)
         return self._exact.name, hits
 
-    async def _fill_exact(self, partition: Partition) -> bool:
-        """Load a partition into the exact index if necessary; return False if it is too large."""
+    async def _fill_exact(self, partition: Partition, most: int) -> bool:
+        """Load a partition into the exact index if necessary; return False if it has more vectors
+        than `most`."""
         async with self._exact_lock:
             if partition not in self._exact_partitions:
-                read = partial(vectors.read_partition, partition=partition, limit=MAX_EXACT + 1)
+                if self._larger_than.get(partition, -1) >= most:
+                    return False
+                read = partial(vectors.read_partition, partition=partition, limit=most + 1)
                 ids, rows = await self._database.read(read)
-                if len(ids) > MAX_EXACT:
+                if len(ids) > most:
+                    self._larger_than[partition] = most
                     return False
                 await self._exact.upsert(partition, ids, rows)
             self._exact_partitions[partition] = None
@@ -223,8 +271,18 @@ class SemanticSearch:
                     ids = [texts[position].id for position in positions]
                     await self._exact.upsert(partition, ids, rows[positions])
 
+    async def _mirror(self, change: vectors.IndexChange) -> None:
+        """Apply a change, perhaps another process's, to the exact index if it has the partition."""
+        async with self._exact_lock:
+            if change.partition in self._exact_partitions:
+                if change.ids:
+                    await self._exact.upsert(change.partition, change.ids, change.vectors)
+                if change.removed:
+                    await self._exact.delete(change.partition, change.removed)
+
     async def _drop_exact(self, partition: Partition) -> None:
         async with self._exact_lock:
+            self._larger_than.pop(partition, None)
             self._exact_partitions.pop(partition, None)
             await self._exact.wipe(partition)
 
@@ -296,6 +354,7 @@ class SemanticSearch:
             rebuilt.add(change.partition)
             await self._rebuild(index, change.partition)
             return False
+        await self._mirror(change)
         return True
 
     async def _check_partitions(self, index: VectorIndex) -> None:
@@ -314,7 +373,8 @@ class SemanticSearch:
             if await self._database.transact(queue):
                 await self._apply_changes(index)
             self._in_sync.add(partition)
-            await self._drop_exact(partition)
+            if len(ids) > SMALL_PARTITION:
+                await self._drop_exact(partition)
         self._unchecked.clear()
 
     async def _rebuild(self, index: VectorIndex, partition: Partition) -> None:

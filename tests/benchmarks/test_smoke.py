@@ -1,0 +1,58 @@
+"""A quick run of each benchmark: every figure with a goal has a value."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vanta.cli.bench import load_benchmarks
+
+BENCHMARKS = load_benchmarks()
+
+ELSEWHERE = {
+    "local": "test_local.py, on a tiny model",
+    "overhead": "test_runs.py",
+    "race": "test_runs.py",
+}
+"""Benchmarks whose short run is a test of its own."""
+
+EXCUSES = ("set VANTA_BENCH_DATA to its folder", "a quick run embeds nothing")
+"""Notes of figures that need data that no checkout has, or minutes."""
+
+
+def without_value(figures: list[Any]) -> list[str]:
+    """Return the figures that have a goal and no value, and no excuse."""
+    return [
+        f"{figure.name}: {figure.note}"
+        for figure in figures
+        if figure.goal is not None
+        and figure.value is None
+        and not any(excuse in figure.note for excuse in EXCUSES)
+    ]
+
+
+@pytest.mark.parametrize("name", [name for name in BENCHMARKS.BENCHMARKS if name not in ELSEWHERE])
+def test_every_figure_with_a_goal_has_a_value(name: str, smollm2_path: Path) -> None:
+    settings = BENCHMARKS.Settings(quick=True, repetitions=1)
+    figures = list(BENCHMARKS.load(name).run(settings))
+    assert figures
+    assert without_value(figures) == []
+
+
+def test_a_lost_figure_is_found() -> None:
+    def figure(**values: Any) -> Any:
+        return BENCHMARKS.Figure(
+            **{"name": "x", "unit": "ms", "value": None, "goal": 1.0, **values}
+        )
+
+    assert without_value([figure(note="300 of 300 had no answer")])
+    assert not without_value([figure(note="", value=2.0), figure(note="no peer", goal=None)])
+    assert not without_value([figure(note=f"'x.csv' does not exist: {EXCUSES[0]}")])
+
+
+def test_benchmarks_that_are_run_elsewhere_exist() -> None:
+    assert set(ELSEWHERE) < set(BENCHMARKS.BENCHMARKS)
+    folder = Path(__file__).parent
+    assert all((folder / where.split(",")[0]).is_file() for where in ELSEWHERE.values())

@@ -1,0 +1,119 @@
+"""How likely an item is evidence for a question, whatever else the store holds.
+
+A score orders the candidates of one recall, relative to the best of them: in a store in which
+nothing fits, the best looks as good as elsewhere. Relevance has a fixed scale, 0 to 1, so that a
+track can be shown nothing. It is a logistic function of evidence that does not depend on other
+items: the share of the question's words in the item and around it, and how far its cosine lies
+above those of unrelated texts, in their standard deviations, so that the scale of an embedder does
+not matter.
+
+The weights are fitted on five conversations of LoCoMo, with the questions of each asked in the
+others' stores, too (`benchmarks/memory/relevance.py`). Three are set by hand. The fitted weight of
+the share is divided between the share by weight and by number, because a word that all items of a
+store have weighs nothing. An assistant's own words count less: what a model said proves nothing,
+and LoCoMo has no assistant. An item of a time that the question mentions counts more.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from vanta.memory.search.lexical import QUESTION_MARKS
+from vanta.memory.search.retrieval import RecallCandidate
+
+MIN_RELEVANCE = 0.5
+"""The default of `memory.min_relevance`."""
+
+HYBRID_RELEVANCE: Mapping[str, float] = {
+    "constant": -2.6,
+    "share": 4.2,
+    "count": 3.0,
+    "share around": 6.0,
+    "is question": -1.0,
+    "meaning": 0.54,
+    "meaning around": 0.46,
+}
+"""Weights with vectors."""
+
+LEXICAL_RELEVANCE: Mapping[str, float] = {
+    "constant": -2.1,
+    "share": 5.5,
+    "count": 4.5,
+    "share around": 6.0,
+    "is question": -0.9,
+}
+"""Weights without vectors."""
+
+OWN_WORDS = -1.5
+"""Added in log-odds for an assistant's message, unless the question asks what it said."""
+
+SAID_THEN = 2.5
+"""Added in log-odds for an item of a past time that the question mentions; set by hand, too."""
+
+_ASKS_ASSISTANT = re.compile(
+    r"\b(?:did|had) (?:you|we)\b|\bhave we\b"
+    r"|\byou(?:'ve| have| just)? (?:said|told|recommended|suggested|mentioned|wrote|gave|explained)"
+    r"|\byour (?:answer|reply|advice|suggestions?|recommendations?|list|summary|plan|ideas?)\b",
+    re.IGNORECASE,
+)
+_ASKS_ABOUT_USER = re.compile(
+    r"\b(?:know|remember|recall|learned|learnt) (?:of |about |from )?(?:me|myself|us)\b"
+    r"|\b(?:tell me|talk) about (?:me|myself|us)\b|\bwho am i\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a question asks for beyond its words. The patterns are English.
+
+    assistant: the assistant's own words. user: all that is known about the user. times: past times,
+    from and until, in seconds since the epoch.
+    """
+
+    assistant: bool = False
+    user: bool = False
+    times: Sequence[tuple[float, float]] = ()
+
+    @classmethod
+    def of(cls, question: str, times: Sequence[tuple[float, float]], now: float) -> Wanted:
+        """times: those that the question mentions; now: seconds since the epoch."""
+        return cls(
+            bool(_ASKS_ASSISTANT.search(question)),
+            bool(_ASKS_ABOUT_USER.search(question)),
+            [span for span in times if span[1] <= now],
+        )
+
+
+def relevance(candidate: RecallCandidate, wanted: Wanted) -> float:
+    """Return how likely a candidate is evidence for a question, 0 to 1."""
+    if candidate.repeats:
+        return 0.0
+    item, values = candidate.item, evidence(candidate)
+    weights = HYBRID_RELEVANCE if "meaning" in values else LEXICAL_RELEVANCE
+    odds = weights["constant"] + sum(weights[name] * value for name, value in values.items())
+    if any(since <= item.said_at < until for since, until in wanted.times):
+        odds += SAID_THEN
+    if item.role == "assistant" and not wanted.assistant:
+        odds += OWN_WORDS
+    elif wanted.user:
+        odds = max(odds, 0.0)
+    return 1 / (1 + math.exp(-max(-700.0, min(700.0, odds))))
+
+
+def evidence(candidate: RecallCandidate) -> dict[str, float]:
+    """Return the evidence of a candidate, by name: its own, and what its neighbours add to it."""
+    kinship, beside = candidate.kinship, candidate.kinship_beside
+    values = {
+        "share": candidate.share,
+        "count": candidate.count,
+        "share around": max(0.0, candidate.around - candidate.share),
+        "is question": float(candidate.item.text.rstrip().endswith(QUESTION_MARKS)),
+    }
+    if kinship is not None:
+        values["meaning"] = kinship
+        values["meaning around"] = 0.0 if beside is None else max(0.0, beside - kinship)
+    return values
