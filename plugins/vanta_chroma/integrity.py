@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from vanta import VectorIndexError
-from vanta.files import parse_json, read_file
+from vanta.files import open_file, parse_json, read_file
 
 _MOST_BYTES = 1 << 24
 
@@ -132,7 +132,7 @@ def _checksums(folder: Path) -> dict[str, list[int]]:
 
 def _checksum(path: Path) -> list[int]:
     size = checksum = 0
-    with path.open("rb") as file:
+    with open_file(path, 1 << 42) as file:
         while chunk := file.read(_CHUNK):
             size += len(chunk)
             checksum = zlib.crc32(chunk, checksum)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vanta import VectorIndexError
+from vanta.files import read_text
 from vanta.models import locked
 from vanta_chroma import integrity
 
@@ -319,7 +320,7 @@ def quiet_settings() -> Any:
 def _owner_of(folder: Path) -> str:
     """Return the pid of the process that owns a folder, "" if unknown."""
     try:
-        return (folder / LOCK).read_text("ascii").strip()
+        return read_text(folder / LOCK, 100, "ascii").strip()
     except (OSError, ValueError):
         return ""
 

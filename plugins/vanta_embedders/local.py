@@ -19,6 +19,7 @@ import anyio
 import anyio.to_thread
 
 from vanta import EmbedderError, VantaError, install_hint
+from vanta.files import read_file
 from vanta.memory import Embedder
 from vanta.models import write_whole
 
@@ -169,7 +170,7 @@ def _begin(model: EmbeddingModel, texts: Sequence[str]) -> tuple[Vectors, Iterat
 def read_cached(path: Path) -> bytes | None:
     """Return what `write_cached` wrote, None if the file is missing or damaged."""
     try:
-        content = path.read_bytes()
+        content = read_file(path, 1 << 30)
     except OSError:
         return None
     digest, body = content[:_DIGEST_SIZE], content[_DIGEST_SIZE:]

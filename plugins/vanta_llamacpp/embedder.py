@@ -15,6 +15,7 @@ import anyio
 import anyio.to_thread
 
 from vanta import EmbedderError, EngineContext, EngineError, ModelFile, VantaError
+from vanta.files import open_file
 from vanta.memory import Embedder, EmbedderContext
 from vanta_llamacpp.engine import LlamaCppEngine
 from vanta_llamacpp.errors import ENGINE
@@ -141,7 +142,7 @@ def digest_of(file: ModelFile) -> str:
 def _sampled_digest(path: Path) -> str:
     size = path.stat().st_size
     digest = hashlib.sha256(size.to_bytes(8, "little"))
-    with path.open("rb") as file:
+    with open_file(path, 1 << 42) as file:
         for number in range(_SAMPLES):
             file.seek(max(0, size - _SAMPLE_BYTES) * number // (_SAMPLES - 1))
             digest.update(file.read(_SAMPLE_BYTES))

@@ -34,6 +34,7 @@ import anyio.to_thread
 
 from vanta import GenerationRequest, Message, TokenCount, install_hint
 from vanta.context import Calibration
+from vanta.files import read_file
 from vanta.learning import Learnt
 
 if TYPE_CHECKING:
@@ -157,6 +158,9 @@ class TokenCounter:
         return TokenCount(_encoded(self._encoding, text), exact=True)
 
 
+_MOST_RANK_BYTES = 1 << 26
+
+
 def _encoded(encoding: Encoding, text: str) -> int:
     return len(encoding.encode_ordinary(text)) if text else 0
 
@@ -225,7 +229,7 @@ def _read_ranks(
     refused: list[str] = []
     for path in _candidate_files(folder, names):
         try:
-            data = path.read_bytes()
+            data = read_file(path, _MOST_RANK_BYTES)
         except OSError:
             continue
         if hashlib.sha256(data).hexdigest() == expected_hash:

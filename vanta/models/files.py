@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vanta.errors import ModelStoreError
+from vanta.files import open_file
 
 Progress = Callable[[int, int | None, str], None]
 """Called with (bytes done, bytes in all or None, phase); raising from it stops the work.
@@ -25,6 +26,7 @@ Phases: "waiting" (for another process), "download", "check" (hashing), "extract
 """
 
 _CHUNK = 1 << 20
+MOST_BYTES = 1 << 42
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Error numbers of a full disk."""
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
@@ -37,7 +39,7 @@ def quiet(_done: int, _total: int | None, _phase: str) -> None:
 
 def chunks_of(path: Path) -> Iterator[bytes]:
     """Yield the bytes of a file, a megabyte at a time."""
-    with path.open("rb") as file:
+    with open_file(path, MOST_BYTES) as file:
         while chunk := file.read(_CHUNK):
             yield chunk
 

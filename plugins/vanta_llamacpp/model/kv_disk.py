@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from vanta.files import private_folder, read_file, write_private
+from vanta.files import open_file, private_folder, read_file, write_private
 
 _log = logging.getLogger("vanta.llamacpp")
 MAGIC = b"VKV1"
@@ -39,6 +39,7 @@ _NAME = re.compile(r"[0-9a-f]{16}-[0-9a-f]{32}\.kv(\.\d+)?")
 _DIGEST = 32
 _HEAD = struct.Struct(f"<4s{_DIGEST}s{_DIGEST}sIQ")
 _SAMPLES, _SAMPLE = 64, 1 << 16
+_MOST_BYTES = 1 << 42
 _NO_USE = (OSError, MemoryError, ValueError)
 """Raised by full disks, full memory, and session names that are not Unicode."""
 
@@ -96,7 +97,7 @@ class SavedPrefixes:
         """Return the saved prefix of `session`, without its state, or None."""
         try:
             path = self._path(session)
-            with path.open("rb") as file:
+            with open_file(path, _MOST_BYTES) as file:
                 prefix = self._read(path, file)
         except FileNotFoundError:
             return None
@@ -215,7 +216,7 @@ def _begins_as_own(path: Path) -> bool:
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
             return False
-        with path.open("rb") as file:
+        with open_file(path, _MOST_BYTES) as file:
             beginning = file.read(len(MAGIC))
     except OSError:
         return False
@@ -229,7 +230,7 @@ def fingerprint(model: Path, parameters: str) -> bytes:
     Covers the size, the beginning, and samples from all over the file.
     """
     digest = hashlib.blake2b(parameters.encode(), digest_size=_DIGEST)
-    with model.open("rb") as file:
+    with open_file(model, _MOST_BYTES) as file:
         size = os.fstat(file.fileno()).st_size
         digest.update(struct.pack("<Q", size))
         for number in range(_SAMPLES):
@@ -262,7 +263,9 @@ def _state_of(prefix: SavedPrefix) -> Any:
     """Return the saved state as llama.cpp reads it; None if the file changed or is unreadable."""
     body = array.array("i", prefix.tokens).tobytes()
     try:
-        data = prefix.path.read_bytes()[_HEAD.size + len(body) :]
+        data = read_file(prefix.path, _HEAD.size + len(body) + prefix.size)[
+            _HEAD.size + len(body) :
+        ]
         if len(data) != prefix.size:
             return None
         state = (ctypes.c_uint8 * prefix.size).from_buffer_copy(data)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from vanta import ModelFile
+from vanta.files import open_file
 from vanta.models import default_root
 from vanta_llamacpp.model.header_checks import ModelFacts
 from vanta_llamacpp.model.kv_disk import fingerprint
@@ -158,6 +159,6 @@ def _is_verified(file: ModelFile) -> bool:
 def _digest(path: Path, header_bytes: int, build: str) -> str:
     """Digest all bytes before the weights, which assertions are about, and samples of the rest."""
     digest = hashlib.blake2b(fingerprint(path, build), digest_size=32)
-    with path.open("rb") as file:
+    with open_file(path, 1 << 42) as file:
         digest.update(file.read(header_bytes))
     return digest.hexdigest()

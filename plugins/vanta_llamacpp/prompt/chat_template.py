@@ -22,6 +22,7 @@ from jinja2.ext import loopcontrols
 from jinja2.utils import Joiner
 
 from vanta import Message, ModelFile, Tool, ToolCall
+from vanta.files import read_text
 from vanta.normalising import RoleRules, probe_rules
 from vanta.prompts import (
     AllowList,
@@ -254,7 +255,7 @@ def sources(file: ModelFile, facts: ModelFacts, vocabulary: Vocabulary) -> list[
 
 def family_template(name: str) -> str:
     """Return the source of one of FAMILIES."""
-    return (templates_dir() / "chat" / f"{name}.jinja").read_text(encoding="utf-8").rstrip("\n")
+    return read_text(templates_dir() / "chat" / f"{name}.jinja", 1 << 20).rstrip("\n")
 
 
 def _family(facts: ModelFacts, vocabulary: Vocabulary) -> str | None:
