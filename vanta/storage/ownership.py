@@ -45,8 +45,9 @@ def prepare_file(path: Path, shown: str) -> None:
         raise _foreign(shown, "it is not a regular file")
     if status.st_size and not _is_own(path):
         raise _foreign(shown, "it is damaged, or belongs to another program: move it away")
+    target = os.path.realpath(path)
     for suffix in _LOGS:
-        restrict(Path(f"{path}{suffix}"))
+        restrict(Path(f"{target}{suffix}"))
 
 
 def _create(path: Path) -> None:
