@@ -19,7 +19,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from vanta import EmbedderError
-from vanta.files import parse_json, read_text
+from vanta.files import open_file, parse_json, read_text
 from vanta.text import well_formed
 
 _MOST_TOKENIZER_BYTES = 1 << 26
@@ -102,7 +102,8 @@ def map_weights(path: Path) -> Tensors:
     Nothing is read before it is used. Raises EmbedderError, OSError.
     """
     try:
-        content = np.memmap(path, dtype=np.uint8, mode="r")
+        with open_file(path, 1 << 42) as file:
+            content = np.memmap(file, dtype=np.uint8, mode="r")
         header, start = _read_header(content)
         data = content[start:]
         return {name: _tensor(data, header, name, s) for name, s in tensor_shapes().items()}
