@@ -185,6 +185,19 @@ async def test_a_server_of_ones_own_needs_no_key(context: MakeContext, where: st
     assert "http://***@127.0.0.1:8080/v1?token=***, without a key" in found.detail
 
 
+@pytest.mark.parametrize("options", [{"api_key_env": "MINE"}, {"api_key_file": "/key"}])
+async def test_a_variable_that_would_redirect_a_key_is_reported(
+    context: MakeContext, options: dict[str, str]
+) -> None:
+    environ = {"OPENAI_BASE_URL": "http://there/v1", "MINE": SECRET}
+    found = await access(context(tracks=api(**options), environ=environ))
+    assert found.ok is False
+    assert "'base_url'" in found.detail
+    assert (await access(context(tracks=api(**options), environ={"MINE": SECRET}))).ok is (
+        "api_key_env" in options
+    )
+
+
 async def test_a_url_that_is_none_is_not_repeated(context: MakeContext) -> None:
     url = f"http://[{SECRET}"
     found = await access(context(tracks=api(base_url=url), environ={}))

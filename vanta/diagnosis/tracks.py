@@ -22,7 +22,7 @@ from vanta.engine import EngineContext
 from vanta.errors import UnknownName, UsageError, VantaError
 from vanta.files import read_text
 from vanta.runtime.memory_factory import AUTO, NONE, embedder_for, index_for
-from vanta.text import redact_url
+from vanta.text import redact_url, server_origin
 
 if TYPE_CHECKING:
     from vanta.check import PluginCatalog
@@ -34,6 +34,7 @@ _MAX_KEY_BYTES = 1 << 16
 _RUNS_MODEL_FILES = "llamacpp"
 _CALLS_SERVERS = "openai"
 _COMMAND = re.compile(r"pip install (?:-e )?'[^']+'|(?<=`)(?:vanta|pip) [^`]+(?=`)")
+_KEY = "OPENAI_API_KEY"
 _DEFAULT_SERVER = "https://api.openai.com/v1"
 
 
@@ -92,8 +93,14 @@ def access_check(track: str) -> Check:
     name = f"access of {track}"
 
     async def run(context: DiagnosisContext) -> Finding:
-        options = context.config.tracks[track].options
-        look = functools.partial(_access, name, options, context.environ)
+        config = context.config.tracks[track]
+        if context.project is not None and f"tracks.{track}" in context.project.keyless:
+            server = redact_url(str(config.options.get("base_url")))
+            detail = f"{server}, which the project names without a key: none is sent"
+            return Finding(name, True, detail)
+        if why := _redirected(config.options, context.environ, private=config.private):
+            return Finding(name, False, why, f"vanta config explain tracks.{track}.options")
+        look = functools.partial(_access, name, config.options, context.environ)
         return await anyio.to_thread.run_sync(look, abandon_on_cancel=True)
 
     return Check(name, run)
@@ -174,8 +181,22 @@ def _fetch_command(model: str, context: DiagnosisContext) -> str:
         return ""
 
 
+def _redirected(
+    options: Mapping[str, Any], environ: Mapping[str, str], *, private: bool
+) -> str | None:
+    """Return why OPENAI_BASE_URL keeps a track off: it redirects no private track and no key."""
+    url = environ.get("OPENAI_BASE_URL", "").strip()
+    if options.get("base_url") or not url or server_origin(url) == server_origin(_DEFAULT_SERVER):
+        return None
+    named = options.get("api_key_file") or options.get("api_key_env", _KEY) != _KEY
+    if not private and not named:
+        return None
+    what = "a private track" if private else "a key that the options name"
+    return f"OPENAI_BASE_URL does not redirect {what}: name the server with the option 'base_url'"
+
+
 def _access(name: str, options: Mapping[str, Any], environ: Mapping[str, str]) -> Finding:
-    variable = str(options.get("api_key_env", "OPENAI_API_KEY"))
+    variable = str(options.get("api_key_env", _KEY))
     url = options.get("base_url") or environ.get("OPENAI_BASE_URL", "").strip() or None
     server = redact_url(str(url or _DEFAULT_SERVER))
     if (file := options.get("api_key_file")) is not None:
