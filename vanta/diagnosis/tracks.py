@@ -22,7 +22,7 @@ from vanta.engine import EngineContext
 from vanta.errors import UnknownName, UsageError, VantaError
 from vanta.files import read_text
 from vanta.runtime.memory_factory import AUTO, NONE, embedder_for, index_for
-from vanta.text import redact_url, server_origin
+from vanta.text import HIDDEN, redact_url, server_origin
 
 if TYPE_CHECKING:
     from vanta.check import PluginCatalog
@@ -199,6 +199,8 @@ def _access(name: str, options: Mapping[str, Any], environ: Mapping[str, str]) -
     variable = str(options.get("api_key_env", _KEY))
     url = options.get("base_url") or environ.get("OPENAI_BASE_URL", "").strip() or None
     server = redact_url(str(url or _DEFAULT_SERVER))
+    if server.endswith(f"://{HIDDEN}"):
+        server = "a server whose URL cannot be read"
     if (file := options.get("api_key_file")) is not None:
         return _key_file(name, Path(file).expanduser(), server)
     if environ.get(variable, "").strip():
