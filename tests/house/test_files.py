@@ -12,6 +12,8 @@ from tests.house.source import MODULES, tree
 READERS = {"read_text", "read_bytes"}
 KERNEL = "files of the kernel"
 READS_FOR_A_REASON = {
+    "vanta.concurrency.resource_limits": KERNEL,
+    "vanta.context.estimate_calibration": "data of vanta itself",
     "vanta.installation": "the metadata of an installed distribution",
     "vanta.models.fit": KERNEL,
     "vanta.money.reservation": KERNEL,
