@@ -60,6 +60,7 @@ HOSTILE: dict[str, Any] = {
     "memory.enabled": True,
     "memory.share": 1.0,
     "memory.scope": "user",
+    "memory.min_relevance": 0.0,
     "memory.recall_timeout_s": 60.0,
     "memory.embedder": "openai",
     "memory.embedder_model": "theirs",

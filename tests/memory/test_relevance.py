@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.memory.rows import ADA, FINGERPRINT, MINUTE_S, START, Rows, message
+from vanta.config import MemoryConfig
 from vanta.memory.embedder import CosineScale
 from vanta.memory.items import MemoryItem, Scope
 from vanta.memory.search.ranking import rank
@@ -172,6 +173,10 @@ def test_meaning_alone_makes_an_item_relevant(rows: Rows) -> None:
     )
     by_text = {match.item.text: likely(match) for match in matches}
     assert by_text["Our hound is Plum"] > MIN_RELEVANCE > by_text["It rained"]
+
+
+def test_the_default_of_the_configuration_is_the_one_that_was_learned() -> None:
+    assert MemoryConfig().min_relevance == MIN_RELEVANCE
 
 
 finite = st.floats(0, 1)

@@ -114,7 +114,7 @@ class Merged:
         for setting in settings:
             origins.setdefault(setting.key, setting.origin)
             history[setting.key] = [setting, *history.get(setting.key, [])]
-        return Merged(self.tree, origins, history)
+        return Merged(self.tree, origins, history, self.ignored)
 
     def origin_near(self, key: Key) -> Origin:
         """Return the source of `key`, of any key below it, or of the table around it."""
