@@ -152,6 +152,7 @@ if TYPE_CHECKING:
         LegPlan,
         Policy,
     )
+    from vanta.scrubbing import scrub_error
     from vanta.track import (
         Price,
         Track,
@@ -194,6 +195,7 @@ _NAMES = {
     ),
     "vanta.scheduling.gate": "Gate Verdict",
     "vanta.scheduling.policy": "GateRule LegPlan Policy",
+    "vanta.scrubbing": "scrub_error",
     "vanta.track": "Price Track",
 }
 
@@ -307,6 +309,7 @@ __all__ = [
     "read_content",
     "refused_resource",
     "retry_after_s",
+    "scrub_error",
     "whole_answer",
 ]
 

@@ -228,6 +228,8 @@ class EngineError(RunError):
     :param suggestion: what a person can do about it.
     :param retry_after_s: seconds to wait, as the server requested. More than `MAX_WAIT_S` is cut,
         and what is not a time counts as None.
+    :param summary: the message without a word that a server wrote, such as "HTTP 500"; None if the
+        message has none. Of a private turn, only this is kept.
     """
 
     def __init__(
@@ -240,6 +242,7 @@ class EngineError(RunError):
         server: str | None = None,
         suggestion: str = "",
         retry_after_s: float | None = None,
+        summary: str | None = None,
     ) -> None:
         message = printable(message)
         super().__init__(kind, message)
@@ -250,6 +253,7 @@ class EngineError(RunError):
         self.server = server
         self.suggestion = printable(suggestion)
         self.retry_after_s = _wait_s(retry_after_s)
+        self.summary = summary
         self.track: str | None = None
         self.resend = False
 

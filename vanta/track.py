@@ -125,6 +125,7 @@ class Track:
             suggestion=refused_resource(cause)
             or "Check the installation with 'vanta doctor'; if it is complete, report this to the "
             "engine's plugin.",
+            summary=f"{problem}: {type(cause).__name__}",
         )
         error.track = self.name
         return error

@@ -24,6 +24,7 @@ from vanta import (
     Sampling,
     StoreError,
     in_quiet,
+    scrub_error,
     whole_answer,
 )
 
@@ -65,8 +66,12 @@ async def complete(
     """
     sampling = Sampling(max_tokens=max_tokens, temperature=0.0, json_schema=json_schema)
     request = GenerationRequest((Message("user", prompt),), sampling, session=session)
-    async with track.engine.stream(request) as deltas:
-        return await whole_answer(deltas, AnswerBound(max_tokens, track.engine.window))
+    try:
+        async with track.engine.stream(request) as deltas:
+            return await whole_answer(deltas, AnswerBound(max_tokens, track.engine.window))
+    except EngineError as error:
+        scrub_error(error, request, private=True)  # it is logged, and quotes memories
+        raise
 
 
 async def run_companion(host: Host, name: str, step: Step, *, json_schema: bool = False) -> None:

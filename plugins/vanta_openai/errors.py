@@ -139,8 +139,9 @@ class ErrorTranslator:
         message: str,
         suggestion: str = "",
         retry_after_s: float | None = None,
+        summary: str | None = None,
     ) -> EngineError:
-        """Return an EngineError with this message, redacted."""
+        """Return an EngineError with this message, redacted; `summary` has no word of a server."""
         return engine_error(
             kind,
             self._server.redact(message),
@@ -148,6 +149,7 @@ class ErrorTranslator:
             model=self._model,
             server=self._server,
             retry_after_s=retry_after_s,
+            summary=summary,
         )
 
     def _classified(self, cause: BaseException) -> EngineError:
@@ -158,13 +160,18 @@ class ErrorTranslator:
             case ErrorChunkError():
                 return self._from_server(parse_error(cause.error))
             case TypeError() | ValueError():
-                problem = f"the request cannot be written ({type(cause).__name__}: {cause})"
-                return self.build(ErrorKind.BAD_REQUEST, _shortened(problem), _FIX_REQUEST)
-            case NotAnAnswerError() | BodyTooLargeError():
-                advice = NOT_A_STREAM if isinstance(cause, NotAnAnswerError) else ""
-                return self.build(ErrorKind.SERVER, str(cause), advice)
+                problem = "the request cannot be written"
+                message = _shortened(f"{problem} ({type(cause).__name__}: {cause})")
+                kind = ErrorKind.BAD_REQUEST
+                return self.build(kind, message, _FIX_REQUEST, summary=problem)
+            case NotAnAnswerError():
+                problem = "the answer is not an event stream"
+                return self.build(ErrorKind.SERVER, str(cause), NOT_A_STREAM, summary=problem)
+            case BodyTooLargeError():
+                return self.build(ErrorKind.SERVER, str(cause), "")
             case MalformedChunkError():
-                return self.build(ErrorKind.SERVER, f"malformed stream: {cause}")
+                problem = "malformed stream"
+                return self.build(ErrorKind.SERVER, f"{problem}: {cause}", summary=problem)
             case _:
                 return self._from_transport(_unwrapped(cause))
 
@@ -174,28 +181,33 @@ class ErrorTranslator:
         is_page = error.message.lstrip().startswith("<")
         text = "an HTML page" if is_page else _shortened(error.message)
         message = f"{status}: {text}" if text else status
-        return self.build(kind, message, suggestion_for(kind, error), wait_s)
+        return self.build(kind, message, suggestion_for(kind, error), wait_s, summary=status)
 
     def _from_transport(self, cause: BaseException) -> EngineError:
-        detail = type(cause).__name__
+        name, detail = type(cause).__name__, type(cause).__name__
         if str(cause):
             detail += f": {_shortened(str(cause))}"
         if self._proxy:
             detail += f"; through the proxy {self._proxy.label}"
+
+        def failed(kind: ErrorKind, problem: str, advice: str = "") -> EngineError:
+            summary = f"{problem} ({name})"
+            return self.build(kind, f"{problem} ({detail})", advice, summary=summary)
+
         match cause:
             case httpx2.TimeoutException() | openai.APITimeoutError():
-                return self.build(ErrorKind.TIMEOUT, f"no answer in time ({detail})")
+                return failed(ErrorKind.TIMEOUT, "no answer in time")
             case httpx2.ConnectError() | httpx2.ProxyError():
                 advice = _CHECK_PROXY if self._proxy else ""
                 if "CERTIFICATE_VERIFY_FAILED" in detail:
                     advice = _CHECK_CERTIFICATE
-                return self.build(ErrorKind.NETWORK, f"no connection ({detail})", advice)
+                return failed(ErrorKind.NETWORK, "no connection", advice)
             case BodyTooLargeError():
                 return self.build(ErrorKind.SERVER, str(cause))
             case httpx2.DecodingError() | httpx2.SSEError():
-                return self.build(ErrorKind.SERVER, f"malformed answer ({detail})")
+                return failed(ErrorKind.SERVER, "malformed answer")
             case _:
-                return self.build(ErrorKind.NETWORK, f"the connection broke ({detail})")
+                return failed(ErrorKind.NETWORK, "the connection broke")
 
     def _without_secrets(self, cause: BaseException) -> BaseException:
         if all(self._server.redact(text) == text for text in _traceback_texts(cause)):

@@ -189,6 +189,7 @@ def engine_error(
     model: str,
     server: ApiServer | None = None,
     retry_after_s: float | None = None,
+    summary: str | None = None,
 ) -> EngineError:
     """Return an EngineError that names this engine, the model and the server."""
     return EngineError(
@@ -199,6 +200,7 @@ def engine_error(
         server=server.label if server else None,
         suggestion=suggestion,
         retry_after_s=retry_after_s,
+        summary=summary,
     )
 
 

@@ -50,7 +50,7 @@ def ask(
     policy: PolicyOption = None,
     session: SessionOption = None,
     user: UserOption = "default",
-    private: PrivateOption = False,
+    private: PrivateOption = None,
     deadline: DeadlineOption = None,
     json: JsonOption = False,
     verbose: Annotated[

@@ -47,7 +47,12 @@ UserOption = Annotated[
     ),
 ]
 PrivateOption = Annotated[
-    bool, typer.Option("--private", help="Use only tracks that keep everything on this machine.")
+    bool | None,
+    typer.Option(
+        "--private/--public",
+        help="Use only tracks that keep everything on this machine, or all again. Neither: as the "
+        "conversation was before.",
+    ),
 ]
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print nothing on stderr but errors.")

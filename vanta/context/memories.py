@@ -23,6 +23,7 @@ from vanta.memory import (
     MemoryItem,
     RecalledItem,
     day_of,
+    one_line,
     render_block,
     render_header,
     render_line,
@@ -94,7 +95,7 @@ class Memories:
         """
         visible = [match.item for match in self._visible_to(track)]
         own = [item for item in visible if self._is_own_summary(item)]
-        return max(own, key=lambda item: item.id).text if own else ""
+        return one_line(max(own, key=lambda item: item.id).text) if own else ""
 
     def offered_to(self, track: Track, turns: Collection[str]) -> list[RecalledItem]:
         """Return the relevant matches that a track may see and that its history does not contain.

@@ -7,7 +7,7 @@ hedges and takeovers alike. `shown_ids` records which memories each track was sh
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from vanta.context.assembly import Assembled, assemble
@@ -19,6 +19,7 @@ from vanta.errors import EngineError, TemplateError
 from vanta.events import ContextTrace
 from vanta.messages import Exchange, Message
 from vanta.normalising import arranged
+from vanta.scrubbing import Quotations
 from vanta.track import Track
 
 VERIFY_RIVALS = 5
@@ -68,6 +69,8 @@ class ContextPreparer:
     :param recall: searches memory; None if the turn has no memory.
     :param shares: how the prompt is divided between system prompt, memories and history.
     :param min_relevance: memories of less relevance are not shown.
+    :param is_private: returns whether the turn is private; the words of a server that refused a
+        prompt are not recorded then.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class ContextPreparer:
         recall: Recall | None = None,
         shares: BudgetShares = DEFAULT_SHARES,
         min_relevance: float = 0.0,
+        is_private: Callable[[], bool] = lambda: False,
     ) -> None:
         self._min_relevance = min_relevance
         self._system = system
@@ -94,6 +98,7 @@ class ContextPreparer:
         self._prompts = prompts
         self._recall = recall
         self._shares = shares
+        self._is_private = is_private
         self._memories: Memories | None = None
         self._memory_skipped: str | None = None
         self._sent: dict[str, Assembled] = {}
@@ -130,7 +135,11 @@ class ContextPreparer:
         token_cache_of(track.engine).heed(report, track.reply_reserve)
         window = await shorter_window(track, refused, report)
         assembled = await self._assemble(track, self._tail(track, shown), window=window)
-        return self._request(track, assembled, shown, judged=judged, refused=refusal.message)
+        quotations = Quotations([message.content for message in refused.messages])
+        why = quotations.removed_from(refusal.message)
+        if self._is_private() and refusal.summary is not None:
+            why = refusal.summary
+        return self._request(track, assembled, shown, judged=judged, refused=why)
 
     async def verification(self, track: Track, answer: str) -> GenerationRequest:
         """Build the request for one token on `answer`.

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from vanta.memory.recall import PendingRecall, TurnRecall
     from vanta.memory.rendering import (
         day_of,
+        one_line,
         render_block,
         render_header,
         render_line,
@@ -65,7 +66,7 @@ _NAMES = {
     "vanta.memory.memory": "Memory",
     "vanta.memory.recall": "PendingRecall TurnRecall",
     "vanta.memory.rendering": (
-        "day_of render_block render_header render_line select_within_budget"
+        "day_of one_line render_block render_header render_line select_within_budget"
     ),
     "vanta.memory.store.forgetting": "ForgetPreview ForgetReceipt RemovedCounts Selection",
     "vanta.memory.store.importing": "ReplaceCounts",
@@ -102,6 +103,7 @@ __all__ = [
     "Vectors",
     "chunk_document",
     "day_of",
+    "one_line",
     "read_document",
     "render_block",
     "render_header",

@@ -198,7 +198,8 @@ class Memory:
     async def add_missing(self, items: Sequence[NewItem], progress: Progress | None = None) -> int:
         """Remember the items of an export that are not stored yet.
 
-        :param items: the items; one that the export has twice is stored twice.
+        :param items: the items; one that the export has twice is stored twice, and a public one
+            that is stored as private is not added.
         :param progress: called with the number of items examined and the total.
         :returns: the number of items added.
         """
@@ -215,7 +216,13 @@ class Memory:
         return added
 
     async def replace(
-        self, user: str, tag: str, items: Sequence[NewItem], kind: ItemKind = "document"
+        self,
+        user: str,
+        tag: str,
+        items: Sequence[NewItem],
+        kind: ItemKind = "document",
+        *,
+        publish: bool = False,
     ) -> ReplaceCounts:
         """Replace all items of a user that have a kind and a tag.
 
@@ -223,9 +230,12 @@ class Memory:
         :param tag: the tag; each of `items` has it.
         :param items: the new items; a text that was stored before keeps its vector.
         :param kind: the kind of the items.
+        :param publish: True makes public what was private. Otherwise all of `items` are private
+            if one that they replace is, or if a private document has one of their texts.
         :returns: how many items were added, removed and unchanged.
         """
-        write = partial(importing.replace, user=user, tag=tag, items=items, kind=kind)
+        replace = partial(importing.replace, user=user, tag=tag, items=items)
+        write = partial(replace, kind=kind, publish=publish)
         counts = await self._database.transact(write)
         self.nudge()
         return counts

@@ -4,10 +4,14 @@ The words of a question are looked up in the store while the question is embedde
 are searched. Invariants: a recall never raises and never lasts longer than its timeout; a part that
 did not take part is named in the result; everything that waits for one recall gets the same result;
 a confidential question is passed only to a private embedder.
+
+A question is confidential, too, if its turn may become private by what it is shown: if its scope
+includes private items, and there is private text. This is decided before the question is sent.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -107,6 +111,7 @@ class Recaller:
     async def _recall(self, question: Question, pending: PendingRecall) -> Recollection:
         began = time.perf_counter()
         semantic = self._semantic
+        question = await self._decided(question)
         if semantic is not None and not semantic.loaded:
             self._request_sync()
         reason = self._no_semantic_search(question)
@@ -149,6 +154,22 @@ class Recaller:
             result = await self._database.read(work)
         return result
 
+    async def _decided(self, question: Question) -> Question:
+        """Return the question as confidential if it may be, or with a scope without private items.
+
+        Items that become private meanwhile are then out of its scope.
+        """
+        semantic = self._semantic
+        may_leave = semantic is not None and not semantic.embedder.private
+        if not may_leave or question.confidential or not question.scope.private:
+            return question
+        await self._catch_up()
+        look = partial(repository.has_private_text, scope=question.scope, session=question.session)
+        if await self._database.read(look):
+            return dataclasses.replace(question, confidential=True)
+        scope = dataclasses.replace(question.scope, private=False)
+        return dataclasses.replace(question, scope=scope)
+
     async def _search_neighbours(
         self, question: Question, pending: PendingRecall, results: list[Neighbours]
     ) -> None:
@@ -165,7 +186,7 @@ class Recaller:
         if self._semantic is None:
             return ""
         if question.confidential and not self._semantic.embedder.private:
-            return "the question is private and the embedder is not"
+            return "the question is private, or may be answered by private text, and the embedder is not"
         if not self._semantic.loaded:
             return self._semantic.embedder_error or "the embedder is still being loaded"
         return None

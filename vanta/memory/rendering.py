@@ -5,17 +5,25 @@
 
 A block has a header for each day and a line for each item. Memories compete for tokens, so the
 format is short. Invariants: items are whole, with their original text (white space normalised) and
-resolved dates in brackets; the functions that render are also those that are counted, so the count
-of a block is the count of the sent text; a selection never costs more than its budget.
+resolved dates in brackets; whatever an item contains, it is one line, and a document never looks
+like a message; the functions that render are also those that are counted, so the count of a block
+is the count of the sent text; a selection never costs more than its budget.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 
 from vanta.memory.items import SUPERSEDED, MemoryItem, RecalledItem
+
+_SPEAKER = re.compile(r"\W*(user|assistant|system|developer|tool)\b", re.IGNORECASE)
+"""Beginnings of a source that would make a document look like a message of this role."""
+
+_INVISIBLE = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Control characters that are no white space, and those that reorder a line."""
 
 
 def day_of(item: MemoryItem) -> str:
@@ -39,14 +47,30 @@ def render_line(item: MemoryItem) -> str:
 
     :param item: the item.
     """
-    text = " ".join(item.text.split())
+    text = one_line(item.text)
     year = str(_date_of(item).year)
     for phrase, meaning in item.dates.items():
-        before, match, after = text.partition(phrase)
+        before, match, after = text.partition(phrase) if phrase else ("", "", "")
         if match:
-            text = f"{before}{phrase} [{_render_meaning(meaning, year)}]{after}"
-    label = item.role or item.source or item.kind
+            text = f"{before}{phrase} [{one_line(_render_meaning(meaning, year))}]{after}"
+    label = _label(item)
     return f"{label} (no longer so): {text}" if SUPERSEDED in item.tags else f"{label}: {text}"
+
+
+def one_line(text: str) -> str:
+    """Return `text` as one line: white space becomes single spaces, control characters vanish.
+
+    :param text: any text.
+    """
+    return " ".join(_INVISIBLE.sub("", text).split())
+
+
+def _label(item: MemoryItem) -> str:
+    """Return the speaker or the source of an item, which names no other kind of speaker."""
+    label = one_line(item.role or item.source) or item.kind
+    if item.kind != "message" and _SPEAKER.match(label):
+        return f"{item.kind} {label}"
+    return label
 
 
 def render_block(items: Iterable[MemoryItem]) -> str:

@@ -8,10 +8,8 @@ everything else works.
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
-from weakref import WeakValueDictionary
 
 import anyio
 import anyio.lowlevel
@@ -19,7 +17,7 @@ from anyio.from_thread import BlockingPortal
 
 from vanta.concurrency import HomeProcess
 from vanta.config import Config, Loaded
-from vanta.errors import EngineError, UnknownName
+from vanta.errors import UnknownName
 from vanta.events import Event, TurnStarted
 from vanta.memory import Embedder, Memory
 from vanta.models import ModelStore
@@ -27,20 +25,17 @@ from vanta.money import Ledger
 from vanta.plugin_loading import PluginSet
 from vanta.prompts import Templates
 from vanta.runtime.bootstrap import Parts, make_tracks
+from vanta.runtime.conversations import Conversations
 from vanta.runtime.learnt_facts import LearntFacts
 from vanta.runtime.memory_factory import embedder_named
 from vanta.runtime.options import NOT_ISOLATED, Isolation
 from vanta.runtime.session import Session
-from vanta.runtime.turn import Conversation
 from vanta.runtime.turn_settings import TurnPlanner
 from vanta.runtime.turn_tasks import TurnTasks
 from vanta.scheduling.policy import Policy
 from vanta.storage import Store
 from vanta.text import well_formed_data
 from vanta.track import Track
-
-RECENT = 128
-"""Conversations that stay in memory although no session refers to them."""
 
 _log = logging.getLogger("vanta")
 
@@ -63,10 +58,7 @@ class Runtime:
         self.off: Mapping[str, str]
         self.tracks, self.off = make_tracks(parts)
         self._planner = TurnPlanner(parts, self.tracks, self.off)
-        self._conversations: WeakValueDictionary[tuple[str, str], Conversation] = (
-            WeakValueDictionary()
-        )
-        self._recent: OrderedDict[tuple[str, str], Conversation] = OrderedDict()
+        self._conversations = Conversations(self.tracks)
         if parts.memory:
             parts.memory.on_forgotten(self._forget)
         self._next_turn: anyio.Event | None = None
@@ -141,7 +133,7 @@ class Runtime:
         id: str,  # noqa: A002
         *,
         user: str = "default",
-        private: bool = False,
+        private: bool | None = None,
         system: str | None = None,
         variables: Mapping[str, Any] | None = None,
         isolation: Isolation = NOT_ISOLATED,
@@ -150,7 +142,8 @@ class Runtime:
 
         :param id: the name of the conversation, unique for its user.
         :param user: the name of the user.
-        :param private: whether its turns are confined to private tracks unless they say otherwise.
+        :param private: whether its turns are confined to private tracks unless they say otherwise;
+            None for what the session was before, in whatever process. The first turn stores it.
         :param system: a template under `system/` instead of the configured one.
         :param variables: for the template; they take precedence over the configured ones.
         :param isolation: parts that it uses instead of the runtime's own.
@@ -159,7 +152,7 @@ class Runtime:
         id, user = well_formed_data((id, user))  # noqa: A001
         own_prompt = system is not None or bool(variables)
         return Session(
-            self._conversation(user, id),
+            self._conversations.get(user, id),
             self._planner,
             self.turn_tasks,
             self._observe,
@@ -207,7 +200,7 @@ class Runtime:
         """
         self._home.require()
         await anyio.lowlevel.checkpoint()
-        while busy := [item for item in self._conversations.values() if item.lock.locked()]:
+        while busy := self._conversations.busy():
             for conversation in busy:
                 async with conversation.lock:
                     pass
@@ -217,39 +210,15 @@ class Runtime:
     async def aclose(self) -> None:
         """Close engines and store; leaving the context of `vanta.open` calls it."""
         with anyio.CancelScope(shield=True):
+            await self._conversations.close(self.store)
             async with anyio.create_task_group() as tasks:
                 for track in self.tracks.values():
                     tasks.start_soon(track.close)
             await self.ledger.aclose()
             await self.store.aclose()
 
-    def _conversation(self, user: str, session: str) -> Conversation:
-        """Return the one conversation of that name; recent ones keep their history in memory."""
-        conversation = self._conversations.get((user, session))
-        if conversation is None:
-            conversation = Conversation(user, session)
-            self._conversations[user, session] = conversation
-        self._recent[user, session] = conversation
-        self._recent.move_to_end((user, session))
-        if len(self._recent) > RECENT:
-            self._recent.popitem(last=False)
-        return conversation
-
     async def _forget(self, user: str) -> str:
-        """Drop the user's cached histories and the engines' caches of earlier prompts.
-
-        :returns: why an engine may still keep some text; "" if none does.
-        """
-        for (owner, _), conversation in self._conversations.items():
-            if owner == user:
-                conversation.history = None
-        reasons = []
-        for track in self.tracks.values():
-            try:
-                await track.forget()
-            except EngineError as error:
-                reasons.append(f"track {track.name!r} may keep some of it: {error}")
-        return "; ".join(reasons)
+        return await self._conversations.forget(user, self.store)
 
     def _observe(self, event: Event) -> None:
         """Pass an event to the observers; what they raise is logged."""

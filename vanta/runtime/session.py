@@ -23,15 +23,12 @@ from vanta.runtime.turn_settings import TurnPlanner
 from vanta.runtime.turn_stream import TurnStream
 from vanta.runtime.turn_tasks import TurnTasks
 from vanta.scheduling.policy import Policy
-from vanta.storage import Store
+from vanta.storage import Store, store_waits_until
 from vanta.text import well_formed_data
 
 
 class Session:
-    """One conversation; get it from `Runtime.session`.
-
-    :ivar private: whether its turns are confined to private tracks unless they say otherwise.
-    """
+    """One conversation; get it from `Runtime.session`."""
 
     def __init__(
         self,
@@ -41,7 +38,7 @@ class Session:
         observe: Observer,
         store: Store,
         *,
-        private: bool = False,
+        private: bool | None = None,
         prompt: SystemPrompt | None = None,
         isolation: Isolation = NOT_ISOLATED,
     ) -> None:
@@ -52,7 +49,15 @@ class Session:
         self._store = store
         self._prompt = prompt
         self._isolation = isolation
-        self.private = private
+        self._private = private
+
+    @property
+    def private(self) -> bool:
+        """Whether its turns are confined to private tracks unless they say otherwise.
+
+        What the store says of a session counts once it was read: by `refresh`, or by a turn.
+        """
+        return self._conversation.private if self._private is None else self._private
 
     @property
     def id(self) -> str:
@@ -144,6 +149,13 @@ class Session:
                 await running.stop()
             running.raise_error(*INTERRUPTS)
 
+    async def refresh(self) -> None:
+        """Read from the store whether the session is private, for `private`.
+
+        :raises StoreError: if the store cannot be read.
+        """
+        await self._conversation.refresh(self._store)
+
     async def history(self) -> list[Message]:
         """Return all messages of the conversation, oldest first.
 
@@ -170,6 +182,8 @@ class Session:
         with internal_errors("the turn could not begin"):
             text = well_formed_data(text)
             until = started_at + self._planner.deadline_s(options)
+            with store_waits_until(until):
+                await self._agree_on_privacy()
             await self._planner.refresh(until)
             private = self.private if options.private is None else options.private
             because = None if private else await self._planner.search(text, until)
@@ -183,3 +197,12 @@ class Session:
                 isolation=self._isolation,
             )
         return Turn(self._conversation, text, settings, emit, started_at)
+
+    async def _agree_on_privacy(self) -> None:
+        """Read whether the session is private, or store what its caller says."""
+        conversation = self._conversation
+        await conversation.refresh(self._store)
+        if self._private is not None and self._private != conversation.private:
+            user, session = conversation.user, conversation.session
+            await self._store.set_private(user, session, private=self._private)
+            conversation.private = self._private

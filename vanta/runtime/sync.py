@@ -208,6 +208,10 @@ class SyncSession:
             # Left without the body's exception: Ctrl-C is for this thread, not for the loop's.
             self._calls.leave(streaming)
 
+    def refresh(self) -> None:
+        """Read from the store whether the session is private; see `Session.refresh`."""
+        self._calls.call(self._session.refresh)
+
     def history(self) -> list[Message]:
         """Return all messages of the conversation; see `Session.history`."""
         return self._calls.call(self._session.history)
@@ -365,7 +369,7 @@ class SyncRuntime:
         id: str,  # noqa: A002
         *,
         user: str = "default",
-        private: bool = False,
+        private: bool | None = None,
         system: str | None = None,
         variables: Mapping[str, Any] | None = None,
         isolation: Isolation = NOT_ISOLATED,

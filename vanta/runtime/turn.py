@@ -16,7 +16,6 @@ import dataclasses
 import logging
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from typing import Any
@@ -30,6 +29,7 @@ from vanta.events import Event, Reply, Timings, Trace, TurnFailed, TurnFinished,
 from vanta.memory import Question, Scope, TurnRecall
 from vanta.messages import Exchange, Message, Usage
 from vanta.money import TurnPurse
+from vanta.runtime.conversations import Conversation
 from vanta.runtime.turn_settings import TurnSettings
 from vanta.scheduling.leg import Leg, too_late
 from vanta.scheduling.race import Race
@@ -42,16 +42,6 @@ SHOWN_PRIVATE = "a track was shown text from an earlier private turn"
 
 _log = logging.getLogger("vanta")
 _NO_RACE = RaceOutcome("", None, None, None, ())
-
-
-@dataclass(slots=True, weakref_slot=True, eq=False)
-class Conversation:
-    """The state of a session between turns. `history` is None until it is read from the store."""
-
-    user: str
-    session: str
-    history: list[Exchange] | None = None
-    lock: anyio.Lock = dataclasses.field(default_factory=anyio.Lock)
 
 
 class Turn:
@@ -117,11 +107,22 @@ class Turn:
 
     async def _take_place(self, allowed: Mapping[str, Track]) -> None:
         """Wait for the session's earlier turns, at most until the deadline."""
-        deadline_s = self._race.deadline_s
+        deadline_s, conversation = self._race.deadline_s, self._conversation
+        waits = conversation.lock.locked()
         with anyio.move_on_at(self._started_at + deadline_s):
-            await self._conversation.lock.acquire()
+            await conversation.lock.acquire()
+            if waits:
+                await self._refresh()
             return
         raise AllTracksFailed([too_late(track, deadline_s) for track in allowed.values()])
+
+    async def _refresh(self) -> None:
+        """Read again what was removed from the store while the turn waited for its place."""
+        try:
+            await self._conversation.refresh(self._settings.store)
+        except BaseException:
+            self._conversation.lock.release()
+            raise
 
     async def _answer(self, allowed: Mapping[str, Track]) -> Reply:
         race = Race(await self._plan(allowed), self._emit)
@@ -168,6 +169,7 @@ class Turn:
             recall=self._recall,
             shares=BudgetShares(memory=settings.recall.share),
             min_relevance=settings.recall.min_relevance,
+            is_private=self._is_private,
         )
         waits = self._race.track_stats.waits_s(allowed, anyio.current_time())
         return RacePlan(
@@ -179,6 +181,7 @@ class Turn:
             earliest_s={name: self._now() + wait_s for name, wait_s in waits.items()},
             question=self._message.content,
             purse=self._purse(),
+            is_private=self._is_private,
         )
 
     def _begin_recall(self) -> TurnRecall | None:
@@ -226,6 +229,14 @@ class Turn:
         """Whether nothing of this turn can reach a track that is not private."""
         tracks = (self._settings.tracks.get(name) for name in self._race.policy.tracks)
         return self._settings.private or all(track.private for track in tracks if track)
+
+    def _is_private(self) -> bool:
+        """Whether the turn is private, or may become so by what a track is shown."""
+        if self._settings.private:
+            return True
+        recalled = self._recall.private_ids if self._recall else frozenset()
+        history = self._conversation.history or ()
+        return self._secluded and (bool(recalled) or any(item.private for item in history))
 
     @property
     def _was_shown_private(self) -> bool:

@@ -53,7 +53,8 @@ def not_under_schema(text: str, schema: Mapping[str, Any] | None) -> str | None:
     try:
         jsonschema.validate(value, dict(schema))
     except jsonschema.ValidationError as error:
-        return f"not valid under its schema: {error.message[:120]}"
+        rule = "/".join(map(str, error.absolute_schema_path))  # its message quotes the answer
+        return f"not valid under its schema: it breaks the rule {rule!r}"
     except jsonschema.SchemaError:
         return None
     return None

@@ -54,6 +54,10 @@ class LegOwner(Protocol):
         """Handle one more delta, which is folded already."""
         ...
 
+    def scrub(self, leg: Leg) -> None:
+        """Remove what the leg's error quotes of the conversation."""
+        ...
+
     def on_end(self, leg: Leg) -> None:
         """Handle the end of the leg; see its `error`, `verdict` and `stopped`."""
         ...
@@ -106,6 +110,11 @@ class Leg:
         self._billed: Usage | None = None
         self._believed: tuple[Usage, int, Usage] | None = None
         self._request: GenerationRequest | None = None
+
+    @property
+    def request(self) -> GenerationRequest | None:
+        """The request that was sent last, None before the first."""
+        return self._request
 
     @property
     def answerable(self) -> bool:
@@ -178,6 +187,7 @@ class Leg:
         finally:
             self.ended = True
             self.ended_s = self._owner.now()
+            self._owner.scrub(self)
         self._owner.on_end(self)
 
     async def _generate(self, prepare: Prepare, shorten: Shorten | None) -> None:
@@ -260,11 +270,18 @@ class Leg:
         self._fail(error)
         self.stop()
 
-    def error_of(self, kind: ErrorKind, message: str, suggestion: str = "") -> EngineError:
+    def error_of(
+        self, kind: ErrorKind, message: str, suggestion: str = "", summary: str | None = None
+    ) -> EngineError:
         """Return an error that names this leg's engine, model and track."""
         engine = self.track.engine
         error = EngineError(
-            kind, message, engine=engine.name, model=engine.model, suggestion=suggestion
+            kind,
+            message,
+            engine=engine.name,
+            model=engine.model,
+            suggestion=suggestion,
+            summary=summary,
         )
         error.track = self.track.name
         return error
@@ -279,10 +296,12 @@ class Leg:
         return self.error_of(ErrorKind.SERVER, "the answer ended without any readable text")
 
     def _broke_contract(self, cause: Exception) -> EngineError:
+        problem = f"the engine raised {type(cause).__name__} instead of an EngineError"
         error = self.error_of(
             ErrorKind.SERVER,
-            f"the engine raised {type(cause).__name__} instead of an EngineError: {cause}",
+            f"{problem}: {cause}",
             "This is a bug in the engine's plugin; report it there.",
+            problem,
         )
         error.__cause__ = cause
         return error

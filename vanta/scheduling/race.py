@@ -65,7 +65,7 @@ class Race:
     def __init__(self, plan: RacePlan, emit: Callable[[Event], None]) -> None:
         self._plan = plan
         self._settings = settings = plan.settings
-        self.purse = plan.purse
+        self.purse, self.scrub = plan.purse, plan.scrub
         able = [not_before(leg, plan.earliest_s) for leg in settings.policy.legs]
         able = [leg for leg in able if leg.track in plan.tracks]
         if not able:

@@ -7,7 +7,7 @@ of vanta.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from vanta.scheduling.gate import Gate, SignalsGate
 from vanta.scheduling.leg import Leg, Purse
 from vanta.scheduling.policy import GateRule, LegPlan, Policy
 from vanta.scheduling.track_stats import TrackStats
+from vanta.scrubbing import scrub_error
 from vanta.track import Track
 
 
@@ -93,6 +94,8 @@ class RacePlan:
     :param earliest_s: seconds of the turn before which a track must not start, by name.
     :param question: the user's message, for the gate.
     :param purse: pays for legs on tracks that have a price; None if legs are not charged.
+    :param is_private: returns whether the turn is private, or may be by what its tracks are shown;
+        no word of a server is kept of its errors then.
     """
 
     settings: RaceSettings
@@ -103,6 +106,15 @@ class RacePlan:
     earliest_s: Mapping[str, float] = field(default_factory=dict)
     question: str = ""
     purse: Purse | None = None
+    is_private: Callable[[], bool] = lambda: False
+
+    def scrub(self, leg: Leg) -> None:
+        """Remove what a leg's error quotes of the conversation.
+
+        :param leg: a leg that has ended.
+        """
+        if leg.error:
+            scrub_error(leg.error, leg.request or [self.question], private=self.is_private())
 
 
 @dataclass(frozen=True, slots=True)

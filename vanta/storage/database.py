@@ -247,12 +247,15 @@ def _writing_engine(url: sa.URL) -> sa.Engine:
         return text if "\\ud" not in text else json.dumps(well_formed_data(value))
 
     if url.get_backend_name() != "sqlite":
-        engine = sa.create_engine(url, json_serializer=to_json, pool_pre_ping=True)
+        engine = sa.create_engine(
+            url, json_serializer=to_json, pool_pre_ping=True, hide_parameters=True
+        )
         event.listen(engine, "before_cursor_execute", _well_formed_parameters, retval=True)
         return engine
     engine = sa.create_engine(
         url,
         json_serializer=to_json,
+        hide_parameters=True,  # they are text of conversations, and errors would quote them
         poolclass=sa.StaticPool,
         connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_S},
     )
@@ -265,6 +268,7 @@ def _reading_engine(url: sa.URL) -> sa.Engine:
     """Return connections that only read; in WAL mode they see the last commit and block nothing."""
     engine = sa.create_engine(
         url,
+        hide_parameters=True,
         poolclass=sa.QueuePool,
         pool_size=READERS,
         connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_S},

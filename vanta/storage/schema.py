@@ -1,10 +1,12 @@
-"""The tables of the transcripts: turns and messages, with the version of their schema.
+"""The tables of the transcripts: turns, messages, and what was forgotten; the schema's version.
 
 Invariant: `create_tables` may run in several processes at once, and never changes a database that
 a newer vanta wrote.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 from sqlalchemy.schema import CreateIndex, CreateTable
@@ -41,6 +43,49 @@ messages = sa.Table(
     sa.Column("content", sa.Text, nullable=False),
     sa.Index("messages_of_session", "user", "session", "id"),
 )
+removals = sa.Table(
+    "removals",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("user", sa.String(200), nullable=False),
+    sa.Column("forgotten", sa.Boolean, nullable=False),
+    sa.Index("removals_of_user", "user", "id"),
+)
+"""A row for each time that text of a user was removed; `forgotten`: for good, from caches too."""
+
+private_sessions = sa.Table(
+    "private_sessions",
+    _metadata,
+    sa.Column("user", sa.String(200), primary_key=True),
+    sa.Column("session", sa.String(200), primary_key=True),
+)
+"""The sessions whose turns are private unless they say otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Removals:
+    """The latest removals of a user's text: numbers that only grow.
+
+    :param last: the latest one.
+    :param last_forgotten: the latest one that was for good.
+    """
+
+    last: int = 0
+    last_forgotten: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SessionState:
+    """What a turn has to know of the store before it begins.
+
+    :param private: whether the session's turns are private unless they say otherwise.
+    :param removals: the latest removals of the user's text.
+    """
+
+    private: bool
+    removals: Removals
+
+
 _statements: dict[str, tuple[str, ...]] = {}
 
 

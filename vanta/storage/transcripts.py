@@ -1,6 +1,8 @@
 """The transcript store: the messages of every session, and a record of every turn.
 
-Invariant: an exchange and the record of its turn become durable together, or not at all.
+Each time that text of a user is removed, a number grows, so that other processes notice that what
+they keep in memory is not in the store any more. Invariant: an exchange and the record of its turn
+become durable together, or not at all.
 """
 
 from __future__ import annotations
@@ -13,8 +15,17 @@ from typing import Any, Self
 import sqlalchemy as sa
 
 from vanta.messages import Exchange, Message
+from vanta.scrubbing import forget_texts
 from vanta.storage.database import Database
-from vanta.storage.schema import create_tables, messages, turns
+from vanta.storage.schema import (
+    Removals,
+    SessionState,
+    create_tables,
+    messages,
+    private_sessions,
+    removals,
+    turns,
+)
 
 _add_turn = sa.insert(turns)
 _add_message = sa.insert(messages)
@@ -73,8 +84,29 @@ class Store(Database):
         texts = [_message_row(turn, message) for message in exchange.messages] if exchange else []
         await self.transact(partial(_add, turn=row, texts=texts))
 
+    async def session_state(self, user: str, session: str) -> SessionState:
+        """Return whether a session is private, and the latest removals of its user's text.
+
+        :param user: the user's name.
+        :param session: the session's id.
+        :raises StoreError: if the database fails.
+        """
+        return await self.read(partial(_session_state, user=user, session=session))
+
+    async def set_private(self, user: str, session: str, *, private: bool) -> None:
+        """Set whether the turns of a session are private unless they say otherwise.
+
+        :param user: the user's name.
+        :param session: the session's id.
+        :param private: False makes later turns public again; earlier ones stay as they are.
+        :raises StoreError: if the database fails.
+        """
+        write = partial(_set_private, user=user, session=session, private=private)
+        await self.transact(write)
+
     async def clear(self, user: str, session: str) -> int:
-        """Delete the messages of a session. The records of its turns stay: they hold no text.
+        """Delete the messages of a session. The records of its turns stay, without what servers
+        wrote in them.
 
         :param user: the user's name.
         :param session: the session's id.
@@ -125,7 +157,51 @@ def _add(connection: sa.Connection, *, turn: dict[str, Any], texts: list[dict[st
 
 def _clear(connection: sa.Connection, *, user: str, session: str) -> int:
     of_session = sa.delete(messages).where(messages.c.user == user, messages.c.session == session)
-    return connection.execute(of_session).rowcount
+    count = connection.execute(of_session).rowcount
+    scrub_records(connection, turns.c.user == user, turns.c.session == session)
+    record_removal(connection, user, forgotten=False)
+    return count
+
+
+def record_removal(connection: sa.Connection, user: str, *, forgotten: bool) -> None:
+    """Record, in the transaction that does it, that text of a user is removed."""
+    connection.execute(sa.insert(removals), {"user": user, "forgotten": forgotten})
+
+
+def scrub_records(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> None:
+    """Remove what servers wrote from the records of the turns that meet all conditions."""
+    query = sa.select(turns.c.id, turns.c.trace).where(*conditions)
+    for row in connection.execute(query).all():
+        trace = forget_texts(row.trace)
+        if trace != row.trace:
+            connection.execute(sa.update(turns).where(turns.c.id == row.id), {"trace": trace})
+
+
+def _session_state(connection: sa.Connection, *, user: str, session: str) -> SessionState:
+    of_user = sa.select(sa.func.max(removals.c.id)).where(removals.c.user == user)
+    last = connection.execute(of_user).scalar() or 0
+    forgotten = connection.execute(of_user.where(removals.c.forgotten)).scalar() if last else 0
+    private = _is_private(connection, user=user, session=session)
+    return SessionState(private, Removals(last, forgotten or 0))
+
+
+def _of_session(user: str, session: str) -> sa.ColumnElement[bool]:
+    return (private_sessions.c.user == user) & (private_sessions.c.session == session)
+
+
+def _is_private(connection: sa.Connection, *, user: str, session: str) -> bool:
+    query = sa.select(private_sessions.c.user).where(_of_session(user, session))
+    return connection.execute(query).first() is not None
+
+
+def _set_private(connection: sa.Connection, *, user: str, session: str, private: bool) -> None:
+    if private == _is_private(connection, user=user, session=session):
+        return
+    if private:
+        row = {"user": user, "session": session}
+        connection.execute(sa.insert(private_sessions), row)
+    else:
+        connection.execute(sa.delete(private_sessions).where(_of_session(user, session)))
 
 
 def _rows(connection: sa.Connection, *, query: sa.Select[Any]) -> list[dict[str, Any]]:

@@ -50,7 +50,7 @@ def chat(
     policy: PolicyOption = None,
     session: SessionOption = None,
     user: UserOption = "default",
-    private: PrivateOption = False,
+    private: PrivateOption = None,
     deadline: DeadlineOption = None,
     save: Annotated[
         Path | None, typer.Option("--save", metavar="FILE", help="Save the chat as a script.")
@@ -76,6 +76,7 @@ def chat(
         conversation = runtime.runtime.session(
             session or new_session_id(), user=user, private=private
         )
+        runtime.portal.call(conversation.refresh)
         chat = Chat(runtime, conversation, policy, approval=approval)
         if track:
             _pin(chat, track)

@@ -1,13 +1,15 @@
 """`vanta memory add`: documents into memory.
 
-Invariant: a file that cannot be read is reported and does not affect the others. A file that was
-added before replaces its earlier content.
+Invariants: a file that cannot be read is reported and does not affect the others. A file that was
+added before replaces its earlier content, and stays private if that was. A folder or a pattern adds
+only what lies inside it: links that lead out of it are reported and not followed.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import glob
+import itertools
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
 SUFFIXES = frozenset({".txt", ".text", ".md", ".markdown", ".rst", ".html", ".htm", ".pdf"})
 """The suffixes that are added from a folder; a file given by name may have any."""
+
+
+KEPT_PRIVATE = "it stays private, as it was added before; --public shows it to all tracks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,7 @@ class _Label:
 
     user: str
     private: bool
+    publish: bool
     tags: tuple[str, ...]
 
 
@@ -64,8 +70,13 @@ def add(
     ],
     user: options.UserOption = "default",
     private: Annotated[
-        bool, typer.Option("--private", help="Hide it from tracks that leave this machine.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--private/--public",
+            help="Hide it from tracks that leave this machine; --public shows them even what was "
+            "private before. Neither: as before, and public if it is new.",
+        ),
+    ] = None,
     tag: Annotated[
         list[str] | None, typer.Option("--tag", metavar="TAG", help="A tag to search by.")
     ] = None,
@@ -78,8 +89,10 @@ def add(
     (objects with file, chunks, replaced, unchanged, notes and error), chunks, and skipped: why the
     chunks cannot be found by meaning, or "".
     """
-    paths = _find_files(files)
-    label = _Label(user, private, tuple(tag or ()))
+    paths, outside = _find_files(files)
+    for path in outside:
+        output.print_status(f"not followed: {output.printable(str(path))} leads out of its folder")
+    label = _Label(user, private is True, private is False, tuple(tag or ()))
     added, skipped = with_memory(config, lambda memory: _add(memory, paths, label, quiet=json))
     if json:
         items = [dataclasses.asdict(file) for file in added]
@@ -126,7 +139,7 @@ async def _embed(memory: Memory, label: _Label, *, quiet: bool) -> str:
     from vanta.memory import Scope
 
     with progress_bar(waiting_for(memory), "embedding", quiet=quiet) as report:
-        return await memory.ready(Scope(label.user, private=label.private), report)
+        return await memory.ready(Scope(label.user, private=True), report)
 
 
 def _succeeded(file: AddedFile) -> bool:
@@ -163,22 +176,38 @@ def _outcome(file: AddedFile) -> str:
     return f"{chunks} in place of {file.replaced}" if file.replaced else chunks
 
 
-def _find_files(names: Sequence[str]) -> list[Path]:
-    """Return the named files, those in the named folders and those that match a pattern, once."""
+def _find_files(names: Sequence[str]) -> tuple[list[Path], list[Path]]:
+    """Return the named files, those in the named folders and those that match a pattern, each once;
+    and the links among the latter two that lead out of their folder."""
     paths: dict[Path, Path] = {}
-    for path in (path for name in names for path in _expand(name)):
-        paths.setdefault(path.resolve(), path)
-    return list(paths.values())
+    outside: dict[Path, None] = {}
+    for name in names:
+        root, candidates = _expand(name)
+        for path in candidates:
+            real = path.resolve()
+            if root is None or real.is_relative_to(root):
+                paths.setdefault(real, path)
+            else:
+                outside[path] = None
+    return list(paths.values()), list(outside)
 
 
-def _expand(name: str) -> Iterable[Path]:
+def _expand(name: str) -> tuple[Path | None, Iterable[Path]]:
+    """Return the files that `name` stands for, and the folder that they must lie in, if any."""
     path = Path(name).expanduser()
     if path.is_dir():
-        return _documents_in(path)
+        return path.resolve(), _documents_in(path)
     if not path.exists() and glob.has_magic(name):  # the shell leaves such a pattern unexpanded
         matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
-        return [match for match in matches if match.is_file()] or [path]
-    return [path]
+        files = [match for match in matches if match.is_file()]
+        return (_fixed_part(path).resolve(), files) if files else (None, [path])
+    return None, [path]
+
+
+def _fixed_part(pattern: Path) -> Path:
+    """Return the folder before the first part of a pattern that has wildcards."""
+    fixed = itertools.takewhile(lambda part: not glob.has_magic(part), pattern.parts)
+    return Path(*fixed)
 
 
 def _documents_in(folder: Path) -> Iterator[Path]:
@@ -198,7 +227,9 @@ async def _add_file(memory: Memory, path: Path, label: _Label) -> AddedFile:
         items, notes = await anyio.to_thread.run_sync(_read, path, label)
     except UnreadableDocument as error:
         return AddedFile(str(path), error=str(error))
-    result = await memory.replace(label.user, file_tag(path), items)
+    result = await memory.replace(label.user, file_tag(path), items, publish=label.publish)
+    if result.kept_private:
+        notes = (*notes, KEPT_PRIVATE)
     if result.unchanged:
         return AddedFile(str(path), result.unchanged, unchanged=True, notes=notes)
     return AddedFile(str(path), result.added, result.removed, notes=notes)

@@ -26,6 +26,7 @@ from vanta.memory.index import Partition, VectorIndex, index_errors
 from vanta.memory.items import Scope
 from vanta.memory.search.exact_index import ExactIndex
 from vanta.memory.store import vectors
+from vanta.scrubbing import remove_quotations
 
 if TYPE_CHECKING:
     from vanta.storage import Database
@@ -148,8 +149,7 @@ class SemanticSearch:
         :param limit: maximum number of items for each of the public and the private partition.
         """
         try:
-            with self._embedder_errors():
-                (vector,) = await self.embedder.embed([question])
+            (vector,) = await self._embed([question])
         except EmbedderError as error:
             self.embedder_error = str(error)
             return Neighbours(note=f"embedder {self.embedder.name!r} failed: {error}")
@@ -286,14 +286,22 @@ class SemanticSearch:
             self._exact_partitions.pop(partition, None)
             await self._exact.wipe(partition)
 
+    async def _embed(self, texts: Sequence[str]) -> Vectors:
+        """Return the texts' vectors; an error repeats nothing of the texts."""
+        try:
+            with self._embedder_errors():
+                return await self.embedder.embed(texts)
+        except EmbedderError as error:
+            problem = remove_quotations(str(error), texts)
+        raise EmbedderError(problem)
+
     async def _embed_batch(self) -> int:
         """Embed and store the next pending texts; return how many."""
         read = partial(vectors.pending_texts, limit=EMBED_BATCH, private=self.embedder.private)
         texts = await self._database.read(read)
         if not texts:
             return 0
-        with self._embedder_errors():
-            rows = await self.embedder.embed([pending.text for pending in texts])
+        rows = await self._embed([pending.text for pending in texts])
         save = partial(
             vectors.save_vectors,
             embedder=self.embedder.fingerprint,

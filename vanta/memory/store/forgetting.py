@@ -1,9 +1,10 @@
 """Forgetting: removes items in one transaction; `Memory.forget` cleans the files afterwards.
 
 A message is removed with its whole exchange, since a reply repeats its question, and with the facts
-and summaries made from it. A fact that is selected itself is removed alone. Invariant: after the
-transaction no query finds any removed item; `VACUUM` and a rebuilt full-text index then leave no
-byte of it in the files.
+and summaries made from it. A fact that is selected itself is removed alone. The records of the
+turns stay, also of those that failed, without what servers wrote in them: that may quote the
+conversation. Invariant: after the transaction no query finds any removed item; `VACUUM` and a
+rebuilt full-text index then leave no byte of it in the files.
 """
 
 from __future__ import annotations
@@ -121,6 +122,7 @@ def remove(connection: sa.Connection, selection: Selection) -> RemovedCounts:
     request_wipes(connection, _partitions(connection, selection.user))
     for statement in _REMOVE:
         connection.exec_driver_sql(statement)
+    _scrub_records(connection, selection)
     _drop_temporary_tables(connection)
     return removed
 
@@ -188,6 +190,30 @@ def _condition(selection: Selection) -> tuple[str, tuple[Any, ...]]:
         " AND ".join(text for text, _ in conditions),
         tuple(value for _, values in conditions for value in values),
     )
+
+
+def _scrub_records(connection: sa.Connection, selection: Selection) -> None:
+    """Remove what servers wrote from the records of the turns that are forgotten, and tell other
+    processes."""
+    import sqlalchemy as sa
+
+    from vanta.storage.schema import turns
+    from vanta.storage.transcripts import record_removal, scrub_records
+
+    record_removal(connection, selection.user, forgotten=True)
+    gone = sa.text("turns.id IN (SELECT turn_id FROM temp.gone_turns)")
+    scrub_records(connection, turns.c.user == selection.user, gone)  # type: ignore[arg-type]
+    if selection.ids or selection.tag is not None:
+        return
+    # A turn that failed has no items: its time and its session select it.
+    conditions = [turns.c.user == selection.user]
+    if selection.session is not None:
+        conditions.append(turns.c.session == selection.session)
+    if selection.since is not None:
+        conditions.append(turns.c.finished_at >= selection.since)
+    if selection.until is not None:
+        conditions.append(turns.c.finished_at < selection.until)
+    scrub_records(connection, *conditions)
 
 
 def _counts(connection: sa.Connection) -> RemovedCounts:

@@ -1,11 +1,12 @@
 """Items from outside: documents that replace their previous version, lines of an export.
 
-Plain functions over one transaction. Invariant: importing the same thing twice has the same result
-as importing it once.
+Plain functions over one transaction. Invariants: importing the same thing twice has the same result
+as importing it once; what was private stays private unless the caller says `publish`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -13,7 +14,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vanta.memory.items import ItemKind, NewItem
-from vanta.memory.store.repository import add_item, content_digest, take_write_lock
+from vanta.memory.store.repository import (
+    MIN_REPEATED,
+    add_item,
+    content_digest,
+    take_write_lock,
+)
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -27,12 +33,14 @@ class ReplaceCounts:
     :param removed: items of the previous version that were removed.
     :param unchanged: items that were kept, because nothing differs.
     :param vectors: added items that took over a vector.
+    :param kept_private: whether the items are private although they were not passed as such.
     """
 
     added: int = 0
     removed: int = 0
     unchanged: int = 0
     vectors: int = 0
+    kept_private: bool = False
 
 
 def replace(
@@ -41,16 +49,26 @@ def replace(
     tag: str,
     items: Sequence[NewItem],
     kind: ItemKind = "document",
+    *,
+    publish: bool = False,
 ) -> ReplaceCounts:
     """Replace all items of a user that have `kind` and `tag` by `items`, which all have `tag`.
 
     Items stay together and in order: if anything differs, all are stored again, and a text that was
-    stored before keeps its vector.
+    stored before keeps its vector. Unless `publish` is set, they stay private if any of those that
+    they replace is private, or if a private document of the user has one of their texts.
     """
     take_write_lock(connection)
     previous = _tagged(connection, user, tag, kind)
+    lowers = not publish and not all(item.private for item in items)
+    kept_private = lowers and (
+        any(row.private for row in previous)
+        or (kind == "document" and _has_private_twin(connection, user, items))
+    )
+    if kept_private:
+        items = [_as_private(item) for item in items]
     if [_stored_content(row) for row in previous] == [_content(item) for item in items]:
-        return ReplaceCounts(unchanged=len(previous))
+        return ReplaceCounts(unchanged=len(previous), kept_private=kept_private)
     owners = {row.text: row.id for row in previous}
     vectors = 0
     for item in items:
@@ -58,22 +76,40 @@ def replace(
         if item.text in owners:
             vectors += _copy_vectors(connection, owners[item.text], item_id)
     _remove(connection, [row.id for row in previous])
-    return ReplaceCounts(len(items), len(previous), 0, vectors)
+    return ReplaceCounts(len(items), len(previous), 0, vectors, kept_private)
 
 
 def add_missing(
     connection: sa.Connection, items: Sequence[NewItem], seen: Counter[Any]
 ) -> list[int]:
     """Add the items that are not stored yet; return their ids. seen: how often each item occurred
-    so far, because one that an export has twice is stored twice."""
+    so far, because one that an export has twice is stored twice. A public item that is stored as
+    private counts as stored."""
     take_write_lock(connection)
     added = []
     for item in items:
+        if not item.private and _count_stored(connection, _as_private(item)):
+            continue
         key = _identity(item)
         seen[key] += 1
         if _count_stored(connection, item) < seen[key]:
             added.append(add_item(connection, item))
     return added
+
+
+def _as_private(item: NewItem) -> NewItem:
+    return dataclasses.replace(item, private=True)
+
+
+def _has_private_twin(connection: sa.Connection, user: str, items: Sequence[NewItem]) -> bool:
+    """Return whether a private document of a user has the text of any of `items`."""
+    texts = [item.text for item in items if len(item.text) >= MIN_REPEATED]
+    twin = connection.exec_driver_sql(
+        "SELECT 1 FROM memories WHERE user = ? AND kind = 'document' AND private = 1 "
+        "AND text IN (SELECT value FROM json_each(?)) LIMIT 1",
+        (user, json.dumps(texts)),
+    )
+    return twin.first() is not None
 
 
 def _tagged(connection: sa.Connection, user: str, tag: str, kind: ItemKind) -> Sequence[Any]:

@@ -175,6 +175,20 @@ def session_summaries(connection: sa.Connection, scope: Scope, session: str) -> 
     return [RecalledItem(to_item(row), 0.0) for row in rows]
 
 
+def has_private_text(connection: sa.Connection, scope: Scope, session: str) -> bool:
+    """Return whether a scope has a private item, or the conversation that asks a private message.
+
+    session: the conversation that asks, "" for none.
+    """
+    where, values = conditions(scope, Filters())
+    item = f"SELECT 1 FROM memories m WHERE {where} AND m.private = 1 LIMIT 1"  # noqa: S608
+    message = "SELECT 1 FROM messages WHERE user = ? AND session = ? AND private LIMIT 1"
+    return (
+        connection.exec_driver_sql(item, values).first() is not None
+        or connection.exec_driver_sql(message, (scope.user, session)).first() is not None
+    )
+
+
 def all_items(
     connection: sa.Connection, user: str | None, after_id: int, limit: int
 ) -> list[MemoryItem]:
