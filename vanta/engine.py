@@ -61,6 +61,10 @@ class GenerationRequest:
     :param prefix: beginning of the assistant's reply, which must be continued and not repeated.
         Engines without the capability `prefix_continuation` raise `unsupported`.
     :param session: key under which the engine may keep its KV cache; "" for none.
+    :param scope: whose text this is. What an engine keeps of one scope must not make the answer to
+        another one faster, or its cached tokens more, beyond the `common` messages of both: the
+        difference would show what others wrote.
+    :param common: how many of the first messages are no user's, such as a configured system prompt.
     """
 
     messages: tuple[Message, ...]
@@ -68,6 +72,8 @@ class GenerationRequest:
     tools: tuple[Tool, ...] = ()
     prefix: str = ""
     session: str = ""
+    scope: str = ""
+    common: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ LEFT_OUT = "[left out]"
 """Stands for a quotation that was removed."""
 
 MIN_RUN = 12
-"""Letters and digits in a row that make a quotation; one beyond ASCII counts as three."""
+"""Letters in a row that make a quotation; a digit counts as two, one beyond ASCII as three."""
 
 MOST_CHECKED = 1_000
 """Characters of a server's text that are checked; the rest is left out."""
@@ -49,7 +49,7 @@ _WORD = re.compile(r"[^\W_]+")
 _SEPARATORS = re.compile(r"[\W_]+")
 _ASCII_SEPARATORS = bytes(code for code in range(128) if not chr(code).isalnum())
 _MAY_ESCAPE = re.compile(r"[\\%&]")
-_MIN_WORD, _MIN_DIGITS, _MIN_MESSAGE = 5, 4, 5
+_MIN_WORD, _MIN_DIGITS, _MIN_MESSAGE = 5, 4, 4
 _OF_ERRORS = frozenset(
     """
     about above access account added additional allowed already another answer argument
@@ -91,7 +91,8 @@ def scrub_error(
     quotations = Quotations(texts)
     if error.summary is not None and (private or quotations.is_too_long):
         error.message = error.summary
-    error.message = quotations.removed_from(error.message)
+    else:
+        error.message = quotations.removed_from(error.message)
     error.suggestion = quotations.removed_from(error.suggestion)
     notes = getattr(error, "__notes__", [])
     if notes:
@@ -233,6 +234,8 @@ class Quotations:
                 yield level[match.start()][1], level[match.end() - 1][2]
 
     def _has_word(self, word: str) -> bool:
+        if _digits(word) >= _MIN_DIGITS and word in (self._letters or ""):
+            return True
         if not _is_telling(word) or word not in self._plain:
             return False
         return re.search(rf"(?<![^\W_]){re.escape(word)}(?![^\W_])", self._plain) is not None
@@ -323,14 +326,18 @@ def _without_separators(text: str) -> str:
 
 
 def _weight(letters: str) -> int:
-    return sum(1 if letter.isascii() else 3 for letter in letters)
+    return sum(map(_weight_of, letters))
+
+
+def _weight_of(letter: str) -> int:
+    return 3 if not letter.isascii() else 2 if letter.isdigit() else 1
 
 
 def _run_length(line: str, start: int) -> int | None:
     """Return how many letters from `start` on make a run, None if too few are left."""
     weight = 0
     for place in range(start, len(line)):
-        weight += 1 if line[place].isascii() else 3
+        weight += _weight_of(line[place])
         if weight >= MIN_RUN:
             return place - start + 1
     return None
@@ -355,9 +362,13 @@ def _longest_match(haystack: str, line: str, start: int, least: int) -> int:
 
 def _is_telling(word: str) -> bool:
     """Return whether a word is a quotation on its own if the sources have it."""
-    if sum(letter.isdigit() for letter in word) >= _MIN_DIGITS:
+    if _digits(word) >= _MIN_DIGITS:
         return True
     return word.isascii() and len(word) >= _MIN_WORD and word not in _OF_ERRORS
+
+
+def _digits(word: str) -> int:
+    return sum(letter.isdigit() for letter in word)
 
 
 def _is_message(letters: str) -> bool:

@@ -65,7 +65,9 @@ async def complete(
     session: a name for the engine's KV cache. Raises EngineError.
     """
     sampling = Sampling(max_tokens=max_tokens, temperature=0.0, json_schema=json_schema)
-    request = GenerationRequest((Message("user", prompt),), sampling, session=session)
+    request = GenerationRequest(
+        (Message("user", prompt),), sampling, session=session, scope="companion"
+    )
     try:
         async with track.engine.stream(request) as deltas:
             return await whole_answer(deltas, AnswerBound(max_tokens, track.engine.window))

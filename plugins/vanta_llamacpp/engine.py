@@ -31,7 +31,14 @@ from vanta import (
     TokenCount,
 )
 from vanta_llamacpp.errors import ENGINE, Faults
-from vanta_llamacpp.model import LlamaModel, Loader, locate, model_memory, remove_all
+from vanta_llamacpp.model import (
+    LlamaModel,
+    Loader,
+    PromptOwner,
+    locate,
+    model_memory,
+    remove_all,
+)
 from vanta_llamacpp.options import LlamaCppOptions
 from vanta_llamacpp.prompt import Prompter
 from vanta_llamacpp.worker import (
@@ -86,9 +93,8 @@ class LlamaCppEngine(BaseEngine):
         with self._in_use():
             prompter = await self._ready_prompter()
             tokenized = await anyio.to_thread.run_sync(prompter.prompt, request)
-            job = Job(
-                tokenized, model=self.model, requested_at=requested_at, session=request.session
-            )
+            owner = PromptOwner(request.session, request.scope, tokenized.common_tokens)
+            job = Job(tokenized, model=self.model, requested_at=requested_at, owner=owner)
             self._inbox.put(job)
             stream = LlamaCppStream(job)
             try:

@@ -211,6 +211,37 @@ def test_folders_and_patterns_are_expanded_and_a_bad_file_affects_no_other(
     assert "'nope.md' cannot be read: there is no such file" in nothing.text
 
 
+def test_links_that_lead_out_of_a_folder_are_reported_and_not_followed(
+    vanta: Run, tmp_path: Path
+) -> None:
+    docs, outside = tmp_path / "docs", tmp_path / "outside"
+    (docs / "deep").mkdir(parents=True)
+    outside.mkdir()
+    (outside / "secret.txt").write_text("The secret.")
+    (docs / "a.txt").write_text("This is a.")
+    (docs / "deep" / "inside.txt").symlink_to(docs / "a.txt")
+    (docs / "deep" / "out.txt").symlink_to(outside / "secret.txt")
+    (docs / "elsewhere").symlink_to(outside, target_is_directory=True)
+    for argument in ("docs", "docs/**/*.txt"):
+        done = vanta("memory", "add", argument)
+        assert done.code == 0
+        assert "out.txt leads out of its folder" in done.text
+        assert texts(vanta("memory", "list", "--json")) == ["This is a."]
+    assert vanta("memory", "add", "docs/deep/out.txt").code == 0, "it is named by the person"
+    assert len(texts(vanta("memory", "list", "--json"))) == 2
+
+
+def test_a_private_file_becomes_public_by_a_word_only(vanta: Run, tmp_path: Path) -> None:
+    (tmp_path / "diary.txt").write_text("I saw the Zanzibarquay oak today.")
+    vanta("memory", "add", "diary.txt", "--private")
+    (tmp_path / "diary.txt").write_text("I saw the Zanzibarquay oak today, and a fox.")
+    done = vanta("memory", "add", "diary.txt")
+    assert "it stays private, as it was added before; --public" in done.text
+    assert [item["private"] for item in vanta("memory", "list", "--json").json] == [True]
+    assert vanta("memory", "add", "diary.txt", "--public").code == 0
+    assert [item["private"] for item in vanta("memory", "list", "--json").json] == [False]
+
+
 def test_an_export_comes_back_without_loss(fed: Run, tmp_path: Path) -> None:
     (tmp_path / "rules.md").write_text("# Rules\n\nTea at five \u2028 \u2013 \U0001f375.\n")
     fed("memory", "add", "rules.md", "--private", "--tag", "x")

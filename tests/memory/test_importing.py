@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -182,3 +183,36 @@ async def test_ready_returns_why_recall_by_meaning_is_incomplete(tmp_path: Path)
         assert "My dog is called Biscuit." in await here.texts("dog")
     async with home(tmp_path) as here:
         assert await here.memory.ready(ADA) == here.memory.why_lexical
+
+
+async def test_a_private_document_stays_private_without_a_word(tmp_path: Path) -> None:
+    async with home(tmp_path) as here:
+        await here.memory.replace("ada", TAG, [chunk("alpha", private=True)])
+        counts = await here.memory.replace("ada", TAG, [chunk("alpha"), chunk("beta")])
+        assert counts.kept_private
+        assert [item.private for item in await here.memory.newest(ADA)] == [True, True]
+        same = await here.memory.replace("ada", TAG, [chunk("alpha"), chunk("beta")])
+        assert (same.unchanged, same.kept_private) == (2, True)
+        other = NewItem("bob", "document", "alpha", 5.0, tags=(TAG,))
+        assert not (await here.memory.replace("bob", TAG, [other])).kept_private
+        published = await here.memory.replace("ada", TAG, [chunk("alpha")], publish=True)
+        assert not published.kept_private
+        assert [item.private for item in await here.memory.newest(ADA)] == [False]
+
+
+async def test_a_copy_of_a_private_document_is_private(tmp_path: Path) -> None:
+    long = "The treasure lies under the Zanzibarquay oak."
+    async with home(tmp_path) as here:
+        await here.memory.replace("ada", TAG, [chunk(long, private=True)])
+        copy = NewItem("ada", "document", long, 5.0, tags=("file:copy.md",), source="copy.md")
+        counts = await here.memory.replace("ada", "file:copy.md", [copy])
+        assert counts.kept_private
+        assert await here.texts("treasure oak") == []
+
+
+async def test_an_export_without_its_private_marks_publishes_nothing(tmp_path: Path) -> None:
+    line = NewItem("ada", "fact", "The key is under the mat.", 5.0, private=True)
+    async with home(tmp_path) as here:
+        await here.memory.add([line])
+        assert await here.memory.add_missing([dataclasses.replace(line, private=False)]) == 0
+        assert await here.texts("Where is the key?") == []

@@ -7,6 +7,7 @@ hedges and takeovers alike. `shown_ids` records which memories each track was sh
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -69,6 +70,7 @@ class ContextPreparer:
     :param recall: searches memory; None if the turn has no memory.
     :param shares: how the prompt is divided between system prompt, memories and history.
     :param min_relevance: memories of less relevance are not shown.
+    :param common_system: whether the system prompt is the same for all users.
     :param is_private: returns whether the turn is private; the words of a server that refused a
         prompt are not recorded then.
     """
@@ -86,6 +88,7 @@ class ContextPreparer:
         recall: Recall | None = None,
         shares: BudgetShares = DEFAULT_SHARES,
         min_relevance: float = 0.0,
+        common_system: bool = False,
         is_private: Callable[[], bool] = lambda: False,
     ) -> None:
         self._min_relevance = min_relevance
@@ -98,6 +101,7 @@ class ContextPreparer:
         self._prompts = prompts
         self._recall = recall
         self._shares = shares
+        self._common = int(bool(system) and common_system)
         self._is_private = is_private
         self._memories: Memories | None = None
         self._memory_skipped: str | None = None
@@ -151,7 +155,11 @@ class ContextPreparer:
         assembled = await assemble(track, "", (), (question,))
         logprobs = VERIFY_RIVALS if track.engine.capabilities.logprobs else None
         sampling = Sampling(max_tokens=1, temperature=0.0, logprobs=logprobs)
-        return GenerationRequest(assembled.messages, sampling)
+        return GenerationRequest(assembled.messages, sampling, scope=self._scope)
+
+    @property
+    def _scope(self) -> str:
+        return f"user {self._user}"
 
     def _request(
         self,
@@ -169,7 +177,9 @@ class ContextPreparer:
             messages=arranged(messages),
             sampling=self._sampling_for(track, judged=judged),
             prefix=shown if continues else "",
-            session=f"{self._user}/{self._session}",
+            session=json.dumps([self._user, self._session]),
+            scope=self._scope,
+            common=self._common,
         )
 
     def _record(self, track: Track, assembled: Assembled, refused: str | None) -> None:

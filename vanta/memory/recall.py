@@ -186,7 +186,7 @@ class Recaller:
         if self._semantic is None:
             return ""
         if question.confidential and not self._semantic.embedder.private:
-            return "the question is private, or may be answered by private text, and the embedder is not"
+            return "the question may be private, and the embedder is not"
         if not self._semantic.loaded:
             return self._semantic.embedder_error or "the embedder is still being loaded"
         return None

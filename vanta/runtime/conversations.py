@@ -64,7 +64,8 @@ class Conversations:
         self._tracks = tracks
         self._all: WeakValueDictionary[tuple[str, str], Conversation] = WeakValueDictionary()
         self._recent: OrderedDict[tuple[str, str], Conversation] = OrderedDict()
-        self._known: WeakKeyDictionary[Store, dict[str, Removals]] = WeakKeyDictionary()
+        self._removed: WeakKeyDictionary[Store, dict[str, int]] = WeakKeyDictionary()
+        self._forgotten: WeakKeyDictionary[Store, int] = WeakKeyDictionary()
 
     def get(self, user: str, session: str) -> Conversation:
         """Return the one conversation of that name; recent ones keep their history in memory.
@@ -87,18 +88,20 @@ class Conversations:
         return [item for item in self._all.values() if item.lock.locked()]
 
     async def drop_removed(self, user: str, store: Store, removals: Removals) -> None:
-        """Drop what this process keeps of a user's text if some was removed since the last call.
+        """Drop what this process keeps of removed text, if some was removed since the last call.
 
         :param user: the user's name.
         :param store: the store that the removals are of.
-        :param removals: the user's latest removals.
+        :param removals: the latest removals.
         """
-        known = self._known.setdefault(store, {})
-        before = known.get(user, removals)
-        known[user] = removals
-        if before != removals:
+        removed = self._removed.setdefault(store, {})
+        if removed.get(user, removals.last) != removals.last:
             self._drop_histories(user)
-        if before.last_forgotten != removals.last_forgotten:
+        removed[user] = removals.last
+        forgotten = self._forgotten.get(store, removals.last_forgotten)
+        self._forgotten[store] = removals.last_forgotten
+        if forgotten != removals.last_forgotten:
+            # Of whatever user: an engine may save the prompts of all when it needs room.
             for reason in await self._forget_prompts():
                 _log.warning("text was forgotten by another process, but %s", reason)
 
@@ -112,7 +115,8 @@ class Conversations:
         """
         self._drop_histories(user)
         state = await store.session_state(user, "")
-        self._known.setdefault(store, {})[user] = state.removals
+        self._removed.setdefault(store, {})[user] = state.removals.last
+        self._forgotten[store] = state.removals.last_forgotten
         return "; ".join(await self._forget_prompts())
 
     async def close(self, store: Store) -> None:
@@ -120,13 +124,9 @@ class Conversations:
 
         :param store: the runtime's store.
         """
-        known = self._known.get(store, {})
         try:
-            for user, removals in list(known.items()):
-                state = await store.session_state(user, "")
-                await self.drop_removed(user, store, state.removals)
-                if state.removals.last_forgotten != removals.last_forgotten:
-                    return
+            state = await store.session_state("", "")
+            await self.drop_removed("", store, state.removals)
         except StoreError as error:
             _log.warning("whether text was forgotten meanwhile is not known: %s", error)
 

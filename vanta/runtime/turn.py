@@ -169,6 +169,7 @@ class Turn:
             recall=self._recall,
             shares=BudgetShares(memory=settings.recall.share),
             min_relevance=settings.recall.min_relevance,
+            common_system=settings.common_system,
             is_private=self._is_private,
         )
         waits = self._race.track_stats.waits_s(allowed, anyio.current_time())

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from vanta.runtime.bootstrap import Parts
 
 
+_ANOTHER_USER = "\0another user"
+
+
 @dataclass(frozen=True, slots=True)
 class TurnSettings:
     """Everything that one turn runs under.
@@ -45,6 +48,7 @@ class TurnSettings:
     :param tracks: all tracks, by name.
     :param off: why each configured track that is off is off, by name.
     :param system: the rendered system prompt.
+    :param common_system: whether it is the same for all users.
     :param prompts: the other texts that vanta adds.
     :param store: where the exchange is kept.
     :param ledger: where money is reserved and settled.
@@ -59,6 +63,7 @@ class TurnSettings:
     tracks: Mapping[str, Track]
     off: Mapping[str, str]
     system: str
+    common_system: bool
     prompts: TurnPrompts
     store: Store
     ledger: Ledger
@@ -171,6 +176,7 @@ class TurnPlanner:
             tracks=tracks,
             off=self._off,
             system=system.text,
+            common_system=prompt is None and self._is_common(system.text),
             prompts=self._prompts,
             store=isolation.store or parts.store,
             ledger=parts.ledger,
@@ -178,6 +184,10 @@ class TurnPlanner:
             recall=config.memory,
             recall_timeout_s=max(config.memory.recall_timeout_s, isolation.recall_timeout_s),
         )
+
+    def _is_common(self, system: str) -> bool:
+        """Return whether a configured system prompt is the same for every user."""
+        return self._prompt_of(_ANOTHER_USER).now().text == system
 
     def _chosen_policy(
         self, options: TurnOptions, system: RenderedPrompt, tracks: Mapping[str, Track]

@@ -50,6 +50,7 @@ removals = sa.Table(
     sa.Column("user", sa.String(200), nullable=False),
     sa.Column("forgotten", sa.Boolean, nullable=False),
     sa.Index("removals_of_user", "user", "id"),
+    sa.Index("removals_for_good", "forgotten", "id"),
 )
 """A row for each time that text of a user was removed; `forgotten`: for good, from caches too."""
 
@@ -64,10 +65,10 @@ private_sessions = sa.Table(
 
 @dataclass(frozen=True, slots=True)
 class Removals:
-    """The latest removals of a user's text: numbers that only grow.
+    """The latest removals of text: numbers that only grow.
 
-    :param last: the latest one.
-    :param last_forgotten: the latest one that was for good.
+    :param last: the latest one of the user's text.
+    :param last_forgotten: the latest one of any user's text that was for good.
     """
 
     last: int = 0
@@ -79,7 +80,7 @@ class SessionState:
     """What a turn has to know of the store before it begins.
 
     :param private: whether the session's turns are private unless they say otherwise.
-    :param removals: the latest removals of the user's text.
+    :param removals: the latest removals.
     """
 
     private: bool

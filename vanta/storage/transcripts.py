@@ -85,7 +85,7 @@ class Store(Database):
         await self.transact(partial(_add, turn=row, texts=texts))
 
     async def session_state(self, user: str, session: str) -> SessionState:
-        """Return whether a session is private, and the latest removals of its user's text.
+        """Return whether a session is private, and the latest removals of text.
 
         :param user: the user's name.
         :param session: the session's id.
@@ -178,11 +178,14 @@ def scrub_records(connection: sa.Connection, *conditions: sa.ColumnElement[bool]
 
 
 def _session_state(connection: sa.Connection, *, user: str, session: str) -> SessionState:
-    of_user = sa.select(sa.func.max(removals.c.id)).where(removals.c.user == user)
-    last = connection.execute(of_user).scalar() or 0
-    forgotten = connection.execute(of_user.where(removals.c.forgotten)).scalar() if last else 0
-    private = _is_private(connection, user=user, session=session)
-    return SessionState(private, Removals(last, forgotten or 0))
+    latest = sa.func.coalesce(sa.func.max(removals.c.id), 0)
+    of_user = sa.select(latest).where(removals.c.user == user)
+    for_good = sa.select(latest).where(removals.c.forgotten)
+    marks = sa.select(sa.func.count()).select_from(private_sessions)
+    marked = marks.where(_of_session(user, session)).scalar_subquery()
+    query = sa.select(of_user.scalar_subquery(), for_good.scalar_subquery(), marked)
+    last, last_forgotten, private = connection.execute(query).one()
+    return SessionState(bool(private), Removals(last, last_forgotten))
 
 
 def _of_session(user: str, session: str) -> sa.ColumnElement[bool]:

@@ -13,7 +13,14 @@ from vanta_llamacpp.model.loading import Loader, locate
 from vanta_llamacpp.model.model import Aborted, LlamaModel
 from vanta_llamacpp.model.model_memory import LoadedModel, model_memory
 from vanta_llamacpp.model.native import AbortFlag, cores, others_running, release_helpers
-from vanta_llamacpp.model.slots import EXACT_ROWS, Slot, Slots, common_prefix
+from vanta_llamacpp.model.slots import (
+    EXACT_ROWS,
+    NO_OWNER,
+    PromptOwner,
+    Slot,
+    Slots,
+    common_prefix,
+)
 from vanta_llamacpp.model.vocabulary import (
     CALL,
     END_CALL,
@@ -27,6 +34,7 @@ __all__ = [
     "END_CALL",
     "EXACT_ROWS",
     "MISTRAL",
+    "NO_OWNER",
     "PYTHON",
     "AbortFlag",
     "Aborted",
@@ -35,6 +43,7 @@ __all__ = [
     "LoadedModel",
     "Loader",
     "ModelFacts",
+    "PromptOwner",
     "Slot",
     "Slots",
     "Vocabulary",

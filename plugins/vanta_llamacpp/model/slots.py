@@ -3,20 +3,23 @@
 A cached entry can depend, to the last bit, on the shape of the step that computed it: a CPU
 multiplies one row with another routine than several. Steps that are `exact` compute every row
 alike. Entries from exact steps are reused for the next prompt of the same session or, copied, of
-any other session. Entries after an inexact step, such as a reply decoded token by token, are
-computed again. The answer is the same with and without the cache.
+any other session of the same scope (see `GenerationRequest.scope`). Another scope reuses no more
+than the tokens that are common to all, since a fast answer would show what others wrote. Entries
+after an inexact step, such as a reply decoded token by token, are computed again. The answer is the
+same with and without the cache.
 
 If prefixes are saved to disk (see `kv_disk`), the prefix of a session is written when its slot is
 given to another session, during pauses once it has grown by SAVE_STEP, and at the end. It is read
 when no slot holds as much.
 
-Invariant: `Slot.tokens` is what llama.cpp holds for the slot. A busy slot is not given away, and
-only its owner cuts it.
+Invariants: `Slot.tokens` is what llama.cpp holds for the slot; a busy slot is not given away, and
+only its request cuts it; a request finds nothing of another scope beyond the common tokens.
 """
 
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,12 +41,39 @@ MAX_STATE_BYTES = 256 << 20
 """The largest state that is swapped: more takes too long, and memory outside the plan."""
 
 
+@dataclass(frozen=True, slots=True)
+class PromptOwner:
+    """Whose prompt some tokens are.
+
+    :param session: the session whose KV cache to reuse; "" for none.
+    :param scope: whose text it is.
+    :param common: how many of the first tokens are no user's.
+    """
+
+    session: str = ""
+    scope: str = ""
+    common: int = 0
+
+    def shares_with(self, other: PromptOwner, limit: int) -> int:
+        """Return how many of `limit` equal tokens the other's request may reuse."""
+        return limit if self.scope == other.scope else min(limit, self.common, other.common)
+
+    @property
+    def key(self) -> str:
+        """The name of the session, unique for its scope."""
+        return f"{len(self.scope)} {self.scope} {self.session}"
+
+
+NO_OWNER = PromptOwner()
+
+
 @dataclass(slots=True, eq=False)
 class Slot:
     """One sequence of the KV cache.
 
     :param sequence: its number in llama.cpp.
     :param exact: how many of `tokens` come from exact steps.
+    :param owner: whose prompt the tokens are; without a session once they are forgotten.
     :param used_at: a counter that orders slots by their last use.
     :param saved: how many of `tokens` are on disk.
     :param copied: llama.cpp copies the tokens in its next step.
@@ -53,7 +83,7 @@ class Slot:
     sequence: int
     tokens: list[int] = field(default_factory=list)
     exact: int = 0
-    session: str = ""
+    owner: PromptOwner = NO_OWNER
     used_at: int = 0
     busy: bool = False
     saved: int = 0
@@ -93,14 +123,14 @@ class Slots:
 
     @property
     def idle(self) -> list[Slot]:
-        """Return the slots without an owner."""
+        """Return the slots that no request uses."""
         return [slot for slot in self.all if not slot.busy]
 
-    def cached(self, prompt: Sequence[int]) -> int:
-        """Return how many tokens at the start of `prompt` are in the KV cache."""
-        return self._longest(prompt)[1]
+    def cached(self, prompt: Sequence[int], owner: PromptOwner) -> int:
+        """Return how many tokens at the start of the owner's prompt can be reused."""
+        return self._longest(prompt, owner)[1]
 
-    def acquire(self, prompt: Sequence[int], session: str) -> tuple[Slot, int]:
+    def acquire(self, prompt: Sequence[int], owner: PromptOwner) -> tuple[Slot, int]:
         """Make an idle slot busy for `prompt`. There must be one.
 
         Prefers the session's own slot, then the least recently used one, which is evicted. The
@@ -109,19 +139,20 @@ class Slots:
 
         :returns: the slot, and how many tokens of the prompt it holds already.
         """
-        source, shared = self._longest(prompt)
-        slot = self._choose_slot(session, source)
-        if slot.session != session:
+        source, shared = self._longest(prompt, owner)
+        slot = self._choose_slot(owner, source)
+        before = slot.owner
+        if before.key != owner.key:
             self._save(slot)
             slot.saved = 0
-        if self._restore(slot, prompt, session, shared):
-            source, shared = self._longest(prompt)
-        own = self._shared(slot, prompt)
+        if self._restore(slot, prompt, owner, shared):
+            source, shared = self._longest(prompt, owner)
+        own = self._shared(slot, prompt, owner)
         if source is not None and source is not slot and shared > own:
             self._copy(source, slot)
             own = shared
-        self.evictions += bool(slot.session) and slot.session != session
-        slot.session, slot.busy = session, True
+        self.evictions += bool(before.session) and before.key != owner.key
+        slot.owner, slot.busy = owner, True
         return slot, self.rewind(slot, own)
 
     def release(self, slot: Slot) -> None:
@@ -185,61 +216,62 @@ class Slots:
     def forget(self) -> None:
         """Empty the idle slots; busy ones are never saved and never found by other requests."""
         for slot in self.all:
-            slot.session = ""
+            slot.owner = dataclasses.replace(slot.owner, session="")
             if slot.busy:
                 slot.forgotten = True
             else:
                 self.rewind(slot, 0)
 
     def _save(self, slot: Slot) -> bool:
-        if self.disk is None or not slot.session or slot.copied or slot.exact <= slot.saved:
+        if self.disk is None or not slot.owner.session or slot.copied or slot.exact <= slot.saved:
             return False
         exact = slot.exact
         if self.rewind(slot, exact) < exact:
             return False
         slot.saved = exact  # after a failure too: a full disk is not tried at every pause
-        return self.disk.save(slot.session, slot.sequence, slot.tokens)
+        return self.disk.save(slot.owner.key, slot.sequence, slot.tokens)
 
-    def _restore(self, slot: Slot, prompt: Sequence[int], session: str, cached: int) -> bool:
+    def _restore(self, slot: Slot, prompt: Sequence[int], owner: PromptOwner, cached: int) -> bool:
         """Load the session's saved prefix if it has more than `cached` tokens of the prompt.
 
         Returns whether the slot changed.
         """
-        if self.disk is None or not session or self._copying:
+        if self.disk is None or not owner.session or self._copying:
             return False
-        prefix = self.disk.find(session)
+        prefix = self.disk.find(owner.key)
         if prefix is None:
             return False
         limit = min(len(prefix.tokens), len(prompt) - EXACT_ROWS)
         if common_prefix(prefix.tokens, prompt, limit) <= cached:
             return False
         self.rewind(slot, 0)
+        slot.owner = owner
         if self.disk.restore(prefix, slot.sequence):
             slot.tokens = list(prefix.tokens)
             slot.exact = slot.saved = len(slot.tokens)
         return True
 
-    def _longest(self, prompt: Sequence[int]) -> tuple[Slot | None, int]:
-        """Return the slot that shares the longest prefix with `prompt`, and its length."""
+    def _longest(self, prompt: Sequence[int], owner: PromptOwner) -> tuple[Slot | None, int]:
+        """Return the slot with the longest prefix that `prompt` may reuse, and its length."""
         best: tuple[Slot | None, int] = (None, 0)
         for slot in self.all if self._reuse else ():
-            shared = self._shared(slot, prompt)
+            shared = self._shared(slot, prompt, owner)
             if shared > best[1]:
                 best = (slot, shared)
         return best
 
-    def _shared(self, slot: Slot, prompt: Sequence[int]) -> int:
+    def _shared(self, slot: Slot, prompt: Sequence[int], owner: PromptOwner) -> int:
         if slot.forgotten or not self._reuse:
             return 0
-        limit = min(slot.exact, len(prompt) - EXACT_ROWS)
+        limit = slot.owner.shares_with(owner, min(slot.exact, len(prompt) - EXACT_ROWS))
         return common_prefix(slot.tokens, prompt, limit)
 
-    def _choose_slot(self, session: str, source: Slot | None) -> Slot:
+    def _choose_slot(self, owner: PromptOwner, source: Slot | None) -> Slot:
         idle = self.idle
-        own = [slot for slot in idle if session and slot.session == session]
+        own = [slot for slot in idle if owner.session and slot.owner.key == owner.key]
         if own:
             return own[0]
-        if source is not None and not (source.busy or source.session or session):
+        if source is not None and not (source.busy or source.owner.session or owner.session):
             return source
         return min(idle, key=lambda slot: (bool(slot.tokens), slot.used_at, slot.sequence))
 

@@ -6,15 +6,19 @@ with room for one token of an answer.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vanta import EngineError, ErrorKind, GenerationRequest, Message, Sampling, Tool
 from vanta.normalising import arranged, open_answer, reasoning_end
-from vanta_llamacpp.model import LlamaModel
+from vanta_llamacpp.model import LlamaModel, common_prefix
 from vanta_llamacpp.prompt.chat_template import FAMILIES, ChatTemplate, ChatTemplateError, sources
 from vanta_llamacpp.prompt.tools import explained
 from vanta_llamacpp.sampling import check, grammar_for
+
+OPENINGS = 16
+"""Openings whose tokens are kept."""
 
 LONGEST_WRITTEN = 32
 """Tokens of a prefix that are decoded one by one, so that its continuation is bit for bit that of
@@ -32,6 +36,7 @@ class TokenizedRequest:
     :param reasoning_end: the mark that ends the reasoning which the prompt has opened, or "".
     :param prefix_tokens: how many of the last tokens belong to the answer.
     :param stepwise_tokens: how many of these to prefill one by one, as they were decoded.
+    :param common_tokens: how many of the first tokens are no user's.
     """
 
     tokens: tuple[int, ...]
@@ -42,6 +47,7 @@ class TokenizedRequest:
     reasoning_end: str = ""
     prefix_tokens: int = 0
     stepwise_tokens: int = 0
+    common_tokens: int = 0
 
 
 class Prompter:
@@ -57,6 +63,7 @@ class Prompter:
                 "Use it for embeddings, and a chat model for answers.",
             )
         self._template = _template(model)
+        self._opening_of = functools.lru_cache(maxsize=OPENINGS)(self._render_opening)
 
     def prompt(self, request: GenerationRequest) -> TokenizedRequest:
         """Return the tokens of `request`.
@@ -87,6 +94,7 @@ class Prompter:
             reasoning_end="" if request.prefix else reasoning_end(text),
             prefix_tokens=begun,
             stepwise_tokens=begun if begun <= LONGEST_WRITTEN else 0,
+            common_tokens=self._common_tokens(request, tokens),
         )
 
     def tokens(self, messages: Sequence[Message]) -> list[int]:
@@ -97,6 +105,21 @@ class Prompter:
         """Count the tokens of each text, as it would be inside a message."""
         clean, tokenize = self._vocabulary.defuse, self._vocabulary.tokenize
         return [len(tokenize(clean(text), start=False)) for text in texts]
+
+    def _common_tokens(self, request: GenerationRequest, tokens: Sequence[int]) -> int:
+        """Return how many of the first tokens come from the messages that are no user's."""
+        if not request.common:
+            return 0
+        opening = self._opening_of(request.messages[: request.common])
+        return common_prefix(opening, tokens, min(len(opening), len(tokens)))
+
+    def _render_opening(self, messages: tuple[Message, ...]) -> tuple[int, ...]:
+        """Return the tokens that begin every prompt which begins with `messages`."""
+        try:
+            first, second = (self.tokens((*messages, Message("user", text))) for text in ("A", "7"))
+        except EngineError:  # a template that refuses these messages shares nothing
+            return ()
+        return tuple(first[: common_prefix(first, second, min(len(first), len(second)))])
 
     def _render(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> str:
         clean = self._vocabulary.defuse

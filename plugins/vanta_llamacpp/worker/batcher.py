@@ -116,17 +116,9 @@ class Batcher:
     def _prefix_in_progress(self, job: Job) -> bool:
         """Return whether another job is prefilling a prefix that is worth waiting for."""
         prompt = job.request.tokens
-        shared = (
-            common_prefix(
-                item.job.request.tokens,
-                prompt,
-                min(len(item.job.request.tokens), len(prompt)) - EXACT_ROWS,
-            )
-            for item in self._running
-            if item.prefilling
-        )
-        longest = max(shared, default=0)
-        return longest > WORTH_WAITING and longest > self._slots.cached(prompt)
+        others = [item.job for item in self._running if item.prefilling]
+        longest = max((_reusable(other, job) for other in others), default=0)
+        return longest > WORTH_WAITING and longest > self._slots.cached(prompt, job.owner)
 
     def _start(self, job: Job) -> None:
         """Give the job a slot. Any error ends this job and no other."""
@@ -134,7 +126,7 @@ class Batcher:
         self._admitted.remove(job)
         try:
             chunked = tokens[: len(tokens) - job.request.stepwise_tokens]
-            slot, cached = self._slots.acquire(chunked, job.session)
+            slot, cached = self._slots.acquire(chunked, job.owner)
             self._running.append(Generation(self._model, job, slot, cached))
         except Exception as error:  # noqa: BLE001 - any error belongs to this job
             if slot is not None:
@@ -231,6 +223,13 @@ class Batcher:
             return
         if generation.done:
             self._drop(generation.job, None)
+
+
+def _reusable(source: Job, job: Job) -> int:
+    """Return how many tokens of the source's prompt `job` may reuse, once they are computed."""
+    known, prompt = source.request.tokens, job.request.tokens
+    limit = min(len(known), len(prompt)) - EXACT_ROWS
+    return common_prefix(known, prompt, source.owner.shares_with(job.owner, limit))
 
 
 def _chunk(remaining: int, limit: int) -> int:

@@ -121,11 +121,11 @@ class Inbox:
 
     def _next_job(self) -> Job:
         """Return the oldest job of the session that was served longest ago."""
-        job = min(self._waiting, key=lambda job: self._served.get(job.session, -1))
+        job = min(self._waiting, key=lambda job: self._served.get(job.owner.key, -1))
         self._waiting.remove(job)
         self._active.add(job)
-        self._served.pop(job.session, None)
-        self._served[job.session] = next(self._turns)
+        self._served.pop(job.owner.key, None)
+        self._served[job.owner.key] = next(self._turns)
         if len(self._served) > _MAX_SESSIONS:
             del self._served[next(iter(self._served))]
         return job

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 
 from vanta import Delta, EngineError, EngineTimings, Receipt, Usage
+from vanta_llamacpp.model import NO_OWNER, PromptOwner
 from vanta_llamacpp.prompt import TokenizedRequest
 from vanta_llamacpp.worker.mailbox import Mailbox
 
@@ -29,15 +30,20 @@ class Job:
     :param request: the tokens to continue.
     :param model: the name of the model, for the last delta.
     :param requested_at: the `time.perf_counter()` at which the request arrived.
-    :param session: the session whose KV cache to reuse; "" for none.
+    :param owner: whose prompt it is.
     """
 
     def __init__(
-        self, request: TokenizedRequest, *, model: str, requested_at: float, session: str = ""
+        self,
+        request: TokenizedRequest,
+        *,
+        model: str,
+        requested_at: float,
+        owner: PromptOwner = NO_OWNER,
     ) -> None:
         self.request = request
         self.model = model
-        self.session = session
+        self.owner = owner
         self.mailbox: Mailbox[Delta | EngineError | JobEnd] = Mailbox()
         self.started = False
         self.finished = False
