@@ -167,8 +167,6 @@ class ErrorTranslator:
             case NotAnAnswerError():
                 problem = "the answer is not an event stream"
                 return self.build(ErrorKind.SERVER, str(cause), NOT_A_STREAM, summary=problem)
-            case BodyTooLargeError():
-                return self.build(ErrorKind.SERVER, str(cause), "")
             case MalformedChunkError():
                 problem = "malformed stream"
                 return self.build(ErrorKind.SERVER, f"{problem}: {cause}", summary=problem)

@@ -1,16 +1,18 @@
 """OpenAI's wire format, in both directions: requests, streamed chunks, model lists, embeddings.
 
-https://platform.openai.com/docs/api-reference. Invariant: pure. A request contains everything that
-the caller set, or `UnsupportedFeatureError` is raised. Reading is tolerant: a chunk may lack fields
-that others have; one of the wrong shape raises `MalformedChunkError`, one that reports an error
-raises `ErrorChunkError`, and nothing else is raised.
+https://platform.openai.com/docs/api-reference. Invariant: pure, but for a salt. A request contains
+everything that the caller set, or `UnsupportedFeatureError` is raised. Reading is tolerant: a chunk
+may lack fields that others have; one of the wrong shape raises `MalformedChunkError`, one that
+reports an error raises `ErrorChunkError`, and nothing else is raised.
 """
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import math
+import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -66,6 +68,8 @@ MOST_PARTS = 1024
 
 MOST_RIVALS, LONGEST_TOKEN = 20, 512
 """What is read of the logprobs: alternatives to a token, and characters of a token."""
+_SALT = secrets.token_bytes(32)
+"""Of this process, so that a scope does not reveal its salt."""
 
 _NO_REASON = ("", "null", "none")
 _FAILED_FINISH = ("error", "abort")
@@ -135,8 +139,20 @@ def chat_body(
         body["stream_options"] = {"include_usage": True}
     if request.tools:
         body["tools"] = [_tool(tool) for tool in request.tools]
-    extra = {**_extended_sampling(request.sampling, options), **_continuation(request, options)}
+    extra = {
+        **_extended_sampling(request.sampling, options),
+        **_continuation(request, options),
+        **_salt(request, options),
+    }
     return {**body, "extra_body": extra} if extra else body
+
+
+def _salt(request: GenerationRequest, options: OpenAIOptions) -> dict[str, Any]:
+    """Return vLLM's field that keeps the cached prefixes of scopes apart; it reveals no scope."""
+    if not options.cache_salt:
+        return {}
+    digest = hashlib.sha256(_SALT + request.scope.encode("utf-8", "replace"))
+    return {"cache_salt": digest.hexdigest()}
 
 
 def _message(message: Message) -> dict[str, Any]:

@@ -116,6 +116,10 @@ class OpenAIOptions(ServerOptions):
     "auto": the messages are sent as they are, and after a refusal once more in the form that the
     server wants; that is remembered for an hour."""
 
+    cache_salt: bool = False
+    """The server is vLLM and serves several users: send its request field `cache_salt`, so that no
+    prompt is answered faster because another user's begins alike. Users then share no prefix."""
+
     tiktoken_dir: Path | None = None
     """A directory with tiktoken's rank files (`o200k_base.tiktoken`...), for exact token counts of
     OpenAI's models. Without it, the directory in TIKTOKEN_CACHE_DIR, tiktoken's own cache and

@@ -102,7 +102,9 @@ async def forget_all(
 
     foreseen = await memory.preview_forget(selection)
     receipt = await memory.forget(selection)
-    texts = [item.text for item in foreseen.items if item.role == "user"]
+    texts: list[str] | None = [item.text for item in foreseen.items if item.role == "user"]
+    if selection.everything:  # a message whose turn failed is in no item, but it was typed
+        texts = None
     try:
         return receipt, await anyio.to_thread.run_sync(forget_typed_lines, history, texts)
     except OSError as error:
@@ -123,8 +125,8 @@ def forget_recent_lines(texts: Iterable[str]) -> None:
             readline.remove_history_item(place - 1)
 
 
-def forget_typed_lines(history: Path, texts: Iterable[str]) -> int:
-    """Remove the lines of `texts` from a history file and return their number. Blocking.
+def forget_typed_lines(history: Path, texts: Iterable[str] | None) -> int:
+    """Remove the lines of `texts`, or all, from a history file. Return their number. Blocking.
 
     :raises OSError: if the file cannot be changed.
     """
@@ -132,8 +134,8 @@ def forget_typed_lines(history: Path, texts: Iterable[str]) -> int:
         lines = read_file(history, _MOST_BYTES).splitlines(keepends=True)
     except FileNotFoundError:
         return 0
-    typed = {line.strip() for text in texts for line in text.splitlines()} - {""}
-    kept = [line for line in lines if not _was_typed(line, typed)]
+    typed = {line.strip() for text in texts or () for line in text.splitlines()} - {""}
+    kept = [] if texts is None else [line for line in lines if not _was_typed(line, typed)]
     if len(kept) < len(lines):
         write_private(history, b"".join(kept))
     return len(lines) - len(kept)
