@@ -130,6 +130,7 @@ if TYPE_CHECKING:
     )
     from vanta.privacy import (
         Detector,
+        scrub_error,
     )
     from vanta.runtime import (
         Isolation,
@@ -152,7 +153,6 @@ if TYPE_CHECKING:
         LegPlan,
         Policy,
     )
-    from vanta.scrubbing import scrub_error
     from vanta.track import (
         Price,
         Track,
@@ -188,14 +188,13 @@ _NAMES = {
         "ToolCall ToolCallPart Usage read_content "
     ),
     "vanta.network": "EnvironmentProxy is_loopback proxy_for retry_after_s",
-    "vanta.privacy": "Detector",
+    "vanta.privacy": "Detector scrub_error",
     "vanta.runtime": (
         "Isolation Runtime Session ShownText SyncRuntime SyncSession SyncTurn TurnOptions "
         "TurnStream in_quiet"
     ),
     "vanta.scheduling.gate": "Gate Verdict",
     "vanta.scheduling.policy": "GateRule LegPlan Policy",
-    "vanta.scrubbing": "scrub_error",
     "vanta.track": "Price Track",
 }
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from vanta.engine import GenerationRequest
 from vanta.errors import EngineError, ErrorKind
 from vanta.messages import Message
-from vanta.scrubbing import (
+from vanta.privacy.scrubbing import (
     LEFT_OUT,
     MOST_COMPARED,
     Quotations,

@@ -16,7 +16,7 @@ from tests.memory.home import bytes_in
 from tests.runtime.home import open_scripted
 from vanta.errors import AllTracksFailed, EmbedderError, EngineError, ErrorKind
 from vanta.events import Event, LegFailed
-from vanta.memory import Embedder, Selection
+from vanta.memory import Selection
 from vanta.testing import Behaviour, Fail, HashEmbedder, ScriptedEngine, Upstream, hash_plugin
 
 pytestmark = pytest.mark.anyio
@@ -104,7 +104,7 @@ class EchoingEmbedder(HashEmbedder):
 async def test_an_embedder_that_quotes_is_not_quoted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    embedder: Embedder = EchoingEmbedder()
+    embedder = EchoingEmbedder()
     async with Upstream(default=Behaviour.answer("ok")) as upstream:
         config = settings(tmp_path, upstream.base_url, private=False)
         config["memory"] = {"embedder": "hash", "index": "none", "recall_timeout_s": 30.0}

@@ -20,7 +20,7 @@ from vanta.errors import EngineError, TemplateError
 from vanta.events import ContextTrace
 from vanta.messages import Exchange, Message
 from vanta.normalising import arranged
-from vanta.scrubbing import Quotations
+from vanta.privacy import Quotations
 from vanta.track import Track
 
 VERIFY_RIVALS = 5

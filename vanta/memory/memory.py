@@ -234,9 +234,8 @@ class Memory:
             if one that they replace is, or if a private document has one of their texts.
         :returns: how many items were added, removed and unchanged.
         """
-        replace = partial(importing.replace, user=user, tag=tag, items=items)
-        write = partial(replace, kind=kind, publish=publish)
-        counts = await self._database.transact(write)
+        replace = partial(importing.replace, user=user, tag=tag, items=items, kind=kind)
+        counts = await self._database.transact(partial(replace, publish=publish))
         self.nudge()
         return counts
 

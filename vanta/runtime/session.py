@@ -17,8 +17,9 @@ from vanta.errors import internal_errors
 from vanta.events import Event, Observer, Reply
 from vanta.messages import Message
 from vanta.prompts import SystemPrompt
+from vanta.runtime.conversations import Conversation
 from vanta.runtime.options import NOT_ISOLATED, Isolation, TurnOptions
-from vanta.runtime.turn import Conversation, Turn
+from vanta.runtime.turn import Turn
 from vanta.runtime.turn_settings import TurnPlanner
 from vanta.runtime.turn_stream import TurnStream
 from vanta.runtime.turn_tasks import TurnTasks

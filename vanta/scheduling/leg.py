@@ -109,12 +109,7 @@ class Leg:
         self._stream: DeltaStream | None = None
         self._billed: Usage | None = None
         self._believed: tuple[Usage, int, Usage] | None = None
-        self._request: GenerationRequest | None = None
-
-    @property
-    def request(self) -> GenerationRequest | None:
-        """The request that was sent last, None before the first."""
-        return self._request
+        self.request: GenerationRequest | None = None
 
     @property
     def answerable(self) -> bool:
@@ -215,7 +210,7 @@ class Leg:
             await self._listen_paid(paid)
 
     async def _listen(self, request: GenerationRequest) -> None:
-        self._request = request
+        self.request = request
         bound, pace = AnswerBound(request.sampling.max_tokens, self._window), Pace()
         limit = OutputLimit(request.sampling.max_tokens)
         # Engines move reasoning out of their text; this covers an adapter that does not.
@@ -317,10 +312,10 @@ class Leg:
         receipt = self._stream.receipt if self._stream else None
         if reported is None and receipt is not None:
             reported = Usage(receipt.input_tokens, receipt.output_tokens, exact=receipt.exact)
-        if self._billed or reported is None or self._request is None:
+        if self._billed or reported is None or self.request is None:
             return reported
         if self._believed is None or self._believed[:2] != (reported, self.deltas):
-            usage = believed_usage(reported, self._request, seen, window=self._window)
+            usage = believed_usage(reported, self.request, seen, window=self._window)
             self._believed = (reported, self.deltas, usage)
         return self._believed[2]
 

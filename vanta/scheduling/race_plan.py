@@ -14,12 +14,12 @@ from typing import Protocol
 from vanta.engine import GenerationRequest, Sampling
 from vanta.errors import AllTracksFailed, EngineError
 from vanta.messages import FinishReason
+from vanta.privacy import scrub_error
 from vanta.scheduling.answer_checks import in_another_script, not_under_schema
 from vanta.scheduling.gate import Gate, SignalsGate
 from vanta.scheduling.leg import Leg, Purse
 from vanta.scheduling.policy import GateRule, LegPlan, Policy
 from vanta.scheduling.track_stats import TrackStats
-from vanta.scrubbing import scrub_error
 from vanta.track import Track
 
 

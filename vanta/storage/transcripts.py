@@ -15,7 +15,7 @@ from typing import Any, Self
 import sqlalchemy as sa
 
 from vanta.messages import Exchange, Message
-from vanta.scrubbing import forget_texts
+from vanta.privacy import forget_texts
 from vanta.storage.database import Database
 from vanta.storage.schema import (
     Removals,

@@ -26,7 +26,7 @@ from vanta.memory.index import Partition, VectorIndex, index_errors
 from vanta.memory.items import Scope
 from vanta.memory.search.exact_index import ExactIndex
 from vanta.memory.store import vectors
-from vanta.scrubbing import remove_quotations
+from vanta.privacy import remove_quotations
 
 if TYPE_CHECKING:
     from vanta.storage import Database
