@@ -109,7 +109,9 @@ HOSTILE: dict[str, Any] = {
     "policies.*.gate.language": True,
     "policies.*.gate.early_exit": True,
     "policies.*.gate.verify_with": "api",
+    "policies.*.gate.verify_share": 1.0,
     "policies.*.gate.verify_margin": 9.0,
+    "policies.*.gate.verify_limit": 0.99,
 }
 """For every key a value of a stranger that redirects, loosens or costs."""
 

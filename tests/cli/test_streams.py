@@ -76,6 +76,13 @@ def test_a_question_is_read_whatever_its_bytes(stage: Stage, stdin: bytes, expec
     assert (code, out.decode(), err) == (0, expected, b"")
 
 
+@pytest.mark.parametrize("command", ["ask", "memory import -"])
+def test_input_without_an_end_is_refused(stage: Stage, command: str) -> None:
+    code, out, err = run(stage, f"$V {command} < /dev/zero")
+    assert (code, out) == (2, b"")
+    assert b"standard input" in err
+
+
 def test_a_locale_without_letters_loses_none(stage: Stage) -> None:
     plain = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     code, out, _ = run(stage, "$V ask", "echo café".encode(), plain)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.memory.rows import ADA, FINGERPRINT, MINUTE_S, START, Rows, message
 from vanta.config import MemoryConfig
 from vanta.memory.embedder import CosineScale
-from vanta.memory.items import MemoryItem, Scope
+from vanta.memory.items import MemoryItem, NewItem, Scope
 from vanta.memory.search.ranking import rank
 from vanta.memory.search.relevance import MIN_RELEVANCE, Wanted, relevance
 from vanta.memory.search.retrieval import RecallCandidate
@@ -33,7 +33,7 @@ def rows(tmp_path: Path) -> Iterator[Rows]:
     made.store.close()
 
 
-def exchange(number: int, question: str, reply: str) -> list[object]:
+def exchange(number: int, question: str, reply: str) -> list[NewItem]:
     """Return a question and its reply, in a session of their own."""
     names = {"session": f"s{number}", "turn_id": f"t{number}"}
     return [
@@ -48,8 +48,8 @@ def shown(rows: Rows, question: str, scope: Scope = ADA) -> list[str]:
     return [match.item.text for match in ranked if match.relevance >= MIN_RELEVANCE]
 
 
-def candidate(text: str = "I keep bees", role: str = "user", **evidence: object) -> RecallCandidate:
-    item = MemoryItem(1, "ada", "s", "t", "message", role, text, NOW)
+def candidate(role: str = "user", /, **evidence: float) -> RecallCandidate:
+    item = MemoryItem(1, "ada", "s", "t", "message", role, "I keep bees", NOW)
     return RecallCandidate(item, **evidence)  # type: ignore[arg-type]
 
 
@@ -73,7 +73,7 @@ def test_nothing_is_shown_of_a_store_in_which_nothing_fits(rows: Rows) -> None:
 
 def test_six_replies_to_a_question_are_no_evidence_for_it(rows: Rows) -> None:
     for number in range(6):
-        rows.add(exchange(number, CAPITAL, f"{WRONG} ({number})"))  # type: ignore[arg-type]
+        rows.add(exchange(number, CAPITAL, f"{WRONG} ({number})"))
     assert shown(rows, CAPITAL) == []
     for again in ("what's the capital of france", "Tell me, what is the capital of France?"):
         assert shown(rows, again) == [], again
@@ -81,8 +81,8 @@ def test_six_replies_to_a_question_are_no_evidence_for_it(rows: Rows) -> None:
 
 def test_a_question_that_was_repeated_often_still_rules_out_its_replies(rows: Rows) -> None:
     """The earlier of two equal questions is not among the candidates, its reply is."""
-    rows.add(exchange(1, CAPITAL, "Berlin is the capital of France."))  # type: ignore[arg-type]
-    rows.add(exchange(2, CAPITAL, "Rome is the capital of France."))  # type: ignore[arg-type]
+    rows.add(exchange(1, CAPITAL, "Berlin is the capital of France."))
+    rows.add(exchange(2, CAPITAL, "Rome is the capital of France."))
     matches = {match.item.text: match for match in rows.search(CAPITAL)}
     assert matches["Berlin is the capital of France."].repeats
     assert matches["Rome is the capital of France."].repeats
@@ -97,14 +97,12 @@ def test_a_statement_with_the_words_of_the_question_is_its_answer(rows: Rows) ->
 
 
 def test_a_similar_question_is_another_one(rows: Rows) -> None:
-    rows.add(exchange(1, "What is the capital of Italy?", "It is Rome."))  # type: ignore[arg-type]
+    rows.add(exchange(1, "What is the capital of Italy?", "It is Rome."))
     assert not any(match.repeats for match in rows.search(CAPITAL))
 
 
 def test_private_questions_rule_out_private_replies_only(rows: Rows) -> None:
-    rows.add(
-        [dataclasses.replace(item, private=True) for item in exchange(1, CAPITAL, WRONG)]  # type: ignore[type-var]
-    )
+    rows.add([dataclasses.replace(item, private=True) for item in exchange(1, CAPITAL, WRONG)])
     rows.add([message("The capital of France, my aunt says, is noisy.", 5, session="x")])
     private = rows.search(CAPITAL, Scope("ada", private=True))
     assert {match.item.private for match in private if match.repeats} == {True}
@@ -118,7 +116,7 @@ def test_private_questions_rule_out_private_replies_only(rows: Rows) -> None:
 def test_an_assistants_own_words_count_less_unless_they_are_asked_for(
     evidence: dict[str, float],
 ) -> None:
-    user, assistant = candidate(**evidence), candidate(role="assistant", **evidence)
+    user, assistant = candidate(**evidence), candidate("assistant", **evidence)
     assert likely(assistant) < likely(user)
     assert likely(assistant, asked=True) == likely(user, asked=True) == likely(user)
 
@@ -156,7 +154,7 @@ def test_what_was_said_at_a_time_is_relevant_to_a_question_about_that_time(rows:
 def test_all_that_the_user_said_is_relevant_to_who_they_are(question: str) -> None:
     wanted = Wanted.of(question, (), NOW)
     assert relevance(candidate(), wanted) >= MIN_RELEVANCE > likely(candidate())
-    assert relevance(candidate(role="assistant"), wanted) < MIN_RELEVANCE
+    assert relevance(candidate("assistant"), wanted) < MIN_RELEVANCE
 
 
 def test_meaning_alone_makes_an_item_relevant(rows: Rows) -> None:

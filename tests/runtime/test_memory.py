@@ -75,12 +75,13 @@ async def test_a_track_is_shown_nothing_if_nothing_fits(tmp_path: Path) -> None:
 async def test_an_answer_is_not_evidence_for_the_question_that_it_answered(tmp_path: Path) -> None:
     bad = "The capital of France can be found on a website."
     local = ScriptedEngine(bad)
+    found = None
     async with open_scripted(tmp_path, local=local, config=lexical()) as runtime:
         for number in range(6):
             reply = await runtime.session(f"s{number}").ask("What is the capital of France?")
             assert reply.trace.context["local"].memories == ()
             assert bad not in shown(local)
-        found = reply.trace.recall
+            found = reply.trace.recall
     assert found is not None
     assert found.found, "recall itself still finds them"
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from vanta.memory import Memory, NewItem
 
 _MOST_BYTES = 1 << 32
+_MOST_LINE_BYTES = 1 << 25
 
 STANDARD = "-"
 REPORTED_LINES = 20
@@ -147,7 +148,7 @@ def _open_output(target: str) -> Iterator[TextIO | None]:
 def _read(source: str) -> list[NewItem]:
     """Return the items of a file or of standard input. Raises UsageError for any bad line."""
     if source == STANDARD:
-        return _parse(sys.stdin.buffer, "standard input")
+        return _parse(_bounded(sys.stdin.buffer), "standard input")
     try:
         with open_file(Path(source).expanduser(), _MOST_BYTES) as file:
             return _parse(file, source)
@@ -156,6 +157,19 @@ def _read(source: str) -> list[NewItem]:
             f"{source!r} cannot be read: {error.strerror}. Check the path; `vanta memory export "
             "FILE` writes such a file."
         ) from error
+
+
+def _bounded(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines of a pipe, which may have no end. Raises UsageError beyond the bound."""
+    left = _MOST_BYTES
+    while line := file.readline(_MOST_LINE_BYTES + 1):
+        left -= len(line)
+        if left < 0 or len(line) > _MOST_LINE_BYTES:
+            raise UsageError(
+                f"standard input is longer than {_MOST_BYTES:,} bytes, or a line of it than "
+                f"{_MOST_LINE_BYTES:,}. Import it in parts."
+            )
+        yield line
 
 
 def _parse(lines: Iterable[bytes] | BinaryIO, name: str) -> list[NewItem]:

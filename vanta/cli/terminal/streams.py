@@ -13,6 +13,7 @@ import sys
 
 import typer
 
+from vanta.bounds import MOST_CHARACTERS
 from vanta.text import decoded
 
 ERRORS = "vanta.lookalike"
@@ -65,10 +66,16 @@ def prepare_streams() -> None:
 def read_stdin() -> str:
     """Return all text of standard input, without a byte order mark.
 
-    :raises typer.BadParameter: if it cannot be read, such as a folder.
+    :raises typer.BadParameter: if it cannot be read, such as a folder, or does not end.
     """
     try:
-        return decoded(sys.stdin.read()).removeprefix("\ufeff")
+        text = sys.stdin.read(MOST_CHARACTERS + 1)
+        if len(text) > MOST_CHARACTERS:
+            raise typer.BadParameter(
+                f"standard input has more than {MOST_CHARACTERS:,} characters. Give less of it; "
+                "`vanta memory add FILE` takes long texts."
+            )
+        return decoded(text).removeprefix("\ufeff")
     except OSError as error:
         raise typer.BadParameter(
             f"standard input cannot be read: {error.strerror}. Give a file or a pipe."
