@@ -179,12 +179,11 @@ async def test_slow_headers_are_not_bounded_by_the_connect_timeout() -> None:
         assert (await answer_of(engine)).text == "there"
 
 
-async def test_a_message_that_is_not_unicode_text_is_a_bad_request() -> None:
+async def test_half_of_a_surrogate_pair_is_sent_as_the_replacement_character() -> None:
     async with Upstream() as upstream, engine_at(upstream.base_url) as engine:
-        with pytest.raises(EngineError) as caught:
-            await answer_of(engine, request("half a pair: \ud83d"))
-        assert upstream.chats == []
-    assert caught.value.kind is ErrorKind.BAD_REQUEST
+        await answer_of(engine, request("half a pair: \ud83d"))
+        (sent,) = upstream.chats
+    assert sent.body["messages"][-1]["content"] == "half a pair: \ufffd"
 
 
 async def test_a_schema_that_is_not_json_is_a_bad_request() -> None:
