@@ -12,13 +12,14 @@ import pytest
 
 import vanta
 from tests.runtime.home import open_scripted
-from vanta.errors import AllTracksFailed, ErrorKind
+from vanta.errors import AllTracksFailed, EngineError, ErrorKind
 from vanta.events import TextDelta
 from vanta.memory import Memory, NewItem, Question, Scope, Selection
 from vanta.money import Ledger
 from vanta.runtime import (
     Runtime,
     Session,
+    SyncLearnt,
     SyncLedger,
     SyncMemory,
     SyncRuntime,
@@ -26,6 +27,7 @@ from vanta.runtime import (
     SyncTurn,
     TurnStream,
 )
+from vanta.runtime.learnt_facts import LearntFacts
 from vanta.testing import Fail, Hang, Say, ScriptedEngine, scripted_plugin
 
 
@@ -96,6 +98,7 @@ PAIRS = [
     (SyncTurn, TurnStream),
     (SyncMemory, Memory),
     (SyncLedger, Ledger),
+    (SyncLearnt, LearntFacts),
 ]
 
 ONLY_ASYNCHRONOUS = {
@@ -103,6 +106,7 @@ ONLY_ASYNCHRONOUS = {
     SyncRuntime: {"aclose", "create_embedder", "idle", "store"},
     SyncSession: set(),
     SyncTurn: set(),
+    SyncLearnt: {"publish"},
 }
 
 
@@ -130,6 +134,18 @@ def parameters(method: Callable[..., Any]) -> list[inspect.Parameter]:
 def test_the_facade_leaves_nothing_out_but_what_only_asynchronous_code_uses(sync: type) -> None:
     (asynchronous,) = (model for facade, model in PAIRS if facade is sync)
     assert public(asynchronous) - public(sync) == ONLY_ASYNCHRONOUS[sync]
+
+
+def test_what_was_learnt_can_be_read_and_forgotten_without_an_event_loop(tmp_path: Path) -> None:
+    config = {"retries": 0, "policy": "local"}
+    busy = EngineError(ErrorKind.RATE_LIMITED, "busy", engine="scripted", retry_after_s=200.0)
+    local = ScriptedEngine(Fail(busy))
+    with open_scripted(tmp_path, local=local, config=config) as runtime:
+        with pytest.raises(AllTracksFailed):
+            runtime.session("one").ask("hello")
+        assert {fact.track for fact in runtime.learnt.facts()} == {"local"}
+        runtime.learnt.forget("local")
+        assert runtime.learnt.facts() == []
 
 
 def test_memory_ledger_and_templates_are_there_without_an_event_loop(tmp_path: Path) -> None:

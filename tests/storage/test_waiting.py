@@ -47,7 +47,13 @@ async def fails(runtime: Runtime, session: str, deadline_s: float) -> float:
 
 
 PAID = {
-    "tracks": {"api": {"output_usd_per_mtok": 1.0, "sampling": {"max_tokens": 4}}},
+    "tracks": {
+        "api": {
+            "input_usd_per_mtok": 1.0,
+            "output_usd_per_mtok": 1.0,
+            "sampling": {"max_tokens": 4},
+        }
+    },
     "budget": {"day_usd": 1.0},
 }
 

@@ -27,7 +27,14 @@ if TYPE_CHECKING:
     from vanta.runtime.options import Isolation, TurnOptions
     from vanta.runtime.runtime import Runtime
     from vanta.runtime.session import Session
-    from vanta.runtime.sync import SyncLedger, SyncMemory, SyncRuntime, SyncSession, SyncTurn
+    from vanta.runtime.sync import (
+        SyncLearnt,
+        SyncLedger,
+        SyncMemory,
+        SyncRuntime,
+        SyncSession,
+        SyncTurn,
+    )
     from vanta.runtime.turn_stream import ShownText, TurnStream
 
 _MODULES = {
@@ -39,7 +46,7 @@ _MODULES = {
     ".options": "Isolation TurnOptions",
     ".runtime": "Runtime",
     ".session": "Session",
-    ".sync": "SyncLedger SyncMemory SyncRuntime SyncSession SyncTurn",
+    ".sync": "SyncLearnt SyncLedger SyncMemory SyncRuntime SyncSession SyncTurn",
     ".turn_stream": "ShownText TurnStream",
 }
 
@@ -48,6 +55,7 @@ __all__ = [
     "Runtime",
     "Session",
     "ShownText",
+    "SyncLearnt",
     "SyncLedger",
     "SyncMemory",
     "SyncRuntime",

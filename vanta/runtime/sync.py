@@ -17,6 +17,7 @@ from vanta.concurrency import HomeProcess
 from vanta.config import Config, Loaded
 from vanta.engine import Sampling
 from vanta.events import Event, Reply
+from vanta.learning import Learnt
 from vanta.memory import (
     Filters,
     ForgetPreview,
@@ -36,6 +37,7 @@ from vanta.models import ModelStore
 from vanta.money import Ledger, Spending
 from vanta.plugin_loading import PluginSet
 from vanta.prompts import Templates
+from vanta.runtime.learnt_facts import LearntFacts
 from vanta.runtime.options import NOT_ISOLATED, Isolation, TurnOptions
 from vanta.runtime.runtime import Runtime
 from vanta.runtime.session import Session
@@ -285,6 +287,22 @@ class SyncLedger:
         return self._calls.call(partial(self._ledger.reset, user=user, session=session))
 
 
+class SyncLearnt:
+    """What a runtime has learnt about its tracks, for programs without an event loop."""
+
+    def __init__(self, learnt: LearntFacts, calls: Calls) -> None:
+        self._learnt = learnt
+        self._calls = calls
+
+    def facts(self) -> Sequence[Learnt]:
+        """Return all facts that are still believed; see `LearntFacts.facts`."""
+        return self._calls.portal.call(self._learnt.facts)
+
+    def forget(self, track: str | None = None, what: str | None = None) -> None:
+        """Forget facts; see `LearntFacts.forget`."""
+        self._calls.portal.call(self._learnt.forget, track, what)
+
+
 class SyncRuntime:
     """A runtime whose calls wait for their result; see `vanta.Runtime`.
 
@@ -358,6 +376,11 @@ class SyncRuntime:
     def ledger(self) -> SyncLedger:
         """The money that is spent and reserved."""
         return SyncLedger(self.runtime.ledger, self._calls)
+
+    @property
+    def learnt(self) -> SyncLearnt:
+        """What earlier turns have shown about the tracks, with the means to forget it."""
+        return SyncLearnt(self.runtime.learnt, self._calls)
 
     @property
     def turns(self) -> int:

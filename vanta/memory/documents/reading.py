@@ -99,7 +99,8 @@ def _read_bytes(path: Path) -> bytes:
     except OSError as error:
         if error.errno == errno.EFBIG:
             raise _too_large(path.name, f"more than {MAX_PDF_BYTES} bytes") from error
-        why = error.strerror or str(error)
+        missing = isinstance(error, FileNotFoundError)
+        why = "there is no such file" if missing else error.strerror or str(error)
         raise UnreadableDocument(
             f"{str(path)!r} cannot be read: {why}. Check the path and its permissions."
         ) from error
