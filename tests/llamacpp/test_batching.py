@@ -258,7 +258,8 @@ async def test_an_unexpected_error_ends_only_the_request_at_fault(
 
     original = Generation.sample
     monkeypatch.setattr(Generation, "sample", sample)
-    wrong = Sampling(temperature=1.0, seed=3.0)  # type: ignore[arg-type]
+    wrong = Sampling(temperature=1.0)
+    object.__setattr__(wrong, "seed", 3.0)  # it would be refused as an argument
     sampling, limit = (wrong, 9) if place == "start" else (GREEDY, 5)
     substitute(monkeypatch, "bad", TokenizedRequest((1, 2, 3, 4), limit, sampling))
     good = request(max_tokens=300)

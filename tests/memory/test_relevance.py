@@ -193,3 +193,22 @@ def test_relevance_is_between_0_and_1_and_grows_with_evidence(
     assert likely(candidate(**evidence | more_words)) >= value
     if kinship is not None:
         assert likely(candidate(**evidence | {"kinship": kinship + 1.0})) >= value
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "What do you remember of my cat?",
+        "What do your notes say of the cat?",
+        "Do you still know my cat?",
+        "Can you remind me of the cat's name?",
+    ],
+)
+def test_a_request_to_remember_is_no_word_of_the_question(rows: Rows, question: str) -> None:
+    rows.add([message("My cat is called Miso."), message("It rained.", 1, session="two")])
+    assert shown(rows, question) == ["My cat is called Miso."]
+
+
+def test_a_question_about_notes_themselves_finds_them(rows: Rows) -> None:
+    rows.add([message("I keep my notes in a folder."), message("It rained.", 1, session="two")])
+    assert shown(rows, "Where do I keep my notes?") == ["I keep my notes in a folder."]

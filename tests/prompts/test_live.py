@@ -193,3 +193,18 @@ async def test_turns_that_wait_for_one_look_go_on_in_the_order_they_came(
         templates.go_on.set()
     assert order == [0, 1, 2, 3, 4, 5]
     assert templates.looks == 1
+
+
+@pytest.mark.usefixtures("no_blocking", "every_turn")
+async def test_a_user_keeps_the_last_good_text_of_a_template_that_uses_its_name(
+    tmp_path: Path, files: Files
+) -> None:
+    """The prompt of no other user is needed for a turn."""
+    files.write("system/mine.j2", "{% if user == 'ada' %}good{% else %}{{ 1 / 0 }}{% endif %}")
+    engine = ScriptedEngine("x")
+    async with open_scripted(tmp_path, local=engine, system="mine") as runtime:
+        session = runtime.session("s", user="ada")
+        await session.ask("hi")
+        files.write("system/mine.j2", "bad\n{% if %}")
+        await session.ask("hi")
+    assert systems(engine) == ["good", "good"]

@@ -396,7 +396,7 @@ def test_an_alias_bomb_is_refused() -> None:
 def test_unreadable_files_are_reported(tmp_path: Path) -> None:
     for path, problem in [
         (tmp_path / "none.yaml", "cannot be read: No such file or directory. Check the path."),
-        (tmp_path, "cannot be read: Is a directory. Check the path."),
+        (tmp_path, "cannot be read: it is a folder, not a file. Check the path."),
     ]:
         with pytest.raises(ScriptError) as caught:
             load_script(path)

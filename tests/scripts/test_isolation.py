@@ -102,7 +102,7 @@ async def test_every_run_sends_the_engine_the_same_prompts_on_any_day(tmp_path: 
     scene = script(
         "- {say: The cat was at the vet yesterday., session: one}\n"
         "- {say: When was the cat at the vet?, session: two}\n"
-        "- {say: And the cat today?, session: three, at: 2026-01-20}"
+        "- {say: And is the cat at the vet today?, session: three, at: 2026-01-20}"
     )
     prompts = []
     for number in range(2):
@@ -134,10 +134,16 @@ async def test_messages_are_embedded_before_the_next_turn(tmp_path: Path) -> Non
 
 async def test_a_slow_embedder_changes_no_result(tmp_path: Path) -> None:
     slowly = HashEmbedder(before=lambda: anyio.sleep(0.25))
-    scene = script(ASKS % "recalled: cat", "fixtures: {memories: [{id: cat, text: Miso purrs.}]}")
+    scene = script(
+        ASKS % "recalled: cat", "fixtures: {memories: [{id: cat, text: The cat is Miso.}]}"
+    )
     async with open_one_track(tmp_path, ScriptedEngine("Miso."), slowly) as runtime:
         result = await run_script(runtime, scene)
     assert result.passed, result.describe()
+    (turn,) = result.turns
+    assert turn.reply is not None
+    assert turn.reply.trace.recall is not None
+    assert turn.reply.trace.recall.skipped == ""
 
 
 async def test_recall_falls_back_to_words_when_the_embedder_fails(tmp_path: Path) -> None:

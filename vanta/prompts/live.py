@@ -99,18 +99,19 @@ class SystemPrompt:
         self._edition = -1
         self._rendered: RenderedPrompt | None = None
 
-    def now(self) -> RenderedPrompt:
+    def now(self, *, quiet: bool = False) -> RenderedPrompt:
         """Return the prompt of the current files, or of the last ones that worked.
 
+        :param quiet: log nothing if the current files are broken.
         :raises TemplateError: if the template is broken and never worked.
         :raises UnknownName: if the template is missing and never was there.
         """
         if self._rendered is None or self._edition != self._live.edition:
-            self._rendered = self._render(self._rendered)
+            self._rendered = self._render(self._rendered, quiet=quiet)
             self._edition = self._live.edition
         return self._rendered
 
-    def _render(self, before: RenderedPrompt | None) -> RenderedPrompt:
+    def _render(self, before: RenderedPrompt | None, *, quiet: bool) -> RenderedPrompt:
         templates = self._live.templates
         try:
             template = templates.get(self._name)
@@ -118,7 +119,8 @@ class SystemPrompt:
         except (TemplateError, UnknownName) as error:
             if before is None:
                 raise
-            _log.warning("%s The last version that worked stays in use.", error)
+            if not quiet:
+                _log.warning("%s The last version that worked stays in use.", error)
             return before
         line = template.lines.get("track", template.lines.get("policy", 1))
         return RenderedPrompt(text, template.defaults, f"{template.path}:{line}")

@@ -187,7 +187,10 @@ class TurnPlanner:
 
     def _is_common(self, system: str) -> bool:
         """Return whether a configured system prompt is the same for every user."""
-        return self._prompt_of(_ANOTHER_USER).now().text == system
+        try:
+            return self._prompt_of(_ANOTHER_USER).now(quiet=True).text == system
+        except (TemplateError, UnknownName):  # the user's own prompt is one that worked before
+            return False
 
     def _chosen_policy(
         self, options: TurnOptions, system: RenderedPrompt, tracks: Mapping[str, Track]

@@ -15,6 +15,7 @@ The work is bounded: a word that is in more than `MAX_HITS` items is looked up i
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -55,6 +56,13 @@ QUESTION_MARKS = ("?", "\uff1f", "\u061f")
 SAME_QUESTION = 0.6
 """Share of the words of two questions, taken together, that both have if they are the same one."""
 
+_ABOUT_REMEMBERING = re.compile(
+    r"\b(?:(?:do|can|could) you (?:still )?(?:remember|recall|know)|(?:remind|tell) me"
+    r"|your (?:notes?|memory|memories)(?: (?:say|tell))?)\b",
+    re.IGNORECASE,
+)
+"""Words that ask for a memory and are in none; English only."""
+
 Find = Callable[[Sequence[Sequence[str]], int], list[int]]
 """Returns ids, newest first, of up to so many items that have any word of each group."""
 
@@ -68,12 +76,13 @@ _RELATED = "~"
 def query_terms(question: str, speakers: Collection[str] = ()) -> tuple[str, ...]:
     """Return the distinct terms to look up, at most `MAX_TERMS`.
 
-    Function words are left out unless there are no other words. So are the names in `speakers`, in
-    lower case: a speaker's name says whose words are wanted, but occurs in the texts of those who
-    address them.
+    Function words are left out unless there are no other words. So are requests to remember
+    ("do you remember", "what do your notes say"), which no item answers. So are the names in
+    `speakers`, in lower case: a speaker's name says whose words are wanted, but occurs in the texts
+    of those who address them.
     """
-    words = list(dict.fromkeys(terms(question)))
-    significant = without_function_words(words)
+    subject = terms(_ABOUT_REMEMBERING.sub(" ", question))
+    significant = without_function_words(list(dict.fromkeys(subject or terms(question))))
     significant = [word for word in significant if word not in speakers] or significant
     most = MAX_PAIRS if any(map(is_unspaced, significant)) else MAX_TERMS
     return tuple(significant[:most])
