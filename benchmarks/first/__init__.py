@@ -80,7 +80,7 @@ def run(settings: Settings) -> Iterator[Figure]:
 
 
 async def _simple(settings: Settings) -> list[Figure]:
-    questions = KNOWLEDGE[::5] if settings.quick else KNOWLEDGE
+    questions = KNOWLEDGE[::10] if settings.quick else KNOWLEDGE
     rounds = settings.times(ROUNDS, 2)
     results: dict[bool, Answers] = {}
     for memory in (False, True):

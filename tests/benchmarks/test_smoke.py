@@ -13,6 +13,7 @@ BENCHMARKS = load_benchmarks()
 
 ELSEWHERE = {
     "local": "test_local.py, on a tiny model",
+    "memory": "test_memory_locomo.py, on tiny data; its other parts take minutes",
     "overhead": "test_runs.py",
     "race": "test_runs.py",
 }
@@ -33,6 +34,7 @@ def without_value(figures: list[Any]) -> list[str]:
     ]
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", [name for name in BENCHMARKS.BENCHMARKS if name not in ELSEWHERE])
 def test_every_figure_with_a_goal_has_a_value(name: str, smollm2_path: Path) -> None:
     settings = BENCHMARKS.Settings(quick=True, repetitions=1)
