@@ -176,3 +176,13 @@ def test_the_time_is_linear_and_little_is_held_back(opening: str) -> None:
         fed, returned = fed + 3, returned + len(piece.text) + len(piece.reasoning)
     assert fed - returned <= MAX_HELD + 3
     assert time.process_time() - start < 5.0
+
+
+@pytest.mark.parametrize("marks", ["</think>", "<think></think>", "<|channel|>final<|message|>"])
+def test_the_time_of_many_marks_in_one_piece_is_linear(marks: str) -> None:
+    def seconds(count: int) -> float:
+        splitter, start = ReasoningSplitter(), time.process_time()
+        splitter.add("<think>x</think>" + marks * count)
+        return time.process_time() - start
+
+    assert seconds(120_000) < 30 * max(seconds(10_000), 0.02)

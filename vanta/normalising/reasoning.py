@@ -21,6 +21,9 @@ from vanta.messages import Delta, TokenLogprob
 MAX_HELD = 256
 """Characters that are held back at most while it is open whether they belong to a mark."""
 
+_SLICE = 4096
+"""Characters that are looked at together, so that the work on many marks stays proportional."""
+
 _PAIRS = {
     "<think>": "</think>",
     "<thinking>": "</thinking>",
@@ -128,9 +131,10 @@ class ReasoningSplitter:
         """
         if self._state == "text" and not self._held:
             return SplitText(text)
-        self._held += text
-        while self._held and self._step():
-            pass
+        for start in range(0, len(text), _SLICE):  # each mark copies what follows it
+            self._held += text[start : start + _SLICE]
+            while self._held and self._step():
+                pass
         return self._take()
 
     def finish(self) -> SplitText:
