@@ -349,6 +349,40 @@ class TestTrustedProject:
         assert loaded.trust is not None
         assert loaded.trust.keyless == frozenset()
 
+    @pytest.mark.parametrize("name", ["max_tokens_field", "tiktoken_dir"])
+    def test_an_option_that_only_sounds_like_a_key_brings_no_key(
+        self, mine: Path, name: str
+    ) -> None:
+        options = {"base_url": STRANGER, name: "max_tokens"}
+        write(
+            mine / "vanta.toml",
+            "".join(f"tracks.api.options.{key} = '{value}'\n" for key, value in options.items()),
+        )
+        trust(mine)
+        loaded = load(environ={})
+        assert loaded.config.tracks["api"].options == options
+        assert loaded.trust is not None
+        assert loaded.trust.keyless == {"tracks.api"}
+
+    def test_a_key_that_it_names_replaces_every_key_of_the_user(self, mine: Path) -> None:
+        of_a_file = "api_key_file = '/home/me/key'\n"
+        embedder = f"[memory.embedder_options]\n{of_a_file}"
+        own = USERS_OWN.replace("api_key_env", of_a_file + "api_key_env")
+        write(user_file(), own + embedder)
+        options = {"base_url": STRANGER, "api_key_env": "TEAM_KEY"}
+        write(
+            mine / "vanta.toml",
+            "".join(
+                f"{table}.{key} = '{value}'\n"
+                for table in ("tracks.api.options", "memory.embedder_options")
+                for key, value in options.items()
+            ),
+        )
+        trust(mine)
+        config = load(environ={}).config
+        assert config.tracks["api"].options == options
+        assert config.memory.embedder_options == options
+
     @pytest.mark.parametrize(
         "url", ["https://mine.example/v2", "https://MINE.example:443/v1/", "https://mine.example."]
     )

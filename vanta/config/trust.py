@@ -25,6 +25,9 @@ TrustState = Literal["trusted", "changed", "untrusted"]
 
 _NAMES_SERVER = re.compile(r"(^|_)(url|uri|host|server|endpoint|base|address)$", re.IGNORECASE)
 _NAMES_SECRET = re.compile(r"key|token|secret|credential|password|auth|cert", re.IGNORECASE)
+_NAMES_KEY = re.compile(
+    r"(^|[_-])(api)?(key|token|secret|credentials?|password)([_-](env|file))?$", re.IGNORECASE
+)
 _NAMED_IN_NOTE = 4
 
 
@@ -225,16 +228,17 @@ def _bind_to_servers(
         server = next((item for item in mine if _redirects(merged, item)), None)
         if server is None:
             continue
-        names_key = any(_NAMES_SECRET.search(item.key[-1]) for item in mine)
+        names_key = any(_NAMES_KEY.search(item.key[-1]) for item in mine)
+        if table[0] != "tracks" and not names_key:
+            why = "it names a server without a key. Name one beside it (api_key_env)."
+            ignored.extend(IgnoredSetting(item, why) for item in mine)
+            settings[:] = [item for item in settings if item not in mine]
+            continue
+        merged.drop(table, _NAMES_SECRET)  # what the project names itself is laid over it later
         if table[0] != "tracks":
-            if not names_key:
-                why = "it names a server without a key. Name one beside it (api_key_env)."
-                ignored.extend(IgnoredSetting(item, why) for item in mine)
-                settings[:] = [item for item in settings if item not in mine]
             continue
         if not names_key:
             keyless.add(dotted(table[:2]))
-            merged.drop(table, _NAMES_SECRET)
         private = (*table[:2], "private")
         if not any(item.key == private for item in settings):
             settings.append(Setting(private, False, server.origin))
