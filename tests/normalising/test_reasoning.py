@@ -56,6 +56,7 @@ PLAIN = [
     "```html\n<think>x</think>\n```",
     "    <b>code</b>",
     "[THIN] paper",
+    "[Think] of a poem.",
     " " * 300 + "<think>late",
     "İstanbul <think>",
 ]

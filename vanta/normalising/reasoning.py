@@ -24,6 +24,8 @@ MAX_HELD = 256
 _SLICE = 4096
 """Characters that are looked at together, so that the work on many marks stays proportional."""
 
+_MAGISTRAL = "[think]"  # counts in capitals only, since "[Think]" may be a stage direction
+
 _PAIRS = {
     "<think>": "</think>",
     "<thinking>": "</thinking>",
@@ -31,7 +33,7 @@ _PAIRS = {
     "<reasoning>": "</reasoning>",
     "<seed:think>": "</seed:think>",
     "<longcat_think>": "</longcat_think>",
-    "[think]": "[/think]",
+    _MAGISTRAL: "[/think]",
     "◁think▷": "◁/think▷",
     "<|start_thinking|>": "<|end_thinking|>",
     "<|begin_of_thought|>": "<|end_of_thought|>",
@@ -176,7 +178,7 @@ class ReasoningSplitter:
         head = bare[:MAX_HELD].lower()
         marks = _AFTER_REASONING if self._state == "gap" else _BEFORE_REASONING
         for mark, end in marks.items():
-            if head.startswith(mark):
+            if head.startswith(mark) and (mark != _MAGISTRAL or bare[: len(mark)].isupper()):
                 self._held = bare[len(mark) :]
                 self._begin(mark, end)
                 return True
