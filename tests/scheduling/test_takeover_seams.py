@@ -123,6 +123,21 @@ def test_a_seam_drops_only_what_overlaps(shown: str, continuation: str, size: in
     assert continuation.endswith("".join(pieces) + seam.flush())
 
 
+@pytest.mark.parametrize("size", [1, 4, 1000])
+@pytest.mark.parametrize(
+    ("shown", "continuation", "whole"),
+    [
+        ("def f(x):\n", "def f(x):\n    return x\n", "def f(x):\n    return x\n"),
+        ("- one\n- two\n", "- one\n- two\n  - three", "- one\n- two\n  - three"),
+        ("It ends here.\n", "It ends here.\n\nNext", "It ends here.\n\nNext"),
+    ],
+)
+def test_white_space_that_continues_after_the_overlap_stays(
+    shown: str, continuation: str, whole: str, size: int
+) -> None:
+    assert joined(shown, continuation, size) == whole
+
+
 def test_a_long_answer_that_is_repeated_in_small_pieces_is_cut_in_time() -> None:
     answer = " ".join(f"word{number}" for number in range(4000))
     assert joined(answer, answer + " end", 4) == answer + " end"

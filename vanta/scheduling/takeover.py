@@ -82,6 +82,7 @@ class Seam:
 
     def __init__(self, shown: str) -> None:
         shown = shown[-LONGEST:]
+        self._blanks = shown[len(shown.rstrip()) :]
         *_, last = "", *clusters(shown[-_CLUSTER_CHARS:])
         self._shown = _Shown(shown)
         # The text may be cut inside a cluster, such as a consonant before its vowel sign.
@@ -105,7 +106,11 @@ class Seam:
         if not self._open:
             return ""
         self._open = False
-        return self._held.text[self._overlap() :]
+        repeated, text = self._held.text[: self._overlap()], self._held.text
+        blanks = repeated[len(repeated.rstrip()) :]
+        # A longer run of white space compares as equal, but may indent code or end a paragraph.
+        more = len(blanks) - len(self._blanks) if blanks.startswith(self._blanks) else 0
+        return text[len(repeated) - more :]
 
     def _may_overlap(self) -> bool:
         """Return whether the shown text contains all that is held, so that more may overlap.
