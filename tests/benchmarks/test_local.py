@@ -65,6 +65,7 @@ def programs(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.timeout(300)
 def test_every_figure_is_measured_or_has_a_reason(path: Path) -> None:
     """The weights are random, so goals do not matter."""
     settings = BENCHMARKS.Settings(quick=True, repetitions=2)
