@@ -215,10 +215,13 @@ def _environment(url: str) -> Iterator[None]:
 async def _cell(stage: _Stage, leaks: _Leaks, policy: str, fault: str, number: int) -> None:
     """Keep each promise once, under a policy and a fault of the private server."""
     cell, user, word = f"{policy} x {fault}", f"user{number}", f"zanzibarquay{number}z"
-    stage.near.always(_faults(word, stage.elsewhere.base_url)[fault])
     stage.plugin.events.clear()
     session = stage.first.session("diary", user=user, private=True)
+    # Stored while the server works: what no turn has stored makes no later question private.
+    stage.near.always(Behaviour.answer("I see."))
     raised = [await _ask(session, f"My {word} is secret.", policy)]
+    stage.near.always(_faults(word, stage.elsewhere.base_url)[fault])
+    raised.append(await _ask(session, f"My {word} is secret.", policy))
     raised.append(await _ask(stage.first.session("diary", user=user), f"More of {word}.", policy))
     raised.append(await _ask_by_shown(stage, user, word))
     records = json.dumps(await stage.first.store.records(user=user))

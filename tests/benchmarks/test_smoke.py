@@ -1,4 +1,4 @@
-"""A quick run of each benchmark: every figure with a goal has a value."""
+"""A quick run of each benchmark: every figure with a goal has a value, and nothing leaks."""
 
 from __future__ import annotations
 
@@ -36,11 +36,16 @@ def without_value(figures: list[Any]) -> list[str]:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", [name for name in BENCHMARKS.BENCHMARKS if name not in ELSEWHERE])
-def test_every_figure_with_a_goal_has_a_value(name: str, smollm2_path: Path) -> None:
+def test_every_figure_with_a_goal_has_a_value_and_nothing_leaks(
+    name: str, smollm2_path: Path
+) -> None:
     settings = BENCHMARKS.Settings(quick=True, repetitions=1)
     figures = list(BENCHMARKS.load(name).run(settings))
     assert figures
     assert without_value(figures) == []
+    assert {
+        figure.name: figure.note for figure in figures if figure.unit == "leaks" and figure.value
+    } == {}
 
 
 def test_a_lost_figure_is_found() -> None:
