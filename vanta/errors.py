@@ -216,8 +216,9 @@ class EngineError(RunError):
     """One engine failed.
 
     The scheduler sets `track`. An engine sets `resend` if it has learnt from the error to write the
-    same request in another form: the leg then sends it once more. `__cause__` is the original
-    exception, if there was one.
+    same request in another form: the leg then sends it once more. `retryable` is False if the same
+    request would only be paid for once more. `__cause__` is the original exception, if there was
+    one.
 
     :param kind: what went wrong, normalised.
     :param message: what happened, in words. Control characters are replaced, since it may quote a
@@ -256,6 +257,7 @@ class EngineError(RunError):
         self.summary = summary
         self.track: str | None = None
         self.resend = False
+        self.retryable = True
 
     def __str__(self) -> str:
         at = f" at {self.server}" if self.server else ""

@@ -42,8 +42,12 @@ CLOSE_TIMEOUT_S = 0.15
 DRAIN_TIMEOUT_S = 0.1
 """Seconds to wait for the end of a body whose answer is complete, to reuse its connection."""
 
-END_WAIT_S = 5.0
-"""Seconds to wait for `[DONE]` after a finish reason: some servers keep the connection open."""
+END_WAIT_S = 3.0
+"""Seconds to wait for `[DONE]` after a finish reason: some servers keep the connection open.
+Neither keep-alives nor a repeated reason extend the wait."""
+
+EMPTY_WAIT_S = 20.0
+"""The same for an answer without content, since some servers send a reason before their answer."""
 
 
 class OpenAIStream(DeltaStream):
@@ -131,7 +135,7 @@ class OpenAIStream(DeltaStream):
 
     async def _next_event(self) -> httpx2.ServerSentEvent | None:
         """Return the next event, None at the end of the body or of the wait for it."""
-        if not (self._is_ending and self._clock.ticks):
+        if not self._is_ending:
             return await anext(self._events, None)
         with anyio.move_on_at(self._end_by):
             try:
@@ -151,9 +155,11 @@ class OpenAIStream(DeltaStream):
             model=delta.model or self._end.model,
         )
         has_content = delta.text or delta.reasoning or delta.tool_calls or delta.logprobs
-        if delta.finish_reason or has_content:  # content after a reason shows that it was none
+        if has_content or (delta.finish_reason and not self._is_ending):
+            # Content after a reason shows that it was none.
             self._is_ending = delta.finish_reason is not None
-            self._end_by = anyio.current_time() + END_WAIT_S
+            wait_s = END_WAIT_S if has_content or self._clock.ticks else EMPTY_WAIT_S
+            self._end_by = anyio.current_time() + wait_s
         if not has_content:
             return None
         self._body.note_content()

@@ -18,7 +18,7 @@ from vanta.normalising import (
     reasoning_end,
     without_reasoning,
 )
-from vanta.normalising.reasoning import MAX_HELD
+from vanta.normalising.reasoning import MAX_HELD, MAX_MARKS
 
 HARMONY = (
     "<|channel|>analysis<|message|>Sum.<|end|><|start|>assistant<|channel|>final<|message|>Four."
@@ -187,3 +187,17 @@ def test_the_time_of_many_marks_in_one_piece_is_linear(marks: str) -> None:
         return time.process_time() - start
 
     assert seconds(120_000) < 30 * max(seconds(10_000), 0.02)
+
+
+@pytest.mark.parametrize("marks", ["</think>", "<think></think>", "<|channel|>final<|message|>"])
+def test_many_marks_cost_no_more_than_words(marks: str) -> None:
+    splitter, start = ReasoningSplitter(), time.process_time()
+    splitter.add("<think>x</think>" + marks * 60_000 + "end")
+    assert time.process_time() - start < 0.2
+
+
+@pytest.mark.parametrize("size", [1, 5, 10_000])
+def test_what_follows_too_many_marks_is_text(size: int) -> None:
+    text = "<think>" + "</think>" * (MAX_MARKS + 50) + "end"
+    pieces = split(text, list(range(size, len(text), size)))
+    assert pieces == SplitText("</think>" * 50 + "end", "")

@@ -58,7 +58,8 @@ class RawServer:
     """Answers every request with the same bytes and then closes the connection.
 
     For answers that a proper server, and so `Upstream`, never sends. holds: wait for the client to
-    close the connection, then set `gone`.
+    close the connection, then set `gone`. repeats: what to send every
+    0.1 s until the client closes it.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class RawServer:
         content_type: str = "text/event-stream",
         holds: bool = False,
         coding: str = "",
+        repeats: str = "",
     ) -> None:
         self._body = body.encode() if isinstance(body, str) else body
         fields = {"content-type": content_type, "connection": "close"}
@@ -76,6 +78,7 @@ class RawServer:
         lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
         self._head = f"HTTP/1.1 {status} Answer\r\n{lines}\r\n".encode()
         self._holds = holds
+        self._repeats = repeats.encode()
         self.gone = anyio.Event()
 
     async def __aenter__(self) -> Self:
@@ -96,6 +99,10 @@ class RawServer:
         async with client:
             await _read_request(client)
             await client.send(self._head + self._body)
+            with suppress(anyio.BrokenResourceError):
+                while self._repeats:
+                    await anyio.sleep(0.1)
+                    await client.send(self._repeats)
             if self._holds:
                 with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
                     await client.receive()

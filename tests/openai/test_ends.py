@@ -5,9 +5,19 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import anyio
 import pytest
 
-from tests.openai.support import RawServer, answer_of, engine_at, frames, request, text_frame
+import vanta_openai.stream
+from tests.openai.support import (
+    FINISH,
+    RawServer,
+    answer_of,
+    engine_at,
+    frames,
+    request,
+    text_frame,
+)
 from vanta import Completion, EngineError, ErrorKind, ToolCall, Usage
 from vanta_openai.stream import END_WAIT_S
 
@@ -120,11 +130,44 @@ async def test_reasons_of_other_protocols_are_known(sent: str, expected: str) ->
 
 
 async def test_a_server_that_neither_ends_nor_closes_delays_the_end_by_a_bounded_time() -> None:
-    assert END_WAIT_S <= 5
+    assert END_WAIT_S <= 3
     body = frames(text("One", "stop"), done=False)
     async with RawServer(body, holds=True) as server, engine_at(server.base_url) as engine:
         assert (await answer_of(engine)).finish_reason == "stop"
         await server.gone.wait()
+
+
+@pytest.mark.parametrize(
+    "keep_alive",
+    [": ping\n\n", "data:\n\n", frames(chunk(choices=[]), done=False), frames(FINISH, done=False)],
+    ids=["comment", "no data", "no choice", "the reason again"],
+)
+async def test_keep_alives_after_a_finish_reason_do_not_delay_the_end(keep_alive: str) -> None:
+    body = frames(text("One"), FINISH, done=False)
+    async with (
+        RawServer(body, repeats=keep_alive) as server,
+        engine_at(server.base_url) as engine,
+    ):
+        await engine.load()
+        with anyio.fail_after(END_WAIT_S + 4):
+            answer = await answer_of(engine)
+    assert (answer.text, answer.finish_reason) == ("One", "stop")
+
+
+async def test_an_answer_that_ends_before_it_began_is_waited_for_and_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert 10 <= vanta_openai.stream.EMPTY_WAIT_S <= 30
+    monkeypatch.setattr("vanta_openai.stream.EMPTY_WAIT_S", 0.5)
+    body = frames(FINISH, done=False)
+    async with (
+        RawServer(body, repeats=": ping\n\n") as server,
+        engine_at(server.base_url) as engine,
+    ):
+        await engine.load()
+        with anyio.fail_after(5):
+            answer = await answer_of(engine)
+    assert (answer.text, answer.finish_reason) == ("", "stop")
 
 
 @pytest.mark.parametrize(

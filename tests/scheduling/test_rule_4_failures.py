@@ -11,7 +11,7 @@ from tests.scheduling.stage import Stage, states
 from vanta.engine import GenerationRequest
 from vanta.errors import AllTracksFailed, EngineError, ErrorKind
 from vanta.events import LegFailed
-from vanta.scheduling.policy import CASCADE, HEDGE, RACE
+from vanta.scheduling.policy import CASCADE, HEDGE, RACE, LegPlan
 from vanta.testing import Fail, Finish, Hang, Say, ScriptedEngine, Think, Wait
 
 pytestmark = pytest.mark.anyio
@@ -71,6 +71,24 @@ async def test_an_answer_without_readable_text_is_a_failure_not_an_answer(reason
     outcome = await stage.run()
     assert outcome.text == "ok"
     assert ("local", "failed") in states(outcome)
+
+
+@pytest.mark.parametrize("reason", ["stop", "length"])
+async def test_an_answer_of_reasoning_alone_is_not_paid_for_twice(reason: str) -> None:
+    thinks = ScriptedEngine(Say("<think> is a tag."), Finish(reason))  # type: ignore[arg-type]
+    policy = dataclasses.replace(RACE, legs=(LegPlan("local"),))
+    stage = Stage(policy, {"local": thinks}, retries=1)
+    failure = (await stage.run()).failure
+    assert len(thinks.requests) == 1
+    problem = "reasoning never ended" if reason == "stop" else "token limit was reached"
+    assert problem in str(failure)
+
+
+async def test_an_answer_without_anything_is_retried() -> None:
+    empty = ScriptedEngine(Finish("stop"))
+    policy = dataclasses.replace(RACE, legs=(LegPlan("local"),))
+    await Stage(policy, {"local": empty}, retries=1).run()
+    assert len(empty.requests) == 2
 
 
 async def test_a_waiting_leg_starts_at_once_when_the_other_failed() -> None:

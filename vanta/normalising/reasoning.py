@@ -6,7 +6,8 @@ The marks of many families are known: `<think>` (DeepSeek, Qwen, GLM), `[THINK]`
 beginning of an answer and directly after a reasoning: a mark inside code or prose is text.
 
 Invariant: every character is returned once, in order, as text or as reasoning, or is part of a mark
-or of the blank lines after one. No more than `MAX_HELD` characters are held back.
+or of the blank lines after one. No more than `MAX_HELD` characters are held back, and no more than
+`MAX_MARKS` marks are recognised.
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ MAX_HELD = 256
 
 _SLICE = 4096
 """Characters that are looked at together, so that the work on many marks stays proportional."""
+
+MAX_MARKS = 100
+"""Marks that count in one answer. What follows them is text, so that an answer of marks alone costs
+no more than one of words."""
 
 _MAGISTRAL = "[think]"  # counts in capitals only, since "[Think]" may be a stage direction
 
@@ -106,6 +111,7 @@ class ReasoningSplitter:
     _held: str = ""
     _ends: tuple[str, ...] = ()
     _is_final: bool = False
+    _marks: int = 0
     _text: list[str] = field(default_factory=list)
     _reasoning: list[str] = field(default_factory=list)
 
@@ -177,6 +183,8 @@ class ReasoningSplitter:
             return True
         head = bare[:MAX_HELD].lower()
         marks = _AFTER_REASONING if self._state == "gap" else _BEFORE_REASONING
+        if self._marks >= MAX_MARKS:
+            marks = {}
         for mark, end in marks.items():
             if head.startswith(mark) and (mark != _MAGISTRAL or bare[: len(mark)].isupper()):
                 self._held = bare[len(mark) :]
@@ -194,6 +202,7 @@ class ReasoningSplitter:
         return True
 
     def _begin(self, mark: str, end: str) -> None:
+        self._marks += 1
         if mark in _HARMONY:
             self._state = "header"
         elif not end:

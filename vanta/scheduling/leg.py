@@ -36,7 +36,7 @@ EARLY_EXIT_EVERY = 8
 Prepare = Callable[[Track], Awaitable[GenerationRequest]]
 Shorten = Callable[[Track, EngineError], Awaitable[GenerationRequest]]
 
-
+_NO_TEXT = "the answer ended without any readable text"
 _NOTHING = Delta()
 """A delta whose text is held back: the leg is not silent, but shows nothing yet."""
 
@@ -282,13 +282,15 @@ class Leg:
         return error
 
     def _empty_answer(self) -> EngineError:
-        if self.fold.completion().finish_reason == "length":
-            return self.error_of(
-                ErrorKind.SERVER,
-                "the token limit was reached before any readable text",
-                "Raise max_tokens, or turn the model's reasoning down.",
-            )
-        return self.error_of(ErrorKind.SERVER, "the answer ended without any readable text")
+        answer = self.fold.completion()
+        problem, advice = "", "Raise max_tokens, or turn the model's reasoning down."
+        if answer.finish_reason == "length":
+            problem = "the token limit was reached before any readable text"
+        elif answer.reasoning:
+            problem = "the reasoning never ended: the answer has no readable text"
+        error = self.error_of(ErrorKind.SERVER, problem or _NO_TEXT, advice if problem else "")
+        error.retryable = not answer.reasoning
+        return error
 
     def _broke_contract(self, cause: Exception) -> EngineError:
         problem = f"the engine raised {type(cause).__name__} instead of an EngineError"

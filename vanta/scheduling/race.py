@@ -16,7 +16,8 @@ The rules, each pinned by a test in `tests/scheduling`:
 8. Cancelling the caller cancels every leg at once and waits until all have ended.
 
 A failed track is retried only if no other leg may answer, no text was shown, the error may be
-temporary and the deadline allows the wait. Retry-After is obeyed.
+temporary and the deadline allows the wait. Retry-After is obeyed. An answer of reasoning alone is
+not retried: it costs as much as a whole one.
 
 `Race` is a state machine without awaits. Legs call it with deltas and ends, `run` calls it when a
 timer is due, and each call advances the state as far as possible. Everything is on one event loop,
@@ -394,7 +395,8 @@ class Race:
         for leg in {leg.track.name: leg for leg in self._legs if leg.error}.values():
             attempt = sum(other.track is leg.track for other in self._legs)
             at_s = self.now() + backoff_s(leg.error, attempt)
-            temporary = leg.error is not None and leg.error.kind in RETRYABLE
+            error = leg.error
+            temporary = error is not None and error.retryable and error.kind in RETRYABLE
             if temporary and attempt <= self._settings.retries and at_s < self._settings.deadline_s:
                 self._starts.add(leg.plan, at_s)
         return self._some_will_start()
