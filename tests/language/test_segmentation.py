@@ -162,6 +162,10 @@ def test_pronouns_of_the_speaker_and_the_listener_are_seen(
         ("1. Milk\n2. Bread", set()),
         ("007", {"7"}),
         ("四川", set()),
+        ("四", {"4"}),
+        ("答案是四。", {"4"}),
+        ("一、牛奶", set()),
+        ("-5 and \u22125.0 and 1-3", {"-5", "1", "3"}),
         ("one of the", set()),
     ],
 )

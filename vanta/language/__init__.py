@@ -12,7 +12,8 @@ from vanta.language.function_words import (
     persons_in,
     without_function_words,
 )
-from vanta.language.numerals import NUMERALS, numbers_in
+from vanta.language.negation import contradicts
+from vanta.language.numerals import NUMERALS, day_halves, numbers_in
 from vanta.language.segmentation import (
     SEGMENTATION,
     SHORTEST_PART,
@@ -35,6 +36,8 @@ __all__ = [
     "calendar_words",
     "clusters",
     "comparable",
+    "contradicts",
+    "day_halves",
     "find_folded",
     "fold",
     "is_unspaced",

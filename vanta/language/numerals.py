@@ -12,7 +12,9 @@ import re
 from vanta.language.folding import fold
 from vanta.language.word_lists import NUMBER_WORDS
 
-_NUMBER = re.compile(r"\d+(?:[.,'\u2019\u00a0\u202f\u066b\u066c ]\d+)*")
+_NUMBER = re.compile(
+    r"(?:(?<!\w)(?<!\d )[-\u2212\u2013](?=\d))?\d+(?:[.,'\u2019\u00a0\u202f\u066b\u066c ]\d+)*"
+)
 _THOUSANDS = re.compile(
     r"\d{1,3}(?:([.,'\u2019\u00a0\u202f\u066c ])\d{3})(?:\1\d{3})*(?:[.,\u066b]\d+)?"
 )
@@ -32,7 +34,16 @@ _OTHER_MEANINGS = frozenset({"on", "once", "sei"})
 _COUNTED = (
     "年月日号號點点时時分秒岁歲个個人名位元円圆块塊美度层層楼樓階间間只隻条條本張张台辆輛次回倍%％"
 )
-_CHINESE = re.compile(rf"[{NUMERALS}]{{2,}}|[{NUMERALS}](?=[{_COUNTED}])")
+_CHINESE = re.compile(
+    rf"[{NUMERALS}]{{2,}}|[{NUMERALS}](?=[{_COUNTED}])|(?<!\w)[{NUMERALS}](?![\w、)])"
+    rf"|(?<=[是第为為])[{NUMERALS}](?!\w)|[二三四五六七八九](?=つ)"
+)
+_MORNING, _EVENING = "上午|午前|오전", "下午|午後|오후|晚上"
+_HALF_BEFORE = re.compile(rf"({_MORNING}|{_EVENING}) ?(\d{{1,2}}|[{NUMERALS}]{{1,3}})")
+_HALF_AFTER = re.compile(
+    r"(?<!\d)(\d{1,2})(?:[:.]\d{2})? ?(a\.? ?m\b|p\.? ?m\b|утра\b|вечера\b|صباح|مساء)"
+)
+_MORNINGS = ("a", "утра", "صباح", *_MORNING.split("|"))
 
 
 def numbers_in(text: str) -> frozenset[str]:
@@ -48,8 +59,33 @@ def numbers_in(text: str) -> frozenset[str]:
     return frozenset(numbers)
 
 
+def day_halves(text: str) -> frozenset[str]:
+    """Return the hours of a text that have a half of the day, as "9 am" or "9 pm".
+
+    :param text: any text.
+    """
+    folded = fold(text)
+    pairs = [(hour, half) for half, hour in _HALF_BEFORE.findall(folded)]
+    pairs += _HALF_AFTER.findall(folded)
+    return frozenset(f"{_hour(hour)} {_half(half)}" for hour, half in pairs)
+
+
+def _hour(number: str) -> str:
+    return number.lstrip("0") or "0" if number.isdigit() else _chinese_value(number)
+
+
+def _half(name: str) -> str:
+    return "am" if name.startswith(_MORNINGS) else "pm"
+
+
 def _plain(number: str) -> list[str]:
-    """Return a number without separators of thousands, or the numbers that a space separates."""
+    """Return a number without separators of thousands, or the numbers that a space separates.
+
+    A minus sign belongs to the first of them.
+    """
+    if not number[0].isdigit():
+        first, *rest = _plain(number[1:])
+        return [first if first == "0" else f"-{first}", *rest]
     match = _THOUSANDS.fullmatch(number)
     if match and not number.startswith("0"):
         whole, decimals = number, ""

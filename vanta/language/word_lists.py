@@ -162,3 +162,18 @@ NUMBER_WORDS = {
     "hi": "दो तीन चार पांच छह सात आठ नौ दस ग्यारह बारह",
 }
 """Two to twelve, by language; "one" is an article in most."""
+
+NEGATIONS = {
+    "en": "not no never cannot none nobody nothing neither nor without",
+    "de": "nicht kein keine keinen keinem keiner nie niemals nein nichts",
+    "fr": "ne n pas jamais non aucun aucune",
+    "es": "no nunca jamas ningun ninguna tampoco",
+    "it": "non no mai nessun nessuna",
+    "pt": "nao nunca nenhum nenhuma",
+    "nl": "niet geen nooit nee",
+    "tr": "degil yok hayir asla",
+    "sv": "inte ingen inget aldrig nej",
+    "pl": "nie nigdy",
+    "other": "не нет ни никогда нельзя ні немає لا ليس ليست لم لن לא אין नहीं न tidak bukan khong",
+}
+"""Words that deny a clause, folded, by language."""

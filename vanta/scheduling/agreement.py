@@ -1,6 +1,6 @@
 """Agreement of two answers in any language, without a model.
 
-Two answers disagree materially if one says yes and the other no, if each has a number or a name
+Two answers disagree materially if one denies what the other says, if each has a number or a name
 that the other lacks, or if they share too few of their content words (overlap coefficient of
 Szymkiewicz and Simpson, which does not penalise a longer answer). `refine` amends an answer on such
 a difference only.
@@ -20,6 +20,8 @@ from vanta.language import (
     NUMERALS,
     calendar_words,
     comparable,
+    contradicts,
+    day_halves,
     fold,
     is_unspaced,
     language_of,
@@ -71,19 +73,25 @@ def disagreement(first: str, second: str) -> str | None:
         return f"it says {no}, not {yes}"
     words, others = _content(first), _content(second)
     is_short = is_short and max(len(words), len(others)) <= SHORT_TERMS
-    numbers, other_numbers = numbers_in(first), numbers_in(second)
+    numbers, other_numbers = (numbers_in(text) | day_halves(text) for text in (first, second))
     if _differ(numbers, other_numbers, strictly=is_short):
         return _says(other_numbers - numbers, numbers - other_numbers)
-    if is_short:
-        alone, other_alone = _names_alone(first, second), _names_alone(second, first)
-        if alone and other_alone:
-            return _says(other_alone, alone)
+    if is_short and (why := _short_difference(first, second)):
+        return why
     overlap = _overlap(words, others)
     if overlap < MIN_OVERLAP and not (_is_bare(words, others) and numbers & other_numbers):
         if not words and not others and comparable(first) == comparable(second):
             return None
         return f"it shares {overlap:.0%} of the content words"
     return None
+
+
+def _short_difference(first: str, second: str) -> str | None:
+    """Return why two short answers differ in a negation or a name, None if they do not."""
+    if contradicts(first, second):
+        return "one denies what the other says"
+    alone, other_alone = _names_alone(first, second), _names_alone(second, first)
+    return _says(other_alone, alone) if alone and other_alone else None
 
 
 def _polarity(text: str) -> str | None:
