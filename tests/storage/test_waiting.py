@@ -93,7 +93,7 @@ async def test_a_turn_on_a_locked_store_has_one_final_event_and_a_clear_error(
     events: list[Event] = []
 
     async def watch(runtime: Runtime) -> None:
-        async with runtime.session("s").stream("hello", deadline_s=0.3) as turn:
+        async with runtime.session("s").stream("hello", deadline_s=1.5) as turn:
             async for event in turn:
                 events.append(event)  # noqa: PERF401 - those before the error count
 
