@@ -209,12 +209,11 @@ def loosened(pattern: str, author: Author, own: str) -> bool:
 
 def _key_figures(settings: Settings) -> Iterator[Figure]:
     patterns = [dotted(pattern) for pattern in all_patterns()]
-    harmless = {p for p in patterns if p.startswith("tracks.*.sampling.")} - FORCING
     counted: dict[Author, int] = dict.fromkeys(AUTHORS, 0)
     for done, pattern in enumerate(patterns, 1):
         for author in AUTHORS:
             own = "" if author == "user" else LIMITS
-            is_expected = author == "untrusted project" and pattern in harmless
+            is_expected = author == "untrusted project" and pattern in HARMLESS
             counted[author] += loosened(pattern, author, own) and not is_expected
         settings.progress("keys", done, len(patterns))
     yield Figure(
@@ -222,20 +221,14 @@ def _key_figures(settings: Settings) -> Iterator[Figure]:
         value=counted["untrusted project"] + len(set(patterns) ^ set(HOSTILE)),
         unit="keys",
         goal=0,
-        note=f"of {len(patterns)}, each with a hostile value; {len(harmless)} harmless ones count. "
+        note=f"of {len(patterns)}, each with a hostile value; {len(HARMLESS)} harmless ones count. "
         f"The same values change {counted['user']} keys for the user and "
         f"{counted['trusted project']} in a trusted project beside the user's own limits.",
     )
 
 
-FORCING = {
-    f"tracks.*.sampling.{name}"
-    for name in (
-        *("max_tokens", "repeat_penalty", "presence_penalty", "frequency_penalty"),
-        *("dry_multiplier", "stop", "logit_bias", "grammar", "json_schema", "logprobs"),
-    )
-}
-"""Sampling that can dictate an answer or cost more: it needs trust."""
+HARMLESS = {"tracks.*.sampling.seed"}
+"""Keys that count before the folder is trusted, whatever their value is."""
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,11 @@ def test_check_reports_names_that_fit_the_schema_and_do_not_exist(
 
 def test_a_wrong_type_ends_every_command_with_its_place(vanta: Run, tmp_path: Path) -> None:
     (tmp_path / "vanta.toml").write_text('deadline_s = "soon"\n')
+    done = vanta("config", "check")
+    assert done.code == 2
+    assert "vanta.toml:1: deadline_s: it is not a valid value" in done.out
+    assert vanta("config", "show").code == 0  # a stranger's mistake ends no command
+    trust(tmp_path)
     for command in (("config", "show"), ("models", "list"), ("engines", "list"), ("doctor",)):
         done = vanta(*command)
         assert (done.code, done.out) == (2, ""), command

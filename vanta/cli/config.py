@@ -97,7 +97,8 @@ def _problems(source: str | None) -> list[str]:
         loaded = load(source)
         chosen = loaded.config.plugins
         plugins = plugin_loading.load(chosen.allow, strict=chosen.strict)
-        return list(configuration_problems(loaded, plugins))
+        ignored = loaded.trust.mistakes if loaded.trust is not None else ()
+        return [*ignored, *configuration_problems(loaded, plugins)]
     except UsageError as error:
         return str(error).splitlines()
 

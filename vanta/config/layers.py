@@ -8,6 +8,7 @@ ConfigError that names it, with line and column if there are any.
 
 from __future__ import annotations
 
+import itertools
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -164,9 +165,14 @@ def from_file(path: Path) -> list[Setting]:
     return from_text(path, _read_text(path))
 
 
-def from_text(path: Path, text: str) -> list[Setting]:
-    """Return the settings of a TOML text that was read from `path`. Raises ConfigError."""
+def from_text(path: Path, text: str, most: int | None = None) -> list[Setting]:
+    """Return the settings of a TOML text that was read from `path`. Raises ConfigError.
+
+    most: the number of settings that it may have; None for any number.
+    """
     data = _parse(path, text)
+    if most is not None and any(True for _ in itertools.islice(_leaves(data), most, None)):
+        raise ConfigError(f"{path}: it has more than {most} settings. Remove some.")
     lines = lines_of(text)
     return [
         Setting(key, _anchored(path, key, value), Origin("file", str(path), lines.get(key)))

@@ -67,7 +67,8 @@ class Explanation:
         ]
         lines += [f"  over {_as_toml(value)} from {origin}" for origin, value in self.below]
         lines += [
-            f"  ignored {_as_toml(value)} from {origin}, which a project may not set"
+            f"  ignored {_as_toml(value)} from {origin}, which "
+            + ("a project may not set" if origin.kind == "file" else "is not for this server")
             for origin, value in self.ignored
         ]
         return "\n".join(lines)
@@ -165,9 +166,11 @@ def load(
     merged.add(layers.from_file(configs_dir() / "default.toml"))
     if source is None:
         source = environ.get(SOURCE_VARIABLE) or None
-    trust = _add_source(merged, source)
-    merged.add(layers.from_environment(environ))
-    merged.add(layers.from_arguments(overrides or {}))
+    above = [layers.from_environment(environ), layers.from_arguments(overrides or {})]
+    trust = _add_source(merged, source, [setting for layer in above for setting in layer])
+    withheld = () if trust is None else trust.withheld
+    for layer in above:
+        merged.add([setting for setting in layer if setting not in withheld])
     problems.refuse_inline_secrets(merged)
     try:
         config = Config.model_validate(merged.tree)
@@ -207,7 +210,9 @@ def _project_folder(source: Source | None) -> Path | None:
         return None
 
 
-def _add_source(merged: Merged, source: Source | None) -> ProjectTrust | None:
+def _add_source(
+    merged: Merged, source: Source | None, above: Sequence[Setting]
+) -> ProjectTrust | None:
     """Lay the given source over vanta's default, or the user's and the project's file."""
     if isinstance(source, Mapping):
         merged.add(layers.from_arguments(source))
@@ -223,7 +228,7 @@ def _add_source(merged: Merged, source: Source | None) -> ProjectTrust | None:
     project = find_project(Path())
     if project is None:
         return None
-    trust = add_project(merged, project, user_file(), with_settings=source is None)
+    trust = add_project(merged, project, user_file(), above=above, with_settings=source is None)
     _say_once(trust.note())
     return trust
 

@@ -25,6 +25,7 @@ PROJECT_FILE = Path("vanta.toml")
 TEMPLATES = Path(".vanta", "templates")
 _FITTED = ("router.json", "gate.json")
 _MOST_FILES = 1000
+_MOST_SETTINGS = 5000
 _MOST_BYTES = 1 << 25
 
 
@@ -53,7 +54,8 @@ class ProjectFolder:
         """Return the settings of the configuration file. Raises ConfigError."""
         if self.content is None:
             return []
-        return layers.from_text(PROJECT_FILE, layers.decode(PROJECT_FILE, self.content))
+        text = layers.decode(PROJECT_FILE, self.content)
+        return layers.from_text(PROJECT_FILE, text, _MOST_SETTINGS)
 
     def digests(self) -> dict[str, str]:
         """Return the SHA-256 of each file that counts, by its path in the folder. Blocking.
@@ -90,7 +92,7 @@ class ProjectFolder:
         if self.content is None:
             return None
         text = layers.decode(PROJECT_FILE, self.content)
-        settings = layers.from_text(self.path / PROJECT_FILE, text)
+        settings = layers.from_text(self.path / PROJECT_FILE, text, _MOST_SETTINGS)
         values = [item.value for item in settings if item.key == ("data_dir",)]
         return Path(os.path.normpath(str(values[0]))) if values else None
 

@@ -2,33 +2,36 @@
 
 Invariant: the file of an untrusted project never names a server, a key, a file, a folder, a plugin
 or a track, and never lifts a limit. A server that a trusted project names receives no key and no
-private text that were configured for another one.
+private text that were configured for another one, see `vanta.config.key_binding`.
 """
 
 from __future__ import annotations
 
-import re
+import copy
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from vanta.config.keys import Key, default_of, dotted, find
+from pydantic import ValidationError
+
+from vanta.config.key_binding import bind_to_servers
+from vanta.config.keys import Key, advice, default_of, dotted, find
 from vanta.config.layers import Merged, Setting
 from vanta.config.project import ProjectFolder
+from vanta.config.schema import Config
 from vanta.config.trust_rules import KeyRule, rule_of
 from vanta.config.trust_store import trusted_folders
-from vanta.text import server_origin
 
 TrustState = Literal["trusted", "changed", "untrusted"]
 
-_NAMES_SERVER = re.compile(r"(^|_)(url|uri|host|server|endpoint|base|address)$", re.IGNORECASE)
-_NAMES_SECRET = re.compile(r"key|token|secret|credential|password|auth|cert", re.IGNORECASE)
-_NAMES_KEY = re.compile(
-    r"(^|[_-])(api)?(key|token|secret|credentials?|password)([_-](env|file))?$", re.IGNORECASE
-)
 _NAMED_IN_NOTE = 4
+_UNKNOWN = "there is no such key"
+_INVALID = "it is not a valid value of the key"
+_MARKS = {_UNKNOWN: " (unknown key)", _INVALID: " (invalid value)"}
+_MOST_MISTAKES = 20
+_NO_KEY_BESIDE = "it names a server without a key. Name one beside it (api_key_env)."
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,8 @@ class ProjectTrust:
     :param ignored: the settings of its file that do not count.
     :param keyless: tables (`tracks.api`) whose server the project named without naming a key: no
         key of the environment is sent to it.
+    :param withheld: settings of the environment and of the call that do not count, since they name
+        a key or call a track private, and the project names the server of that track.
     """
 
     folder: Path
@@ -63,6 +68,7 @@ class ProjectTrust:
     files: Mapping[str, str] = field(default_factory=dict, repr=False)
     ignored: tuple[IgnoredSetting, ...] = ()
     keyless: frozenset[str] = frozenset()
+    withheld: tuple[Setting, ...] = ()
 
     @property
     def is_trusted(self) -> bool:
@@ -74,6 +80,12 @@ class ProjectTrust:
         """The command that trusts the folder as it is now."""
         return f"vanta trust {shlex.quote(str(self.folder))}"
 
+    @property
+    def mistakes(self) -> tuple[str, ...]:
+        """The unknown keys and invalid values of an untrusted file, at most 20, as sentences."""
+        items = [item for item in self.ignored if item.reason in _MARKS][:_MOST_MISTAKES]
+        return tuple(f"{item}. {_advice(item)}".rstrip() for item in items)
+
     def note(self) -> str:
         """Return the sentences for a person if something does not count, otherwise ""."""
         where = repr(str(self.folder))
@@ -83,6 +95,12 @@ class ProjectTrust:
                 "elsewhere is not sent to it. Name one beside it (api_key_env)."
                 for table in sorted(self.keyless)
             ]
+            if self.withheld:
+                names = ", ".join(str(item.origin) for item in self.withheld)
+                lines.append(
+                    f"{where} names the server, so these do not count: {names}. Set the server's "
+                    "URL (base_url) at the same place if they belong together."
+                )
             if self.ignored:
                 lines.append(f"{where} cannot lift your own limits: ignored: {self._names()}.")
             return " ".join(lines)
@@ -95,7 +113,11 @@ class ProjectTrust:
         )
 
     def _names(self) -> str:
-        names = list(dict.fromkeys(_shown(item.setting.key) for item in self.ignored))
+        names = list(
+            dict.fromkeys(
+                _shown(item.setting.key) + _MARKS.get(item.reason, "") for item in self.ignored
+            )
+        )
         more = len(names) - _NAMED_IN_NOTE
         rest = [f"and {more} more"] if more > 0 else []
         return ", ".join([*names[:_NAMED_IN_NOTE], *rest])
@@ -118,13 +140,20 @@ def trust_in(project: ProjectFolder) -> ProjectTrust:
 
 
 def add_project(
-    merged: Merged, project: ProjectFolder, user_file: Path, *, with_settings: bool = True
+    merged: Merged,
+    project: ProjectFolder,
+    user_file: Path,
+    *,
+    above: Sequence[Setting] = (),
+    with_settings: bool = True,
 ) -> ProjectTrust:
     """Lay a project's file over the user's layers, as far as its trust and the rules allow.
 
     :param merged: vanta's default and the user's file.
     :param project: the project.
     :param user_file: the user's file; what it limits can only be tightened.
+    :param above: the settings of the environment and of the call; the caller adds them later,
+        without those that the result withholds.
     :param with_settings: False if another configuration was named: only the templates count.
     :raises ConfigError: if a file of the project cannot be read.
     :raises ConfigError: if the record of trusted folders is damaged.
@@ -132,41 +161,120 @@ def add_project(
     layer = project.settings() if with_settings else []
     trust = trust_in(project)
     keyless: frozenset[str] = frozenset()
+    withheld: tuple[Setting, ...] = ()
     if trust.is_trusted:
         settings, ignored = _of_trusted(merged, layer, str(user_file))
-        keyless = _bind_to_servers(merged, settings, ignored)
+        bound = bind_to_servers(merged, settings, above)
+        settings, keyless, withheld = bound.settings, bound.keyless, bound.withheld
+        ignored += [IgnoredSetting(item, _NO_KEY_BESIDE) for item in bound.refused]
     else:
-        settings, ignored = _of_untrusted(merged, layer)
+        settings, ignored = _of_untrusted(merged, layer, above)
         if project.has_templates:
             ignored.append(IgnoredSetting(project.templates_setting, "templates need trust"))
     merged.add(settings)
     for item in ignored:
         merged.ignored.setdefault(item.setting.key, []).append(item.setting)
-    return ProjectTrust(trust.folder, trust.state, trust.files, tuple(ignored), keyless)
+    for setting in withheld:
+        merged.ignored.setdefault(setting.key, []).append(setting)
+    return ProjectTrust(trust.folder, trust.state, trust.files, tuple(ignored), keyless, withheld)
 
 
 def _of_untrusted(
-    merged: Merged, layer: Sequence[Setting]
+    merged: Merged, layer: Sequence[Setting], above: Sequence[Setting]
 ) -> tuple[list[Setting], list[IgnoredSetting]]:
     accepted: list[Setting] = []
     ignored: list[IgnoredSetting] = []
+    may_disable = _leaves_free_private_tracks(merged, layer, above)
     for setting in layer:
         rule = rule_of(setting.key)
-        if find(setting.key) is None:
-            accepted.append(setting)  # a mistake in a name is reported by the validation
-        elif rule is None or rule.needs_trust:
-            reason = rule.reason if rule else "The table needs trust."
-            ignored.append(IgnoredSetting(setting, f"it needs trust. {reason}"))
-        elif setting.key[0] == "tracks" and not _has_track(merged, setting.key[1]):
-            ignored.append(IgnoredSetting(setting, "it needs trust. It adds a track."))
-        elif _silences_private_track(merged, setting):
-            why = "it needs trust. It would disable a private track."
-            ignored.append(IgnoredSetting(setting, why))
+        if reason := _needs_trust(merged, setting, rule, may_disable=may_disable):
+            ignored.append(IgnoredSetting(setting, reason))
+        elif rule is not None:
+            value = merged.value(setting.key)
+            value = default_of(setting.key) if value is None else value
+            _tighten(setting, rule, value, accepted, ignored)
+    return _without_invalid(merged, accepted, ignored, above)
+
+
+def _needs_trust(
+    merged: Merged, setting: Setting, rule: KeyRule | None, *, may_disable: bool
+) -> str:
+    """Return why a setting does not count in an untrusted project, or ""."""
+    if find(setting.key) is None:
+        return _UNKNOWN
+    if rule is None or rule.needs_trust:
+        return f"it needs trust. {rule.reason if rule else 'The table needs trust.'}"
+    if setting.key[0] != "tracks":
+        return ""
+    return _track_needs_trust(merged, setting.key, may_disable=may_disable)
+
+
+def _track_needs_trust(merged: Merged, key: Key, *, may_disable: bool) -> str:
+    if not _has_track(merged, key[1]):
+        return "it needs trust. It adds a track."
+    if key[2:] != ("enabled",):
+        return ""
+    if merged.value((*key[:2], "private")) is True:
+        return "it needs trust. It would disable a private track."
+    if not may_disable:
+        return "it needs trust. Another track would answer, which is paid or leaves the machine."
+    return ""
+
+
+def _leaves_free_private_tracks(
+    merged: Merged, layer: Sequence[Setting], above: Sequence[Setting]
+) -> bool:
+    """Return whether all tracks are free and private that a project does not disable."""
+    disabled = {item.key[1] for item in layer if item.key[0::2] == ("tracks", "enabled")}
+    if not disabled:
+        return True
+    effective = copy.deepcopy(merged)
+    effective.add(list(above))
+    tracks = effective.value(("tracks",))
+    return not isinstance(tracks, dict) or all(
+        name in disabled or _is_off(track) or _is_free_and_private(track)
+        for name, track in tracks.items()
+    )
+
+
+def _is_off(track: Any) -> bool:
+    return isinstance(track, dict) and track.get("enabled") is False
+
+
+def _is_free_and_private(track: Any) -> bool:
+    prices = ("input_usd_per_mtok", "output_usd_per_mtok")
+    return (
+        isinstance(track, dict)
+        and track.get("private") is True
+        and not any(track.get(price) for price in prices)
+    )
+
+
+def _without_invalid(
+    merged: Merged,
+    accepted: list[Setting],
+    ignored: list[IgnoredSetting],
+    above: Sequence[Setting],
+) -> tuple[list[Setting], list[IgnoredSetting]]:
+    """Ignore values that the schema refuses: an untrusted file does not end a command."""
+    effective = copy.deepcopy(merged)
+    effective.add(accepted)
+    effective.add(list(above))
+    try:
+        Config.model_validate(effective.tree)
+    except ValidationError as error:
+        places = {tuple(map(str, details["loc"])) for details in error.errors()}
+    else:
+        return accepted, ignored
+    tables = {place[:length] for place in places for length in range(len(place) + 1)}
+    valid: list[Setting] = []
+    for setting in accepted:
+        key = setting.key
+        if key in tables or any(key[:length] in places for length in range(len(key))):
+            ignored.append(IgnoredSetting(setting, _INVALID))
         else:
-            above = merged.value(setting.key)
-            above = default_of(setting.key) if above is None else above
-            _tighten(setting, rule, above, accepted, ignored)
-    return accepted, ignored
+            valid.append(setting)
+    return valid, ignored
 
 
 def _of_trusted(
@@ -208,57 +316,9 @@ def _has_track(merged: Merged, name: str) -> bool:
     return isinstance(merged.value(("tracks", name)), dict)
 
 
-def _silences_private_track(merged: Merged, setting: Setting) -> bool:
-    """Return whether turns of a private track would have to go to another one."""
-    key = setting.key
-    is_private = merged.value((*key[:2], "private")) is True
-    return key[0] == "tracks" and key[2:] == ("enabled",) and is_private
-
-
-def _bind_to_servers(
-    merged: Merged, settings: list[Setting], ignored: list[IgnoredSetting]
-) -> frozenset[str]:
-    """Take inherited keys and privacy from tables whose server the project changes.
-
-    Returns the tracks for which it names no key. An embedder without a key is ignored.
-    """
-    keyless = set()
-    for table in dict.fromkeys(filter(None, map(_options_table, settings))):
-        mine = [item for item in settings if item.key[: len(table)] == table]
-        server = next((item for item in mine if _redirects(merged, item)), None)
-        if server is None:
-            continue
-        names_key = any(_NAMES_KEY.search(item.key[-1]) for item in mine)
-        if table[0] != "tracks" and not names_key:
-            why = "it names a server without a key. Name one beside it (api_key_env)."
-            ignored.extend(IgnoredSetting(item, why) for item in mine)
-            settings[:] = [item for item in settings if item not in mine]
-            continue
-        merged.drop(table, _NAMES_SECRET)  # what the project names itself is laid over it later
-        if table[0] != "tracks":
-            continue
-        if not names_key:
-            keyless.add(dotted(table[:2]))
-        private = (*table[:2], "private")
-        if not any(item.key == private for item in settings):
-            settings.append(Setting(private, False, server.origin))
-    return frozenset(keyless)
-
-
-def _options_table(setting: Setting) -> Key | None:
-    key = setting.key
-    if key[0] == "tracks" and key[2:3] == ("options",) and len(key) > 3:
-        return key[:3]
-    return key[:2] if key[:2] == ("memory", "embedder_options") and len(key) > 2 else None
-
-
-def _redirects(merged: Merged, setting: Setting) -> bool:
-    value = setting.value
-    if not isinstance(value, str):
-        return False
-    if not (_NAMES_SERVER.search(setting.key[-1]) or "://" in value):
-        return False
-    return server_origin(value) != server_origin(str(merged.value(setting.key) or ""))
+def _advice(item: IgnoredSetting) -> str:
+    key = item.setting.key
+    return advice(key) if item.reason == _UNKNOWN and dotted(key).isprintable() else ""
 
 
 def _shown(key: Key) -> str:

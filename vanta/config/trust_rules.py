@@ -49,13 +49,12 @@ HARMLESS = "counts"
 
 def rule_of(key: Key) -> KeyRule | None:
     """Return the rule of a key; None for a key that no rule names."""
-    return next((rule for rule in RULES if _matches(rule.pattern, key)), None)
-
-
-def _matches(pattern: Key, key: Key) -> bool:
-    return len(key) >= len(pattern) and all(
-        part in ("*", name) for part, name in zip(pattern, key, strict=False)
-    )
+    named = (key[0], "*", *key[2:]) if len(key) > 1 else key
+    for length in range(1, _LONGEST_PATTERN + 1):
+        rule = _BY_PATTERN.get(key[:length]) or _BY_PATTERN.get(named[:length])
+        if rule is not None:
+            return rule
+    return None
 
 
 def _smaller(above: Any, value: Any) -> Any:
@@ -102,7 +101,7 @@ def _off(key: str, reason: str) -> KeyRule:
     return _rule(key, reason, "can be set to false", _both)
 
 
-_VARIETY = "It changes how varied an answer is, and nothing else."
+_QUALITY = "It can ruin the answers of a track, so that another one is needed."
 _SENDS = "It decides where text and keys are sent."
 _LEAVES = "It can make another track answer, which may be a paid one or leave the machine."
 
@@ -147,19 +146,24 @@ RULES: tuple[KeyRule, ...] = (
     _rule("memory.embedder_options", _SENDS),
     _rule("memory.index", _SENDS),
     _rule("memory.index_options", _SENDS),
-    _off("tracks.*.enabled", "A track that is not private sends nothing then."),
+    _off("tracks.*.enabled", "Counts if all other tracks are free and private, and it is not."),
     _rule("tracks.*.engine", _SENDS),
     _rule("tracks.*.model", "It decides the price, or the file that is loaded."),
     _rule("tracks.*.window", _LEAVES),
-    _lower("tracks.*.reply_reserve", "A shorter reply costs less."),
+    _rule(
+        "tracks.*.reply_reserve",
+        "A lower value cuts replies off, and allows longer prompts.",
+        merge=_smaller,
+    ),
     _off("tracks.*.private", "Private turns do not use the track then."),
     _rule("tracks.*.input_usd_per_mtok", "The caps and the ledger count with it."),
     _rule("tracks.*.output_usd_per_mtok", "The caps and the ledger count with it."),
-    _lower("tracks.*.sampling.max_tokens", "A shorter reply costs less."),
+    _rule("tracks.*.sampling.max_tokens", _QUALITY, merge=_smaller),
     *(
-        _rule(f"tracks.*.sampling.{name}", _VARIETY, HARMLESS)
-        for name in ("temperature", "top_p", "top_k", "min_p", "typical_p", "seed")
+        _rule(f"tracks.*.sampling.{name}", _QUALITY)
+        for name in ("temperature", "top_p", "top_k", "min_p", "typical_p")
     ),
+    _rule("tracks.*.sampling.seed", "It makes answers repeatable, and nothing else.", HARMLESS),
     *(
         _rule(f"tracks.*.sampling.{name}", "It can dictate the words of an answer.")
         for name in (
@@ -172,3 +176,6 @@ RULES: tuple[KeyRule, ...] = (
     _rule("policies", _LEAVES),
 )
 """The allow-list: what is not named here as tightening or harmless needs trust."""
+
+_BY_PATTERN = {rule.pattern: rule for rule in RULES}
+_LONGEST_PATTERN = max(map(len, _BY_PATTERN))
