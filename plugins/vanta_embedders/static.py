@@ -35,6 +35,32 @@ MAX_PIECES = 4_096
 _log = logging.getLogger("vanta.embedders")
 
 
+WRITINGS = {
+    "arabic": (0.82, 0.11),
+    "cyrillic": (0.88, 0.05),
+    "de": (0.35, 0.14),
+    "devanagari": (0.80, 0.09),
+    "es": (0.50, 0.10),
+    "fr": (0.40, 0.15),
+    "greek": (0.88, 0.05),
+    "han": (0.51, 0.11),
+    "hangul": (0.88, 0.05),
+    "hebrew": (0.75, 0.12),
+    "it": (0.38, 0.11),
+    "kana": (0.57, 0.14),
+    "latin": (0.40, 0.15),
+    "nl": (0.42, 0.12),
+    "other": (0.88, 0.50),
+    "pl": (0.48, 0.09),
+    "pt": (0.37, 0.09),
+    "sv": (0.24, 0.21),
+    "thai": (0.00, 0.50),
+    "tr": (0.42, 0.16),
+}
+"""Mean and deviation of the cosines of unrelated texts in writings other than English, measured as
+memory does it, with seven sentences of each."""
+
+
 class StaticOptions(MiniLmOptions):
     """`memory.embedder_options` of `static`: the width of the table, and how it is made."""
 
@@ -47,7 +73,8 @@ def create(options: StaticOptions, context: EmbedderContext) -> Embedder:
     """Return the embedder; it opens nothing until it loads."""
     from vanta.memory import CosineScale
 
-    scale = CosineScale(0.055, 0.085)  # measured as memory does it
+    writings = {writing: CosineScale(*scale) for writing, scale in WRITINGS.items()}
+    scale = CosineScale(0.055, 0.085, writings)  # measured as memory does it
     return LocalEmbedder(NAME, partial(_load_table, options, context), scale)
 
 

@@ -26,8 +26,10 @@ from vanta.language.segmentation import (
     terms,
     tokens,
 )
+from vanta.language.writing import LATIN, writing_of
 
 __all__ = [
+    "LATIN",
     "NUMERALS",
     "SEGMENTATION",
     "SHORTEST_PART",
@@ -50,4 +52,5 @@ __all__ = [
     "terms",
     "tokens",
     "without_function_words",
+    "writing_of",
 ]

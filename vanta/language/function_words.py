@@ -29,9 +29,11 @@ def language_of(words: Collection[str]) -> str | None:
     :param words: the terms of a text.
     :returns: a code such as "de"; "en" in doubt, None without any function word.
     """
-    counts = {
-        language: sum(word in listed for word in words) for language, listed in _lists().items()
-    }
+    counts = dict.fromkeys(_lists(), 0)
+    languages = _languages()
+    for word in words:
+        for language in languages.get(word, ()):
+            counts[language] += 1
     best = max(counts, key=lambda language: (counts[language], language == "en"))
     return best if counts[best] else None
 
@@ -80,6 +82,16 @@ def _lists() -> dict[str, frozenset[str]]:
         for language, words in FUNCTION_WORDS.items()
         if language != "other"
     }
+
+
+@functools.cache
+def _languages() -> dict[str, list[str]]:
+    """Return the languages that have each function word."""
+    languages: dict[str, list[str]] = {}
+    for language, listed in _lists().items():
+        for word in listed:
+            languages.setdefault(word, []).append(language)
+    return languages
 
 
 @functools.cache

@@ -8,14 +8,15 @@ An embedder raises only `EmbedderError`.
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
 from vanta.engine import ModelFile
+from vanta.language import LATIN
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,12 +31,16 @@ else:
 class CosineScale:
     """The cosines of texts that have nothing to do with each other, by one embedder.
 
-    :param mean: their mean.
+    :param mean: their mean, for English.
     :param deviation: their standard deviation, above 0.
+    :param writings: the scales of other writings, by the result of `vanta.language.writing_of`.
+        "latin" holds for all languages in Latin letters without a scale of their own, "other" for
+        all scripts. Without these two, the scale of English does.
     """
 
     mean: float
     deviation: float
+    writings: Mapping[str, CosineScale] = field(default_factory=dict, hash=False)
 
     def kinship(self, cosine: float) -> float:
         """Return how many standard deviations a cosine lies above those of unrelated texts.
@@ -43,6 +48,28 @@ class CosineScale:
         :param cosine: of two texts.
         """
         return (cosine - self.mean) / self.deviation
+
+    def between(self, first: str, second: str) -> CosineScale:
+        """Return the scale of two texts.
+
+        English and another writing have the scale of English: embedders hardly relate the two. A
+        text of undecided language has that of the other text.
+
+        :param first: the writing of one text, from `vanta.language.writing_of`.
+        :param second: the writing of the other text.
+        """
+        if first != second:
+            if not first and second in LATIN:
+                first = second
+            elif not second and first in LATIN:
+                second = first
+        if not (first and second) or "en" in (first, second):
+            return self
+        return min(self._of(first), self._of(second), key=lambda scale: scale.mean)
+
+    def _of(self, writing: str) -> CosineScale:
+        rest = "latin" if writing in LATIN else "other"
+        return self.writings.get(writing) or self.writings.get(rest) or self
 
 
 class Embedder(abc.ABC):

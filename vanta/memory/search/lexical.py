@@ -43,6 +43,9 @@ RELATED_SHARE = 0.5
 CHARACTER_SHARE = 0.4
 """Weight of a single Han character, which is half a word, relative to a pair."""
 
+CHARACTER_COUNT = 0.25
+"""The same for the number of words that an item has: one character occurs in many words."""
+
 MAX_HITS = 500
 """Items in which a word is looked up."""
 
@@ -180,6 +183,14 @@ class Postings:
         """The number of words, those that occur in the same items counted once; at least 1."""
         return max(1, sum(weight > 0 for weight in self.weights))
 
+    def count(self, mask: int) -> float:
+        """Return the share, 0 to 1, of the words that are in a mask, by number."""
+        values = [CHARACTER_COUNT if _is_character(word) else 1.0 for word in self.words]
+        own = sum(value for bit, value in enumerate(values) if mask >> bit & 1)
+        weighted = zip(values, self.weights, strict=True)
+        distinct = sum(value for value, weight in weighted if weight > 0)
+        return min(1.0, own / distinct) if distinct else float(mask > 0)
+
     def words_in(self, mask: int) -> tuple[str, ...]:
         """Return the words in a mask, each once, in whatever form it was found."""
         words = (word for bit, word in enumerate(self.words) if mask >> bit & 1)
@@ -233,12 +244,11 @@ def _weighted(
     for bit, word in enumerate(words):
         weights.append(_idf(counts.items, counts.with_word.get(word, 0)))
         ids = tuple(hits[word])
-        is_character = is_unspaced(word)
-        if ids and ids in seen and not is_character:  # another form of an earlier word
+        if ids and ids in seen and not is_unspaced(word):  # another form of an earlier word
             weights[-1] = 0.0
             continue
         seen.add(ids)
-        if is_character and len(word) == 1:
+        if _is_character(word):
             weights[-1] *= CHARACTER_SHARE
         if word[0] == _RELATED:
             weights[-1] *= RELATED_SHARE
@@ -247,6 +257,10 @@ def _weighted(
         for item_id in ids:
             masks[item_id] = masks.get(item_id, 0) | 1 << bit
     return Postings(tuple(words), tuple(weights), masks, total, own)
+
+
+def _is_character(word: str) -> bool:
+    return len(word) == 1 and is_unspaced(word)
 
 
 def _idf(items: int, with_word: int) -> float:

@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vanta.language import fold
+from vanta.language import fold, writing_of
 from vanta.memory.dates.resolution import times_mentioned
 from vanta.memory.embedder import CosineScale, Vectors
 from vanta.memory.items import Filters, MemoryItem, Scope
@@ -115,6 +115,7 @@ def find_candidates(
         query_vector,
         embedder,
         unrelated,
+        writing_of(question) if unrelated else "",
     )
     candidates: list[RecallCandidate] = []
     if postings is None:
@@ -127,13 +128,15 @@ def find_candidates(
 
 @dataclass(frozen=True, slots=True)
 class _Query:
-    """A question in parts. times: those that have passed; "today" alone selects no items."""
+    """A question in parts. times: those that have passed; "today" alone selects no items. writing:
+    of its text, "" if there is no scale."""
 
     times: list[tuple[float, float]]
     neighbour_ids: tuple[int, ...]
     vector: Vectors | None
     embedder: str | None
     unrelated: CosineScale | None
+    writing: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +198,7 @@ class _Part:
             cosines |= self._cosines(more, query)
         repeats = self._repeats(rows, postings)
         found = [_candidate(key, rows, postings, cosines, key in repeats) for key in rows]
-        scale = query.unrelated
-        return found if scale is None else [_with_kinship(candidate, scale) for candidate in found]
+        return [_with_kinship(candidate, query) for candidate in found]
 
     def _repeats(self, rows: Mapping[int, _Row], postings: Postings) -> frozenset[int]:
         """Return the messages that say the same as the question, and the replies to these.
@@ -328,7 +330,7 @@ def _candidate(
         words=postings.weight(mask) * length_factor(len(item.text)) if mask else 0.0,
         matched=postings.words_in(mask),
         share=postings.weight(mask) / postings.total if mask and postings.total else 0.0,
-        count=min(1.0, mask.bit_count() / postings.distinct) if mask else 0.0,
+        count=postings.count(mask) if mask else 0.0,
         around=postings.weight(together) / postings.total if together else 0.0,
         beside=beside / 2,
         cosine=cosines.get(key),
@@ -338,10 +340,11 @@ def _candidate(
     )
 
 
-def _with_kinship(candidate: RecallCandidate, scale: CosineScale) -> RecallCandidate:
+def _with_kinship(candidate: RecallCandidate, query: _Query) -> RecallCandidate:
     own, beside = candidate.cosine, candidate.cosine_beside
-    if own is None:
+    if own is None or query.unrelated is None:
         return candidate
+    scale = query.unrelated.between(query.writing, writing_of(candidate.item.text))
     return dataclasses.replace(
         candidate,
         kinship=scale.kinship(own),

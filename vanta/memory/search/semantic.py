@@ -10,7 +10,6 @@ texts never reach an embedder that is not private.
 from __future__ import annotations
 
 import logging
-import statistics
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -25,6 +24,7 @@ from vanta.memory.embedder import CosineScale, Embedder, Vectors
 from vanta.memory.index import Partition, VectorIndex, index_errors
 from vanta.memory.items import Scope
 from vanta.memory.search.exact_index import ExactIndex
+from vanta.memory.search.unrelated import measure_unrelated
 from vanta.memory.store import vectors
 from vanta.privacy import remove_quotations
 
@@ -49,29 +49,6 @@ MAX_EXACT = 20_000
 
 EXACT_PARTITIONS = 16
 """Partitions whose vectors are kept in memory for that."""
-
-MIN_DEVIATION = 0.02
-"""Least standard deviation of the cosines of unrelated texts."""
-
-UNRELATED_SENTENCES = (
-    "My sister lives near the harbour.",
-    "How do I sort a list of numbers?",
-    "The recipe needs two eggs and some flour.",
-    "He was late because the train broke down.",
-    "What is the capital of Norway?",
-    "I would like to book a table for four.",
-    "The violin is older than the house.",
-    "Please send the invoice by Friday.",
-    "A whale is not a fish.",
-    "We painted the kitchen yellow.",
-    "My password does not work any more.",
-    "The match ended without a goal.",
-    "Which medicine helps against a headache?",
-    "It has been raining since Tuesday.",
-    "The museum is closed on Mondays.",
-    "She is learning to drive a tractor.",
-)
-"""Sentences that have nothing to do with each other."""
 
 Progress = Callable[[int, int], None]
 """Called with the number of processed items and the total."""
@@ -135,7 +112,7 @@ class SemanticSearch:
         with self._embedder_errors():
             await self.embedder.load()
             if self.unrelated is None:
-                self.unrelated = self.embedder.unrelated or await self._measure_unrelated()
+                self.unrelated = self.embedder.unrelated or await measure_unrelated(self.embedder)
         queue = partial(vectors.queue_for_embedder, embedder=self.embedder.fingerprint)
         await self._database.transact(queue)
         self.loaded = True
@@ -200,14 +177,6 @@ class SemanticSearch:
         with anyio.CancelScope(shield=True):
             await self.embedder.aclose()
             await self._exact.aclose()
-
-    async def _measure_unrelated(self) -> CosineScale:
-        rows = await self.embedder.embed(UNRELATED_SENTENCES)
-        cosines = rows @ rows.T
-        pairs = [
-            float(cosines[first, second]) for first in range(len(rows)) for second in range(first)
-        ]
-        return CosineScale(statistics.fmean(pairs), max(statistics.stdev(pairs), MIN_DEVIATION))
 
     def _partitions(self, user: str, *, private: bool) -> list[Partition]:
         """Return the public partition of a user and, if `private`, the private one."""
