@@ -285,7 +285,7 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.txt")
     for name, why in (
         ("pipe.txt", "not a regular file"),
-        (".", "not a regular"),
+        (".", "not a file"),
         ("no.txt", "no such"),
     ):
         with pytest.raises(UnreadableDocument, match=why):
