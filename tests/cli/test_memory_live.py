@@ -197,7 +197,8 @@ def test_the_real_embedder_and_index_find_by_meaning(home: Home) -> None:
     added = home.vanta("memory", "add", "staff.md", **real)
     assert "staff.md: 2 chunks" in added.stdout, added.stderr
     found = home.json("memory", "search", "how long is my vacation", **real)
-    assert (found["embedder"], found["index"], found["skipped"]) == ("minilm", "chroma", "")
+    # A small partition is compared in this process; Chroma keeps its vectors all the same.
+    assert (found["embedder"], found["index"], found["skipped"]) == ("minilm", "scan", "")
     assert "thirty days" in found["found"][0]["item"]["text"]
     assert found["found"][0]["parts"]["meaning"] > 0.2
     receipt = home.json("memory", "forget", "--all", "--yes", **real)

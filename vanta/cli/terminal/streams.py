@@ -13,7 +13,6 @@ import sys
 
 import typer
 
-from vanta.bounds import MOST_CHARACTERS
 from vanta.text import decoded
 
 ERRORS = "vanta.lookalike"
@@ -68,6 +67,8 @@ def read_stdin() -> str:
 
     :raises typer.BadParameter: if it cannot be read, such as a folder, or does not end.
     """
+    from vanta.bounds import MOST_CHARACTERS
+
     try:
         text = sys.stdin.read(MOST_CHARACTERS + 1)
         if len(text) > MOST_CHARACTERS:

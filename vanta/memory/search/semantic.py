@@ -91,7 +91,7 @@ class SemanticSearch:
         self.unrelated: CosineScale | None = None
         self._database = database
         self._exact = ExactIndex()
-        self._exact_partitions: OrderedDict[Partition, None] = OrderedDict()
+        self._exact_partitions: OrderedDict[Partition, int] = OrderedDict()
         self._exact_lock = anyio.Lock()
         self._larger_than: dict[Partition, int] = {}
         self._in_sync: set[Partition] = set()
@@ -220,7 +220,9 @@ class SemanticSearch:
                     self._larger_than[partition] = most
                     return False
                 await self._exact.upsert(partition, ids, rows)
-            self._exact_partitions[partition] = None
+                self._exact_partitions[partition] = len(ids)
+            elif self._exact_partitions[partition] > most:
+                return False  # it has grown
             self._exact_partitions.move_to_end(partition)
             if len(self._exact_partitions) > EXACT_PARTITIONS:
                 oldest, _ = self._exact_partitions.popitem(last=False)
@@ -239,6 +241,7 @@ class SemanticSearch:
                 if positions:
                     ids = [texts[position].id for position in positions]
                     await self._exact.upsert(partition, ids, rows[positions])
+                    self._exact_partitions[partition] += len(ids)
 
     async def _mirror(self, change: vectors.IndexChange) -> None:
         """Apply a change, perhaps another process's, to the exact index if it has the partition."""
