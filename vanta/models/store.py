@@ -64,6 +64,7 @@ class ModelStore:
         self.entries = builtin_entries() if entries is None else entries
         self.sources = builtin_sources() if sources is None else sources
         self._locks: dict[str, int] = {}
+        self._recommended: dict[tuple[str, int], RecommendedSampling] = {}
 
     def entry(self, ref: str) -> ModelEntry:
         """Return an entry of the registry.
@@ -109,8 +110,19 @@ class ModelStore:
     def recommended_sampling(self, ref: str) -> RecommendedSampling:
         """Return what a model's entry or file recommends, otherwise `CAREFUL`. Never raises.
 
+        Blocks when it is first called for a file.
+
         :param ref: an id, an alias, or the path of a file.
         """
+        try:
+            key = (ref, Path(ref).expanduser().stat().st_mtime_ns)
+        except (OSError, RuntimeError, ValueError):
+            return self._recommendation(ref)
+        if key not in self._recommended:
+            self._recommended[key] = self._recommendation(ref)
+        return self._recommended[key]
+
+    def _recommendation(self, ref: str) -> RecommendedSampling:
         try:
             entry = None if self._is_file(ref) else self.entry(ref)
             if entry and entry.sampling:

@@ -103,6 +103,8 @@ def gather(
     router = fitted_router(config)
     store, ledger = open_store(config, approve_unpriced)
     memory, memory_off = _memory(config, plugins, models, store)
+    for track in config.tracks.values():
+        models.recommended_sampling(track.model)  # read on this thread, kept for the event loop's
     return Parts(
         loaded=loaded,
         plugins=plugins,
