@@ -47,7 +47,7 @@ def test_a_goal_that_holds_ends_in_0_and_prints_one_object(
     allow(overhead, monkeypatch, 1e9)
     done = vanta("bench", "overhead", "--repetitions", "2", "--json")
     assert done.code == 0, done.text
-    assert set(done.json) == {"bench", "quick", "machine", "versions", "figures"}
+    assert set(done.json) == {"bench", "commit", "quick", "machine", "versions", "figures"}
     assert done.json["bench"] == "overhead"
     assert all(figure["holds"] is not False for figure in done.json["figures"])
     assert "measuring: turns" in done.err
