@@ -50,7 +50,7 @@ async def main():
         await runtime.session("one").ask("My dog is called Biscuit.")
         assert await runtime.memory.ready(Scope("default", private=True)) == ""
         reply = await runtime.session("two").ask("How is my puppy named?")
-        assert reply.trace.recall.embedder == "minilm", reply.trace.recall
+        assert reply.trace.recall.index == "chroma", reply.trace.recall
         assert (await runtime.memory.forget(Selection("default", everything=True))).certain
 
 anyio.run(main, backend=sys.argv[2])

@@ -134,7 +134,8 @@ class SemanticSearch:
         searched: str | None = None
         for partition in self._partitions(scope.user, private=scope.private):
             index, partition_hits = await self._search(partition, vector, limit)
-            searched = index or searched
+            if searched in {None, self._exact.name}:
+                searched = index or searched
             hits += partition_hits
         hits.sort(key=lambda hit: -hit[1])
         return Neighbours(vector, tuple(hit[0] for hit in hits), searched, self.index_error)
