@@ -374,3 +374,27 @@ async def test_recall_works_without_an_index_that_always_fails(tmp_path: Path) -
     assert "disk is full" in recollection.skipped
     assert recollection.items[0].item.text == DOG
     assert recollection.index == "scan"
+
+
+class Named(ExactIndex):
+    """An index that can be told from the exact search of a small partition."""
+
+    name = "named"
+
+
+async def test_a_partition_that_grows_is_searched_in_the_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vanta.memory.search.semantic.SMALL_PARTITION", 4)
+    async with home(tmp_path, HashEmbedder(64), Named()) as here:
+
+        async def searched() -> str | None:
+            await here.memory.ready(Scope("ada"))
+            return (await here.memory.recall(Question("kettles", Scope("ada")))).index
+
+        await here.say("We talked about kettles.")
+        await here.memory.ready(Scope("ada"))
+        assert [await searched(), await searched()] == ["scan", "scan"]
+        for number in range(4):
+            await here.say(f"We talked about kettles again, {number} times.")
+        assert await searched() == "named"
