@@ -131,6 +131,7 @@ if TYPE_CHECKING:
     from vanta.privacy import (
         Detector,
         scrub_error,
+        traceback_texts,
     )
     from vanta.runtime import (
         Isolation,
@@ -188,7 +189,7 @@ _NAMES = {
         "ToolCall ToolCallPart Usage read_content "
     ),
     "vanta.network": "EnvironmentProxy is_loopback proxy_for retry_after_s",
-    "vanta.privacy": "Detector scrub_error",
+    "vanta.privacy": "Detector scrub_error traceback_texts",
     "vanta.runtime": (
         "Isolation Runtime Session ShownText SyncRuntime SyncSession SyncTurn TurnOptions "
         "TurnStream in_quiet"
@@ -309,6 +310,7 @@ __all__ = [
     "refused_resource",
     "retry_after_s",
     "scrub_error",
+    "traceback_texts",
     "whole_answer",
 ]
 

@@ -113,19 +113,44 @@ class Track:
         except VantaError as error:
             _log.warning("%s", error)
 
+    def error(
+        self,
+        kind: ErrorKind,
+        message: str,
+        suggestion: str = "",
+        *,
+        summary: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> EngineError:
+        """Return an error that names this track, its engine and its model.
+
+        :param kind: the kind.
+        :param message: what happened.
+        :param suggestion: what a person can do about it.
+        :param summary: see `EngineError`.
+        :param retry_after_s: see `EngineError`.
+        """
+        error = EngineError(
+            kind,
+            message,
+            engine=self.engine.name,
+            model=self.engine.model,
+            suggestion=suggestion,
+            summary=summary,
+            retry_after_s=retry_after_s,
+        )
+        error.track = self.name
+        return error
+
     def _own_errors(self, problem: str) -> AbstractContextManager[None]:
         return errors_as(partial(self._error_of, problem))
 
     def _error_of(self, problem: str, cause: Exception) -> EngineError:
-        error = EngineError(
+        return self.error(
             ErrorKind.MODEL_NOT_LOADED,
             f"{problem}: {describe(cause)}",
-            engine=self.engine.name,
-            model=self.engine.model,
-            suggestion=refused_resource(cause)
+            refused_resource(cause)
             or "Check the installation with 'vanta doctor'; if it is complete, report this to the "
             "engine's plugin.",
             summary=f"{problem}: {type(cause).__name__}",
         )
-        error.track = self.name
-        return error

@@ -48,7 +48,7 @@ HOSTILE: dict[str, Any] = {
     "system": "theirs",
     "variables": {"order": "send everything"},
     "data_dir": "theirs",
-    "store_url": "sqlite:////tmp/theirs.db",
+    "store_url": "sqlite:///theirs.db",
     "telemetry": True,
     "plugins.allow": ["theirs"],
     "plugins.strict": False,

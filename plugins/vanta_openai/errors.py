@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ import anyio
 import httpx2
 import openai
 
-from vanta import EngineError, EnvironmentProxy, ErrorKind, retry_after_s
+from vanta import EngineError, EnvironmentProxy, ErrorKind, retry_after_s, traceback_texts
 from vanta_openai.body import BodyTooLargeError, NotAnAnswerError
 from vanta_openai.protocol import ErrorChunkError, MalformedChunkError
 from vanta_openai.server import CHECK_KEY, ApiServer, engine_error
@@ -208,7 +208,7 @@ class ErrorTranslator:
                 return failed(ErrorKind.NETWORK, "the connection broke")
 
     def _without_secrets(self, cause: BaseException) -> BaseException:
-        if all(self._server.redact(text) == text for text in _traceback_texts(cause)):
+        if all(self._server.redact(text) == text for text in traceback_texts(cause)):
             return cause
         return RedactedError(self._server.redact(f"{type(cause).__name__}: {cause}"))
 
@@ -268,19 +268,6 @@ def _unwrapped(cause: BaseException) -> BaseException:
     if isinstance(cause, openai.APIConnectionError) and cause.__cause__ is not None:
         return cause.__cause__
     return cause
-
-
-def _traceback_texts(cause: BaseException) -> Iterator[str]:
-    """Yield everything that a traceback would print of `cause` and the errors behind it."""
-    seen: set[int] = set()
-    pending: list[BaseException | None] = [cause]
-    while pending:
-        error = pending.pop()
-        if error is None or id(error) in seen:
-            continue
-        seen.add(id(error))
-        yield f"{error} {error!r} {getattr(error, '__notes__', '')}"
-        pending += [error.__cause__, error.__context__, *getattr(error, "exceptions", ())]
 
 
 def _shortened(text: str) -> str:

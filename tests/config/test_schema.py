@@ -13,7 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from vanta.config import Config, GateConfig, PolicyConfig, SamplingConfig, TrackConfig, schema
+from vanta.config import (
+    Config,
+    GateConfig,
+    PolicyConfig,
+    SamplingConfig,
+    TrackConfig,
+    policy_tables,
+    schema,
+    tables,
+)
 from vanta.config.toml_lines import lines_of
 from vanta.engine import Sampling
 from vanta.errors import ConfigError, UnknownName
@@ -23,8 +32,9 @@ from vanta.scheduling import BUILTIN, CASCADE, HEDGE, GateRule, Policy, adapt
 KNOWN: Mapping[str, Policy] = {policy.name: policy for policy in BUILTIN}
 MODELS = [
     model
-    for name, model in vars(schema).items()
-    if isinstance(model, type) and issubclass(model, BaseModel) and not name.startswith("_")
+    for module in (schema, tables, policy_tables)
+    for model in vars(module).values()
+    if isinstance(model, type) and issubclass(model, BaseModel) and model.model_fields
 ]
 
 

@@ -11,8 +11,7 @@ from pydantic import ValidationError
 
 from tests.runtime.home import open_scripted
 from tests.trusted import trust
-from vanta.config import load
-from vanta.config.schema import SamplingConfig
+from vanta.config import SamplingConfig, load
 from vanta.engine import Sampling
 from vanta.errors import TemplateError
 from vanta.plugin_loading import load as load_plugins

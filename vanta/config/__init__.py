@@ -7,15 +7,10 @@ message contains a secret.
 
 from vanta.config.layers import Origin, Setting
 from vanta.config.load import Explanation, Loaded, load, ready_configurations, user_file
+from vanta.config.policy_tables import GateConfig, PolicyConfig
 from vanta.config.project import ProjectFolder, find_project
-from vanta.config.schema import (
-    Config,
-    GateConfig,
-    MemoryConfig,
-    PolicyConfig,
-    SamplingConfig,
-    TrackConfig,
-)
+from vanta.config.schema import Config, MemoryConfig
+from vanta.config.tables import SamplingConfig, TrackConfig
 from vanta.config.trust import IgnoredSetting, ProjectTrust, trust_in
 from vanta.config.trust_rules import RULES, KeyRule
 from vanta.config.trust_store import (

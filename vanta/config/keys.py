@@ -1,6 +1,6 @@
 """Look up a key of the configuration: its type, its default, its description, its neighbours.
 
-Invariant: types, defaults and descriptions come from `vanta.config.schema` alone.
+Invariant: types, defaults and descriptions come from the schema alone.
 """
 
 from __future__ import annotations

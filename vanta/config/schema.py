@@ -6,31 +6,24 @@ converted: 60 is a number, "60" is not.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import platformdirs
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
-    Strict,
-    StringConstraints,
     field_validator,
-    model_validator,
 )
 
-from vanta.engine import Sampling
-from vanta.errors import ConfigError, UnknownName
-from vanta.scheduling.policy import GateRule, Policy, TakeoverMode, adapt
-
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
-Text = Annotated[str, StringConstraints(min_length=1)]
-Tokens = Annotated[int, Field(ge=1)]
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+from vanta.config.policy_tables import PolicyConfig
+from vanta.config.tables import (
+    Name,
+    Price,
+    Seconds,
+    Table,
+    Text,
+    TrackConfig,
+)
 
 
 def default_data_dir() -> Path:
@@ -38,256 +31,7 @@ def default_data_dir() -> Path:
     return platformdirs.user_data_path("vanta", appauthor=False)
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class SamplingConfig(_Table):
-    """A track's sampling defaults; the fields are those of `vanta.Sampling`."""
-
-    max_tokens: Tokens | None = Field(default=None, description="At most this many output tokens.")
-    temperature: Annotated[float, Field(ge=0, le=100)] | None = Field(
-        default=None, description="0 always takes the most likely token; higher values vary more."
-    )
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = Field(
-        default=None,
-        description="Sample among the most likely tokens that together have this probability.",
-    )
-    top_k: Annotated[int, Field(ge=0)] | None = Field(
-        default=None, description="Sample among this many most likely tokens; 0 samples among all."
-    )
-    min_p: Annotated[float, Field(ge=0, le=1)] | None = Field(
-        default=None,
-        description="Exclude tokens less likely than this share of the most likely token.",
-    )
-    typical_p: Annotated[float, Field(gt=0, le=1)] | None = Field(
-        default=None,
-        description="Below 1, sample among the tokens closest to the expected surprise.",
-    )
-    repeat_penalty: Annotated[float, Field(gt=0)] | None = Field(
-        default=None, description="Above 1, tokens that were already used become less likely."
-    )
-    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = Field(
-        default=None, description="Above 0, every token that occurred becomes less likely."
-    )
-    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = Field(
-        default=None, description="Above 0, a token becomes less likely with each occurrence."
-    )
-    dry_multiplier: Annotated[float, Field(ge=0)] | None = Field(
-        default=None,
-        description="Above 0, tokens that would continue a repetition become less likely.",
-    )
-    seed: int | None = Field(
-        default=None, description="The same seed gives the same answer, if the engine supports it."
-    )
-    stop: tuple[Text, ...] = Field(
-        default=(), strict=False, description="Texts that end the answer; they are not part of it."
-    )
-    logit_bias: Mapping[Annotated[int, Strict(False)], float] = Field(
-        default_factory=dict, strict=False, description="Token id to the number added to its logit."
-    )
-    grammar: str | None = Field(
-        default=None, description="A GBNF grammar that the answer must follow."
-    )
-    json_schema: Mapping[str, Any] | None = Field(
-        default=None, description="A JSON Schema under which the answer must be valid JSON."
-    )
-    logprobs: Annotated[int, Field(ge=0, le=20)] | None = Field(
-        default=None,
-        description="Number of top alternatives to report for each token, with their logprobs.",
-    )
-
-    @model_validator(mode="after")
-    def _is_possible(self) -> SamplingConfig:
-        self.to_sampling()
-        return self
-
-    def to_sampling(self) -> Sampling:
-        """Convert to the sampling that engines take.
-
-        :returns: a `Sampling` with the same values.
-        """
-        return Sampling(**{name: getattr(self, name) for name in type(self).model_fields})
-
-
-class TrackConfig(_Table):
-    """One track: an engine, a model, and its limits."""
-
-    enabled: bool = Field(default=True, description="False keeps the track from ever starting.")
-    engine: Text = Field(description="The engine that answers; see `vanta engines list`.")
-    model: Text = Field(description="The model, by the name that the engine uses.")
-    window: Tokens | None = Field(
-        default=None,
-        description="Tokens of prompt and reply together; unset: the engine's own value.",
-    )
-    reply_reserve: Tokens = Field(
-        default=512, description="Tokens of the window reserved for the reply."
-    )
-    private: bool = Field(
-        default=False,
-        description="True if its text stays on this machine; private turns need that.",
-    )
-    input_usd_per_mtok: Price | None = Field(
-        default=None,
-        description="US dollars for a million input tokens; unset: from vanta's price list.",
-    )
-    output_usd_per_mtok: Price | None = Field(
-        default=None,
-        description="US dollars for a million output tokens; unset: from vanta's price list.",
-    )
-    sampling: SamplingConfig = Field(
-        default=SamplingConfig(),
-        description="Sampling defaults; the arguments of a call override them.",
-    )
-    options: dict[str, Any] = Field(
-        default_factory=dict, description="Options of the engine; never an API key."
-    )
-
-    @model_validator(mode="after")
-    def _leaves_room_for_a_prompt(self) -> TrackConfig:
-        if self.window is not None and self.reply_reserve >= self.window:
-            raise ValueError(
-                f"reply_reserve ({self.reply_reserve} tokens) leaves no room for a prompt in the "
-                f"window ({self.window} tokens): reduce it"
-            )
-        return self
-
-
-class GateConfig(_Table):
-    """When a finished answer is good enough; unset fields keep the policy's values."""
-
-    use: Text | None = Field(
-        default=None, description="The gate that judges answers; vanta's own is `signals`."
-    )
-    min_mean_logprob: float | Literal["off"] | None = Field(
-        default=None,
-        description='The least mean logprob of an answer\'s tokens; "off" disables the check.',
-    )
-    min_probability: Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        default=None,
-        description="The least probability of a correct answer, for the gate `calibrated`.",
-    )
-    min_chars: Annotated[int, Field(ge=0)] | None = Field(
-        default=None, description="Answers with fewer characters are rejected."
-    )
-    refusals: bool | None = Field(
-        default=None, description="True rejects answers that refuse to answer."
-    )
-
-    language: bool | None = Field(
-        default=None,
-        description="True rejects answers in another script than the question's.",
-    )
-    early_exit: bool | None = Field(
-        default=None, description="True stops an answer as soon as it is certain to be rejected."
-    )
-    verify_with: Text | None = Field(
-        default=None,
-        description="A track that verifies a doubtful answer with one token.",
-    )
-    verify_share: Annotated[float, Field(ge=0, le=1)] | Literal["off"] | None = Field(
-        default=None,
-        description="The share of answers that are verified, those nearest to the limit; "
-        '"off", or a verify_margin without it, selects by verify_margin alone.',
-    )
-    verify_margin: Annotated[float, Field(ge=0)] | None = Field(
-        default=None,
-        description="An answer is doubtful whose mean logprob is this near to the limit; with a "
-        "verify_share only until 20 answers were judged.",
-    )
-    verify_limit: Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        default=None,
-        description="The least probability with which a verified answer is served. "
-        "`vanta gate fit` suggests values for shares of escalations.",
-    )
-
-    def to_rule(self, base: GateRule) -> GateRule:
-        """Apply the fields that are set to a rule.
-
-        :param base: the rule of the policy.
-        :returns: a changed copy of `base`.
-        """
-        changes = {key: value for key, value in self if value is not None}
-        if self.verify_margin is not None and self.verify_share is None:
-            changes["verify_share"] = None
-        for key in ("min_mean_logprob", "verify_share"):
-            if changes.get(key) == "off":
-                changes[key] = None
-        return dataclasses.replace(base, **changes)
-
-
-class PolicyConfig(_Table):
-    """A variant of a policy; unset fields keep the values of its base."""
-
-    base: Text | None = Field(
-        default=None,
-        description="The policy that this one varies; unset: the policy of the same name.",
-    )
-    tracks: list[Text] | None = Field(
-        default=None, description="The tracks of its legs, in order of preference."
-    )
-    delay_s: Seconds | None = Field(
-        default=None, description="Seconds after which the delayed legs start."
-    )
-    hold_s: Seconds | None = Field(
-        default=None, description="Seconds for which held-back legs cannot win the turn."
-    )
-    delay_quantile: Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        default=None,
-        description="Learn the delay: this quantile of the first track's time to first token.",
-    )
-    max_extra_share: Annotated[float, Field(ge=0, le=1)] | None = Field(
-        default=None,
-        description="At most this share of turns starts the delayed legs by the clock.",
-    )
-    route_share: Annotated[float, Field(ge=0, le=1)] | None = Field(
-        default=None, description="The share of messages that the router classifies as hard."
-    )
-    takeover: TakeoverMode | None = Field(
-        default=None,
-        description="When the winner breaks: `continue` or `restart` on another track, or `fail`.",
-    )
-    last_resort: bool | None = Field(
-        default=None, description="True serves a rejected answer if no other track answered."
-    )
-    gate: GateConfig | None = Field(
-        default=None, description="When a finished answer is good enough."
-    )
-
-    def to_policy(self, name: str, known: Mapping[str, Policy]) -> Policy:
-        """Build the policy.
-
-        :param name: its name, the table's name under `policies`.
-        :param known: the policies that it may vary, by name.
-        :returns: a changed copy of the base.
-        :raises UnknownName: for a base that is not in `known`.
-        :raises ConfigError: for a setting that has no effect in the base.
-        """
-        base = known.get(self.base or name)
-        if base is None:
-            raise UnknownName(
-                "policy", self.base or name, known, hint=f"Set `base` under [policies.{name}]."
-            )
-        gate = self.gate.to_rule(base.gate or GateRule()) if self.gate else None
-        try:
-            return adapt(
-                base,
-                name=name,
-                tracks=self.tracks,
-                delay_s=self.delay_s,
-                delay_quantile=self.delay_quantile,
-                max_extra_share=self.max_extra_share,
-                route_share=self.route_share,
-                hold_s=self.hold_s,
-                takeover=self.takeover,
-                last_resort=self.last_resort,
-                gate=gate,
-            )
-        except ConfigError as error:
-            raise ConfigError(f"[policies.{name}]: {error}") from None
-
-
-class PluginsConfig(_Table):
+class PluginsConfig(Table):
     """Which plugins are on."""
 
     allow: list[Text] = Field(
@@ -300,7 +44,7 @@ class PluginsConfig(_Table):
     )
 
 
-class PrivacyConfig(_Table):
+class PrivacyConfig(Table):
     """What makes a turn private without an explicit request."""
 
     detect: list[Text] = Field(
@@ -309,7 +53,7 @@ class PrivacyConfig(_Table):
     )
 
 
-class BreakerConfig(_Table):
+class BreakerConfig(Table):
     """When a failing track is paused."""
 
     failures: Annotated[int, Field(ge=1)] = Field(
@@ -321,7 +65,7 @@ class BreakerConfig(_Table):
     )
 
 
-class BudgetConfig(_Table):
+class BudgetConfig(Table):
     """Caps on spending.
 
     Under any cap, a paid reply without max_tokens has at most reply_reserve tokens, so that its
@@ -346,7 +90,7 @@ class BudgetConfig(_Table):
     )
 
 
-class MemoryConfig(_Table):
+class MemoryConfig(Table):
     """What is remembered from earlier turns and sessions, and how it is recalled."""
 
     enabled: bool = Field(
@@ -381,7 +125,7 @@ class MemoryConfig(_Table):
     index_options: dict[str, Any] = Field(default_factory=dict, description="Options of the index.")
 
 
-class Config(_Table):
+class Config(Table):
     """The whole configuration."""
 
     policy: Text = Field(default="race", description="When each track starts and what wins a turn.")

@@ -280,27 +280,19 @@ def _size(messages: Sequence[Message]) -> int:
 
 
 def _too_large(track: Track, size: int, why: str) -> EngineError:
-    error = EngineError(
+    return track.error(
         ErrorKind.CONTEXT_OVERFLOW,
         f"system prompt and message have {size} characters; {why}",
-        engine=track.engine.name,
-        model=track.engine.model,
-        suggestion="Shorten the message, or add it to memory as a document.",
+        "Shorten the message, or add it to memory as a document.",
     )
-    error.track = track.name
-    return error
 
 
 def _overflow(track: Track, budget: TokenBudget, tokens: TokenCount) -> EngineError:
     about = "" if tokens.exact else "about "
-    error = EngineError(
+    return track.error(
         ErrorKind.CONTEXT_OVERFLOW,
         f"system prompt and message take {about}{tokens.value} tokens; the window of "
         f"{budget.window} less {budget.reply_reserve} for the reply leaves {budget.prompt}",
-        engine=track.engine.name,
-        model=track.engine.model,
-        suggestion=f"Shorten the message by {about}{tokens.value - budget.prompt} tokens, or use "
-        "a track with a larger window.",
+        f"Shorten the message by {about}{tokens.value - budget.prompt} tokens, or use a track "
+        "with a larger window.",
     )
-    error.track = track.name
-    return error

@@ -88,7 +88,7 @@ def exclusive(path: Path, *, most_s: float = 10.0) -> Iterator[None]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, _PRIVATE_FILE)
     try:
         until = time.monotonic() + most_s
-        while not _try_lock(descriptor):
+        while not try_lock(descriptor):
             if time.monotonic() > until:
                 raise TimeoutError(11, f"another process held it for {most_s:g} s", str(path))
             time.sleep(_POLL_S)
@@ -100,7 +100,8 @@ def exclusive(path: Path, *, most_s: float = 10.0) -> Iterator[None]:
 if sys.platform == "win32":
     import msvcrt
 
-    def _try_lock(descriptor: int) -> bool:
+    def try_lock(descriptor: int) -> bool:
+        """Lock an open file if no other process holds it; return whether it did."""
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         except OSError:
@@ -110,7 +111,8 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _try_lock(descriptor: int) -> bool:
+    def try_lock(descriptor: int) -> bool:
+        """Lock an open file if no other process holds it; return whether it did."""
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

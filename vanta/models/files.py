@@ -18,6 +18,7 @@ from pathlib import Path
 
 from vanta.errors import ModelStoreError
 from vanta.files import open_file
+from vanta.files.writing import try_lock
 
 Progress = Callable[[int, int | None, str], None]
 """Called with (bytes done, bytes in all or None, phase); raising from it stops the work.
@@ -142,7 +143,7 @@ def locked(path: Path, waiting: Callable[[], None]) -> Iterator[int]:
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        while not _try_lock(descriptor):
+        while not try_lock(descriptor):
             waiting()
             time.sleep(_POLL_S)
         yield descriptor
@@ -177,24 +178,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(descriptor: int) -> bool:
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-else:
-    import fcntl
-
-    def _try_lock(descriptor: int) -> bool:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True

@@ -264,12 +264,4 @@ def _listed(table: Mapping[str, Any]) -> ListedPrice:
 
 
 def _budget_error(track: Track, message: str, suggestion: str) -> EngineError:
-    error = EngineError(
-        ErrorKind.BUDGET,
-        message,
-        engine=track.engine.name,
-        model=track.engine.model,
-        suggestion=suggestion,
-    )
-    error.track = track.name
-    return error
+    return track.error(ErrorKind.BUDGET, message, suggestion)

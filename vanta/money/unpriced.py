@@ -12,7 +12,7 @@ from typing import Literal
 
 import anyio
 
-from vanta.errors import EngineError, ErrorKind
+from vanta.errors import ErrorKind
 from vanta.track import Track
 
 UnpricedMode = Literal["refuse", "ask", "free"]
@@ -64,19 +64,13 @@ class UnpricedRule:
         """
         if self.mode == "free" or (self.mode == "ask" and await self._is_approved(track)):
             return
-        error = EngineError(
+        raise track.error(
             ErrorKind.BUDGET,
             f"a cap is set and the price of model {track.engine.model!r} is not known"
             + (", and its use was not allowed" if self.mode == "ask" else ""),
-            engine=track.engine.name,
-            model=track.engine.model,
-            suggestion=(
-                f"Set input_usd_per_mtok and output_usd_per_mtok under [tracks.{track.name}] (0 if "
-                f'it is free){_command(track.name)}, or set budget.unpriced to "free".'
-            ),
+            f"Set input_usd_per_mtok and output_usd_per_mtok under [tracks.{track.name}] (0 if it "
+            f'is free){_command(track.name)}, or set budget.unpriced to "free".',
         )
-        error.track = track.name
-        raise error
 
     async def _is_approved(self, track: Track) -> bool:
         if self.approve is None:

@@ -16,7 +16,13 @@ from vanta.privacy.detection import (
     reason_to_be_private,
     search_message,
 )
-from vanta.privacy.scrubbing import Quotations, forget_texts, remove_quotations, scrub_error
+from vanta.privacy.scrubbing import (
+    Quotations,
+    forget_texts,
+    remove_quotations,
+    scrub_error,
+    traceback_texts,
+)
 
 __all__ = [
     "OVERLAP_CHARACTERS",
@@ -32,4 +38,5 @@ __all__ = [
     "remove_quotations",
     "scrub_error",
     "search_message",
+    "traceback_texts",
 ]

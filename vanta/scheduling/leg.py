@@ -269,17 +269,7 @@ class Leg:
         self, kind: ErrorKind, message: str, suggestion: str = "", summary: str | None = None
     ) -> EngineError:
         """Return an error that names this leg's engine, model and track."""
-        engine = self.track.engine
-        error = EngineError(
-            kind,
-            message,
-            engine=engine.name,
-            model=engine.model,
-            suggestion=suggestion,
-            summary=summary,
-        )
-        error.track = self.track.name
-        return error
+        return self.track.error(kind, message, suggestion, summary=summary)
 
     def _empty_answer(self) -> EngineError:
         answer = self.fold.completion()
@@ -399,29 +389,21 @@ BACKOFF_S = 0.5
 
 def too_late(track: Track, deadline_s: float) -> EngineError:
     """Return the error of a track that could not answer before the turn's deadline."""
-    error = EngineError(
+    return track.error(
         ErrorKind.TIMEOUT,
         f"the turn's deadline of {deadline_s:g} s passed before it could answer",
-        engine=track.engine.name,
-        model=track.engine.model,
-        suggestion="Raise deadline_s, or choose a policy with a faster track.",
+        "Raise deadline_s, or choose a policy with a faster track.",
     )
-    error.track = track.name
-    return error
 
 
 def retry_too_late(track: Track, wait_s: float) -> EngineError:
     """Return the error of a track whose server requested a wait beyond the turn's deadline."""
-    error = EngineError(
+    return track.error(
         ErrorKind.RATE_LIMITED,
         f"the server requested a wait of another {wait_s:.1f} s, longer than the turn may take",
-        engine=track.engine.name,
-        model=track.engine.model,
-        suggestion="Send the message again then, or choose a policy with another track.",
+        "Send the message again then, or choose a policy with another track.",
         retry_after_s=wait_s,
     )
-    error.track = track.name
-    return error
 
 
 def rejected_answer(leg: Leg) -> EngineError:

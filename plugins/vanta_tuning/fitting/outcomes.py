@@ -8,7 +8,7 @@ always right). For the gate, a row is one finished answer of the local track:
 
 `logprobs` are the natural-log probabilities of its tokens (empty or missing if the engine reports
 none), `finish_reason` is optional, and so is `verifier_yes`, the probability, 0 to 1, with which a
-verifier said that the answer is right. Invariant: a row is read whole, or the file is refused with
+verifier calls the answer right. Invariant: a row is read whole, or the file is refused with
 the number of the line.
 """
 

@@ -10,7 +10,7 @@ not matter.
 The weights are fitted on five conversations of LoCoMo, with the questions of each asked in the
 others' stores, too (`benchmarks/memory/relevance.py`). Three are set by hand. The fitted weight of
 the share is divided between the share by weight and by number, because a word that all items of a
-store have weighs nothing. An assistant's own words count less: what a model said proves nothing,
+store have weighs nothing. An assistant's own words count less: a model's output proves nothing,
 and LoCoMo has no assistant. An item of a time that the question mentions counts more.
 """
 
@@ -48,7 +48,7 @@ LEXICAL_RELEVANCE: Mapping[str, float] = {
 """Weights without vectors."""
 
 OWN_WORDS = -1.5
-"""Added in log-odds for an assistant's message, unless the question asks what it said."""
+"""Added in log-odds for an assistant's message, unless the question is about its words."""
 
 SAID_THEN = 2.5
 """Added in log-odds for an item of a past time that the question mentions; set by hand, too."""

@@ -52,8 +52,8 @@ class RecallCandidate:
     to the question, None without a vector. cosine_beside: mean similarity of up to two items before
     and two after, None if none has a vector. kinship, kinship_beside: how far both lie above the
     cosines of unrelated texts, in their standard deviations. answers: whether it follows a
-    question. repeats: whether it is the question itself, said before, or the assistant's reply to
-    that.
+    question. repeats: whether it is an earlier message with the same question, or the
+    assistant's reply to that.
     """
 
     item: MemoryItem
