@@ -134,8 +134,9 @@ def test_a_pipe_in_place_of_the_file_ends_every_command_at_once(vanta: Run, tmp_
     assert "pipe" in done.err
 
 
+@pytest.mark.parametrize("rest", ["", os.pathsep])
 def test_python_m_takes_no_library_and_no_plugin_from_the_working_directory(
-    tmp_path: Path,
+    rest: str, tmp_path: Path
 ) -> None:
     for name in ("typer", "rich", "yaml", "stolen"):
         (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'mark')!r}, 'w').write('ran')")
@@ -148,7 +149,7 @@ def test_python_m_takes_no_library_and_no_plugin_from_the_working_directory(
     root = str(Path(vanta_package.__file__).parents[1])
     environ = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]),
+        "PYTHONPATH": root + rest,  # an empty part is the working directory
     }
     for argv in (["--help"], ["plugins", "list"]):
         done = subprocess.run(
