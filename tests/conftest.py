@@ -50,6 +50,21 @@ def pytest_unconfigure() -> None:
     shutil.rmtree(_HOME, ignore_errors=True)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep what is marked `one_loop` on one: work in a thread or a process, minutes on two."""
+
+    def is_second(item: pytest.Item) -> bool:
+        on = getattr(item, "callspec", None)
+        return bool(
+            item.get_closest_marker("one_loop") and on and on.params.get("anyio_backend") == "trio"
+        )
+
+    second = {item for item in items if is_second(item)}
+    if second:
+        items[:] = [item for item in items if item not in second]
+        config.hook.pytest_deselected(items=list(second))
+
+
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> str:
     """Run every asynchronous test on both event loops."""

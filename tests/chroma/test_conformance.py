@@ -12,6 +12,7 @@ class TestEmbedded(IndexConformance):
     """Vectors in a folder."""
 
 
+@pytest.mark.one_loop
 class TestOnAServer(IndexConformance):
     """Vectors on a server."""
 

@@ -24,8 +24,6 @@ from vanta_chroma.index import ChromaIndex, ChromaOptions
 pytestmark = pytest.mark.anyio
 COUNT = 1100
 """More records than Chroma keeps in memory before it writes its graph."""
-ON_ONE_LOOP = pytest.mark.parametrize("anyio_backend", ["asyncio"])
-"""Damage is found and repaired in the child process; the other tests here run on both loops."""
 GRAPH = ("data_level0.bin", "header.bin", "index_metadata.pickle", "length.bin", "link_lists.bin")
 
 
@@ -137,7 +135,7 @@ async def check_repair(index: ChromaIndex) -> None:
 
 @pytest.mark.parametrize("name", GRAPH)
 @pytest.mark.parametrize("harm", [truncated, zeroed, garbled, one_byte_changed, missing])
-@ON_ONE_LOOP
+@pytest.mark.one_loop
 async def test_a_damaged_graph_is_repaired_by_a_wipe(
     open_index: OpenChroma, ada: Path, name: str, harm: Callable[[Path], None]
 ) -> None:
@@ -151,7 +149,7 @@ async def test_a_damaged_graph_is_repaired_by_a_wipe(
 @pytest.mark.parametrize(
     "harm", [truncated, emptied, zeroed, garbled, missing, turned_into_a_folder]
 )
-@ON_ONE_LOOP
+@pytest.mark.one_loop
 async def test_a_damaged_database_is_repaired_by_a_wipe(
     open_index: OpenChroma, ada: Path, harm: Callable[[Path], None]
 ) -> None:
@@ -173,7 +171,7 @@ async def test_a_damaged_database_is_repaired_by_a_wipe(
         with_a_nonsensical_manifest,
     ],
 )
-@ON_ONE_LOOP
+@pytest.mark.one_loop
 async def test_an_unexpected_folder_is_repaired_by_a_wipe(
     open_index: OpenChroma, ada: Path, harm: Callable[[Path], None]
 ) -> None:

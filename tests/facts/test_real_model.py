@@ -20,7 +20,7 @@ from vanta_facts.summaries import summarise_next
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.timeout(600),
-    pytest.mark.parametrize("anyio_backend", ["asyncio"]),
+    pytest.mark.one_loop,
 ]
 
 STATEMENT = "My name is Ada and I live in Berlin with my two cats."

@@ -21,7 +21,7 @@ from vanta_llamacpp.engine import LlamaCppEngine
 from vanta_llamacpp.prompt.prompt import Prompter, TokenizedRequest
 from vanta_llamacpp.worker.generation import Generation
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 GREEDY = Sampling(temperature=0.0, max_tokens=24)
 WORDS = ["rain", "stone", "green", "seven", "window", "river", "paper", "cloud", "iron", "bread"]
 

@@ -19,7 +19,7 @@ from vanta_llamacpp.prompt.output_parser import OutputParser
 from vanta_llamacpp.prompt.prompt import TokenizedRequest
 from vanta_llamacpp.worker import Job
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 TOPICS = ("Name three colours.", "What is rain?", STORY)
 
 

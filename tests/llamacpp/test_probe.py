@@ -152,6 +152,7 @@ def test_a_probe_that_is_stopped_leaves_no_process(random_path: Path, tmp_path: 
 
 
 @pytest.mark.anyio
+@pytest.mark.one_loop
 async def test_closing_an_engine_stops_its_probe(
     random_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,7 +22,7 @@ from vanta_llamacpp.model.model import LoadPlan, fits, layers_on_gpu
 from vanta_llamacpp.model.model_memory import LoadedModel, ModelMemory, NotEnoughMemoryError
 from vanta_llamacpp.options import LlamaCppOptions
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
 
 async def room_for_one(tiny: MakeEngine) -> int:

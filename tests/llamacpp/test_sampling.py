@@ -18,7 +18,7 @@ from vanta_llamacpp.errors import Faults
 from vanta_llamacpp.model.native import library
 from vanta_llamacpp.sampling.sampler import Sampler, top_tokens
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 PERSON = {
     "type": "object",
     "properties": {

@@ -22,7 +22,7 @@ from vanta_llamacpp.model import kv_disk as saved
 from vanta_llamacpp.model.kv_disk import MAGIC
 from vanta_llamacpp.model.slots import SAVE_STEP
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 WORDS = ["rain", "stone", "green", "seven", "window", "river", "paper", "cloud", "iron", "bread"]
 
 

@@ -108,6 +108,7 @@ def test_a_model_without_a_place_for_tools_is_told_in_the_system_message() -> No
 
 
 @pytest.mark.anyio
+@pytest.mark.one_loop
 async def test_a_call_of_the_real_model_reaches_the_caller(shared_engine: LlamaCppEngine) -> None:
     """Forced by a grammar, since so small a model seldom calls of its own accord."""
     grammar = (
@@ -124,6 +125,7 @@ async def test_a_call_of_the_real_model_reaches_the_caller(shared_engine: LlamaC
 
 
 @pytest.mark.anyio
+@pytest.mark.one_loop
 async def test_reasoning_of_the_real_model_is_no_text(shared_engine: LlamaCppEngine) -> None:
     """Forced by a grammar as well."""
     told = await answer(
@@ -133,6 +135,7 @@ async def test_reasoning_of_the_real_model_is_no_text(shared_engine: LlamaCppEng
 
 
 @pytest.mark.anyio
+@pytest.mark.one_loop
 async def test_the_prompt_grows_by_the_tools(shared_engine: LlamaCppEngine) -> None:
     """They are really told."""
     plain = await answer(shared_engine, request(max_tokens=1))

@@ -9,7 +9,7 @@ import pytest
 from vanta.api import open as open_runtime
 from vanta_scripts import RunOptions, Suite, parse_script
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 WARM = """
 name: warm
 track: local
