@@ -15,17 +15,17 @@ EXPLAINED = {"key", "value", "origin", "description", "below", "ignored", "parts
 def test_show_has_every_value_and_its_source(
     vanta: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "vanta.toml").write_text("deadline_s = 7.5\n")
+    (tmp_path / "vanta.toml").write_text("deadline_s = 17.5\n")
     monkeypatch.setenv("VANTA_POLICY", "hedge")
     done = vanta("config", "show", "--json")
     assert done.code == 0
     assert set(done.json) == {"config", "origins"}
-    assert (done.json["config"]["deadline_s"], done.json["config"]["policy"]) == (7.5, "hedge")
+    assert (done.json["config"]["deadline_s"], done.json["config"]["policy"]) == (17.5, "hedge")
     assert done.json["config"]["stall_timeout_s"] == 15.0
     assert done.json["origins"]["deadline_s"] == "vanta.toml:1"
     assert done.json["origins"]["policy"] == "environment variable VANTA_POLICY"
     said = vanta("config", "show").text
-    assert "deadline_s 7.5 vanta.toml:1" in said
+    assert "deadline_s 17.5 vanta.toml:1" in said
     assert "stall_timeout_s" not in said
     assert "stall_timeout_s 15.0 vanta's default" in vanta("config", "show", "--all").text
 

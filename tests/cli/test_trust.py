@@ -127,11 +127,33 @@ def test_templates_of_a_folder_count_after_trust(vanta: Run, tmp_path: Path) -> 
     assert vanta("templates", "render", "system/theirs").out.strip() == "be evil"
 
 
-def test_a_pipe_in_place_of_the_file_ends_every_command_at_once(vanta: Run, tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "vanta.toml")
+@pytest.mark.parametrize("argv", [("config", "show"), ("policies", "list"), ("spend",)])
+def test_a_file_of_a_stranger_that_cannot_be_read_ends_no_command(
+    vanta: Run, tmp_path: Path, argv: tuple[str, ...]
+) -> None:
+    file = tmp_path / "vanta.toml"
+    file.write_text("\n[budget\n")
+    done = vanta(*argv)
+    assert done.code == 0
+    assert "is not trusted: its file is ignored: vanta.toml:2:" in done.text
+    file.unlink()
+    os.mkfifo(file)
+    done = vanta(*argv)
+    assert done.code == 0
+    assert "it is a pipe, not a regular file" in done.text
+    problem = vanta("config", "check")
+    assert problem.code == 2
+    assert "pipe" in problem.out
+
+
+def test_a_mistake_in_a_file_that_was_trusted_ends_the_command(vanta: Run, tmp_path: Path) -> None:
+    file = tmp_path / "vanta.toml"
+    file.write_text("policy = 'local'\n")
+    assert vanta("trust").code == 0
+    file.write_text("policy = 'local\n")
     done = vanta("config", "show")
     assert done.code == 2
-    assert "pipe" in done.err
+    assert "vanta.toml:2: this is not valid TOML" in done.err
 
 
 @pytest.mark.parametrize("rest", ["", os.pathsep])

@@ -29,10 +29,10 @@ def test_each_layer_wins_over_those_below_it(work: Path) -> None:
         return loaded.config.deadline_s, loaded.explain("deadline_s").origin.kind
 
     assert deadline() == (60, "default")
-    write(user_file(), "deadline_s = 9")
-    assert deadline() == (9, "file")
-    write(work / "vanta.toml", "deadline_s = 2")
-    assert deadline() == (2, "file")
+    write(user_file(), "deadline_s = 50")
+    assert deadline() == (50, "file")
+    write(work / "vanta.toml", "deadline_s = 20")
+    assert deadline() == (20, "file")
     environ["VANTA_DEADLINE_S"] = "3"
     assert deadline() == (3, "environment")
     overrides["deadline_s"] = 4

@@ -106,10 +106,9 @@ def test_an_untrusted_project_loosens_and_redirects_nothing(mine: Path, pattern:
             == HOSTILE[pattern]
         )
         before["tracks"]["api"]["sampling"].pop(pattern.rsplit(".", maxsplit=1)[-1])
-    elif pattern.startswith("budget") and pattern not in {"budget.turn_usd", "budget.unpriced"}:
-        # The user set no such cap, so any cap tightens.
-        assert after["budget"].pop(pattern.split(".")[1]) == HOSTILE[pattern]
-        before["budget"].pop(pattern.split(".")[1])
+    elif pattern == "budget.session_usd":  # the user has another cap, so this one tightens
+        assert after["budget"].pop("session_usd") == HOSTILE[pattern]
+        before["budget"].pop("session_usd")
     assert after == before
 
 
@@ -136,15 +135,13 @@ def test_the_same_key_counts_for_the_user_and_in_a_trusted_project(
 @pytest.mark.parametrize(
     ("text", "key", "value"),
     [
-        ("deadline_s = 5", "deadline_s", 5),
+        ("deadline_s = 20", "deadline_s", 20),
         ("retries = 0", "retries", 0),
         ("privacy.detect = ['phones']", "privacy.detect", ["emails", "phones"]),
         ("budget.turn_usd = 0.1", "budget.turn_usd", 0.1),
-        ("budget.unpriced = 'refuse'", "budget.unpriced", "refuse"),
+        ("budget.session_usd = 0.5", "budget.session_usd", 0.5),
         ("memory.enabled = false", "memory.enabled", False),
         ("memory.share = 0", "memory.share", 0),
-        ("plugins.strict = true", "plugins.strict", True),
-        ("tracks.api.private = false", "tracks.api.private", False),
         ("tracks.api.sampling.seed = 9", "tracks.api.sampling.seed", 9),
     ],
 )
@@ -163,11 +160,6 @@ def test_an_untrusted_project_cannot_send_private_turns_elsewhere(work: Path) ->
     config = load(environ={}).config
     assert config.tracks["local"].enabled
     assert set(config.tracks) == {"local", "api"}
-
-
-def test_a_public_track_can_be_disabled(work: Path) -> None:
-    write(work / "vanta.toml", "[tracks.api]\nenabled = false\n")
-    assert not load(environ={}).config.tracks["api"].enabled
 
 
 def test_a_table_that_becomes_a_value_takes_nothing_away(mine: Path) -> None:
@@ -189,7 +181,7 @@ def test_a_mistake_in_a_name_is_reported_in_a_trusted_project(work: Path) -> Non
 def test_the_note_says_once_what_is_ignored_and_the_command(
     work: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    write(work / "vanta.toml", "policy = 'race'\nplugins.allow = ['x']\ndeadline_s = 5\n")
+    write(work / "vanta.toml", "policy = 'race'\nplugins.allow = ['x']\ndeadline_s = 20\n")
     with caplog.at_level(logging.WARNING):
         load(environ={})
         load(environ={})
@@ -212,8 +204,8 @@ def test_the_note_shows_no_control_characters_of_the_file(
 def test_a_project_that_only_tightens_needs_no_note(
     work: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    write(work / "vanta.toml", "deadline_s = 5\n")
-    assert load(environ={}).config.deadline_s == 5
+    write(work / "vanta.toml", "deadline_s = 20\n")
+    assert load(environ={}).config.deadline_s == 20
     assert caplog.records == []
 
 
@@ -452,17 +444,6 @@ class TestRecord:
             thread.join()
         assert [process.wait(60) for process in others] == [0, 0]
         assert len(trusted_folders()) == 30
-
-
-def test_a_pipe_or_a_device_in_place_of_the_file_ends_at_once(work: Path) -> None:
-    file = work / "vanta.toml"
-    os.mkfifo(file)
-    with pytest.raises(ConfigError, match="it is a pipe, not a regular file"):
-        load(environ={})
-    file.unlink()
-    file.symlink_to("/dev/zero")
-    with pytest.raises(ConfigError, match="it is a device, not a regular file"):
-        load(environ={})
 
 
 def test_a_link_to_a_large_folder_of_templates_is_not_followed(work: Path) -> None:

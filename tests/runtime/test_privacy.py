@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 import vanta
 from tests.runtime.home import open_scripted
+from vanta.config import user_file
 from vanta.errors import AllTracksFailed, ErrorKind, NoTrack, UnknownName
 from vanta.testing import Fail, Say, ScriptedEngine
 
@@ -92,6 +93,24 @@ async def test_an_unknown_detector_is_an_error_with_the_nearest_name(
         async with open_scripted(
             tmp_path, local=ScriptedEngine("x"), config={"privacy": {"detect": ["emial"]}}
         ):
+            pass
+
+
+async def test_an_unknown_detector_of_a_strangers_folder_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "vanta.toml").write_text("privacy.detect = ['theirs', 'email']\n")
+    user = user_file()
+    user.parent.mkdir(parents=True)
+    user.write_text("policy = 'api'\n[tracks.local]\nenabled = false\n")
+    async with vanta.open(data_dir=tmp_path) as runtime:
+        assert runtime.config.privacy.detect == ["theirs", "email"]
+    user.write_text("policy = 'api'\nprivacy.detect = ['mine']\n")
+    with pytest.raises(UnknownName, match="'mine'"):
+        async with vanta.open(data_dir=tmp_path):
             pass
 
 

@@ -24,7 +24,7 @@ from vanta.config.keys import Key, dotted
 from vanta.config.layers import SOURCE_VARIABLE, Merged, Origin, Setting
 from vanta.config.project import PROJECT_FILE, find_project
 from vanta.config.schema import Config
-from vanta.config.trust import ProjectTrust, add_project
+from vanta.config.trust import ProjectTrust, add_project, unreadable_project
 from vanta.errors import ConfigError, did_you_mean
 from vanta.installation import configs_dir
 from vanta.text import redact
@@ -225,7 +225,12 @@ def _add_source(
         merged.add(layers.from_file(path))
         if path.parent != configs_dir():
             return None
-    project = find_project(Path())
+    try:
+        project = find_project(Path())
+    except ConfigError as error:
+        trust = unreadable_project(Path.cwd().resolve(), error)
+        _say_once(trust.note())
+        return trust
     if project is None:
         return None
     trust = add_project(merged, project, user_file(), above=above, with_settings=source is None)

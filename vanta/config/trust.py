@@ -23,9 +23,11 @@ from vanta.config.project import ProjectFolder
 from vanta.config.schema import Config
 from vanta.config.trust_rules import KeyRule, rule_of
 from vanta.config.trust_store import trusted_folders
+from vanta.errors import ConfigError
 
 TrustState = Literal["trusted", "changed", "untrusted"]
 
+_DETECT = ("privacy", "detect")
 _NAMED_IN_NOTE = 4
 _UNKNOWN = "there is no such key"
 _INVALID = "it is not a valid value of the key"
@@ -61,6 +63,9 @@ class ProjectTrust:
         key of the environment is sent to it.
     :param withheld: settings of the environment and of the call that do not count, since they name
         a key or call a track private, and the project names the server of that track.
+    :param unreadable: why the `vanta.toml` of an untrusted project cannot be read, or "".
+    :param detectors: the detectors that an untrusted project turned on. Their names are a
+        stranger's word: those that do not exist do not count.
     """
 
     folder: Path
@@ -69,6 +74,8 @@ class ProjectTrust:
     ignored: tuple[IgnoredSetting, ...] = ()
     keyless: frozenset[str] = frozenset()
     withheld: tuple[Setting, ...] = ()
+    unreadable: str = ""
+    detectors: frozenset[str] = frozenset()
 
     @property
     def is_trusted(self) -> bool:
@@ -82,7 +89,12 @@ class ProjectTrust:
 
     @property
     def mistakes(self) -> tuple[str, ...]:
-        """The unknown keys and invalid values of an untrusted file, at most 20, as sentences."""
+        """What is wrong with an untrusted file, which otherwise ends no command, as sentences.
+
+        The reason why it cannot be read, or its unknown keys and invalid values, at most 20.
+        """
+        if self.unreadable:
+            return (self.unreadable,)
         items = [item for item in self.ignored if item.reason in _MARKS][:_MOST_MISTAKES]
         return tuple(f"{item}. {_advice(item)}".rstrip() for item in items)
 
@@ -104,6 +116,10 @@ class ProjectTrust:
             if self.ignored:
                 lines.append(f"{where} cannot lift your own limits: ignored: {self._names()}.")
             return " ".join(lines)
+        if self.unreadable:
+            return (
+                f"the project folder {where} is not trusted: its file is ignored: {self.unreadable}"
+            )
         if not self.ignored:
             return ""
         why = "has changed since you trusted it" if self.state == "changed" else "is not trusted"
@@ -158,8 +174,12 @@ def add_project(
     :raises ConfigError: if a file of the project cannot be read.
     :raises ConfigError: if the record of trusted folders is damaged.
     """
-    layer = project.settings() if with_settings else []
+    try:
+        layer = project.settings() if with_settings else []
+    except ConfigError as error:
+        return unreadable_project(project.path, error)
     trust = trust_in(project)
+    detectors: frozenset[str] = frozenset()
     keyless: frozenset[str] = frozenset()
     withheld: tuple[Setting, ...] = ()
     if trust.is_trusted:
@@ -171,12 +191,44 @@ def add_project(
         settings, ignored = _of_untrusted(merged, layer, above)
         if project.has_templates:
             ignored.append(IgnoredSetting(project.templates_setting, "templates need trust"))
+        detectors = _added_detectors(merged, settings)
     merged.add(settings)
     for item in ignored:
         merged.ignored.setdefault(item.setting.key, []).append(item.setting)
     for setting in withheld:
         merged.ignored.setdefault(setting.key, []).append(setting)
-    return ProjectTrust(trust.folder, trust.state, trust.files, tuple(ignored), keyless, withheld)
+    return ProjectTrust(
+        trust.folder,
+        trust.state,
+        trust.files,
+        tuple(ignored),
+        keyless,
+        withheld,
+        detectors=detectors,
+    )
+
+
+def unreadable_project(folder: Path, error: ConfigError) -> ProjectTrust:
+    """Return the trust in a project whose `vanta.toml` cannot be read, and is ignored. Blocking.
+
+    :param folder: the project's folder, links resolved.
+    :param error: why the file cannot be read.
+    :raises ConfigError: `error`, if a person has trusted the folder, as it was before: a mistake in
+        a file that counts is not passed over.
+    """
+    if folder in trusted_folders():
+        raise error
+    return ProjectTrust(folder, "untrusted", unreadable=str(error))
+
+
+def _added_detectors(merged: Merged, settings: Sequence[Setting]) -> frozenset[str]:
+    """Return the detectors that a project adds to those of the user."""
+    own = merged.value(_DETECT) or ()
+    values = [item.value for item in settings if item.key == _DETECT]
+    lists = [value for value in values if isinstance(value, list)]
+    return frozenset(
+        name for value in lists for name in value if isinstance(name, str) and name not in own
+    )
 
 
 def _of_untrusted(
@@ -184,10 +236,10 @@ def _of_untrusted(
 ) -> tuple[list[Setting], list[IgnoredSetting]]:
     accepted: list[Setting] = []
     ignored: list[IgnoredSetting] = []
-    may_disable = _leaves_free_private_tracks(merged, layer, above)
+    has_cap = _has_cap(merged, above)
     for setting in layer:
         rule = rule_of(setting.key)
-        if reason := _needs_trust(merged, setting, rule, may_disable=may_disable):
+        if reason := _needs_trust(merged, setting, rule, has_cap=has_cap):
             ignored.append(IgnoredSetting(setting, reason))
         elif rule is not None:
             value = merged.value(setting.key)
@@ -196,58 +248,29 @@ def _of_untrusted(
     return _without_invalid(merged, accepted, ignored, above)
 
 
-def _needs_trust(
-    merged: Merged, setting: Setting, rule: KeyRule | None, *, may_disable: bool
-) -> str:
+def _needs_trust(merged: Merged, setting: Setting, rule: KeyRule | None, *, has_cap: bool) -> str:
     """Return why a setting does not count in an untrusted project, or ""."""
     if find(setting.key) is None:
         return _UNKNOWN
     if rule is None or rule.needs_trust:
         return f"it needs trust. {rule.reason if rule else 'The table needs trust.'}"
-    if setting.key[0] != "tracks":
-        return ""
-    return _track_needs_trust(merged, setting.key, may_disable=may_disable)
-
-
-def _track_needs_trust(merged: Merged, key: Key, *, may_disable: bool) -> str:
-    if not _has_track(merged, key[1]):
+    if setting.key[0] == "tracks" and not _has_track(merged, setting.key[1]):
         return "it needs trust. It adds a track."
-    if key[2:] != ("enabled",):
-        return ""
-    if merged.value((*key[:2], "private")) is True:
-        return "it needs trust. It would disable a private track."
-    if not may_disable:
-        return "it needs trust. Another track would answer, which is paid or leaves the machine."
-    return ""
+    value = setting.value
+    if rule.least is None or not isinstance(value, int | float) or value < 0:
+        return ""  # an invalid value is reported as one
+    if setting.key[0] == "budget" and not has_cap:
+        return "it needs trust. A first cap refuses models without a known price."
+    small = value < rule.least
+    return f"it needs trust below {rule.least:g}, where turns may fail." if small else ""
 
 
-def _leaves_free_private_tracks(
-    merged: Merged, layer: Sequence[Setting], above: Sequence[Setting]
-) -> bool:
-    """Return whether all tracks are free and private that a project does not disable."""
-    disabled = {item.key[1] for item in layer if item.key[0::2] == ("tracks", "enabled")}
-    if not disabled:
-        return True
-    effective = copy.deepcopy(merged)
-    effective.add(list(above))
-    tracks = effective.value(("tracks",))
-    return not isinstance(tracks, dict) or all(
-        name in disabled or _is_off(track) or _is_free_and_private(track)
-        for name, track in tracks.items()
-    )
-
-
-def _is_off(track: Any) -> bool:
-    return isinstance(track, dict) and track.get("enabled") is False
-
-
-def _is_free_and_private(track: Any) -> bool:
-    prices = ("input_usd_per_mtok", "output_usd_per_mtok")
-    return (
-        isinstance(track, dict)
-        and track.get("private") is True
-        and not any(track.get(price) for price in prices)
-    )
+def _has_cap(merged: Merged, above: Sequence[Setting]) -> bool:
+    """Return whether a layer of the user caps the spending."""
+    budget = merged.value(("budget",))
+    own = dict(budget) if isinstance(budget, dict) else {}
+    own |= {item.key[1]: item.value for item in above if item.key[0] == "budget" and item.key[1:]}
+    return any(name.endswith("_usd") and value is not None for name, value in own.items())
 
 
 def _without_invalid(
@@ -306,7 +329,7 @@ def _tighten(
     """Accept what is stricter than the value above, and ignore what would allow more."""
     value = rule.merge(above, setting.value) if rule.merge else setting.value
     if value == above and setting.value != above:
-        why = f"it {rule.effect} only: the value above is stricter"
+        why = "it can only be tightened: the value above is stricter"
         ignored.append(IgnoredSetting(setting, why))
     else:
         accepted.append(Setting(setting.key, value, setting.origin))

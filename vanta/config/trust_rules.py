@@ -5,6 +5,9 @@ has trusted a project, its file may tighten and set harmless keys, and all its o
 ignored. In a trusted project every key counts, except that what the user's own file limits can
 still only be tightened.
 
+Without trust a file tightens only as far as vanta stays of use: what could let every turn fail has
+a least value or needs trust. A trusted project may tighten as far as it likes.
+
 Invariant: every key of the schema has exactly one rule with a reason; a test names the keys that
 have none. No rule returns a value that allows more than both of its arguments.
 """
@@ -30,12 +33,15 @@ class KeyRule:
     :param reason: why, in words for the documentation.
     :param merge: for a key that can only be tightened: returns the stricter of the value above
         and the project's; a value of a wrong type is returned as it is, and refused later.
+    :param least: the smallest number that counts without trust, since a smaller one lets turns
+        fail; None if every number lets them work.
     """
 
     pattern: Key
     effect: str
     reason: str
     merge: Merge | None = None
+    least: float | None = None
 
     @property
     def needs_trust(self) -> bool:
@@ -93,8 +99,9 @@ def _rule(key: str, reason: str, effect: str = NEEDS_TRUST, merge: Merge | None 
     return KeyRule(tuple(key.split(".")), effect, reason, merge)
 
 
-def _lower(key: str, reason: str) -> KeyRule:
-    return _rule(key, reason, "can be lowered", _smaller)
+def _lower(key: str, reason: str, least: float | None = None) -> KeyRule:
+    effect = "can be lowered" if least is None else f"can be lowered to {least:g}"
+    return KeyRule(tuple(key.split(".")), effect, reason, _smaller, least)
 
 
 def _off(key: str, reason: str) -> KeyRule:
@@ -103,11 +110,15 @@ def _off(key: str, reason: str) -> KeyRule:
 
 _QUALITY = "It can ruin the answers of a track, so that another one is needed."
 _SENDS = "It decides where text and keys are sent."
+_CAPPED = (
+    "A lower cap spends less. Counts beside a cap of yours; a first one refuses more than money."
+)
+_ELSEWHERE = "It counts what was spent in other folders, so that nothing may be left."
 _LEAVES = "It can make another track answer, which may be a paid one or leave the machine."
 
 RULES: tuple[KeyRule, ...] = (
     _rule("policy", _LEAVES),
-    _lower("deadline_s", "A shorter turn costs less."),
+    _lower("deadline_s", "A shorter turn costs less; a very short one has no reply.", 15),
     _rule("stall_timeout_s", _LEAVES),
     _lower("retries", "Fewer retries cost less."),
     _rule("breaker.failures", _LEAVES),
@@ -120,16 +131,15 @@ RULES: tuple[KeyRule, ...] = (
     _rule("store_url", "vanta writes conversations there, and the URL holds a password."),
     _off("telemetry", "Less is reported."),
     _rule("plugins.allow", "A plugin is code that runs."),
-    _rule("plugins.strict", "A failing plugin ends the start.", "can be set to true", _either),
-    _lower("budget.turn_usd", "A lower cap spends less."),
-    _lower("budget.session_usd", "A lower cap spends less."),
-    _lower("budget.user_usd", "A lower cap spends less."),
-    _lower("budget.day_usd", "A lower cap spends less."),
+    _rule("plugins.strict", "A failing plugin ends the start.", merge=_either),
+    _lower("budget.turn_usd", _CAPPED, 0.05),
+    _lower("budget.session_usd", _CAPPED, 0.5),
+    _rule("budget.user_usd", _ELSEWHERE, merge=_smaller),
+    _rule("budget.day_usd", _ELSEWHERE, merge=_smaller),
     _rule(
         "budget.unpriced",
-        "refuse spends less than ask, and ask less than free.",
-        "can be made stricter",
-        _first_of(("refuse", "ask", "free")),
+        "A model without a known price is refused or asked about under a cap.",
+        merge=_first_of(("refuse", "ask", "free")),
     ),
     _off("memory.enabled", "Nothing is recalled then."),
     _lower("memory.share", "Fewer memories are shown."),
@@ -146,7 +156,11 @@ RULES: tuple[KeyRule, ...] = (
     _rule("memory.embedder_options", _SENDS),
     _rule("memory.index", _SENDS),
     _rule("memory.index_options", _SENDS),
-    _off("tracks.*.enabled", "Counts if all other tracks are free and private, and it is not."),
+    _rule(
+        "tracks.*.enabled",
+        "The other tracks may be paid, leave the machine, or be off.",
+        merge=_both,
+    ),
     _rule("tracks.*.engine", _SENDS),
     _rule("tracks.*.model", "It decides the price, or the file that is loaded."),
     _rule("tracks.*.window", _LEAVES),
@@ -155,7 +169,11 @@ RULES: tuple[KeyRule, ...] = (
         "A lower value cuts replies off, and allows longer prompts.",
         merge=_smaller,
     ),
-    _off("tracks.*.private", "Private turns do not use the track then."),
+    _rule(
+        "tracks.*.private",
+        "It decides whether a track sees private turns, or none does.",
+        merge=_both,
+    ),
     _rule("tracks.*.input_usd_per_mtok", "The caps and the ledger count with it."),
     _rule("tracks.*.output_usd_per_mtok", "The caps and the ledger count with it."),
     _rule("tracks.*.sampling.max_tokens", _QUALITY, merge=_smaller),

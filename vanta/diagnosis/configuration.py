@@ -43,6 +43,8 @@ async def project(context: DiagnosisContext) -> Finding:
     if trust.is_trusted:
         note = trust.note()
         return Finding("project", None if note else True, note or f"{where} is trusted")
+    if trust.unreadable:
+        return Finding("project", None, trust.note(), "Fix the file, or work in another folder.")
     if not trust.ignored:
         return Finding("project", True, f"{where} is not trusted; all its settings are harmless")
     state = "has changed since it was trusted" if trust.state == "changed" else "is not trusted"

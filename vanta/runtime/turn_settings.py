@@ -8,6 +8,7 @@ changes a running turn.
 from __future__ import annotations
 
 import functools
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from vanta.context.preparer import TurnPrompts, merge_sampling
 from vanta.errors import TemplateError, UnknownName
 from vanta.memory import Memory
 from vanta.money import Ledger
-from vanta.privacy import search_message
+from vanta.privacy import Detector, search_message
 from vanta.prompts import LivePrompts, RenderedPrompt, SystemPrompt, Templates
 from vanta.routing import PolicyRouting
 from vanta.runtime.learnt_facts import LearntFacts
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from vanta.runtime.bootstrap import Parts
 
 
+_log = logging.getLogger("vanta")
 _ANOTHER_USER = "\0another user"
 
 
@@ -85,7 +87,7 @@ class TurnPlanner:
         self._parts = parts
         self._tracks = tracks
         self._off = off
-        self._detectors = [parts.plugins.detectors[name] for name in parts.config.privacy.detect]
+        self._detectors = _detectors_of(parts)
         self._shares = PolicyRouting(parts.router)
         breaker = parts.config.breaker
         self._track_stats = TrackStats(HealthRule(breaker.failures, breaker.cooldown_s))
@@ -225,6 +227,23 @@ class TurnPlanner:
         if name not in tracks and name not in self._off:
             raise UnknownName("track", name, [*tracks, *self._off])
         return Policy(f"track {name}", "one track alone", (LegPlan(name),))
+
+
+def _detectors_of(parts: Parts) -> list[Detector]:
+    """Return the configured detectors, less those of an untrusted project that do not exist.
+
+    :raises UnknownName: for a detector of the user's own configuration that does not exist.
+    """
+    known, trust = parts.plugins.detectors, parts.loaded.trust
+    theirs = trust.detectors if trust else frozenset()
+    unknown = [name for name in parts.config.privacy.detect if name in theirs - set(known)]
+    if unknown:
+        _log.warning(
+            "the project folder %r is not trusted: ignored: unknown detectors: %s",
+            str(trust.folder) if trust else "",
+            ", ".join(map(repr, unknown)),
+        )
+    return [known[name] for name in parts.config.privacy.detect if name not in unknown]
 
 
 class _TemplatePrompts:
