@@ -49,7 +49,6 @@ if TYPE_CHECKING:
         Receipt,
         Sampling,
         TokenCount,
-        Tool,
     )
     from vanta.engine_base import (
         BaseEngine,
@@ -70,6 +69,7 @@ if TYPE_CHECKING:
         ScriptError,
         StoreError,
         TemplateError,
+        ToolError,
         UnknownName,
         UnreadableDocument,
         UsageError,
@@ -154,6 +154,14 @@ if TYPE_CHECKING:
         LegPlan,
         Policy,
     )
+    from vanta.tool import (
+        Tool,
+        ToolContext,
+        ToolResult,
+        Toolset,
+        ToolsetContext,
+        ToolsetFactory,
+    )
     from vanta.track import (
         Price,
         Track,
@@ -168,14 +176,14 @@ _NAMES = {
     "vanta.companion": "Companion Host",
     "vanta.engine": (
         "Capabilities DeltaStream Engine EngineContext EngineFactory EngineModel "
-        "GenerationRequest Health ModelFile Receipt Sampling TokenCount Tool "
+        "GenerationRequest Health ModelFile Receipt Sampling TokenCount "
     ),
     "vanta.engine_base": "BaseEngine WrapperEngine",
     "vanta.errors": (
         "AllTracksFailed BudgetExceeded ConfigError EmbedderError EngineError ErrorKind "
         "InvalidValue ModelStoreError NoTrack PluginError RunError ScriptError StoreError "
-        "TemplateError UnknownName UnreadableDocument UsageError VantaError VectorIndexError "
-        "did_you_mean refused_resource "
+        "TemplateError ToolError UnknownName UnreadableDocument UsageError VantaError "
+        "VectorIndexError did_you_mean refused_resource "
     ),
     "vanta.events": (
         "Amended Committed ContextTrace Event LegCancelled LegFailed LegFinished LegRejected "
@@ -196,6 +204,7 @@ _NAMES = {
     ),
     "vanta.scheduling.gate": "Gate Verdict",
     "vanta.scheduling.policy": "GateRule LegPlan Policy",
+    "vanta.tool": "Tool ToolContext ToolResult Toolset ToolsetContext ToolsetFactory",
     "vanta.track": "Price Track",
 }
 
@@ -282,6 +291,12 @@ __all__ = [
     "Tool",
     "ToolCall",
     "ToolCallPart",
+    "ToolContext",
+    "ToolError",
+    "ToolResult",
+    "Toolset",
+    "ToolsetContext",
+    "ToolsetFactory",
     "Trace",
     "Track",
     "TurnFailed",

@@ -35,20 +35,7 @@ from vanta.errors import EngineError, ErrorKind
 from vanta.learning import Learnt
 from vanta.messages import Completion, Delta, Message
 from vanta.normalising import Sampling as Sampling  # noqa: PLC0414 - it belongs to the contract
-
-
-@dataclass(frozen=True, slots=True)
-class Tool:
-    """A function that the model may call.
-
-    :param name: name that the model calls it by.
-    :param description: what it does, for the model.
-    :param parameters: JSON Schema of its arguments.
-    """
-
-    name: str
-    description: str
-    parameters: Mapping[str, Any]
+from vanta.tool import Tool as Tool  # noqa: PLC0414 - it belongs to the contract, too
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,6 +212,10 @@ class ErrorKind(StrEnum):
     BUDGET = "budget"
 
 
+class ToolError(RunError):
+    """A toolset could not do what was asked of it; the model reads why."""
+
+
 class EngineError(RunError):
     """One engine failed.
 
