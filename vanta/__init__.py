@@ -154,7 +154,7 @@ if TYPE_CHECKING:
         LegPlan,
         Policy,
     )
-    from vanta.tool import (
+    from vanta.tool_contract import (
         Tool,
         ToolContext,
         ToolResult,
@@ -204,7 +204,7 @@ _NAMES = {
     ),
     "vanta.scheduling.gate": "Gate Verdict",
     "vanta.scheduling.policy": "GateRule LegPlan Policy",
-    "vanta.tool": "Tool ToolContext ToolResult Toolset ToolsetContext ToolsetFactory",
+    "vanta.tool_contract": "Tool ToolContext ToolResult Toolset ToolsetContext ToolsetFactory",
     "vanta.track": "Price Track",
 }
 

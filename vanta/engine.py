@@ -35,7 +35,7 @@ from vanta.errors import EngineError, ErrorKind
 from vanta.learning import Learnt
 from vanta.messages import Completion, Delta, Message
 from vanta.normalising import Sampling as Sampling  # noqa: PLC0414 - it belongs to the contract
-from vanta.tool import Tool as Tool  # noqa: PLC0414 - it belongs to the contract, too
+from vanta.tool_contract import Tool as Tool  # noqa: PLC0414 - it belongs to the contract, too
 
 
 @dataclass(frozen=True, slots=True)
