@@ -175,6 +175,12 @@ ABOUT_THE_USER = tuple(
 )
 """Thirty questions about what the user said."""
 
+CHOSEN_ON, HELD_OUT = (
+    frozenset(item.text for table in (KNOWLEDGE, ABOUT_THE_USER) for item in table[first::2])
+    for first in (0, 1)
+)
+"""Every other question of both tables: those that templates are chosen on, and those held out."""
+
 
 def memories() -> list[tuple[str, str]]:
     """Return `MEMORIES` messages as role and text: the facts, and others spread between them."""

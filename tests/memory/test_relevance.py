@@ -17,7 +17,7 @@ from vanta.config import MemoryConfig
 from vanta.memory.embedder import CosineScale
 from vanta.memory.items import MemoryItem, NewItem, Scope
 from vanta.memory.search.ranking import rank
-from vanta.memory.search.relevance import MIN_RELEVANCE, Wanted, relevance
+from vanta.memory.search.relevance import MIN_RELEVANCE, Wanted, is_outshone, relevance
 from vanta.memory.search.retrieval import RecallCandidate
 
 NOW = START + 60 * MINUTE_S
@@ -77,6 +77,93 @@ def test_six_replies_to_a_question_are_no_evidence_for_it(rows: Rows) -> None:
     assert shown(rows, CAPITAL) == []
     for again in ("what's the capital of france", "Tell me, what is the capital of France?"):
         assert shown(rows, again) == [], again
+
+
+@pytest.mark.parametrize(
+    ("question", "reply"),
+    [
+        ("Where does Anna live?", "The user asked about where Anna lives."),
+        ("Where does my sister Anna live?", "Your sister Anna lives in a house on a website."),
+        ("Tell me about Anna.", "I do not know Anna."),
+    ],
+)
+def test_a_reply_with_the_words_of_its_question_is_no_evidence_for_a_related_one(
+    rows: Rows, question: str, reply: str
+) -> None:
+    rows.add([message("My sister Anna is a nurse.", 0, session="s0")])
+    rows.add(exchange(1, question, reply))
+    for related in ("Who is Anna?", "What does Anna do?", "Is Anna a nurse?"):
+        seen = shown(rows, related)
+        assert reply not in seen, related
+        assert "My sister Anna is a nurse." in seen, related
+
+
+def test_an_echo_is_found_among_vectors_and_behind_a_repeated_question(rows: Rows) -> None:
+    import numpy as np
+
+    asked, reply = "Where does Anna live?", "The user asked about where Anna lives."
+    ids = rows.add([*exchange(1, asked, reply), *exchange(2, asked, "She lives.")])
+    rows.embed({ids[0]: (0.9, 0.1, 0.0), ids[1]: (0.9, 0.1, 0.0)})
+    matches = rows.search(
+        "Who is Anna?",
+        query_vector=np.array([1.0, 0.0, 0.0], np.float32),
+        embedder=FINGERPRINT,
+        neighbour_ids=ids[1:2],
+        unrelated=CosineScale(0.05, 0.1),
+    )
+    (match,) = (match for match in matches if match.item.text == reply)
+    assert match.kinship is not None
+    assert match.kinship > 5.0
+    assert likely(match) < MIN_RELEVANCE < likely(match, asked=True)
+
+
+def test_what_a_reply_adds_to_its_question_is_evidence(rows: Rows) -> None:
+    reply = "Let the dough rest for an hour, then bake it."
+    rows.add(exchange(1, "How do I make bread?", reply))
+    assert reply in shown(rows, "Does the dough rest?")
+    assert shown(rows, "What did you say about the bread?") != []
+
+
+def test_a_match_far_behind_the_best_one_is_not_shown(rows: Rows) -> None:
+    rows.add(
+        [
+            message("Yesterday I saw a film about storks."),
+            message("My dog is called Biscuit.", 1),
+            message("A colleague gave a talk on glass.", 2),
+        ]
+    )
+    rows.add([message("My cat is called Pixel.", 3, session="two")])
+    assert shown(rows, "What is my dog called?") == ["My dog is called Biscuit."]
+    assert shown(rows, "What are my pets called?") != []
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_a_private_match_leaves_public_ones_as_relevant_as_they_are(
+    rows: Rows, private: bool
+) -> None:
+    question, scope = "What is my dog called?", Scope("ada", private=private)
+    rows.add([message("My cat is called Pixel.", 3, session="two")])
+    (alone,) = rank(rows.search(question), question, NOW, 50)
+    rows.add([message("My dog is called Biscuit.", 4, session="three", private=True)])
+    matches = {m.item.text: m for m in rank(rows.search(question, scope), question, NOW, 50)}
+    assert matches["My cat is called Pixel."].relevance == pytest.approx(alone.relevance)
+    assert len(matches) == 1 + private
+    if private:
+        assert matches["My dog is called Biscuit."].relevance >= MIN_RELEVANCE
+
+
+def test_what_a_question_selects_by_time_or_speaker_is_never_far_behind(rows: Rows) -> None:
+    rows.add([message("The ferry was late.", -24 * 60, session="a")])
+    rows.add([message("What happened yesterday was a storm in a glass.", 1, session="b")])
+    assert "The ferry was late." in shown(rows, "What happened yesterday?")
+    rows.add([message("Do you know me? I know nothing about me.", -24 * 60 + 1, session="a")])
+    assert "The ferry was late." in shown(rows, "What do you know about me?")
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_the_best_match_is_never_outshone(one: float, other: float) -> None:
+    assert not is_outshone(max(one, other), max(one, other))
+    assert not (is_outshone(one, other) and is_outshone(other, one))
 
 
 def test_a_question_that_was_repeated_often_still_rules_out_its_replies(rows: Rows) -> None:

@@ -1,13 +1,15 @@
 """How recalled items are selected for a prompt and how they read there.
 
     8 May 2023:
-    user: I went to the support group yesterday [7 May] and it was so powerful.
+    The user said: I went to the support group yesterday [7 May] and it was so powerful.
 
 A block has a header for each day and a line for each item. Memories compete for tokens, so the
-format is short. Invariants: items are whole, with their original text (white space normalised) and
-resolved dates in brackets; whatever an item contains, it is one line, and a document never looks
-like a message; the functions that render are also those that are counted, so the count of a block
-is the count of the sent text; a selection never costs more than its budget.
+format is short. The speaker is named in a sentence, because a small model takes "user:" for the
+beginning of a message and answers about it (`vanta bench first`). Invariants: items are whole, with
+their original text (white space normalised) and resolved dates in brackets; whatever an item
+contains, it is one line, and a document never looks like a message; the functions that render are
+also those that are counted, so the count of a block is the count of the sent text; a selection
+never costs more than its budget.
 """
 
 from __future__ import annotations
@@ -19,7 +21,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 from vanta.memory.items import SUPERSEDED, MemoryItem, RecalledItem
 
-_SPEAKER = re.compile(r"\W*(user|assistant|system|developer|tool)\b", re.IGNORECASE)
+_SPEAKERS = {"user": "The user said", "assistant": "The assistant said"}
+"""How the line of a message begins, by its role; another role is a speaker's name."""
+
+_SPEAKER = re.compile(r"\W*(?:the\W+)?(user|assistant|system|developer|tool)\b", re.IGNORECASE)
 """Beginnings of a source that would make a document look like a message of this role."""
 
 _INVISIBLE = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -68,7 +73,9 @@ def one_line(text: str) -> str:
 def _label(item: MemoryItem) -> str:
     """Return the speaker or the source of an item, which names no other kind of speaker."""
     label = one_line(item.role or item.source) or item.kind
-    if item.kind != "message" and _SPEAKER.match(label):
+    if item.kind == "message":
+        return _SPEAKERS.get(label, label)
+    if _SPEAKER.match(label):
         return f"{item.kind} {label}"
     return label
 

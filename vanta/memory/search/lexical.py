@@ -191,6 +191,12 @@ class Postings:
         distinct = sum(value for value, weight in weighted if weight > 0)
         return min(1.0, own / distinct) if distinct else float(mask > 0)
 
+    def common(self, mask: int, other: int) -> int:
+        """Return the words in `mask` that are in `other`, too, in whatever form."""
+        words = set(self.words_in(other)) if mask and other else set[str]()
+        bits = (bit for bit, word in enumerate(self.words) if word.removeprefix(_RELATED) in words)
+        return mask & sum(1 << bit for bit in bits)
+
     def words_in(self, mask: int) -> tuple[str, ...]:
         """Return the words in a mask, each once, in whatever form it was found."""
         words = (word for bit, word in enumerate(self.words) if mask >> bit & 1)

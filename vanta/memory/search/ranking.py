@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from vanta.language import comparable, fold, is_unspaced, persons_in, terms
 from vanta.memory.dates.resolution import times_mentioned
 from vanta.memory.items import MemoryItem, RecalledItem
-from vanta.memory.search.relevance import Wanted, relevance
+from vanta.memory.search.relevance import Wanted, is_outshone, relevance
 from vanta.memory.search.retrieval import RecallCandidate
 
 Weights = Mapping[str, float]
@@ -194,11 +194,14 @@ def _score(
     scale = _Scale.of(reference)
     if weights is None:
         weights = LEXICAL_WEIGHTS if scale.cosine is None else HYBRID_WEIGHTS
+    best = max((relevance(candidate, clues.wanted) for candidate in reference), default=0.0)
     scored = []
     for candidate in candidates:
         values = _features(candidate, scale, clues)
         parts = {name: weight * values[name] for name, weight in weights.items() if values[name]}
         likely = relevance(candidate, clues.wanted)
+        if is_outshone(likely, best) and not clues.wanted.selects(candidate.item):
+            likely = 0.0
         scored.append(RecalledItem(candidate.item, sum(parts.values()), parts, likely))
     return sorted(scored, key=_order)
 

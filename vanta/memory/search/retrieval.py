@@ -43,6 +43,22 @@ _QUESTION_MARK = re.compile("[\uff1f\u061f\u037e\u055e\u1367]")
 
 
 @dataclass(frozen=True, slots=True)
+class ReplyEcho:
+    """What an assistant's reply has in common with a question and with the message it answers.
+
+    A reply repeats words of its message whether or not it knows anything about them.
+
+    share, count: the share (0 to 1) of the question's words that both have, by weight and by
+    number. cosine, kinship: those of the message with the question, None without a vector.
+    """
+
+    share: float = 0.0
+    count: float = 0.0
+    cosine: float | None = None
+    kinship: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RecallCandidate:
     """An item that may be recalled, and the evidence for it.
 
@@ -53,7 +69,8 @@ class RecallCandidate:
     and two after, None if none has a vector. kinship, kinship_beside: how far both lie above the
     cosines of unrelated texts, in their standard deviations. answers: whether it follows a
     question. repeats: whether it is an earlier message with the same question, or the
-    assistant's reply to that.
+    assistant's reply to that. echo: of an assistant's reply, the evidence in the message that it
+    answers, None for other items.
     """
 
     item: MemoryItem
@@ -69,6 +86,7 @@ class RecallCandidate:
     kinship_beside: float | None = None
     answers: bool = False
     repeats: bool = False
+    echo: ReplyEcho | None = None
 
 
 def look_up_words(
@@ -150,7 +168,12 @@ class _Row:
     @property
     def asked(self) -> int:
         """The id of the message that an assistant's reply answers; its own for other items."""
-        return (self.before or 0) if self.item.role == "assistant" else self.item.id
+        return (self.before or 0) if self.is_reply else self.item.id
+
+    @property
+    def is_reply(self) -> bool:
+        """Whether the item is a message of the assistant."""
+        return self.item.kind == "message" and self.item.role == "assistant"
 
 
 class _Part:
@@ -197,6 +220,8 @@ class _Part:
             rows |= more
             cosines |= self._cosines(more, query)
         repeats = self._repeats(rows, postings)
+        asked = {row.asked for row in rows.values() if row.is_reply}
+        cosines |= self._cosines(asked - rows.keys(), query)
         found = [_candidate(key, rows, postings, cosines, key in repeats) for key in rows]
         return [_with_kinship(candidate, query) for candidate in found]
 
@@ -337,6 +362,21 @@ def _candidate(
         cosine_beside=sum(near) / 4 if near else None,
         answers=before is not None and _asks(before.item.text),
         repeats=repeats,
+        echo=_echo(rows[key], mask, postings, cosines),
+    )
+
+
+def _echo(
+    row: _Row, mask: int, postings: Postings, cosines: Mapping[int, float]
+) -> ReplyEcho | None:
+    """Return the echo of a reply with the words in `mask`; None for other items."""
+    if not row.is_reply or row.before is None:
+        return None
+    common = postings.common(mask, postings.masks.get(row.before, 0))
+    return ReplyEcho(
+        share=postings.weight(common) / postings.total if common and postings.total else 0.0,
+        count=postings.count(mask) - postings.count(mask & ~common) if common else 0.0,
+        cosine=cosines.get(row.before),
     )
 
 
@@ -345,10 +385,14 @@ def _with_kinship(candidate: RecallCandidate, query: _Query) -> RecallCandidate:
     if own is None or query.unrelated is None:
         return candidate
     scale = query.unrelated.between(query.writing, writing_of(candidate.item.text))
+    echo = candidate.echo
+    if echo is not None and echo.cosine is not None:
+        echo = dataclasses.replace(echo, kinship=scale.kinship(echo.cosine))
     return dataclasses.replace(
         candidate,
         kinship=scale.kinship(own),
         kinship_beside=None if beside is None else scale.kinship(beside),
+        echo=echo,
     )
 
 
