@@ -58,6 +58,10 @@ SELECTED = {
         "HealthRule Race RaceOutcome RacePlan RaceSettings SignalsGate TrackStats adapt declines "
     ),
     "vanta.storage": "Store sqlite_url",
+    "vanta.tools": (
+        "OfferedTool READ_RESULT ResultPages ToolRegistry as_data canonical check_arguments "
+        "open_toolsets read_arguments result_of schema_problem tool_problem write_result "
+    ),
     "vanta.text": (
         "DocumentError HIDDEN Node Place RedactingFilter decoded is_key_shaped printable "
         "read_marked redact redact_text redact_url secrets_of server_origin well_formed "

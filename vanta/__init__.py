@@ -162,6 +162,10 @@ if TYPE_CHECKING:
         ToolsetContext,
         ToolsetFactory,
     )
+    from vanta.tools.functions import (
+        FunctionToolset,
+        tool,
+    )
     from vanta.track import (
         Price,
         Track,
@@ -205,6 +209,7 @@ _NAMES = {
     "vanta.scheduling.gate": "Gate Verdict",
     "vanta.scheduling.policy": "GateRule LegPlan Policy",
     "vanta.tool_contract": "Tool ToolContext ToolResult Toolset ToolsetContext ToolsetFactory",
+    "vanta.tools.functions": "FunctionToolset tool",
     "vanta.track": "Price Track",
 }
 
@@ -242,6 +247,7 @@ __all__ = [
     "Finding",
     "FinishReason",
     "Fold",
+    "FunctionToolset",
     "Gate",
     "GateRule",
     "GenerationRequest",
@@ -325,6 +331,7 @@ __all__ = [
     "refused_resource",
     "retry_after_s",
     "scrub_error",
+    "tool",
     "traceback_texts",
     "whole_answer",
 ]

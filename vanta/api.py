@@ -52,6 +52,7 @@ class Overrides(TypedDict, total=False):
     telemetry: bool
     budget: Table
     memory: Table
+    tools: Table
     tracks: Table
     policies: Table
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from vanta.privacy import Detector
     from vanta.scheduling.gate import Gate
     from vanta.scheduling.policy import Policy
+    from vanta.tool_contract import ToolsetFactory
 
 hookspec = pluggy.HookspecMarker("vanta")
 hookimpl = pluggy.HookimplMarker("vanta")
@@ -72,6 +73,22 @@ def vanta_model_sources() -> Iterable[ModelSource]:  # type: ignore[empty-body]
     :returns: one :class:`vanta.models.ModelSource` for each scheme.
 
     Errors: two sources for one scheme are a :class:`vanta.PluginError` naming both plugins.
+    """
+
+
+# Tools
+
+
+@hookspec
+def vanta_toolsets() -> Iterable[ToolsetFactory]:  # type: ignore[empty-body]
+    """Provide toolsets: named groups of tools that a model may call.
+
+    A toolset is off until ``tools.use`` names it. The factory's ``options`` model validates
+    ``tools.options.NAME``; ``create`` is called once for each runtime.
+
+    :returns: one :class:`vanta.ToolsetFactory` for each toolset.
+
+    Errors: two toolsets with one name are a :class:`vanta.PluginError` naming both plugins.
     """
 
 

@@ -10,7 +10,7 @@ from vanta.config.load import Explanation, Loaded, load, ready_configurations, u
 from vanta.config.policy_tables import GateConfig, PolicyConfig
 from vanta.config.project import ProjectFolder, find_project
 from vanta.config.schema import Config, MemoryConfig
-from vanta.config.tables import SamplingConfig, TrackConfig
+from vanta.config.tables import SamplingConfig, ToolsConfig, TrackConfig
 from vanta.config.trust import IgnoredSetting, ProjectTrust, trust_in
 from vanta.config.trust_rules import RULES, KeyRule
 from vanta.config.trust_store import (
@@ -36,6 +36,7 @@ __all__ = [
     "ProjectTrust",
     "SamplingConfig",
     "Setting",
+    "ToolsConfig",
     "TrackConfig",
     "TrustedFolder",
     "add_trust",

@@ -1,9 +1,9 @@
 """Bind keys and privacy to the server that they were configured for.
 
-A trusted project may name another server for a track or for the embedder. Invariant: such a server
-receives no key and no private text because of a setting that does not stand in the same layer as
-its URL, whether that setting comes from the user's file, the environment or the call. A layer above
-that names the server itself replaces the project's, and binds nothing.
+A trusted project may name another server for a track, a toolset or the embedder. Invariant: such a
+server receives no key and no private text because of a setting that does not stand in the same
+layer as its URL, whether that setting comes from the user's file, the environment or the call. A
+layer above that names the server itself replaces the project's, and binds nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class BoundSettings:
     """A project's settings after keys were bound to servers.
 
     :param settings: the settings that count.
-    :param refused: the settings of an embedder whose server is named without a key.
+    :param refused: the settings of an embedder or a toolset whose server is named without a key.
     :param keyless: tables (`tracks.api`) whose server is named without a key.
     :param withheld: settings of the layers above that do not count for the project's server.
     """
@@ -84,6 +84,8 @@ def _by_table(settings: Sequence[Setting]) -> dict[Key, list[Setting]]:
 
 def _options_table(key: Key) -> Key | None:
     if key[0] == "tracks" and key[2:3] == ("options",) and len(key) > 3:
+        return key[:3]
+    if key[:2] == ("tools", "options") and len(key) > 3:
         return key[:3]
     return key[:2] if key[:2] == ("memory", "embedder_options") and len(key) > 2 else None
 

@@ -80,7 +80,9 @@ def _describe_option(details: ErrorDetails, key: Key, engine: str, known: Iterab
 
 
 def _holds_secret(key: Key, value: Any) -> bool:
-    in_options = key[0] == "tracks" and key[2:3] == ("options",)
+    in_options = key[:2] == ("tools", "options") or (
+        key[0] == "tracks" and key[2:3] == ("options",)
+    )
     return in_options and any(is_inline_secret(part, value) for part in key[3:])
 
 

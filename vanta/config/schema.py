@@ -22,6 +22,7 @@ from vanta.config.tables import (
     Seconds,
     Table,
     Text,
+    ToolsConfig,
     TrackConfig,
 )
 
@@ -175,6 +176,9 @@ class Config(Table):
     )
     memory: MemoryConfig = Field(
         default=MemoryConfig(), description="What is remembered, and how it is recalled."
+    )
+    tools: ToolsConfig = Field(
+        default=ToolsConfig(), description="Which tools models may call, and what asks a person."
     )
     tracks: dict[Name, TrackConfig] = Field(
         default_factory=dict, description="The tracks that can answer, by name."

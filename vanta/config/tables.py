@@ -6,7 +6,7 @@ Invariant: values are not converted: 60 is a number, "60" is not.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -30,6 +30,48 @@ class Table(BaseModel):
     """A table of the configuration: no unknown keys, no conversions."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ToolsConfig(Table):
+    """Which tools models may call, and what a person is asked about."""
+
+    use: list[Text] = Field(
+        default_factory=list, description="Toolsets to turn on, by name; see `vanta tools list`."
+    )
+    mode: Literal["ask", "allow", "deny", "read"] = Field(
+        default="ask",
+        description='What happens to calls that no rule names; "read" runs those that only read.',
+    )
+    allow: list[Text] = Field(
+        default_factory=list,
+        description="Calls that run without a question: `NAME`, `SET.*`, `files.write(docs/**)`.",
+    )
+    deny: list[Text] = Field(
+        default_factory=list, description="Calls that never run; deny beats every other rule."
+    )
+    ask: list[Text] = Field(
+        default_factory=list, description="Calls that a person is asked about, each time."
+    )
+    untrusted: Literal["ask", "allow"] = Field(
+        default="allow",
+        description='"ask": after a result that others wrote, allowed calls that write ask, too.',
+    )
+    max_rounds: Annotated[int, Field(ge=1)] = Field(
+        default=10, description="Rounds of tool calls that one turn may have."
+    )
+    max_calls: Annotated[int, Field(ge=1)] = Field(
+        default=32, description="Tool calls that one turn may have, all rounds together."
+    )
+    max_result_tokens: Annotated[int, Field(ge=64)] = Field(
+        default=2048, description="Tokens of one result that are shown at once; the rest in pages."
+    )
+    rounds: Literal["same", "race"] = Field(
+        default="same",
+        description='After tool results the "same" track continues, or all "race" again.',
+    )
+    options: dict[Name, dict[str, Any]] = Field(
+        default_factory=dict, description="Options of each toolset; never an API key."
+    )
 
 
 class SamplingConfig(Table):

@@ -177,6 +177,14 @@ def _policy(item: Any) -> Named:
     return item.name, item
 
 
+def _toolset(item: Any) -> Named:
+    from vanta.tool_contract import ToolsetFactory
+
+    if not isinstance(item, ToolsetFactory):
+        raise Mismatch("it is not a vanta.ToolsetFactory")
+    return item.name, item
+
+
 def _folder(item: Any) -> Named:
     if not isinstance(item, Path) or not item.is_absolute():
         raise Mismatch("it is not an absolute pathlib.Path")
@@ -205,6 +213,7 @@ CONTRACTS: Mapping[str, HookContract] = {
         HookContract("vanta_engines", "engine", _engine),
         HookContract("vanta_models", "model", _by_attribute("id")),
         HookContract("vanta_model_sources", "model source", _by_attribute("scheme")),
+        HookContract("vanta_toolsets", "toolset", _toolset),
         HookContract("vanta_embedders", "embedder", _embedder),
         HookContract("vanta_vector_indexes", "vector index", _vector_index),
         HookContract("vanta_policies", "policy", _policy),

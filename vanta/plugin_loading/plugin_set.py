@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from vanta.privacy import Detector
     from vanta.scheduling.gate import Gate
     from vanta.scheduling.policy import Policy
+    from vanta.tool_contract import ToolsetFactory
 
 _log = logging.getLogger("vanta.plugins")
 
@@ -64,6 +65,11 @@ class PluginSet:
     def sources(self) -> Registry[ModelSource]:
         """Model sources by scheme."""
         return self._registries["vanta_model_sources"]
+
+    @property
+    def toolsets(self) -> Registry[ToolsetFactory]:
+        """Toolsets by name."""
+        return self._registries["vanta_toolsets"]
 
     @property
     def embedders(self) -> Registry[EmbedderFactory]:
@@ -129,9 +135,11 @@ class PluginSet:
         self._gather()
         return tuple(observers)
 
-    def library_hint(self, factory: EngineFactory | EmbedderFactory | IndexFactory) -> str:
+    def library_hint(
+        self, factory: EngineFactory | EmbedderFactory | IndexFactory | ToolsetFactory
+    ) -> str:
         """Return the pip command that installs the library which a factory requires."""
-        for registry in (self.engines, self.embedders, self.vector_indexes):
+        for registry in (self.engines, self.embedders, self.vector_indexes, self.toolsets):
             if registry.get(factory.name) is factory:
                 return library_hint(factory, registry.plugin(factory.name).distribution)
         return library_hint(factory, "")
