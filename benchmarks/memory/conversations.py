@@ -1,8 +1,9 @@
 """The conversations of LoCoMo, each as the memory of one user in its own store.
 
 The data is LoCoMo's (snap-research/locomo, CC BY-NC 4.0, for measurements only), in the file
-`locomo_dev.json` (see `benchmarks.report.data_file`). Invariant: a turn consists of its words and
-its speaker; photos are not described.
+`locomo_dev.json` (see `benchmarks.report.data_file`). Two people talk; a session stores a user and
+an assistant, so the first speaker is the user. Their names are at most a part of the texts.
+Invariant: a turn consists of its words and its speaker; photos are not described.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from .corpus import embedder as open_embedder
 
 FILE = "locomo_dev.json"
 USER = "ada"
+FORMS = {"names in the texts": "{name}: {text}", "user and assistant": "{text}"}
+"""The text of a turn, by the name of the form: `Caroline: Hi!`, or without the speaker's name."""
 
 _EVIDENCE = re.compile(r"D:?(\d+):(\d+)")
 _SESSION = re.compile(r"session_(\d+)")
@@ -68,14 +71,17 @@ class Dialogue:
 
 
 async def open_dialogues(
-    settings: Settings, rows: Sequence[Mapping[str, Any]], folder: Path
+    settings: Settings, rows: Sequence[Mapping[str, Any]], folder: Path, form: str
 ) -> list[Dialogue]:
-    """Open each conversation in its own store, with vectors if there is an embedder."""
+    """Open each conversation in its own store, with vectors if there is an embedder.
+
+    form: the text of a turn, a value of `FORMS`.
+    """
     model = None if settings.quick else await _embedder(folder)
     dialogues: list[Dialogue] = []
     for number, data in enumerate(rows):
         settings.progress("locomo: conversations", number, len(rows))
-        dialogues.append(await _open(data, folder / str(number), model))
+        dialogues.append(await _open(data, folder / str(number), model, form))
     if model is not None:
         await model.aclose()
     return dialogues
@@ -96,11 +102,13 @@ async def _embedder(folder: Path) -> Embedder | None:
     return model
 
 
-async def _open(data: Mapping[str, Any], folder: Path, model: Embedder | None) -> Dialogue:
-    await anyio.Path(folder).mkdir()
+async def _open(
+    data: Mapping[str, Any], folder: Path, model: Embedder | None, form: str
+) -> Dialogue:
+    await anyio.Path(folder).mkdir(parents=True)
     store = Store.open(sqlite_url(folder))
     await store.transact(create_tables)
-    items, places = _turns(data["conversation"])
+    items, places = _turns(data["conversation"], form)
     ids = await store.transact(functools.partial(add_items, items=items))
     stored = await store.transact(lambda connection: all_items(connection, USER, 0, len(items)))
     questions = _questions(data["qa"], {place: ids[row] for place, row in places.items()})
@@ -124,7 +132,7 @@ async def _embed(dialogue: Dialogue, ids: Sequence[int], model: Embedder) -> Non
     ]
 
 
-def _turns(data: Mapping[str, Any]) -> tuple[list[NewItem], dict[tuple[int, int], int]]:
+def _turns(data: Mapping[str, Any], form: str) -> tuple[list[NewItem], dict[tuple[int, int], int]]:
     """Return the turns in order, a second apart, and the row of each by session and number."""
     numbers = sorted(int(match[1]) for match in map(_SESSION.fullmatch, data) if match)
     items: list[NewItem] = []
@@ -137,11 +145,11 @@ def _turns(data: Mapping[str, Any]) -> tuple[list[NewItem], dict[tuple[int, int]
                 NewItem(
                     USER,
                     "message",
-                    turn["text"],
+                    form.format(name=turn["speaker"], text=turn["text"]),
                     began + place,
                     session=str(number),
                     turn_id=turn["dia_id"],
-                    role=turn["speaker"],
+                    role="user" if turn["speaker"] == data["speaker_a"] else "assistant",
                 )
             )
     return items, places

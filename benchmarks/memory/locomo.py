@@ -3,9 +3,11 @@
 Each conversation is the memory of one user in a real store. Each question is recalled, ranked and
 packed like the message of a turn. The figure is the share of the turns with evidence that are
 completely in the packed block, averaged over the questions of categories 1 to 4 that name evidence.
-Photos are not described. Nearest neighbours are exact. Invariant: a conversation is scored with
-weights that are fitted on the other conversations; the built-in weights are fitted on all of them
-and shown for reference only.
+Photos are not described. Nearest neighbours are exact. All figures are taken twice (`FORMS`): with
+the speakers' names in the texts, which all rankings see, and as a session of a user and an
+assistant, in which most names of the questions do not occur. Invariant: a conversation is scored
+with weights that are fitted on the other conversations; the built-in weights are shown for
+reference only.
 
 The baselines of the same run are packed by the same code in the order of their ranking: the most
 recent turns; SQLite's own `bm25()`; the cosine alone; reciprocal rank fusion of both; and a plain
@@ -21,7 +23,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,7 @@ from vanta.memory.search import (
 from ..report import Figure, Settings, data_file, missing_data, percentile
 from .conversations import (
     FILE,
+    FORMS,
     USER,
     Dialogue,
     LocomoQuestion,
@@ -111,20 +114,29 @@ def figures(settings: Settings) -> list[Figure]:
     """
     path = data_file(FILE)
     if path is None:
-        return _missing(missing_data(FILE))
+        return [figure for name in FORMS for figure in _of_form(name, _missing(missing_data(FILE)))]
     count, counter = _counter()
-    with tempfile.TemporaryDirectory() as folder:
-        rows = json.loads(path.read_text("utf-8"))
-        dialogues = anyio.run(open_dialogues, settings, rows, Path(folder))
-        try:
-            _set_costs(dialogues, count)
-            return [
-                *_measured(settings, dialogues, counter),
-                *_relevant(dialogues),
-                _selection_time(dialogues),
-            ]
-        finally:
-            anyio.run(close_dialogues, dialogues)
+    rows = json.loads(path.read_text("utf-8"))
+    shown: list[Figure] = []
+    for name, form in FORMS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            dialogues = anyio.run(open_dialogues, settings, rows, Path(folder), form)
+            try:
+                _set_costs(dialogues, count)
+                taken = [*_measured(settings, dialogues, counter), *_relevant(dialogues)]
+                shown += _of_form(name, taken)
+                last = _selection_time(dialogues)
+            finally:
+                anyio.run(close_dialogues, dialogues)
+    return [*shown, last]
+
+
+def _of_form(name: str, figures: Sequence[Figure]) -> list[Figure]:
+    """Return figures under names that state the form of the conversations."""
+    return [
+        replace(figure, name=figure.name.replace("locomo:", f"locomo, {name}:", 1))
+        for figure in figures
+    ]
 
 
 def _measured(settings: Settings, dialogues: list[Dialogue], counter: str) -> list[Figure]:

@@ -43,20 +43,44 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "locomo_dev.json"
     path.write_text(json.dumps([conversation("one", "Eve"), conversation("two", "Bob")]))
     monkeypatch.setenv("VANTA_BENCH_DATA", str(tmp_path))
-    monkeypatch.setattr(LOCOMO, "GOALS", {40: 78.0, 1024: 85.0})
+    monkeypatch.setattr(LOCOMO, "GOALS", {50: 78.0, 1024: 85.0})
     return path
 
 
 def test_evidence_is_recalled_by_words_beside_its_baselines(data: Path) -> None:
     figures = {figure.name: figure for figure in LOCOMO.figures(QUICK)}
-    ours = figures["locomo: by words alone, held out, at 1024 tokens"]
-    assert ours.value == 100.0
-    assert "category 1 100.0, category 2 100.0" in ours.note
-    recent = figures["locomo: the most recent turns, at 40 tokens"]
-    assert 0.0 < recent.value < figures["locomo: FTS5's bm25() alone, at 40 tokens"].value
-    missed = figures["locomo: evidence recalled at 1024 tokens"]
+    named, unnamed = "locomo, names in the texts", "locomo, user and assistant"
+    for form in (named, unnamed):
+        ours = figures[f"{form}: by words alone, held out, at 1024 tokens"]
+        assert ours.value == 100.0
+        assert "category 1 100.0, category 2 100.0" in ours.note
+    recent = figures[f"{named}: the most recent turns, at 50 tokens"]
+    assert 0.0 < recent.value < figures[f"{named}: FTS5's bm25() alone, at 50 tokens"].value
+    missed = figures[f"{unnamed}: evidence recalled at 1024 tokens"]
     assert (missed.value, missed.holds) == (None, False)
     assert "embeds nothing" in missed.note
+
+
+@pytest.mark.anyio
+async def test_names_are_in_the_texts_or_nowhere(tmp_path: Path) -> None:
+    conversations: Any = BENCHMARKS.load("memory.conversations")
+    texts = {}
+    for name, form in conversations.FORMS.items():
+        folder = tmp_path / name
+        rows = [conversation("one", "Eve")]
+        dialogues = await conversations.open_dialogues(QUICK, rows, folder, form)
+        texts[name] = [(item.role, item.text) for item in dialogues[0].items.values()][:2]
+        await conversations.close_dialogues(dialogues)
+    assert texts == {
+        "names in the texts": [
+            ("user", "Ann: Any news, Eve?"),
+            ("assistant", "Eve: I saw a heron yesterday."),
+        ],
+        "user and assistant": [
+            ("user", "Any news, Eve?"),
+            ("assistant", "I saw a heron yesterday."),
+        ],
+    }
 
 
 def test_missing_data_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -29,13 +29,22 @@ def language_of(words: Collection[str]) -> str | None:
     :param words: the terms of a text.
     :returns: a code such as "de"; "en" in doubt, None without any function word.
     """
+    counts = count_function_words(words)
+    best = max(counts, key=lambda language: (counts[language], language == "en"))
+    return best if counts[best] else None
+
+
+def count_function_words(words: Collection[str]) -> dict[str, int]:
+    """Return how many function words of each language in Latin letters a text has.
+
+    :param words: the terms of a text.
+    """
     counts = dict.fromkeys(_lists(), 0)
     languages = _languages()
     for word in words:
         for language in languages.get(word, ()):
             counts[language] += 1
-    best = max(counts, key=lambda language: (counts[language], language == "en"))
-    return best if counts[best] else None
+    return counts
 
 
 def without_function_words(words: Sequence[str]) -> list[str]:
