@@ -24,7 +24,6 @@ SHORT_FOR_A_REASON = {
     "vanta.command": "a contract",
     "vanta.concurrency.home_process": "one idea",
     "vanta.concurrency.task_group": "one idea",
-    "vanta.language.writing": "one idea",
     "vanta.storage.waiting": "one idea",
     "vanta_llamacpp.prompt.template_check": "a check",
     "vanta.files.parsing": "one idea",

@@ -18,6 +18,13 @@ from vanta.memory import CosineScale
         ("Привет!", "cyrillic"),
         ("Hello", ""),
         ("2 + 2", ""),
+        ("I met José at the café.", "en"),
+        ("Kto napisał Don Kichota?", "pl"),  # "don", as in "don't"
+        ("Bardzo dziękuję, to pomogło.", "pl"),
+        ("Taket lagades i våras.", "latin"),  # "i" is a word of several languages
+        ("Il nonno era panettiere.", "latin"),
+        ("Opa was bakker.", ""),
+        ("Vem skrev Don Quijote?", ""),
     ],
 )
 def test_the_writing_of_a_text_is_recognised(text: str, writing: str) -> None:

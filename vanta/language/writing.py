@@ -51,9 +51,7 @@ def writing_of(text: str) -> str:
     script = max(scripts, key=lambda name: scripts[name], default="")
     if script != "latin":
         return script
-    return _language_of(
-        text, is_plain=all(letter.isascii() for letter in text if letter.isalpha())
-    )
+    return _language_of(text, is_plain=all(letter.isascii() for letter in text if letter.isalpha()))
 
 
 def _language_of(text: str, *, is_plain: bool) -> str:

@@ -18,7 +18,7 @@ from vanta.language import comparable, fold, is_unspaced, persons_in, terms
 from vanta.memory.dates.resolution import times_mentioned
 from vanta.memory.items import MemoryItem, RecalledItem
 from vanta.memory.search.relevance import Wanted, is_outshone, relevance
-from vanta.memory.search.retrieval import RecallCandidate
+from vanta.memory.search.retrieval import RecallCandidate, stands_alone
 
 Weights = Mapping[str, float]
 """The weight of each feature, by its name."""
@@ -236,6 +236,8 @@ def _nearness(moment: float, time: tuple[float, float]) -> float:
 
 
 def _session(item: MemoryItem) -> tuple[str, str, str]:
+    if stands_alone(item):
+        return "", "", str(item.id)
     return item.session, item.kind, item.source
 
 

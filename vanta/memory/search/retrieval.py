@@ -400,11 +400,19 @@ def _asks(text: str) -> bool:
     return "?" in text or (not text.isascii() and _QUESTION_MARK.search(text) is not None)
 
 
+def stands_alone(item: MemoryItem) -> bool:
+    """Return whether an item belongs to no session and no document: whatever was stored before or
+    after it has nothing to do with it."""
+    return not (item.session or item.source)
+
+
 def _steps(key: int, rows: Mapping[int, _Row], *, back: bool) -> tuple[int, int]:
     """Return the ids one and two steps away; 0, which no item has, for one that is unknown or
-    belongs to another document."""
+    belongs to another document, and for items that stand alone."""
     own = rows[key].item
     steps = [0, 0]
+    if stands_alone(own):
+        return 0, 0
     for step in range(2):
         row = rows.get(key)
         if row is None:

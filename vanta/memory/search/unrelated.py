@@ -186,6 +186,14 @@ async def measure_unrelated(embedder: Embedder) -> CosineScale:
     return CosineScale(statistics.fmean(cosines), deviation, scales)
 
 
+def scale_of(rows: Vectors) -> CosineScale:
+    """Return the scale of a writing other than English.
+
+    :param rows: the vectors of texts that have nothing to do with each other.
+    """
+    return _scale(_cosines(rows))
+
+
 def _cosines(rows: Vectors) -> list[float]:
     """Return the cosine of each pair of rows."""
     cosines = rows @ rows.T
