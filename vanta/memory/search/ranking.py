@@ -190,19 +190,19 @@ def _score(
     clues: _Clues,
     weights: Weights | None,
 ) -> list[RecalledItem]:
-    """Score candidates against `reference`; return them best first."""
+    """Score candidates against `reference`, which includes them; return them best first."""
     scale = _Scale.of(reference)
     if weights is None:
         weights = LEXICAL_WEIGHTS if scale.cosine is None else HYBRID_WEIGHTS
-    best = max((relevance(candidate, clues.wanted) for candidate in reference), default=0.0)
+    likely = {item.item.id: relevance(item, clues.wanted) for item in reference}
+    best = max(likely.values(), default=0.0)
     scored = []
     for candidate in candidates:
-        values = _features(candidate, scale, clues)
+        key, values = candidate.item.id, _features(candidate, scale, clues)
         parts = {name: weight * values[name] for name, weight in weights.items() if values[name]}
-        likely = relevance(candidate, clues.wanted)
-        if is_outshone(likely, best) and not clues.wanted.selects(candidate.item):
-            likely = 0.0
-        scored.append(RecalledItem(candidate.item, sum(parts.values()), parts, likely))
+        shown = clues.wanted.selects(candidate.item) or not is_outshone(likely[key], best)
+        relevant = likely[key] if shown else 0.0
+        scored.append(RecalledItem(candidate.item, sum(parts.values()), parts, relevant))
     return sorted(scored, key=_order)
 
 
