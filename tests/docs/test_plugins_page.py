@@ -28,6 +28,8 @@ from vanta.prompts import Templates
 from vanta.runtime.background import accompanied
 from vanta.scheduling import GateRule, LegPlan, adapt
 from vanta.testing import ask, read_stream
+from vanta.tool_contract import ToolContext, ToolsetContext
+from vanta.tools import ToolRegistry
 
 PAGE = page("docs/plugins.md")
 SECTION = re.compile(r"^### `(\w+)(\(.*?)`\n(.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)
@@ -104,6 +106,19 @@ def test_vanta_model_sources_provide_the_files_of_their_scheme(tmp_path: Path) -
     store = ModelStore(tmp_path / "models", {entry.id: entry}, dict(sources))
     with pytest.raises(ModelStoreError, match="not on the shared folder"):
         store.pull("parrot-1b")
+
+
+@pytest.mark.anyio
+async def test_vanta_toolsets_run_calls_under_their_options(tmp_path: Path) -> None:
+    factory = example("vanta_toolsets", tmp_path).toolsets["dice"]
+    options = factory.options.model_validate({"sides": 2})
+    toolset = factory.create(options, ToolsetContext(tmp_path, tmp_path))
+    registry = ToolRegistry({"dice": toolset})
+    (roll,) = await registry.offered()
+    result = await registry.call(roll, {"count": 50}, ToolContext())
+    assert (roll.identity, roll.tool.effect, roll.tool.private) == ("dice.roll", "read", True)
+    assert set(result.data) <= {1, 2}
+    assert len(result.data) == 50
 
 
 @pytest.mark.anyio

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         EngineConformance,
         Hints,
         IndexConformance,
+        ToolsetConformance,
         ask,
         read_stream,
     )
@@ -62,6 +63,7 @@ __all__ = [
     "ScriptedEngine",
     "Step",
     "Think",
+    "ToolsetConformance",
     "Upstream",
     "Wait",
     "Waitable",
@@ -77,7 +79,10 @@ __all__ = [
 ]
 
 _NAMES = {
-    ".conformance": "EmbedderConformance EngineConformance Hints IndexConformance read_stream ask",
+    ".conformance": (
+        "EmbedderConformance EngineConformance Hints IndexConformance ToolsetConformance "
+        "read_stream ask"
+    ),
     ".hashing": "HashEmbedder hash_plugin",
     ".load_meter": "LoadMeter",
     ".loop_guard": "BlockingCall LoopGuard",

@@ -144,7 +144,7 @@ def _validator(schema_text: str) -> Validator:
     except Exception as error:
         reason = getattr(error, "message", None) or str(error)
         raise ToolError(f"the schema of the tool is not valid: {_cut(reason)}") from error
-    made = jsonschema.validators.extend(base, _LINEAR)
+    made: Any = jsonschema.validators.extend(base, _LINEAR)  # type: ignore[no-untyped-call]
     validator: Validator = made(schema, registry=ReferenceRegistry())
     return validator
 

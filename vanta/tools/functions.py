@@ -243,7 +243,10 @@ class _Function:
             if name in described:
                 options["description"] = described[name]
             if default is not inspect.Parameter.empty:
-                options["default"] = default
+                # A default without a JSON form stays out of the schema.
+                options |= (
+                    {"default": default} if _is_json(default) else {"default_factory": object}
+                )
             fields[f"p{number}"] = (hints[name], Field(**options))
         try:
             return create_model(
@@ -255,7 +258,8 @@ class _Function:
             ) from error
 
     def _make_tool(self, mark: ToolMark, text: str) -> Tool:
-        name = mark.name or getattr(self._function, "__name__", type(self._function).__name__)
+        own = getattr(self._function, "__name__", type(self._function).__name__)
+        name = mark.name or str(own)
         description = mark.description or text
         if not description:
             raise UsageError(
@@ -297,6 +301,14 @@ def _innermost(function: Any) -> Any:
     if not (inspect.isroutine(function) or isinstance(function, type)):
         return getattr(type(function), "__call__", function)  # noqa: B004 - an object's own call
     return function
+
+
+def _is_json(value: object) -> bool:
+    try:
+        result_of(value)
+    except ToolError:
+        return False
+    return True
 
 
 def _where(function: Any) -> str:
@@ -341,7 +353,7 @@ def _without_titles(schema: Any) -> Any:
     """Return a schema without the titles that pydantic adds: they cost tokens and say nothing."""
     if not isinstance(schema, dict):
         return schema
-    kept = {}
+    kept: dict[str, Any] = {}
     for key, value in schema.items():
         if key == "title" and isinstance(value, str):
             continue

@@ -131,6 +131,8 @@ class ToolRegistry:
             check_arguments(given, offered.tool.parameters)
         except ToolError as error:
             return _failed(str(error))
+        except Exception as error:  # noqa: BLE001 - a caller's own objects, nested or odd
+            return _failed(f"the arguments cannot be copied: {type(error).__name__}")
         seconds = min(offered.tool.timeout_s, context.ends_at - anyio.current_time())
         outcome = await _outcome(
             lambda: toolset.call(offered.tool.name, given, context), max(0.0, seconds)
@@ -203,7 +205,7 @@ def tool_problem(tool: Tool) -> str | None:
     return next((why for why in _broken_fields(tool)), None) or schema_problem(tool.parameters)
 
 
-def _broken_fields(tool: Tool) -> Iterator[str]:
+def _broken_fields(tool: Any) -> Iterator[str]:
     if not isinstance(tool.name, str) or not TOOL_NAME.fullmatch(tool.name):
         yield "its name must have 1 to 64 letters, digits, '_' and '-'"
     if not isinstance(tool.description, str) or len(tool.description) > _MAX_DESCRIPTION:

@@ -197,7 +197,8 @@ def _beginning(text: str, limit: int, count: Callable[[str], int]) -> tuple[str,
 def _checked(result: ToolResult) -> ToolResult:
     """Return a result with fields of the right types, whatever a tool put into them."""
     data = None if result.data is None else _Plain().of(result.data)
-    text = result.text if isinstance(result.text, str) else result_of(result.text).text
+    given: object = result.text
+    text = given if isinstance(given, str) else result_of(given).text
     return ToolResult(
         _bounded(text),
         data,

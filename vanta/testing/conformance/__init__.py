@@ -1,4 +1,4 @@
-"""Conformance suites: what every engine, embedder and vector index must do.
+"""Conformance suites: what every engine, embedder, vector index and toolset must do.
 
     from vanta.testing import EngineConformance
 
@@ -26,12 +26,14 @@ if TYPE_CHECKING:
     from vanta.testing.conformance.engines import EngineConformance
     from vanta.testing.conformance.hints import Hints, ask, read_stream
     from vanta.testing.conformance.indexes import IndexConformance
+    from vanta.testing.conformance.toolsets import ToolsetConformance
 
 __all__ = [
     "EmbedderConformance",
     "EngineConformance",
     "Hints",
     "IndexConformance",
+    "ToolsetConformance",
     "ask",
     "read_stream",
 ]
@@ -41,6 +43,7 @@ _NAMES = {
     ".engines": "EngineConformance",
     ".hints": "Hints ask read_stream",
     ".indexes": "IndexConformance",
+    ".toolsets": "ToolsetConformance",
 }
 
 

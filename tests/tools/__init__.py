@@ -1,0 +1,1 @@
+"""Tools above the contract: functions, arguments, results, registry, journal, permissions."""
