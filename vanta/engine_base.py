@@ -49,7 +49,7 @@ from vanta.engine import (
 from vanta.errors import EngineError, ErrorKind, describe
 from vanta.learning import Learnt
 from vanta.messages import Completion, Delta, Message, Usage
-from vanta.normalising import ReasoningFilter
+from vanta.normalising import ReasoningFilter, quoted_marks
 
 HEALTH_AGE_S = 30.0
 """Seconds for which a health check is cached."""
@@ -212,7 +212,8 @@ class _Generation(DeltaStream):
     def __init__(self, deltas: AsyncIterator[Delta], request: GenerationRequest) -> None:
         self._deltas = deltas
         self._request = request
-        self._reasoning = ReasoningFilter(continues=bool(request.prefix))
+        quoted = quoted_marks(request.messages)
+        self._reasoning = ReasoningFilter(continues=bool(request.prefix), quoted=quoted)
         self._stops = StopFilter(request.sampling.stop)
         self._produced = 0
         self._usage: Usage | None = None

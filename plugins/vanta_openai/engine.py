@@ -28,7 +28,7 @@ from vanta import (
 )
 from vanta.context import read_overflow
 from vanta.learning import Expiring, Learnt
-from vanta.normalising import AS_GIVEN, ReasoningFilter, RoleRules, learn_roles
+from vanta.normalising import AS_GIVEN, ReasoningFilter, RoleRules, learn_roles, quoted_marks
 from vanta.text import well_formed_data
 from vanta_openai.connection import Availability, open_transport
 from vanta_openai.protocol import UnsupportedFeatureError, chat_body
@@ -99,7 +99,9 @@ class OpenAIEngine(Engine):
         self._requests += 1
         begins_inside = self._options.opens_reasoning and not request.prefix
         reasoning = ReasoningFilter(
-            inside=THINK_END if begins_inside else "", continues=bool(request.prefix)
+            inside=THINK_END if begins_inside else "",
+            continues=bool(request.prefix),
+            quoted=quoted_marks(request.messages),
         )
         try:
             stream = await transport.open(body, request, self._window, reasoning)

@@ -111,3 +111,25 @@ def test_a_fault_of_vanta_is_one_line_with_its_cause_and_the_next_step(
     assert printed.startswith("error: UnicodeEncodeError: ")
     assert "report it" in printed
     assert "Traceback" not in printed
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (["ask", "--deadline", "soon", "x"], "'soon' is not a number"),
+        (["ask", "--deadline", "nan", "x"], "not nan"),
+        (["trace", "list", "-n", "many"], "'many' is not a whole number"),
+        (["trace", "list", "-n", "0"], "'0': Input should be greater than or equal to 1"),
+        (["memory", "search", "x", "-n", "1.5"], "'1.5' is not a whole number"),
+        (["memory", "forget", "--item", "first"], "'first' is not a whole number"),
+        (["run", "x.yaml", "--max-cost", "-1"], "'-1': Input should be greater"),
+        (["run", "x.yaml", "--repeat", "9" * 500], "..."),
+        (["models", "info", "x", "--window", "\x1b[31m"], "is not a whole number"),
+    ],
+)
+def test_a_number_that_is_none_is_named(stage: Stage, argv: list[str], expected: str) -> None:
+    done = stage.vanta(*argv)
+    assert done.returncode == 2
+    assert expected in " ".join(done.stderr.replace("│", " ").split())
+    assert "\x1b[31m" not in done.stderr
+    assert len(done.stderr) < 2000

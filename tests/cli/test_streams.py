@@ -122,10 +122,31 @@ def test_a_full_disk_is_reported_once(stage: Stage, command: str) -> None:
     assert err.count(b"No space left") == 1
 
 
-@pytest.mark.parametrize("command", ["models list", "config show --json"])
-def test_a_reader_that_leaves_early_is_quiet(stage: Stage, command: str) -> None:
-    _, out, err = run(stage, f"$V {command} | true")
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("ask 'echo fine'", "ask --json 'echo fine'", "models list", "config show --json"),
+        *("--help", "--version", "memory export", "trace list", "run stage.yaml", "policies list"),
+    ],
+)
+def test_a_reader_that_leaves_early_is_quiet(stage: Stage, tmp_path: Path, command: str) -> None:
+    (stage.folder / "stage.yaml").write_text("turns:\n  - say: echo fine\n")
+    run(stage, "$V ask 'echo one'")
+    code = tmp_path / "code"
+    _, out, err = run(stage, f"( $V {command}; echo $? > {code} ) | true")
     assert (out, err) == (b"", b"")
+    assert code.read_text() == "141\n"  # as of every command that SIGPIPE ends
+
+
+def test_a_reader_that_leaves_in_the_middle_of_a_reply_ends_the_turn(
+    stage: Stage, tmp_path: Path
+) -> None:
+    code, begun = tmp_path / "code", tmp_path / "begun"
+    _, out, err = run(
+        stage, f"( $V ask 'hold {begun}'; echo $? > {code} ) | (head -c 1; touch {begun})"
+    )
+    assert (out, err) == (b"b", b"")
+    assert code.read_text() == "141\n"
 
 
 def test_messages_that_nothing_reads_do_not_stop_the_work(stage: Stage, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from tests.facts.home import (
     until,
 )
 from vanta.errors import EngineError, ErrorKind
-from vanta.memory import SUPERSEDED, Selection, render_line
+from vanta.memory import SUPERSEDED, Question, Scope, Selection, render_line
 from vanta.plugin_loading import load
 from vanta.testing import Fail, ScriptedEngine, Step, Wait
 from vanta_facts.extraction import (
@@ -207,6 +207,36 @@ async def test_facts_are_forgotten_with_their_exchange(tmp_path: Path) -> None:
         message = (await stored(runtime, "message"))[0]
         await memory_of(runtime).forget(Selection("default", ids=(message.id,)))
         assert await stored(runtime, "fact") == []
+
+
+async def test_clearing_a_session_removes_its_facts_and_no_others(tmp_path: Path) -> None:
+    async with open_home(tmp_path, local=engine(ANSWERS)) as runtime:
+        await runtime.session("ada").ask(PORTO)
+        await runtime.session("other").ask(LISBON)
+        await run_all(extract_next, runtime)
+        assert len(await stored(runtime, "fact")) == 3
+        assert await runtime.session("ada").clear() == 2
+        (lisbon,) = await stored(runtime, "fact")
+        assert lisbon.session == "other"
+        await run_all(extract_next, runtime)
+        assert await stored(runtime, "fact") == [lisbon]
+        assert await runtime.session("other").clear() == 2
+        assert await stored(runtime, "fact") == []
+
+
+async def test_what_another_session_said_too_is_found_after_a_clear(tmp_path: Path) -> None:
+    text = "The red bicycle of my grandmother stands in the cellar in Porto."
+    async with open_home(tmp_path, local=engine({})) as runtime:
+        for session in ("first", "second"):
+            await runtime.session(session).ask(text)
+            await stored(runtime, "message")
+        await runtime.session("second").clear()
+        question = Question("Where is the red bicycle?", Scope("default", private=True))
+        recollection = await memory_of(runtime).recall(question, 30)
+        items = [found.item for found in recollection.items]
+        assert [(item.session, item.text) for item in items if item.role == "user"] == [
+            ("first", text)
+        ]
 
 
 async def test_no_fact_is_stored_of_an_exchange_that_is_forgotten_meanwhile(

@@ -182,6 +182,18 @@ async def test_forgetting_an_exchange_removes_its_summary_and_the_rest_is_summar
         assert not any("Number 0:" in text for text in summary_prompts(local)[before:])
 
 
+async def test_clearing_a_session_removes_its_summaries(tmp_path: Path) -> None:
+    local = engine({}, summary="Numbers were mentioned")
+    async with open_home(tmp_path, local=local, config=SMALL) as runtime:
+        await talk(runtime, 8, private=(1,))
+        await run_all(summarise_next, runtime)
+        assert await stored(runtime, "summary") != []
+        await runtime.session("elsewhere").clear()
+        assert await stored(runtime, "summary") != []
+        await runtime.session("ada").clear()
+        assert await stored(runtime, "summary") == []
+
+
 async def test_no_summary_is_stored_of_what_is_forgotten_meanwhile(
     tmp_path: Path,
 ) -> None:

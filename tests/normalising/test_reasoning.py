@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vanta.messages import Delta, Fold, TokenLogprob
+from vanta.messages import Delta, Fold, Message, TokenLogprob
 from vanta.normalising import (
     ReasoningFilter,
     ReasoningSplitter,
     SplitText,
+    arranged,
     open_answer,
+    quoted_marks,
     reasoning_end,
     without_reasoning,
 )
@@ -62,7 +64,9 @@ PLAIN = [
 ]
 
 
-def split(text: str, cuts: list[int] | None = None, **options: bool | str) -> SplitText:
+def split(
+    text: str, cuts: list[int] | None = None, **options: bool | str | frozenset[str]
+) -> SplitText:
     """Split a text that arrives in pieces."""
     splitter = ReasoningSplitter(**options)  # type: ignore[arg-type]
     edges = [0, *sorted(cut % (len(text) + 1) for cut in cuts or []), len(text)]
@@ -102,6 +106,60 @@ def test_no_text_is_lost_or_invented(text: str, continues: bool) -> None:
     assert len(piece.text) + len(piece.reasoning) <= len(text)
     if continues:
         assert piece == SplitText(text)
+
+
+QUESTIONS = ("Explain the tag <think>.", "What does [THINK] mean? And ◁think▷, <thinking>?")
+QUOTED = quoted_marks(Message("user", text) for text in QUESTIONS)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<think> is a tag of reasoning models.",
+        "<think> and </think> enclose what a model thinks.",
+        "<think>…</think> encloses what a model thinks.",
+        "<think>`, as in `<think>`, is a tag.",
+        "<think>, as a tag, is old.",
+        "[THINK] marks the beginning of a reasoning of Magistral.",
+        "<THINK> (in any case) is a tag.",
+        "<think>是推理模型的标签。",
+        "◁think▷ 是标签",
+        "<thinking> is",
+        "<think>",
+        "<think> ",
+    ],
+)
+def test_an_answer_that_begins_with_a_mark_of_the_question_is_text(text: str) -> None:
+    for cuts in ([], list(range(len(text)))):
+        assert split(text, cuts, quoted=QUOTED) == SplitText(text)
+
+
+@pytest.mark.parametrize("text", MARKED.values(), ids=MARKED)
+def test_reasoning_about_a_mark_is_still_reasoning(text: str) -> None:
+    every = quoted_marks([Message("user", text)])
+    for cuts in ([], list(range(len(text)))):
+        piece = split(text, cuts, quoted=every | QUOTED)
+        assert (piece.text, piece.reasoning.strip()) == ("Four.", "Sum.")
+
+
+def test_reasoning_that_begins_with_a_capital_after_a_space_is_reasoning() -> None:
+    piece = split("<think> Okay.</think>\nIt is a tag.", quoted=QUOTED)
+    assert piece == SplitText("It is a tag.", " Okay.")
+
+
+def test_only_marks_of_users_count_as_quoted() -> None:
+    messages = [Message("system", "Use <think>."), Message("assistant", "[THINK]x[/THINK]y")]
+    assert quoted_marks(messages) == frozenset()
+    assert quoted_marks([*messages, Message("user", "Explain <THINK>.")]) == {"<think>"}
+
+
+def test_an_answer_about_a_mark_stays_in_the_history() -> None:
+    question, answer = Message("user", "Explain <think>."), "<think> is a tag."
+    again = Message("user", "More?")
+    messages = (question, Message("assistant", answer), again)
+    assert arranged(messages) == messages
+    reasoned = (question, Message("assistant", "<think>\nSum.</think>\nFour."), again)
+    assert arranged(reasoned)[1].content == "Four."
 
 
 def test_reasoning_without_an_end_is_no_answer() -> None:

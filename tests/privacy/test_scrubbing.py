@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable
 from urllib.parse import quote, quote_plus
 
@@ -158,3 +159,32 @@ def test_a_forgotten_trace_has_no_word_of_others() -> None:
     assert '"kind": "server"' in text
     assert '"tokens": 5' in text
     assert forget_texts({"legs": [], "context": {}}) == {"legs": [], "context": {}}
+
+
+@pytest.mark.parametrize(
+    ("message", "error"),
+    [
+        ("Ich heiße Jürgen Müller.", "name: Müller, Jürgen (invalid)"),
+        ("Ich heiße Jürgen Müller.", "user Muller is blocked; see Jurgen"),
+        ("Je suis Zoë, la sœur de Renée.", "rejected: Renée / Zoë"),
+        ("Меня зовут Иван Петров.", "policy: Петров Иван"),
+        ("我叫王小明 住在杭州。", "refused for 杭州, 王小明"),
+        ("私は田中マリアです。", "マリア and 田中 are not allowed"),
+        ("내 이름은 김민수이고 서울에 산다.", "blocked: 김민수"),
+        ("मेरा नाम प्रिया शर्मा है।", "blocked: शर्मा प्रिया"),
+        ("اسمي فاطمة الزهراء", "blocked: الزهراء, فاطمة"),
+        ("ผมชื่อสมชาย ใจดี", "blocked: ใจดี"),
+        ("Ονομάζομαι Γιώργος", "blocked: ΓΙΩΡΓΟΣ"),
+        ("Mam na imię Łucja Żak", "blocked: Żak Łucja"),
+    ],
+)
+def test_names_of_any_writing_are_removed_in_any_order(message: str, error: str) -> None:
+    cleaned = remove_quotations(error, [message])
+    names = [word for word in re.findall(r"[^\s:,./();]+", error) if word in cleaned.split()]
+    assert [word for word in names if not word.isascii() or word in {"Muller", "Jurgen"}] == []
+    assert LEFT_OUT in cleaned
+
+
+def test_an_error_in_another_language_keeps_what_the_message_does_not_say() -> None:
+    error = "Неверный ключ: модель недоступна. 超过长度限制。"
+    assert remove_quotations(error, ["Где живёт моя сестра? 我姐姐住在哪里。"]) == error

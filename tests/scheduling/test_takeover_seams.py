@@ -91,6 +91,34 @@ def test_repeated_words_are_cut_in_any_case_width_and_spelling(
     assert joined(shown, continuation, 1) == whole
 
 
+NUMBERS = {
+    "a count": "The numbers are " + ", ".join(map(str, range(8, 125))) + ".",
+    "equal digits": "Codes: 11, 22, 1111, 1212, 2020, 444444444444, 123123123123, 7777777.",
+    "equal numbers": "Row: 0.00, 0.00, 0.00, 1000000, 1000000, 1000000, 5, 5, 5, 5.",
+    "a table": "| year | sum |\n| 2020 | 2020.20 |\n| 2121 | 100100 |\n| 22 | 22 |\n",
+    "dates and times": "Between 2022-02-22 22:22 and 2022-12-12 12:12:12 it was 11.11 %.",
+    "money": "It costs $1,111,111.11, not 1.111.111,11 € or £11 11s. 11d.",
+    "a phone number": "Call +49 30 303030 30 or 0800 0000 000000 today.",
+    "digits of Pi": "Pi is 3.14159265358979323846264338327950288419716939937510.",
+    "Arabic digits": "الأرقام ١٠، ١١، ١٢، ٢٢، ١١١١ والسنة ٢٠٢٠.",
+    "full width": "番号は１０、１１、１２、２２、１１１１です。",
+}
+
+
+@pytest.mark.parametrize("size", [1, 1000])
+@pytest.mark.parametrize("text", NUMBERS.values(), ids=NUMBERS)
+def test_no_digit_is_lost_at_any_cut_of_numbers(text: str, size: int) -> None:
+    for cut in range(1, len(text)):
+        assert joined(text[:cut], text[cut:], size) == text, text[:cut]
+        assert joined(text[:cut], text, size) == text, text[:cut]
+
+
+def test_an_anchor_of_numbers_is_cut() -> None:
+    text = ", ".join(map(str, range(90, 125)))
+    for cut in range(1, len(text)):
+        assert joined(text[:cut], anchor(text[:cut]) + text[cut:], 5) == text, text[:cut]
+
+
 def test_a_text_that_repeats_itself_is_cut_at_its_anchor() -> None:
     whole = "la " * 20 + "end"
     for cut in range(1, len(whole)):

@@ -58,6 +58,7 @@ COMMANDS: Mapping[str, Command] = {
     "bench": Command("Measure vanta's speed and cost beside its peers.", "vanta.cli.bench:app"),
 }
 PLUGINS = "vanta"
+_MOST_SHOWN = 60
 BUILTIN_COMMANDS = "vanta.commands"
 
 
@@ -150,8 +151,22 @@ def _printable_errors() -> Iterator[None]:
         yield
     except Exception as error:
         if hasattr(error, "format_message") and hasattr(error, "message"):
-            error.message = printable(str(error.message))
+            error.message = printable(_with_value(error))
         raise
+
+
+def _with_value(error: Any) -> str:
+    """Return the message of an error of usage; one about a value of pydantic's names the value."""
+    message, cause = str(error.message), error.__cause__
+    if cause is None or not hasattr(cause, "error_count"):
+        return message
+    details = cause.errors()[0]
+    value = str(details["input"])
+    shown = repr(value if len(value) <= _MOST_SHOWN else value[:_MOST_SHOWN] + "...")
+    kind = {"int_parsing": "a whole number", "float_parsing": "a number"}.get(details["type"])
+    if kind is None and details["type"].startswith("int_"):
+        kind = "a whole number"
+    return f"{shown} is not {kind}." if kind else f"{shown}: {message}"
 
 
 def _placeholders(commands: Mapping[str, typer.Typer | Command]) -> dict[str, Any]:

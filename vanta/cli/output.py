@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
-from vanta.cli.terminal import can_encode, claim_notice, discard, prepare_streams
+from vanta.cli.terminal import can_encode, claim_notice, discard, prepare_streams, reader_left
 from vanta.files import parse_json, read_text
 from vanta.text import escaped_json, printable, well_formed_data
 
@@ -60,6 +60,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     COULD_NOT_RUN = 3
     INTERRUPTED = 130
+    NO_READER = 141  # as of a command that SIGPIPE ends: 128 + 13
 
 
 @functools.cache
@@ -239,14 +240,17 @@ def run_guarded(command: Callable[[], None]) -> int:
         code = exit_code(error)
     except KeyboardInterrupt:
         code = ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        code = ExitCode.FAILED
     except SystemExit as end:
-        code = _flushed(_as_code(end.code))
+        # typer ends a command whose output is closed with 1, as if it had failed.
+        closed = isinstance(end.__context__, BrokenPipeError) and reader_left()
+        code = ExitCode.NO_READER if closed else _flushed(_as_code(end.code))
     except Exception as error:
-        if sys.flags.dev_mode:
+        if isinstance(error, BrokenPipeError) and reader_left():
+            code = ExitCode.NO_READER
+        elif sys.flags.dev_mode:
             raise
-        code = _print_unexpected(error)
+        else:
+            code = _print_unexpected(error)
     _let_go()
     return code
 
@@ -287,7 +291,7 @@ def _flushed(code: int) -> int:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        return ExitCode.FAILED
+        return ExitCode.NO_READER
     except OSError as error:
         return _print_unexpected(error)
     return code

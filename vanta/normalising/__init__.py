@@ -13,6 +13,7 @@ from vanta.normalising.reasoning import (
     ReasoningSplitter,
     SplitText,
     open_answer,
+    quoted_marks,
     reasoning_end,
     without_reasoning,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "learn_roles",
     "open_answer",
     "probe_rules",
+    "quoted_marks",
     "reasoning_end",
     "without_reasoning",
 ]

@@ -5,6 +5,12 @@ The marks of many families are known: `<think>` (DeepSeek, Qwen, GLM), `[THINK]`
 `<|START_THINKING|>` (Cohere), `<|channel>thought` (Gemma) and others. They count only at the
 beginning of an answer and directly after a reasoning: a mark inside code or prose is text.
 
+A user who asks about a mark may get an answer that begins with it ("<think> is a tag of ..."). If a
+user's message contains the mark (`quoted_marks`), it counts only if a reasoning goes on as models
+write it: with a line break or a letter directly after the mark, or with a capital after a space.
+Limit: prose that goes on in one of these ways is read as reasoning, as is prose that begins with a
+mark which no message of the user contains; a reasoning that goes on otherwise is shown.
+
 Invariant: every character is returned once, in order, as text or as reasoning, or is part of a mark
 or of the blank lines after one. No more than `MAX_HELD` characters are held back, and no more than
 `MAX_MARKS` marks are recognised.
@@ -14,10 +20,11 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from vanta.messages import Delta, TokenLogprob
+from vanta.messages import Delta, Message, TokenLogprob
 
 MAX_HELD = 256
 """Characters that are held back at most while it is open whether they belong to a mark."""
@@ -103,10 +110,12 @@ class ReasoningSplitter:
 
     :param inside: the mark that ends the reasoning which the prompt has opened already, or "".
     :param continues: whether the answer continues a given beginning, so that no mark counts.
+    :param quoted: the marks that the user's messages contain, from `quoted_marks`.
     """
 
     inside: str = ""
     continues: bool = False
+    quoted: frozenset[str] = frozenset()
     _state: State = "start"
     _held: str = ""
     _ends: tuple[str, ...] = ()
@@ -185,11 +194,16 @@ class ReasoningSplitter:
         marks = _AFTER_REASONING if self._state == "gap" else _BEFORE_REASONING
         if self._marks >= MAX_MARKS:
             marks = {}
-        for mark, end in marks.items():
-            if head.startswith(mark) and (mark != _MAGISTRAL or bare[: len(mark)].isupper()):
-                self._held = bare[len(mark) :]
-                self._begin(mark, end)
-                return True
+        mark = next((mark for mark in marks if _is_mark(mark, bare)), "")
+        counts: bool | None = bool(mark)
+        if self._state == "start" and mark in self.quoted:
+            counts = _begins_reasoning(bare[len(mark) :])
+            if counts is None and len(self._held) <= MAX_HELD:
+                return False
+        if counts:
+            self._held = bare[len(mark) :]
+            self._begin(mark, marks[mark])
+            return True
         may_begin = not bare or any(mark.startswith(head) for mark in marks)
         if may_begin and len(self._held) <= MAX_HELD:
             return False
@@ -246,10 +260,13 @@ class ReasoningFilter:
 
     :param inside: see `ReasoningSplitter`.
     :param continues: see `ReasoningSplitter`.
+    :param quoted: see `ReasoningSplitter`.
     """
 
-    def __init__(self, *, inside: str = "", continues: bool = False) -> None:
-        self._splitter = ReasoningSplitter(inside, continues)
+    def __init__(
+        self, *, inside: str = "", continues: bool = False, quoted: frozenset[str] = frozenset()
+    ) -> None:
+        self._splitter = ReasoningSplitter(inside, continues, quoted)
         self._logprobs: list[TokenLogprob] = []
 
     def feed(self, delta: Delta) -> Delta | None:
@@ -310,13 +327,39 @@ def open_answer(prompt: str) -> str:
     return prompt
 
 
-def without_reasoning(text: str) -> str:
+def quoted_marks(messages: Iterable[Message]) -> frozenset[str]:
+    """Return the opening marks that the user's messages contain.
+
+    :param messages: the messages of a request; those of the system and of the model do not count.
+    """
+    texts = [message.content.lower() for message in messages if message.role == "user"]
+    return frozenset(mark for mark in _BEFORE_REASONING for text in texts if mark in text)
+
+
+def without_reasoning(text: str, quoted: frozenset[str] = frozenset()) -> str:
     """Return an answer without the reasoning at its beginning.
 
     :param text: a whole answer.
+    :param quoted: the marks that the user's messages contain, from `quoted_marks`.
     """
-    splitter = ReasoningSplitter()
+    splitter = ReasoningSplitter(quoted=quoted)
     return (splitter.add(text) + splitter.finish()).text
+
+
+def _is_mark(mark: str, text: str) -> bool:
+    """Return whether a text begins with a mark."""
+    head = text[: len(mark)]
+    return head.lower() == mark and (mark != _MAGISTRAL or head.isupper())
+
+
+def _begins_reasoning(text: str) -> bool | None:
+    """Return whether a reasoning follows a mark that the user quoted; None if that is open yet."""
+    bare = text.lstrip(" \t")
+    if not bare:
+        return None
+    if bare[0] in "\r\n" or bare[0].isupper():
+        return True
+    return bare == text and bare[0].islower()
 
 
 def _without_blank_lines(text: str) -> str:

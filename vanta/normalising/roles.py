@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from vanta.messages import Message
-from vanta.normalising.reasoning import without_reasoning
+from vanta.normalising.reasoning import quoted_marks, without_reasoning
 
 BEGIN = Message("user", "Begin.")
 """Precedes an answer that the conversation would begin with."""
@@ -69,7 +69,8 @@ def arranged(messages: Sequence[Message], rules: RoleRules = AS_GIVEN) -> tuple[
     :param messages: the conversation, oldest first.
     :param rules: what the chat format accepts.
     """
-    conversation = [_without_reasoning(message) for message in messages]
+    quoted = quoted_marks(messages)
+    conversation = [_without_reasoning(message, quoted) for message in messages]
     kept = [message for message in conversation if message is not None]
     if not rules.system or (rules.alternating and _has_late_system(kept)):
         kept = _with_system_first(kept, rules)
@@ -113,11 +114,11 @@ def learn_roles(
     return None if learnt == rules else learnt
 
 
-def _without_reasoning(message: Message) -> Message | None:
+def _without_reasoning(message: Message, quoted: frozenset[str]) -> Message | None:
     """Return an answer without its reasoning, None if nothing of it is left."""
     if message.role != "assistant" or not message.content:
         return message
-    text = without_reasoning(message.content)
+    text = without_reasoning(message.content, quoted)
     if text == message.content:
         return message
     return replace(message, content=text) if text.strip() or message.tool_calls else None

@@ -8,6 +8,8 @@ servers wrote from a stored trace.
 A text is compared without case, accents, white space and punctuation, at every level of escaping
 (JSON, URL, HTML), and base64 and hexadecimal digits are decoded. What both share counts as a
 quotation from `MIN_RUN` letters on, as a whole message, or as a word that is not one of errors.
+Words count in any order: of ASCII from five letters on, of other writing from three on, also if the
+server drops their accents.
 Invariant: scrubbing only removes text, takes bounded time, and never raises.
 """
 
@@ -29,7 +31,8 @@ LEFT_OUT = "[left out]"
 """Stands for a quotation that was removed."""
 
 MIN_RUN = 12
-"""Letters in a row that make a quotation; a digit counts as two, one beyond ASCII as three."""
+"""Letters in a row that make a quotation; a digit counts as two, one beyond ASCII as three, a
+syllable of Hangul or Katakana as four, a Chinese character as six: names have two of them."""
 
 MOST_CHECKED = 1_000
 """Characters of a server's text that are checked; the rest is left out."""
@@ -46,10 +49,18 @@ _ESCAPE = re.compile(
 )
 _CODE = re.compile(r"[A-Za-z0-9+/_-]{12,}={0,2}")
 _WORD = re.compile(r"[^\W_]+")
+_WORD_WITH_MARKS = re.compile(
+    r"[^\W_](?:[^\W_]|[^\w\x00-\u02ff\u037e\u0387\u055a-\u055f\u0589\u05be\u05c0\u05f3\u05f4\u060c"
+    r"\u061b\u061f\u066a-\u066d\u06d4\u0964\u0965\u0e3f\u0e4f\u2000-\u20cf\u2100-\u303f\ufe10-\uffff])*"
+)
+"""A word. A mark (an accent, a vowel sign) belongs to its letter, and no punctuation does."""
+
+_HAN = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U000323af]")
+_SYLLABLE = re.compile("[\u30a1-\u30fa\u30fc\uac00-\ud7a3\u1100-\u11ff]")
 _SEPARATORS = re.compile(r"[\W_]+")
 _ASCII_SEPARATORS = bytes(code for code in range(128) if not chr(code).isalnum())
 _MAY_ESCAPE = re.compile(r"[\\%&]")
-_MIN_WORD, _MIN_DIGITS, _MIN_MESSAGE = 5, 4, 4
+_MIN_WORD, _MIN_FOREIGN_WORD, _MIN_DIGITS, _MIN_MESSAGE = 5, 3, 4, 4
 _OF_ERRORS = frozenset(
     """
     about above access account added additional allowed already another answer argument
@@ -163,7 +174,8 @@ class Quotations:
         texts = [text for text in sources if text]
         self.is_too_long = sum(map(len, texts)) > MOST_COMPARED
         self._texts = [] if self.is_too_long else texts
-        self._plain = ""
+        self._words: frozenset[str] = frozenset()
+        self._foreign_words: frozenset[str] = frozenset()
         self._letters: str | None = None
         self._messages: list[str] = []
 
@@ -202,9 +214,15 @@ class Quotations:
             return
         texts = [_folded(text) for text in self._texts]
         texts += [_folded(_plain_text(text)) for text in self._texts if _MAY_ESCAPE.search(text)]
-        self._plain = "\n".join(texts)
+        words = {word for text in texts for word in _WORD_WITH_MARKS.findall(text)}
+        self._words = frozenset(map(_without_separators, words))
+        self._foreign_words = frozenset(
+            letters
+            for word in words
+            if not word.isascii() and len(letters := _without_separators(word)) >= _MIN_FOREIGN_WORD
+        )
         self._letters = "\0".join(map(_without_separators, texts))
-        short = (text for text in self._letters.split("\0") if _weight(text) < MIN_RUN)
+        short = (text for text in self._letters.split("\0") if _is_short(text))
         self._messages = [text for text in short if _is_message(text)]
 
     def _runs(self, letters: Sequence[tuple[str, int, int]]) -> Iterator[tuple[int, int]]:
@@ -229,16 +247,14 @@ class Quotations:
 
     def _words_in(self, level: Sequence[tuple[str, int, int]]) -> Iterator[tuple[int, int]]:
         line = "".join(item[0] for item in level)
-        for match in _WORD.finditer(line):
-            if self._has_word(_folded(match[0])):
+        for match in _WORD_WITH_MARKS.finditer(line):
+            if self._has_word(_without_separators(_folded(match[0]))):
                 yield level[match.start()][1], level[match.end() - 1][2]
 
     def _has_word(self, word: str) -> bool:
         if _digits(word) >= _MIN_DIGITS and word in (self._letters or ""):
             return True
-        if not _is_telling(word) or word not in self._plain:
-            return False
-        return re.search(rf"(?<![^\W_]){re.escape(word)}(?![^\W_])", self._plain) is not None
+        return word in self._foreign_words or (_is_telling(word) and word in self._words)
 
     def _codes(self, text: str) -> Iterator[tuple[int, int]]:
         """Yield the places of base64 or hexadecimal digits that encode a quotation."""
@@ -329,8 +345,14 @@ def _weight(letters: str) -> int:
     return sum(map(_weight_of, letters))
 
 
+def _is_short(letters: str) -> bool:
+    return len(letters) < MIN_RUN and _weight(letters) < MIN_RUN
+
+
 def _weight_of(letter: str) -> int:
-    return 3 if not letter.isascii() else 2 if letter.isdigit() else 1
+    if letter.isascii():
+        return 2 if letter.isdigit() else 1
+    return 6 if _HAN.match(letter) else 4 if _SYLLABLE.match(letter) else 3
 
 
 def _run_length(line: str, start: int) -> int | None:

@@ -166,7 +166,9 @@ class Session:
         return [message for exchange in exchanges for message in exchange.messages]
 
     async def clear(self) -> int:
-        """Delete the conversation.
+        """Delete the conversation, with what memory took from it: messages, facts and summaries.
+
+        Documents and other sessions stay. `Memory.forget` also leaves no byte in the files.
 
         :returns: the number of messages that it had.
         :raises StoreError: if the transcript cannot be written.

@@ -22,7 +22,7 @@ from vanta.engine import DeltaStream, GenerationRequest
 from vanta.errors import EngineError, ErrorKind
 from vanta.events import LegTrace
 from vanta.messages import Completion, Delta, Fold, Usage
-from vanta.normalising import ReasoningFilter
+from vanta.normalising import ReasoningFilter, quoted_marks
 from vanta.scheduling.gate import Verdict
 from vanta.scheduling.policy import LegPlan
 from vanta.track import Track
@@ -214,7 +214,8 @@ class Leg:
         bound, pace = AnswerBound(request.sampling.max_tokens, self._window), Pace()
         limit = OutputLimit(request.sampling.max_tokens)
         # Engines move reasoning out of their text; this covers an adapter that does not.
-        reasoning = ReasoningFilter(continues=bool(request.prefix))
+        quoted = quoted_marks(request.messages)
+        reasoning = ReasoningFilter(continues=bool(request.prefix), quoted=quoted)
         async with self.track.engine.stream(request) as stream:
             self._stream = stream
             async for delta in stream:

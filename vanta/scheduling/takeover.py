@@ -6,6 +6,8 @@ to continue, beginning with the last words shown (the anchor), so that the seam 
 
 Both texts are compared as folded clusters (`vanta.language`), since models repeat a text in another
 case, width or composition ("ß" as "ss"), and cut where a cluster of the continuation ends.
+Digits repeat by chance ("10, 1" and "1, 12"), so that a number alone is no overlap. Limit: a model
+that repeats the last number without the rest of the anchor shows it twice.
 
 Invariant: shown text + what `Seam` returns contains no character of the overlap twice, and nothing
 of the continuation is dropped unless it overlaps.
@@ -148,16 +150,25 @@ class _Shown:
         blank = len(held.folded) - len(held.folded.lstrip())
         bare = held.folded[blank:]
         words = self._anchor.rstrip()
-        if words and bare.startswith(words):
+        is_anchor = bool(words) and bare.startswith(words)
+        if is_anchor:
             sizes = [len(self._anchor), len(words)]
             sizes = [size for size in sizes if self.folded.endswith(bare[:size])] or sizes[1:]
         else:
             sizes = _common_ends(bare, self.folded)
         for size in sizes:
             end = held.raw_end(blank + size)
-            if end is not None and self._counts(bare[:size], bare[size:], glued=not blank):
+            if end is None or (not is_anchor and self._is_chance(bare[:size])):
+                continue
+            if self._counts(bare[:size], bare[size:], glued=not blank):
                 return end
         return None
+
+    def _is_chance(self, repeated: str) -> bool:
+        """Return whether a repeated text is a number, or several, and not all that was shown."""
+        if len(repeated) >= len(self.folded.strip()):
+            return False
+        return any(map(str.isdigit, repeated)) and not any(map(str.isalpha, repeated))
 
     def _counts(self, repeated: str, following: str, *, glued: bool) -> bool:
         """Return whether a repeated text is an overlap and not chance."""

@@ -226,9 +226,12 @@ class Database:
             return work(connection)
 
     def _limit(self, connection: sa.Connection, wait: _Wait) -> None:
-        """Limit how long SQLite waits for another process's lock."""
+        """Limit how long the database waits for another process's lock."""
+        if not self.is_sqlite:
+            limit_server(connection, wait.seconds)
+            return
         busy_ms = math.ceil(1000 * min(wait.seconds, BUSY_TIMEOUT_S))
-        if self.is_sqlite and connection.info.get("busy_ms", _BUSY_MS) != busy_ms:
+        if connection.info.get("busy_ms", _BUSY_MS) != busy_ms:
             connection.exec_driver_sql(f"PRAGMA busy_timeout={busy_ms}")
             connection.info["busy_ms"] = busy_ms
 
@@ -238,6 +241,26 @@ class Database:
             alone.exec_driver_sql("VACUUM")
             busy, *_ = alone.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
         return not busy
+
+
+def limit_server(connection: sa.Connection, wait_s: float) -> None:
+    """Limit the present transaction on a server, if it is PostgreSQL.
+
+    A wait for a lock ends after `wait_s`, at most `BUSY_TIMEOUT_S`; with a limit, a statement that
+    is still at work `WORK_S` later ends as well. The server rolls the transaction back then.
+
+    :param connection: a connection in a transaction.
+    :param wait_s: seconds that are left to wait; infinite without a limit.
+    """
+    if connection.dialect.name != "postgresql":
+        return
+    lock_s = min(wait_s, BUSY_TIMEOUT_S)
+    limits = {"lock_timeout": lock_s}
+    if not math.isinf(wait_s):
+        limits["statement_timeout"] = wait_s + WORK_S
+    for name, limit_s in limits.items():
+        limit_ms = max(1, math.ceil(1000 * limit_s))  # 0 would wait for ever
+        connection.execute(sa.text(f"SET LOCAL {name} = {limit_ms}"))
 
 
 def _writing_engine(url: sa.URL) -> sa.Engine:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vanta import EngineError, ErrorKind, GenerationRequest, Message, Sampling, Tool
-from vanta.normalising import arranged, open_answer, reasoning_end
+from vanta.normalising import arranged, open_answer, quoted_marks, reasoning_end
 from vanta_llamacpp.model import LlamaModel, common_prefix
 from vanta_llamacpp.prompt.chat_template import FAMILIES, ChatTemplate, ChatTemplateError, sources
 from vanta_llamacpp.prompt.tools import explained
@@ -37,6 +37,7 @@ class TokenizedRequest:
     :param prefix_tokens: how many of the last tokens belong to the answer.
     :param stepwise_tokens: how many of these to prefill one by one, as they were decoded.
     :param common_tokens: how many of the first tokens are no user's.
+    :param quoted_marks: the marks of reasoning that the user's messages contain.
     """
 
     tokens: tuple[int, ...]
@@ -48,6 +49,7 @@ class TokenizedRequest:
     prefix_tokens: int = 0
     stepwise_tokens: int = 0
     common_tokens: int = 0
+    quoted_marks: frozenset[str] = frozenset()
 
 
 class Prompter:
@@ -92,6 +94,7 @@ class Prompter:
             grammar=grammar_for(request.sampling, self._faults),
             tools=bool(request.tools),
             reasoning_end="" if request.prefix else reasoning_end(text),
+            quoted_marks=quoted_marks(request.messages),
             prefix_tokens=begun,
             stepwise_tokens=begun if begun <= LONGEST_WRITTEN else 0,
             common_tokens=self._common_tokens(request, tokens),

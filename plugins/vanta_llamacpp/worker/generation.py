@@ -36,7 +36,11 @@ class Generation:
         self._model = model
         self._tokens = list(request.tokens)
         self._text = TextAssembler(request.sampling.stop)
-        thoughts = ReasoningSplitter(request.reasoning_end, continues=request.prefix_tokens > 0)
+        thoughts = ReasoningSplitter(
+            request.reasoning_end,
+            continues=request.prefix_tokens > 0,
+            quoted=request.quoted_marks,
+        )
         self._parser = OutputParser(tools=request.tools, thoughts=thoughts)
         self._held_logprobs: tuple[TokenLogprob, ...] = ()
         self._sampler = Sampler(

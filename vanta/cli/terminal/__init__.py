@@ -10,6 +10,15 @@ from vanta.cli.terminal.streams import (
     discard,
     prepare_streams,
     read_stdin,
+    reader_left,
 )
 
-__all__ = ["can_ask", "can_encode", "claim_notice", "discard", "prepare_streams", "read_stdin"]
+__all__ = [
+    "can_ask",
+    "can_encode",
+    "claim_notice",
+    "discard",
+    "prepare_streams",
+    "read_stdin",
+    "reader_left",
+]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import io
 import os
+import select
 import sys
 
 import typer
@@ -98,6 +99,19 @@ def can_encode(text: str) -> bool:
 def can_ask() -> bool:
     """Return whether a person sees standard error and can answer on standard input."""
     return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def reader_left() -> bool:
+    """Return whether standard output or standard error is a pipe that nothing reads any more.
+
+    True where the system cannot tell.
+    """
+    if not hasattr(select, "poll"):
+        return True
+    poll = select.poll()
+    for descriptor in (1, 2):
+        poll.register(descriptor, 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def discard(descriptor: int) -> None:

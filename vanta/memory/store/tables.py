@@ -88,6 +88,17 @@ _SCHEMA = (
         DELETE FROM message_queue WHERE message_id = old.id;
         DELETE FROM memories WHERE message_id = old.id;
     END""",
+    """CREATE INDEX IF NOT EXISTS memories_derived ON memories (user, session)
+        WHERE kind IN ('fact', 'summary')""",
+    """CREATE TRIGGER IF NOT EXISTS derived_removed AFTER DELETE ON messages BEGIN
+        DELETE FROM memories WHERE user = old.user AND session = old.session
+        AND kind IN ('fact', 'summary') AND (kind = 'summary' OR turn_id = old.turn_id);
+    END""",
+    """CREATE INDEX IF NOT EXISTS memories_repeated ON memories (same_as)
+        WHERE same_as IS NOT NULL""",
+    """CREATE TRIGGER IF NOT EXISTS repeated_removed AFTER DELETE ON memories BEGIN
+        UPDATE memories SET same_as = NULL WHERE same_as = old.id;
+    END""",
     """CREATE TABLE IF NOT EXISTS memory_vectors (
         memory_id INTEGER NOT NULL,
         embedder TEXT NOT NULL,
