@@ -130,7 +130,7 @@ def test_a_full_disk_is_reported_once(stage: Stage, command: str) -> None:
     ],
 )
 def test_a_reader_that_leaves_early_is_quiet(stage: Stage, tmp_path: Path, command: str) -> None:
-    (stage.folder / "stage.yaml").write_text("turns:\n  - say: echo fine\n")
+    (stage.folder / "stage.yaml").write_text("name: stage\nturns:\n  - say: echo fine\n")
     run(stage, "$V ask 'echo one'")
     code = tmp_path / "code"
     _, out, err = run(stage, f"( $V {command}; echo $? > {code} ) | true")

@@ -241,8 +241,8 @@ def run_guarded(command: Callable[[], None]) -> int:
     except KeyboardInterrupt:
         code = ExitCode.INTERRUPTED
     except SystemExit as end:
-        # typer ends a command whose output is closed with 1, as if it had failed.
-        closed = isinstance(end.__context__, BrokenPipeError) and reader_left()
+        # typer and rich end a command whose output is closed with 1, as if it had failed.
+        closed = isinstance(end.__context__, BrokenPipeError)
         code = ExitCode.NO_READER if closed else _flushed(_as_code(end.code))
     except Exception as error:
         if isinstance(error, BrokenPipeError) and reader_left():
