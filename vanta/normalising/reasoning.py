@@ -7,9 +7,9 @@ beginning of an answer and directly after a reasoning: a mark inside code or pro
 
 An answer to a question about a mark may begin with it ("<think> is a tag of ..."). If a message of
 the user contains the mark (`quoted_marks`), it counts only if the text after it looks like
-reasoning: a line break or a letter directly after the mark, or a capital after a space. Limit: prose
-of this form is read as reasoning, as is prose that begins with a mark which no message of the user
-contains; reasoning of another form is shown.
+reasoning: a line break or a letter directly after the mark, or a capital after a space. Limit:
+prose of this form is read as reasoning, as is prose that begins with a mark which no message of the
+user contains; reasoning of another form is shown.
 
 Invariant: every character is returned once, in order, as text or as reasoning, or is part of a mark
 or of the blank lines after one. No more than `MAX_HELD` characters are held back, and no more than

@@ -6,8 +6,8 @@ to continue, beginning with the last words shown (the anchor), so that the seam 
 
 Both texts are compared as folded clusters (`vanta.language`), since models repeat a text in another
 case, width or composition ("ß" as "ss"), and cut where a cluster of the continuation ends.
-Digits repeat by chance ("10, 1" and "1, 12"), so a number alone does not count as an overlap. Limit: a model
-that repeats the last number without the rest of the anchor shows it twice.
+Digits repeat by chance ("10, 1" and "1, 12"), so a number alone does not count as an overlap.
+Limit: a model that repeats the last number without the rest of the anchor shows it twice.
 
 Invariant: shown text + what `Seam` returns contains no character of the overlap twice, and nothing
 of the continuation is dropped unless it overlaps.
