@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from vanta.errors import (
         AllTracksFailed,
         BudgetExceeded,
+        CallStateError,
         ConfigError,
         EmbedderError,
         EngineError,
@@ -184,9 +185,9 @@ _NAMES = {
     ),
     "vanta.engine_base": "BaseEngine WrapperEngine",
     "vanta.errors": (
-        "AllTracksFailed BudgetExceeded ConfigError EmbedderError EngineError ErrorKind "
-        "InvalidValue ModelStoreError NoTrack PluginError RunError ScriptError StoreError "
-        "TemplateError ToolError UnknownName UnreadableDocument UsageError VantaError "
+        "AllTracksFailed BudgetExceeded CallStateError ConfigError EmbedderError EngineError "
+        "ErrorKind InvalidValue ModelStoreError NoTrack PluginError RunError ScriptError "
+        "StoreError TemplateError ToolError UnknownName UnreadableDocument UsageError VantaError "
         "VectorIndexError did_you_mean refused_resource "
     ),
     "vanta.events": (
@@ -220,6 +221,7 @@ __all__ = [
     "BaseEngine",
     "BudgetExceeded",
     "CallNumbering",
+    "CallStateError",
     "Capabilities",
     "Check",
     "CheckedTurn",

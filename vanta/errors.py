@@ -13,6 +13,7 @@
     └── RunError                the request was valid, but running it failed
         ├── EngineError         one engine failed, normalised to an `ErrorKind`
         ├── BudgetExceeded      a cap does not allow the cost
+        ├── CallStateError      the journal does not allow a step of a tool call
         ├── ModelStoreError     a model file cannot be fetched, found or verified
         ├── StoreError          the database cannot be read or written
         ├── EmbedderError       texts cannot be embedded
@@ -210,6 +211,24 @@ class ErrorKind(StrEnum):
     NETWORK = "network"
     TIMEOUT = "timeout"
     BUDGET = "budget"
+
+
+class CallStateError(RunError):
+    """The state of a tool call does not allow the step, such as starting it a second time.
+
+    :param key: the call's key in the journal.
+    :param state: the state that the call has; "" if the journal has no such call.
+    :param step: what was not done, in words.
+    """
+
+    def __init__(self, key: str, state: str, step: str) -> None:
+        known = f"it is {state}" if state else "the journal has no such call"
+        super().__init__(
+            f"tool call {key!r} cannot be {step}: {known}. `vanta calls list` shows all calls."
+        )
+        self.key = key
+        self.state = state
+        self.step = step
 
 
 class ToolError(RunError):

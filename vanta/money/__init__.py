@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from vanta.money.amounts import Caps, format_usd
     from vanta.money.costs import TurnPurse, listed_prices, price_of
     from vanta.money.ledger import Ledger, Settlement, Spending, SpendingLine
-    from vanta.money.reservation import Reservation, this_process
+    from vanta.money.reservation import Owner, Reservation, this_process
     from vanta.money.unpriced import ApproveUnpriced, UnpricedRule
 
 _NAMES = {
     ".amounts": "Caps format_usd",
     ".costs": "TurnPurse listed_prices price_of",
     ".ledger": "Ledger Settlement Spending SpendingLine",
-    ".reservation": "Reservation this_process",
+    ".reservation": "Owner Reservation this_process",
     ".unpriced": "ApproveUnpriced UnpricedRule",
 }
 
@@ -31,6 +31,7 @@ __all__ = [
     "ApproveUnpriced",
     "Caps",
     "Ledger",
+    "Owner",
     "Reservation",
     "Settlement",
     "Spending",

@@ -1,4 +1,4 @@
-"""The tables of the transcripts: turns, messages, and what was forgotten; the schema's version.
+"""The tables of turns, messages, removals, tool calls and approvals, and the schema's version.
 
 Invariant: `create_tables` may run in several processes at once, and never changes a database that
 a newer vanta wrote.
@@ -61,6 +61,54 @@ private_sessions = sa.Table(
     sa.Column("session", sa.String(200), primary_key=True),
 )
 """The sessions whose turns are private unless they say otherwise."""
+
+tool_calls = sa.Table(
+    "tool_calls",
+    _metadata,
+    sa.Column("key", sa.String(32), primary_key=True),
+    sa.Column("turn", sa.String(200), nullable=False),
+    sa.Column("user", sa.String(200), nullable=False),
+    sa.Column("session", sa.String(200), nullable=False),
+    sa.Column("call_id", sa.Text, nullable=False),
+    sa.Column("toolset", sa.String(200), nullable=False),
+    sa.Column("tool", sa.String(200), nullable=False),
+    sa.Column("effect", sa.String(12), nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("arguments", sa.Text, nullable=False),
+    sa.Column("private", sa.Boolean, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("state", sa.String(12), nullable=False),
+    sa.Column("result", sa.Text, nullable=False),
+    sa.Column("outcome", sa.String(12), nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("forgotten", sa.Boolean, nullable=False),
+    sa.Column("requested_at", sa.Float, nullable=False),
+    sa.Column("started_at", sa.Float),
+    sa.Column("ended_at", sa.Float),
+    sa.Column("claim", sa.String(32), nullable=False),
+    sa.Column("host", sa.String(200), nullable=False),
+    sa.Column("process", sa.String(60), nullable=False),
+    sa.Column("expires_at", sa.Float, nullable=False),
+    sa.Index("tool_calls_of_session", "user", "session", "requested_at"),
+    sa.Index("tool_calls_of_turn", "turn"),
+    sa.Index("tool_calls_by_state", "state"),
+)
+"""The journal of tool calls. `claim` names one start of a call; host and process hold it."""
+
+tool_approvals = sa.Table(
+    "tool_approvals",
+    _metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("user", sa.String(200), nullable=False),
+    sa.Column("session", sa.String(200), nullable=False),
+    sa.Column("toolset", sa.String(200), nullable=False),
+    sa.Column("tool", sa.String(200), nullable=False),
+    sa.Column("tool_digest", sa.String(64), nullable=False),
+    sa.Column("pattern", sa.Text, nullable=False),
+    sa.Column("approved_at", sa.Float, nullable=False),
+    sa.Index("tool_approvals_of_user", "user", "toolset", "tool"),
+)
+"""What a person approved for a session, or, with an empty one, until it is revoked."""
 
 
 @dataclass(frozen=True, slots=True)

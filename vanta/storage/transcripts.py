@@ -24,6 +24,8 @@ from vanta.storage.schema import (
     messages,
     private_sessions,
     removals,
+    tool_approvals,
+    tool_calls,
     turns,
 )
 
@@ -159,6 +161,9 @@ def _clear(connection: sa.Connection, *, user: str, session: str) -> int:
     of_session = sa.delete(messages).where(messages.c.user == user, messages.c.session == session)
     count = connection.execute(of_session).rowcount
     scrub_records(connection, turns.c.user == user, turns.c.session == session)
+    forget_calls(connection, tool_calls.c.user == user, tool_calls.c.session == session)
+    in_session = (tool_approvals.c.user == user, tool_approvals.c.session == session)
+    connection.execute(sa.delete(tool_approvals).where(*in_session, tool_approvals.c.session != ""))
     record_removal(connection, user, forgotten=False)
     return count
 
@@ -175,6 +180,18 @@ def scrub_records(connection: sa.Connection, *conditions: sa.ColumnElement[bool]
         trace = forget_texts(row.trace)
         if trace != row.trace:
             connection.execute(sa.update(turns).where(turns.c.id == row.id), {"trace": trace})
+
+
+def forget_calls(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> None:
+    """Remove the text of the tool calls that meet all conditions; their state stays.
+
+    A call that has not started has lost what it would be started with, so it is denied.
+    """
+    waiting = tool_calls.c.state.in_(["requested", "approved"])
+    changes = dict.fromkeys(("call_id", "digest", "arguments", "reason", "result"), "")
+    state = sa.case((waiting, "denied"), else_=tool_calls.c.state)
+    update = sa.update(tool_calls).where(*conditions, sa.not_(tool_calls.c.forgotten))
+    connection.execute(update.values(**changes, state=state, forgotten=True))
 
 
 def _session_state(connection: sa.Connection, *, user: str, session: str) -> SessionState:

@@ -1,4 +1,4 @@
-"""Tools above their contract: which there are, who may call them, and how often.
+"""Tools above their contract: which there are, who may call them, how often, and what is kept.
 
     registry = ToolRegistry({"weather": FunctionToolset("weather", [forecast])})
     for offered in await registry.offered():
@@ -6,8 +6,8 @@
     result = await registry.call(offered, read_arguments(text, offered.tool.parameters), context)
 
 The contract itself (`vanta.Tool`, `vanta.Toolset`) is all that a plugin needs. Invariant: a toolset
-only runs calls; every decision about a call is made in this room. Names are imported when they are
-first used.
+only runs calls; every decision about a call is made and recorded in this room. Names are imported
+when they are first used.
 """
 
 from __future__ import annotations
@@ -17,34 +17,55 @@ from typing import TYPE_CHECKING
 from vanta.fronts import lazy_front
 
 if TYPE_CHECKING:
+    from vanta.tools.approvals import Approvals, StandingApproval
     from vanta.tools.arguments import canonical, check_arguments, read_arguments, schema_problem
+    from vanta.tools.call_patterns import CallPattern
+    from vanta.tools.call_record import CallOutcome, CallRecord, CallState, digest_of, tool_digest
     from vanta.tools.functions import FunctionToolset, tool
+    from vanta.tools.journal import Journal
     from vanta.tools.opening import open_toolsets
+    from vanta.tools.permissions import Decision, Permissions
     from vanta.tools.registry import OfferedTool, ToolRegistry, tool_problem
     from vanta.tools.results import READ_RESULT, ResultPages, as_data, result_of, write_result
 
 _NAMES = {
+    ".approvals": "Approvals StandingApproval",
     ".arguments": "canonical check_arguments read_arguments schema_problem",
+    ".call_patterns": "CallPattern",
+    ".call_record": "CallOutcome CallRecord CallState digest_of tool_digest",
     ".functions": "FunctionToolset tool",
+    ".journal": "Journal",
     ".opening": "open_toolsets",
+    ".permissions": "Decision Permissions",
     ".registry": "OfferedTool ToolRegistry tool_problem",
     ".results": "READ_RESULT ResultPages as_data result_of write_result",
 }
 
 __all__ = [
     "READ_RESULT",
+    "Approvals",
+    "CallOutcome",
+    "CallPattern",
+    "CallRecord",
+    "CallState",
+    "Decision",
     "FunctionToolset",
+    "Journal",
     "OfferedTool",
+    "Permissions",
     "ResultPages",
+    "StandingApproval",
     "ToolRegistry",
     "as_data",
     "canonical",
     "check_arguments",
+    "digest_of",
     "open_toolsets",
     "read_arguments",
     "result_of",
     "schema_problem",
     "tool",
+    "tool_digest",
     "tool_problem",
     "write_result",
 ]

@@ -3,8 +3,9 @@
 A message is removed with its whole exchange, since a reply repeats its question, and with the facts
 and summaries made from it. A fact that is selected itself is removed alone. The records of the
 turns stay, also of those that failed, without what servers wrote in them: that may quote the
-conversation. Invariant: after the transaction no query finds any removed item; `VACUUM` and a
-rebuilt full-text index then leave no byte of it in the files.
+conversation. Tool calls stay without arguments and results. Invariant: after the transaction no
+query finds any removed item; `VACUUM` and a rebuilt full-text index then leave no byte of it in the
+files.
 """
 
 from __future__ import annotations
@@ -197,23 +198,33 @@ def _scrub_records(connection: sa.Connection, selection: Selection) -> None:
     processes."""
     import sqlalchemy as sa
 
-    from vanta.storage.schema import turns
-    from vanta.storage.transcripts import record_removal, scrub_records
+    from vanta.storage.schema import tool_calls, turns
+    from vanta.storage.transcripts import forget_calls, record_removal, scrub_records
 
     record_removal(connection, selection.user, forgotten=True)
-    gone = sa.text("turns.id IN (SELECT turn_id FROM temp.gone_turns)")
-    scrub_records(connection, turns.c.user == selection.user, gone)  # type: ignore[arg-type]
+    gone = sa.select(sa.column("turn_id")).select_from(sa.text("temp.gone_turns"))
+    scrub_records(connection, turns.c.user == selection.user, turns.c.id.in_(gone))
+    of_user = tool_calls.c.user == selection.user
+    forget_calls(connection, of_user, tool_calls.c.turn.in_(gone))
     if selection.ids or selection.tag is not None:
         return
     # A turn that failed has no items: its time and its session select it.
-    conditions = [turns.c.user == selection.user]
+    scrub_records(connection, *_at(selection, turns.c, turns.c.finished_at))
+    forget_calls(connection, *_at(selection, tool_calls.c, tool_calls.c.requested_at))
+
+
+def _at(
+    selection: Selection, columns: Any, time: sa.ColumnElement[float]
+) -> list[sa.ColumnElement[bool]]:
+    """Return the conditions of a selection on a table that has a user, a session and a time."""
+    conditions = [columns.user == selection.user]
     if selection.session is not None:
-        conditions.append(turns.c.session == selection.session)
+        conditions.append(columns.session == selection.session)
     if selection.since is not None:
-        conditions.append(turns.c.finished_at >= selection.since)
+        conditions.append(time >= selection.since)
     if selection.until is not None:
-        conditions.append(turns.c.finished_at < selection.until)
-    scrub_records(connection, *conditions)
+        conditions.append(time < selection.until)
+    return conditions
 
 
 def _counts(connection: sa.Connection) -> RemovedCounts:

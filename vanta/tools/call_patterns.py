@@ -1,0 +1,296 @@
+"""The patterns of rules for tool calls: which tool, and which arguments.
+
+    NAME                     the tool of that name
+    TOOLSET.TOOL             the tool of one toolset; `*` stands for any characters of a name
+    TOOLSET.*                all tools of a toolset
+    NAME(PATTERN)            calls whose main argument matches: `files.write(docs/**)`
+    NAME(ARGUMENT=PATTERN)   calls whose named argument matches; several are separated by `, `
+
+The main argument is the first one that the tool's schema requires. An argument called `argv`,
+`args`, `cmd` or `command` is matched as a command line: `command(git status*)`. Of another list,
+each item is matched.
+
+Invariant: what is uncertain counts against the call. A rule that allows is read narrowly: `*` stays
+within one part of a path or URL, `**` spans parts, and a path with `..`, a URL that is not in its
+plain form or a line of shell syntax matches nothing. A rule that denies or asks is read widely: `*`
+spans everything, letter case does not matter, a path is also compared from each of its folders on,
+a command from each of its words on, and every argument counts.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from vanta.errors import UsageError
+from vanta.tool_contract import Tool
+from vanta.tools.registry import OfferedTool
+
+LONGEST_ALLOWED = 4096
+"""Characters of an argument beyond which no rule allows it."""
+
+LONGEST_OTHER = 2048
+"""Characters up to which an argument that is not the main one counts in a rule that denies."""
+
+_RULE = re.compile(r"(?P<name>[^\s()]+?)(?:\((?P<arguments>.+)\))?", re.DOTALL)
+_NAMED = re.compile(r"(?:^|,\s+)(?P<argument>[A-Za-z_][\w-]*)=")
+_STAR = re.compile(r"\*+")
+_COMMAND_LINES = frozenset({"argv", "args", "cmd", "command"})
+_SHELL_SYNTAX = re.compile(r"[;&|<>$`(){}\x00-\x1f]")
+_WORDS_APART = re.compile(r"[\s;&|<>$`(){}'\"]+")
+_SCHEME = re.compile(r"[A-Za-z][\w+.-]+:")
+_MOST_READINGS = 64
+_PLAIN_HOST = re.compile(r"[a-z0-9.-]+(?::\d+)?|\[[0-9a-f:.]+\](?::\d+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class CallPattern:
+    """One parsed rule.
+
+    :param text: the rule as it was written.
+    :param name: pattern of the tool's name, or of the toolset's and the tool's.
+    :param arguments: pattern for each argument; "" is the main one.
+    """
+
+    text: str
+    name: str
+    arguments: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> CallPattern:
+        """Parse a rule.
+
+        :param text: the rule.
+        :returns: the pattern.
+        :raises UsageError: if it is not a rule.
+        """
+        match = _RULE.fullmatch(text.strip()) if isinstance(text, str) else None
+        if match is None:
+            raise UsageError(
+                f"{text!r} is not a rule for tools. Write NAME, TOOLSET.TOOL, TOOLSET.* or "
+                "NAME(PATTERN), such as 'files.write(docs/**)' or 'command(git status*)'."
+            )
+        return cls(text, match["name"], _argument_patterns(match["arguments"] or ""))
+
+    def allows(self, offered: OfferedTool, arguments: Mapping[str, Any]) -> bool:
+        """Whether a rule that allows covers this call, read narrowly."""
+        tool = offered.tool.name
+        if not _is_named(self.name, offered.toolset, tool, {tool} & {offered.name}):
+            return False
+        for argument, pattern in self.arguments:
+            name = argument or main_argument(offered.tool)
+            if not _matches_narrowly(pattern, name, arguments.get(name)):
+                return False
+        return True
+
+    def restricts(self, offered: OfferedTool, arguments: Mapping[str, Any]) -> bool:
+        """Whether a rule that denies or asks covers this call, read widely."""
+        toolset, tool, name = (
+            text.lower() for text in (offered.toolset, offered.tool.name, offered.name)
+        )
+        if not _is_named(self.name.lower(), toolset, tool, {toolset, tool, name}):
+            return False
+        main = main_argument(offered.tool)
+        for argument, pattern in self.arguments:
+            one = {argument: arguments.get(argument)} if argument else arguments
+            regex = _wide(pattern.casefold())
+            readings = _all_readings(argument or main, one)
+            if not any(regex.fullmatch(reading.casefold()) for reading in readings):
+                return False
+        return True
+
+
+def main_argument(tool: Tool) -> str:
+    """Return the argument that a pattern without a name is for; "" if the tool has none."""
+    required = tool.parameters.get("required")
+    if isinstance(required, list | tuple) and required:
+        return str(required[0])
+    properties = tool.parameters.get("properties")
+    return str(next(iter(properties), "")) if isinstance(properties, Mapping) else ""
+
+
+def _argument_patterns(text: str) -> tuple[tuple[str, str], ...]:
+    if not text:
+        return ()
+    if not _NAMED.match(text):
+        return (("", text),)
+    names = list(_NAMED.finditer(text))
+    ends = [*(match.start() for match in names[1:]), len(text)]
+    return tuple(
+        (match["argument"], text[match.end() : end]) for match, end in zip(names, ends, strict=True)
+    )
+
+
+def _is_named(pattern: str, toolset: str, tool: str, names: set[str]) -> bool:
+    """Whether a pattern names a tool with its toolset, or, without a dot, by one of `names`."""
+    if pattern == "*":
+        return True
+    of_toolset, dot, of_tool = pattern.rpartition(".")
+    if dot:
+        return _globs(of_toolset, toolset) and _globs(of_tool, tool)
+    return any(_globs(of_tool, name) for name in names)
+
+
+def _globs(pattern: str, name: str) -> bool:
+    return _wide(pattern).fullmatch(name) is not None
+
+
+# Rules that allow.
+
+
+def _matches_narrowly(pattern: str, name: str, value: Any) -> bool:
+    if name in _COMMAND_LINES:
+        line = _command_line(value)
+        return line is not None and _wide(pattern).fullmatch(line) is not None
+    if isinstance(value, list | tuple):
+        return bool(value) and all(_matches_narrowly(pattern, "", item) for item in value)
+    text = value if isinstance(value, str) else _as_json(value)
+    plain = _plain(text) if len(text) <= LONGEST_ALLOWED else None
+    return plain is not None and _parts_match(pattern.split("/"), re.split(r"[/\\]", plain))
+
+
+def _command_line(value: Any) -> str | None:
+    """Return a command as one line; None if a shell could read more than one program in it."""
+    if isinstance(value, list | tuple):
+        return shlex.join(value) if all(isinstance(part, str) for part in value) else None
+    return value if isinstance(value, str) and not _SHELL_SYNTAX.search(value) else None
+
+
+def _plain(text: str) -> str | None:
+    """Return a path or URL for comparison; None if it may mean something else than it shows."""
+    if any(ord(character) < 32 or character == "\x7f" for character in text):
+        return None
+    first, *rest = re.split(r"[/\\?#]", _decoded(text))
+    if first == ".." or any(part.partition(";")[0] in (".", "..") for part in rest):
+        return None
+    if "://" not in text:
+        return None if _SCHEME.match(text) and "\\" in text else text
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return None
+    if "\\" in text or text.strip() != text or not _PLAIN_HOST.fullmatch(parts.netloc):
+        return None
+    query = f"?{parts.query.replace('/', '%2F')}" if parts.query else ""
+    return f"{parts.scheme}://{parts.netloc}{parts.path or '/'}{query}"
+
+
+def _decoded(part: str) -> str:
+    """Undo percent-encoding, also if it was done twice."""
+    for _ in range(4):
+        part, before = unquote(part), part
+        if part == before:
+            break
+    return part
+
+
+def _parts_match(patterns: list[str], parts: list[str]) -> bool:
+    """Whether the parts of a path match; a part `**` stands for one or more parts."""
+    reached = {0}
+    for index, pattern in enumerate(patterns):
+        if not reached:
+            return False
+        if pattern == "**":
+            at_least_one = index == len(patterns) - 1
+            reached = set(range(min(reached) + at_least_one, len(parts) + 1))
+        else:
+            reached = {at + 1 for at in reached if at < len(parts) and _part(pattern, parts[at])}
+    return len(parts) in reached
+
+
+def _part(pattern: str, part: str) -> bool:
+    """Whether a part matches; an empty one, as before the `/` of a root, only the empty pattern."""
+    return _globs(pattern, part) and bool(part or not pattern)
+
+
+# Rules that deny or ask.
+
+
+def _all_readings(main: str, arguments: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the readings of the main argument, and of all that may name the same kind of thing."""
+    for name, value in arguments.items():
+        for item in _leaves(value):
+            if name == main or not _is_long(item):
+                yield from _readings(item, is_command=name in _COMMAND_LINES)
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, str) and (len(value) > LONGEST_OTHER or "\n" in value)
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """Yield a value and everything in it."""
+    yield value
+    if isinstance(value, Mapping):
+        for item in value.values():
+            yield from _leaves(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _leaves(item)
+
+
+def _readings(value: Any, *, is_command: bool) -> Iterator[str]:
+    """Yield the texts that a value may be understood as."""
+    if isinstance(value, list | tuple):
+        yield from _command_readings([str(part) for part in value])
+        return
+    text = value if isinstance(value, str) else _as_json(value)
+    yield text
+    if is_command:
+        yield from _command_readings(_WORDS_APART.split(text))
+    clean = re.sub(r"[\x00-\x20\x7f]+", "", _decoded(text)).replace("\\", "/")
+    if "://" in clean:
+        yield from _url_readings(clean)
+    else:
+        path = posixpath.normpath(_decoded(text).strip().replace("\\", "/"))
+        yield from _from_each_folder(path)
+
+
+def _command_readings(words: list[str]) -> Iterator[str]:
+    """Yield the command line from each word on, with the word's path and without."""
+    for index in range(min(len(words), _MOST_READINGS)):
+        yield " ".join(words[index:])
+        yield shlex.join(words[index:])
+        yield " ".join([posixpath.basename(words[index]), *words[index + 1 :]])
+
+
+def _url_readings(url: str) -> Iterator[str]:
+    yield url
+    scheme, _, rest = url.partition("://")
+    host, slash, path = rest.lstrip("/").partition("/")
+    host = host.rpartition("@")[2]
+    path = posixpath.normpath(f"/{path}").lstrip("/") if slash else ""
+    for name in {host, host.partition("?")[0].partition("#")[0], host.partition(":")[0]}:
+        yield f"{scheme}://{name}/{path}"
+        yield f"{scheme}://{name.rstrip('.')}/{path}"
+
+
+def _from_each_folder(path: str) -> Iterator[str]:
+    parts = path.split("/")
+    for index in range(min(len(parts), _MOST_READINGS)):
+        yield "/".join(parts[index:])
+
+
+@lru_cache(maxsize=1024)
+def _wide(pattern: str) -> re.Pattern[str]:
+    """Return an expression in which any stars match anything, in time linear in the text.
+
+    Between two stars the first place that fits is as good as any later one, so an atomic group
+    takes it.
+    """
+    head, *rest = [re.escape(part).replace(r"\?", ".") for part in _STAR.split(pattern)]
+    if not rest:
+        return re.compile(head, re.DOTALL)
+    middle = "".join(f"(?>.*?{part})" for part in rest[:-1] if part)
+    return re.compile(f"{head}{middle}.*{rest[-1]}", re.DOTALL)
+
+
+def _as_json(value: Any) -> str:
+    return "" if value is None else json.dumps(value, sort_keys=True, default=str)
