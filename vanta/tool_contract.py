@@ -130,10 +130,13 @@ class ToolsetContext:
 
     :param data_dir: a folder of the toolset's own, which may not exist yet.
     :param project: the folder that the program was started in.
+    :param memory: returns the runtime's `vanta.memory.Memory`, None if it is off; call it when a
+        tool runs. Typed loosely, since memory stands above this contract.
     """
 
     data_dir: Path
     project: Path
+    memory: Callable[[], Any] = field(default=lambda: None)
 
 
 @dataclass(frozen=True, slots=True)

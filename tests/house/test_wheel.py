@@ -31,6 +31,7 @@ BUILT_IN = (
     "vanta_openai",
     "vanta_privacy",
     "vanta_scripts",
+    "vanta_tools",
     "vanta_tuning",
 )
 

@@ -30,6 +30,7 @@ def open_toolsets(
     data_dir: Path,
     project: Path,
     hint: Hint,
+    memory: Callable[[], Any] = lambda: None,
 ) -> tuple[dict[str, Toolset], dict[str, str]]:
     """Build the toolsets that the configuration names.
 
@@ -39,6 +40,7 @@ def open_toolsets(
     :param data_dir: the folder under which each toolset has its own.
     :param project: the folder that the program was started in.
     :param hint: returns the pip command that installs the library which a factory requires.
+    :param memory: returns the runtime's `Memory`, None if it is off.
     :returns: the toolsets by name, and why each other one is off, by name.
     :raises UnknownName: if no plugin provides a toolset of that name.
     :raises ConfigError: if options do not fit, or belong to no toolset.
@@ -52,7 +54,7 @@ def open_toolsets(
     for name in dict.fromkeys(use):
         factory = factories[name]
         validated = toolset_options(factory, options.get(name, {}))
-        context = ToolsetContext(data_dir / "tools" / name, project)
+        context = ToolsetContext(data_dir / "tools" / name, project, memory)
         made = _made(factory, validated, context, hint)
         if isinstance(made, Toolset):
             toolsets[name] = made
