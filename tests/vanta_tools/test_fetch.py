@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpcore2
 import pytest
 
 from tests.vanta_tools.pages import PageServer
 from vanta import ToolContext, ToolError, ToolResult, ToolsetContext
-from vanta_tools.web.fetch import FetchOptions, create_fetch
+from vanta_tools.web.client import GuardedClient, WebRules
+from vanta_tools.web.fetch import FetchOptions, FetchToolset, create_fetch
 from vanta_tools.web.search import SearchOptions, SearchToolset, create_search, why_search_off
 
 CONTEXT = ToolsetContext(Path("data"), Path("project"))
@@ -270,6 +272,36 @@ async def test_the_key_goes_to_no_other_host(pages: PageServer) -> None:
     with pytest.raises(ToolError, match="302"):
         await search(pages, options, KEY="secret")
     assert [request.path.partition("?")[0] for request in pages.requests] == ["/search"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("key", ["sec\nret", "sécret", "sec ret", "sec\x00ret"])
+async def test_a_key_that_cannot_be_sent_is_not_quoted(pages: PageServer, key: str) -> None:
+    options = SearchOptions(url=f"http://127.0.0.1:{pages.port}", key_env="KEY")
+    with pytest.raises(ToolError, match="'KEY' does not hold a key") as caught:
+        await search(pages, options, KEY=key)
+    assert key not in str(caught.value)
+    assert pages.requests == []
+
+
+@pytest.mark.anyio
+async def test_an_address_that_refuses_leaves_the_others(pages: PageServer) -> None:
+    pages.add("/", body="hello")
+    dialled = []
+
+    async def resolve(_host: str, _port: int) -> list[str]:
+        return ["2606:4700::1", "93.184.215.14"]
+
+    async def dial(address: str, _port: int) -> httpcore2.AsyncNetworkStream:
+        dialled.append(address)
+        if ":" in address:
+            raise OSError("no route")
+        return await httpcore2.AnyIOBackend().connect_tcp("127.0.0.1", pages.port)
+
+    toolset = FetchToolset(FetchOptions(), GuardedClient(WebRules(), resolve, dial))
+    result = await toolset.call("fetch", {"url": "http://public.example/"}, ToolContext())
+    assert result.text == "hello"
+    assert dialled == ["2606:4700::1", "93.184.215.14"]
 
 
 def test_search_is_off_without_a_server_or_a_key(monkeypatch: pytest.MonkeyPatch) -> None:

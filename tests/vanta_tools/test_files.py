@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +206,29 @@ async def test_creating_at_once_succeeds_once(tmp_path: Path) -> None:
             tasks.start_soon(write, number)
     assert [result.is_error for result in results].count(False) == 1
     assert names(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.anyio
+async def test_a_file_is_created_where_the_file_system_has_no_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert not (await call(tmp_path, "write", path="a.txt", text="one")).is_error
+    assert (await call(tmp_path, "write", path="a.txt", text="two")).is_error
+    assert tmp_path.joinpath("a.txt").read_text() == "one"
+    assert names(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.anyio
+async def test_lines_are_numbered_as_editors_do(tmp_path: Path) -> None:
+    tmp_path.joinpath("a.txt").write_bytes("a\x0cb\u2028c\r\nd\x1ce\n\nf".encode())
+    result = await call(tmp_path, "read", path="a.txt", first_line=2, lines=1)
+    assert result.text == "d\ufffde\n[lines 2 to 2 of 4]"
+    found = await call(tmp_path, "search", path=".", text="f")
+    assert found.text == "a.txt:4: f"
 
 
 @pytest.mark.anyio

@@ -126,7 +126,7 @@ def read_lines(root: RootFolder, path: str, first: int, most: int, most_bytes: i
     """
     data, _ = read_bytes(root, path, most_bytes)
     text, notes = _decoded(path, data)
-    lines = text.splitlines()
+    lines = _lines(text)
     shown = tuple(_cut(line) for line in lines[first - 1 : first - 1 + most])
     return FileText(shown, first, len(lines), notes)
 
@@ -266,7 +266,7 @@ def _text_lines(
     except (CorrectableError, OSError, UnicodeDecodeError):
         return
     if "\0" not in text and len(data) <= most_bytes:
-        yield from enumerate(text.splitlines(), 1)
+        yield from enumerate(_lines(text), 1)
 
 
 def _matches(path: str, pattern: str) -> bool:
@@ -293,6 +293,12 @@ def _decoded(path: str, data: bytes) -> tuple[str, tuple[str, ...]]:
     if data.startswith(b"%PDF-"):
         return document.text, ("this is the text of a PDF", *document.notes)
     return document.text, document.notes
+
+
+def _lines(text: str) -> list[str]:
+    """Return the lines as editors number them; form feeds and the like do not end one."""
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    return lines[:-1] if lines[-1] == "" else lines
 
 
 def _cut(line: str) -> str:

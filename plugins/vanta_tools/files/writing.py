@@ -8,6 +8,7 @@ old content or the new. All functions block.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
@@ -18,6 +19,9 @@ from vanta_tools.files.reading import read_bytes
 from vanta_tools.files.root import RootFolder, readable, require_spelling
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+_NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK}
+"""What file systems without hard links report."""
+
 _MODE = 0o666  # less the process's umask, as for any new file
 
 
@@ -43,9 +47,7 @@ def write_text(root: RootFolder, path: str, text: str, *, overwrite: bool, most_
                 )
         with _part(folder, data, before) as part:
             if before is None:
-                # A link to the new file fails if the name was taken meanwhile; a rename would not.
-                os.link(part, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
-                os.unlink(part, dir_fd=folder)
+                _take_name(folder, part, name)
             else:
                 _require_unchanged(folder, name, path, before)
                 os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
@@ -85,6 +87,17 @@ def edit_text(
         _require_unchanged(folder, name, path, before)
         os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
     return places
+
+
+def _take_name(folder: int, part: str, name: str) -> None:
+    """Give a new file a name that nothing has; FileExistsError if the name was taken meanwhile."""
+    try:
+        os.link(part, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        os.close(os.open(name, _NEW, _MODE, dir_fd=folder))  # the name is ours from here on
+        os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
 
 
 def _encoded(path: str, text: str, most_bytes: int) -> bytes:

@@ -30,6 +30,9 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 Dial = Callable[[str, int], Awaitable[httpcore2.AsyncNetworkStream]]
 
 CONNECT_S = 10.0
+ATTEMPT_S = 4.0
+"""Seconds for all addresses of a host, and for one of them."""
+
 MAX_REDIRECTS = 5
 MAX_HEADER_COUNT = 200
 _REDIRECTS = {301, 302, 303, 307, 308}
@@ -261,7 +264,9 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
             with anyio.fail_after(timeout):
                 for address in await self._checked(host, port):
                     try:
-                        return await self._dial(address, port)
+                        # An address that does not answer must leave time for the others.
+                        with anyio.fail_after(ATTEMPT_S):
+                            return await self._dial(address, port)
                     except (OSError, httpcore2.ConnectError) as error:
                         failure = error
         except TimeoutError as error:

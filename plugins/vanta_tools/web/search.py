@@ -132,7 +132,13 @@ class SearchToolset(ActionToolset):
         return ToolResult("\n\n".join(lines) or "(no results)", data=data, source=url.netloc)
 
     def _request_of(self, arguments: WebSearchArguments) -> tuple[WebUrl, dict[str, str]]:
-        key = self._environ.get(self._options.key_env, "") if self._options.key_env else ""
+        key = self._environ.get(self._options.key_env, "").strip() if self._options.key_env else ""
+        if not (key.isascii() and (key.isprintable() and " " not in key)):
+            # The client would quote it in its error.
+            raise ToolError(
+                f"the variable {self._options.key_env!r} does not hold a key: it has characters "
+                "that no header can have."
+            )
         server = _server_url(self._options)
         headers = {"Accept": "application/json"}
         query: dict[str, Any] = {"q": arguments.query}
