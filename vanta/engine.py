@@ -239,6 +239,13 @@ class Engine(abc.ABC):
         :raises EngineError: if that fails.
         """
 
+    async def connect(self) -> None:  # noqa: B027 - an engine in this process has no connection
+        """Open a connection for the next request, if none is open and that takes time.
+
+        It is called after `load`, while the memories of the request are looked up: nothing of the
+        conversation may be sent yet. A failure is left to the request to report.
+        """
+
     async def answers(self, request: GenerationRequest, count: int) -> list[Completion]:
         """Return `count` whole answers to one request, generated concurrently.
 

@@ -401,6 +401,10 @@ class WrapperEngine(Engine):
         """See `Engine.load`."""
         await self.wrapped.load()
 
+    async def connect(self) -> None:
+        """See `Engine.connect`."""
+        await self.wrapped.connect()
+
     async def answers(self, request: GenerationRequest, count: int) -> list[Completion]:
         """See `Engine.answers`."""
         return await self.wrapped.answers(request, count)

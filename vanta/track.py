@@ -86,6 +86,13 @@ class Track:
         with self._own_errors("it could not be loaded"):
             await self.engine.load()
 
+    async def connect(self) -> None:
+        """Open a connection for the next request; see `Engine.connect`. Never raises."""
+        try:
+            await self.engine.connect()
+        except Exception as error:  # noqa: BLE001 - the request has the same problem and reports it
+            _log.debug("track %r could not connect early: %s", self.name, describe(error))
+
     async def health(self, *, force: bool = False) -> Health:
         """Return whether the engine could answer now. Never raises.
 

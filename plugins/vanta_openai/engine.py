@@ -91,6 +91,11 @@ class OpenAIEngine(Engine):
         """Import the SDK and build its client. Later calls do nothing."""
         await self._ready()
 
+    async def connect(self) -> None:
+        """Open a connection for the next request, if none is idle and no proxy is between."""
+        transport, _ = await self._ready()
+        await transport.connect()
+
     @asynccontextmanager
     async def stream(self, request: GenerationRequest) -> AsyncIterator[DeltaStream]:
         """Send the request; leaving closes the connection unless the answer is complete."""

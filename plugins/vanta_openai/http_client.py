@@ -20,9 +20,13 @@ import openai
 
 from vanta import EnvironmentProxy, Pace, proxy_for
 from vanta_openai.body import PIECE_BYTES, BodyTooLargeError, require_one_coding
+from vanta_openai.early_connection import PooledTransport
 
 _STALE = (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError, httpx2.CloseError)
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+OpenEarly = Callable[[float | None], Awaitable[None]]
+"""Opens a connection for the next request, within so many seconds each for TCP and TLS."""
+
 _NO_CONNECTION_KEPT = httpx2.Limits(max_keepalive_connections=0)
 
 
@@ -56,8 +60,9 @@ def build_client(
     timeout: httpx2.Timeout,
     query: Sequence[tuple[str, str]] = (),
     most_bytes: int = MAX_WHOLE_BYTES,
-) -> tuple[httpx2.AsyncClient, EnvironmentProxy | None]:
-    """Return a client for the server at `url`, and the proxy that it uses.
+) -> tuple[httpx2.AsyncClient, EnvironmentProxy | None, OpenEarly]:
+    """Return a client for the server at `url`, the proxy that it uses, and a function that opens a
+    connection for the next request, where that is possible.
 
     `query` goes with every request, as a base URL's own query does. An answer that is not streamed
     has at most `most_bytes`.
@@ -72,7 +77,9 @@ def build_client(
     context = _certificates() if is_encrypted or _is_https(proxy) else None
 
     def transport(limits: httpx2.Limits) -> httpx2.AsyncHTTPTransport:
-        through = httpx2.Proxy(proxy.url, ssl_context=context) if proxy else None
+        if proxy is None:
+            return PooledTransport(url, context, limits)
+        through = httpx2.Proxy(proxy.url, ssl_context=context)
         return httpx2.AsyncHTTPTransport(
             verify=context or False, trust_env=False, limits=limits, proxy=through
         )
@@ -90,7 +97,11 @@ def build_client(
         params=list(query),
         follow_redirects=False,
     )
-    return client, proxy
+    return client, proxy, pooled.open_early if isinstance(pooled, PooledTransport) else _open_none
+
+
+async def _open_none(_timeout_s: float | None) -> None:
+    """Do nothing: a proxy's connection begins with the request."""
 
 
 class ResendingTransport(httpx2.AsyncBaseTransport):

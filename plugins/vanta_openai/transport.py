@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 import logging
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
+import httpcore2
 import httpx2
 import openai
 
@@ -63,7 +65,7 @@ class Transport:
     ) -> None:
         """private: whether the text must reach the server directly. Raises ClientSetupError."""
         timeout = httpx2.Timeout(None, connect=options.connect_timeout_s)
-        client, proxy = build_client(
+        client, proxy, self._open_early = build_client(
             server.url,
             private=private,
             timeout=timeout,
@@ -71,6 +73,7 @@ class Transport:
             most_bytes=options.most_answer_bytes,
         )
         _redact_logs(server)
+        self._connect_timeout_s = options.connect_timeout_s
         self._errors = ErrorTranslator(model, server, proxy)
         self._client = openai.AsyncOpenAI(
             api_key=server.key or _NO_KEY,
@@ -86,6 +89,12 @@ class Transport:
             self._client.project = None
         # The SDK imports its resources on first use; this moves that into the worker thread.
         self._completions = self._client.chat.completions
+
+    async def connect(self) -> None:
+        """Open a connection for the next request, if none is idle. A failure is left to the request
+        to report."""
+        with suppress(*EXPECTED, httpcore2.NetworkError, httpcore2.TimeoutException, OSError):
+            await self._open_early(self._connect_timeout_s)
 
     async def open(
         self,

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from vanta.concurrency import open_task_group
 from vanta.context.assembly import Assembled, assemble
 from vanta.context.budget import DEFAULT_SHARES, BudgetShares, OverflowReport, read_overflow
 from vanta.context.memories import Memories, Recall
@@ -122,7 +123,13 @@ class ContextPreparer:
     async def prepare(self, track: Track, *, shown: str, judged: bool) -> GenerationRequest:
         """Build the request of one leg; see `vanta.scheduling.race_plan.Preparer`."""
         await track.load()
-        assembled = await self._assemble(track, self._tail(track, shown))
+        tail = self._tail(track, shown)
+        if self._recall is None:
+            assembled = await self._assemble(track, tail)
+        else:  # its connection is opened while the memories are looked up
+            async with open_task_group() as tasks:
+                tasks.start_soon(track.connect)
+                assembled = await self._assemble(track, tail)
         return self._request(track, assembled, shown, judged=judged)
 
     async def shorten(

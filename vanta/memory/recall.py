@@ -117,7 +117,8 @@ class Recaller:
         reason = self._no_semantic_search(question)
         if reason is not None:
             neighbours = Neighbours(note=reason)
-            items = await self._read(partial(self._find, question=question, neighbours=neighbours))
+            find = partial(self._find, question=question, neighbours=neighbours)
+            items = await self._read(find, question)
         else:
             neighbours, postings = await self._search(question, pending)
             rank = partial(self._rank, question=question, postings=postings, neighbours=neighbours)
@@ -139,14 +140,20 @@ class Recaller:
         results: list[Neighbours] = []
         async with open_task_group() as tasks:
             tasks.start_soon(self._search_neighbours, question, pending, results)
-            postings = await self._read(partial(self._look_up, question=question))
+            postings = await self._read(partial(self._look_up, question=question), question)
         return results[0], postings
 
-    async def _read(self, work: Callable[[Any], T]) -> T:
-        """Read from the store once it has every message, in one step if it already has."""
+    async def _read(self, work: Callable[[Any], T], question: Question) -> T:
+        """Read from the store once it has every message that the question may need.
+
+        That is one step, unless messages of the user's other sessions are still queued: those of
+        the session that asks are in its history, and those of other users are out of scope.
+        """
+        user, session = question.scope.user, question.session
 
         def read(connection: Any) -> T | None:
-            return None if repository.has_queued(connection) else work(connection)
+            queued = repository.has_queued_for(connection, user, session)
+            return None if queued else work(connection)
 
         result = await self._database.read(read)
         if result is None:
@@ -207,7 +214,7 @@ class Recaller:
         postings: Sequence[Postings],
         neighbours: Neighbours,
     ) -> list[RecalledItem]:
-        semantic = self._semantic
+        semantic, now = self._semantic, self._clock()
         fingerprint = semantic.embedder.fingerprint if semantic and neighbours.ids else None
         candidates = retrieval.find_candidates(
             connection,
@@ -219,9 +226,9 @@ class Recaller:
             embedder=fingerprint,
             neighbour_ids=neighbours.ids,
             unrelated=semantic.unrelated if semantic else None,
-            now=self._clock(),
+            now=now,
         )
-        ranked = ranking.rank(candidates, question.text, self._clock(), question.limit)
+        ranked = ranking.rank(candidates, question.text, now, question.limit)
         summaries = repository.session_summaries(connection, question.scope, question.session)
         return ranked + summaries
 

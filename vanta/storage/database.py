@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import sqlite3
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -330,7 +331,7 @@ def _without_password(url: str | sa.URL) -> str:
 
 def _explain(error: Exception, url: sa.URL) -> StoreError:
     """Return the error with the store's URL and the next step."""
-    of_database = isinstance(error, SQLAlchemyError)
+    of_database = isinstance(error, (SQLAlchemyError, sqlite3.Error))
     cause = str(getattr(error, "orig", None) or error) if of_database else describe(error)
     cause = redact_text(cause, secrets_of(url.render_as_string(hide_password=False)))
     default = refused_resource(error) or (

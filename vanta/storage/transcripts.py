@@ -195,14 +195,24 @@ def forget_calls(connection: sa.Connection, *conditions: sa.ColumnElement[bool])
 
 
 def _session_state(connection: sa.Connection, *, user: str, session: str) -> SessionState:
+    row = connection.execute(_state_query, {"of_user": user, "of_session": session}).one()
+    last, last_forgotten, private = row
+    return SessionState(bool(private), Removals(last, last_forgotten))
+
+
+def _query_of_state() -> sa.Select[Any]:
+    """Return the query that every turn begins with; to build it takes longer than to run it."""
+    user, session = sa.bindparam("of_user"), sa.bindparam("of_session")
     latest = sa.func.coalesce(sa.func.max(removals.c.id), 0)
     of_user = sa.select(latest).where(removals.c.user == user)
     for_good = sa.select(latest).where(removals.c.forgotten)
     marks = sa.select(sa.func.count()).select_from(private_sessions)
-    marked = marks.where(_of_session(user, session)).scalar_subquery()
-    query = sa.select(of_user.scalar_subquery(), for_good.scalar_subquery(), marked)
-    last, last_forgotten, private = connection.execute(query).one()
-    return SessionState(bool(private), Removals(last, last_forgotten))
+    of_session = (private_sessions.c.user == user) & (private_sessions.c.session == session)
+    marked = marks.where(of_session).scalar_subquery()
+    return sa.select(of_user.scalar_subquery(), for_good.scalar_subquery(), marked)
+
+
+_state_query = _query_of_state()
 
 
 def _of_session(user: str, session: str) -> sa.ColumnElement[bool]:

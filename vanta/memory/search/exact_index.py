@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     _Ids = npt.NDArray[np.int64]
     _Part = tuple[Vectors, _Ids, npt.NDArray[np.bool_]]
 
+COMPARED_AT_ONCE = 2_048
+"""Comparisons that are made on the event loop: they take less time than a change of threads."""
+
 _BLOCK = 16_384
 """Rows of a block."""
 _STEP = 256
@@ -68,6 +71,9 @@ class ExactIndex(VectorIndex):
         rows = self._partitions.get(partition)
         if rows is None or not rows.places or limit < 1:
             return [[] for _ in vectors]
+        if len(vectors) * len(rows.places) <= COMPARED_AT_ONCE:
+            await anyio.lowlevel.checkpoint()
+            return rows.snapshot().nearest(vectors, limit)
         return await anyio.to_thread.run_sync(rows.snapshot().nearest, vectors, limit)
 
     async def ids(self, partition: Partition) -> frozenset[int]:

@@ -28,17 +28,19 @@ _log = logging.getLogger("vanta.memory")
 async def copy_queued(database: Database) -> None:
     """Copy queued messages into memory, and store the terms of items that have none. Raises
     StoreError."""
-    if not await database.read(repository.has_queued):
-        return
-    for work in (repository.copy_messages, repository.segment_items):
-        while await database.transact(work) == repository.BATCH:
-            pass
+    if await database.read(repository.has_queued):
+        await _copy(database)
+
+
+async def _copy(database: Database) -> None:
+    while await database.transact(repository.copy_batch):
+        pass
 
 
 async def copy_quietly(database: Database) -> None:
     """Copy queued messages in the background, so that the next recall need not. Never raises."""
     try:
-        await copy_queued(database)
+        await _copy(database)
     except StoreError as error:  # the next recall tries again, and reports it
         _log.debug("messages are not copied for now: %s", error)
 

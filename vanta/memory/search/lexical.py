@@ -14,10 +14,14 @@ The work is bounded: a word that is in more than `MAX_HITS` items is looked up i
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import heapq
 import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar, cast
 
 from vanta.language import (
     SHORTEST_PART,
@@ -72,8 +76,36 @@ Find = Callable[[Sequence[Sequence[str]], int], list[int]]
 Count = Callable[[int], int]
 """Returns the number of items with this id or a greater one."""
 
+FACTS = 8_192
+"""Texts of which one fact stays in memory."""
+
+T = TypeVar("T")
+
 _RELATED = "~"
 """Begins the name of a word's other forms in the counts; no term begins with it."""
+
+
+def once_per_text(work: Callable[[str], T]) -> Callable[[str], T]:
+    """Decorate a pure function of a text, so that its results stay in memory.
+
+    A recall compares hundreds of texts, and the next one mostly the same. Results are stored under
+    digests: no text is kept, so a result must not contain any, either.
+    """
+    results: dict[bytes, object] = {}
+    unknown = object()
+
+    @functools.wraps(work)
+    def remembered(text: str) -> T:
+        key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        result = results.get(key, unknown)
+        if result is not unknown:
+            return cast("T", result)
+        if len(results) >= FACTS:
+            results.clear()
+        fact = results[key] = work(text)
+        return fact
+
+    return remembered
 
 
 def query_terms(question: str, speakers: Collection[str] = ()) -> tuple[str, ...]:
@@ -96,21 +128,33 @@ def inflects(question: str) -> bool:
     return language_of(terms(question)) not in {None, "en"}
 
 
-def may_repeat(postings: Postings, mask: int) -> bool:
+def may_repeat(postings: Postings, mask: int, text: str | None = None) -> bool:
     """Whether an item with these words of a question may be the same question. Words that occur in
-    the same items have one bit together, so half of the share is enough."""
-    return bool(mask) and mask.bit_count() >= SAME_QUESTION / 2 * postings.distinct
+    the same items have one bit together, so half of the share is enough.
+
+    text: the item's, if it is known. A statement has to have every word that was looked up in all
+    items.
+    """
+    if not mask or mask.bit_count() < SAME_QUESTION / 2 * postings.distinct:
+        return False
+    is_statement = text is not None and not text.rstrip().endswith(QUESTION_MARKS)
+    return not is_statement or mask & postings.required == postings.required
 
 
 def repeats(words: Sequence[str], text: str) -> bool:
     """Whether a text asks the same as a question with these words: it has the same ones, in any
     order, or it is a question that shares most of them. A statement with the words of a question is
     the answer to it."""
-    asked, said = set(words), set(query_terms(text))
+    asked, said = set(map(hash, words)), _hashed_terms(text)
     if not asked or asked == said:
         return bool(asked)
     is_question = text.rstrip().endswith(QUESTION_MARKS)
     return is_question and len(asked & said) >= SAME_QUESTION * len(asked | said)
+
+
+@once_per_text
+def _hashed_terms(text: str) -> frozenset[int]:
+    return frozenset(map(hash, query_terms(text)))
 
 
 def scope_expression(scope: Scope, *, private: bool) -> str:
@@ -160,7 +204,9 @@ class Postings:
     """The posting lists of a question's words.
 
     masks: for each item id the words it has, one bit each, in the order of `words`. weights: the
-    idf of each word. total: the sum of all weights, including words that no item has.
+    idf of each word. total: the sum of all weights, including words that no item has. distinct: the
+    number of words, those that occur in the same items counted once; at least 1. required: a
+    mask of the words that every item with all words of the question has in its own.
     """
 
     words: tuple[str, ...]
@@ -168,7 +214,11 @@ class Postings:
     masks: Mapping[int, int]
     total: float
     counts: TermCounts
+    distinct: int = 1
+    required: int = 0
     _sums: dict[int, float] = field(default_factory=dict)
+    _shares: dict[int, float] = field(default_factory=dict)
+    _matched: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
     def weight(self, mask: int) -> float:
         """Return the sum of the weights of the words in a mask."""
@@ -178,13 +228,13 @@ class Postings:
             self._sums[mask] = weight
         return weight
 
-    @property
-    def distinct(self) -> int:
-        """The number of words, those that occur in the same items counted once; at least 1."""
-        return max(1, sum(weight > 0 for weight in self.weights))
-
     def count(self, mask: int) -> float:
         """Return the share, 0 to 1, of the words that are in a mask, by number."""
+        if mask not in self._shares:
+            self._shares[mask] = self._count(mask)
+        return self._shares[mask]
+
+    def _count(self, mask: int) -> float:
         values = [CHARACTER_COUNT if _is_character(word) else 1.0 for word in self.words]
         own = sum(value for bit, value in enumerate(values) if mask >> bit & 1)
         weighted = zip(values, self.weights, strict=True)
@@ -199,8 +249,17 @@ class Postings:
 
     def words_in(self, mask: int) -> tuple[str, ...]:
         """Return the words in a mask, each once, in whatever form it was found."""
-        words = (word for bit, word in enumerate(self.words) if mask >> bit & 1)
-        return tuple(dict.fromkeys(word.removeprefix(_RELATED) for word in words))
+        if mask not in self._matched:
+            words = (word for bit, word in enumerate(self.words) if mask >> bit & 1)
+            bare = dict.fromkeys(word.removeprefix(_RELATED) for word in words)
+            self._matched[mask] = tuple(bare)
+        return self._matched[mask]
+
+    def best(self, most: int) -> list[int]:
+        """Return the ids of at most `most` items with the most significant words, best first."""
+        weights = {mask: self.weight(mask) for mask in set(self.masks.values())}
+        ranked = ((weights[mask], item_id) for item_id, mask in self.masks.items())
+        return [item_id for _, item_id in heapq.nlargest(most, ranked)]
 
 
 def look_up_terms(
@@ -236,6 +295,11 @@ def look_up_terms(
     return _weighted(list(keys), hits, own, own + other if other else own)
 
 
+def no_hits(words: Sequence[str]) -> Postings:
+    """Return the postings of words in a part without any item."""
+    return Postings(tuple(words), (0.0,) * len(words), {}, 0.0, TermCounts())
+
+
 def length_factor(characters: int) -> float:
     """Return BM25's factor for the length of a text: the same words weigh less in a longer one."""
     return (K1 + 1) / (1 + K1 * (1 - B + B * characters / USUAL_LENGTH))
@@ -246,7 +310,7 @@ def _weighted(
 ) -> Postings:
     masks: dict[int, int] = {}
     weights: list[float] = []
-    total, seen = 0.0, set[tuple[int, ...]]()
+    total, seen, required = 0.0, set[tuple[int, ...]](), 0
     for bit, word in enumerate(words):
         weights.append(_idf(counts.items, counts.with_word.get(word, 0)))
         ids = tuple(hits[word])
@@ -254,6 +318,8 @@ def _weighted(
             weights[-1] = 0.0
             continue
         seen.add(ids)
+        if word[0] != _RELATED and len(ids) <= MAX_HITS:
+            required |= 1 << bit
         if _is_character(word):
             weights[-1] *= CHARACTER_SHARE
         if word[0] == _RELATED:
@@ -262,7 +328,8 @@ def _weighted(
             total += weights[-1]
         for item_id in ids:
             masks[item_id] = masks.get(item_id, 0) | 1 << bit
-    return Postings(tuple(words), tuple(weights), masks, total, own)
+    distinct = max(1, sum(weight > 0 for weight in weights))
+    return Postings(tuple(words), tuple(weights), masks, total, own, distinct, required)
 
 
 def _is_character(word: str) -> bool:

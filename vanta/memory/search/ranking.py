@@ -9,6 +9,7 @@ alone.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from vanta.language import comparable, fold, is_unspaced, persons_in, terms
 from vanta.memory.dates.resolution import times_mentioned
 from vanta.memory.items import MemoryItem, RecalledItem
+from vanta.memory.search.lexical import once_per_text
 from vanta.memory.search.relevance import Wanted, is_outshone, relevance
 from vanta.memory.search.retrieval import RecallCandidate, stands_alone
 
@@ -165,7 +167,9 @@ class _Scale:
 
 
 def _features(candidate: RecallCandidate, scale: _Scale, clues: _Clues) -> dict[str, float]:
-    item = candidate.item
+    item, nearness = candidate.item, 0.0
+    if clues.times:
+        nearness = max(_nearness(item.said_at, time) for time in clues.times)
     values = {
         "words": scale.relative_words(candidate.words),
         "words around": candidate.around,
@@ -175,7 +179,7 @@ def _features(candidate: RecallCandidate, scale: _Scale, clues: _Clues) -> dict[
         "length": min(2.5, math.log(max(len(item.text), 10) / 20)),
         "answer": float(candidate.answers),
         "date": float(clues.asks_when and bool(item.dates)),
-        "time": max((_nearness(item.said_at, time) for time in clues.times), default=0.0),
+        "time": nearness,
         "recency": 0.5 ** (max(0.0, clues.now - item.said_at) / HALF_LIFE_S),
     }
     if scale.cosine is not None:
@@ -210,14 +214,14 @@ def _without_duplicates(ranked: Sequence[RecalledItem], limit: int) -> list[Reca
     """Return the first `limit` items, without those that repeat a better one: the same words in the
     same order, apart from case, punctuation and fillers. A number or a "not" makes a difference."""
     selected: list[RecalledItem] = []
-    seen: set[tuple[str, ...]] = set()
+    seen: set[tuple[str, str, bytes]] = set()
     for recalled in ranked:
         if len(selected) == limit:
             break
         item = recalled.item
-        words = tuple(word for word in comparable(item.text).split() if word not in _FILLERS)
-        if len(words) >= MIN_DISTINCT_WORDS or _is_long_unspaced(item.text):
-            key = (item.kind, item.role, *words)
+        content = _content(item.text)
+        if content is not None:
+            key = (item.kind, item.role, content)
             if key in seen:
                 continue
             seen.add(key)
@@ -225,8 +229,15 @@ def _without_duplicates(ranked: Sequence[RecalledItem], limit: int) -> list[Reca
     return selected
 
 
-def _is_long_unspaced(text: str) -> bool:
-    return len(text) >= MIN_DISTINCT_CHARS and is_unspaced(text)
+@once_per_text
+def _content(text: str) -> bytes | None:
+    """Return a digest of the words of a text, None for one that depends on its context."""
+    words = [word for word in comparable(text).split() if word not in _FILLERS]
+    if len(words) < MIN_DISTINCT_WORDS and not (
+        len(text) >= MIN_DISTINCT_CHARS and is_unspaced(text)
+    ):
+        return None
+    return hashlib.blake2b(" ".join(words).encode("utf-8", "surrogatepass")).digest()
 
 
 def _nearness(moment: float, time: tuple[float, float]) -> float:

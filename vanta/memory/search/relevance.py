@@ -118,7 +118,9 @@ def relevance(candidate: RecallCandidate, wanted: Wanted) -> float:
     if own_words and candidate.echo is not None:
         values = _beyond(values, candidate.echo)
     weights = HYBRID_RELEVANCE if "meaning" in values else LEXICAL_RELEVANCE
-    odds = weights["constant"] + sum(weights[name] * value for name, value in values.items())
+    odds = weights["constant"]
+    for name, value in values.items():
+        odds += weights[name] * value
     if wanted.is_of_time(item):
         odds += SAID_THEN
     if own_words:

@@ -9,7 +9,6 @@ nor how they are weighted.
 
 from __future__ import annotations
 
-import dataclasses
 import heapq
 import re
 import time
@@ -22,8 +21,14 @@ from vanta.memory.dates.resolution import times_mentioned
 from vanta.memory.embedder import CosineScale, Vectors
 from vanta.memory.items import Filters, MemoryItem, Scope
 from vanta.memory.search import lexical
-from vanta.memory.search.lexical import Postings, TermCounts, length_factor, look_up_terms
-from vanta.memory.store.repository import COLUMNS, conditions, to_item
+from vanta.memory.search.lexical import (
+    Postings,
+    TermCounts,
+    length_factor,
+    look_up_terms,
+    once_per_text,
+)
+from vanta.memory.store.repository import COLUMNS, conditions, fetch, to_item
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -96,12 +101,15 @@ def look_up_words(
     in the private part. The result is for `find_candidates`, and can be computed while the question
     is embedded."""
     public = _Part(connection, scope, filters, private=False)
-    words = lexical.query_terms(question, public.speakers())
+    speakers = public.speakers()
+    words = lexical.query_terms(question, speakers)
     inflected = lexical.inflects(question)
-    postings = public.look_up(words, inflected=inflected)
+    postings = public.look_up(words, inflected=inflected) if speakers else lexical.no_hits(words)
     if not scope.private:
         return (postings,)
     private = _Part(connection, scope, filters, private=True)
+    if private.is_empty():
+        return postings, lexical.no_hits(words)
     return postings, private.look_up(words, postings.counts, inflected=inflected)
 
 
@@ -191,12 +199,17 @@ class _Part:
 
     def speakers(self) -> frozenset[str]:
         """Return the speakers of the latest items, in lower case."""
-        rows = self._connection.exec_driver_sql(
+        rows = fetch(
+            self._connection,
             f"SELECT m.role FROM memories m WHERE {self._where} "  # noqa: S608
             f"ORDER BY m.said_at DESC LIMIT {SPEAKER_SAMPLE}",
             self._values,
         )
-        return frozenset(fold(role) for role in rows.scalars())
+        return frozenset(fold(role) for role in {row[0] for row in rows})
+
+    def is_empty(self) -> bool:
+        """Return whether the part has no item: then no word has to be looked up."""
+        return not fetch(self._connection, *self._statement("f.rowid", [], "LIMIT 1"))
 
     def look_up(
         self, words: Sequence[str], other: TermCounts | None = None, *, inflected: bool
@@ -206,11 +219,11 @@ class _Part:
 
     def candidates(self, query: _Query, postings: Postings) -> list[RecallCandidate]:
         """Return the candidates by words, meaning and time, and those around the best of them."""
-        by_words = heapq.nlargest(
-            BY_WORDS, postings.masks, key=lambda key: (postings.weight(postings.masks[key]), key)
-        )
+        by_words = postings.best(BY_WORDS)
         by_meaning = query.neighbour_ids[:BY_MEANING]
         rows = self._rows({*by_words, *by_meaning, *self._ids_of_times(query.times)})
+        if not rows:
+            return []
         cosines = self._cosines(rows, query)
         for number in range(ROUNDS):
             ring = _neighbours(_best(rows, postings, cosines), rows)
@@ -222,8 +235,8 @@ class _Part:
         repeats = self._repeats(rows, postings)
         asked = {row.asked for row in rows.values() if row.is_reply}
         cosines |= self._cosines(asked - rows.keys(), query)
-        found = [_candidate(key, rows, postings, cosines, key in repeats) for key in rows]
-        return [_with_kinship(candidate, query) for candidate in found]
+        found = _Evidence(rows, postings, cosines, query)
+        return [found.candidate(key, repeats=key in repeats) for key in rows]
 
     def _repeats(self, rows: Mapping[int, _Row], postings: Postings) -> frozenset[int]:
         """Return the messages that say the same as the question, and the replies to these.
@@ -232,15 +245,18 @@ class _Part:
         all other items before any text is compared.
         """
         asked = {key: row.asked for key, row in rows.items() if row.item.kind == "message"}
+        masks = postings.masks
         likely = {
             key
             for key in asked.values()
-            if lexical.may_repeat(postings, postings.masks.get(key, 0))
+            if (mask := masks.get(key, 0))
+            and lexical.may_repeat(postings, mask, rows[key].item.text if key in rows else None)
         }
         texts = {key: rows[key].item.text for key in likely & rows.keys()}
         missing = likely - rows.keys()
         if missing:
-            found = self._connection.exec_driver_sql(
+            found = fetch(
+                self._connection,
                 f"SELECT m.id, m.text FROM memories m NOT INDEXED "  # noqa: S608
                 f"WHERE m.id IN ({_id_list(missing)}) AND {self._where}",
                 self._values,
@@ -251,11 +267,11 @@ class _Part:
 
     def _find(self, groups: Sequence[Sequence[str]], limit: int) -> list[int]:
         statement = self._statement("f.rowid", groups, f"ORDER BY f.rowid DESC LIMIT {limit}")
-        return list(self._connection.exec_driver_sql(*statement).scalars().all())
+        return [row[0] for row in fetch(self._connection, *statement)]
 
     def _count(self, first_id: int) -> int:
         statement = self._statement("count(*)", [], f"AND f.rowid >= {int(first_id)}")
-        return int(self._connection.exec_driver_sql(*statement).scalar() or 0)
+        return int(fetch(self._connection, *statement)[0][0])
 
     def _statement(
         self, columns: str, groups: Sequence[Sequence[str]], end: str
@@ -275,12 +291,13 @@ class _Part:
         """Return the latest items of each time."""
         ids: list[int] = []
         for since, until in times:
-            rows = self._connection.exec_driver_sql(
+            rows = fetch(
+                self._connection,
                 f"SELECT m.id FROM memories m WHERE {self._where} AND m.said_at >= ? "  # noqa: S608
                 f"AND m.said_at < ? ORDER BY m.said_at DESC LIMIT {BY_TIME}",
                 (*self._values, since, until),
             )
-            ids += rows.scalars()
+            ids += [row[0] for row in rows]
         return ids
 
     def _rows(self, ids: Collection[int]) -> dict[int, _Row]:
@@ -292,24 +309,26 @@ class _Part:
             "(SELECT n.id FROM memories n WHERE n.user = m.user AND n.session = m.session "  # noqa: S608
             f"AND n.id {{}} m.id AND n.private = {self._private} ORDER BY n.id {{}} LIMIT 1)"
         )
-        rows = self._connection.exec_driver_sql(
+        rows = fetch(
+            self._connection,
             f"SELECT {COLUMNS}, {side.format('<', 'DESC')}, {side.format('>', 'ASC')} "  # noqa: S608
             f"FROM memories m NOT INDEXED WHERE m.id IN ({_id_list(ids)}) "
             f"AND m.same_as IS NULL AND {self._where}",
             self._values,
         )
-        return {row[0]: _Row(to_item(row), row[-2], row[-1]) for row in rows.all()}
+        return {row[0]: _Row(to_item(row), row[-2], row[-1]) for row in rows}
 
     def _cosines(self, ids: Collection[int], query: _Query) -> dict[int, float]:
         if query.vector is None or not ids:
             return {}
         import numpy as np
 
-        rows = self._connection.exec_driver_sql(
+        rows = fetch(
+            self._connection,
             "SELECT memory_id, vector FROM memory_vectors "  # noqa: S608
             f"WHERE memory_id IN ({_id_list(ids)}) AND embedder = ?",
             (query.embedder,),
-        ).all()
+        )
         matrix = np.frombuffer(b"".join(row[1] for row in rows), dtype="<f4")
         cosines = (matrix.reshape(len(rows), len(query.vector)) @ query.vector).tolist()
         return {row[0]: cosine for row, cosine in zip(rows, cosines, strict=True)}
@@ -334,65 +353,78 @@ def _neighbours(ids: Iterable[int], rows: Mapping[int, _Row]) -> list[int]:
     return list(dict.fromkeys(key for key in beside if key is not None and key not in rows))
 
 
-def _candidate(
-    key: int,
-    rows: Mapping[int, _Row],
-    postings: Postings,
-    cosines: Mapping[int, float],
-    repeats: bool,
-) -> RecallCandidate:
-    item = rows[key].item
-    masks = postings.masks
-    mask = masks.get(key, 0)
-    one_before, two_before = _steps(key, rows, back=True)
-    one_after, two_after = _steps(key, rows, back=False)
-    together = mask | masks.get(one_before, 0) | masks.get(one_after, 0)
-    beside = postings.weight(masks.get(two_before, 0)) + postings.weight(masks.get(two_after, 0))
-    near = [cosines[k] for k in (one_before, one_after, two_before, two_after) if k in cosines]
-    before = rows.get(one_before)
-    return RecallCandidate(
-        item,
-        words=postings.weight(mask) * length_factor(len(item.text)) if mask else 0.0,
-        matched=postings.words_in(mask),
-        share=postings.weight(mask) / postings.total if mask and postings.total else 0.0,
-        count=postings.count(mask) if mask else 0.0,
-        around=postings.weight(together) / postings.total if together else 0.0,
-        beside=beside / 2,
-        cosine=cosines.get(key),
-        cosine_beside=sum(near) / 4 if near else None,
-        answers=before is not None and _asks(before.item.text),
-        repeats=repeats,
-        echo=_echo(rows[key], mask, postings, cosines),
-    )
+class _Evidence:
+    """The evidence for the items of one part, as candidates."""
+
+    def __init__(
+        self,
+        rows: Mapping[int, _Row],
+        postings: Postings,
+        cosines: Mapping[int, float],
+        query: _Query,
+    ) -> None:
+        self._rows = rows
+        self._postings = postings
+        self._cosines = cosines
+        self._query = query
+
+    def candidate(self, key: int, *, repeats: bool) -> RecallCandidate:
+        """Return the item `key` with its evidence; see `RecallCandidate`."""
+        rows, postings, cosines = self._rows, self._postings, self._cosines
+        weight, of = postings.weight, postings.masks.get
+        item, mask = rows[key].item, of(key, 0)
+        one_before, two_before = _steps(key, rows, back=True)
+        one_after, two_after = _steps(key, rows, back=False)
+        together = mask | of(one_before, 0) | of(one_after, 0)
+        beside = weight(of(two_before, 0)) + weight(of(two_after, 0))
+        near = [cosines[k] for k in (one_before, one_after, two_before, two_after) if k in cosines]
+        cosine, cosine_beside = cosines.get(key), sum(near) / 4 if near else None
+        before, scale = rows.get(one_before), self._scale(item) if cosine is not None else None
+        return RecallCandidate(
+            item,
+            words=weight(mask) * length_factor(len(item.text)) if mask else 0.0,
+            matched=postings.words_in(mask) if mask else (),
+            share=weight(mask) / postings.total if mask and postings.total else 0.0,
+            count=postings.count(mask) if mask else 0.0,
+            around=weight(together) / postings.total if together else 0.0,
+            beside=beside / 2,
+            cosine=cosine,
+            cosine_beside=cosine_beside,
+            kinship=scale.kinship(cosine) if scale and cosine is not None else None,
+            kinship_beside=scale.kinship(cosine_beside)
+            if scale and cosine_beside is not None
+            else None,
+            answers=before is not None and _asks(before.item.text),
+            repeats=repeats,
+            echo=_echo(rows[key], mask, postings, cosines, scale),
+        )
+
+    def _scale(self, item: MemoryItem) -> CosineScale | None:
+        """Return the cosines of texts that are unrelated, written as question and item are."""
+        unrelated = self._query.unrelated
+        return unrelated and unrelated.between(self._query.writing, _writing(item.text))
+
+
+_writing = once_per_text(writing_of)
 
 
 def _echo(
-    row: _Row, mask: int, postings: Postings, cosines: Mapping[int, float]
+    row: _Row,
+    mask: int,
+    postings: Postings,
+    cosines: Mapping[int, float],
+    scale: CosineScale | None,
 ) -> ReplyEcho | None:
     """Return the echo of a reply with the words in `mask`; None for other items."""
     if not row.is_reply or row.before is None:
         return None
     common = postings.common(mask, postings.masks.get(row.before, 0))
+    cosine = cosines.get(row.before)
     return ReplyEcho(
         share=postings.weight(common) / postings.total if common and postings.total else 0.0,
         count=postings.count(mask) - postings.count(mask & ~common) if common else 0.0,
-        cosine=cosines.get(row.before),
-    )
-
-
-def _with_kinship(candidate: RecallCandidate, query: _Query) -> RecallCandidate:
-    own, beside = candidate.cosine, candidate.cosine_beside
-    if own is None or query.unrelated is None:
-        return candidate
-    scale = query.unrelated.between(query.writing, writing_of(candidate.item.text))
-    echo = candidate.echo
-    if echo is not None and echo.cosine is not None:
-        echo = dataclasses.replace(echo, kinship=scale.kinship(echo.cosine))
-    return dataclasses.replace(
-        candidate,
-        kinship=scale.kinship(own),
-        kinship_beside=None if beside is None else scale.kinship(beside),
-        echo=echo,
+        cosine=cosine,
+        kinship=scale.kinship(cosine) if scale and cosine is not None else None,
     )
 
 
@@ -409,20 +441,23 @@ def stands_alone(item: MemoryItem) -> bool:
 def _steps(key: int, rows: Mapping[int, _Row], *, back: bool) -> tuple[int, int]:
     """Return the ids one and two steps away; 0, which no item has, for one that is unknown or
     belongs to another document, and for items that stand alone."""
-    own = rows[key].item
-    steps = [0, 0]
-    if stands_alone(own):
+    row = rows[key]
+    if stands_alone(row.item):
         return 0, 0
-    for step in range(2):
-        row = rows.get(key)
-        if row is None:
-            break
-        key = (row.before if back else row.after) or 0
-        other = rows.get(key)
-        if other is not None and (other.item.kind, other.item.source) != (own.kind, own.source):
-            break
-        steps[step] = key
-    return steps[0], steps[1]
+    first = _step(row, row, rows, back=back)
+    row_beside = rows.get(first)
+    return first, _step(row_beside, row, rows, back=back) if row_beside else 0
+
+
+def _step(row: _Row, own: _Row, rows: Mapping[int, _Row], *, back: bool) -> int:
+    """Return the id beside `row`, or 0; `own` is the row that the steps began at."""
+    key = (row.before if back else row.after) or 0
+    other = rows.get(key)
+    if other is None or other is own:
+        return key
+    item, own_item = other.item, own.item
+    is_same = item.kind == own_item.kind and item.source == own_item.source
+    return key if is_same else 0
 
 
 def _id_list(ids: Iterable[int]) -> str:

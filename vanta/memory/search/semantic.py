@@ -9,6 +9,7 @@ texts never reach an embedder that is not private.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -46,6 +47,9 @@ another process answers later than that takes."""
 
 MAX_EXACT = 20_000
 """Vectors of a partition that are compared one by one while the index is unavailable."""
+
+KNOWN_QUESTIONS = 64
+"""Questions whose vectors stay in memory, such as one that is asked again."""
 
 EXACT_PARTITIONS = 16
 """Partitions whose vectors are kept in memory for that."""
@@ -97,6 +101,7 @@ class SemanticSearch:
         self._in_sync: set[Partition] = set()
         self._unchecked: set[Partition] = set()
         self._logged: set[str] = set()
+        self._questions: OrderedDict[bytes, Vectors] = OrderedDict()
 
     @property
     def has_unchecked(self) -> bool:
@@ -126,7 +131,7 @@ class SemanticSearch:
         :param limit: maximum number of items for each of the public and the private partition.
         """
         try:
-            (vector,) = await self._embed([question])
+            vector = await self._question_vector(question)
         except EmbedderError as error:
             self.embedder_error = str(error)
             return Neighbours(note=f"embedder {self.embedder.name!r} failed: {error}")
@@ -169,6 +174,7 @@ class SemanticSearch:
 
         :param user: the user.
         """
+        self._questions.clear()
         for partition in self._partitions(user, private=True):
             self._in_sync.discard(partition)
             await self._drop_exact(partition)
@@ -258,6 +264,17 @@ class SemanticSearch:
             self._larger_than.pop(partition, None)
             self._exact_partitions.pop(partition, None)
             await self._exact.wipe(partition)
+
+    async def _question_vector(self, question: str) -> Vectors:
+        """Return the vector of a question; those of the latest ones are known, by their digests."""
+        key = hashlib.blake2b(question.encode("utf-8", "surrogatepass")).digest()
+        vector = self._questions.pop(key, None)
+        if vector is None:
+            (vector,) = await self._embed([question])
+        self._questions[key] = vector
+        if len(self._questions) > KNOWN_QUESTIONS:
+            self._questions.popitem(last=False)
+        return vector
 
     async def _embed(self, texts: Sequence[str]) -> Vectors:
         """Return the texts' vectors; an error repeats nothing of the texts."""

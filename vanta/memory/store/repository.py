@@ -44,12 +44,44 @@ _ADD = """INSERT INTO memories (user, session, turn_id, kind, role, text, said_a
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (message_id) DO NOTHING"""
 _ADD_WORDS = "INSERT OR REPLACE INTO memory_words (id, text, parts, scope) VALUES (?, ?, ?, ?)"
 _QUEUED = "SELECT EXISTS (SELECT 1 FROM message_queue) OR EXISTS (SELECT 1 FROM word_queue)"
+_QUEUED_FOR = """SELECT EXISTS (
+        SELECT 1 FROM message_queue q CROSS JOIN messages m ON m.id = q.message_id
+        WHERE m.user = ? AND m.session <> ?
+    ) OR EXISTS (
+        SELECT 1 FROM word_queue w CROSS JOIN memories m ON m.id = w.memory_id WHERE m.user = ?
+    )"""
+
+
+def fetch(connection: sa.Connection, query: str, values: Sequence[Any] = ()) -> list[Any]:
+    """Return the rows of a query as tuples, read by the driver itself: a recall reads hundreds of
+    rows with a dozen statements, which takes SQLAlchemy longer than SQLite.
+
+    values: well-formed Unicode, as all types of memory are.
+    """
+    return connection.connection.cursor().execute(query, values).fetchall()
 
 
 def has_queued(connection: sa.Connection) -> bool:
     """Return whether there are messages that memory has not copied yet, or items without terms.
     Reads only."""
-    return bool(connection.exec_driver_sql(_QUEUED).scalar())
+    return bool(fetch(connection, _QUEUED)[0][0])
+
+
+def has_queued_for(connection: sa.Connection, user: str, session: str) -> bool:
+    """Return whether the user has messages that memory has not copied yet, in another session than
+    the one that asks, or items without terms. Reads only.
+
+    The latest messages of that session itself are in its history.
+    """
+    return bool(fetch(connection, _QUEUED_FOR, (user, session, user))[0][0])
+
+
+def copy_batch(connection: sa.Connection) -> bool:
+    """Copy up to `BATCH` queued messages, and store the terms of as many items that have none;
+    return whether more may be queued."""
+    if not has_queued(connection):
+        return False
+    return BATCH in (copy_messages(connection), segment_items(connection))
 
 
 def copy_messages(connection: sa.Connection) -> int:
@@ -167,7 +199,8 @@ def items_by_id(connection: sa.Connection, scope: Scope, ids: Sequence[int]) -> 
 def session_summaries(connection: sa.Connection, scope: Scope, session: str) -> list[RecalledItem]:
     """Return the newest public and the newest private summary of a session, with score 0."""
     where, values = conditions(scope, Filters(kinds=("summary",)))
-    rows = connection.exec_driver_sql(
+    rows = fetch(
+        connection,
         f"SELECT {COLUMNS}, max(m.id) FROM memories m WHERE {where} AND m.session = ? "  # noqa: S608
         "GROUP BY m.private",
         (*values, session),
