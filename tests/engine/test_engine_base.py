@@ -273,6 +273,10 @@ class Everything(ScriptedEngine):
     def __init__(self) -> None:
         super().__init__("hi", name="inner", model="inner-1", window=4096)
         self.forgotten = 0
+        self.connected = 0
+
+    async def connect(self) -> None:
+        self.connected += 1
 
     async def count_tokens(self, messages: Sequence[Message]) -> TokenCount:
         return TokenCount(41, exact=True)
@@ -310,9 +314,10 @@ async def test_a_wrapper_forwards_every_call_and_property() -> None:
     assert [model.id for model in await wrapper.models()] == ["inner-2"]
     assert (await answer(wrapper)).text == "hi"
     await wrapper.load()
+    await wrapper.connect()
     assert (await wrapper.health(force=True)).ok
     await wrapper.forget()
-    assert (inner.loads, inner.health_checks, inner.forgotten) == (1, 1, 1)
+    assert (inner.loads, inner.health_checks, inner.forgotten, inner.connected) == (1, 1, 1, 1)
     assert wrapper.stats() == inner.stats()
     await wrapper.aclose()
     with pytest.raises(EngineError, match="the engine is closed"):

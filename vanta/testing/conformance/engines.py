@@ -240,6 +240,12 @@ class StoppingTests(Hints):
             await read_stream(engine, demands[0][1])
         self._whole(await self._soon(engine))
 
+    async def test_connecting_early_changes_no_answer(self, engine: Engine) -> None:
+        """A connection may be opened at any time, also twice; the next request is answered."""
+        await engine.connect()
+        await engine.connect()
+        self._whole(await self._soon(engine))
+
     async def test_closing_twice_is_fine(self, engine: Engine) -> None:
         """The second call does nothing."""
         await read_stream(engine, self.request)
