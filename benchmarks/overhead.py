@@ -2,8 +2,8 @@
 
 A turn is `Session.ask` under the policy `local` on a ScriptedEngine with an immediate answer, with
 the default SQLite store on disk, in sessions of ten turns. The time to iterate over the same answer
-of the same engine is subtracted. With memory on, each turn recalls from all earlier ones. Invariant: turns and the bare engine alternate, so that load on
-the machine affects both.
+of the same engine is subtracted. With memory on, each turn recalls from all earlier ones.
+Invariant: turns and the bare engine alternate, so that load on the machine affects both.
 """
 
 from __future__ import annotations

@@ -235,8 +235,8 @@ def over_plain_figures(races: Races) -> Iterator[Figure]:
             goal=goal,
             peer=PEER,
             peer_value=_finite(percentile(theirs, share)),
-            note=f"{len(ours)} races, from the ask, each in a session of its own; memory recalls by "
-            f"words from all earlier races. p99 of the plain client: {own_p99:.1f} ms over its "
+            note=f"{len(ours)} races, from the ask, each in a session of its own; memory recalls "
+            f"by words from all earlier races. p99 of the plain client: {own_p99:.1f} ms over its "
             "median." + _unanswered("vanta", ours) + _unanswered("peer", theirs),
         )
 

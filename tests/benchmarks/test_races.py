@@ -69,6 +69,17 @@ def test_a_race_without_an_answer_takes_infinitely_long_and_is_reported(races: A
     assert "1 of 2 had no answer" in figure.note
 
 
+def test_first_content_over_the_plain_client_has_a_goal_at_the_median_and_at_p99(
+    races: Any,
+) -> None:
+    middle, late = race.over_plain_figures(races)
+    assert middle.name.endswith("memory on, median")
+    assert late.name.endswith("memory on, p99")
+    assert (middle.goal, late.goal) == (5.0, 10.0)
+    assert middle.value == late.value == pytest.approx(5.0)
+    assert middle.peer_value is not None or "had no answer" in middle.note
+
+
 def test_the_loser_is_closed_when_its_server_sees_it(races: Any) -> None:
     assert races.closed_after("vanta") == pytest.approx([4.0])
     assert race.closed_figure(races).holds is True

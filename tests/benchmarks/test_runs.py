@@ -33,7 +33,9 @@ def test_overhead_measures_all_its_figures_without_a_peer() -> None:
     assert list(figures) == [
         "turn over the bare engine, median",
         "turn over the bare engine, p99",
-        "the same with memory on, median",
+        "turn over the bare engine, memory on, median",
+        "turn over the bare engine, memory on, p99",
+        "what memory adds to a turn, median",
         "the same with a store in memory, median",
         "the bare engine, median",
         "import vanta, median",
@@ -44,6 +46,9 @@ def test_overhead_measures_all_its_figures_without_a_peer() -> None:
     turn = figures["turn over the bare engine, median"]
     assert (turn["goal"], turn["peer"]) == (0.7, None)
     assert "--peer-python" in turn["note"]
+    recalling = figures["turn over the bare engine, memory on, median"]
+    assert recalling["goal"] == pytest.approx(2.7)
+    assert figures["what memory adds to a turn, median"]["goal"] == 2.0
     assert figures["import vanta, median"]["goal"] == 150
     assert figures["vanta --help, median"]["goal"] == 400
 
