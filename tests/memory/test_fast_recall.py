@@ -107,7 +107,7 @@ async def recalled(home: Home, *, session: str) -> tuple[list[str], str]:
 
 
 async def test_a_recall_does_not_wait_for_messages_that_it_cannot_need(tmp_path: Path) -> None:
-    """Those of other users are out of scope, those of the same session are in its history."""
+    """Those of other users are out of scope, the latest turn of its session is in its history."""
     async with home(tmp_path) as memory:
         await memory.say("My sister has a green bicycle.", session="one")
         await memory.texts(QUESTION)  # copies it
@@ -128,6 +128,15 @@ async def test_a_recall_has_what_was_just_said_in_another_session(tmp_path: Path
         await memory.say("Let us talk about my sister.", session="two")
         texts, _ = await recalled(memory, session="three")
         assert "Let us talk about my sister." in texts
+
+
+async def test_a_recall_has_earlier_turns_of_its_own_session(tmp_path: Path) -> None:
+    """They may have fallen out of the history before they were copied."""
+    async with home(tmp_path) as memory:
+        await memory.say("My sister has a green bicycle.", session="one")
+        await memory.say("Let us talk about my sister.", session="one")
+        texts, _ = await recalled(memory, session="one")
+        assert "My sister has a green bicycle." in texts
 
 
 async def test_messages_are_copied_and_segmented_in_one_transaction(tmp_path: Path) -> None:

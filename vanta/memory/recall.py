@@ -146,8 +146,8 @@ class Recaller:
     async def _read(self, work: Callable[[Any], T], question: Question) -> T:
         """Read from the store once it has every message that the question may need.
 
-        That is one step, unless messages of the user's other sessions are still queued: those of
-        the session that asks are in its history, and those of other users are out of scope.
+        That is one step, unless messages of the user are still queued. The latest turn of the
+        session that asks may be: it is in its history.
         """
         user, session = question.scope.user, question.session
 

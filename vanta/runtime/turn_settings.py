@@ -93,7 +93,7 @@ class TurnPlanner:
         self._track_stats = TrackStats(HealthRule(breaker.failures, breaker.cooldown_s))
         self.learnt = LearntFacts(tracks, self._track_stats, LearntBoard(parts.store))
         self._templates = LivePrompts(parts.templates)
-        self._prompts = _TemplatePrompts(parts.templates)
+        self._prompts = _TemplatePrompts(self._templates)
         self._prompt_of = functools.lru_cache(maxsize=256)(self.prompt)
 
     async def refresh(self, until: float = math.inf) -> None:
@@ -249,10 +249,20 @@ def _detectors_of(parts: Parts) -> list[Detector]:
 class _TemplatePrompts:
     """The texts that vanta adds to turns, from its prompt templates."""
 
-    def __init__(self, templates: Templates) -> None:
-        self._templates = templates
+    def __init__(self, live: LivePrompts) -> None:
+        self._live = live
+        self._templates: Templates = live.templates
+        self._empty_block: tuple[int, str] | None = None
 
     def write_memories(self, lines: str, summary: str) -> str:
+        if lines or summary:
+            return self._block(lines, summary)
+        edition = self._live.edition  # every turn measures the same empty block
+        if self._empty_block is None or self._empty_block[0] != edition:
+            self._empty_block = edition, self._block("", "")
+        return self._empty_block[1]
+
+    def _block(self, lines: str, summary: str) -> str:
         return self._templates.render("memory/block", {"notes": lines, "summary": summary})
 
     def ask_to_continue(self, shown: str) -> str:

@@ -46,7 +46,10 @@ _ADD_WORDS = "INSERT OR REPLACE INTO memory_words (id, text, parts, scope) VALUE
 _QUEUED = "SELECT EXISTS (SELECT 1 FROM message_queue) OR EXISTS (SELECT 1 FROM word_queue)"
 _QUEUED_FOR = """SELECT EXISTS (
         SELECT 1 FROM message_queue q CROSS JOIN messages m ON m.id = q.message_id
-        WHERE m.user = ? AND m.session <> ?
+        WHERE m.user = ? AND m.turn_id IS NOT (
+            SELECT latest.turn_id FROM messages latest
+            WHERE latest.user = ? AND latest.session = ? ORDER BY latest.id DESC LIMIT 1
+        )
     ) OR EXISTS (
         SELECT 1 FROM word_queue w CROSS JOIN memories m ON m.id = w.memory_id WHERE m.user = ?
     )"""
@@ -68,12 +71,12 @@ def has_queued(connection: sa.Connection) -> bool:
 
 
 def has_queued_for(connection: sa.Connection, user: str, session: str) -> bool:
-    """Return whether the user has messages that memory has not copied yet, in another session than
-    the one that asks, or items without terms. Reads only.
+    """Return whether the user has messages that memory has not copied yet, or items without terms.
+    Reads only.
 
-    The latest messages of that session itself are in its history.
+    session: the one that asks. Its latest turn, which is in its history, does not count.
     """
-    return bool(fetch(connection, _QUEUED_FOR, (user, session, user))[0][0])
+    return bool(fetch(connection, _QUEUED_FOR, (user, user, session, user))[0][0])
 
 
 def copy_batch(connection: sa.Connection) -> bool:
