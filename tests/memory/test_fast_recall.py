@@ -188,6 +188,32 @@ def test_a_fact_of_a_text_is_computed_once_and_stays_right_for_many_texts() -> N
     assert asked == []
 
 
+@pytest.mark.parametrize(
+    "question",
+    ["Where does my sister live?", "Wo wohnt meine Schwester jetzt?", "Где живёт моя сестра?"],
+)
+def test_an_earlier_equal_question_is_no_evidence_in_any_language(
+    rows: Rows, question: str
+) -> None:
+    reply = message("In a house.", 1, role="assistant")
+    rows.add([message(question), reply, message("My sister plays the violin.", 2)])
+    repeats = {match.item.text: match.repeats for match in rows.search(question)}
+    assert repeats[question]
+    assert repeats["In a house."]
+    assert not repeats.get("My sister plays the violin.", False)
+
+
+def test_a_statement_with_the_words_of_a_question_does_not_repeat_it(rows: Rows) -> None:
+    rows.add([message("The sister with the green bicycle bought it in Lyon.")])
+    (found,) = rows.search("Where did the sister buy the green bicycle?")
+    assert not found.repeats
+    rows.add([message("sister, green bicycle: buy?", 1), message("buy green sister bicycle", 2)])
+    repeats = [
+        match.repeats for match in rows.search("Where did the sister buy the green bicycle?")
+    ]
+    assert sorted(repeats) == [False, True, True]
+
+
 def test_an_error_of_the_driver_names_the_store(rows: Rows) -> None:
     rows.store.transact_now(lambda c: c.exec_driver_sql("DROP TABLE memories_fts"))
     with pytest.raises(StoreError, match="no such table: memories_fts") as raised:

@@ -76,8 +76,8 @@ Find = Callable[[Sequence[Sequence[str]], int], list[int]]
 Count = Callable[[int], int]
 """Returns the number of items with this id or a greater one."""
 
-FACTS = 8_192
-"""Texts of which one fact stays in memory."""
+FACTS, FACT_CHARACTERS = 8_192, 4_096
+"""Texts of which one fact stays in memory, and the characters of the longest one."""
 
 T = TypeVar("T")
 
@@ -89,13 +89,16 @@ def once_per_text(work: Callable[[str], T]) -> Callable[[str], T]:
     """Decorate a pure function of a text, so that its results stay in memory.
 
     A recall compares hundreds of texts, and the next one mostly the same. Results are stored under
-    digests: no text is kept, so a result must not contain any, either.
+    digests: no text is kept, so a result must not contain any, either. Those of long texts, whose
+    digest takes as long, are not stored.
     """
     results: dict[bytes, object] = {}
     unknown = object()
 
     @functools.wraps(work)
     def remembered(text: str) -> T:
+        if len(text) > FACT_CHARACTERS:
+            return work(text)
         key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
         result = results.get(key, unknown)
         if result is not unknown:
@@ -142,10 +145,11 @@ def may_repeat(postings: Postings, mask: int, text: str | None = None) -> bool:
 
 
 def repeats(words: Sequence[str], text: str) -> bool:
-    """Whether a text asks the same as a question with these words: it has the same ones, in any
-    order, or it is a question that shares most of them. A statement with the words of a question is
-    the answer to it."""
-    asked, said = set(map(hash, words)), _hashed_terms(text)
+    """Whether a text asks the same as a question with these words, apart from their other forms: it
+    has the same ones, in any order, or it is a question that shares most of them. A statement with
+    the words of a question is the answer to it."""
+    asked = {hash(word) for word in words if word[0] != _RELATED}
+    said = _hashed_terms(text)
     if not asked or asked == said:
         return bool(asked)
     is_question = text.rstrip().endswith(QUESTION_MARKS)
