@@ -33,9 +33,13 @@ class _Open:
 
     @property
     def is_usable(self) -> bool:
-        """Whether it is recent, and the server has not closed it: then it could be read."""
+        """Whether it is recent, and the server has not closed it, as far as that is seen.
+
+        Without TLS, only a closed one can be read. With TLS, tickets for later sessions can, too.
+        """
         is_recent = time.monotonic() - self.opened_at < KEPT_S
-        return is_recent and not self.tcp.get_extra_info("is_readable")
+        is_readable = self.tls is None and bool(self.tcp.get_extra_info("is_readable"))
+        return is_recent and not is_readable
 
     async def aclose(self) -> None:
         with anyio.move_on_after(CLOSE_S, shield=True):
@@ -84,7 +88,7 @@ class EarlyConnections(httpcore2.AsyncNetworkBackend):
         if ready is not None and (host, port) == (self._host, self._port):
             self._ready = None
             if ready.is_usable:
-                return _WithTls(ready.tcp, ready.tls) if ready.tls else ready.tcp
+                return EarlyStream(ready.tcp, ready.tls)
             await ready.aclose()
         return await self._network.connect_tcp(host, port, timeout, local_address, socket_options)
 
@@ -125,14 +129,23 @@ class EarlyConnections(httpcore2.AsyncNetworkBackend):
             await ready.aclose()
 
 
-class _WithTls(httpcore2.AsyncNetworkStream):
-    """A TCP connection whose TLS is open already."""
+class EarlyStream(httpcore2.AsyncNetworkStream):
+    """A connection that was opened early. A request that finds it stale is sent on another one.
+
+    tls: what is open on `tcp` already, None if TLS is not wanted.
+    """
 
     def __init__(
-        self, tcp: httpcore2.AsyncNetworkStream, tls: httpcore2.AsyncNetworkStream
+        self, tcp: httpcore2.AsyncNetworkStream, tls: httpcore2.AsyncNetworkStream | None
     ) -> None:
-        self._tcp = tcp
+        self._stream = tls or tcp
         self._tls = tls
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return await self._stream.read(max_bytes, timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        await self._stream.write(buffer, timeout)
 
     async def start_tls(
         self,
@@ -140,13 +153,14 @@ class _WithTls(httpcore2.AsyncNetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore2.AsyncNetworkStream:
-        return self._tls
+        """Return the stream that is open; the arguments are those that it was opened with."""
+        return self._tls or await self._stream.start_tls(ssl_context, server_hostname, timeout)
 
     async def aclose(self) -> None:
-        await self._tls.aclose()
+        await self._stream.aclose()
 
     def get_extra_info(self, info: str) -> Any:
-        return self._tcp.get_extra_info(info)
+        return self._stream.get_extra_info(info)
 
 
 class PooledTransport(httpx2.AsyncHTTPTransport):

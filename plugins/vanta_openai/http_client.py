@@ -20,7 +20,7 @@ import openai
 
 from vanta import EnvironmentProxy, Pace, proxy_for
 from vanta_openai.body import PIECE_BYTES, BodyTooLargeError, require_one_coding
-from vanta_openai.early_connection import PooledTransport
+from vanta_openai.early_connection import EarlyStream, PooledTransport
 
 _STALE = (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError, httpx2.CloseError)
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -205,7 +205,7 @@ async def _read_up_to(
 
 
 class _Progress:
-    """Records whether a request opened a connection, and lets that one read in small pieces.
+    """Records whether a request opened a connection itself, and lets that one read in small pieces.
 
     Everything in one piece is parsed without a pause, such as interim answers (1xx) without an end.
     See `httpcore2`, "Trace extension".
@@ -217,7 +217,7 @@ class _Progress:
 
     async def __call__(self, event: str, info: dict[str, Any]) -> None:
         if event.startswith(("connection.connect_", "socks5.")):
-            self.connected = True
+            self.connected = not isinstance(info.get("return_value"), EarlyStream)
         if event.endswith(_OPENED):
             _read_in_pieces(info["return_value"])
         if self._outer is not None:

@@ -46,12 +46,11 @@ g0AyRsT3Cug8W0w46bVTCoNQz44v/J6REzEL
 class WatchedServer:
     """Answers "Yes." and records in `steps` when a client connects and when a request comes.
 
-    context: for TLS. closes_first: close the first connection at once.
+    context: for TLS. closes_first: when to close the first connection: "at once", or "at the
+    request" without an answer.
     """
 
-    def __init__(
-        self, context: ssl.SSLContext | None = None, *, closes_first: bool = False
-    ) -> None:
+    def __init__(self, context: ssl.SSLContext | None = None, *, closes_first: str = "") -> None:
         self.steps: list[str] = []
         self.connected = anyio.Event()
         self.first_closed = anyio.Event()
@@ -62,7 +61,7 @@ class WatchedServer:
         listener: anyio.abc.Listener[Any] = await anyio.create_tcp_listener(local_host="127.0.0.1")
         port = listener.extra(anyio.abc.SocketAttribute.local_port)  # noqa: S610 - no Django
         scheme = "https" if self._context else "http"
-        self.base_url = f"{scheme}://localhost:{port}/v1"
+        self.base_url = f"{scheme}://127.0.0.1:{port}/v1"
         if self._context:
             listener = TLSListener(listener, self._context, standard_compatible=False)
         self._listener = listener
@@ -81,6 +80,8 @@ class WatchedServer:
             self.steps.append("connected")
             self.connected.set()
             if self._closes_first and not self.first_closed.is_set():
+                if self._closes_first == "at the request":
+                    await client.receive()
                 await client.aclose()
                 self.first_closed.set()
                 return
@@ -103,14 +104,16 @@ class WatchedServer:
 
 
 @asynccontextmanager
-async def tls_server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[WatchedServer]:
+async def tls_server(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, closes_first: str = ""
+) -> AsyncIterator[WatchedServer]:
     """Run a server whose certificate this process trusts."""
     file = folder / "localhost.pem"
     file.write_text(CERTIFICATE)
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file)
-    async with WatchedServer(context) as server:
+    async with WatchedServer(context, closes_first=closes_first) as server:
         yield server
 
 
@@ -177,11 +180,29 @@ async def test_tls_is_open_before_the_request(
 
 
 async def test_a_connection_that_the_server_closed_is_not_used() -> None:
-    async with WatchedServer(closes_first=True) as server, engine_at(server.base_url) as engine:
+    async with (
+        WatchedServer(closes_first="at once") as server,
+        engine_at(server.base_url) as engine,
+    ):
         await engine.connect()
         await server.first_closed.wait()
         assert (await answer_of(engine)).text == "Yes."
     assert server.steps == ["connected", "connected", "request"]
+
+
+@pytest.mark.parametrize("closes_first", ["at once", "at the request"])
+async def test_a_request_on_a_stale_early_connection_is_sent_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closes_first: str
+) -> None:
+    plain, encrypted = (
+        WatchedServer(closes_first=closes_first),
+        tls_server(tmp_path, monkeypatch, closes_first),
+    )
+    for context in (plain, encrypted):
+        async with context as server, engine_at(server.base_url) as engine:
+            await engine.connect()
+            assert (await answer_of(engine)).text == "Yes."
+        assert server.steps == ["connected", "connected", "request"]
 
 
 async def test_a_connection_that_is_not_used_is_closed_with_the_engine() -> None:

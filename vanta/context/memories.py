@@ -12,6 +12,7 @@ history contains is not repeated, and each line is whole.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -60,7 +61,7 @@ class Memories:
         min_relevance: float = 0.0,
     ) -> None:
         self.found = tuple(found)
-        self.write = write
+        self.write = functools.cache(write)  # the tracks of a turn mostly share their block
         self._session = session
         self._min_relevance = min_relevance
         self._lines: dict[int, tuple[str, str]] = {}

@@ -34,6 +34,7 @@ class Conversation:
     :param home: the conversations that it is one of.
     :param history: its exchanges; None until they are read from the store.
     :param private: whether the store has it as a private session, as far as it was read.
+    :param edition: grows with each change of the history.
     """
 
     user: str
@@ -41,17 +42,39 @@ class Conversation:
     home: Conversations
     history: list[Exchange] | None = None
     private: bool = False
+    edition: int = 0
     lock: anyio.Lock = field(default_factory=anyio.Lock)
 
-    async def refresh(self, store: Store) -> None:
+    async def refresh(self, store: Store, *, for_turn: bool = False) -> None:
         """Read whether the session is private, and drop what was removed from the store.
 
         :param store: the store of the conversation.
+        :param for_turn: read the history in the same step, if it is not known.
         :raises StoreError: if it cannot be read.
         """
-        state = await store.session_state(self.user, self.session)
+        if self.history is None and for_turn:
+            edition = self.edition
+            state, history = await store.open_session(self.user, self.session)
+            if self.history is None and self.edition == edition and not self.lock.locked():
+                self.history = history
+        else:
+            state = await store.session_state(self.user, self.session)
         self.private = state.private
         await self.home.drop_removed(self.user, store, state.removals)
+
+    def add(self, exchange: Exchange) -> None:
+        """Add an exchange, which is durable, to the history.
+
+        :param exchange: the exchange.
+        """
+        self.edition += 1
+        if self.history is not None:
+            self.history.append(exchange)
+
+    def drop_history(self) -> None:
+        """Have the history read again when it is needed next."""
+        self.edition += 1
+        self.history = None
 
 
 class Conversations:
@@ -133,7 +156,7 @@ class Conversations:
     def _drop_histories(self, user: str) -> None:
         for conversation in self._all.values():
             if conversation.user == user:
-                conversation.history = None
+                conversation.drop_history()
 
     async def _forget_prompts(self) -> list[str]:
         """Have every engine forget; return why some may keep text."""

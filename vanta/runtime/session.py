@@ -175,8 +175,10 @@ class Session:
         """
         self._tasks.home.require()
         async with self._conversation.lock:
-            self._conversation.history = None
-            return await self._store.clear(self.user, self.id)
+            try:
+                return await self._store.clear(self.user, self.id)
+            finally:
+                self._conversation.drop_history()
 
     async def _begin(self, text: str, options: TurnOptions, emit: Callable[[Event], None]) -> Turn:
         """Start the clock of a turn, and resolve its settings under templates that are current."""
@@ -204,7 +206,7 @@ class Session:
     async def _agree_on_privacy(self) -> None:
         """Read whether the session is private, or store what its caller says."""
         conversation = self._conversation
-        await conversation.refresh(self._store)
+        await conversation.refresh(self._store, for_turn=True)
         if self._private is not None and self._private != conversation.private:
             user, session = conversation.user, conversation.session
             await self._store.set_private(user, session, private=self._private)

@@ -255,8 +255,7 @@ class Turn:
         answer = Message("assistant", reply.text)
         exchange = Exchange((self._message, answer), trace.private, self.id)
         await self._record(trace, reply, exchange)
-        if self._conversation.history is not None:
-            self._conversation.history.append(exchange)
+        self._conversation.add(exchange)
         self._ended = True
         self._emit(TurnFinished(at_s=self._now(), reply=reply))
         if self._settings.memory:
@@ -277,7 +276,7 @@ class Turn:
             except Exception as error:  # noqa: BLE001 - the turn's own error is the one to raise
                 _log.warning("turn %r has no record: %s", self.id, describe(error))
         if self._store_failed:  # what it reported as failed may have reached the disk
-            self._conversation.history = None
+            self._conversation.drop_history()
         self._ended = True
         self._emit(TurnFailed(at_s=self._now(), trace=trace))
 

@@ -95,6 +95,21 @@ class Store(Database):
         """
         return await self.read(partial(_session_state, user=user, session=session))
 
+    async def open_session(self, user: str, session: str) -> tuple[SessionState, list[Exchange]]:
+        """Return what `session_state` and `history` do, in one step.
+
+        :param user: the user's name.
+        :param session: the session's id.
+        :raises StoreError: if the database fails.
+        """
+
+        def read(connection: sa.Connection) -> tuple[SessionState, list[Exchange]]:
+            # First the removals: text that is removed after them is not in the history.
+            state = _session_state(connection, user=user, session=session)
+            return state, _history(connection, user=user, session=session)
+
+        return await self.read(read)
+
     async def set_private(self, user: str, session: str, *, private: bool) -> None:
         """Set whether the turns of a session are private unless they say otherwise.
 

@@ -209,7 +209,8 @@ class Postings:
 
     masks: for each item id the words it has, one bit each, in the order of `words`. weights: the
     idf of each word. total: the sum of all weights, including words that no item has. distinct: the
-    number of words, those that occur in the same items counted once; at least 1. required: a
+    number of words without their other forms, those that occur in the same items counted once; at
+    least 1. required: a
     mask of the words that every item with all words of the question has in its own.
     """
 
@@ -332,7 +333,8 @@ def _weighted(
             total += weights[-1]
         for item_id in ids:
             masks[item_id] = masks.get(item_id, 0) | 1 << bit
-    distinct = max(1, sum(weight > 0 for weight in weights))
+    own_weights = [weights[bit] for bit, word in enumerate(words) if word[0] != _RELATED]
+    distinct = max(1, sum(weight > 0 for weight in own_weights))
     return Postings(tuple(words), tuple(weights), masks, total, own, distinct, required)
 
 
