@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from vanta.messages import Exchange, Message
@@ -30,12 +31,14 @@ class CountingStore(Store):
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[CountingStore]:
+def store(tmp_path: Path) -> Iterator[CountingStore]:
     """Return a store with one exchange of Ada's session "one"."""
+    earlier = Store.open(sqlite_url(tmp_path))
+    anyio.run(say, earlier, "Hello.")
+    earlier.close()
     opened = CountingStore.open(sqlite_url(tmp_path))
-    await say(opened, "Hello.")
     yield opened
-    await opened.aclose()
+    opened.close()
 
 
 async def say(store: Store, text: str) -> Exchange:
