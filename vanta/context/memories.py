@@ -25,7 +25,6 @@ from vanta.memory import (
     RecalledItem,
     day_of,
     one_line,
-    render_block,
     render_header,
     render_line,
     select_within_budget,
@@ -89,6 +88,21 @@ class Memories:
             )
         return known
 
+    def block(self, items: Sequence[MemoryItem], summary: str) -> str:
+        """Return the block of some of the matches, from the lines that were counted.
+
+        :param items: matches, in chronological order.
+        :param summary: the summary of the session, or "".
+        """
+        lines: list[str] = []
+        last_header = ""
+        for line, header in map(self.line, items):
+            if header != last_header:
+                lines.append(header)
+                last_header = header
+            lines.append(line)
+        return self.write("".join(lines).removesuffix("\n"), summary)
+
     def summary_for(self, track: Track) -> str:
         """Return the newest summary of this session that a track may see, or "".
 
@@ -129,18 +143,18 @@ class Pack:
     :param summary: the summary in it, or "".
     :param costs: tokens of each line, by item id.
     :param tokens: tokens of the whole block by these counts.
-    :param write: writes the block.
+    :param block: returns the text of a block, from its items and its summary.
     """
 
     chosen: tuple[RecalledItem, ...]
     summary: str
     costs: Mapping[int, int] = field(repr=False)
     tokens: int
-    write: Write = field(repr=False)
+    block: Callable[[Sequence[MemoryItem], str], str] = field(repr=False)
 
     def put_before(self, message: Message) -> Message:
         """Return `message` with the block at its head."""
-        notes = self.write(render_block(match.item for match in self.chosen), self.summary)
+        notes = self.block([match.item for match in self.chosen], self.summary)
         return dataclasses.replace(message, content=f"{notes}{GAP}{message.content}")
 
     def trace(self) -> tuple[MemoryTrace, ...]:
@@ -216,4 +230,4 @@ class Packer:
             return None
         days = {self._memories.line(match.item)[1] for match in chosen}
         tokens = frame + header_cost * len(days) + sum(costs[match.item.id] for match in chosen)
-        return Pack(tuple(chosen), summary, costs, tokens, self._memories.write)
+        return Pack(tuple(chosen), summary, costs, tokens, self._memories.block)
