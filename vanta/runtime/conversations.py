@@ -18,7 +18,7 @@ import anyio
 from vanta.errors import EngineError, StoreError
 from vanta.messages import Exchange
 from vanta.storage import Store
-from vanta.storage.schema import Removals
+from vanta.storage.schema import Removals, SessionState
 from vanta.track import Track
 
 RECENT = 128
@@ -52,15 +52,23 @@ class Conversation:
         :param for_turn: read the history in the same step, if it is not known.
         :raises StoreError: if it cannot be read.
         """
-        if self.history is None and for_turn:
-            edition = self.edition
-            state, history = await store.open_session(self.user, self.session)
-            if self.history is None and self.edition == edition and not self.lock.locked():
-                self.history = history
-        else:
+        state = await self._read_all(store) if for_turn and self.history is None else None
+        if state is None:
             state = await store.session_state(self.user, self.session)
         self.private = state.private
         await self.home.drop_removed(self.user, store, state.removals)
+
+    async def _read_all(self, store: Store) -> SessionState | None:
+        """Read state and history in one step; return None if that fails: a turn that has begun
+        reads its history again, and reports the error."""
+        edition = self.edition
+        try:
+            state, history = await store.open_session(self.user, self.session)
+        except StoreError:
+            return None
+        if self.history is None and self.edition == edition and not self.lock.locked():
+            self.history = history
+        return state
 
     def add(self, exchange: Exchange) -> None:
         """Add an exchange, which is durable, to the history.
