@@ -217,7 +217,8 @@ def _session_state(connection: sa.Connection, *, user: str, session: str) -> Ses
 
 def _query_of_state() -> sa.Select[Any]:
     """Return the query that every turn begins with; to build it takes longer than to run it."""
-    user, session = sa.bindparam("of_user"), sa.bindparam("of_session")
+    user = sa.bindparam("of_user", type_=sa.String)
+    session = sa.bindparam("of_session", type_=sa.String)
     latest = sa.func.coalesce(sa.func.max(removals.c.id), 0)
     of_user = sa.select(latest).where(removals.c.user == user)
     for_good = sa.select(latest).where(removals.c.forgotten)

@@ -61,7 +61,8 @@ def fetch(connection: sa.Connection, query: str, values: Sequence[Any] = ()) -> 
 
     values: well-formed Unicode, as all types of memory are.
     """
-    return connection.connection.cursor().execute(query, values).fetchall()
+    rows: list[Any] = connection.connection.cursor().execute(query, values).fetchall()
+    return rows
 
 
 def has_queued(connection: sa.Connection) -> bool:
