@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from vanta.memory.items import Filters, NewItem, Scope
-from vanta.memory.search.retrieval import RecallCandidate, find_candidates
+from vanta.memory.search.candidates import RecallCandidate
+from vanta.memory.search.retrieval import find_candidates
 from vanta.memory.store import add_items, create_tables, save_vectors
 from vanta.storage import Store, sqlite_url
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vanta.memory.items import MemoryItem
+from vanta.memory.search.candidates import RecallCandidate
 from vanta.memory.search.ranking import HYBRID_WEIGHTS, LEXICAL_WEIGHTS, features, rank
-from vanta.memory.search.retrieval import RecallCandidate
 
 NOW = dt.datetime(2026, 11, 25, 12, tzinfo=dt.UTC).timestamp()
 DAY_S = 24 * 3600.0

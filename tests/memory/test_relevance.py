@@ -16,9 +16,9 @@ from tests.memory.rows import ADA, FINGERPRINT, MINUTE_S, START, Rows, message
 from vanta.config import MemoryConfig
 from vanta.memory.embedder import CosineScale
 from vanta.memory.items import MemoryItem, NewItem, Scope
+from vanta.memory.search.candidates import RecallCandidate
 from vanta.memory.search.ranking import rank
 from vanta.memory.search.relevance import MIN_RELEVANCE, Wanted, is_outshone, relevance
-from vanta.memory.search.retrieval import RecallCandidate
 
 NOW = START + 60 * MINUTE_S
 CAPITAL = "What is the capital of France?"

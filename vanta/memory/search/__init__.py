@@ -4,11 +4,12 @@ Invariant: private items never change the result among public ones.
 """
 
 from vanta.memory.items import RECALL_LIMIT
+from vanta.memory.search.candidates import RecallCandidate
 from vanta.memory.search.exact_index import ExactIndex
 from vanta.memory.search.lexical import match_expression, query_terms, scope_expression
 from vanta.memory.search.ranking import HYBRID_WEIGHTS, LEXICAL_WEIGHTS, features, rank
 from vanta.memory.search.relevance import MIN_RELEVANCE, evidence
-from vanta.memory.search.retrieval import RecallCandidate, find_candidates
+from vanta.memory.search.retrieval import find_candidates
 from vanta.memory.search.semantic import NEIGHBOURS, SMALL_PARTITION, SemanticSearch
 
 __all__ = [

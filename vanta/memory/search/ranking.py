@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from vanta.language import comparable, fold, is_unspaced, persons_in, terms
 from vanta.memory.dates.resolution import times_mentioned
 from vanta.memory.items import MemoryItem, RecalledItem
+from vanta.memory.search.candidates import RecallCandidate, stands_alone
 from vanta.memory.search.lexical import once_per_text
 from vanta.memory.search.relevance import Wanted, is_outshone, relevance
-from vanta.memory.search.retrieval import RecallCandidate, stands_alone
 
 Weights = Mapping[str, float]
 """The weight of each feature, by its name."""

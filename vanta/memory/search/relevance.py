@@ -27,8 +27,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from vanta.memory.items import MemoryItem
+from vanta.memory.search.candidates import RecallCandidate, ReplyEcho
 from vanta.memory.search.lexical import QUESTION_MARKS
-from vanta.memory.search.retrieval import RecallCandidate, ReplyEcho
 
 MIN_RELEVANCE = 0.5
 """The default of `memory.min_relevance`."""
