@@ -28,6 +28,7 @@ BENCHMARKS = (
     "race",
     "route",
     "scripts",
+    "tools",
 )
 
 __all__ = ["BENCHMARKS", "Benchmark", "Figure", "Settings", "load", "report"]

@@ -1,0 +1,299 @@
+"""How the schemas of tools become shorter, and how many fit into their share of a prompt.
+
+A tool is shown with one of three details: `full` as it is; `brief` with the first sentences of its
+descriptions; `bare` without those of its parameters. Names, types, what is required and short
+enumerations always stay, so a model can call what it is shown. Invariants: arguments that are valid
+under the tool's own schema are valid under a shorter one; the tokens of what is shown, as rendered
+and counted by the caller's functions, are within the room.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from vanta.tool_contract import Tool
+from vanta.tools.recall.schema_text import MAX_DEPTH, MAX_ENUM, MAX_NODES
+
+Detail = Literal["full", "brief", "bare"]
+"""How much of a tool's schema is shown."""
+
+DESCRIPTION = {"brief": 240, "bare": 120}
+"""Characters of a tool's description, by detail."""
+
+BRIEF_PARAMETER = 60
+"""Characters of a parameter's description in brief."""
+
+DETAIL_SHARE = 0.1
+"""Share of the room that is kept for more than bare schemas of the best tools."""
+
+MAX_MISSES = 8
+"""Tools in a row that are skipped because they do not fit; then the packing ends."""
+
+_KEPT = ("type", "enum", "const", "required", "format", "minimum", "maximum")
+_LISTS = {"anyOf": "anyOf", "oneOf": "anyOf", "allOf": "allOf", "prefixItems": "prefixItems"}
+"""Lists of schemas, and what they are in a shorter schema: a value may match two alternatives of
+"oneOf" once these are shorter."""
+
+_NAMED = ("properties", "$defs", "definitions")
+_SHORT_ENUM = 12
+_PLAIN_NAME = re.compile(r"[\w$.-]+")
+_KINDS = {"integer": "int"} | {
+    kind: kind for kind in ("string", "number", "boolean", "object", "array", "null")
+}
+_FULLER: Sequence[Detail] = ("full", "brief")
+
+Render = Callable[[Tool], str]
+"""Returns the text by which a tool stands in a prompt, the end of its line included."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackedTool:
+    """A tool as it is shown.
+
+    :param place: its place in the sequence that was packed.
+    :param tool: the tool, perhaps with a shorter description and schema.
+    :param detail: how much of it is shown.
+    :param tokens: the tokens of its text.
+    """
+
+    place: int
+    tool: Tool
+    detail: Detail
+    tokens: int
+
+
+Show = Callable[[int, Detail], tuple[Tool, str]]
+"""Returns a tool as it is shown with some detail, and its text, by its place in a sequence."""
+
+
+def pack(size: int, room: int, count: Callable[[str], int], show: Show) -> list[PackedTool]:
+    """Return the tools that fit, in their order, the first ones with the most detail.
+
+    :param size: the number of tools; the first is the best.
+    :param room: tokens for all of them.
+    :param count: returns the tokens of a text.
+    :param show: returns a tool and its text.
+    """
+    packed: list[PackedTool] = []
+    kept = int(room * DETAIL_SHARE)
+    left, misses = room - kept, 0
+    for place in range(size):
+        if misses > MAX_MISSES or left <= 0:
+            break
+        item = _packed(place, "bare", count, show)
+        if item.tokens > left + (0 if packed else kept):
+            misses += 1
+            continue
+        misses, left = 0, left - item.tokens
+        packed.append(item)
+    left += kept
+    for number, item in enumerate(packed):
+        better = _more_detail(item, left, count, show)
+        left -= better.tokens - item.tokens
+        packed[number] = better
+    return packed
+
+
+def pack_whole(
+    size: int, room: int, count: Callable[[str], int], show: Show
+) -> list[PackedTool] | None:
+    """Return all tools in full, or None if they do not fit.
+
+    :param size: the number of tools.
+    :param room: tokens for all of them.
+    :param count: returns the tokens of a text.
+    :param show: returns a tool and its text.
+    """
+    packed: list[PackedTool] = []
+    left = room
+    for place in range(size):
+        item = _packed(place, "full", count, show)
+        left -= item.tokens
+        if left < 0:
+            return None
+        packed.append(item)
+    return packed
+
+
+def shorten(tool: Tool, detail: Detail) -> Tool:
+    """Return a tool with a shorter description and schema.
+
+    :param tool: the tool.
+    :param detail: how much is left of it.
+    """
+    if detail == "full":
+        return tool
+    parameters = _shorter(tool.parameters, BRIEF_PARAMETER if detail == "brief" else 0, 0)
+    description = first_sentences(tool.description, DESCRIPTION[detail])
+    return replace(tool, description=description, parameters=parameters)
+
+
+def first_sentences(text: str, limit: int) -> str:
+    """Return the beginning of a text: whole sentences if one fits, otherwise words and "...".
+
+    :param text: the text; line breaks count as spaces.
+    :param limit: characters.
+    """
+    line = " ".join(text.split())
+    if len(line) <= limit:
+        return line
+    ends = [line.rfind(mark, 0, limit) for mark in (". ", "! ", "? ", "。", "; ")]
+    if max(ends) >= limit // 3:
+        return line[: max(ends) + 1].rstrip(";")
+    cut = line[: max(0, limit - 3)]
+    at_word = cut.rpartition(" ")[0] if " " in cut[limit // 2 :] else cut
+    return f"{at_word.rstrip(' ,;:')}..."
+
+
+def render_signature(tool: Tool) -> str:
+    """Return a tool as a signature, the shortest text by which a model can call it:
+    `area(base: number, height: number, unit?: "cm"|"m"): Calculate the area of a triangle.`
+
+    Descriptions of parameters follow in lines of their own.
+
+    :param tool: the tool.
+    """
+    schema = _mapping(tool.parameters)
+    listed = _Types(schema).members(schema)
+    lines = [f"{tool.name}({listed}): {' '.join(tool.description.split())}".rstrip(": ")]
+    for name, part in _mapping(schema.get("properties")).items():
+        description = _mapping(part).get("description")
+        if isinstance(description, str) and description.strip():
+            lines.append(f"  {_key(name)}: {' '.join(description.split())}")
+    return "\n".join(lines) + "\n"
+
+
+def render_json(tool: Tool) -> str:
+    """Return a tool as the JSON that most chat templates show: one function in one line.
+
+    :param tool: the tool.
+    """
+    function = {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": tool.parameters,
+    }
+    value = {"type": "function", "function": function}
+    return json.dumps(value, ensure_ascii=False, default=str) + "\n"
+
+
+def _packed(place: int, detail: Detail, count: Callable[[str], int], show: Show) -> PackedTool:
+    tool, text = show(place, detail)
+    return PackedTool(place, tool, detail, max(0, count(text)))
+
+
+def _more_detail(
+    item: PackedTool, left: int, count: Callable[[str], int], show: Show
+) -> PackedTool:
+    """Return the tool with as much detail as fits into what is left."""
+    if left <= 0:
+        return item
+    for detail in _FULLER:
+        better = _packed(item.place, detail, count, show)
+        if better.tokens - item.tokens <= left:
+            return better
+    return item
+
+
+def _shorter(schema: object, limit: int, depth: int) -> dict[str, Any]:
+    """Return a schema with descriptions of up to `limit` characters, and without what constrains
+    little."""
+    part = _mapping(schema)
+    result: dict[str, Any] = {key: part[key] for key in _KEPT if key in part}
+    if isinstance(part.get("enum"), list) and len(part["enum"]) > _SHORT_ENUM:
+        del result["enum"]
+        limit = max(limit, BRIEF_PARAMETER)  # the description says what the values are
+    if "$ref" in part:  # older dialects ignore everything beside it
+        is_kept = str(part["$ref"]).startswith(("#/$defs/", "#/definitions/"))
+        result = {"$ref": part["$ref"]} if is_kept else {}
+    if depth and limit and isinstance(part.get("description"), str) and part["description"]:
+        result["description"] = first_sentences(part["description"], limit)
+    return result | (_shorter_children(part, limit, depth + 1) if depth < MAX_DEPTH else {})
+
+
+def _shorter_children(part: Mapping[str, Any], limit: int, depth: int) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key in _NAMED if "$ref" not in part else _NAMED[1:]:
+        if isinstance(part.get(key), Mapping) and part[key]:
+            children = part[key].items()
+            result[key] = {name: _shorter(child, limit, depth) for name, child in children}
+    if "$ref" in part:
+        return result
+    for key, shorter_key in _LISTS.items():
+        if isinstance(part.get(key), list) and shorter_key not in result:
+            result[shorter_key] = [_shorter(child, limit, depth) for child in part[key]]
+    rest = "" if "patternProperties" in part else "additionalProperties"
+    for key in ("items", rest):
+        if isinstance(part.get(key), Mapping):
+            result[key] = _shorter(part[key], limit, depth)
+    return result
+
+
+class _Types:
+    """Writes the types of one schema as a model reads them in code, up to a number of parts."""
+
+    def __init__(self, root: Mapping[str, Any]) -> None:
+        self._root = root
+        self._left = MAX_NODES
+
+    def members(self, part: Mapping[str, Any], depth: int = 0) -> str:
+        """Return the properties of an object, separated by commas."""
+        required = _names(part.get("required"))
+        return ", ".join(
+            f"{_key(name)}{'' if name in required else '?'}: {self._of(child, depth)}"
+            for name, child in _mapping(part.get("properties")).items()
+        )
+
+    def _of(self, schema: object, depth: int) -> str:
+        part = _mapping(schema)
+        self._left -= 1
+        if depth > MAX_DEPTH or self._left < 0:
+            return "any"
+        if isinstance(part.get("$ref"), str):
+            return self._of(_resolved(part["$ref"], self._root), depth + 1)
+        values = part.get("enum", [part["const"]] if "const" in part else None)
+        if isinstance(values, list) and 0 < len(values) <= MAX_ENUM:
+            return "|".join(json.dumps(item, ensure_ascii=False, default=str) for item in values)
+        for key in ("anyOf", "oneOf"):
+            if isinstance(part.get(key), list):
+                kinds = [self._of(child, depth + 1) for child in part[key][:MAX_ENUM]]
+                return "|".join(dict.fromkeys(kinds)) or "any"
+        return "|".join(dict.fromkeys(self._kinds(part, depth))) or "any"
+
+    def _kinds(self, part: Mapping[str, Any], depth: int) -> Iterator[str]:
+        listed = part.get("type", "object" if "properties" in part else "any")
+        for kind in listed if isinstance(listed, list) else [listed]:
+            if kind == "array":
+                inner = self._of(part.get("items"), depth + 1)
+                yield f"({inner})[]" if "|" in inner else f"{inner}[]"
+            elif kind == "object" and _mapping(part.get("properties")):
+                yield f"{{{self.members(part, depth + 1)}}}"
+            else:
+                yield _KINDS.get(kind, "any") if isinstance(kind, str) else "any"
+
+
+def _resolved(reference: str, root: Mapping[str, Any]) -> object:
+    """Return the part of a schema that `#/$defs/NAME` refers to; None for any other reference."""
+    value: object = root
+    for key in reference.removeprefix("#/").split("/"):
+        value = _mapping(value).get(key)
+    return value
+
+
+def _key(name: object) -> str:
+    """Return the name of a property as it is, or quoted if it is not a plain name."""
+    text = str(name)
+    return text if _PLAIN_NAME.fullmatch(text) else json.dumps(text, ensure_ascii=False)
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _names(value: object) -> frozenset[str]:
+    listed = value if isinstance(value, list) else []
+    return frozenset(item for item in listed if isinstance(item, str))
