@@ -19,6 +19,7 @@ from tests.house.conftest import ROOT, build_wheel, run
 from tests.house.source import imports_of
 
 ECHO = ROOT / "examples" / "vanta-echo"
+WEATHER = ROOT / "examples" / "vanta-weather"
 
 # What the stranger's user writes; it talks to vanta by public names only.
 PROGRAM = """
@@ -54,16 +55,19 @@ anyio.run(main, json.loads(sys.argv[1]))
 
 @pytest.fixture(scope="module")
 def python(vanta_wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of a throw-away environment with vanta and vanta-echo, without a network.
+    """The interpreter of a throw-away environment with vanta and the examples, without a network.
 
-    What both depend on is seen there through a path file, so that nothing has to be fetched.
+    What they depend on is seen there through a path file, so that nothing has to be fetched.
     """
     folder = tmp_path_factory.mktemp("stranger")
     venv.create(folder / "env", with_pip=False, symlinks=os.name != "nt")
-    echo = build_wheel(ECHO, tmp_path_factory.mktemp("echo-wheel"))
+    wheels = [
+        build_wheel(source, tmp_path_factory.mktemp(f"{source.name}-wheel"))
+        for source in (ECHO, WEATHER)
+    ]
     inside = folder / "env" / ("Scripts" if os.name == "nt" else "bin") / "python"
     pip = (sys.executable, "-m", "pip", "--python", inside, "--disable-pip-version-check")
-    run(*pip, "install", "--no-deps", "--no-index", "--no-compile", vanta_wheel, echo)
+    run(*pip, "install", "--no-deps", "--no-index", "--no-compile", vanta_wheel, *wheels)
     where = "import sysconfig; print(sysconfig.get_path('purelib'))"
     packages = Path(run(inside, "-I", "-c", where).strip())
     shared = [path for path in [*site.getsitepackages(), *sys.path] if "-packages" in path]
@@ -104,7 +108,7 @@ def test_it_is_off_and_not_imported_until_it_is_allowed(python: Path, tmp_path: 
     assert not told["imported"]
     told = use(python, tmp_path / "home", policy="race")
     assert "no engine is named 'echo'" in told["error"]
-    assert "Plugins that are not on: 'echo' (off)" in told["error"]
+    assert "Plugins that are not on: 'echo' (off), 'weather' (off)" in told["error"]
     assert not told["imported"]
 
 
@@ -122,7 +126,11 @@ def test_once_allowed_its_engine_policy_and_template_are_used_by_name(
     (echo,) = [plugin for plugin in told["plugins"] if plugin["name"] == "echo"]
     assert (echo["distribution"], echo["version"], echo["status"]) == ("vanta-echo", "1.0", "on")
     assert not echo["builtin"]
-    assert all(plugin["builtin"] for plugin in told["plugins"] if plugin is not echo)
+    others = [plugin for plugin in told["plugins"] if not plugin["builtin"]]
+    assert [(item["name"], item["status"]) for item in others] == [
+        ("echo", "on"),
+        ("weather", "off"),
+    ]
 
 
 def test_its_options_are_checked_by_its_own_model(python: Path, tmp_path: Path) -> None:
@@ -145,7 +153,9 @@ def test_what_its_page_shows_works(python: Path, tmp_path: Path) -> None:
     assert _last_line(python, program, tmp_path) == "HELLO THERE"
 
 
-@pytest.mark.parametrize("path", sorted(ECHO.rglob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted([*ECHO.rglob("*.py"), *WEATHER.rglob("*.py")]), ids=lambda path: path.name
+)
 def test_it_uses_nothing_of_vanta_but_public_names(path: Path) -> None:
     for found in imports_of(ast.parse(path.read_text("utf-8"))):
         inner = [*found.module.split("."), found.name]
@@ -160,8 +170,28 @@ def _at_home(home: Path) -> dict[str, str]:
     return {"HOME": str(home), "PATH": os.environ["PATH"]}
 
 
-def test_the_strangers_own_tests_hold_its_engine_to_the_public_contract(python: Path) -> None:
+@pytest.mark.parametrize("example", [ECHO, WEATHER], ids=lambda path: path.name)
+def test_the_strangers_own_tests_hold_it_to_the_public_contract(
+    python: Path, example: Path
+) -> None:
     options = ("-q", "-c", os.devnull, "--import-mode=importlib", "-p", "no:cacheprovider")
-    shown = run(python, "-I", "-m", "pytest", *options, ECHO / "tests", cwd=python.parent)
+    shown = run(python, "-I", "-m", "pytest", *options, example / "tests", cwd=python.parent)
     assert "passed" in shown
     assert "failed" not in shown
+
+
+def test_a_toolset_of_a_stranger_is_used_once_it_is_allowed_and_named(
+    python: Path, tmp_path: Path
+) -> None:
+    settings = tmp_path / "vanta.toml"
+    program = "from vanta.cli import main; import sys; sys.exit(main(sys.argv[1:]))"
+    check = (python, "-I", "-c", program, "--config", settings, "tools", "check")
+    settings.write_text('[plugins]\nallow = ["weather"]\n[tools]\nuse = ["weather"]\n', "utf-8")
+    done = run(*check, cwd=tmp_path, env=_at_home(tmp_path))
+    assert done.strip().endswith("ok: weather: 2 tools")
+    settings.write_text('[plugins]\nallow = []\n[tools]\nuse = ["weather"]\n', "utf-8")
+    refused = subprocess.run(
+        check, cwd=tmp_path, env=_at_home(tmp_path), capture_output=True, text=True, check=False
+    )
+    assert refused.returncode == 2
+    assert "Plugins that are not on" in refused.stderr

@@ -108,7 +108,8 @@ def test_what_is_not_json_has_no_canonical_text() -> None:
     deep: Any = []
     for _ in range(100_000):
         deep = [deep]
-    for value in (cyclic, {"n": float("nan")}, {"n": {1, 2}}, {"n": deep}, {1: "a", "b": 2}):
+    values: list[Any] = [cyclic, {"n": float("nan")}, {"n": {1, 2}}, {"n": deep}, {1: "a", "b": 2}]
+    for value in values:
         with pytest.raises(ToolError, match="not JSON"):
             canonical(value)
 

@@ -275,7 +275,7 @@ def test_the_decorator_takes_no_unknown_field() -> None:
     with pytest.raises(TypeError):
         tool(effects="read")  # type: ignore[call-overload]
     with pytest.raises(UsageError, match="not 3"):
-        tool(3)  # type: ignore[type-var]
+        tool(3)  # type: ignore[call-overload]
 
 
 def test_a_default_without_a_json_form_stays_out_of_the_schema() -> None:

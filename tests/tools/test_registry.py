@@ -139,6 +139,7 @@ async def test_a_toolset_that_hangs_while_it_lists_is_left_out(
     class Hanging(Made):
         async def tools(self) -> Sequence[Tool]:
             await anyio.sleep_forever()
+            return []
 
     monkeypatch.setattr("vanta.tools.registry.LIST_TIMEOUT_S", 0.05)
     registry = ToolRegistry({"hangs": Hanging([]), "fine": Made([named("good")])})

@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, Command] = {
     "engines": Command("List engines and their capabilities.", "vanta.cli.listings:engines"),
     "plugins": Command("List plugins and what they provide.", "vanta.cli.listings:plugins"),
     "policies": Command("List and explain policies.", "vanta.cli.listings:policies"),
+    "tools": Command("List, show, check and call tools.", "vanta.cli.tools.app:app"),
     "templates": Command(
         "List, show, render, create and check prompt templates.", "vanta.cli.templates.app:app"
     ),

@@ -1,0 +1,1 @@
+"""`vanta tools`: the tools that models may call."""
