@@ -38,6 +38,12 @@ COMMANDS: Mapping[str, Command] = {
     "templates": Command(
         "List, show, render, create and check prompt templates.", "vanta.cli.templates.app:app"
     ),
+    "calls": Command(
+        "List tool calls, and settle those with an unknown outcome.", "vanta.cli.calls:app"
+    ),
+    "approvals": Command(
+        "List what you approved for later tool calls, or revoke it.", "vanta.cli.calls:approvals"
+    ),
     "memory": Command(
         "Search memory, add to it, export, import and forget.", "vanta.cli.memory.app:app"
     ),

@@ -71,7 +71,7 @@ class CallPattern:
         :returns: the pattern.
         :raises UsageError: if it is not a rule.
         """
-        match = _RULE.fullmatch(text.strip()) if isinstance(text, str) else None
+        match = _RULE.fullmatch(text.strip())
         if match is None:
             raise UsageError(
                 f"{text!r} is not a rule for tools. Write NAME, TOOLSET.TOOL, TOOLSET.* or "

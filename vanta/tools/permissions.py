@@ -109,7 +109,7 @@ class Permissions:
         rule = f"tools.mode {self._mode!r}"
         if self._mode == "read":
             return Decision("allow" if offered.tool.effect == "read" else "ask", rule)
-        return Decision(cast("PermissionVerdict", self._mode), rule)
+        return Decision(self._mode, rule)
 
 
 def _privacy(offered: OfferedTool) -> str:

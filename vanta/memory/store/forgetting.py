@@ -202,7 +202,8 @@ def _scrub_records(connection: sa.Connection, selection: Selection) -> None:
     from vanta.storage.transcripts import forget_calls, record_removal, scrub_records
 
     record_removal(connection, selection.user, forgotten=True)
-    gone = sa.select(sa.column("turn_id")).select_from(sa.text("temp.gone_turns"))
+    turn_id: sa.ColumnClause[str] = sa.column("turn_id")
+    gone = sa.select(turn_id).select_from(sa.text("temp.gone_turns"))
     scrub_records(connection, turns.c.user == selection.user, turns.c.id.in_(gone))
     of_user = tool_calls.c.user == selection.user
     forget_calls(connection, of_user, tool_calls.c.turn.in_(gone))
