@@ -240,13 +240,12 @@ def _show_list(calls: Sequence[CallRecord]) -> None:
             _moment(call.requested_at),
             f"{call.user}/{call.session}{' (private)' * call.private}",
             call.name,
-            call.effect,
             f"{call.state}{f': {call.outcome}' * bool(call.outcome)}",
             _shortened(call.arguments),
         )
         for call in calls
     ]
-    output.print_table(("key", "when", "user/session", "tool", "effect", "state", "call"), rows)
+    output.print_table(("key", "when", "user/session", "tool", "state", "arguments"), rows)
     _suggest(calls)
 
 
@@ -259,7 +258,7 @@ def _suggest(calls: Sequence[CallRecord]) -> None:
         )
 
 
-def _shortened(text: str, longest: int = 60) -> str:
+def _shortened(text: str, longest: int = 40) -> str:
     return text if len(text) <= longest else f"{text[: longest - 3]}..."
 
 

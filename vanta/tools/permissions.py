@@ -122,7 +122,10 @@ def _privacy(offered: OfferedTool) -> str:
 def _parsed(key: str, rules: Iterable[str]) -> tuple[CallPattern, ...]:
     if isinstance(rules, str):
         raise UsageError(f"tools.{key} is a list of rules, not {rules!r}. Write [{rules!r}].")
-    return tuple(CallPattern.parse(rule) for rule in rules)
+    try:
+        return tuple(CallPattern.parse(rule) for rule in rules)
+    except UsageError as error:
+        raise UsageError(f"tools.{key}: {error}") from None
 
 
 def _require_word(key: str, word: str, known: tuple[str, ...]) -> None:
