@@ -269,6 +269,7 @@ def test_arguments_can_be_named() -> None:
         "%2egit/config",
         ".git\\config",
         " .git/config",
+        "\uff0egit/config",
     ],
 )
 def test_a_denied_path_is_denied_in_every_spelling(path: str) -> None:
@@ -293,6 +294,13 @@ def test_a_denied_path_is_denied_in_every_spelling(path: str) -> None:
         "https://evil.com?x",
         "https://evil.com#x",
         "https://%65vil.com/x",
+        "https://\uff45vil.com/x",
+        "https://evil。com/x",
+        "https:/evil.com/x",
+        "https:evil.com/x",
+        "//evil.com/x",
+        "evil.com/x",
+        "https://good.com@evil.com:8443/x",
     ],
 )
 def test_a_denied_address_is_denied_in_every_spelling(url: str) -> None:
@@ -308,6 +316,7 @@ def test_a_denied_address_is_denied_in_every_spelling(url: str) -> None:
         ["sudo", "rm", "x"],
         ["env", "A=b", "RM", "x"],
         ["rm", "a b"],
+        ["rm"],
     ],
 )
 def test_a_denied_program_is_denied_wherever_it_stands(argv: list[str]) -> None:
@@ -353,3 +362,9 @@ def test_a_rule_takes_time_linear_in_the_argument() -> None:
     path = "a" * 200_000
     assert not denies("files.write(*a*a*a*a*a*a*a*b)", WRITE, path=path, content=path)
     assert not allows("files.write(*a*a*a*a*a*a*a*b)", WRITE, path=path[:4000], content=path)
+
+
+def test_a_denied_address_may_be_an_ipv6_one_with_a_port() -> None:
+    assert denies("fetch(http://[::1]/*)", FETCH, url="http://[::1]:8080/x")
+    assert not denies("fetch(http://[::1]/*)", FETCH, url="http://[::2]:8080/x")
+    assert denies("fetch(*://evil.com/*)", FETCH, url="ftp://evil.com/x")

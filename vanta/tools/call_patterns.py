@@ -23,6 +23,7 @@ import json
 import posixpath
 import re
 import shlex
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -45,6 +46,7 @@ _STAR = re.compile(r"\*+")
 _COMMAND_LINES = frozenset({"argv", "args", "cmd", "command"})
 _SHELL_SYNTAX = re.compile(r"[;&|<>$`(){}\x00-\x1f]")
 _WORDS_APART = re.compile(r"[\s;&|<>$`(){}'\"]+")
+_URL = re.compile(r"(?P<scheme>[A-Za-z][\w+.-]+):/*(?P<rest>.*)", re.DOTALL)
 _SCHEME = re.compile(r"[A-Za-z][\w+.-]+:")
 _MOST_READINGS = 64
 _PLAIN_HOST = re.compile(r"[a-z0-9.-]+(?::\d+)?|\[[0-9a-f:.]+\](?::\d+)?")
@@ -100,9 +102,9 @@ class CallPattern:
         main = main_argument(offered.tool)
         for argument, pattern in self.arguments:
             one = {argument: arguments.get(argument)} if argument else arguments
-            regex = _wide(pattern.casefold())
+            regex = _wide(_folded(pattern))
             readings = _all_readings(argument or main, one)
-            if not any(regex.fullmatch(reading.casefold()) for reading in readings):
+            if not any(regex.fullmatch(_folded(reading)) for reading in readings):
                 return False
         return True
 
@@ -245,37 +247,42 @@ def _readings(value: Any, *, is_command: bool) -> Iterator[str]:
     yield text
     if is_command:
         yield from _command_readings(_WORDS_APART.split(text))
-    clean = re.sub(r"[\x00-\x20\x7f]+", "", _decoded(text)).replace("\\", "/")
-    if "://" in clean:
-        yield from _url_readings(clean)
-    else:
-        path = posixpath.normpath(_decoded(text).strip().replace("\\", "/"))
-        yield from _from_each_folder(path)
+    decoded = _decoded(text).replace("\\", "/")
+    yield from _url_readings(re.sub(r"[\x00-\x20\x7f]+", "", decoded))
+    yield from _from_each_folder(posixpath.normpath(decoded.strip()))
 
 
 def _command_readings(words: list[str]) -> Iterator[str]:
     """Yield the command line from each word on, with the word's path and without."""
     for index in range(min(len(words), _MOST_READINGS)):
+        yield " ".join([*words[index:], ""])  # `rm *` covers `rm` alone, too
         yield " ".join(words[index:])
         yield shlex.join(words[index:])
         yield " ".join([posixpath.basename(words[index]), *words[index + 1 :]])
 
 
-def _url_readings(url: str) -> Iterator[str]:
-    yield url
-    scheme, _, rest = url.partition("://")
-    host, slash, path = rest.lstrip("/").partition("/")
-    host = host.rpartition("@")[2]
+def _url_readings(text: str) -> Iterator[str]:
+    """Yield a URL without what does not change its host; without a scheme, with the usual ones."""
+    yield text
+    match = _URL.fullmatch(text)
+    scheme, rest = (match["scheme"], match["rest"]) if match else ("", text.lstrip("/"))
+    host, slash, path = rest.partition("/")
+    host = re.split(r"[?#]", host.rpartition("@")[2])[0]
     path = posixpath.normpath(f"/{path}").lstrip("/") if slash else ""
-    for name in {host, host.partition("?")[0].partition("#")[0], host.partition(":")[0]}:
-        yield f"{scheme}://{name}/{path}"
-        yield f"{scheme}://{name.rstrip('.')}/{path}"
+    for name in (host, re.sub(r":\d*$", "", host)):
+        for prefix in (scheme,) if scheme else ("https", "http"):
+            yield f"{prefix}://{name.rstrip('.')}/{path}"
 
 
 def _from_each_folder(path: str) -> Iterator[str]:
     parts = path.split("/")
     for index in range(min(len(parts), _MOST_READINGS)):
         yield "/".join(parts[index:])
+
+
+def _folded(text: str) -> str:
+    """Return a text without differences that file systems and names of hosts ignore."""
+    return unicodedata.normalize("NFKC", text).casefold().replace("\u3002", ".")
 
 
 @lru_cache(maxsize=1024)
