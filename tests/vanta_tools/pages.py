@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -53,11 +54,13 @@ class PageServer:
 
 
 @contextmanager
-def serve_pages() -> Iterator[PageServer]:
-    """Run a server for as long as the context lasts."""
+def serve_pages(tls: ssl.SSLContext | None = None) -> Iterator[PageServer]:
+    """Run a server for as long as the context lasts. tls: its certificate, None for plain HTTP."""
     server = PageServer()
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
         def do_GET(self) -> None:
             server.requests.append(PageRequest(self.path, self.headers))
             page = server.pages.get(self.path.partition("?")[0]) or _Page(404, {}, b"not here")
@@ -78,6 +81,8 @@ def serve_pages() -> Iterator[PageServer]:
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     http.daemon_threads = True
+    if tls is not None:
+        http.socket = tls.wrap_socket(http.socket, server_side=True, do_handshake_on_connect=False)
     server.port = http.server_address[1]
     thread = threading.Thread(target=http.serve_forever, args=(0.01,))
     thread.start()

@@ -148,6 +148,18 @@ async def test_a_body_without_an_end_ends_at_the_timeout(pages: PageServer) -> N
 
 
 @pytest.mark.anyio
+async def test_an_answer_that_goes_on_beside_its_body_is_refused(pages: PageServer) -> None:
+    def one_by_one(file: Any) -> None:
+        while True:
+            file.write(b"1;" + b"y" * 200 + b"\r\nx\r\n")
+
+    pages.add("/", stream=one_by_one, headers={"Transfer-Encoding": "chunked"})
+    result = await fetch(pages, "/", max_bytes=10_000, timeout_s=60)
+    assert result.is_error
+    assert "does not come to an end" in result.text
+
+
+@pytest.mark.anyio
 async def test_a_call_ends_before_the_turn_does(pages: PageServer) -> None:
     leave = threading.Event()
     pages.add("/", stream=lambda _file: leave.wait(20))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+import shutil
+import ssl
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import httpcore2
 import pytest
 
 from tests.vanta_tools.corpus import INSIDE_URLS, NAMES
-from tests.vanta_tools.pages import PageServer
+from tests.vanta_tools.pages import PageServer, serve_pages
 from vanta import ToolContext, ToolResult
 from vanta_tools.web.addresses import parse_url, public_problem
 from vanta_tools.web.client import GuardedClient, WebRules
@@ -189,3 +193,67 @@ def test_a_url_has_one_plain_form(url: str, shown: str) -> None:
 )
 def test_public_addresses_are_public(text: str) -> None:
     assert public_problem(ipaddress.ip_address(text)) == ""
+
+
+# Encrypted connections.
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file with a certificate of `public.example`, signed by itself, and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    folder = tmp_path_factory.mktemp("certificate")
+    key, made, both = folder / "key", folder / "made", folder / "both"
+    subject = ("-subj", "/CN=public.example", "-addext", "subjectAltName=DNS:public.example")
+    new = ("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
+    command = (*new, "-nodes", "-days", "2", *subject, "-keyout", str(key), "-out", str(made))
+    subprocess.run(command, check=True, capture_output=True)
+    both.write_text(key.read_text() + made.read_text())
+    return both
+
+
+@pytest.fixture
+def encrypted(certificate: Path) -> Iterator[PageServer]:
+    """Run a web server with that certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with serve_pages(context) as server:
+        yield server
+
+
+async def fetch_trusting(url: str, network: Network, certificate: Path) -> ToolResult:
+    trusted = ssl.create_default_context(cafile=str(certificate))
+    rules = WebRules(cross_hosts=True)
+    client = GuardedClient(rules, network.resolve, network.dial, trusted)
+    return await FetchToolset(FetchOptions(), client).call("fetch", {"url": url}, ToolContext())
+
+
+@pytest.mark.anyio
+async def test_the_certificate_must_be_that_of_the_name(
+    encrypted: PageServer, certificate: Path
+) -> None:
+    encrypted.add("/", body="hello")
+    names = {"public.example": [[PUBLIC]], "other.example": [[PUBLIC]]}
+    network = Network(encrypted, names)
+    result = await fetch_trusting("https://public.example/", network, certificate)
+    assert result.text == "hello"
+    assert network.dialled == [(PUBLIC, 443)]
+    other = await fetch_trusting("https://other.example/", network, certificate)
+    assert other.is_error
+    assert "certificate" in other.text.lower()
+    unknown = await fetch("https://public.example/", network)
+    assert unknown.is_error
+    assert len(encrypted.requests) == 1
+
+
+@pytest.mark.anyio
+async def test_no_redirect_leads_from_https_to_http(
+    encrypted: PageServer, certificate: Path
+) -> None:
+    encrypted.add("/", status=302, headers={"Location": "http://public.example/"})
+    network = Network(encrypted)
+    result = await fetch_trusting("https://public.example/", network, certificate)
+    assert result.is_error
+    assert "from https to http" in result.text
+    assert network.dialled == [(PUBLIC, 443)]

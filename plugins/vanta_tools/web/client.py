@@ -34,6 +34,10 @@ ATTEMPT_S = 4.0
 """Seconds for all addresses of a host, and for one of them."""
 
 MAX_REDIRECTS = 5
+FREE_WIRE_BYTES = 1_000_000
+PIECE_BYTES = 4 * 1024
+"""Bytes that are parsed at once, so that other tasks run in between."""
+
 MAX_HEADER_COUNT = 200
 _REDIRECTS = {301, 302, 303, 307, 308}
 _USER_AGENT = "vanta"
@@ -59,6 +63,11 @@ class WebRules:
     inside: frozenset[str] = frozenset()
     most_bytes: int = 4_000_000
     cross_hosts: bool = False
+
+    @property
+    def most_wire_bytes(self) -> int:
+        """The most bytes of a whole answer as it is sent, with headers and marks of chunks."""
+        return 2 * self.most_bytes + FREE_WIRE_BYTES
 
     def is_inside(self, host: str, port: int) -> bool:
         """Return whether the configuration names a host that need not be public."""
@@ -103,14 +112,19 @@ class GuardedClient:
     :param rules: what may be requested.
     :param resolve: returns the addresses of a name.
     :param dial: opens a connection to an address that was checked.
+    :param certificates: whom to trust; None for the authorities that httpx2 brings.
     """
 
     def __init__(
-        self, rules: WebRules, resolve: Resolve = resolve_name, dial: Dial = dial_address
+        self,
+        rules: WebRules,
+        resolve: Resolve = resolve_name,
+        dial: Dial = dial_address,
+        certificates: ssl.SSLContext | None = None,
     ) -> None:
         self._rules = rules
         self._backend = GuardedBackend(rules, resolve, dial)
-        self._certificates: ssl.SSLContext | None = None
+        self._certificates = certificates
 
     async def get(
         self, url: WebUrl, *, accept: Iterable[str], headers: Mapping[str, str] | None = None
@@ -231,6 +245,8 @@ class GuardedClient:
                     body += inflate.decompressed(chunk, most + 1 - len(body))
                 if len(body) > most:
                     return bytes(body[:most]), True
+                if inflate is not None and inflate.is_finished:
+                    break
                 if pace.is_due:
                     await pace.pause()
         return bytes(body), False
@@ -266,7 +282,8 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
                     try:
                         # An address that does not answer must leave time for the others.
                         with anyio.fail_after(ATTEMPT_S):
-                            return await self._dial(address, port)
+                            stream = await self._dial(address, port)
+                            return BoundedStream(stream, self._rules.most_wire_bytes)
                     except (OSError, httpcore2.ConnectError) as error:
                         failure = error
         except TimeoutError as error:
@@ -303,6 +320,53 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
         return list(found)
 
 
+class BoundedStream(httpcore2.AsyncNetworkStream):
+    """A connection that is read in small pieces, up to a bound.
+
+    What comes in one piece is parsed without a pause, and interim answers (1xx) have no end.
+
+    :param stream: the connection.
+    :param most_bytes: the bytes after which it fails.
+    """
+
+    def __init__(self, stream: httpcore2.AsyncNetworkStream, most_bytes: int) -> None:
+        self._stream = stream
+        self._left = most_bytes
+        self._pace = Pace()
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """Return the next piece, b"" at the end."""
+        if self._pace.is_due:
+            await self._pace.pause()
+        data = await self._stream.read(min(max_bytes, PIECE_BYTES), timeout)
+        self._left -= len(data)
+        if self._left < 0:
+            raise GuardError("its answer does not come to an end")
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Send bytes."""
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self._stream.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        """Encrypt the connection; what is inside is bounded in the same way."""
+        stream = await self._stream.start_tls(ssl_context, server_hostname, timeout)
+        return BoundedStream(stream, self._left)
+
+    def get_extra_info(self, info: str) -> Any:
+        """Return what is known of the connection."""
+        return self._stream.get_extra_info(info)
+
+
 def require_public(host: str, text: str) -> None:
     """Check that an address of a host is public.
 
@@ -328,6 +392,11 @@ class _Inflater:
 
     def __init__(self) -> None:
         self._gzip = zlib.decompressobj(31)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the compressed body has come to its end."""
+        return self._gzip.eof
 
     def decompressed(self, data: bytes, most_bytes: int) -> bytes:
         """Return at most `most_bytes` of what `data` expands to."""
