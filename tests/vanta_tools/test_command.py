@@ -274,6 +274,24 @@ async def test_what_a_program_leaves_behind_ends_with_it(tmp_path: Path) -> None
 
 
 @pytest.mark.anyio
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+async def test_a_job_with_a_group_of_its_own_ends_with_it(tmp_path: Path) -> None:
+    code = (
+        "import os, time\n"
+        "reader, writer = os.pipe()\n"
+        "pid = os.fork()\n"
+        "if pid == 0:\n"
+        "    os.setpgid(0, 0)\n"
+        "    os.write(writer, b'x')\n"
+        "    time.sleep(600)\n"
+        "os.read(reader, 1)\n"
+        "print(pid, flush=True)"
+    )
+    result = await run(tmp_path, "py", "-c", code)
+    assert await gone(int(result.text))
+
+
+@pytest.mark.anyio
 async def test_a_process_outside_the_group_that_holds_the_output_is_not_waited_for(
     tmp_path: Path,
 ) -> None:

@@ -1,7 +1,8 @@
 """One run of a program: its own process group, bounded output, gone when the run ends.
 
-Invariant: when `run_program` returns or is cancelled, no process of the group is left. A process
-that leaves its group on purpose (`setsid`) is out of reach.
+Invariant: when `run_program` returns or is cancelled, no process of the group is left, and on Linux
+none of the session, which a job of a shell does not leave. A process that makes a session of its
+own (`setsid`) is out of reach.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import anyio
+import anyio.to_thread
 from anyio.abc import ByteReceiveStream, Process
+
+from vanta.files import read_file
 
 GRACE_S = 0.5
 """Seconds between the request to end (SIGTERM) and the end (SIGKILL)."""
@@ -23,6 +27,7 @@ MAX_TOTAL_BYTES = 64_000_000
 """Output after which a program is stopped, even if it is not shown."""
 
 _CHUNK = 65_536
+_SESSION_ROUNDS = 20  # a process may fork while the others are killed
 _F_GETPATH = 50  # of macOS, whose kernel has no /proc
 
 
@@ -170,12 +175,38 @@ async def _end_group(process: Process) -> None:
         _signal_group(process, signal.SIGKILL)
         await process.wait()
         await process.aclose()
+        await anyio.to_thread.run_sync(_end_session, process.pid)
 
 
 def _signal_group(process: Process, number: signal.Signals) -> None:
     """Send a signal to every process of the group. Its leader's id is the group's."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)
+
+
+def _end_session(session: int) -> None:
+    """Kill the processes that left the group but not the session; nothing without /proc."""
+    for _ in range(_SESSION_ROUNDS):
+        members = list(_session_members(session))
+        if not members:
+            return
+        for pid in members:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _session_members(session: int) -> Iterator[int]:
+    """Yield the processes of a session that are alive."""
+    try:
+        names = os.listdir("/proc")  # noqa: PTH208 - names of the kernel
+    except OSError:
+        return
+    for name in names:
+        if name.isdigit():
+            with contextlib.suppress(OSError, ValueError):
+                status = read_file(f"/proc/{name}/stat", 4096).rpartition(b")")[2].split()
+                if int(status[3]) == session and status[0] not in {b"Z", b"X"}:
+                    yield int(name)
 
 
 def _folder_path(descriptor: int) -> str:
