@@ -178,6 +178,29 @@ def test_a_pattern_that_backtracks_costs_linear_time(keyword: Any) -> None:
     assert time.process_time() - started < 5
 
 
+@pytest.mark.parametrize(("keyword", "value"), [("anyOf", 1), ("allOf", "text"), ("oneOf", 1)])
+def test_references_that_double_at_each_step_are_bounded(keyword: str, value: Any) -> None:
+    steps = {
+        f"s{number}": {keyword: [{"$ref": f"#/$defs/s{number + 1}"}] * 2} for number in range(40)
+    }
+    doubling = {
+        "type": "object",
+        "properties": {"a": {"$ref": "#/$defs/s0"}},
+        "$defs": {**steps, "s40": {"type": "string"}},
+    }
+    assert schema_problem(doubling) is None
+    with pytest.raises(ToolError, match="references"):
+        check_arguments({"a": value}, doubling)
+    check_arguments({}, doubling)
+
+
+def test_unevaluated_properties_are_checked_unless_there_are_patterns() -> None:
+    closed = {"type": "object", "properties": {"a": {}}, "unevaluatedProperties": False}
+    with pytest.raises(ToolError):
+        check_arguments({"b": 1}, closed)
+    check_arguments({"a" * 40 + "!": 1}, {**closed, "patternProperties": {"^(a+)+$": {}}})
+
+
 def test_long_arrays_are_compared_in_linear_time() -> None:
     unique = schema(rows={"type": "array", "uniqueItems": True})
     rows: list[Any] = [{"n": number} for number in range(20_000)]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextvars
 import datetime as dt
 import functools
 import importlib
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
@@ -336,6 +339,73 @@ async def test_a_function_that_hangs_holds_up_no_other() -> None:
             assert (await toolset.call("quick", {}, ToolContext())).data == 1
     finally:
         released.set()
+
+
+HANGS = """
+import anyio
+import time
+import vanta
+from vanta.tools import ToolRegistry
+
+
+@vanta.tool(timeout_s=0.1)
+def hang() -> None:
+    '''Wait.'''
+    time.sleep(3600)
+
+
+async def main():
+    registry = ToolRegistry({"mine": vanta.FunctionToolset("mine", [hang])})
+    (offered,) = await registry.offered()
+    print((await registry.call(offered, {}, vanta.ToolContext())).text)
+    await registry.aclose()
+
+
+anyio.run(main)
+"""
+
+
+def test_a_function_that_hangs_does_not_hold_up_the_end_of_the_program() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert "did not finish within 0.1 s" in done.stdout
+
+
+@pytest.mark.anyio
+async def test_a_wrapped_function_runs_where_its_wrapper_belongs() -> None:
+    def through(function: Any) -> Any:
+        @functools.wraps(function)
+        async def wrapper(**fields: Any) -> Any:
+            return function(**fields)
+
+        return wrapper
+
+    @through
+    def shout(text: str) -> str:
+        """Shout."""
+        return text.upper()
+
+    def forgets(text: str) -> Any:
+        """Forget to await."""
+        return through(shout)(text=text)
+
+    toolset = FunctionToolset("mine", [shout, forgets])
+    assert (await toolset.call("shout", {"text": "a"}, ToolContext())).text == "A"
+    with pytest.raises(TypeError, match="make it async"):
+        await toolset.call("forgets", {"text": "a"}, ToolContext())
+
+
+@pytest.mark.anyio
+async def test_a_function_in_a_thread_sees_the_variables_of_its_context() -> None:
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="none")
+
+    def read() -> str:
+        """Read it."""
+        return variable.get()
+
+    variable.set("set")
+    assert (await FunctionToolset("mine", [read]).call("read", {}, ToolContext())).text == "set"
 
 
 @pytest.mark.anyio

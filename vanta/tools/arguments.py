@@ -13,6 +13,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from vanta.errors import ToolError, did_you_mean
@@ -28,10 +29,15 @@ MAX_SCHEMA_CHARACTERS = 100_000
 """Characters that the schema of one tool may have as JSON."""
 
 _MAX_DEPTH = 64
+_MAX_REFERENCES = 20_000
 _SHOWN_PROBLEMS = 3
 _SEARCHED_PROBLEMS = 20
 _SHOWN_CHARACTERS = 300
 _LONG_ARRAY = 1000
+
+_references: ContextVar[list[int]] = ContextVar("references")
+"""How many references the running check may still follow: few can refer to each other so that
+following them all takes exponential time."""
 
 
 def read_arguments(text: str, schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,6 +61,7 @@ def check_arguments(value: object, schema: Mapping[str, Any]) -> None:
     """
     if not isinstance(value, dict):
         raise ToolError(f"the arguments must be a JSON object, not {_kind(value)}")
+    _references.set([_MAX_REFERENCES])
     try:
         problems = list(
             itertools.islice(
@@ -144,7 +151,10 @@ def _validator(schema_text: str) -> Validator:
     except Exception as error:
         reason = getattr(error, "message", None) or str(error)
         raise ToolError(f"the schema of the tool is not valid: {_cut(reason)}") from error
-    made: Any = jsonschema.validators.extend(base, _LINEAR)  # type: ignore[no-untyped-call]
+    keywords = {**_LINEAR, **{name: _counted(check) for name, check in _following(base)}}
+    if '"patternProperties"' in schema_text:
+        keywords["unevaluatedProperties"] = _unchecked  # it would match the patterns in its own way
+    made: Any = jsonschema.validators.extend(base, keywords)  # type: ignore[no-untyped-call]
     validator: Validator = made(schema, registry=ReferenceRegistry())
     return validator
 
@@ -165,6 +175,30 @@ def _references_elsewhere(schema: Any) -> Iterator[str]:
 
 
 Keyword = Callable[[Any, Any, Any, Any], Iterator[Any]]
+
+
+def _following(base: Any) -> list[tuple[str, Keyword]]:
+    names = ("$ref", "$dynamicRef", "$recursiveRef")
+    return [(name, base.VALIDATORS[name]) for name in names if name in base.VALIDATORS]
+
+
+def _counted(check: Keyword) -> Keyword:
+    """Return a keyword that follows a reference, with a bound on how many are followed."""
+
+    def counted(validator: Any, reference: Any, value: Any, schema: Any) -> Iterator[Any]:
+        left = _references.get()
+        left[0] -= 1
+        if left[0] < 0:
+            raise ToolError(
+                f"the schema of the tool follows more than {_MAX_REFERENCES} references"
+            )
+        yield from check(validator, reference, value, schema) or ()
+
+    return counted
+
+
+def _unchecked(_validator: Any, _keyword: Any, _value: Any, _schema: Any) -> Iterator[Any]:
+    yield from ()
 
 
 def _pattern(_validator: Any, pattern: str, value: Any, _schema: Any) -> Iterator[Any]:

@@ -15,15 +15,20 @@ for each of its functions; a function gets values of its own types, or is not ca
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import functools
 import inspect
 import re
+import threading
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
 import anyio
+import anyio.from_thread
+import anyio.lowlevel
 import anyio.to_thread
 
 from vanta.errors import ToolError, UsageError, did_you_mean
@@ -169,26 +174,35 @@ class _Function:
         return await self._in_thread(call)
 
     async def _in_thread(self, call: Callable[[], Any]) -> ToolResult:
-        """Call in a worker thread. A thread cannot be stopped: after a cancellation it runs on,
-        without anything that waits for it."""
+        """Call in a thread of its own. A thread cannot be stopped: after a cancellation it runs on,
+        with nothing that waits for it, and the end of the program does not wait for it either."""
+        outcomes: list[ToolResult | BaseException] = []
+        done, limiter, borrower = anyio.Event(), self._limiter(), object()
+        loop = anyio.lowlevel.current_token()
+        context = contextvars.copy_context()
 
-        def outcome() -> ToolResult | BaseException:
-            try:
-                value = call()
-                if inspect.isawaitable(value):
-                    raise TypeError("a plain function returned an awaitable: make it async")
-                return result_of(value)
-            except BaseException as error:  # noqa: BLE001 - none of them may end the event loop
-                return error
+        def finished() -> None:
+            limiter.release_on_behalf_of(borrower)
+            done.set()
 
-        result = await anyio.to_thread.run_sync(
-            outcome, abandon_on_cancel=True, limiter=self._limiter()
-        )
-        if isinstance(result, BaseException):
-            if isinstance(result, Exception):
-                raise result
-            raise ToolError(f"it ended with {type(result).__name__}") from result
-        return result
+        def work() -> None:
+            outcomes.append(context.run(_outcome, call))
+            with contextlib.suppress(anyio.RunFinishedError):
+                anyio.from_thread.run_sync(finished, token=loop)
+
+        await limiter.acquire_on_behalf_of(borrower)
+        try:
+            threading.Thread(target=work, name=f"tool {self.tool.name}", daemon=True).start()
+        except RuntimeError as error:
+            limiter.release_on_behalf_of(borrower)
+            raise ToolError(f"no thread can be started: {error}") from error
+        await done.wait()
+        (outcome,) = outcomes
+        if isinstance(outcome, Exception):
+            raise outcome
+        if isinstance(outcome, BaseException):
+            raise ToolError(f"it ended with {type(outcome).__name__}") from outcome
+        return outcome
 
     def _limiter(self) -> anyio.CapacityLimiter:
         """Each function has its own threads: one that hangs takes none from the others."""
@@ -288,7 +302,9 @@ def _is_context(hint: Any) -> bool:
 
 def _is_async(function: Any) -> bool:
     inner = _innermost(function)
-    return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(inner):
+        return True
+    return inspect.iscoroutinefunction(
         getattr(inner, "__call__", None)  # noqa: B004 - an object with an async `__call__`
     )
 
@@ -301,6 +317,18 @@ def _innermost(function: Any) -> Any:
     if not (inspect.isroutine(function) or isinstance(function, type)):
         return getattr(type(function), "__call__", function)  # noqa: B004 - an object's own call
     return function
+
+
+def _outcome(call: Callable[[], Any]) -> ToolResult | BaseException:
+    """Return the result of a call, or what it raised: nothing may end the thread unseen."""
+    try:
+        value = call()
+        if inspect.iscoroutine(value):
+            value.close()
+            raise TypeError("a plain function returned a coroutine: make it async")
+        return result_of(value)
+    except BaseException as error:  # noqa: BLE001 - also an exit: it may not end the event loop
+        return error
 
 
 def _is_json(value: object) -> bool:

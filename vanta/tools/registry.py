@@ -8,7 +8,9 @@ hang, exit, return anything. Only the caller's own cancellation and Ctrl-C leave
 from __future__ import annotations
 
 import copy
+import dataclasses
 import hashlib
+import json
 import logging
 import math
 import re
@@ -21,10 +23,10 @@ import anyio
 
 from vanta.concurrency import open_task_group
 from vanta.errors import ToolError, describe, did_you_mean
-from vanta.text import printable
+from vanta.text import printable, well_formed
 from vanta.tool_contract import Effect, Tool, ToolContext, ToolResult, Toolset
 from vanta.tools.arguments import check_arguments, schema_problem
-from vanta.tools.results import result_of
+from vanta.tools.results import READ_RESULT, as_data, result_of
 
 LIST_TIMEOUT_S = 5.0
 """Seconds within which a toolset must list its tools."""
@@ -36,6 +38,9 @@ MAX_TOOLS = 1000
 """Tools that one toolset may have."""
 
 TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+RESERVED = frozenset({"find_tools", READ_RESULT})
+"""Names of vanta's own tools: a tool of a toolset that has one is offered as `TOOLSET_TOOL`."""
+
 TOOLSET_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 
 _MAX_TIMEOUT_S = 86_400.0
@@ -73,7 +78,7 @@ class ToolRegistry:
     def __init__(self, toolsets: Mapping[str, Toolset]) -> None:
         self._toolsets = dict(toolsets)
         self._offered: dict[str, OfferedTool] = {}
-        self._checked: dict[tuple[str, str], tuple[Tool, str | None]] = {}
+        self._checked: dict[tuple[str, str], tuple[Tool, Tool | str]] = {}
         self.off: dict[str, str] = {}
 
     @property
@@ -175,17 +180,17 @@ class ToolRegistry:
         usable = []
         for tool in tools:
             name = printable(str(getattr(tool, "name", tool)))[:100]
-            problem = self._problem(toolset, tool)
+            item = self._read_tool(toolset, tool)
             if names[name] > 1:
-                problem = f"the toolset has {names[name]} tools of this name"
-            if problem:
-                off[f"{toolset}.{name}"] = problem
+                item = f"the toolset has {names[name]} tools of this name"
+            if isinstance(item, str):
+                off[f"{toolset}.{name}"] = item
             else:
-                usable.append(tool)
+                usable.append(item)
         return usable
 
-    def _problem(self, toolset: str, tool: Any) -> str | None:
-        """Return why a tool cannot be offered; checked once for each description of it."""
+    def _read_tool(self, toolset: str, tool: Any) -> Tool | str:
+        """Return a tool as it is offered, or why it is not; checked once for each description."""
         if not isinstance(tool, Tool):
             return f"it is not a vanta.Tool but {type(tool).__name__!r}"
         key = (toolset, str(tool.name))
@@ -193,7 +198,7 @@ class ToolRegistry:
         if known is None or known[0] is not tool:
             if len(self._checked) > MAX_TOOLS * 10:
                 self._checked.clear()
-            known = self._checked[key] = (tool, tool_problem(tool))
+            known = self._checked[key] = (tool, tool_problem(tool) or _cleaned(tool))
         return known[1]
 
 
@@ -223,13 +228,36 @@ def _broken_fields(tool: Any) -> Iterator[str]:
         yield "its price_usd must be a number, at least 0"
 
 
+def _cleaned(tool: Tool) -> Tool | str:
+    """Return a tool whose descriptions forge nothing: they are a stranger's text, too."""
+    parameters = _cleaned_schema(tool.parameters)
+    text = json.dumps(parameters, ensure_ascii=False)
+    if as_data(text) != text:
+        return "its schema has markers of chat templates in names or values"
+    description = as_data(well_formed(tool.description))
+    if description == tool.description and parameters == tool.parameters:
+        return tool
+    return dataclasses.replace(tool, description=description, parameters=parameters)
+
+
+def _cleaned_schema(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {
+            key: as_data(well_formed(item))
+            if key in {"description", "title", "$comment"} and isinstance(item, str)
+            else _cleaned_schema(item)
+            for key, item in value.items()
+        }
+    return [_cleaned_schema(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _named(found: Sequence[tuple[str, Tool]]) -> list[OfferedTool]:
     """Give each tool a name of its own, which does not depend on the order of the toolsets."""
-    owners = Counter(tool.name for _, tool in found)
+    owners = Counter(tool.name for _, tool in found) + Counter(dict.fromkeys(RESERVED, 1))
     taken = {tool.name for _, tool in found if owners[tool.name] == 1}
     joined = Counter(f"{toolset}_{tool.name}" for toolset, tool in found if owners[tool.name] > 1)
     offered = []
@@ -299,7 +327,7 @@ def _read(
         return result_of(outcome.value)
     except ToolError as error:
         return _failed(f"the call ran, but its result cannot be used: {error}")
-    except Exception as error:  # noqa: BLE001 - a value can fail in any way while it is read
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - reading a value can do anything
         _log.warning("the result of tool %r cannot be read", offered.identity)
         return _failed(f"the call ran, but its result cannot be read: {type(error).__name__}")
 
