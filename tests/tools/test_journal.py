@@ -147,6 +147,20 @@ async def test_a_person_settles_an_unknown_call(tmp_path: Path) -> None:
             await journal.start(entry.key)
 
 
+@pytest.mark.parametrize(
+    ("effect", "state"), [("read", "failed"), ("idempotent", "unknown"), ("write", "unknown")]
+)
+async def test_only_a_call_with_an_effect_is_unknown_when_it_is_cut_off(
+    tmp_path: Path, effect: str, state: str
+) -> None:
+    async with open_journal(tmp_path) as journal:
+        entry = record(effect=effect)
+        await journal.begin(entry)
+        await journal.finish(entry.key, "", "unknown")
+        await journal.finish(entry.key, "", "unknown")
+        assert await state_of(journal, entry) == state
+
+
 async def test_a_denied_call_never_starts(tmp_path: Path) -> None:
     async with open_journal(tmp_path) as journal:
         entry = record()

@@ -128,7 +128,8 @@ class Journal:
         :param call_key: the call's key.
         :param result_json: the result as JSON, "" for none.
         :param state: `finished`; `failed` if it certainly has no further effect; `unknown` if a
-            `write` call was interrupted, such as by its time limit; `denied` if it never started.
+            call was interrupted, such as by its time limit, which for a `read` call is recorded as
+            `failed`, since it has no effect; `denied` if it never started.
         :raises CallStateError: if the call is in a state that has no such end.
         """
         changes = {"result": _bounded(result_json), "ended_at": self._clock()}
@@ -280,13 +281,16 @@ def _step(
     if "result" in changes:  # a call that ends after its conversation was forgotten has no text
         kept = sa.case((_calls.forgotten, ""), else_=changes["result"])
         changes = changes | {"result": kept}
+    becomes: Any = state
+    if state == "unknown":
+        becomes = sa.case((_calls.effect == "read", "failed"), else_=state)
     leads = _calls.state.in_(_COMES_FROM[state])
     update = sa.update(tool_calls).where(_calls.key == key, leads)
-    if connection.execute(update.values(changes | {"state": state})).rowcount:
+    if connection.execute(update.values(changes | {"state": becomes})).rowcount:
         return
     outcome = changes.get("outcome")
     same = sa.true() if outcome is None else _calls.outcome == outcome
-    query = sa.select(_calls.key).where(_calls.key == key, _calls.state == state, same)
+    query = sa.select(_calls.key).where(_calls.key == key, _calls.state == becomes, same)
     if connection.execute(query).first() is None:
         raise CallStateError(key, _state(connection, key), state)
 
