@@ -227,6 +227,14 @@ async def test_the_folder_is_below_the_root(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
+async def test_hidden_folders_are_an_option(tmp_path: Path) -> None:
+    tmp_path.joinpath(".git").mkdir()
+    for hidden in (False, True):
+        result = await run(tmp_path, "py", "-c", "print(1)", cwd=".git", hidden=hidden)
+        assert result.is_error is not hidden
+
+
+@pytest.mark.anyio
 async def test_long_output_is_cut_in_the_middle(tmp_path: Path) -> None:
     code = "print('a' * 50_000 + 'b' * 50_000)"
     result = await run(tmp_path, "py", "-c", code, max_output_bytes=1000)

@@ -206,6 +206,18 @@ async def test_a_port_is_public_only_if_it_is_listed() -> None:
     assert "its port is not one of 443" in result.text
 
 
+@pytest.mark.anyio
+async def test_redirects_to_another_host_are_followed_on_request(pages: PageServer) -> None:
+    there = f"http://localhost:{pages.port}/b"
+    pages.add("/a", status=302, headers={"Location": there})
+    pages.add("/b", body="there")
+    hosts = (f"127.0.0.1:{pages.port}", f"localhost:{pages.port}")
+    for cross_hosts, text in ((True, "there"), (False, "Fetch that URL to read it.")):
+        toolset = create_fetch(FetchOptions(inside=hosts, cross_hosts=cross_hosts), CONTEXT)
+        result = await toolset.call("fetch", {"url": f"http://{hosts[0]}/a"}, ToolContext())
+        assert result.text.endswith(text)
+
+
 # Searching.
 
 
@@ -274,6 +286,18 @@ async def test_a_refusal_names_what_to_check(pages: PageServer) -> None:
     pages.add("/search", status=403)
     with pytest.raises(ToolError, match="403"):
         await search(pages, SearchOptions(url=f"http://127.0.0.1:{pages.port}"))
+
+
+@pytest.mark.anyio
+async def test_a_server_that_does_not_answer_ends_at_the_timeout(pages: PageServer) -> None:
+    leave = threading.Event()
+    pages.add("/search", stream=lambda _file: leave.wait(60))
+    options = SearchOptions(url=f"http://127.0.0.1:{pages.port}", timeout_s=0.3)
+    try:
+        with anyio.fail_after(30), pytest.raises(ToolError, match="did not answer in time"):
+            await search(pages, options)
+    finally:
+        leave.set()
 
 
 @pytest.mark.anyio

@@ -195,6 +195,23 @@ def test_public_addresses_are_public(text: str) -> None:
     assert public_problem(ipaddress.ip_address(text)) == ""
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("url", "plain"),
+    [
+        ("http://ｐublic.example/x", "http://public.example/x"),  # noqa: RUF001
+        ("http://bücher.example/ä", "http://xn--bcher-kva.example/%C3%A4"),
+        ("http://public。example?x", "http://public.example/?x"),
+    ],
+)
+async def test_a_host_has_one_spelling_so_that_rules_see_it(url: str, plain: str) -> None:
+    network = Network(None)
+    result = await fetch(url, network)
+    assert result.is_error
+    assert result.text == f"Write the host in ASCII: {plain!r}."
+    assert network.dialled == []
+
+
 # Encrypted connections.
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -90,6 +91,9 @@ class FetchToolset(ActionToolset):
 
     async def _fetch(self, arguments: FetchArguments, context: ToolContext) -> ToolResult:
         url = parse_url(arguments.url)
+        if not re.split(r"[/?#]", arguments.url.partition("://")[2], maxsplit=1)[0].isascii():
+            # A rule that denies or allows a host must not depend on how its name is spelled.
+            raise CorrectableError(f"Write the host in ASCII: {str(url)!r}.")
         timeout_s = seconds_left(context, self._options.timeout_s)
         try:
             with anyio.fail_after(timeout_s):
