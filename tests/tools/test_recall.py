@@ -165,16 +165,26 @@ async def test_too_many_tools_without_vectors_are_ranked_by_words() -> None:
 
 async def test_words_decide_if_the_embedder_is_broken_or_slow() -> None:
     index = ToolIndex()
-    await index.embed_tools(TOOLS, TopicEmbedder().embed)
 
     async def broken(_texts: Sequence[str]) -> Any:
         raise EmbedderError("the weights are damaged")
+
+    async def wrong(_texts: Sequence[str]) -> Any:
+        return [[1.0, 0.0]]
+
+    async def odd(texts: Sequence[str]) -> Any:
+        return [[float("nan")] * 3 for _ in texts]
 
     async def slow(_texts: Sequence[str]) -> Any:
         await anyio.sleep_forever()
 
     few = [WEATHER, MAIL, AREA]
-    for embed, reason in ((broken, "the weights are damaged"), (slow, "longer than 0.5 s")):
+    for embed, reason in (
+        (broken, "the weights are damaged"),
+        (wrong, "the embedder failed"),
+        (odd, ""),
+        (slow, "longer than 0.5 s"),
+    ):
         ranked = await rank_tools("weather", few, room=40, count=count, embed=embed, index=index)
         assert names(ranked)[0] == "get_forecast"
         assert reason in ranked.note

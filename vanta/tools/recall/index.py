@@ -99,7 +99,7 @@ class ToolIndex:
 
         rows = np.stack([self._vectors[self._entry(item).digest] for item in offered])
         vectors = np.asarray(await embed(texts), np.float32)
-        cosines: list[list[float]] = (vectors @ rows.T).tolist()
+        cosines: list[list[float]] = np.nan_to_num(vectors @ rows.T).tolist()
         return cosines
 
     def missing(self, offered: Sequence[OfferedTool], embed: Embed) -> int:
