@@ -97,7 +97,7 @@ async def test_an_abandoned_call_is_unknown_and_repeated_only_if_that_changes_no
 async def test_a_call_of_a_living_process_is_not_abandoned(tmp_path: Path) -> None:
     async with open_journal(tmp_path) as journal, open_journal(tmp_path, owner=DEAD) as other:
         entry = record()
-        await journal.begin(entry)
+        await journal.begin(entry, lease_s=0)
         assert await other.abandoned() == []
         assert await state_of(journal, entry) == "started"
 

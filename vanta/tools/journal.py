@@ -300,14 +300,15 @@ def _state(connection: sa.Connection, key: str) -> str:
 
 
 def _abandon(connection: sa.Connection, *, owner: Owner, now: float) -> Sequence[CallRecord]:
-    """Make the calls unknown whose process is gone or has let its lease expire."""
+    """Make the calls unknown whose process is gone; of another host, whose lease is over."""
     of_others = (_calls.host != owner.host) | (_calls.process != owner.process)
     query = sa.select(tool_calls).where(_calls.state == "started", of_others)
     gone: dict[Owner, bool] = {}
     keys = []
     for row in connection.execute(query.order_by(_calls.requested_at, _calls.key)).all():
         holder = Owner(row.host, row.process)
-        if row.expires_at < now or gone.setdefault(holder, holder.gone):
+        is_far = row.host != owner.host
+        if (row.expires_at < now) if is_far else gone.setdefault(holder, holder.gone):
             mine = sa.update(tool_calls).where(_calls.claim == row.claim, _calls.state == "started")
             if connection.execute(mine.values(state="unknown", ended_at=now)).rowcount:
                 keys.append(row.key)
