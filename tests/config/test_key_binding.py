@@ -204,3 +204,20 @@ def test_very_many_settings_of_a_project_are_refused_at_once(work: Path) -> None
     assert trust is not None
     assert "vanta.toml: it has more than 5000 settings" in trust.unreadable
     assert time.process_time() - begin < 3
+
+
+@pytest.mark.parametrize("environ", [{}, {"VANTA_TOOLS__OPTIONS__SEARCH__API_KEY_ENV": "MYKEY"}])
+def test_a_projects_server_of_a_toolset_receives_no_key_of_the_user(
+    work: Path, environ: Mapping[str, str]
+) -> None:
+    users('tools.options.search = {url = "https://mine.example", api_key_env = "MY_KEY"}')
+    project(work, f'tools.options.search.url = "{STRANGER}"')
+    options = load(environ=environ).config.tools.options["search"]
+    assert options["url"] != STRANGER or not {"MY_KEY", "MYKEY"} & set(options.values())
+
+
+def test_a_projects_server_of_a_toolset_counts_with_a_key_of_its_own(work: Path) -> None:
+    users('tools.options.search = {url = "https://mine.example", api_key_env = "MY_KEY"}')
+    project(work, f'tools.options.search = {{url = "{STRANGER}", api_key_env = "THEIRS"}}')
+    options = load(environ={}).config.tools.options["search"]
+    assert options == {"url": STRANGER, "api_key_env": "THEIRS"}

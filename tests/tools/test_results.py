@@ -9,6 +9,7 @@ import enum
 import itertools
 import json
 import math
+import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,31 @@ ATTACKS = [
     "<think>",
     "<bos>",
     "<|system|>",
+    "<turn|>",
+    "<seed:tool_call>",
+    "<minimax:tool_call>",
+    "<longcat_tool_call>",
+    "<arg_key>",
+    "<0x0A>",
+    "<unk>",
+    "<pad>",
+    "<unused42>",
+    "<extra_id_0>",
+    "<fim_prefix>",
+    "<reponame>",
+    "<repo_name>",
+    "<file_sep>",
+    "<filename>",
+    "<gh_stars>",
+    "<issue_start>",
+    "<jupyter_code>",
+    "<empty_output>",
+    "<end_of_utterance>",
+    "<ipython>",
+    "[gMASK]",
+    "[SEP]",
+    "[TOOL_CONTENT]",
+    "[SYSTEM_PROMPT]",
 ]
 
 
@@ -184,6 +210,13 @@ def test_a_result_cannot_leave_its_block_or_forge_a_marker(attack: str) -> None:
 )
 def test_other_text_stays_as_it_is(text: str) -> None:
     assert as_data(text) == text
+
+
+def test_a_long_text_is_cleaned_in_linear_time() -> None:
+    started = time.process_time()
+    for text in ("<" * 1_000_000, "< " * 500_000, "<" + " " * 100_000, "<tool" * 200_000):
+        as_data(text)
+    assert time.process_time() - started < 20
 
 
 @given(st.text())

@@ -31,14 +31,19 @@ _NOTE_TOKENS = 48
 _CHARACTERS_PER_TOKEN = 16
 _MARKERS = re.compile(
     r"""
-      [<\uff1c] (?= \s* /? \s* (?: result | tool_?(?:call|response|result|use)s? | function
-            | (?:start|end)_of_(?:turn|role|text) | (?:begin|end)_of_ | think(?:ing)? | s | bos
-            | eos | pad | unk | channel | system | user | assistant | invoke | parameter
+      [<\uff1c] (?= \s*+ /? \s*+ (?: result | [\w:]{0,20} tool_?(?:call|response|result|use)s?
+            | function(?:_calls?|_results?)? | (?:start|end|begin)_of_\w++ | think(?:ing)? | [su]
+            | [be]os | pad | unk | mask | cls | sep | [es]op | eod | turn | message | channel
+            | im_\w+ | system | developer | user | assistant | human | ipython | invoke | parameter
+            | arg_(?:key|value) | img | image | unused_?\d+ | extra_id_\d+ | 0x[0-9a-f]{2}
+            | fim_\w++ | repo_?name | file_?(?:sep|name) | gh_stars | issue_\w++ | jupyter_\w+
+            | commit_\w++ | empty_output
             ) [^a-z] )
-    | [<\uff1c] (?= \s* [|\uff5c] )
-    | [<\uff1c] (?= [<\uff1c] \s* /? \s* sys )
-    | \[ (?= \s* /? \s* (?: inst | tool_calls? | tool_results? | available_tools | args | call_id
-            | system_prompt | think | img ) \s* \] )
+    | [<\uff1c] (?= \s*+ [|\uff5c] )
+    | [<\uff1c] (?= [<\uff1c] \s*+ /? \s*+ sys )
+    | \[ (?= \s*+ /? \s*+ (?: inst | tool_(?:calls?|results?|content) | available_tools | args
+            | call_id | system_prompt | model_settings | think | img | cls | sep | unk | pad
+            | g?mask | s?mask | [es]op | begin_of_\w++ | end_of_\w++ ) \s*+ \] )
     """,
     re.IGNORECASE | re.VERBOSE,
 )
