@@ -81,24 +81,21 @@ if TYPE_CHECKING:
     )
     from vanta.events import (
         Amended,
+        ApprovalRequested,
+        CallFinished,
+        CallRequested,
         Committed,
-        ContextTrace,
         Event,
         LegCancelled,
         LegFailed,
         LegFinished,
         LegRejected,
         LegStarted,
-        LegTrace,
         MemoryRecalled,
-        MemoryTrace,
         Observer,
-        RecallTrace,
-        Reply,
+        RoundStarted,
         Takeover,
         TextDelta,
-        Timings,
-        Trace,
         TurnFailed,
         TurnFinished,
         TurnStarted,
@@ -167,6 +164,17 @@ if TYPE_CHECKING:
         FunctionToolset,
         tool,
     )
+    from vanta.tools.turn_rules import Approval, ApprovalHandler, ApprovalRequest
+    from vanta.trace import (
+        CallTrace,
+        ContextTrace,
+        LegTrace,
+        MemoryTrace,
+        RecallTrace,
+        Reply,
+        Timings,
+        Trace,
+    )
     from vanta.track import (
         Price,
         Track,
@@ -191,9 +199,9 @@ _NAMES = {
         "VectorIndexError did_you_mean refused_resource "
     ),
     "vanta.events": (
-        "Amended Committed ContextTrace Event LegCancelled LegFailed LegFinished LegRejected "
-        "LegStarted LegTrace MemoryRecalled MemoryTrace Observer RecallTrace Reply Takeover "
-        "TextDelta Timings Trace TurnFailed TurnFinished TurnStarted "
+        "Amended ApprovalRequested CallFinished CallRequested Committed Event LegCancelled "
+        "LegFailed LegFinished LegRejected LegStarted MemoryRecalled Observer RoundStarted "
+        "Takeover TextDelta TurnFailed TurnFinished TurnStarted "
     ),
     "vanta.expectations": "Expectation Failure CheckedTurn",
     "vanta.installation": "install_hint",
@@ -210,7 +218,9 @@ _NAMES = {
     "vanta.scheduling.gate": "Gate Verdict",
     "vanta.scheduling.policy": "GateRule LegPlan Policy",
     "vanta.tool_contract": "Tool ToolContext ToolResult Toolset ToolsetContext ToolsetFactory",
+    "vanta.trace": ("CallTrace ContextTrace LegTrace MemoryTrace RecallTrace Reply Timings Trace"),
     "vanta.tools.functions": "FunctionToolset tool",
+    "vanta.tools.turn_rules": "Approval ApprovalHandler ApprovalRequest",
     "vanta.track": "Price Track",
 }
 
@@ -218,10 +228,17 @@ __all__ = [
     "AllTracksFailed",
     "Amended",
     "AnswerBound",
+    "Approval",
+    "ApprovalHandler",
+    "ApprovalRequest",
+    "ApprovalRequested",
     "BaseEngine",
     "BudgetExceeded",
+    "CallFinished",
     "CallNumbering",
+    "CallRequested",
     "CallStateError",
+    "CallTrace",
     "Capabilities",
     "Check",
     "CheckedTurn",
@@ -280,6 +297,7 @@ __all__ = [
     "RecallTrace",
     "Receipt",
     "Reply",
+    "RoundStarted",
     "RunError",
     "Runtime",
     "Sampling",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -19,12 +19,15 @@ import anyio.to_thread
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from vanta.concurrency import HomeProcess
-from vanta.events import Reply
 from vanta.money import ApproveUnpriced
+from vanta.runtime.agency import ProgramTools
 from vanta.runtime.background import accompanied
 from vanta.runtime.bootstrap import gather
 from vanta.runtime.runtime import Runtime
 from vanta.runtime.sync import Calls, SyncRuntime
+from vanta.tool_contract import Toolset
+from vanta.tools import ApprovalHandler
+from vanta.trace import Reply
 
 Table = Mapping[str, Any]
 
@@ -70,9 +73,16 @@ class Opening:
         plugins: Iterable[object],
         overrides: Mapping[str, Any],
         approve_unpriced: ApproveUnpriced | None = None,
+        own_tools: Iterable[Toolset | Callable[..., Any]] = (),
+        approve: ApprovalHandler | None = None,
     ) -> None:
         self._gather = functools.partial(
-            gather, config, tuple(plugins), dict(overrides), approve_unpriced
+            gather,
+            config,
+            tuple(plugins),
+            dict(overrides),
+            approve_unpriced,
+            ProgramTools(tuple(own_tools), approve),
         )
         self._home = HomeProcess("the runtime")
         self._stack = AsyncExitStack()
@@ -137,6 +147,8 @@ def open(  # noqa: A001 - `vanta.open` is its name
     *,
     plugins: Iterable[object] = (),
     approve_unpriced: ApproveUnpriced | None = None,
+    own_tools: Iterable[Toolset | Callable[..., Any]] = (),
+    approve: ApprovalHandler | None = None,
     **overrides: Unpack[Overrides],
 ) -> Opening:
     """Open a runtime: `async with vanta.open() as runtime`.
@@ -149,6 +161,9 @@ def open(  # noqa: A001 - `vanta.open` is its name
     :param approve_unpriced: called with the names of a track and its model if the price is unknown,
         a cap is set and `budget.unpriced` is "ask"; returns whether the track may answer. None
         refuses.
+    :param own_tools: the program's own tools: functions (see `vanta.tool`) and toolsets. They are
+        allowed unless a rule of `[tools]` says otherwise.
+    :param approve: asks a person about a call; None denies what would be asked.
     :param overrides: configuration keys that take precedence over everything else:
         `vanta.open(policy="race", deadline_s=10)`.
     :returns: an object to enter with `async with` or `with`.
@@ -158,7 +173,7 @@ def open(  # noqa: A001 - `vanta.open` is its name
     :raises TemplateError: if the configured system prompt is broken.
     :raises StoreError: if the transcripts cannot be opened.
     """
-    return Opening(config, plugins, overrides, approve_unpriced)
+    return Opening(config, plugins, overrides, approve_unpriced, own_tools, approve)
 
 
 def ask(
@@ -168,6 +183,7 @@ def ask(
     session: str | None = None,
     user: str = "default",
     plugins: Iterable[object] = (),
+    own_tools: Iterable[Toolset | Callable[..., Any]] = (),
     **overrides: Unpack[Overrides],
 ) -> Reply:
     """Ask one question from a program without an event loop: `vanta.ask("...").text`.
@@ -179,9 +195,10 @@ def ask(
     :param session: the conversation to continue; None starts a new one.
     :param user: the name of the user.
     :param plugins: as for `vanta.open`.
+    :param own_tools: as for `vanta.open`.
     :param overrides: as for `vanta.open`.
     :returns: the reply; its exchange is durable.
     :raises VantaError: what `vanta.open` and `Session.ask` raise.
     """
-    with open(config, plugins=plugins, **overrides) as runtime:
+    with open(config, plugins=plugins, own_tools=own_tools, **overrides) as runtime:
         return runtime.session(session or uuid.uuid4().hex, user=user).ask(text)

@@ -45,6 +45,9 @@ class GenerationRequest:
     :param messages: the whole conversation, system message first.
     :param sampling: how to sample.
     :param tools: functions that the model may call.
+    :param tool_choice: `auto`, `none` (no call), `required` (at least one call), or the name of the
+        tool that has to be called.
+    :param parallel_tool_calls: whether one answer may have several calls.
     :param prefix: beginning of the assistant's reply, which must be continued and not repeated.
         Engines without the capability `prefix_continuation` raise `unsupported`.
     :param session: key under which the engine may keep its KV cache; "" for none.
@@ -57,6 +60,8 @@ class GenerationRequest:
     messages: tuple[Message, ...]
     sampling: Sampling = Sampling()  # noqa: RUF009 - it is frozen
     tools: tuple[Tool, ...] = ()
+    tool_choice: str = "auto"
+    parallel_tool_calls: bool = True
     prefix: str = ""
     session: str = ""
     scope: str = ""

@@ -17,8 +17,9 @@ from vanta.installation import templates_dir
 from vanta.prompts import Templates
 
 if TYPE_CHECKING:
-    from vanta.events import Event, Reply
+    from vanta.events import Event
     from vanta.memory import Embedder, MemoryItem
+    from vanta.trace import Reply
     from vanta.track import Track
 
 

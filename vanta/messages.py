@@ -232,6 +232,38 @@ _MOST_FRAGMENTS = 4096
 object than as text."""
 
 
+class ObjectEnd:
+    """Finds the end of the first JSON object in a text that comes in fragments."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._in_text = self._is_escaped = False
+        self.is_reached = False
+
+    def feed(self, fragment: str) -> None:
+        """Read the next fragment, in time linear in its length."""
+        if self.is_reached:
+            return
+        for letter in fragment:
+            if self._in_text:
+                self._read_text(letter)
+            elif letter == '"':
+                self._in_text = True
+            elif letter in "{}":
+                self._depth += 1 if letter == "{" else -1
+                if self._depth == 0:
+                    self.is_reached = True
+                    return
+
+    def _read_text(self, letter: str) -> None:
+        if self._is_escaped:
+            self._is_escaped = False
+        elif letter == "\\":
+            self._is_escaped = True
+        elif letter == '"':
+            self._in_text = False
+
+
 @dataclass(slots=True)
 class Fold:
     """Joins deltas, one at a time, into a `Completion`; linear in the length of the answer.
@@ -246,6 +278,7 @@ class Fold:
     _logprobs: list[TokenLogprob] = field(default_factory=list)
     _last: dict[str, Any] = field(default_factory=dict)
     _joined: Completion | None = None
+    _first_call: ObjectEnd = field(default_factory=ObjectEnd)
     _text_joiner: SurrogateJoiner = field(default_factory=SurrogateJoiner)
     _reasoning_joiner: SurrogateJoiner = field(default_factory=SurrogateJoiner)
 
@@ -265,6 +298,8 @@ class Fold:
         for part in delta.tool_calls:
             number = self._numbering.number(part.index, part.id)
             self._calls.setdefault(number, []).append(part)
+            if number == 0:
+                self._first_call.feed(part.arguments)
         self._logprobs.extend(delta.logprobs)
         for name in ("finish_reason", "usage", "timings", "model"):
             value = getattr(delta, name)
@@ -286,6 +321,11 @@ class Fold:
         if text == delta.text and reasoning == delta.reasoning:
             return delta
         return dataclasses.replace(delta, text=text, reasoning=reasoning)
+
+    @property
+    def has_whole_call(self) -> bool:
+        """Whether the first tool call is complete: its JSON has closed, or another call follows."""
+        return self._first_call.is_reached or len(self._calls) > 1
 
     def completion(self) -> Completion:
         """Return the answer so far; more deltas may follow."""

@@ -17,16 +17,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-from vanta.events import (
-    Event,
-    LegStarted,
-    LegTrace,
-    TextDelta,
-    Trace,
-    TurnFailed,
-    TurnFinished,
-    TurnStarted,
-)
+from vanta.events import Event, LegStarted, TextDelta, TurnFailed, TurnFinished, TurnStarted
+from vanta.trace import LegTrace, Trace
 
 _log = logging.getLogger("vanta.telemetry")
 

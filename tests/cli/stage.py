@@ -4,6 +4,7 @@ The engine `stage` answers with the word that the message's first word stands fo
 
     echo TEXT   says TEXT        cut TEXT   says TEXT and breaks      fail KIND   raises at once
     hold FILE   says "begun ", waits until FILE exists, says "done"
+    call TOOL JSON   calls a tool of the toolset `mail`, and says its result
 
 It writes a line to the journal for each request begun and ended, so a test can wait for what
 happened in the other process instead of sleeping.
@@ -30,7 +31,7 @@ import vanta
 from vanta.cli import Command
 from vanta import EngineFactory
 from vanta import ErrorKind
-from vanta.testing import Fail, ScriptedEngine, Wait
+from vanta.testing import CallTool, Fail, ScriptedEngine, Wait
 
 JOURNAL = Path(os.environ["STAGE_JOURNAL"])
 
@@ -56,6 +57,8 @@ class Exists:
 
 
 def act(request):
+    if request.messages[-1].role == "tool":
+        return [request.messages[-1].content]
     said = request.messages[-1].content.rpartition("</notes>")[2].lstrip()  # without memories
     word, _, rest = said.partition(" ")
     match word:
@@ -63,6 +66,9 @@ def act(request):
             return [rest, Fail(ErrorKind.NETWORK)]
         case "fail":
             return [Fail(ErrorKind(rest))]
+        case "call":
+            name, _, arguments = rest.partition(" ")
+            return [CallTool(name, arguments or "{}")]
         case "hold":
             return ["begun ", Wait(Exists(rest)), "done"]
         case _:
@@ -90,6 +96,24 @@ def wave():
 @vanta.hookimpl
 def vanta_engines():
     return [EngineFactory("stage", "does what it is told", Options, create)]
+
+
+class NoOptions(BaseModel):
+    pass
+
+
+def send(to: str, text: str = "Hello") -> str:
+    """Send a message."""
+    note(f"sent to {to}")
+    return f"Sent to {to}."
+
+
+@vanta.hookimpl
+def vanta_toolsets():
+    def create(_options, _context):
+        return vanta.FunctionToolset("mail", [send])
+
+    return [vanta.ToolsetFactory("mail", "messages", NoOptions, create)]
 
 
 @vanta.hookimpl

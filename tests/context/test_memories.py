@@ -17,12 +17,12 @@ from vanta.context.memories import Memories
 from vanta.context.preparer import ContextPreparer
 from vanta.engine import Sampling
 from vanta.errors import TemplateError
-from vanta.events import MemoryTrace
 from vanta.installation import templates_dir
 from vanta.memory import ItemKind, MemoryItem, RecalledItem, render_block
 from vanta.messages import Exchange, Message, ToolCall
 from vanta.prompts import Templates
 from vanta.testing import ScriptedEngine, count_prompt
+from vanta.trace import MemoryTrace
 from vanta.track import Track
 
 DAY_S = 86_400.0

@@ -12,8 +12,8 @@ from rich.console import Console
 from vanta.drawing import svg, timeline
 from vanta.drawing.charts import colour_of
 from vanta.drawing.lanes import lanes
-from vanta.events import LegTrace, Trace
 from vanta.messages import Usage
+from vanta.trace import LegTrace, Trace
 
 NAMESPACE = "{http://www.w3.org/2000/svg}"
 

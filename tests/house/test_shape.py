@@ -21,7 +21,6 @@ SHORT_FOR_A_REASON = {
     "vanta.bounds.pace": "one idea",
     "vanta.cli.terminal.console": "the only file of the toolkit that imports Rich at once",
     "vanta.cli.terminal.notices": "one idea",
-    "vanta.command": "a contract",
     "vanta.concurrency.home_process": "one idea",
     "vanta.concurrency.task_group": "one idea",
     "vanta.storage.waiting": "one idea",

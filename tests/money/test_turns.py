@@ -13,10 +13,11 @@ import pytest
 from tests.money.ledgers import totals
 from tests.runtime.home import open_scripted
 from vanta.errors import AllTracksFailed, EngineError, ErrorKind
-from vanta.events import LegFailed, Reply
+from vanta.events import LegFailed
 from vanta.runtime import Runtime
 from vanta.scheduling import LegPlan, Policy
 from vanta.testing import Fail, Hang, Pause, ScriptedEngine, Step, Wait
+from vanta.trace import Reply
 
 pytestmark = pytest.mark.anyio
 

@@ -16,11 +16,12 @@ from tests.runtime.home import open_scripted
 from vanta.config import Config
 from vanta.engine import EngineFactory, Sampling
 from vanta.errors import AllTracksFailed, EngineError, ErrorKind
-from vanta.events import Event, Reply, Trace
+from vanta.events import Event
 from vanta.memory import Selection
 from vanta.runtime import Isolation, TurnOptions
 from vanta.storage import Store, sqlite_url
 from vanta.testing import Fail, ScriptedEngine
+from vanta.trace import Reply, Trace
 
 pytestmark = pytest.mark.anyio
 

@@ -13,23 +13,14 @@ import pytest
 
 from vanta.engine import Capabilities
 from vanta.errors import PluginError, ScriptError, UnknownName
-from vanta.events import (
-    Committed,
-    Event,
-    LegStarted,
-    RecallTrace,
-    Reply,
-    Takeover,
-    TextDelta,
-    Timings,
-    Trace,
-)
+from vanta.events import Committed, Event, LegStarted, Takeover, TextDelta
 from vanta.expectations import CheckedTurn, Expectation, Failure
 from vanta.hookspecs import hookimpl
 from vanta.memory import MemoryItem
 from vanta.messages import TokenLogprob, ToolCall, Usage
 from vanta.plugin_loading import load
 from vanta.testing import HashEmbedder, ScriptedEngine, Step
+from vanta.trace import RecallTrace, Reply, Timings, Trace
 from vanta.track import Price, Track
 from vanta_scripts import BUILTIN, known_expectations, parse_script
 from vanta_scripts.checks.meanings import probability_of_yes

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     )
     from vanta.cli.setup import Setup, load_setup, open_runtime
     from vanta.cli.turns import Interruptible, describe_event, format_money, format_seconds
-    from vanta.command import Command
+    from vanta.hookspecs import Command
 
 __all__ = [
     "Command",
@@ -74,7 +74,7 @@ _NAMES = {
     ),
     ".setup": "Setup load_setup open_runtime",
     ".turns": "Interruptible describe_event format_money format_seconds",
-    "vanta.command": "Command",
+    "vanta.hookspecs": "Command",
 }
 
 

@@ -22,7 +22,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from vanta.cli.options import ConfigOption, config_source, set_config
-from vanta.command import Command
+from vanta.hookspecs import Command
 from vanta.installation import is_own
 from vanta.text import printable
 

@@ -33,9 +33,10 @@ from vanta.cli.terminal import can_ask, read_stdin
 from vanta.text import decoded
 
 if TYPE_CHECKING:
-    from vanta.cli.terminal.approval import UnpricedApproval
-    from vanta.events import Event, Reply
+    from vanta.cli.terminal.approval import TerminalApproval
+    from vanta.events import Event
     from vanta.runtime import Session, SyncRuntime
+    from vanta.trace import Reply
 
 app = typer.Typer()
 
@@ -71,11 +72,11 @@ def ask(
     text = _question(words or [])
     choice = {"track": track, "policy": policy, "deadline_s": deadline, "private": private}
     shows_status = verbose or (not json and not quiet and sys.stderr.isatty())
-    from vanta.cli.terminal.approval import UnpricedApproval
+    from vanta.cli.terminal.approval import TerminalApproval
 
-    approval = UnpricedApproval() if can_ask() else None
+    approval = TerminalApproval() if can_ask() else None
     printer = _TurnPrinter(text=not json, status=shows_status)
-    with open_runtime(config, approve_unpriced=approval) as runtime:
+    with open_runtime(config, approval=approval) as runtime:
         conversation = runtime.runtime.session(session or new_session_id(), user=user)
         reply = _answer(runtime, conversation, text, choice, printer, approval)
     if json:
@@ -88,32 +89,32 @@ def _answer(
     text: str,
     choice: dict[str, Any],
     printer: _TurnPrinter,
-    approval: UnpricedApproval | None,
+    approval: TerminalApproval | None,
 ) -> Reply:
     """Run the turn, print it while it runs, and return the reply.
 
     :raises KeyboardInterrupt: if Ctrl-C stopped the turn.
     """
-    from vanta.cli.terminal.approval import PriceQuestion
+    from vanta.cli.terminal.approval import Question
     from vanta.cli.turns import Interruptible
 
     replies: list[Reply] = []
 
-    async def work(report: Callable[[Event | PriceQuestion], None]) -> None:
+    async def work(report: Callable[[Event | Question], None]) -> None:
         with approval.through(report) if approval else nullcontext():
             async with conversation.stream(text, **choice) as turn:
                 async for event in turn:
                     report(event)
                 replies.append(turn.reply)
 
-    def show(item: Event | PriceQuestion) -> None:
-        if not isinstance(item, PriceQuestion):
+    def show(item: Event | Question) -> None:
+        if not isinstance(item, Question):
             printer.show(item)
         elif approval:
             printer.end_line()
             approval.answer(item, runtime.portal)
 
-    watched: Interruptible[Event | PriceQuestion] = Interruptible(runtime.portal)
+    watched: Interruptible[Event | Question] = Interruptible(runtime.portal)
     try:
         if not watched.watch(work, show):
             raise KeyboardInterrupt

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from vanta.api import Opening
+    from vanta.cli.terminal.approval import TerminalApproval
     from vanta.config import Config, Loaded, Setting
     from vanta.models import ModelStore
-    from vanta.money import ApproveUnpriced
     from vanta.plugin_loading import PluginSet
     from vanta.scheduling import Policy
     from vanta.track import Track
@@ -110,19 +110,23 @@ def open_runtime(
     source: str | None,
     *,
     plugins: tuple[object, ...] = (),
-    approve_unpriced: ApproveUnpriced | None = None,
+    approval: TerminalApproval | None = None,
     **overrides: Any,
 ) -> Opening:
     """Return what `vanta.open` returns for the requested configuration: a context manager.
 
     :param source: the command's own `--config`, or None.
     :param plugins: plugin objects to use in addition to the installed ones.
-    :param approve_unpriced: asks whether a model without a known price may be used under a cap.
+    :param approval: asks the person at the terminal about prices and calls; None asks no one.
     :param overrides: configuration values by key; those that are None are left out.
     """
     import vanta
 
     chosen = {key: value for key, value in overrides.items() if value is not None}
     return vanta.open(
-        config_source(source), plugins=plugins, approve_unpriced=approve_unpriced, **chosen
+        config_source(source),
+        plugins=plugins,
+        approve_unpriced=approval.approve_unpriced if approval else None,
+        approve=approval.approve_call if approval else None,
+        **chosen,
     )

@@ -18,7 +18,7 @@ from vanta.cli.setup import load_setup
 from vanta.text import decoded
 
 if TYPE_CHECKING:
-    from vanta.events import ContextTrace, MemoryTrace, Trace
+    from vanta.trace import ContextTrace, MemoryTrace, Trace
 
 app = typer.Typer(help="See what happened in a turn, leg by leg.", no_args_is_help=True)
 
@@ -77,7 +77,7 @@ def show(
         output.print_json(record)
         return
     from vanta.drawing import timeline
-    from vanta.events import Trace
+    from vanta.trace import Trace
 
     trace = Trace.from_dict(record["trace"])
     output.print_line(_headline(record, trace))

@@ -15,17 +15,19 @@ from anyio.from_thread import BlockingPortal
 
 from vanta.events import (
     Amended,
+    CallFinished,
+    CallRequested,
     Committed,
     Event,
     LegCancelled,
     LegFailed,
     LegRejected,
     LegStarted,
-    LegTrace,
-    Reply,
+    RoundStarted,
     Takeover,
     TurnStarted,
 )
+from vanta.trace import LegTrace, Reply
 
 T = TypeVar("T")
 _LAST_INTERRUPT = 3
@@ -119,7 +121,26 @@ def describe_event(event: Event) -> str | None:
             line = f"{event.track} was rejected: {event.why}"
         case LegCancelled():
             line = f"{event.track} stopped within {format_seconds(event.confirmed_s)}"
+        case _:
+            line = _describe_call(event)
     return line
+
+
+def _describe_call(event: Event) -> str | None:
+    match event:
+        case RoundStarted():
+            why = f"{event.limit} is reached" if event.limit else "the results are in"
+            return f"round {event.round + 1} ({why})"
+        case CallRequested():
+            return f"{event.track} calls {event.tool}({_shortened(event.arguments)})"
+        case CallFinished():
+            return f"{event.tool} {event.state} ({format_seconds(event.took_s)})"
+    return None
+
+
+def _shortened(text: str, most: int = 80) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= most else f"{flat[: most - 3]}..."
 
 
 def describe_failure(event: LegFailed) -> str:

@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from vanta.bounds import CHARACTERS_PER_TOKEN, FREE_CHARACTERS
 from vanta.context.token_cache import TokenCache
 from vanta.engine import Engine
-from vanta.events import MemoryTrace
 from vanta.memory import (
     MemoryItem,
     RecalledItem,
@@ -30,6 +29,7 @@ from vanta.memory import (
     select_within_budget,
 )
 from vanta.messages import Message
+from vanta.trace import MemoryTrace
 from vanta.track import Track
 
 MOST_OFFERED = 256

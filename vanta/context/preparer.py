@@ -16,16 +16,22 @@ from vanta.context.assembly import Assembled, assemble
 from vanta.context.budget import DEFAULT_SHARES, BudgetShares, OverflowReport, read_overflow
 from vanta.context.memories import Memories, Recall
 from vanta.context.token_cache import token_cache_of
-from vanta.engine import GenerationRequest, Sampling
-from vanta.errors import EngineError, TemplateError
-from vanta.events import ContextTrace
+from vanta.engine import GenerationRequest, Sampling, Tool
+from vanta.errors import EngineError, ErrorKind, TemplateError
 from vanta.messages import Exchange, Message
 from vanta.normalising import arranged
 from vanta.privacy import Quotations
+from vanta.trace import ContextTrace
 from vanta.track import Track
 
 VERIFY_RIVALS = 5
 """Top alternatives to request for a verifier's one token, to find yes and no among them."""
+
+LEFT_OUT = "This result was left out, as the context is full. Call the tool again if you need it."
+"""What stands for the result of a call that does not fit any more."""
+
+PER_TOOL = 8
+"""Tokens that a chat format puts around the schema of a tool."""
 
 MARGIN = 0.02
 """Share of a server's window that is left free after the server refused a prompt."""
@@ -104,6 +110,9 @@ class ContextPreparer:
         self._shares = shares
         self._common = int(bool(system) and common_system)
         self._is_private = is_private
+        self._tools: tuple[Tool, ...] = ()
+        self._tool_choice = "auto"
+        self._rounds: list[Message] = []
         self._memories: Memories | None = None
         self._memory_skipped: str | None = None
         self._sent: dict[str, Assembled] = {}
@@ -120,16 +129,30 @@ class ContextPreparer:
         """The ids of all memories that each track was shown in this turn, by track name."""
         return self._shown_ids
 
+    def offer(self, tools: Sequence[Tool], choice: str) -> None:
+        """Set the tools of the requests that follow.
+
+        :param tools: the tools that the model may call; none for an answer without calls.
+        :param choice: `auto`, `none`, `required` or the name of a tool.
+        """
+        self._tools, self._tool_choice = tuple(tools), choice
+
+    def add_round(self, messages: Sequence[Message]) -> None:
+        """Add what followed the user's message: calls of the model, and their results.
+
+        :param messages: the assistant's message with its calls, then a tool's message for each.
+        """
+        self._rounds += messages
+
     async def prepare(self, track: Track, *, shown: str, judged: bool) -> GenerationRequest:
         """Build the request of one leg; see `vanta.scheduling.race_plan.Preparer`."""
         await track.load()
-        tail = self._tail(track, shown)
         if self._recall is None:
-            assembled = await self._assemble(track, tail)
+            assembled = await self._fitting(track, shown)
         else:  # its connection is opened while the memories are looked up
             async with open_task_group() as tasks:
                 tasks.start_soon(track.connect)
-                assembled = await self._assemble(track, tail)
+                assembled = await self._fitting(track, shown)
         return self._request(track, assembled, shown, judged=judged)
 
     async def shorten(
@@ -145,7 +168,7 @@ class ContextPreparer:
         report = read_overflow(refusal.message)
         token_cache_of(track.engine).heed(report, track.reply_reserve)
         window = await shorter_window(track, refused, report)
-        assembled = await self._assemble(track, self._tail(track, shown), window=window)
+        assembled = await self._fitting(track, shown, window)
         quotations = Quotations([message.content for message in refused.messages])
         why = quotations.removed_from(refusal.message)
         if self._is_private() and refusal.summary is not None:
@@ -183,6 +206,8 @@ class ContextPreparer:
         return GenerationRequest(
             messages=arranged(messages),
             sampling=self._sampling_for(track, judged=judged),
+            tools=self._tools,
+            tool_choice=self._tool_choice,
             prefix=shown if continues else "",
             session=json.dumps([self._user, self._session]),
             scope=self._scope,
@@ -199,18 +224,49 @@ class ContextPreparer:
 
     def _tail(self, track: Track, shown: str) -> tuple[Message, ...]:
         """Return the messages that stand whole at the end of the prompt."""
+        asked = (self._message, *self._rounds)
         if not shown:
-            return (self._message,)
+            return asked
         answer = Message("assistant", shown)
         if _continues(track, shown):
-            return (self._message, answer)
-        return (self._message, answer, Message("user", self._prompts.ask_to_continue(shown)))
+            return (*asked, answer)
+        return (*asked, answer, Message("user", self._prompts.ask_to_continue(shown)))
 
     def _sampling_for(self, track: Track, *, judged: bool) -> Sampling:
         sampling = merge_sampling(track.sampling, self._sampling)
         if judged and sampling.logprobs is None and track.engine.capabilities.logprobs:
             return dataclasses.replace(sampling, logprobs=0)
         return sampling
+
+    async def _fitting(self, track: Track, shown: str, window: int | None = None) -> Assembled:
+        """Assemble a prompt that leaves room for the tools.
+
+        If the results of calls do not fit, the oldest ones are left out, one by one.
+        """
+        room = await self._window_beside_tools(track, window)
+        while True:
+            try:
+                return await self._assemble(track, self._tail(track, shown), window=room)
+            except EngineError as error:
+                if error.kind is not ErrorKind.CONTEXT_OVERFLOW or not self._leave_out_result():
+                    raise
+
+    async def _window_beside_tools(self, track: Track, window: int | None) -> int | None:
+        """Return what the schemas of the tools leave of the window; None if it is not known."""
+        cache = token_cache_of(track.engine)
+        window = window or cache.window(track.window or track.engine.window)
+        if window is None or not self._tools:
+            return window
+        counts = await track.engine.count_texts([described(tool) for tool in self._tools])
+        return max(1, window - sum(count.value + PER_TOOL for count in counts))
+
+    def _leave_out_result(self) -> bool:
+        """Replace the oldest long result of a call by a note; False if there is none."""
+        for place, message in enumerate(self._rounds):
+            if message.role == "tool" and len(message.content) > len(LEFT_OUT):
+                self._rounds[place] = dataclasses.replace(message, content=LEFT_OUT)
+                return True
+        return False
 
     async def _assemble(
         self, track: Track, tail: tuple[Message, ...], window: int | None = None
@@ -246,6 +302,14 @@ async def shorter_window(track: Track, refused: Assembled, report: OverflowRepor
     reserve = track.reply_reserve if report.reply is None else report.reply
     left = int((report.window - reserve) * counted / report.prompt * (1.0 - MARGIN))
     return (left if 0 < left < counted else counted // 2) + track.reply_reserve
+
+
+def described(tool: Tool) -> str:
+    """Return the text by which the tokens of a tool's schema are counted.
+
+    :param tool: the tool.
+    """
+    return f"{tool.name} {tool.description} {json.dumps(dict(tool.parameters))}"
 
 
 def trace_of(

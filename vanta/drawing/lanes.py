@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vanta.drawing.charts import round_ticks
-from vanta.events import LegTrace, Trace
+from vanta.trace import LegTrace, Trace
 
 SpanKind = Literal["waiting", "unheard", "speaking"]
 MarkKind = Literal["first", "committed", "stopped", "broke", "rejected"]

@@ -11,7 +11,7 @@ from html import escape
 
 from vanta.drawing.charts import colour_of, svg_line, svg_text
 from vanta.drawing.lanes import Lane, Lanes, LaneSpan, Mark, lanes
-from vanta.events import Trace
+from vanta.trace import Trace
 
 _WIDTH, _LEFT, _RIGHT = 880, 84, 24
 _TOP, _LANE, _BAR = 66, 58, 20

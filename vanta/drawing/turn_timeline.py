@@ -11,7 +11,7 @@ from rich.text import Text
 
 from vanta.drawing.charts import colour_of
 from vanta.drawing.lanes import Lane, Lanes, SpanKind, lanes
-from vanta.events import Trace
+from vanta.trace import Trace
 
 _FILL: dict[SpanKind, str] = {"waiting": "·", "unheard": "░", "speaking": "█"}
 _MARKS = {"first": "▌", "committed": "▶", "stopped": "✕", "broke": "✂", "rejected": "✕"}

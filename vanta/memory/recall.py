@@ -22,13 +22,14 @@ import anyio
 
 from vanta.concurrency import open_task_group
 from vanta.errors import StoreError, describe
-from vanta.events import Event, MemoryRecalled, RecallTrace
+from vanta.events import Event, MemoryRecalled
 from vanta.memory.items import Question, RecalledItem, Recollection
 from vanta.memory.search import ranking, retrieval
 from vanta.memory.search.lexical import Postings
 from vanta.memory.search.semantic import NEIGHBOURS, Neighbours, SemanticSearch
 from vanta.memory.store import repository
 from vanta.storage import store_waits_until
+from vanta.trace import RecallTrace
 
 if TYPE_CHECKING:
     from vanta.storage import Database

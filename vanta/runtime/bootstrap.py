@@ -37,6 +37,7 @@ from vanta.money import (
 from vanta.plugin_loading import PluginSet
 from vanta.prompts import Templates
 from vanta.routing import CalibratedGate, Router
+from vanta.runtime.agency import NO_TOOLS, Agency, ProgramTools, open_agency
 from vanta.runtime.memory_factory import open_memory
 from vanta.scheduling.gate import Gate
 from vanta.scheduling.policy import Policy
@@ -64,6 +65,7 @@ class Parts:
     ledger: Ledger
     memory: Memory | None
     memory_off: str
+    tools: Agency | None = None
 
     @property
     def config(self) -> Config:
@@ -76,6 +78,7 @@ def gather(
     extra_plugins: Iterable[object],
     overrides: Mapping[str, Any],
     approve_unpriced: ApproveUnpriced | None = None,
+    program: ProgramTools = NO_TOOLS,
 ) -> Parts:
     """Read the configuration, load plugins, and open the store. Blocking.
 
@@ -83,6 +86,7 @@ def gather(
     :param extra_plugins: plugin objects to use beside the installed ones.
     :param overrides: configuration keys that take precedence over everything else.
     :param approve_unpriced: as for `vanta.open`.
+    :param program: the program's own tools, and whom to ask.
     :raises UsageError: if the configuration or a fitted file has to change.
     :raises StoreError: if the database cannot be opened.
     """
@@ -102,6 +106,11 @@ def gather(
     models = model_store(config, plugins)
     router = fitted_router(config)
     store, ledger = open_store(config, approve_unpriced)
+    try:
+        tools = open_agency(config, plugins, store, ledger, program)
+    except BaseException:
+        store.close()
+        raise
     memory, memory_off = _memory(config, plugins, models, store)
     for track in config.tracks.values():
         models.recommended_sampling(track.model)  # read on this thread, kept for the event loop's
@@ -118,6 +127,7 @@ def gather(
         ledger=ledger,
         memory=memory,
         memory_off=memory_off,
+        tools=tools,
     )
 
 

@@ -7,7 +7,7 @@ configuration has it".
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,10 @@ class TurnOptions:
     :param deadline_s: seconds that the whole turn may take.
     :param private: whether the turn is confined to private tracks.
     :param sampling: its set fields take precedence over the template's, and those over the track's.
+    :param tools: names of the toolsets or tools that are offered; None for all that are on, an
+        empty list for none.
+    :param tool_choice: `auto`, `none`, `required` or the name of a tool: what the first round may
+        or must call.
     :raises InvalidValue: if the deadline is not a number of seconds above 0.
     """
 
@@ -41,6 +45,8 @@ class TurnOptions:
     deadline_s: float | None = None
     private: bool | None = None
     sampling: Sampling | None = None
+    tools: Sequence[str] | None = None
+    tool_choice: str | None = None
 
     def __post_init__(self) -> None:
         check_deadline(self.deadline_s)

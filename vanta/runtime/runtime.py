@@ -35,6 +35,7 @@ from vanta.runtime.turn_tasks import TurnTasks
 from vanta.scheduling.policy import Policy
 from vanta.storage import Store
 from vanta.text import well_formed_data
+from vanta.tools import Journal
 from vanta.track import Track
 
 _log = logging.getLogger("vanta")
@@ -122,6 +123,12 @@ class Runtime:
     def memory_off(self) -> str:
         """Why memory is off; "" if it is on."""
         return self._parts.memory_off
+
+    @property
+    def journal(self) -> Journal:
+        """The record of every tool call."""
+        tools = self._parts.tools
+        return tools.desk.journal if tools else Journal(self.store)
 
     @property
     def ledger(self) -> Ledger:
@@ -214,6 +221,8 @@ class Runtime:
             async with anyio.create_task_group() as tasks:
                 for track in self.tracks.values():
                     tasks.start_soon(track.close)
+            if self._parts.tools:
+                await self._parts.tools.desk.registry.aclose()
             await self.ledger.aclose()
             await self.store.aclose()
 

@@ -14,7 +14,7 @@ import anyio
 from vanta.concurrency import INTERRUPTS
 from vanta.engine import Sampling
 from vanta.errors import internal_errors
-from vanta.events import Event, Observer, Reply
+from vanta.events import Event, Observer
 from vanta.messages import Message
 from vanta.prompts import SystemPrompt
 from vanta.runtime.conversations import Conversation
@@ -26,6 +26,7 @@ from vanta.runtime.turn_tasks import TurnTasks
 from vanta.scheduling.policy import Policy
 from vanta.storage import Store, store_waits_until
 from vanta.text import well_formed_data
+from vanta.trace import Reply
 
 
 class Session:

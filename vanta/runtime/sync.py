@@ -16,7 +16,7 @@ from anyio.from_thread import BlockingPortal
 from vanta.concurrency import HomeProcess
 from vanta.config import Config, Loaded
 from vanta.engine import Sampling
-from vanta.events import Event, Reply
+from vanta.events import Event
 from vanta.learning import Learnt
 from vanta.memory import (
     Filters,
@@ -43,6 +43,7 @@ from vanta.runtime.runtime import Runtime
 from vanta.runtime.session import Session
 from vanta.runtime.turn_stream import ShownText, TurnStream
 from vanta.scheduling.policy import Policy
+from vanta.trace import Reply
 from vanta.track import Track
 
 T = TypeVar("T")

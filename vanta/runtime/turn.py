@@ -1,9 +1,10 @@
 """A turn: one message and its reply, from the session's queue to the stored exchange.
 
-Order: wait for the session's earlier turns, start the recall and read the history, race the legs,
-store the exchange, emit `TurnFinished`. Invariants: the exchange is durable before `TurnFinished`;
-a turn that fails or is cancelled leaves the history as it was. Every turn that emits `TurnStarted`
-emits exactly one final event and, if the store works, leaves one record, whatever breaks.
+Order: wait for the session's earlier turns, start the recall and read the history, run the rounds
+(race the legs, run the calls of the winner, race again), store the exchange, emit `TurnFinished`.
+Invariants: the exchange is durable before `TurnFinished`; a turn that fails or is cancelled leaves
+the history as it was. Every turn that emits `TurnStarted` emits exactly one final event and, if the
+store works, leaves one record, whatever breaks.
 
 Private text is shown only in a turn whose tracks are all private, since a reply repeats what its
 track was shown, and another track may continue or judge it; a turn in which it was shown is private
@@ -25,16 +26,19 @@ import anyio
 from vanta.context.budget import BudgetShares
 from vanta.context.preparer import ContextPreparer
 from vanta.errors import AllTracksFailed, NoTrack, StoreError, describe, internal_errors
-from vanta.events import Event, Reply, Timings, Trace, TurnFailed, TurnFinished, TurnStarted
+from vanta.events import Event, TurnFailed, TurnFinished, TurnStarted
 from vanta.memory import Question, Scope, TurnRecall
 from vanta.messages import Exchange, Message, Usage
 from vanta.money import TurnPurse
+from vanta.runtime.agency import TurnTools
 from vanta.runtime.conversations import Conversation
+from vanta.runtime.rounds import DeadlineClock, RoundRules, Rounds
 from vanta.runtime.turn_settings import TurnSettings
-from vanta.scheduling.leg import Leg, too_late
-from vanta.scheduling.race import Race
+from vanta.scheduling.leg import too_late
 from vanta.scheduling.race_plan import RaceOutcome, RacePlan
 from vanta.storage import store_waits_until
+from vanta.tools import Caller, CallRunner
+from vanta.trace import Reply, Timings, Trace
 from vanta.track import Track
 
 SHOWN_PRIVATE = "a track was shown text from an earlier private turn"
@@ -66,11 +70,13 @@ class Turn:
         self._race = settings.race
         self._emit = emit
         self._started_at = started_at
-        self._ends_at = started_at + settings.race.deadline_s
         self._preparer: ContextPreparer | None = None
         self._recall: TurnRecall | None = None
         self._skipped: Mapping[str, str] = {}
-        self._legs: Callable[[], tuple[Leg, ...]] = tuple
+        self._clock = DeadlineClock(started_at, settings.race.deadline_s)
+        self._rounds: Rounds | None = None
+        self._runner: CallRunner | None = None
+        self._unknown: tuple[Message, ...] = ()
         self._recorded = False
         self._store_failed = False
         self._ended = False
@@ -125,12 +131,26 @@ class Turn:
             raise
 
     async def _answer(self, allowed: Mapping[str, Track]) -> Reply:
-        race = Race(await self._plan(allowed), self._emit)
-        self._legs = lambda: race.legs
-        outcome = await race.run()
-        if outcome.failure:
-            raise outcome.failure
+        tools = self._settings.tools
+        self._runner = None if tools is None else await self._call_runner(tools)
+        plan = await self._plan(allowed)
+        assert self._preparer is not None  # noqa: S101 - the plan has one
+        rules = RoundRules() if tools is None else tools.rounds
+        self._rounds = Rounds(plan, self._emit, self._preparer, self._runner, rules, self._clock)
+        if self._runner is None:
+            return await self._conclude(await self._rounds.run())
+        async with self._runner.open():
+            outcome = await self._rounds.run()
         return await self._conclude(outcome)
+
+    async def _call_runner(self, tools: TurnTools) -> CallRunner | None:
+        """Return what runs the turn's calls; None if it has no tools."""
+        conversation = self._conversation
+        caller = Caller(conversation.user, conversation.session, self.id)
+        if conversation.history is None:  # this process has not read the session yet
+            history = await self._history()
+            self._unknown = await tools.unknown_calls(caller, history, private=self._secluded)
+        return await tools.runner(caller, self._clock, self._is_private, self._emit)
 
     def _eligible(self) -> tuple[dict[str, Track], dict[str, str]]:
         """Return the policy's tracks that may take part, and why the others may not."""
@@ -143,6 +163,8 @@ class Turn:
                 skipped[name] = why
             elif self._settings.private and not track.private:
                 skipped[name] = "the turn is private and this track is not"
+            elif self._settings.tools is not None and not track.engine.capabilities.tools:
+                skipped[name] = "the turn has tools and this track's engine cannot call them"
             else:
                 allowed[name] = track
         return self._healthy(allowed, skipped), skipped
@@ -160,7 +182,7 @@ class Turn:
         self._recall = self._begin_recall()
         self._preparer = ContextPreparer(
             system=settings.system,
-            history=await self._visible_history(),
+            history=[*await self._visible_history(), *self._interrupted()],
             message=self._message,
             sampling=self._race.sampling,
             user=self._conversation.user,
@@ -225,6 +247,10 @@ class Turn:
             return history
         return [exchange for exchange in history if not exchange.private]
 
+    def _interrupted(self) -> list[Exchange]:
+        """Return the calls of turns that were cut off, as the model reads them."""
+        return [Exchange(self._unknown, private=self._secluded)] if self._unknown else []
+
     @property
     def _secluded(self) -> bool:
         """Whether nothing of this turn can reach a track that is not private."""
@@ -235,6 +261,8 @@ class Turn:
         """Whether the turn is private, or may become so by what a track is shown."""
         if self._settings.private:
             return True
+        if self._runner is not None and self._runner.saw_private:
+            return True
         recalled = self._recall.private_ids if self._recall else frozenset()
         history = self._conversation.history or ()
         return self._secluded and (bool(recalled) or any(item.private for item in history))
@@ -242,6 +270,8 @@ class Turn:
     @property
     def _was_shown_private(self) -> bool:
         """Whether a track was shown private text."""
+        if self._runner is not None and self._runner.saw_private:
+            return True
         if not self._secluded or self._preparer is None:
             return False
         if any(exchange.private for exchange in self._conversation.history or ()):
@@ -252,8 +282,10 @@ class Turn:
     async def _conclude(self, outcome: RaceOutcome) -> Reply:
         trace = self._trace(outcome, "answered")
         reply = self._reply(outcome, trace)
-        answer = Message("assistant", reply.text)
-        exchange = Exchange((self._message, answer), trace.private, self.id)
+        assert self._rounds is not None  # noqa: S101 - only called after the rounds
+        answer = Message("assistant", self._rounds.last_text)
+        messages = (*self._unknown, self._message, *self._rounds.messages, answer)
+        exchange = Exchange(messages, trace.private, self.id)
         await self._record(trace, reply, exchange)
         self._conversation.add(exchange)
         self._ended = True
@@ -266,7 +298,7 @@ class Turn:
         """Record a turn that failed or was cancelled, if the store still works, and report it."""
         if self._ended:
             return
-        legs = self._legs()
+        legs = self._rounds.legs if self._rounds else ()
         for leg in legs:
             leg.state = "cancelled" if leg.state == "running" else leg.state
         trace = self._trace(dataclasses.replace(_NO_RACE, legs=legs), status)
@@ -290,7 +322,8 @@ class Turn:
             raise StoreError("the store failed before, and the turn's deadline has passed")
         row = self._row(trace, reply)
         try:
-            await self._settings.store.add(row, trace.to_dict(), exchange)
+            with store_waits_until(self._ends_at, moved=True):  # by a person's answer
+                await self._settings.store.add(row, trace.to_dict(), exchange)
         except StoreError:
             self._store_failed = True
             raise
@@ -312,6 +345,9 @@ class Turn:
             context=self._preparer.traces if self._preparer else {},
             recall=self._recall.trace if self._recall else None,
             legs=tuple(leg.trace() for leg in outcome.legs),
+            rounds=max(1, self._rounds.count) if self._rounds else 1,
+            calls=self._runner.traces if self._runner else (),
+            limit=self._rounds.limit if self._rounds else "",
         )
 
     def _reply(self, outcome: RaceOutcome, trace: Trace) -> Reply:
@@ -323,7 +359,7 @@ class Turn:
             model=answer.model or outcome.leg.track.engine.model,
             finish_reason=outcome.finish_reason,
             usage=_sum(leg.usage for leg in trace.legs if leg.state in ("won", "broken")),
-            cost_usd=sum(leg.cost_usd for leg in trace.legs),
+            cost_usd=trace.cost_usd,
             timings=Timings(first_content_s=outcome.first_content_s, duration_s=trace.duration_s),
             trace=trace,
             reasoning=answer.reasoning,
@@ -338,7 +374,7 @@ class Turn:
             "private": trace.private,
             "status": trace.status,
             "track": reply.track if reply else None,
-            "cost_usd": sum(leg.cost_usd for leg in trace.legs),
+            "cost_usd": trace.cost_usd,
         }
 
     def _emit_started(self) -> None:
@@ -353,8 +389,12 @@ class Turn:
             )
         )
 
+    @property
+    def _ends_at(self) -> float:
+        return self._clock.ends_at
+
     def _now(self) -> float:
-        return anyio.current_time() - self._started_at
+        return self._clock.now()
 
 
 def _sum(usages: Iterable[Usage | None]) -> Usage | None:

@@ -22,6 +22,7 @@ from vanta.money import Ledger
 from vanta.privacy import Detector, search_message
 from vanta.prompts import LivePrompts, RenderedPrompt, SystemPrompt, Templates
 from vanta.routing import PolicyRouting
+from vanta.runtime.agency import TurnTools
 from vanta.runtime.learnt_facts import LearntFacts
 from vanta.runtime.options import NOT_ISOLATED, Isolation, TurnOptions
 from vanta.scheduling.policy import LegPlan, Policy
@@ -57,6 +58,7 @@ class TurnSettings:
     :param memory: what is recalled; None for no memory.
     :param recall: how memory is searched.
     :param recall_timeout_s: seconds that the search may take.
+    :param tools: the tools that may be called, and the rules for it; None for no tools.
     """
 
     race: RaceSettings
@@ -72,6 +74,7 @@ class TurnSettings:
     memory: Memory | None
     recall: MemoryConfig
     recall_timeout_s: float
+    tools: TurnTools | None = None
 
 
 class TurnPlanner:
@@ -185,6 +188,7 @@ class TurnPlanner:
             memory=isolation.memory if isolation.store else parts.memory,
             recall=config.memory,
             recall_timeout_s=max(config.memory.recall_timeout_s, isolation.recall_timeout_s),
+            tools=None if parts.tools is None else parts.tools.of_turn(options),
         )
 
     def _is_common(self, system: str) -> bool:

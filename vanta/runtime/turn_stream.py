@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
 
-from vanta.events import Amended, Event, Reply, Takeover, TextDelta, TurnFinished
+from vanta.events import Amended, Event, Takeover, TextDelta, TurnFinished
 from vanta.runtime.turn_tasks import RunningTurn
+from vanta.trace import Reply
 
 
 class ShownText(str):

@@ -16,7 +16,7 @@ from anyio.abc import TaskGroup
 
 from vanta.concurrency import INTERRUPTS, HomeProcess, open_task_group
 from vanta.errors import RunError
-from vanta.events import Reply
+from vanta.trace import Reply
 
 CLOSED = (
     "the turn was stopped because its runtime was closed. Keep the context of vanta.open() open "

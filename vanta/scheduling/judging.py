@@ -44,6 +44,8 @@ class AnswerJudge:
         if rule is None:
             return Verdict(True, None, "the policy has no gate")
         answer = leg.fold.completion()
+        if answer.tool_calls:
+            return Verdict(True, None, "calls a tool")
         fault = format_fault(answer.text, self._plan, rule)
         if fault:
             return Verdict(False, None, fault)

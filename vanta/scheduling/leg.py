@@ -20,11 +20,11 @@ from vanta.bounds import AnswerBound, Pace
 from vanta.context.usage_check import OutputLimit, believed_usage, finite
 from vanta.engine import DeltaStream, GenerationRequest
 from vanta.errors import EngineError, ErrorKind
-from vanta.events import LegTrace
 from vanta.messages import Completion, Delta, Fold, Usage
 from vanta.normalising import ReasoningFilter, quoted_marks
 from vanta.scheduling.gate import Verdict
 from vanta.scheduling.policy import LegPlan
+from vanta.trace import LegTrace
 from vanta.track import Track
 
 LOOK_EVERY = 16
@@ -42,9 +42,11 @@ _NOTHING = Delta()
 
 
 class LegOwner(Protocol):
-    """Receives the progress of a leg. `purse` pays for it; None if legs are not charged."""
+    """Receives the progress of a leg. `purse` pays for it; None if legs are not charged; `round`
+    is the number of its round."""
 
     purse: Purse | None
+    round: int
 
     def now(self) -> float:
         """Return the seconds since the turn began."""
@@ -76,6 +78,7 @@ class Leg:
     :param why: why the leg starts, for the trace.
     :param owner: the race that the leg reports to.
     :param resumes: True if the leg continues the text that was shown.
+    :ivar has_content: whether it has a text that a user could read, or a complete tool call.
     """
 
     def __init__(
@@ -251,7 +254,7 @@ class Leg:
         self.deltas += 1
         self.last_delta_s = self._owner.now()
         self.excused_s = None
-        if delta.has_content and not self.has_content:
+        if not self.has_content and (delta.has_content or self.fold.has_whole_call):
             self.has_content = True
             self.first_content_s = self.last_delta_s
         self._owner.on_delta(self, delta)
@@ -326,6 +329,7 @@ class Leg:
         price = self.track.price
         return LegTrace(
             leg=self.number,
+            round=self._owner.round,
             track=self.track.name,
             engine=self.track.engine.name,
             model=self.fold.completion().model or self.track.engine.model,

@@ -42,7 +42,7 @@ from vanta.scheduling.gate import Verdict
 from vanta.scheduling.judging import AnswerJudge
 from vanta.scheduling.leg import Leg, backoff_s, rejected_answer, retry_too_late, stalled, too_late
 from vanta.scheduling.policy import LegPlan
-from vanta.scheduling.race_plan import RaceOutcome, RacePlan, not_before
+from vanta.scheduling.race_plan import RaceOutcome, RacePlan, in_round
 from vanta.scheduling.start_queue import StartQueue
 from vanta.scheduling.takeover import Seam
 from vanta.scheduling.track_stats import RETRYABLE
@@ -66,14 +66,15 @@ class Race:
     def __init__(self, plan: RacePlan, emit: Callable[[Event], None]) -> None:
         self._plan = plan
         self._settings = settings = plan.settings
-        self.purse, self.scrub = plan.purse, plan.scrub
-        able = [not_before(leg, plan.earliest_s) for leg in settings.policy.legs]
+        self.purse, self.scrub, self.round = plan.purse, plan.scrub, plan.round
+        legs = settings.policy.legs
+        able = [in_round(leg, plan.begins_s, plan.earliest_s) for leg in legs]
         able = [leg for leg in able if leg.track in plan.tracks]
         if not able:
             raise NoTrack(settings.policy.name, plan.skipped)
         may_hedge = settings.track_stats.may_hedge(settings.policy)
         self._starts = StartQueue(able, hard=settings.hard, may_hedge=may_hedge)
-        self._log = TurnLog(emit, self.now)
+        self._log = TurnLog(emit, self.now, plan.shown_before, plan.round)
         self._legs: list[Leg] = []
         self._committed: Leg | None = None
         self._broken: Leg | None = None
@@ -166,6 +167,10 @@ class Race:
         elif self._committed is None and not self._alive() and not self._some_will_start():
             self._nothing_left()
 
+    @property
+    def _next_number(self) -> int:
+        return self._plan.first_leg + len(self._legs)
+
     def _some_will_start(self) -> bool:
         """Return whether the clock will start another leg before the deadline."""
         return any(at_s < self._settings.deadline_s for at_s in self._starts.next_s())
@@ -182,7 +187,7 @@ class Race:
 
     def _start(self, plan: LegPlan, why: str, *, resumes: bool = False) -> None:
         track = self._plan.tracks[plan.track]
-        leg = Leg(len(self._legs), plan, track, why, self, resumes=resumes)
+        leg = Leg(self._next_number, plan, track, why, self, resumes=resumes)
         self._legs.append(leg)
         self._settings.track_stats.started(leg, anyio.current_time())
         self._log.started(leg)
@@ -229,7 +234,7 @@ class Race:
             return None
         held_s = leg.plan.held_until_s
         if self.now() >= held_s:
-            return f"no rival answered within {held_s:g} s" if held_s else "first content"
+            return f"no rival answered within {held_s:g} s" if held_s else _first_content(leg)
         return None if self._rivals_before(leg) else "no rival is left"
 
     def _rivals_before(self, held: Leg) -> bool:
@@ -265,6 +270,8 @@ class Race:
         self._log.finished(leg)
         if leg.verdict and not leg.verdict.accepted:
             self._reject(leg, leg.verdict)
+        elif calls := leg.fold.completion().tool_calls:
+            self._plan.on_calls(calls)
 
     def _lose(self, leg: Leg, error: EngineError) -> None:
         """Handle a leg that broke: report it, and start another one."""
@@ -348,7 +355,8 @@ class Race:
     def _open_verification(self, track: Track, judged: Leg) -> Leg:
         """Open the leg of a track that judges the answer of another leg."""
         plan = LegPlan(track.name)
-        leg = Leg(len(self._legs), plan, track, f"verifies leg {judged.number}", self, resumes=True)
+        why = f"verifies leg {judged.number}"
+        leg = Leg(self._next_number, plan, track, why, self, resumes=True)
         leg.state = "verified"
         self._legs.append(leg)
         self._settings.track_stats.started(leg, anyio.current_time())
@@ -364,11 +372,13 @@ class Race:
     def _settle(self, winner: Leg) -> None:
         """End the turn of a finished winner, once no leg may amend it any more."""
         rest = [leg for leg in self._alive() if leg is not winner]
+        if winner.fold.completion().tool_calls:
+            rest = []  # a text may be amended, a call is never repeated
         for leg in rest:
             if not leg.finished:
                 return
             text = "".join(leg.pending)
-            if why := disagreement(self._log.shown, text):
+            if text and (why := disagreement(self._log.shown, text)):
                 winner.state = "amended"
                 self._log.amended(leg, text, why)
                 self._end(leg, leg.fold.completion().finish_reason)
@@ -426,3 +436,8 @@ class Race:
                 self._dismiss(running)
         first = self._log.first_content_s
         self._outcome = RaceOutcome(self._log.shown, leg, reason, first, self.legs, failure)
+
+
+def _first_content(leg: Leg) -> str:
+    """Return what made a leg the first: its text, or its first complete tool call."""
+    return "first content" if leg.pending else "first complete tool call"

@@ -7,13 +7,13 @@ of vanta.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from vanta.engine import GenerationRequest, Sampling
 from vanta.errors import AllTracksFailed, EngineError
-from vanta.messages import FinishReason
+from vanta.messages import FinishReason, ToolCall
 from vanta.privacy import scrub_error
 from vanta.scheduling.answer_checks import in_another_script, not_under_schema
 from vanta.scheduling.gate import Gate, SignalsGate
@@ -96,6 +96,12 @@ class RacePlan:
     :param purse: pays for legs on tracks that have a price; None if legs are not charged.
     :param is_private: returns whether the turn is private, or may be by what its tracks are shown;
         no word of a server is kept of its errors then.
+    :param round: the number of the round that this race is, from 0.
+    :param begins_s: the second of the turn at which the round begins; delays and holds of the
+        policy count from there.
+    :param first_leg: the number of the round's first leg: how many legs earlier rounds had.
+    :param shown_before: the text that earlier rounds have shown.
+    :param on_calls: called with the tool calls of each answer that is complete, committed or not.
     """
 
     settings: RaceSettings
@@ -107,6 +113,11 @@ class RacePlan:
     question: str = ""
     purse: Purse | None = None
     is_private: Callable[[], bool] = lambda: False
+    round: int = 0
+    begins_s: float = 0.0
+    first_leg: int = 0
+    shown_before: str = ""
+    on_calls: Callable[[Sequence[ToolCall]], None] = lambda _calls: None
 
     def scrub(self, leg: Leg) -> None:
         """Remove what a leg's error quotes of the conversation.
@@ -137,10 +148,19 @@ class RaceOutcome:
     failure: AllTracksFailed | None = None
 
 
-def not_before(plan: LegPlan, earliest_s: Mapping[str, float]) -> LegPlan:
-    """Return `plan`, delayed until its track may start."""
+def in_round(plan: LegPlan, begins_s: float, earliest_s: Mapping[str, float]) -> LegPlan:
+    """Return `plan` with its delay and its hold counted from the beginning of a round.
+
+    :param plan: a leg of the policy.
+    :param begins_s: the second of the turn at which the round begins.
+    :param earliest_s: seconds of the turn before which a track must not start, by name.
+    """
+    start_s, hold_s = plan.start_after_s, plan.hold_s
+    if begins_s and (start_s or hold_s):
+        start_s, hold_s = start_s and start_s + begins_s, hold_s and hold_s + begins_s
+        plan = dataclasses.replace(plan, start_after_s=start_s, hold_s=hold_s)
     earliest = earliest_s.get(plan.track, 0.0)
-    if plan.start_after_s is None or plan.start_after_s >= earliest:
+    if start_s is None or start_s >= earliest or begins_s >= earliest:
         return plan
     return dataclasses.replace(plan, start_after_s=earliest)
 

@@ -1,7 +1,8 @@
-"""The log of a turn: emits an event for everything that happens to its legs.
+"""The log of a round: emits an event for everything that happens to its legs.
 
 Invariant: the shown text is the concatenation of the emitted `TextDelta`s since the last restart or
-amendment.
+amendment, over all rounds of the turn; `shown` is the part of this round. The texts of two rounds
+are two paragraphs.
 """
 
 from __future__ import annotations
@@ -31,28 +32,39 @@ class TurnLog:
 
     :param emit: called with each event.
     :param now: returns the seconds since the turn began.
+    :param before: the text that earlier rounds have shown.
+    :param number: the number of the round, from 0.
     """
 
-    def __init__(self, emit: Callable[[Event], None], now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        emit: Callable[[Event], None],
+        now: Callable[[], float],
+        before: str = "",
+        number: int = 0,
+    ) -> None:
         self._emit = emit
         self._now = now
+        self._before = before
+        self._round = number
         self._shown: list[str] = []
         self.first_content_s: float | None = None
 
     @property
     def shown(self) -> str:
-        """The text that the user has seen."""
+        """The text of this round that the user has seen."""
         return "".join(self._shown)
 
     def text(self, leg: Leg, text: str) -> None:
         """Show text of the committed leg; empty text emits no event."""
         if not text:
             return
+        gap = "" if self._shown else paragraph_break(self._before)
         add_fragment(self._shown, text)
         at_s = self._now()
         if self.first_content_s is None:
             self.first_content_s = at_s
-        self._emit(TextDelta(at_s=at_s, leg=leg.number, track=leg.track.name, text=text))
+        self._emit(TextDelta(at_s=at_s, leg=leg.number, track=leg.track.name, text=gap + text))
 
     def started(self, leg: Leg) -> None:
         """Report that a leg starts."""
@@ -63,6 +75,7 @@ class TurnLog:
                 track=leg.track.name,
                 model=leg.track.engine.model,
                 why=leg.why,
+                round=self._round,
             )
         )
 
@@ -87,10 +100,16 @@ class TurnLog:
                 restarts=restarts,
             )
         )
+        if restarts and self._before:  # a restart voids what was shown, but not earlier rounds
+            event = TextDelta(
+                at_s=self._now(), leg=leg.number, track=leg.track.name, text=self._before
+            )
+            self._emit(event)
 
     def amended(self, leg: Leg, text: str, why: str) -> None:
         """Report that the text of `leg` replaces the shown text."""
         self._shown[:] = [text]
+        text = self._before + paragraph_break(self._before) + text
         self._emit(
             Amended(at_s=self._now(), leg=leg.number, track=leg.track.name, text=text, why=why)
         )
@@ -139,3 +158,11 @@ class TurnLog:
                 cpu_after_stop_s=trace.cpu_after_stop_s,
             )
         )
+
+
+def paragraph_break(before: str) -> str:
+    """Return what stands between the texts of two rounds.
+
+    :param before: the text of the earlier ones.
+    """
+    return "\n\n"[len(before) - len(before.rstrip("\n")) :] if before else ""

@@ -1,12 +1,14 @@
 """The tables of turns, messages, removals, tool calls and approvals, and the schema's version.
 
-Invariant: `create_tables` may run in several processes at once, and never changes a database that
-a newer vanta wrote.
+Version 2 added the calls of messages, and the tables of tool calls. Invariant: `create_tables` may
+run in several processes at once, upgrades what an older vanta wrote without loss, and never changes
+a database that a newer vanta wrote.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.schema import CreateIndex, CreateTable
@@ -14,7 +16,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from vanta.errors import StoreError
 from vanta.text import redact_url
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _metadata = sa.MetaData()
 _about = sa.Table("about", _metadata, sa.Column("schema_version", sa.Integer, nullable=False))
@@ -41,6 +43,8 @@ messages = sa.Table(
     sa.Column("private", sa.Boolean, nullable=False),
     sa.Column("role", sa.String(20), nullable=False),
     sa.Column("content", sa.Text, nullable=False),
+    sa.Column("calls", sa.JSON(none_as_null=True)),
+    sa.Column("call_id", sa.String(200)),
     sa.Index("messages_of_session", "user", "session", "id"),
 )
 removals = sa.Table(
@@ -135,6 +139,16 @@ class SessionState:
     removals: Removals
 
 
+def _add_columns(connection: sa.Connection, *columns: sa.Column[Any]) -> None:
+    """Add columns that an older version's table lacks; another process may have been first."""
+    for column in columns:
+        table = column.table.name
+        if column.name in {known["name"] for known in sa.inspect(connection).get_columns(table)}:
+            continue
+        kind = column.type.compile(connection.dialect)
+        connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {column.name} {kind}")
+
+
 _statements: dict[str, tuple[str, ...]] = {}
 
 
@@ -144,7 +158,10 @@ def create_tables(connection: sa.Connection) -> None:
     for statement in _creation(connection.dialect):
         connection.exec_driver_sql(statement)
     version = connection.execute(sa.select(_about.c.schema_version)).scalar()
-    if version is None:
+    if version == 1:
+        _add_columns(connection, messages.c.calls, messages.c.call_id)
+        connection.execute(sa.update(_about), {"schema_version": SCHEMA_VERSION})
+    elif version is None:
         connection.execute(sa.insert(_about), {"schema_version": SCHEMA_VERSION})
     elif version > SCHEMA_VERSION:
         url = redact_url(connection.engine.url.render_as_string(hide_password=False))

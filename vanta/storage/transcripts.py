@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import partial
 from typing import Any, Self
 
 import sqlalchemy as sa
 
-from vanta.messages import Exchange, Message
+from vanta.messages import Exchange, Message, ToolCall
 from vanta.privacy import forget_texts
 from vanta.storage.database import Database
 from vanta.storage.schema import (
@@ -155,13 +156,11 @@ class Store(Database):
 
 
 def _history(connection: sa.Connection, *, user: str, session: str) -> list[Exchange]:
-    query = sa.select(
-        messages.c.turn_id, messages.c.private, messages.c.role, messages.c.content
-    ).where(messages.c.user == user, messages.c.session == session)
+    query = sa.select(messages).where(messages.c.user == user, messages.c.session == session)
     exchanges: dict[str, list[Message]] = {}
     private: dict[str, bool] = {}
     for row in connection.execute(query.order_by(messages.c.id)):
-        exchanges.setdefault(row.turn_id, []).append(Message(row.role, row.content))
+        exchanges.setdefault(row.turn_id, []).append(_message(row))
         private[row.turn_id] = row.private
     return [Exchange(tuple(parts), private[turn], turn) for turn, parts in exchanges.items()]
 
@@ -262,4 +261,11 @@ def _message_row(turn: Mapping[str, Any], message: Message) -> dict[str, Any]:
         "private": turn["private"],
         "role": message.role,
         "content": message.content,
+        "calls": [asdict(call) for call in message.tool_calls] or None,
+        "call_id": message.tool_call_id,
     }
+
+
+def _message(row: sa.Row[Any]) -> Message:
+    calls = tuple(ToolCall(call["id"], call["name"], call["arguments"]) for call in row.calls or ())
+    return Message(row.role, row.content, calls, row.call_id)

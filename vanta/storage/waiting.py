@@ -28,14 +28,15 @@ _ends_at: ContextVar[float | None] = ContextVar("_ends_at", default=None)
 
 
 @contextmanager
-def store_waits_until(deadline: float) -> Iterator[None]:
+def store_waits_until(deadline: float, *, moved: bool = False) -> Iterator[None]:
     """Limit the waits of all calls to the store in this block, and in tasks that it starts.
 
     An earlier limit outside the block holds, too.
 
     :param deadline: seconds on the event loop's clock.
+    :param moved: whether the deadline outside was moved to this one, and does not hold any more.
     """
-    outer = _ends_at.get()
+    outer = None if moved else _ends_at.get()
     token = _ends_at.set(deadline if outer is None else min(outer, deadline))
     try:
         yield

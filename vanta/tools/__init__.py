@@ -21,33 +21,51 @@ if TYPE_CHECKING:
     from vanta.tools.arguments import canonical, check_arguments, read_arguments, schema_problem
     from vanta.tools.call_patterns import CallPattern
     from vanta.tools.call_record import CallOutcome, CallRecord, CallState, digest_of, tool_digest
+    from vanta.tools.execution import CallRunner
     from vanta.tools.functions import FunctionToolset, tool
     from vanta.tools.journal import Journal
     from vanta.tools.opening import open_toolsets
     from vanta.tools.permissions import Decision, Permissions
+    from vanta.tools.recorded import CallDesk
     from vanta.tools.registry import OfferedTool, ToolRegistry, tool_problem
     from vanta.tools.results import READ_RESULT, ResultPages, as_data, result_of, write_result
+    from vanta.tools.turn_rules import (
+        Approval,
+        ApprovalHandler,
+        ApprovalRequest,
+        Caller,
+        ToolRules,
+    )
 
 _NAMES = {
     ".approvals": "Approvals StandingApproval",
     ".arguments": "canonical check_arguments read_arguments schema_problem",
     ".call_patterns": "CallPattern",
     ".call_record": "CallOutcome CallRecord CallState digest_of tool_digest",
+    ".execution": "CallRunner",
     ".functions": "FunctionToolset tool",
     ".journal": "Journal",
     ".opening": "open_toolsets",
     ".permissions": "Decision Permissions",
+    ".recorded": "CallDesk",
     ".registry": "OfferedTool ToolRegistry tool_problem",
     ".results": "READ_RESULT ResultPages as_data result_of write_result",
+    ".turn_rules": "Approval ApprovalHandler ApprovalRequest Caller ToolRules",
 }
 
 __all__ = [
     "READ_RESULT",
+    "Approval",
+    "ApprovalHandler",
+    "ApprovalRequest",
     "Approvals",
+    "CallDesk",
     "CallOutcome",
     "CallPattern",
     "CallRecord",
+    "CallRunner",
     "CallState",
+    "Caller",
     "Decision",
     "FunctionToolset",
     "Journal",
@@ -56,6 +74,7 @@ __all__ = [
     "ResultPages",
     "StandingApproval",
     "ToolRegistry",
+    "ToolRules",
     "as_data",
     "canonical",
     "check_arguments",

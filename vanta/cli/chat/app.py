@@ -36,8 +36,9 @@ from vanta.files import write_private
 
 if TYPE_CHECKING:
     from vanta.cli.chat.commands import Chat
-    from vanta.events import Event, Reply
+    from vanta.events import Event
     from vanta.runtime import SyncRuntime
+    from vanta.trace import Reply
 
 app = typer.Typer()
 
@@ -67,12 +68,10 @@ def chat(
     if quiet:
         output.silence_notes()
     from vanta.cli.chat.commands import Chat
-    from vanta.cli.terminal.approval import UnpricedApproval
+    from vanta.cli.terminal.approval import TerminalApproval
 
-    approval = UnpricedApproval() if can_ask() else None
-    with open_runtime(
-        config, approve_unpriced=approval, policy=policy, deadline_s=deadline
-    ) as runtime:
+    approval = TerminalApproval() if can_ask() else None
+    with open_runtime(config, approval=approval, policy=policy, deadline_s=deadline) as runtime:
         conversation = runtime.runtime.session(
             session or new_session_id(), user=user, private=private
         )
@@ -142,14 +141,14 @@ def _exchange(chat: Chat, read: Callable[[], str]) -> None:
 def _reply_to(chat: Chat, message: str) -> None:
     """Run a turn and show it; Ctrl-C stops it. Raises the errors of the turn."""
     from vanta.cli.chat.screen import Screen
-    from vanta.cli.terminal.approval import PriceQuestion
+    from vanta.cli.terminal.approval import Question
     from vanta.cli.turns import Interruptible
     from vanta.events import TurnFinished
 
     approval = chat.approval
     choice = {"track": chat.track} if chat.track else {"policy": chat.policy}
 
-    async def turn(report: Callable[[Event | PriceQuestion], None]) -> None:
+    async def turn(report: Callable[[Event | Question], None]) -> None:
         with approval.through(report) if approval else nullcontext():
             async with chat.session.stream(message, **choice) as events:
                 async for event in events:
@@ -157,8 +156,8 @@ def _reply_to(chat: Chat, message: str) -> None:
 
     with Screen() as screen:
 
-        def show(event: Event | PriceQuestion) -> None:
-            if isinstance(event, PriceQuestion):
+        def show(event: Event | Question) -> None:
+            if isinstance(event, Question):
                 screen.pause()
                 if approval:
                     approval.answer(event, chat.runtime.portal)
@@ -168,7 +167,7 @@ def _reply_to(chat: Chat, message: str) -> None:
                 chat.messages.append(message)
                 chat.replies.append(event.reply)
 
-        watched: Interruptible[Event | PriceQuestion] = Interruptible(chat.runtime.portal)
+        watched: Interruptible[Event | Question] = Interruptible(chat.runtime.portal)
         if not watched.watch(turn, show):
             screen.interrupted()
 

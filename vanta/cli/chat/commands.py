@@ -16,10 +16,10 @@ from vanta.errors import UnknownName, UsageError
 from vanta.text import redact_url
 
 if TYPE_CHECKING:
-    from vanta.cli.terminal.approval import UnpricedApproval
-    from vanta.events import Reply
+    from vanta.cli.terminal.approval import TerminalApproval
     from vanta.memory import Memory, MemoryItem, Scope
     from vanta.runtime import Session, SyncRuntime
+    from vanta.trace import Reply
     from vanta.track import Track
 
 SEARCH_RESULTS = 8
@@ -43,7 +43,7 @@ class Chat:
     messages: list[str] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
     over: bool = False
-    approval: UnpricedApproval | None = None
+    approval: TerminalApproval | None = None
 
     def run(self, line: str) -> str:
         """Run the command `/name rest` and return what to print.

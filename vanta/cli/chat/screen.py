@@ -22,11 +22,11 @@ from vanta.events import (
     LegFailed,
     LegRejected,
     LegStarted,
-    Reply,
     Takeover,
     TextDelta,
     TurnFinished,
 )
+from vanta.trace import Reply
 
 if TYPE_CHECKING:
     from rich.console import Console

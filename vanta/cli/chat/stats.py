@@ -13,7 +13,7 @@ from vanta.cli.turns import format_money, format_seconds
 
 if TYPE_CHECKING:
     from vanta.engine import Engine
-    from vanta.events import Reply
+    from vanta.trace import Reply
 
 _HEADINGS = ("track", ">replies", ">first text", ">whole reply", ">tokens in", ">out", ">cost")
 _GAP = "  "

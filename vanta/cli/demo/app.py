@@ -23,8 +23,9 @@ from vanta.files import write_private
 if TYPE_CHECKING:
     from vanta.cli.demo.plan import DemoScene, DemoTurn
     from vanta.errors import VantaError
-    from vanta.events import Event, Reply
+    from vanta.events import Event
     from vanta.runtime import Session, SyncRuntime
+    from vanta.trace import Reply
 
 app = typer.Typer()
 

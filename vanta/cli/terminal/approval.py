@@ -1,16 +1,17 @@
-"""A question to the person at the terminal: may a track whose price is not known spend money?
+"""Questions to the person at the terminal: may a track spend money, may a call run?
 
-The turn runs on the event loop's thread and the terminal belongs to the main thread, so the
-question travels like an event of the turn: `UnpricedApproval` reports it, the main thread answers
-it between two lines of output. Invariant: one question for each track and model until the command
-ends, whatever became of the turn that asked it; without an answer the track is refused.
+The turn runs on the event loop's thread and the terminal belongs to the main thread, so a question
+travels like an event of the turn: `TerminalApproval` reports it, the main thread answers it between
+two lines of output. Invariant: one question about money for each track and model until the command
+ends, one for each call that a rule holds; without an answer the track or the call is refused.
 """
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -18,11 +19,23 @@ import anyio
 from anyio.from_thread import BlockingPortal
 
 from vanta.cli import output
+from vanta.tools import Approval, ApprovalRequest
+from vanta.tools.turn_rules import ApprovalScope
+
+_SCOPES: Mapping[str, ApprovalScope] = {
+    "y": "once",
+    "yes": "once",
+    "s": "session",
+    "session": "session",
+    "a": "always",
+    "always": "always",
+}
+_LONGEST_VALUE = 400
 
 
 @dataclass(frozen=True, slots=True)
 class PriceQuestion:
-    """A question that waits for its answer.
+    """A question about a track whose price is not known.
 
     :param track: the name of the track.
     :param model: the name of its model.
@@ -34,15 +47,32 @@ class PriceQuestion:
     answered: anyio.Event = field(default_factory=anyio.Event, repr=False)
 
 
-class UnpricedApproval:
-    """Asks at the terminal; pass it to `open_runtime` as `approve_unpriced`."""
+@dataclass(slots=True)
+class CallQuestion:
+    """A question about a tool call.
+
+    :param request: the call.
+    :param answered: set on the event loop once the answer is known.
+    :param answer: the answer.
+    """
+
+    request: ApprovalRequest
+    answered: anyio.Event = field(default_factory=anyio.Event, repr=False)
+    answer: Approval = Approval(approved=False, reason="The question was not answered.")  # noqa: RUF009
+
+
+Question = PriceQuestion | CallQuestion
+
+
+class TerminalApproval:
+    """Asks at the terminal; pass it to `open_runtime` as `approval`."""
 
     def __init__(self) -> None:
         self._answers: dict[tuple[str, str], bool] = {}
-        self._report: Callable[[PriceQuestion], None] | None = None
+        self._report: Callable[[Question], None] | None = None
 
     @contextmanager
-    def through(self, report: Callable[[PriceQuestion], None]) -> Iterator[None]:
+    def through(self, report: Callable[[Question], None]) -> Iterator[None]:
         """Report the questions of a turn to the thread that owns the terminal.
 
         :param report: passes a question on; the receiver calls `answer`.
@@ -53,7 +83,7 @@ class UnpricedApproval:
         finally:
             self._report = None
 
-    async def __call__(self, track: str, model: str) -> bool:
+    async def approve_unpriced(self, track: str, model: str) -> bool:
         """Return whether the track may answer; see `vanta.open`.
 
         :param track: the name of the track.
@@ -67,34 +97,78 @@ class UnpricedApproval:
             await question.answered.wait()
         return self._answers[track, model]
 
-    def answer(self, question: PriceQuestion, portal: BlockingPortal) -> None:
+    async def approve_call(self, request: ApprovalRequest) -> Approval:
+        """Return whether a call may run; see `vanta.ApprovalHandler`.
+
+        :param request: the call.
+        """
+        question = CallQuestion(request)
+        if self._report is not None:
+            self._report(question)
+            await question.answered.wait()
+        return question.answer
+
+    def answer(self, question: Question, portal: BlockingPortal) -> None:
         """Ask the person, in the main thread.
 
         :param question: the reported question.
         :param portal: the portal of the runtime.
         :raises KeyboardInterrupt: after Ctrl-C.
         """
+        if isinstance(question, CallQuestion):
+            question.answer = _ask_about_call(question.request)
+        else:
+            self._ask_about_price(question)
+        portal.start_task_soon(_settle, question)
+
+    def _ask_about_price(self, question: PriceQuestion) -> None:
         text = (
             f"a spending cap is set, and the price of {question.model!r} (track "
             f"{question.track!r}) is not known, so its cost cannot be counted. Use it until this "
             "command ends? [y/N] "
         )
         key = (question.track, question.model)
-        self._answers[key] = _confirm(text)
+        self._answers[key] = _line_after(text) in {"y", "yes"}
         if not self._answers[key]:
             output.print_status(f"track {question.track!r} is not used")
-        portal.start_task_soon(_settle, question)
 
 
-async def _settle(question: PriceQuestion) -> None:
+def describe_call(request: ApprovalRequest) -> str:
+    """Return a call as a person reads it: what it does, each argument on its own line, and why.
+
+    :param request: the call.
+    """
+    lines = [f"{request.toolset}.{request.tool} wants to run ({request.effect})."]
+    lines += [f"  {request.description.splitlines()[0]}"] if request.description else []
+    for name, value in request.arguments.items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        if len(text) > _LONGEST_VALUE:
+            text = f"{text[:_LONGEST_VALUE]}... ({len(text)} characters)"
+        first, *rest = text.splitlines() or [""]
+        lines.append(f"  {name} = {first}")
+        lines += [f"  {' ' * len(name)}   {line}" for line in rest]
+    lines.append(f"  asked because of {request.why}")
+    return "\n".join(lines)
+
+
+def _ask_about_call(request: ApprovalRequest) -> Approval:
+    text = f"{describe_call(request)}\nRun it? [y]es, [s]ession, [a]lways, [N]o "
+    scope = _SCOPES.get(_line_after(text))
+    if scope is None:
+        output.print_status(f"{request.toolset}.{request.tool} does not run")
+        return Approval(approved=False)
+    return Approval(approved=True, scope=scope)
+
+
+async def _settle(question: Question) -> None:
     question.answered.set()
 
 
-def _confirm(text: str) -> bool:
+def _line_after(text: str) -> str:
     """Ask a question on stderr and read one line. Ctrl-C interrupts it as it does a command."""
     output.stderr().print(text, end="", markup=False, highlight=False, soft_wrap=True)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        return sys.stdin.readline().strip().lower() in {"y", "yes"}
+        return sys.stdin.readline().strip().lower()
     finally:
         signal.signal(signal.SIGINT, before)

@@ -89,7 +89,7 @@ def copy_batch(connection: sa.Connection) -> bool:
 
 
 def copy_messages(connection: sa.Connection) -> int:
-    """Copy up to `BATCH` queued messages; return how many."""
+    """Copy up to `BATCH` queued messages; return how many. Tools' results are not remembered."""
     take_write_lock(connection)
     rows = connection.exec_driver_sql(
         "SELECT m.id, m.user, m.session, m.turn_id, m.role, m.content, m.private, t.finished_at "
@@ -98,7 +98,8 @@ def copy_messages(connection: sa.Connection) -> int:
         (BATCH,),
     ).all()
     if rows:
-        add_items(connection, [_from_message(row) for row in rows])
+        said = [row for row in rows if row.role != "tool" and row.content]
+        add_items(connection, [_from_message(row) for row in said])
         connection.exec_driver_sql(
             "DELETE FROM message_queue WHERE message_id = ?", [(row.id,) for row in rows]
         )

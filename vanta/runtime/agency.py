@@ -1,0 +1,230 @@
+"""What a runtime's turns can do: its toolsets, the rules for their calls, and who is asked.
+
+Invariant: a turn's tools are fixed when it begins; what changes later (a server's list, a rule)
+counts for the next turn.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vanta.config import Config
+from vanta.context import estimate_text
+from vanta.errors import UsageError
+from vanta.events import Event
+from vanta.messages import Exchange, Message, ToolCall
+from vanta.money import Ledger
+from vanta.plugin_loading import PluginSet
+from vanta.runtime.options import TurnOptions
+from vanta.runtime.rounds import DeadlineClock, RoundRules
+from vanta.storage import Store
+from vanta.tool_contract import Toolset
+from vanta.tools import (
+    ApprovalHandler,
+    Approvals,
+    CallDesk,
+    Caller,
+    CallRunner,
+    FunctionToolset,
+    Journal,
+    Permissions,
+    ToolRegistry,
+    ToolRules,
+    open_toolsets,
+)
+
+_log = logging.getLogger("vanta")
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramTools:
+    """What a program gives to `vanta.open`.
+
+    :param own: its functions and toolsets.
+    :param ask: asks a person about a call; None if no one can be asked.
+    """
+
+    own: tuple[Toolset | Callable[..., Any], ...] = ()
+    ask: ApprovalHandler | None = None
+
+
+NO_TOOLS = ProgramTools()
+
+UNKNOWN = (
+    "The outcome of this call is unknown: it was started, and then the turn was cut off. It may "
+    "have had its effect or not. Do not repeat it before a person has looked."
+)
+"""What the model reads of a call whose end is not known."""
+
+PROGRAM = "program"
+"""The toolset of the functions that a program passes to `vanta.open`."""
+
+
+def open_agency(
+    config: Config, plugins: PluginSet, store: Store, ledger: Ledger, program: ProgramTools
+) -> Agency | None:
+    """Build the toolsets of a runtime.
+
+    :param config: the effective configuration.
+    :param plugins: the plugins that are on.
+    :param store: where calls are recorded.
+    :param ledger: pays for tools that have a price.
+    :param program: what the program gives.
+    :returns: the tools; None if there are none.
+    :raises UnknownName: if no plugin provides a toolset that the configuration names.
+    :raises ConfigError: if its options do not fit.
+    :raises UsageError: if two toolsets have one name.
+    """
+    tools = config.tools
+    toolsets, off = open_toolsets(
+        tools.use,
+        plugins.toolsets,
+        tools.options,
+        data_dir=config.data_dir,
+        project=Path.cwd(),
+        hint=plugins.library_hint,
+    )
+    for name, why in off.items():
+        _log.warning("toolset %r is off: %s", name, why)
+    own = _own_toolsets(program.own)
+    for toolset in own:
+        if toolset.name in toolsets:
+            raise UsageError(f"two toolsets are named {toolset.name!r}. Rename one of them.")
+        toolsets[toolset.name] = toolset
+    if not toolsets:
+        return None
+    return Agency(
+        desk=CallDesk(ToolRegistry(toolsets), Journal(store), ledger, Approvals(store)),
+        permissions=Permissions(
+            mode=tools.mode,
+            allow=[*tools.allow, *(f"{toolset.name}.*" for toolset in own)],
+            deny=tools.deny,
+            ask=tools.ask,
+            untrusted=tools.untrusted,
+        ),
+        ask=program.ask,
+        rounds=RoundRules(max_rounds=tools.max_rounds, races=tools.rounds == "race"),
+        max_calls=tools.max_calls,
+        max_result_tokens=tools.max_result_tokens,
+    )
+
+
+def _own_toolsets(own: Sequence[Toolset | Callable[..., Any]]) -> list[Toolset]:
+    toolsets = [item for item in own if isinstance(item, Toolset)]
+    functions = [item for item in own if not isinstance(item, Toolset)]
+    return [*toolsets, FunctionToolset(PROGRAM, functions)] if functions else toolsets
+
+
+@dataclass(frozen=True, slots=True)
+class Agency:
+    """The tools of a runtime.
+
+    :param desk: what every call goes through.
+    :param permissions: which calls run, are asked for or are denied.
+    :param ask: asks a person; None denies what would be asked.
+    :param rounds: how rounds follow each other.
+    :param max_calls: calls of one turn.
+    :param max_result_tokens: tokens of one result that a model is shown at once.
+    """
+
+    desk: CallDesk
+    permissions: Permissions
+    ask: ApprovalHandler | None
+    rounds: RoundRules
+    max_calls: int
+    max_result_tokens: int
+
+    def of_turn(self, options: TurnOptions) -> TurnTools | None:
+        """Return the tools of one turn, None if it has none.
+
+        :param options: what the caller chose.
+        """
+        choice = options.tool_choice or "auto"
+        if not self.desk.registry.toolsets or choice == "none":
+            return None
+        if options.tools is not None and not options.tools:
+            return None
+        return TurnTools(self, options.tools, dataclasses.replace(self.rounds, tool_choice=choice))
+
+
+@dataclass(frozen=True, slots=True)
+class TurnTools:
+    """The tools of one turn, before they are listed.
+
+    :param agency: the runtime's tools.
+    :param chosen: names of toolsets and tools that are offered; None for all.
+    :param rounds: how rounds follow each other.
+    """
+
+    agency: Agency
+    chosen: Sequence[str] | None
+    rounds: RoundRules
+
+    async def unknown_calls(
+        self, caller: Caller, history: Sequence[Exchange], *, private: bool
+    ) -> tuple[Message, ...]:
+        """Return what the transcript has to say about calls whose outcome is not known.
+
+        They were started by a turn that was cut off, so that no exchange has them.
+
+        :param caller: the user and the session.
+        :param history: the session's exchanges.
+        :param private: whether nothing of the turn reaches a track that is not private.
+        :returns: a message with the calls and one with the state of each; none if all are known.
+        :raises StoreError: if the journal cannot be read.
+        """
+        journal = self.agency.desk.journal
+        await journal.abandoned()
+        started = await journal.list(user=caller.user, session=caller.session, states=["unknown"])
+        reported = {message.tool_call_id for item in history for message in item.messages}
+        unknown = [
+            record
+            for record in started
+            if record.key not in reported and record.call_id not in reported
+            if private or not record.private
+        ]
+        if not unknown:
+            return ()
+        calls = tuple(ToolCall(item.key, item.tool, item.arguments) for item in unknown)
+        states = (Message("tool", UNKNOWN, tool_call_id=record.key) for record in unknown)
+        return (Message("assistant", "", calls), *states)
+
+    async def runner(
+        self,
+        caller: Caller,
+        clock: DeadlineClock,
+        is_private: Callable[[], bool],
+        emit: Callable[[Event], None],
+    ) -> CallRunner | None:
+        """Return what runs the turn's calls; None if no toolset has a tool now."""
+        agency, chosen = self.agency, self.chosen
+        offered = await agency.desk.registry.offered()
+        if chosen is not None:
+            offered = [
+                item
+                for item in offered
+                if {item.toolset, item.name, f"{item.toolset}.{item.tool.name}"} & set(chosen)
+            ]
+        if not offered:
+            return None
+        rules = ToolRules(
+            permissions=agency.permissions,
+            ask=agency.ask,
+            max_calls=agency.max_calls,
+            max_result_tokens=agency.max_result_tokens,
+            count=estimate_text,
+        )
+        return CallRunner(
+            desk=agency.desk,
+            offered=offered,
+            caller=caller,
+            rules=rules,
+            clock=clock,
+            is_private=is_private,
+            emit=emit,
+        )

@@ -1,0 +1,266 @@
+"""The rounds of a turn: a race, the calls that its winner asks for, and the next race.
+
+A turn without tools has one round. After calls, the next round runs on the track that asked
+(`rounds = "same"`, with the policy's other tracks in reserve) or as a new race (`"race"`). Every
+round sees the same transcript: the message, the calls so far and their results. A track that takes
+over continues from it, so no call is repeated.
+
+At a limit (rounds, calls) the model is asked once for a final answer, without tools. After a
+result that must not leave this machine, only private tracks take part; if there is none, the result
+is withheld from the model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import anyio
+
+from vanta.engine import Tool
+from vanta.errors import AllTracksFailed
+from vanta.events import Event, RoundStarted
+from vanta.messages import Message, ToolCall
+from vanta.scheduling.leg import Leg
+from vanta.scheduling.policy import LegPlan, Policy
+from vanta.scheduling.race import Race
+from vanta.scheduling.race_plan import RaceOutcome, RacePlan
+from vanta.scheduling.turn_log import paragraph_break
+from vanta.tools import CallRunner
+from vanta.track import Track
+
+WITHHELD = "The result is private and no private track takes part in this turn: it is withheld."
+
+
+@dataclass(frozen=True, slots=True)
+class RoundRules:
+    """How the rounds of a turn follow each other.
+
+    :param max_rounds: rounds of a turn; the last one has no tools.
+    :param races: whether every round is a race of all tracks, or stays on the track that asked.
+    :param tool_choice: `auto`, `none`, `required` or the name of a tool, for the first round.
+    """
+
+    max_rounds: int = 10
+    races: bool = False
+    tool_choice: str = "auto"
+
+
+class RoundPrompts(Protocol):
+    """What a turn's prompts are made of; see `vanta.context.preparer.ContextPreparer`."""
+
+    def offer(self, tools: Sequence[Tool], choice: str) -> None:
+        """Set the tools of the next round."""
+        ...
+
+    def add_round(self, messages: Sequence[Message]) -> None:
+        """Add the calls of a round, and their results."""
+        ...
+
+
+class DeadlineClock:
+    """The clock of a turn; it stands still while a person is asked.
+
+    :param started_at: when the turn began, in seconds on the event loop's clock.
+    :param deadline_s: seconds that the turn may take.
+    """
+
+    def __init__(self, started_at: float, deadline_s: float) -> None:
+        self._started_at = started_at
+        self.deadline_s = deadline_s
+
+    def now(self) -> float:
+        """Return the seconds since the turn began."""
+        return anyio.current_time() - self._started_at
+
+    @property
+    def ends_at(self) -> float:
+        """The deadline, in seconds on the event loop's clock."""
+        return self._started_at + self.deadline_s
+
+    def pause(self, seconds: float) -> None:
+        """Move the deadline by the time that a person took."""
+        self.deadline_s += seconds
+
+
+class Rounds:
+    """Runs the rounds of one turn.
+
+    :param plan: the first round.
+    :param emit: called with each event.
+    :param prompts: what the prompts are made of.
+    :param runner: runs the calls; None if the turn has no tools: calls are then part of the reply.
+    :param rules: how rounds follow each other.
+    :param clock: the turn's clock.
+    :ivar messages: the calls of the turn and their results, as the transcript keeps them.
+    :ivar last_text: the text of the last round.
+    :ivar limit: the limit that was reached, "" for none.
+    """
+
+    def __init__(
+        self,
+        plan: RacePlan,
+        emit: Callable[[Event], None],
+        prompts: RoundPrompts,
+        runner: CallRunner | None,
+        rules: RoundRules,
+        clock: DeadlineClock,
+    ) -> None:
+        self._plan = plan
+        self._policy = plan.settings.policy
+        self._emit = emit
+        self._prompts = prompts
+        self._runner = runner
+        self._rules = rules
+        self._clock = clock
+        self._races: list[Race] = []
+        self._shown = ""
+        self._first_content_s: float | None = None
+        self.messages: list[Message] = []
+        self.last_text = ""
+        self.limit = ""
+
+    @property
+    def legs(self) -> tuple[Leg, ...]:
+        """The legs of all rounds so far."""
+        return tuple(leg for race in self._races for leg in race.legs)
+
+    @property
+    def count(self) -> int:
+        """The number of rounds so far."""
+        return len(self._races)
+
+    async def run(self) -> RaceOutcome:
+        """Run rounds until one ends with an answer.
+
+        :returns: the last round's outcome, with the text and the legs of all rounds.
+        :raises AllTracksFailed: if a round has no answer; what earlier ones showed is its
+            `partial`.
+        :raises StoreError: if a call cannot be recorded.
+        """
+        self._offer()
+        while True:
+            race = Race(self._plan, self._emit)
+            self._races.append(race)
+            outcome = await race.run()
+            self._first_content_s = self._first_content_s or outcome.first_content_s
+            if outcome.failure:
+                raise self._failure(outcome.failure)
+            assert outcome.leg is not None  # noqa: S101 - an outcome has a leg or a failure
+            calls = outcome.leg.fold.completion().tool_calls
+            self._shown, self.last_text = self._joined(outcome.text), outcome.text
+            if not calls or self._runner is None or self.limit:
+                return dataclasses.replace(
+                    outcome,
+                    text=self._shown,
+                    first_content_s=self._first_content_s,
+                    legs=self.legs,
+                )
+            await self._run_calls(self._runner, outcome, calls)
+            self._plan = self._next(outcome.leg)
+
+    def _joined(self, text: str) -> str:
+        return self._shown + (paragraph_break(self._shown) if text else "") + text
+
+    def _failure(self, failure: AllTracksFailed) -> AllTracksFailed:
+        if not self._shown:
+            return failure
+        return AllTracksFailed(failure.causes, partial=self._joined(failure.partial))
+
+    async def _run_calls(
+        self, runner: CallRunner, outcome: RaceOutcome, calls: Sequence[ToolCall]
+    ) -> None:
+        assert outcome.leg is not None  # noqa: S101 - see `run`
+        number = len(self._races) - 1
+        named = self._with_ids(calls, number)
+        asked = Message("assistant", outcome.text, tool_calls=named)
+        results = await runner.run(named, number, outcome.leg.track.name)
+        if runner.saw_private and not self._private_tracks():
+            results = [dataclasses.replace(message, content=WITHHELD) for message in results]
+            runner.withhold()
+        added = [asked, *results]
+        self.messages += added
+        self._prompts.add_round(added)
+
+    def _with_ids(self, calls: Sequence[ToolCall], number: int) -> tuple[ToolCall, ...]:
+        """Return the calls with ids that are unique in the turn, for engines that give none."""
+        used = {call.id for message in self.messages for call in message.tool_calls}
+        named = []
+        for place, call in enumerate(calls):
+            if not call.id or call.id in used:
+                call = dataclasses.replace(call, id=f"call_{number}_{place}")  # noqa: PLW2901
+            used.add(call.id)
+            named.append(call)
+        return tuple(named)
+
+    def _private_tracks(self) -> dict[str, Track]:
+        return {name: track for name, track in self._plan.tracks.items() if track.private}
+
+    def _next(self, asked: Leg) -> RacePlan:
+        """Return the plan of the next round."""
+        assert self._runner is not None  # noqa: S101 - only turns with tools have a next round
+        number, tracks = len(self._races), self._plan.tracks
+        if self._runner.is_spent:
+            self.limit = "max_calls"
+        elif number + 1 >= self._rules.max_rounds:
+            self.limit = "max_rounds"
+        if self._runner.saw_private:
+            tracks = self._private_tracks()
+        policy = self._policy
+        if not self._rules.races:
+            policy = on_track(policy, asked.track.name if asked.track.name in tracks else "")
+        self._offer(choice="auto")
+        self._emit(
+            RoundStarted(
+                at_s=self._clock.now(), round=number, tracks=tuple(tracks), limit=self.limit
+            )
+        )
+        return dataclasses.replace(
+            self._plan,
+            settings=dataclasses.replace(
+                self._plan.settings, policy=policy, deadline_s=self._clock.deadline_s
+            ),
+            tracks=tracks,
+            round=number,
+            begins_s=self._clock.now(),
+            first_leg=len(self.legs),
+            shown_before=self._shown,
+            on_calls=self._begin_early,
+        )
+
+    def _offer(self, choice: str | None = None) -> None:
+        """Offer the tools of the coming round; none after a limit."""
+        if self._runner is None:
+            return
+        tools = () if self.limit else self._runner.offered
+        self._prompts.offer(tools, choice or self._rules.tool_choice)
+        if not self._races:
+            self._plan = dataclasses.replace(self._plan, on_calls=self._begin_early)
+
+    def _begin_early(self, calls: Sequence[ToolCall]) -> None:
+        """Start calls of a leg that may lose, as far as they only read."""
+        if self._runner is not None and not self.limit:
+            self._runner.begin(calls, len(self._races) - 1)
+
+
+def on_track(policy: Policy, first: str) -> Policy:
+    """Return `policy` with one track in front and the others in reserve.
+
+    A gate still judges the final answer, and a leg that amends still may.
+
+    :param policy: the turn's policy.
+    :param first: the name of the track that answers; "" keeps the policy's order.
+    """
+    legs = sorted(policy.legs, key=lambda leg: leg.track != first)
+    return dataclasses.replace(
+        policy, legs=tuple(_in_place(leg, begins=not place) for place, leg in enumerate(legs))
+    )
+
+
+def _in_place(leg: LegPlan, *, begins: bool) -> LegPlan:
+    if leg.amends and not begins:
+        return leg
+    start_s = 0.0 if begins else None
+    return dataclasses.replace(leg, start_after_s=start_s, hold_s=0.0, when="always", amends=False)
