@@ -36,7 +36,7 @@ async def embed(base_url: str) -> None:
     embedder = OpenAIEmbedder(options, context)
     try:
         await embedder.load()
-        await embedder.embed([SECRET], "document")
+        await embedder.embed([SECRET])
     finally:
         await embedder.aclose()
 

@@ -147,9 +147,10 @@ class Turn:
         """Return what runs the turn's calls; None if it has no tools."""
         conversation = self._conversation
         caller = Caller(conversation.user, conversation.session, self.id)
-        if conversation.history is None:  # this process has not read the session yet
+        if not conversation.calls_checked:
             history = await self._history()
             self._unknown = await tools.unknown_calls(caller, history, private=self._secluded)
+            conversation.calls_checked = True
         return await tools.runner(caller, self._clock, self._is_private, self._emit)
 
     def _eligible(self) -> tuple[dict[str, Track], dict[str, str]]:
