@@ -67,6 +67,33 @@ class GenerationRequest:
     scope: str = ""
     common: int = 0
 
+    @property
+    def callable_tools(self) -> tuple[Tool, ...]:
+        """The tools that the answer may call under `tool_choice`."""
+        if self.tool_choice in ("auto", "required"):
+            return self.tools
+        return tuple(tool for tool in self.tools if tool.name == self.tool_choice)
+
+    @property
+    def must_call(self) -> bool:
+        """Whether the answer has to call a tool."""
+        return self.tool_choice not in ("auto", "none")
+
+    @property
+    def tool_choice_problem(self) -> str:
+        """Why `tool_choice` cannot be kept: the tool is not among `tools`. "" if it can."""
+        if not self.must_call or self.callable_tools:
+            return ""
+        offered = ", ".join(repr(tool.name) for tool in self.tools) or "none"
+        return f"'tool_choice' is {self.tool_choice!r}, and the tools of the request are: {offered}"
+
+    @property
+    def most_calls(self) -> int | None:
+        """The largest number of calls in the answer, None for any number."""
+        if self.tool_choice == "none":
+            return 0
+        return None if self.parallel_tool_calls else 1
+
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:

@@ -49,7 +49,7 @@ from vanta.engine import (
 from vanta.errors import EngineError, ErrorKind, describe
 from vanta.learning import Learnt
 from vanta.messages import Completion, Delta, Message, Usage
-from vanta.normalising import ReasoningFilter, quoted_marks
+from vanta.normalising import CallLimit, ReasoningFilter, quoted_marks
 
 HEALTH_AGE_S = 30.0
 """Seconds for which a health check is cached."""
@@ -105,7 +105,8 @@ class BaseEngine(Engine):
 
         :param request: the request to check.
         :raises EngineError: `model_not_loaded` if the engine is closed, `unsupported` if the
-            request needs a capability that the engine lacks.
+            request needs a capability that the engine lacks, `bad_request` if it has to call a tool
+            that it does not offer.
         """
         if self.closed:
             raise self.closed_error()
@@ -116,6 +117,11 @@ class BaseEngine(Engine):
                     f"the request needs {name!r}, which the engine does not support",
                     "Use an engine that lists it in 'vanta engines list'.",
                 )
+        problem = request.tool_choice_problem
+        if problem:
+            raise self.error(
+                ErrorKind.BAD_REQUEST, problem, "Offer the tool, or change the choice."
+            )
 
     async def count_tokens(self, messages: Sequence[Message]) -> TokenCount:
         """Estimate the tokens of `messages` on the high side; see `Engine.count_tokens`."""
@@ -215,6 +221,7 @@ class _Generation(DeltaStream):
         quoted = quoted_marks(request.messages)
         self._reasoning = ReasoningFilter(continues=bool(request.prefix), quoted=quoted)
         self._stops = StopFilter(request.sampling.stop)
+        self._calls = CallLimit(request.most_calls)
         self._produced = 0
         self._usage: Usage | None = None
         self._ended = False
@@ -267,7 +274,7 @@ class _Generation(DeltaStream):
                 return None
             delta = Delta(finish_reason="stop")
         self._produced += bool(delta.text or delta.reasoning or delta.tool_calls)
-        delta = self._reasoning.feed(delta)
+        delta = self._reasoning.feed(self._calls.feed(delta))
         if delta is None:
             return None
         text = self._stops.feed(delta.text)

@@ -257,6 +257,10 @@ class OpenAIEngine(Engine):
         return ROLES.get(self._options.roles) or self._learnt_rules.value or AS_GIVEN
 
     def _body(self, request: GenerationRequest, server: ApiServer) -> dict[str, Any]:
+        problem = request.tool_choice_problem
+        if problem:
+            suggestion = "Offer the tool, or change the choice."
+            raise self._error(ErrorKind.BAD_REQUEST, problem, suggestion)
         try:
             body = chat_body(
                 request,

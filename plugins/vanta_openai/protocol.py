@@ -137,8 +137,7 @@ def chat_body(
     }
     if options.include_usage:
         body["stream_options"] = {"include_usage": True}
-    if request.tools:
-        body["tools"] = [_tool(tool) for tool in request.tools]
+    body |= _tools(request)
     extra = {
         **_extended_sampling(request.sampling, options),
         **_continuation(request, options),
@@ -170,6 +169,21 @@ def _message(message: Message) -> dict[str, Any]:
     if message.tool_call_id is not None:
         payload["tool_call_id"] = message.tool_call_id
     return payload
+
+
+def _tools(request: GenerationRequest) -> dict[str, Any]:
+    """Return the tools and how they may be called; what is the servers' default is left out."""
+    if not request.tools:
+        return {}
+    fields: dict[str, Any] = {"tools": [_tool(tool) for tool in request.tools]}
+    choice = request.tool_choice
+    if choice in ("none", "required"):
+        fields["tool_choice"] = choice
+    elif choice != "auto":
+        fields["tool_choice"] = {"type": "function", "function": {"name": choice}}
+    if not request.parallel_tool_calls:
+        fields["parallel_tool_calls"] = False
+    return fields
 
 
 def _tool(tool: Tool) -> dict[str, Any]:

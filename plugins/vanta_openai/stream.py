@@ -31,7 +31,7 @@ from vanta import (
     Usage,
 )
 from vanta.context import believed_usage
-from vanta.normalising import ReasoningFilter
+from vanta.normalising import CallLimit, ReasoningFilter
 from vanta_openai.body import DONE, AnswerBody, json_limit
 from vanta_openai.errors import EXPECTED, ErrorTranslator
 from vanta_openai.protocol import AnswerChunk, parse_chunk
@@ -80,6 +80,7 @@ class OpenAIStream(DeltaStream):
         self._failed = False
         self._fold = Fold()
         self._numbering = CallNumbering()
+        self._calls = CallLimit(request.most_calls)
         self._reasoning = reasoning
         self._pace = Pace()
         self._is_ending = False
@@ -146,7 +147,7 @@ class OpenAIStream(DeltaStream):
 
     def _take(self, chunk: AnswerChunk) -> Delta | None:
         """Keep what belongs to the end; return the rest, or None if there is none."""
-        delta = chunk.delta
+        delta = self._calls.feed(chunk.delta)
         self._unknown_reason = chunk.unknown_reason or self._unknown_reason
         self._end = replace(
             self._end,
@@ -172,6 +173,8 @@ class OpenAIStream(DeltaStream):
 
     def _last(self, reason: FinishReason) -> Delta:
         self._ended = True
+        if self._calls_tools and reason == "stop":
+            reason = "tool_calls"  # OpenAI's own reason for a call that was required by its name
         rest = self._reasoning.finish() or Delta()
         self._fold.add(rest)
         usage = self._believed(self._end.usage) if self._end.usage else None

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.openai.support import engine_at
-from vanta.engine import Capabilities, Engine, GenerationRequest, Sampling
+from vanta.engine import Capabilities, Engine, GenerationRequest, Sampling, Tool
 from vanta.messages import Delta, Message
 from vanta.testing import EngineConformance, Hints, ScriptedEngine, Upstream
 
@@ -43,7 +43,15 @@ def request_of(body: Mapping[str, Any]) -> GenerationRequest:
         json_schema=schema,
         logprobs=body.get("top_logprobs"),
     )
-    return GenerationRequest(tuple(messages), sampling, prefix=prefix)
+    choice = body.get("tool_choice", "auto")
+    return GenerationRequest(
+        tuple(messages),
+        sampling,
+        tools=tuple(Tool(**tool["function"]) for tool in body.get("tools", ())),
+        tool_choice=choice if isinstance(choice, str) else choice["function"]["name"],
+        parallel_tool_calls=body.get("parallel_tool_calls", True),
+        prefix=prefix,
+    )
 
 
 @asynccontextmanager

@@ -8,8 +8,10 @@ import pytest
 from tests.openai.support import answer_of, deltas_of, engine_at, request
 from vanta.engine import GenerationRequest, Receipt, Sampling, Tool
 from vanta.errors import EngineError, ErrorKind
-from vanta.messages import Message, ToolCall, Usage
+from vanta.messages import Delta, Message, ToolCall, ToolCallPart, Usage
 from vanta.testing import Behaviour, Upstream
+
+WEATHER = Tool("weather", "The weather", {"type": "object", "properties": {}})
 
 pytestmark = pytest.mark.anyio
 
@@ -58,6 +60,60 @@ async def test_tools_and_results_are_sent_and_tool_calls_received_in_parts() -> 
     assert sent["tools"][0]["function"]["name"] == "weather"
     assert sent["messages"][1]["tool_calls"][0]["id"] == "call_0"
     assert sent["messages"][2] == {"role": "tool", "content": "rain", "tool_call_id": "call_0"}
+
+
+@pytest.mark.parametrize(
+    ("choice", "sent"),
+    [
+        ("auto", None),
+        ("none", "none"),
+        ("required", "required"),
+        ("weather", {"type": "function", "function": {"name": "weather"}}),
+    ],
+)
+async def test_a_tool_choice_is_sent_with_the_tools(choice: str, sent: object) -> None:
+    async with Upstream() as upstream, engine_at(upstream.base_url) as engine:
+        await answer_of(engine, request(tools=(WEATHER,), tool_choice=choice))
+        body = (await upstream.chat()).body
+    assert body.get("tool_choice") == sent
+    assert "parallel_tool_calls" not in body
+
+
+async def test_without_tools_no_choice_is_sent() -> None:
+    """OpenAI refuses both fields without tools."""
+    async with Upstream() as upstream, engine_at(upstream.base_url) as engine:
+        await answer_of(engine, request(tool_choice="none", parallel_tool_calls=False))
+        body = (await upstream.chat()).body
+    assert not {"tools", "tool_choice", "parallel_tool_calls"} & set(body)
+
+
+async def test_calls_that_a_server_must_not_make_are_dropped() -> None:
+    """Servers exist that ignore `tool_choice` and `parallel_tool_calls`."""
+    parts = (
+        ToolCallPart(0, "a", "weather", '{"city": '),
+        ToolCallPart(0, arguments='"Ghent"}'),
+        ToolCallPart(1, "b", "weather", "{}"),
+    )
+    deltas = (*(Delta(tool_calls=(part,)) for part in parts), Delta(text="Well."))
+    behaviour = Behaviour(deltas=deltas, finish_reason="tool_calls")
+    async with Upstream(behaviour) as upstream, engine_at(upstream.base_url) as engine:
+        none = await answer_of(engine, request(tools=(WEATHER,), tool_choice="none"))
+        one = await answer_of(engine, request(tools=(WEATHER,), parallel_tool_calls=False))
+        body = (await upstream.chat()).body
+        every = await answer_of(engine, request(tools=(WEATHER,)))
+    assert (none.text, none.tool_calls, none.finish_reason) == ("Well.", (), "stop")
+    assert one.tool_calls == (ToolCall("a", "weather", '{"city": "Ghent"}'),)
+    assert one.finish_reason == "tool_calls"
+    assert body["tool_choice"] == "none"
+    assert len(every.tool_calls) == 2
+
+
+async def test_a_call_that_ends_with_stop_ends_with_tool_calls() -> None:
+    """OpenAI ends an answer so if the call was required by its name."""
+    behaviour = Behaviour.calls("weather", "{}", finish_reason="stop")
+    async with Upstream(behaviour) as upstream, engine_at(upstream.base_url) as engine:
+        answer = await answer_of(engine, request(tools=(WEATHER,), tool_choice="weather"))
+    assert answer.finish_reason == "tool_calls"
 
 
 async def test_logprobs_are_requested_and_returned() -> None:

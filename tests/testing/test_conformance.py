@@ -16,7 +16,7 @@ from tests.scheduling.clock import jumping
 from vanta.engine import Capabilities, DeltaStream, GenerationRequest, Health, TokenCount
 from vanta.errors import EngineError, ErrorKind
 from vanta.messages import Delta, Message, TokenLogprob, Usage
-from vanta.testing import EngineConformance, Finish, Say, ScriptedEngine, Step
+from vanta.testing import CallTool, EngineConformance, Finish, Say, ScriptedEngine, Step
 from vanta.testing.conformance.hints import Hints
 
 NUMBERS = "one two three four five six seven eight nine ten eleven twelve " * 12
@@ -182,6 +182,21 @@ class PositiveLogprobs(Editing):
 class Parrot(Editing):
     def edit(self, deltas: list[Delta], request: GenerationRequest) -> list[Delta]:
         return [Delta(text=request.prefix), *deltas]
+
+
+class CallsAnyway(Editing):
+    """Calls two tools, whatever it may do."""
+
+    def __init__(self) -> None:
+        super().__init__(reply=lambda _: [CallTool("clock"), CallTool("clock")])
+
+    def ask(self, request: GenerationRequest) -> GenerationRequest:
+        return replace(request, tool_choice="auto", parallel_tool_calls=True)
+
+
+class NeverCalls(Editing):
+    def ask(self, request: GenerationRequest) -> GenerationRequest:
+        return replace(request, tool_choice="none")
 
 
 class Capricious(Good):
@@ -373,6 +388,12 @@ BROKEN: list[tuple[type[ScriptedEngine], str]] = [
     (Parrot, "test_a_prefix_is_continued_and_not_repeated"),
     (Chatty, "test_a_grammar_is_kept"),
     (Chatty, "test_a_json_schema_is_kept"),
+    (CallsAnyway, "test_no_tool_is_called_under_none"),
+    (CallsAnyway, "test_a_required_call_is_made"),
+    (NeverCalls, "test_a_required_call_is_made"),
+    (NeverCalls, "test_a_named_tool_is_called"),
+    (CallsAnyway, "test_calls_that_are_not_parallel_are_one_call"),
+    (NeverCalls, "test_a_choice_that_is_not_offered_is_refused"),
     (NoReceipt, "test_leaving_early_stops_the_work"),
     (RunsOn, "test_leaving_early_stops_the_work"),
     (Lingers, "test_leaving_early_stops_the_work"),

@@ -1,12 +1,14 @@
 """What every engine does with what it is given and what it receives, whatever its source.
 
 Reasoning inside an answer becomes reasoning deltas (`ReasoningFilter`), messages are arranged for
-models that refuse a role or an order (`arranged`), and sampling values are checked. Invariant:
+models that refuse a role or an order (`arranged`), calls that a request does not allow are dropped
+(`CallLimit`), and sampling values are checked. Invariant:
 linear in the length of the text; a text without marks and messages in order pass unchanged.
 """
 
 from __future__ import annotations
 
+from vanta.normalising.calls import CallLimit
 from vanta.normalising.reasoning import (
     REASONING_TOKENS,
     ReasoningFilter,
@@ -23,6 +25,7 @@ from vanta.normalising.values import Sampling, check_deadline, check_number, che
 __all__ = [
     "AS_GIVEN",
     "REASONING_TOKENS",
+    "CallLimit",
     "ReasoningFilter",
     "ReasoningSplitter",
     "RoleRules",

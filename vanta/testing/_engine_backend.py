@@ -163,7 +163,18 @@ def parse_request(body: Mapping[str, Any]) -> GenerationRequest:
     continues = messages and messages[-1].role == "assistant" and not messages[-1].tool_calls
     prefix = messages.pop().content if continues else ""
     tools = tuple(_tool(tool["function"]) for tool in body.get("tools") or ())
-    return GenerationRequest(tuple(messages), _sampling(body), tools, prefix)
+    return GenerationRequest(
+        tuple(messages),
+        _sampling(body),
+        tools,
+        tool_choice=_tool_choice(body.get("tool_choice")),
+        parallel_tool_calls=body.get("parallel_tool_calls") is not False,
+        prefix=prefix,
+    )
+
+
+def _tool_choice(choice: Any) -> str:
+    return str(choice["function"]["name"] if isinstance(choice, dict) else choice or "auto")
 
 
 def _sampling(body: Mapping[str, Any]) -> Sampling:

@@ -41,6 +41,7 @@ from vanta.testing.steps import (
     Think,
     Wait,
     Waitable,
+    allow_calls,
     count_prompt,
     count_tokens,
     expand,
@@ -82,7 +83,9 @@ class ScriptedEngine(BaseEngine):
     """Answers by a script. Pass one of `script`, `scripts` and `reply`; none is an empty answer.
 
     A request with a `prefix` is continued: the text of the script that the prefix has already is
-    not sent again. `runs` records every request, for tests.
+    not sent again. Calls that `tool_choice` and `parallel_tool_calls` do not allow are left out; a
+    required call that the script lacks is made with the simplest arguments. `runs` records every
+    request, for tests.
 
     :param script: steps for every request; a plain string stands for its tokens.
     :param scripts: one script per request, in order; the last one repeats.
@@ -220,7 +223,7 @@ class ScriptedEngine(BaseEngine):
             steps = expand(self._reply(request))
         else:
             steps = self._scripts[min(index, len(self._scripts) - 1)]
-        return skip(steps, request.prefix)
+        return allow_calls(skip(steps, request.prefix), request)
 
     def _require_room(self, request: GenerationRequest) -> None:
         tokens = count_prompt(request.messages)

@@ -10,11 +10,13 @@ tokens of a text join to the text.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
+from vanta.engine import GenerationRequest
 from vanta.errors import EngineError, ErrorKind
 from vanta.messages import FinishReason, Message, Usage
 
@@ -149,6 +151,55 @@ def skip(steps: tuple[Step, ...], prefix: str) -> tuple[Step, ...]:
         elif not left or isinstance(step, Fail | Hang | Finish):
             rest.append(step)
     return tuple(rest)
+
+
+def allow_calls(steps: tuple[Step, ...], request: GenerationRequest) -> tuple[Step, ...]:
+    """Return `steps` with the calls that `request` allows, and one if it requires one.
+
+    :param steps: the steps of an answer.
+    :param request: the request; a script for `auto` and parallel calls stays as it is.
+    """
+    if request.tool_choice == "auto" and request.parallel_tool_calls:
+        return steps
+    tools = {tool.name: tool for tool in request.callable_tools}
+    most = len(steps) if request.most_calls is None else request.most_calls
+    allowed: list[Step] = []
+    calls = 0
+    for step in steps:
+        if not isinstance(step, CallTool):
+            allowed.append(step)
+        elif calls < most and (step.name in tools or not request.must_call):
+            calls += 1
+            allowed.append(step)
+    if request.must_call and not calls and tools:
+        tool = next(iter(tools.values()))
+        end = next((at for at, step in enumerate(allowed) if isinstance(step, _ENDS)), len(allowed))
+        allowed.insert(end, CallTool(tool.name, json.dumps(_simplest(tool.parameters))))
+    return tuple(allowed)
+
+
+_ENDS = (Finish, Fail, Hang)
+_SIMPLEST: Mapping[str, Any] = {
+    "string": "",
+    "integer": 0,
+    "number": 0,
+    "boolean": False,
+    "array": [],
+    "null": None,
+}
+
+
+def _simplest(schema: Mapping[str, Any]) -> Any:
+    """Return the simplest value of a plain schema: its constant, its default, or an empty value."""
+    for name in ("const", "default"):
+        if name in schema:
+            return schema[name]
+    if schema.get("enum"):
+        return schema["enum"][0]
+    if schema.get("type", "object") != "object":
+        return _SIMPLEST.get(str(schema["type"]))
+    properties = schema.get("properties", {})
+    return {name: _simplest(properties.get(name, {})) for name in schema.get("required", ())}
 
 
 def split_tokens(text: str) -> list[str]:

@@ -88,14 +88,15 @@ def label(script: Script) -> str:
 
 def fingerprint(request: GenerationRequest) -> str:
     """Return a hash of what determines an answer: messages, prefix, sampling and tools."""
-    return _hash(
-        [
-            [dataclasses.asdict(message) for message in request.messages],
-            request.prefix,
-            dataclasses.asdict(request.sampling),
-            [dataclasses.asdict(tool) for tool in request.tools],
-        ]
-    )
+    parts: list[object] = [
+        [dataclasses.asdict(message) for message in request.messages],
+        request.prefix,
+        dataclasses.asdict(request.sampling),
+        [dataclasses.asdict(tool) for tool in request.tools],
+    ]
+    if (request.tool_choice, request.parallel_tool_calls) != ("auto", True):
+        parts.append([request.tool_choice, request.parallel_tool_calls])
+    return _hash(parts)
 
 
 def fingerprint_of_messages(messages: Sequence[Message]) -> str:

@@ -18,6 +18,7 @@ from vanta.engine import Engine, GenerationRequest, Health
 from vanta.errors import EngineError, ErrorKind
 from vanta.messages import Completion, Delta, Message
 from vanta.testing.conformance.hints import GRAMMAR, SCHEMA, Hints, read_stream, sample, unsupported
+from vanta.tools.arguments import read_arguments
 
 
 class AnswerTests(Hints):
@@ -155,6 +156,53 @@ class ShapeTests(Hints):
         assert isinstance(data, dict)
         assert set(data) == {"ok"}
         assert isinstance(data["ok"], bool)
+
+
+class ToolChoiceTests(Hints):
+    """Which tools are called, and how many."""
+
+    async def test_no_tool_is_called_under_none(self, engine: Engine) -> None:
+        """The answer is text."""
+        answer = await self._called(engine, "none")
+        assert not answer.tool_calls
+        assert answer.finish_reason != "tool_calls"
+
+    async def test_a_required_call_is_made(self, engine: Engine) -> None:
+        """It is of a tool that was offered, and its arguments are valid."""
+        answer = await self._called(engine, "required")
+        assert answer.tool_calls, "no tool was called"
+        assert answer.finish_reason == "tool_calls"
+        for call in answer.tool_calls:
+            (tool,) = (tool for tool in self.tool_request.tools if tool.name == call.name)
+            read_arguments(call.arguments, tool.parameters)
+
+    async def test_a_named_tool_is_called(self, engine: Engine) -> None:
+        """Whichever of them the choice names."""
+        for tool in self.tool_request.tools:
+            answer = await self._called(engine, tool.name)
+            assert {call.name for call in answer.tool_calls} == {tool.name}
+
+    async def test_calls_that_are_not_parallel_are_one_call(self, engine: Engine) -> None:
+        """More than one is never sent, whatever the model would do."""
+        answer = await self._called(engine, "required", parallel_tool_calls=False)
+        assert len(answer.tool_calls) == 1
+
+    async def test_a_choice_that_is_not_offered_is_refused(self, engine: Engine) -> None:
+        """Both a name that no tool has, and a required call without tools."""
+        if not engine.capabilities.tools:
+            pytest.skip("no tools")
+        for choice, tools in (("no_such_tool", self.tool_request.tools), ("required", ())):
+            request = dataclasses.replace(self.tool_request, tools=tools, tool_choice=choice)
+            with anyio.fail_after(self.patience_s), pytest.raises(EngineError) as raised:
+                await read_stream(engine, request)
+            assert raised.value.kind is ErrorKind.BAD_REQUEST
+
+    async def _called(self, engine: Engine, choice: str, **rest: bool) -> Completion:
+        if not engine.capabilities.tools:
+            pytest.skip("no tools")
+        request = dataclasses.replace(self.tool_request, tool_choice=choice, **rest)
+        with anyio.fail_after(self.patience_s):
+            return (await read_stream(engine, request)).answer
 
 
 def _first_half(whole: str) -> str:
@@ -371,7 +419,7 @@ class MannersTests(Hints):
             return
 
 
-class EngineConformance(AnswerTests, ShapeTests, StoppingTests, MannersTests):
+class EngineConformance(AnswerTests, ShapeTests, ToolChoiceTests, StoppingTests, MannersTests):
     """Derive from it, define an `engine` fixture, and set the hints that differ."""
 
     pytestmark = pytest.mark.anyio

@@ -22,6 +22,25 @@ SCHEMA = {
 }
 
 
+TOOLS = tuple(
+    Tool(
+        name,
+        description,
+        {
+            "type": "object",
+            "properties": {"city": {"enum": ["Oslo", "Lima"]}},
+            "required": ["city"],
+        },
+        effect="read",
+    )
+    for name, description in (
+        ("weather", "Returns the weather in a city."),
+        ("clock", "Returns the time in a city."),
+    )
+)
+"""Two tools, so that a choice is one."""
+
+
 def ask(text: str, max_tokens: int) -> GenerationRequest:
     """Return a greedy request with a seed, which an engine should answer the same way each time.
 
@@ -39,6 +58,7 @@ class Hints:
     :cvar request: its answer has at least a few words.
     :cvar long_request: its answer is long enough to be stopped in time.
     :cvar unicode_request: its answer has characters outside ASCII.
+    :cvar tool_request: what an engine with tools is asked when it must, or must not, call one.
     :cvar reports_usage: the last delta has a usage.
     :cvar expects_exact_counts: `count_tokens` is exact.
     :cvar lists_models: `models` returns entries.
@@ -51,6 +71,9 @@ class Hints:
     request: ClassVar[GenerationRequest] = ask("Say hello in one short sentence.", 12)
     long_request: ClassVar[GenerationRequest] = ask("Count from one to one hundred in words.", 120)
     unicode_request: ClassVar[GenerationRequest] = ask("Repeat exactly: 🙂🙃 naïve 日本語 🙂", 24)
+    tool_request: ClassVar[GenerationRequest] = dataclasses.replace(
+        ask("What is the weather in Oslo?", 64), tools=TOOLS
+    )
     reports_usage: ClassVar[bool] = True
     expects_exact_counts: ClassVar[bool] = True
     lists_models: ClassVar[bool] = True
