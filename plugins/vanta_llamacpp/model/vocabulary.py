@@ -8,8 +8,10 @@ control token: `defuse` marks the text of such tokens, and `tokenize` splits it 
 from __future__ import annotations
 
 import ctypes
+import functools
 import re
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 from vanta.normalising import REASONING_TOKENS
@@ -106,6 +108,20 @@ class Vocabulary:
         if known is None:
             known = self._pieces[token] = self._piece(token, special=False)
         return known
+
+    @functools.cached_property
+    def closers(self) -> Mapping[str, int]:
+        """The tokens that end an answer ("") and JSON values, and a letter (`z`) to compare with.
+
+        A vocabulary may lack any of them.
+        """
+        end = self._lib.llama_vocab_eos(self._native)
+        closers = {"": end} if end >= 0 else {}
+        for text in ('"', "}", "]", "z"):
+            token = (self.tokenize(text, start=False) or [-1])[-1]
+            if token >= 0 and self.piece(token).strip() == text.encode():
+                closers[text] = token
+        return closers
 
     def is_end(self, token: int) -> bool:
         """Return whether `token` ends a generation."""

@@ -93,6 +93,7 @@ class ChatTemplate:
         self._environment = MeteredEnvironment(ALLOWED)
         with _errors("it does not compile: "), metering(LIMITS):
             self._template = self._environment.from_string(source)
+        self.source = source
         self.knows_tools = "tools" in source
         self._tokens = {"bos_token": bos, "eos_token": eos}
 

@@ -44,13 +44,16 @@ class OutputParser:
 
     :param tools: whether tool calls are parsed.
     :param thoughts: splits reasoning off the output.
+    :param most: the largest number of calls; more are dropped. None for any number.
     """
 
     tools: bool = False
     thoughts: ReasoningSplitter = field(default_factory=ReasoningSplitter)
+    most: int | None = None
     calls: int = 0
     _held: str = ""
     _state: _State = "start"
+    _mark: str = ""
     _text: list[str] = field(default_factory=list)
     _thought: list[str] = field(default_factory=list)
     _calls: list[ToolCallPart] = field(default_factory=list)
@@ -59,6 +62,11 @@ class OutputParser:
     def may_think(self) -> bool:
         """Whether the next text may be a mark of reasoning."""
         return self.thoughts.reads_marks
+
+    @property
+    def opened(self) -> str:
+        """The mark that the output has just ended with, or ""."""
+        return self._mark if self._state in {"call", "rest"} and not self._held.strip() else ""
 
     def add(self, text: str) -> ParsedOutput:
         """Add text and return the parts that are complete."""
@@ -110,6 +118,7 @@ class OutputParser:
             at, mark = min(matches)
             self._text.append(self._held[:at])
             self._held = self._held[at + len(mark) :]
+            self._mark = mark
             self._state = "call" if mark == CALL else "rest"
             return True
         ready = len(self._held) - _possible_mark(self._held, marks)
@@ -136,7 +145,8 @@ class OutputParser:
         if calls is None:
             self._text.append(body)
             return
-        for name, arguments in calls:
+        most = len(calls) if self.most is None else max(0, self.most - self.calls)
+        for name, arguments in calls[:most]:
             part = ToolCallPart(self.calls, f"call_{self.calls}", name, arguments)
             self._calls.append(part)
             self.calls += 1

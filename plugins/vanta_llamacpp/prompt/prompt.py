@@ -15,7 +15,7 @@ from vanta.normalising import arranged, open_answer, quoted_marks, reasoning_end
 from vanta_llamacpp.model import LlamaModel, common_prefix
 from vanta_llamacpp.prompt.chat_template import FAMILIES, ChatTemplate, ChatTemplateError, sources
 from vanta_llamacpp.prompt.tools import explained
-from vanta_llamacpp.sampling import check, grammar_for
+from vanta_llamacpp.sampling import CallGrammar, call_grammar, check, format_of, grammar_for
 
 OPENINGS = 16
 """Openings whose tokens are kept."""
@@ -33,6 +33,8 @@ class TokenizedRequest:
     :param max_tokens: the maximum number of output tokens, at least 1.
     :param grammar: GBNF that the answer must follow, or None.
     :param tools: look for tool calls in the output.
+    :param calls: the grammars of the calls, or None.
+    :param most_calls: the largest number of calls, None for any number.
     :param reasoning_end: the mark that ends the reasoning which the prompt has opened, or "".
     :param prefix_tokens: how many of the last tokens belong to the answer.
     :param stepwise_tokens: how many of these to prefill one by one, as they were decoded.
@@ -45,6 +47,8 @@ class TokenizedRequest:
     sampling: Sampling
     grammar: str | None = None
     tools: bool = False
+    calls: CallGrammar | None = None
+    most_calls: int | None = None
     reasoning_end: str = ""
     prefix_tokens: int = 0
     stepwise_tokens: int = 0
@@ -73,9 +77,14 @@ class Prompter:
         Raises EngineError: bad_request, unsupported, context_overflow.
         """
         check(request.sampling, self._vocabulary.size, self._faults)
-        text = self._render(request.messages, request.tools)
-        if request.prefix:
-            text = open_answer(text)  # the prefix belongs to the answer, not to its reasoning
+        if request.tool_choice_problem:
+            raise self._faults.bad_request(
+                request.tool_choice_problem, "Offer the tool, or change the choice."
+            )
+        offered = () if request.tool_choice == "none" else request.tools
+        text = self._render(request.messages, offered)
+        if request.prefix or request.must_call:
+            text = open_answer(text)  # what follows belongs to the answer, not to its reasoning
         opening = tokens = self._vocabulary.tokenize(text)
         if request.prefix:
             tokens = self._with_prefix(text, request.prefix, opening)
@@ -87,18 +96,37 @@ class Prompter:
         room = self._window - len(tokens)
         if room < 1:
             raise self._overflow(len(tokens), request.messages)
+        grammar, calls = self._grammars(request)
         return TokenizedRequest(
             tokens=tuple(tokens),
             max_tokens=min(room, request.sampling.max_tokens or room),
             sampling=request.sampling,
-            grammar=grammar_for(request.sampling, self._faults),
-            tools=bool(request.tools),
+            grammar=grammar,
+            tools=bool(offered),
+            calls=calls,
+            most_calls=request.most_calls,
             reasoning_end="" if request.prefix else reasoning_end(text),
             quoted_marks=quoted_marks(request.messages),
             prefix_tokens=begun,
             stepwise_tokens=begun if begun <= LONGEST_WRITTEN else 0,
             common_tokens=self._common_tokens(request, tokens),
         )
+
+    def _grammars(self, request: GenerationRequest) -> tuple[str | None, CallGrammar | None]:
+        """Return the grammar of the answer, and those of its calls.
+
+        A call that has to be made takes the place of the answer. Any other answer has the grammar
+        of the request; without one, what follows the beginning of a call has that of calls.
+        """
+        grammar = grammar_for(request.sampling, self._faults)
+        tools = request.callable_tools
+        if not tools:
+            return grammar, None
+        form, native = format_of(self._template.source)
+        if not request.must_call and (grammar is not None or not native):
+            return grammar, None
+        calls = call_grammar(form, tools, parallel=request.parallel_tool_calls)
+        return (calls.whole if request.must_call else None), calls
 
     def tokens(self, messages: Sequence[Message]) -> list[int]:
         """Return the tokens of `messages` as a prompt, up to the answer."""

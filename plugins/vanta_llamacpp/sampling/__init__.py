@@ -6,6 +6,7 @@ corrected or ignored.
 
 from __future__ import annotations
 
+from vanta_llamacpp.sampling.call_grammar import CallGrammar, call_grammar, format_of
 from vanta_llamacpp.sampling.checks import check, grammar_for
 from vanta_llamacpp.sampling.sampler import PENALTY_WINDOW, Sampler
 from vanta_llamacpp.sampling.text_assembler import AssembledText, TextAssembler
@@ -13,8 +14,11 @@ from vanta_llamacpp.sampling.text_assembler import AssembledText, TextAssembler
 __all__ = [
     "PENALTY_WINDOW",
     "AssembledText",
+    "CallGrammar",
     "Sampler",
     "TextAssembler",
+    "call_grammar",
     "check",
+    "format_of",
     "grammar_for",
 ]

@@ -36,7 +36,7 @@ _ANNOTATIONS = {
     "$comment",
 }
 _ANNOTATIONS |= {"$defs", "definitions", "readOnly", "writeOnly", "discriminator"}
-_COMPATIBLE: tuple[tuple[str, frozenset[str]], ...] = (
+COMPATIBLE: tuple[tuple[str, frozenset[str]], ...] = (
     ("$ref", frozenset()),
     ("anyOf", frozenset()),
     ("oneOf", frozenset()),
@@ -51,7 +51,7 @@ _COMPATIBLE: tuple[tuple[str, frozenset[str]], ...] = (
     ("format", frozenset({"type"})),
     ("type", frozenset()),
 )
-_KINDS: Mapping[str, type | tuple[type, ...]] = {
+KINDS: Mapping[str, type | tuple[type, ...]] = {
     "object": dict,
     "array": list,
     "string": str,
@@ -112,7 +112,7 @@ def _check(schema: object, where: str, branches: _Branches) -> int:
     if not isinstance(schema, Mapping):
         raise UnsupportedSchemaError(f"{where} is {schema!r}, not a schema object")
     used = set(schema) - _ANNOTATIONS
-    for main, compatible in _COMPATIBLE:
+    for main, compatible in COMPATIBLE:
         if main in used:
             _refuse(used - {main} - compatible, where, main)
             break
@@ -139,7 +139,7 @@ def _refuse(keywords: set[str], where: str, main: str) -> None:
 def _check_type(schema: Mapping[str, Any], where: str) -> None:
     kinds = schema.get("type", [])
     listed = kinds if isinstance(kinds, list) else [kinds]
-    if not set(listed) <= set(_KINDS):
+    if not set(listed) <= set(KINDS):
         raise UnsupportedSchemaError(f"{kinds!r} at {where} is not a JSON Schema type")
     if schema.get("type") == []:
         raise UnsupportedSchemaError(f"the list of types at {where} is empty: no value is valid")
@@ -161,12 +161,12 @@ def _check_values(schema: Mapping[str, Any], kinds: list[str], where: str) -> No
         raise UnsupportedSchemaError(f"the enum at {where} is empty: no value is valid")
     for value in values or ():
         for kind in kinds:
-            if not _is_kind(value, kind):
+            if not is_kind(value, kind):
                 raise UnsupportedSchemaError(f"{value!r} at {where} is not of the type {kind!r}")
 
 
-def _is_kind(value: object, kind: str) -> bool:
-    return isinstance(value, _KINDS[kind]) and (kind == "boolean" or not isinstance(value, bool))
+def is_kind(value: object, kind: str) -> bool:
+    return isinstance(value, KINDS[kind]) and (kind == "boolean" or not isinstance(value, bool))
 
 
 def _repeats(schema: Mapping[str, Any], where: str) -> int:
@@ -182,19 +182,19 @@ def _repeats(schema: Mapping[str, Any], where: str) -> int:
             most = least or 0
         repeats += most
     pattern = schema.get("pattern")
-    return repeats if pattern is None else repeats + _pattern_repeats(pattern, where)
+    return repeats if pattern is None else repeats + pattern_repeats(pattern, where)
 
 
 def _size(schema: Mapping[str, Any], name: str, where: str) -> int | None:
     size = schema.get(name)
-    if size is None or (_is_kind(size, "integer") and size >= 0):
+    if size is None or (is_kind(size, "integer") and size >= 0):
         return size
     raise UnsupportedSchemaError(
         f"{name!r} at {where} is {size!r}, not a number of characters or items"
     )
 
 
-def _pattern_repeats(pattern: str, where: str) -> int:
+def pattern_repeats(pattern: str, where: str) -> int:
     if not _SAFE_PATTERN.fullmatch(pattern):
         raise UnsupportedSchemaError(f"the pattern {pattern!r} at {where} cannot be enforced")
     repeats = 0
@@ -272,10 +272,10 @@ class _Branches:
 def _possible_kinds(schema: dict[str, Any]) -> set[str]:
     """Return the types of the values that may be valid; integers count as numbers."""
     values = _values(schema)
-    kinds = schema.get("type", list(_KINDS))
+    kinds = schema.get("type", list(KINDS))
     listed = set(kinds if isinstance(kinds, list) else [kinds])
     if values is not None:
-        listed = {kind for kind in _KINDS if any(_is_kind(value, kind) for value in values)}
+        listed = {kind for kind in KINDS if any(is_kind(value, kind) for value in values)}
     return {"number" if kind == "integer" else kind for kind in listed}
 
 

@@ -69,6 +69,14 @@ class Sampler:
         biased = [token for token in sampling.logit_bias if 0 <= token < vocabulary.size]
         self._biased = np.array(biased, dtype=np.int64)
 
+    def constrain(self, grammar: str) -> None:
+        """Let the rest of the answer follow `grammar`, if no grammar applies yet.
+
+        :param grammar: GBNF of what follows the last accepted token.
+        """
+        if self._grammar is None:
+            self._grammar = self._compile(grammar)
+
     def _compile(self, grammar: str) -> Any:
         native = self._lib.llama_sampler_init_grammar(
             self._vocabulary.native, grammar.encode(), b"root"
@@ -98,20 +106,35 @@ class Sampler:
                 )
             self._lib.llama_sampler_accept(self._grammar, token)
 
-    def sample(self, context: Any, index: int) -> int:
+    def sample(self, context: Any, index: int, *, closing: bool = False) -> int:
         """Sample and accept the token after the batch's token at `index`.
+
+        With `closing`, values of JSON that a grammar allows to end do so, and then the answer.
 
         The token is drawn without the grammar. Only if the grammar rejects it, the grammar is
         applied to the whole vocabulary: as llama.cpp does, since that is far cheaper.
         """
         logits = _logits(self._lib, context, index, self._vocabulary.size)
-        token = self.draw(logits)
+        closer = self._closer() if closing and self._grammar is not None else None
+        token = self.draw(logits) if closer is None else closer
         if self._grammar is not None:
             if not self._candidates.allowed(token, self._grammar):
                 token = self._draw_by_grammar(logits)
             self._lib.llama_sampler_accept(self._grammar, token)
         self._lib.llama_sampler_accept(self._chain, token)
         return token
+
+    def _closer(self) -> int | None:
+        """Return the allowed token that brings the answer nearest to its end, None for none."""
+        closers = self._vocabulary.closers
+        allowed = {
+            text
+            for text, token in closers.items()
+            if self._candidates.allowed(token, self._grammar)
+        }
+        in_text = "z" in allowed and "}" in allowed
+        order = ('"',) if in_text else ("", "}", "]", '"')
+        return next((closers[text] for text in order if text in allowed), None)
 
     def draw(self, logits: Any) -> int:
         """Draw a token by the sampler chain, without the grammar and without accepting it.

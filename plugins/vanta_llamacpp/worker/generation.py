@@ -41,7 +41,8 @@ class Generation:
             continues=request.prefix_tokens > 0,
             quoted=request.quoted_marks,
         )
-        self._parser = OutputParser(tools=request.tools, thoughts=thoughts)
+        self._parser = OutputParser(request.tools, thoughts, most=request.most_calls)
+        self._in_calls = request.calls is not None and request.grammar == request.calls.whole
         self._held_logprobs: tuple[TokenLogprob, ...] = ()
         self._sampler = Sampler(
             model.lib, model.vocabulary, request.sampling, request.grammar, model.faults
@@ -78,7 +79,7 @@ class Generation:
     def sample(self, index: int) -> None:
         """Sample a token from the logits at `index` of the batch, and send what it adds."""
         model, job = self._model, self.job
-        token = self._sampler.sample(model.context, index)
+        token = self._sampler.sample(model.context, index, closing=self._must_close)
         job.record_sample()
         if model.vocabulary.is_end(token):
             self._finish(AssembledText(), "stop")
@@ -99,6 +100,24 @@ class Generation:
             logprobs = self._logprobs_of(output, text)
             if output or logprobs:
                 job.mailbox.put(_delta(output, logprobs))
+            self._constrain_calls()
+
+    @property
+    def _must_close(self) -> bool:
+        """Whether there is just room to finish the calls."""
+        request = self.job.request
+        if request.calls is None or not self._in_calls:
+            return False
+        return request.max_tokens - self.job.output_tokens <= request.calls.reserve_tokens
+
+    def _constrain_calls(self) -> None:
+        """Apply the grammar of calls once the model has begun one of its own accord."""
+        calls = self.job.request.calls
+        if calls is None or self._in_calls or not calls.mark:
+            return
+        if self._parser.opened == calls.mark:
+            self._sampler.constrain(calls.after_mark)
+            self._in_calls = True
 
     def _finish(self, text: AssembledText, reason: FinishReason) -> None:
         rest = self._text.finish()
