@@ -1,6 +1,7 @@
 """Tools: those that a question needs, shown within a budget of tokens.
 
-The part is `recall`. Invariant: a part without its data or weights states that in its figures.
+The parts are `recall` and `valid_calls`. Invariant: a part without its data or weights states that
+in its figures.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from ..report import Figure, Settings
 
 SUMMARY = "tools: those that a question needs, within a budget of tokens"
 
-PARTS = ("recall",)
+PARTS = ("recall", "valid_calls")
 
 
 def run(settings: Settings) -> Iterator[Figure]:

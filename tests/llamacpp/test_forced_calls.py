@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from tests.llamacpp.random_schemas import random_tool_schema
+from benchmarks.tools.random_schemas import random_tool_schema
 from tests.llamacpp.support import answer, request
 from vanta.engine import GenerationRequest, Tool
 from vanta.errors import EngineError, ErrorKind

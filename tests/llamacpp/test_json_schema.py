@@ -203,3 +203,22 @@ def test_a_constant_that_looks_like_a_schema_is_a_value() -> None:
     assert "maxLength" in grammar_of(
         {"type": "object", "properties": {"maxLength": {"type": "integer"}}}
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "literal"),
+    [
+        ('a "b"', r"\\\"".join(("a ", "b", ""))),
+        ("a\nb", r"a\\nb"),
+        ("a\\b", r"a\\\\b"),
+        ("🙂", "🙂"),
+        ("°", "°"),
+        ("vanta-literal-0x", "vanta-literal-0x"),
+    ],
+)
+def test_constants_and_names_are_written_as_json_writes_them(text: str, literal: str) -> None:
+    """In a grammar a backslash needs another one, and an emoji is one character."""
+    schema = {"type": "object", "properties": {text: {"enum": [text]}}, "required": [text]}
+    grammar = grammar_of(schema)
+    assert grammar.count(f'"\\"{literal}\\""') == 2
+    assert grammar_of({"const": {text: [text]}}).count(f'\\"{literal}\\"') == 2

@@ -72,6 +72,7 @@ _SAFE_PATTERN = re.compile(
 
 A text matches in one way only, so a mismatch is found in linear time.
 """
+_PLACEHOLDER = "vanta-literal-"
 _REPEATED = re.compile(r"\{(\d+)(,?)(\d*)\}")
 _SIZES = (("minLength", "maxLength"), ("minItems", "maxItems"))
 
@@ -96,7 +97,9 @@ def grammar_of(schema: Mapping[str, Any]) -> str:
                 f"its lengths and repetitions make a grammar of {expansion} characters; at most "
                 f"{MAX_EXPANSION} are allowed"
             )
-        grammar = str(json_schema_to_gbnf(json.dumps(_prepared(plain))))
+        literals = _Literals()
+        prepared = literals.replace(_prepared(plain))
+        grammar = literals.restore(str(json_schema_to_gbnf(json.dumps(prepared))))
     except UnsupportedSchemaError:
         raise
     except RecursionError as error:
@@ -105,6 +108,55 @@ def grammar_of(schema: Mapping[str, Any]) -> str:
         raise UnsupportedSchemaError(f"the schema cannot be converted: {error!r}") from error
     # The converter allows control characters in strings, which JSON forbids (RFC 8259, 7).
     return grammar.replace(_LOOSE_CHAR, _STRICT_CHAR)
+
+
+class _Literals:
+    """Texts that the converter would write wrongly as literals: a quote, a line end, an emoji.
+
+    It escapes them for JSON only. Placeholders take their places in constants and names of
+    properties until the grammar is written.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def replace(self, schema: Any) -> Any:
+        """Return a schema with placeholders."""
+        if isinstance(schema, list):
+            return [self.replace(inner) for inner in schema]
+        if not isinstance(schema, dict):
+            return schema
+        return {key: self._keyword(key, value) for key, value in schema.items()}
+
+    def restore(self, grammar: str) -> str:
+        """Return the grammar with the literals of the texts."""
+        for text, number in self._numbers.items():
+            written = json.dumps(text, ensure_ascii=False)[1:-1]
+            literal = written.replace("\\", "\\\\").replace('"', '\\"')
+            grammar = grammar.replace(f'\\"{_PLACEHOLDER}{number}x\\"', f'\\"{literal}\\"')
+        return grammar
+
+    def _keyword(self, key: str, value: Any) -> Any:
+        if key in ("const", "enum", "required"):
+            return self._value(value)
+        if key in ("properties", "$defs") and isinstance(value, dict):
+            rename = self._text if key == "properties" else str
+            return {rename(name): self.replace(inner) for name, inner in value.items()}
+        return self.replace(value)
+
+    def _value(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self._text(value)
+        if isinstance(value, list):
+            return [self._value(inner) for inner in value]
+        if isinstance(value, dict):
+            return {self._text(name): self._value(inner) for name, inner in value.items()}
+        return value
+
+    def _text(self, text: str) -> str:
+        if "\\" not in json.dumps(text) and _PLACEHOLDER not in text:
+            return text
+        return f"{_PLACEHOLDER}{self._numbers.setdefault(text, len(self._numbers))}x"
 
 
 def _check(schema: object, where: str, branches: _Branches) -> int:
