@@ -34,14 +34,18 @@ def loosened(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     """
     if not {"type", "$ref", "anyOf", "oneOf", "allOf"} & set(schema):
         schema = {"type": "object", **schema}
-    for attempt in (lambda: schema, lambda: _Loosening(schema).root()):
-        try:
-            candidate = attempt()
-            grammar_of(candidate)
-        except (UnsupportedSchemaError, RecursionError):
-            continue
-        return candidate
-    return ANYTHING
+    try:
+        grammar_of(schema)
+    except UnsupportedSchemaError:
+        pass
+    else:
+        return schema
+    try:
+        looser = _Loosening(schema).root()
+        grammar_of(looser)
+    except (UnsupportedSchemaError, RecursionError):
+        return ANYTHING
+    return looser
 
 
 def with_definitions(

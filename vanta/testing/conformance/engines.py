@@ -197,10 +197,14 @@ class ToolChoiceTests(Hints):
                 await read_stream(engine, request)
             assert raised.value.kind is ErrorKind.BAD_REQUEST
 
-    async def _called(self, engine: Engine, choice: str, **rest: bool) -> Completion:
+    async def _called(
+        self, engine: Engine, choice: str, *, parallel_tool_calls: bool = True
+    ) -> Completion:
         if not engine.capabilities.tools:
             pytest.skip("no tools")
-        request = dataclasses.replace(self.tool_request, tool_choice=choice, **rest)
+        request = dataclasses.replace(
+            self.tool_request, tool_choice=choice, parallel_tool_calls=parallel_tool_calls
+        )
         with anyio.fail_after(self.patience_s):
             return (await read_stream(engine, request)).answer
 
