@@ -75,7 +75,7 @@ class CallGrammar:
 
     :param whole: GBNF of an answer that is nothing but calls.
     :param after_mark: GBNF of the rest of an answer once the model has written `mark`.
-    :param mark: the format's mark; "" if a call cannot be told from text by its beginning.
+    :param mark: the format's mark; "" if calls and text may begin alike.
     :param reserve_tokens: tokens that the shortest call takes, on the high side.
     """
 
