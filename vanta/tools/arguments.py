@@ -192,7 +192,7 @@ def _counted(check: Keyword) -> Keyword:
             raise ToolError(
                 f"the schema of the tool follows more than {_MAX_REFERENCES} references"
             )
-        yield from check(validator, reference, value, schema) or ()
+        yield from check(validator, reference, value, schema)
 
     return counted
 
