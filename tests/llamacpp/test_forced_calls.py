@@ -127,11 +127,11 @@ async def test_a_call_that_the_model_begins_is_valid(shared_engine: LlamaCppEngi
 async def test_random_schemas_give_valid_calls(shared_engine: LlamaCppEngine) -> None:
     """The same as `benchmarks/tools`, of fewer schemas."""
     dice = random.Random(5)  # noqa: S311 - it only varies the test
-    tools = [Tool(f"tool_{n}", "Does it.", random_tool_schema(dice)) for n in range(8)]
+    tools = [Tool(f"tool_{n}", "Does it.", random_tool_schema(dice)) for n in range(4)]
     answers: list[tuple[Tool, Completion]] = []
 
     async def call(tool: Tool) -> None:
-        query = request("Do it.", max_tokens=160)
+        query = request("Do it.", max_tokens=64)
         query = dataclasses.replace(query, tools=(tool,), tool_choice="required")
         answers.append((tool, await answer(shared_engine, query)))
 
