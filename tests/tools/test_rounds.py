@@ -259,9 +259,15 @@ async def test_what_a_rule_denies_is_read_by_the_model(tmp_path: Path) -> None:
         tmp_path, local=local, own_tools=counted.tools, policy="local", config=config
     ) as runtime:
         reply = await runtime.session("a").ask("Send it.")
+        (denied,) = await runtime.journal.list()
     assert not counted.runs
     assert "program.send" in reply.text
     assert [call.state for call in reply.trace.calls] == ["denied"]
+    assert (denied.state, denied.tool, denied.reason) == (
+        "denied",
+        "send",
+        "tools.deny 'program.send'",
+    )
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from vanta.config import Config
 from vanta.context import estimate_text
 from vanta.errors import UsageError
 from vanta.events import Event
+from vanta.memory import Memory
 from vanta.messages import Exchange, Message, ToolCall
 from vanta.money import Ledger
 from vanta.plugin_loading import PluginSet
@@ -66,7 +67,12 @@ PROGRAM = "program"
 
 
 def open_agency(
-    config: Config, plugins: PluginSet, store: Store, ledger: Ledger, program: ProgramTools
+    config: Config,
+    plugins: PluginSet,
+    store: Store,
+    ledger: Ledger,
+    program: ProgramTools,
+    memory: Memory | None = None,
 ) -> Agency | None:
     """Build the toolsets of a runtime.
 
@@ -75,6 +81,7 @@ def open_agency(
     :param store: where calls are recorded.
     :param ledger: pays for tools that have a price.
     :param program: what the program gives.
+    :param memory: the memory of all sessions, for tools that use it.
     :returns: the tools; None if there are none.
     :raises UnknownName: if no plugin provides a toolset that the configuration names.
     :raises ConfigError: if its options do not fit.
@@ -88,6 +95,7 @@ def open_agency(
         data_dir=config.data_dir,
         project=Path.cwd(),
         hint=plugins.library_hint,
+        memory=lambda: memory,
     )
     for name, why in off.items():
         _log.warning("toolset %r is off: %s", name, why)

@@ -106,12 +106,12 @@ def gather(
     models = model_store(config, plugins)
     router = fitted_router(config)
     store, ledger = open_store(config, approve_unpriced)
+    memory, memory_off = _memory(config, plugins, models, store)
     try:
-        tools = open_agency(config, plugins, store, ledger, program)
+        tools = open_agency(config, plugins, store, ledger, program, memory)
     except BaseException:
         store.close()
         raise
-    memory, memory_off = _memory(config, plugins, models, store)
     for track in config.tracks.values():
         models.recommended_sampling(track.model)  # read on this thread, kept for the event loop's
     return Parts(

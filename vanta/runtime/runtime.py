@@ -223,6 +223,7 @@ class Runtime:
                     tasks.start_soon(track.close)
             if self._parts.tools:
                 await self._parts.tools.desk.registry.aclose()
+                await self._parts.tools.desk.journal.aclose()
             await self.ledger.aclose()
             await self.store.aclose()
 

@@ -32,7 +32,7 @@ from vanta.tool_contract import Tool, ToolContext, ToolResult
 from vanta.tools.arguments import canonical, read_arguments
 from vanta.tools.call_record import CallRecord, digest_of
 from vanta.tools.permissions import Decision
-from vanta.tools.recorded import CallDesk, run_recorded
+from vanta.tools.recorded import CallDesk, record_denial, run_recorded
 from vanta.tools.registry import OfferedTool
 from vanta.tools.results import READ_RESULT, ResultPages, write_result
 from vanta.tools.turn_rules import (
@@ -119,9 +119,8 @@ class CallRunner:
         self._executions: dict[tuple[int, str, int], _Execution] = {}
         self._wrong: Counter[str] = Counter()
         self._asking, self._writing = anyio.Lock(), anyio.Lock()
-        self._after_untrusted = False
         self._traces: list[CallTrace] = []
-        self.saw_private = False
+        self._after_untrusted = self.saw_private = False
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[CallRunner]:
@@ -161,9 +160,10 @@ class CallRunner:
         :param number: the number of the round.
         """
         for call in self._read(calls, number):
-            only_reads = call.offered is not None and call.offered.tool.effect == "read"
-            only_reads = only_reads and call.offered is not self._reader
-            if only_reads and not call.wrong and self._decide(call).verdict == "allow":
+            offered = None if call.offered is self._reader or call.wrong else call.offered
+            if offered is None or offered.tool.effect != "read":
+                continue
+            if self._decide(call).verdict == "allow":
                 self._execution(call, early=True)
 
     async def run(self, calls: Sequence[ToolCall], number: int, track: str) -> list[Message]:
@@ -282,6 +282,8 @@ class CallRunner:
                 return True
             why = approval.reason
         execution.state = "denied"
+        assert call.offered is not None  # noqa: S101 - only valid calls are decided
+        await record_denial(self._desk, self._record_of(call, call.offered, execution))
         execution.result = ToolResult(why, is_error=True)
         return False
 
@@ -408,6 +410,7 @@ class CallRunner:
             digest=call.place[1],
             arguments=call.text,
             private=self._is_private() or self.saw_private,
+            reason=call.rule,
         )
 
     def _conclude(self, call: _Call, execution: _Execution, *, shared: bool) -> Message:

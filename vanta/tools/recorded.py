@@ -25,7 +25,7 @@ from vanta.tools.registry import OfferedTool, ToolRegistry
 from vanta.tools.turn_rules import TurnClock
 
 GRACE_S = 60.0
-"""Seconds after a tool's time limit for which its reservation lasts."""
+"""Seconds after a tool's time limit for which its reservation and its lease last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,17 @@ async def run_recorded(
                 await desk.ledger.settle(reservation, tool.price_usd, exact=True)
 
 
+async def record_denial(desk: CallDesk, record: CallRecord) -> None:
+    """Write into the journal that a call was not allowed to run.
+
+    :param desk: what the call goes through.
+    :param record: the call, with the reason.
+    :raises StoreError: if it cannot be recorded.
+    """
+    await desk.journal.request(record)
+    await desk.journal.finish(record.key, "", "denied")
+
+
 async def _between_entries(
     desk: CallDesk,
     record: CallRecord,
@@ -106,7 +117,7 @@ async def _between_entries(
     clock: TurnClock,
 ) -> RecordedCall:
     with store_waits_until(clock.ends_at, moved=True):  # a person's answer may have moved it
-        await desk.journal.begin(record)
+        await desk.journal.begin(record, lease_s=offered.tool.timeout_s + GRACE_S)
     began_at = anyio.current_time()
     context = ToolContext(
         user=record.user,
