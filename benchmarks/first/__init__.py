@@ -7,8 +7,10 @@ memories.
 
 The peers show what the model itself can do: with the sampling that its makers recommend, without
 vanta's system prompt; and with the one memory that has the answer. The templates were chosen on
-every other question; the notes have the figures of the questions that were held out. Invariant: no
-question is left out, and a turn without an answer counts as wrong.
+every other question; the notes have the figures of the questions that were held out. The goal of
+90 % is beyond this model of 135 million parameters: on thirty of the simple questions, with memory
+off, the best of the prompts that were tried gave about 70 %. Invariant: no question is left out,
+and a turn without an answer counts as wrong, as does an answer that recites its prompt.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The questions of the first five minutes, with their accepted answers, and the memories.
 
 The questions were written once, before any was measured, and none was left out afterwards.
-Invariant: an accepted answer is compared as whole words, without regard to case.
+Invariant: an accepted answer is compared as whole words, without regard to case. An answer that
+recites its prompt has the accepted word, too, and is wrong.
 """
 
 from __future__ import annotations
@@ -11,6 +12,12 @@ from dataclasses import dataclass
 
 MEMORIES = 200
 """Number of memories among which the answer to a question about the user is."""
+
+_RECITES = re.compile(
+    r"</?notes>|\bsaid before:|\bthe user (?:asked|asks|said|says)\b", re.IGNORECASE
+)
+"""The words of a prompt with memories, and of a model that describes its prompt: "The user asked:
+What was said before: ..."."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +29,8 @@ class SimpleQuestion:
     fact: str = ""
 
     def is_right(self, answer: str) -> bool:
-        """Return whether an answer has one of the accepted ones, as whole words."""
-        return any(
+        """Return whether an answer has one of the accepted ones, and does not recite the prompt."""
+        return not _RECITES.search(answer) and any(
             re.search(rf"(?<!\w){re.escape(word)}(?!\w)", answer, re.IGNORECASE)
             for word in self.accepted
         )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from vanta.cli.bench import load_benchmarks
+from vanta.cli.bench import PACKAGE, load_benchmarks
 
 BENCHMARKS = load_benchmarks()
 
@@ -63,3 +64,20 @@ def test_benchmarks_that_are_run_elsewhere_exist() -> None:
     assert set(ELSEWHERE) < set(BENCHMARKS.BENCHMARKS)
     folder = Path(__file__).parent
     assert all((folder / where.split(",")[0]).is_file() for where in ELSEWHERE.values())
+
+
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [
+        ("Anna lives in Lisbon.", True),
+        ("lisbon", True),
+        ("Lisbonne", False),
+        ("The user asked: What was said before:\nMy sister Anna lives in Lisbon.", False),
+        ("<notes>\nMy sister Anna lives in Lisbon.\n</notes>", False),
+        ("The user says that Anna lives in Lisbon.", False),
+    ],
+)
+def test_an_answer_that_recites_its_prompt_is_wrong(answer: str, right: bool) -> None:
+    questions = importlib.import_module(f"{PACKAGE}.first.questions")
+    question = questions.SimpleQuestion("Where does Anna live?", ("Lisbon",))
+    assert question.is_right(answer) is right

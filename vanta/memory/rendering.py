@@ -1,13 +1,15 @@
 """How recalled items are selected for a prompt and how they read there.
 
     8 May 2023:
-    The user said: I went to the support group yesterday [7 May] and it was so powerful.
+    I went to the support group yesterday [7 May] and it was so powerful.
+    The assistant said: It takes courage to go there.
 
 A block has a header for each day and a line for each item. Memories compete for tokens, so the
-format is short. The speaker is named in a sentence, because a small model takes "user:" for the
-beginning of a message and answers about it (`vanta bench first`). Invariants: items are whole, with
-their original text (white space normalised) and resolved dates in brackets; whatever an item
-contains, it is one line, and a document never looks like a message; the functions that render are
+format is short. The user's own words stand alone, as in the message below them: a small model
+recites "The user said:" instead of answering (`vanta bench first`). Everything else is named by its
+speaker or source. Invariants: items are whole, with their original text (white space normalised)
+and resolved dates in brackets; whatever an item contains, it is one line, and no item looks like
+one of another speaker or source, or like the header of a day; the functions that render are
 also those that are counted, so the count of a block is the count of the sent text; a selection
 never costs more than its budget.
 """
@@ -23,6 +25,11 @@ from vanta.memory.items import SUPERSEDED, MemoryItem, RecalledItem
 
 _SPEAKERS = {"user": "The user said", "assistant": "The assistant said"}
 """How the line of a message begins, by its role; another role is a speaker's name."""
+
+_COLON = "[:\u02d0\u2236\ua789\ufe13\ufe55\uff1a]"
+_LABEL_END = re.compile(rf"(?<!\d){_COLON}(?!//)|{_COLON}(?!\d|//)")
+"""A colon other than that of "7:30" or "https://": text with one could be taken for a label or for
+the header of a day."""
 
 _SPEAKER = re.compile(r"\W*(?:the\W+)?(user|assistant|system|developer|tool)\b", re.IGNORECASE)
 """Beginnings of a source that would make a document look like a message of this role."""
@@ -50,6 +57,8 @@ def render_header(day: str) -> str:
 def render_line(item: MemoryItem) -> str:
     """Render an item as one line: its speaker or source, and its text.
 
+    A message of the user is its text alone, unless a colon in it could be taken for a label.
+
     :param item: the item.
     """
     text = one_line(item.text)
@@ -58,8 +67,16 @@ def render_line(item: MemoryItem) -> str:
         before, match, after = text.partition(phrase) if phrase else ("", "", "")
         if match:
             text = f"{before}{phrase} [{one_line(_render_meaning(meaning, year))}]{after}"
-    label = _label(item)
-    return f"{label} (no longer so): {text}" if SUPERSEDED in item.tags else f"{label}: {text}"
+    if SUPERSEDED in item.tags:
+        return f"{_label(item)} (no longer so): {text}"
+    if item.kind == "message" and one_line(item.role) == "user" and _stands_alone(text):
+        return text
+    return f"{_label(item)}: {text}"
+
+
+def _stands_alone(text: str) -> bool:
+    """Return whether no part of a line could be taken for a label."""
+    return bool(text) and not _SPEAKER.match(text) and not _LABEL_END.search(text)
 
 
 def one_line(text: str) -> str:
