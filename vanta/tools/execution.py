@@ -161,10 +161,9 @@ class CallRunner:
         """
         for call in self._read(calls, number):
             offered = None if call.offered is self._reader or call.wrong else call.offered
-            if offered is None or offered.tool.effect != "read":
-                continue
-            if self._decide(call).verdict == "allow":
-                self._execution(call, early=True)
+            if offered and offered.tool.effect == "read":
+                if self._decide(call).verdict == "allow":
+                    self._execution(call, early=True)
 
     async def run(self, calls: Sequence[ToolCall], number: int, track: str) -> list[Message]:
         """Run the calls of the committed leg.
@@ -175,8 +174,7 @@ class CallRunner:
         :param number: the number of the round.
         :param track: the leg's track.
         :returns: a tool's message for each call, in their order.
-        :raises StoreError: if a call cannot be recorded; no write call has run then whose start is
-            not in the journal.
+        :raises StoreError: if a call cannot be recorded; it has not run then.
         """
         messages: dict[int, Message] = {}
         left = self._rules.max_calls - len(self._traces)
@@ -282,8 +280,8 @@ class CallRunner:
                 return True
             why = approval.reason
         execution.state = "denied"
-        assert call.offered is not None  # noqa: S101 - only valid calls are decided
-        await record_denial(self._desk, self._record_of(call, call.offered, execution))
+        if call.offered:
+            await record_denial(self._desk, self._record_of(call, call.offered, execution))
         execution.result = ToolResult(why, is_error=True)
         return False
 
