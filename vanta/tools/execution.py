@@ -161,9 +161,9 @@ class CallRunner:
         """
         for call in self._read(calls, number):
             offered = None if call.offered is self._reader or call.wrong else call.offered
-            if offered and offered.tool.effect == "read":
-                if self._decide(call).verdict == "allow":
-                    self._execution(call, early=True)
+            reads = offered is not None and offered.tool.effect == "read"
+            if reads and self._decide(call).verdict == "allow":
+                self._execution(call, early=True)
 
     async def run(self, calls: Sequence[ToolCall], number: int, track: str) -> list[Message]:
         """Run the calls of the committed leg.
