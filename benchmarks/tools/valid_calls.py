@@ -21,7 +21,7 @@ from ..local.engine import MODEL, answer, engine_on, request
 from ..report import Figure, Settings
 from .random_schemas import random_tool_schema
 
-SCHEMAS, SCHEMAS_QUICK = 200, 8
+SCHEMAS, SCHEMAS_QUICK = 200, 4
 TOKENS = 160
 TOGETHER = 4
 NAME = "valid calls: forced calls of the embedded model that parse and validate"

@@ -112,7 +112,7 @@ def test_a_server_that_ends_on_its_own_is_reported_by_every_figure(
     broken.write_text("raise SystemExit(3)")
     monkeypatch.setattr(importlib.import_module(f"{PACKAGE}.servers"), "PROGRAM", broken)
     figures = measure("race")
-    assert len(figures) == 14
+    assert len(figures) == 17
     for figure in figures.values():
         assert figure["holds"] is False
         assert "ended on their own" in figure["note"]
@@ -121,7 +121,7 @@ def test_a_server_that_ends_on_its_own_is_reported_by_every_figure(
 def test_a_missing_library_is_reported_by_every_figure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "h11", None)
     figures = measure("race")
-    assert len(figures) == 14
+    assert len(figures) == 17
     assert all(install_hint("openai", "testing") in figure["note"] for figure in figures.values())
 
 

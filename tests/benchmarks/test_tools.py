@@ -41,10 +41,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_each_budget_has_its_shares_beside_the_baselines(data: Path) -> None:
-    figures = {
-        figure.name: figure
-        for figure in BENCHMARKS.load("tools").run(BENCHMARKS.Settings(quick=True))
-    }
+    figures = {figure.name: figure for figure in RECALL.figures(BENCHMARKS.Settings(quick=True))}
     for budget in (100, 130):
         for kind in ("one tool", "several tools"):
             ours = figures[f"recall: questions shown all they need within {budget} tokens, {kind}"]
@@ -73,7 +70,7 @@ def test_without_data_each_goal_names_the_folder_to_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VANTA_BENCH_DATA", str(tmp_path))
-    figures = list(BENCHMARKS.load("tools").run(BENCHMARKS.Settings()))
+    figures = list(RECALL.figures(BENCHMARKS.Settings()))
     assert len(figures) == 4
     assert {figure.value for figure in figures} == {None}
     assert all("set VANTA_BENCH_DATA to its folder" in figure.note for figure in figures)

@@ -88,7 +88,7 @@ def test_a_private_question_stays_off_tracks_that_are_not_private(stage: Stage) 
         (["--deadline", "0"], "must be greater than 0 seconds"),
         (["--deadline", "nan"], "must be greater than 0 seconds"),
         (["--deadline", "inf"], "must be greater than 0 seconds"),
-        (["--deadline", "soon"], "valid number"),
+        (["--deadline", "soon"], "'soon' is not a number"),
         (["--nosuch"], "No such option"),
         (["--config", "nowhere.toml"], "nowhere.toml"),
     ],

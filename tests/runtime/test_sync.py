@@ -102,8 +102,8 @@ PAIRS = [
 ]
 
 ONLY_ASYNCHRONOUS = {
-    # The context closes the runtime; `idle` and `store` are for companions; embedders are async.
-    SyncRuntime: {"aclose", "create_embedder", "idle", "store"},
+    # The context closes the runtime; companions use `idle`, `journal` and `store`.
+    SyncRuntime: {"aclose", "create_embedder", "idle", "journal", "store"},
     SyncSession: set(),
     SyncTurn: set(),
     SyncLearnt: {"publish"},

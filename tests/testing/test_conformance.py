@@ -362,6 +362,17 @@ class OddStats(Good):
         return {"engine": self}
 
 
+class ConnectsBadly(Good):
+    """Takes a connection that is open already for a mistake."""
+
+    connected = False
+
+    async def connect(self) -> None:
+        if self.connected:
+            raise EngineError(ErrorKind.NETWORK, "it is connected already", engine="good")
+        self.connected = True
+
+
 class Impatient(EngineConformance):
     """The suite with little patience."""
 
@@ -402,6 +413,7 @@ BROKEN: list[tuple[type[ScriptedEngine], str]] = [
     (Wedged, "test_cancelling_before_the_first_delta_leaves_the_engine_usable"),
     (OneAtATime, "test_concurrent_streams_are_all_answered"),
     (Wedged, "test_it_answers_after_a_failure"),
+    (ConnectsBadly, "test_connecting_early_changes_no_answer"),
     (Brittle, "test_closing_twice_is_fine"),
     (Undead, "test_a_closed_engine_refuses"),
     (LeavesAThread, "test_no_thread_outlives_the_engine"),

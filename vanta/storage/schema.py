@@ -146,7 +146,20 @@ def _add_columns(connection: sa.Connection, *columns: sa.Column[Any]) -> None:
         if column.name in {known["name"] for known in sa.inspect(connection).get_columns(table)}:
             continue
         kind = column.type.compile(connection.dialect)
-        connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {column.name} {kind}")
+        if connection.dialect.name == "sqlite":
+            _add_column_to_sqlite(connection, f"{table} ADD COLUMN {column.name} {kind}")
+        else:
+            add = f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {column.name} {kind}"
+            connection.exec_driver_sql(add)
+
+
+def _add_column_to_sqlite(connection: sa.Connection, change: str) -> None:
+    """Add a column, unless another process does so at the same moment."""
+    try:
+        connection.exec_driver_sql(f"ALTER TABLE {change}")
+    except sa.exc.OperationalError as error:
+        if "duplicate column name" not in str(error):
+            raise
 
 
 _statements: dict[str, tuple[str, ...]] = {}

@@ -30,6 +30,7 @@ MAX_SCHEMA_CHARACTERS = 100_000
 
 _MAX_DEPTH = 64
 _MAX_REFERENCES = 20_000
+_DEEPEST_REFERENCE = 64
 _SHOWN_PROBLEMS = 3
 _SEARCHED_PROBLEMS = 20
 _SHOWN_CHARACTERS = 300
@@ -61,7 +62,7 @@ def check_arguments(value: object, schema: Mapping[str, Any]) -> None:
     """
     if not isinstance(value, dict):
         raise ToolError(f"the arguments must be a JSON object, not {_kind(value)}")
-    _references.set([_MAX_REFERENCES])
+    _references.set([_MAX_REFERENCES, 0])
     try:
         problems = list(
             itertools.islice(
@@ -72,6 +73,12 @@ def check_arguments(value: object, schema: Mapping[str, Any]) -> None:
         raise
     except Exception as error:
         raise ToolError(f"the schema of the tool cannot be applied: {_cut(str(error))}") from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # what compiled parts raise when they give up
+            raise
+        raise ToolError(
+            "the schema of the tool cannot be applied: it is nested too deep"
+        ) from error
     if problems:
         shown = "; ".join(_in_words(item, schema) for item in problems[:_SHOWN_PROBLEMS])
         raise ToolError(f"the arguments do not fit the schema of the tool: {shown}. Correct them.")
@@ -186,13 +193,22 @@ def _counted(check: Keyword) -> Keyword:
     """Return a keyword that follows a reference, with a bound on how many are followed."""
 
     def counted(validator: Any, reference: Any, value: Any, schema: Any) -> Iterator[Any]:
-        left = _references.get()
-        left[0] -= 1
-        if left[0] < 0:
+        state = _references.get()
+        state[0] -= 1
+        if state[0] < 0:
             raise ToolError(
                 f"the schema of the tool follows more than {_MAX_REFERENCES} references"
             )
-        yield from check(validator, reference, value, schema)
+        if state[1] >= _DEEPEST_REFERENCE:
+            raise ToolError(
+                "the schema of the tool cannot be applied: its references lead more than "
+                f"{_DEEPEST_REFERENCE} deep"
+            )
+        state[1] += 1
+        try:
+            yield from check(validator, reference, value, schema)
+        finally:
+            state[1] -= 1
 
     return counted
 
