@@ -27,7 +27,7 @@ from vanta.money.reservation import Owner
 from vanta.storage import Store, sqlite_url
 from vanta.testing import ScriptedEngine
 
-from .budget_processes import CALL_USD, CALLS, CAP_USD
+from .budget_processes import CALL_USD, CALLS, CAP_USD, WIDE_CAP_USD
 from .report import Figure, Settings, median, percentile
 from .schedules import Budget, OpenBudget, Schedule, Tally, UnreservedBudget
 
@@ -190,7 +190,7 @@ def _left_reserved(folder: Path) -> int:
 
     async def count() -> int:
         with ExitStack() as stack:
-            ledger = Ledger.open(_store(folder, stack), Caps(day_usd=CAP_USD))
+            ledger = Ledger.open(_store(folder, stack), Caps(day_usd=WIDE_CAP_USD))
             owner = {"user": "u", "session": "s", "turn": "last", "track": "api"}
             await ledger.settle(await ledger.reserve(**owner, usd=0.0), 0.0)
         return _count_legs(folder, "reserved")
