@@ -166,9 +166,10 @@ async def _settle(question: Question) -> None:
 
 def _line_after(text: str) -> str:
     """Ask a question on stderr and read one line. Ctrl-C interrupts it as it does a command."""
-    output.stderr().print(text, end="", markup=False, highlight=False, soft_wrap=True)
+    # First the handler: a person may press Ctrl-C as soon as the question can be read.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        output.stderr().print(text, end="", markup=False, highlight=False, soft_wrap=True)
         return sys.stdin.readline().strip().lower()
     finally:
         signal.signal(signal.SIGINT, before)
