@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from tests.runtime.home import open_scripted
-from vanta import GenerationRequest
-from vanta.testing import ScriptedEngine
+from vanta import AllTracksFailed, ErrorKind, GenerationRequest
+from vanta.testing import Fail, ScriptedEngine
 
 pytestmark = pytest.mark.anyio
 
@@ -88,3 +88,23 @@ async def test_after_a_kill_the_call_is_unknown_and_the_session_goes_on_with_it(
     assert seen[0][1].tool_calls[0].arguments == '{"amount":5}'
     assert "unknown" in seen[0][2].content
     assert [message.role for message in history].count("tool") == 1
+
+
+async def test_a_turn_that_fails_does_not_use_up_the_report(
+    tmp_path: Path, anyio_backend: str
+) -> None:
+    killed_while_it_pays(tmp_path, "write", anyio_backend)
+    seen: list[str] = []
+
+    def reply(request: GenerationRequest) -> list[Any]:
+        seen.append(" ".join(message.content for message in request.messages))
+        return [Fail(ErrorKind.BAD_REQUEST)] if len(seen) == 1 else ["Not known."]
+
+    local = ScriptedEngine(reply=reply)
+    async with open_scripted(tmp_path, local=local, own_tools=[other], policy="local") as runtime:
+        session = runtime.session("a")
+        with pytest.raises(AllTracksFailed):
+            await session.ask("Was it paid?")
+        await session.ask("Was it paid?")
+    assert len(seen) == 2
+    assert all("unknown" in prompt for prompt in seen)

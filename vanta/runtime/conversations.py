@@ -35,7 +35,7 @@ class Conversation:
     :param history: its exchanges; None until they are read from the store.
     :param private: whether the store has it as a private session, as far as it was read.
     :param edition: grows with each change of the history.
-    :param calls_checked: whether this process has looked for calls of turns that were cut off.
+    :param calls_checked: whether the history has the calls of turns that were cut off.
     """
 
     user: str

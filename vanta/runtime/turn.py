@@ -150,7 +150,6 @@ class Turn:
         if not conversation.calls_checked:
             history = await self._history()
             self._unknown = await tools.unknown_calls(caller, history, private=self._secluded)
-            conversation.calls_checked = True
         return await tools.runner(caller, self._clock, self._is_private, self._emit)
 
     def _eligible(self) -> tuple[dict[str, Track], dict[str, str]]:
@@ -289,6 +288,7 @@ class Turn:
         exchange = Exchange(messages, trace.private, self.id)
         await self._record(trace, reply, exchange)
         self._conversation.add(exchange)
+        self._conversation.calls_checked |= self._runner is not None
         self._ended = True
         self._emit(TurnFinished(at_s=self._now(), reply=reply))
         if self._settings.memory:

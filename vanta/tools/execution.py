@@ -2,9 +2,8 @@
 
 A call of a tool that only reads may start before its leg has committed (`begin`); equal calls of
 several legs (tool and canonical arguments) then share one execution. Every other call starts only
-for the committed leg (`run`), and its start is durable before the tool runs. Whatever happens, a
-call ends in a result that the model reads: a call that is not valid says what is wrong, at most
-twice for each tool; a denied one names the rule.
+for the committed leg (`run`). A call ends in a result that the model reads: one that is not valid
+says what is wrong, at most twice for each tool; a denied one names the rule.
 
 Invariant: nothing here raises into the turn but its cancellation and `StoreError`. A write call
 whose end is not known is `unknown` in the journal, never repeated.
