@@ -117,7 +117,8 @@ class RecallTrace:
 class CallTrace:
     """The record of one tool call. It has neither arguments nor result.
 
-    :param state: as in `CallFinished`.
+    :param state: as in `CallFinished`, or `cancelled`: it began for a leg that lost, and was
+        stopped.
     :param rule: the permission's rule that decided.
     :param shared: whether it waited for an equal call of another leg instead of running again.
     :param cost_usd: what it cost.

@@ -57,7 +57,7 @@ class ToolsConfig(Table):
         description='"ask": after a result that others wrote, allowed calls that write ask, too.',
     )
     max_rounds: Annotated[int, Field(ge=1)] = Field(
-        default=10, description="Rounds of tool calls that one turn may have."
+        default=10, description="Rounds that one turn may have; the last one has no tools."
     )
     max_calls: Annotated[int, Field(ge=1)] = Field(
         default=32, description="Tool calls that one turn may have, all rounds together."

@@ -182,6 +182,9 @@ def _toolset(item: Any) -> Named:
 
     if not isinstance(item, ToolsetFactory):
         raise Mismatch("it is not a vanta.ToolsetFactory")
+    given: tuple[Any, Any] = (item.name, item.options)
+    if not isinstance(given[0], str) or not isinstance(given[1], type):
+        raise Mismatch("its name is not a text, or its options are not a pydantic model")
     return item.name, item
 
 

@@ -7,6 +7,7 @@ counts for the next turn.
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any
 
 from vanta.config import Config
 from vanta.context import estimate_text
-from vanta.errors import UsageError
+from vanta.errors import UnknownName, UsageError
 from vanta.events import Event
 from vanta.memory import Memory
 from vanta.messages import Exchange, Message, ToolCall
@@ -30,12 +31,15 @@ from vanta.tools import (
     Approvals,
     CallDesk,
     Caller,
+    CallRecord,
     CallRunner,
     FunctionToolset,
     Journal,
+    OfferedTool,
     Permissions,
     ToolRegistry,
     ToolRules,
+    as_data,
     open_toolsets,
 )
 
@@ -61,6 +65,9 @@ UNKNOWN = (
     "have had its effect or not. Do not repeat it before a person has looked."
 )
 """What the model reads of a call whose end is not known."""
+
+MOST_STRANDED = 32
+"""The most calls of earlier turns that a turn is shown."""
 
 PROGRAM = "program"
 """The toolset of the functions that a program passes to `vanta.open`."""
@@ -122,6 +129,17 @@ def open_agency(
     )
 
 
+def _outcome_of(record: CallRecord) -> str:
+    """Return what the model reads of a call whose turn has no exchange."""
+    if record.state == "unknown":
+        return UNKNOWN
+    if record.state == "resolved":
+        return f"A person found out that this call was {record.outcome}."
+    result = as_data(str(json.loads(record.result).get("text", ""))) if record.result else ""
+    how = "It failed" if record.state == "failed" else "It ran"
+    return f"{how}, and then the turn was cut off. Do not repeat it. <result>\n{result}\n</result>"
+
+
 def _own_toolsets(own: Sequence[Toolset | Callable[..., Any]]) -> list[Toolset]:
     toolsets = [item for item in own if isinstance(item, Toolset)]
     functions = [item for item in own if not isinstance(item, Toolset)]
@@ -173,34 +191,43 @@ class TurnTools:
     chosen: Sequence[str] | None
     rounds: RoundRules
 
-    async def unknown_calls(
+    async def stranded_calls(
         self, caller: Caller, history: Sequence[Exchange], *, private: bool
-    ) -> tuple[Message, ...]:
-        """Return what the transcript has to say about calls whose outcome is not known.
+    ) -> Exchange | None:
+        """Return what the transcript has to say about calls of turns that have no exchange.
 
-        They were started by a turn that was cut off, so that no exchange has them.
+        Such a turn was cut off or failed. Its calls may have had effects, which the model must not
+        bring about once more. Calls that only read are left out.
 
         :param caller: the user and the session.
         :param history: the session's exchanges.
         :param private: whether nothing of the turn reaches a track that is not private.
-        :returns: a message with the calls and one with the state of each; none if all are known.
+        :returns: the calls with their results, or None; private if one of them is.
         :raises StoreError: if the journal cannot be read.
         """
         journal = self.agency.desk.journal
         await journal.abandoned()
-        started = await journal.list(user=caller.user, session=caller.session, states=["unknown"])
+        records = await journal.list(
+            user=caller.user,
+            session=caller.session,
+            states=["finished", "failed", "unknown", "resolved"],
+            limit=MOST_STRANDED,
+        )
+        turns = {exchange.turn for exchange in history}
         reported = {message.tool_call_id for item in history for message in item.messages}
-        unknown = [
+        stranded = [
             record
-            for record in started
-            if record.key not in reported and record.call_id not in reported
+            for record in records
+            if record.turn not in turns and record.key not in reported
+            if record.effect != "read" and not record.forgotten
             if private or not record.private
         ]
-        if not unknown:
-            return ()
-        calls = tuple(ToolCall(item.key, item.tool, item.arguments) for item in unknown)
-        states = (Message("tool", UNKNOWN, tool_call_id=record.key) for record in unknown)
-        return (Message("assistant", "", calls), *states)
+        if not stranded:
+            return None
+        calls = tuple(ToolCall(item.key, item.tool, item.arguments) for item in stranded)
+        results = (Message("tool", _outcome_of(item), tool_call_id=item.key) for item in stranded)
+        messages = (Message("assistant", "", calls), *results)
+        return Exchange(messages, private=any(record.private for record in stranded))
 
     async def runner(
         self,
@@ -218,8 +245,10 @@ class TurnTools:
                 for item in offered
                 if {item.toolset, item.name, f"{item.toolset}.{item.tool.name}"} & set(chosen)
             ]
+            self._require(chosen, offered)
         if not offered:
             return None
+        self._require([self.rounds.tool_choice], offered)
         rules = ToolRules(
             permissions=agency.permissions,
             ask=agency.ask,
@@ -236,3 +265,12 @@ class TurnTools:
             is_private=is_private,
             emit=emit,
         )
+
+    def _require(self, names: Sequence[str], offered: Sequence[OfferedTool]) -> None:
+        """Refuse a name that no tool and no toolset has. Raises UnknownName."""
+        known = {"auto", "required", *self.agency.desk.registry.toolsets}
+        for item in offered:
+            known |= {item.name, item.identity}
+        for name in names:
+            if name not in known:
+                raise UnknownName("tool", name, sorted(known - {"auto", "required"}))

@@ -35,7 +35,6 @@ class Conversation:
     :param history: its exchanges; None until they are read from the store.
     :param private: whether the store has it as a private session, as far as it was read.
     :param edition: grows with each change of the history.
-    :param calls_checked: whether the history has the calls of turns that were cut off.
     """
 
     user: str
@@ -44,7 +43,6 @@ class Conversation:
     history: list[Exchange] | None = None
     private: bool = False
     edition: int = 0
-    calls_checked: bool = False
     lock: anyio.Lock = field(default_factory=anyio.Lock)
 
     async def refresh(self, store: Store, *, for_turn: bool = False) -> None:

@@ -140,6 +140,8 @@ class Rounds:
             `partial`.
         :raises StoreError: if a call cannot be recorded.
         """
+        if self._rules.max_rounds == 1 and self._runner is not None:
+            self.limit = "max_rounds"
         self._offer()
         while True:
             race = Race(self._plan, self._emit)
@@ -149,7 +151,7 @@ class Rounds:
             if outcome.failure:
                 raise self._failure(outcome.failure)
             assert outcome.leg is not None  # noqa: S101 - an outcome has a leg or a failure
-            calls = outcome.leg.fold.completion().tool_calls
+            calls = _calls_of(outcome)
             self._shown, self.last_text = self._joined(outcome.text), outcome.text
             if not calls or self._runner is None or self.limit:
                 return dataclasses.replace(
@@ -176,7 +178,8 @@ class Rounds:
         number = len(self._races) - 1
         named = self._with_ids(calls, number)
         asked = Message("assistant", outcome.text, tool_calls=named)
-        results = await runner.run(named, number, outcome.leg.track.name)
+        cut = outcome.finish_reason == "length"
+        results = await runner.run(named, number, outcome.leg.track.name, cut=cut)
         if runner.saw_private and not self._private_tracks():
             results = [dataclasses.replace(message, content=WITHHELD) for message in results]
             runner.withhold()
@@ -243,6 +246,17 @@ class Rounds:
         """Start calls of a leg that may lose, as far as they only read."""
         if self._runner is not None and not self.limit:
             self._runner.begin(calls, len(self._races) - 1)
+
+
+def _calls_of(outcome: RaceOutcome) -> Sequence[ToolCall]:
+    """Return the calls that a round ends with.
+
+    A leg that amends a text may not call, and a leg that the deadline stopped may have been about
+    to change its mind.
+    """
+    if outcome.leg is None or outcome.amended or outcome.finish_reason == "deadline":
+        return ()
+    return outcome.leg.fold.completion().tool_calls
 
 
 def on_track(policy: Policy, first: str) -> Policy:

@@ -76,7 +76,7 @@ class Turn:
         self._clock = DeadlineClock(started_at, settings.race.deadline_s)
         self._rounds: Rounds | None = None
         self._runner: CallRunner | None = None
-        self._unknown: tuple[Message, ...] = ()
+        self._stranded: Exchange | None = None
         self._recorded = False
         self._store_failed = False
         self._ended = False
@@ -147,9 +147,8 @@ class Turn:
         """Return what runs the turn's calls; None if it has no tools."""
         conversation = self._conversation
         caller = Caller(conversation.user, conversation.session, self.id)
-        if not conversation.calls_checked:
-            history = await self._history()
-            self._unknown = await tools.unknown_calls(caller, history, private=self._secluded)
+        history = await self._history()
+        self._stranded = await tools.stranded_calls(caller, history, private=self._secluded)
         return await tools.runner(caller, self._clock, self._is_private, self._emit)
 
     def _eligible(self) -> tuple[dict[str, Track], dict[str, str]]:
@@ -182,7 +181,7 @@ class Turn:
         self._recall = self._begin_recall()
         self._preparer = ContextPreparer(
             system=settings.system,
-            history=[*await self._visible_history(), *self._interrupted()],
+            history=await self._visible_history(),
             message=self._message,
             sampling=self._race.sampling,
             user=self._conversation.user,
@@ -243,13 +242,11 @@ class Turn:
 
     async def _visible_history(self) -> list[Exchange]:
         history = await self._history()
+        if self._stranded:
+            history = [*history, self._stranded]
         if self._secluded:
             return history
         return [exchange for exchange in history if not exchange.private]
-
-    def _interrupted(self) -> list[Exchange]:
-        """Return the calls of turns that were cut off, as the model reads them."""
-        return [Exchange(self._unknown, private=self._secluded)] if self._unknown else []
 
     @property
     def _secluded(self) -> bool:
@@ -261,16 +258,23 @@ class Turn:
         """Whether the turn is private, or may become so by what a track is shown."""
         if self._settings.private:
             return True
-        if self._runner is not None and self._runner.saw_private:
+        if self._holds_private_calls:
             return True
         recalled = self._recall.private_ids if self._recall else frozenset()
         history = self._conversation.history or ()
         return self._secluded and (bool(recalled) or any(item.private for item in history))
 
     @property
+    def _holds_private_calls(self) -> bool:
+        """Whether a call of this turn or of one that was cut off has private text."""
+        if self._stranded is not None and self._stranded.private:
+            return True
+        return self._runner is not None and self._runner.saw_private
+
+    @property
     def _was_shown_private(self) -> bool:
         """Whether a track was shown private text."""
-        if self._runner is not None and self._runner.saw_private:
+        if self._holds_private_calls:
             return True
         if not self._secluded or self._preparer is None:
             return False
@@ -284,11 +288,11 @@ class Turn:
         reply = self._reply(outcome, trace)
         assert self._rounds is not None  # noqa: S101 - only called after the rounds
         answer = Message("assistant", self._rounds.last_text)
-        messages = (*self._unknown, self._message, *self._rounds.messages, answer)
+        before = self._stranded.messages if self._stranded else ()
+        messages = (*before, self._message, *self._rounds.messages, answer)
         exchange = Exchange(messages, trace.private, self.id)
         await self._record(trace, reply, exchange)
         self._conversation.add(exchange)
-        self._conversation.calls_checked |= self._runner is not None
         self._ended = True
         self._emit(TurnFinished(at_s=self._now(), reply=reply))
         if self._settings.memory:

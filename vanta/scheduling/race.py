@@ -270,8 +270,8 @@ class Race:
         self._log.finished(leg)
         if leg.verdict and not leg.verdict.accepted:
             self._reject(leg, leg.verdict)
-        elif calls := leg.fold.completion().tool_calls:
-            self._plan.on_calls(calls)
+        elif (answer := leg.fold.completion()).finish_reason != "length" and not leg.plan.amends:
+            self._plan.on_calls(answer.tool_calls)
 
     def _lose(self, leg: Leg, error: EngineError) -> None:
         """Handle a leg that broke: report it, and start another one."""
@@ -435,7 +435,9 @@ class Race:
             if running is not leg:
                 self._dismiss(running)
         first = self._log.first_content_s
-        self._outcome = RaceOutcome(self._log.shown, leg, reason, first, self.legs, failure)
+        amended = any(other.state == "amended" for other in self._legs)
+        shown = self._log.shown
+        self._outcome = RaceOutcome(shown, leg, reason, first, self.legs, failure, amended)
 
 
 def _first_content(leg: Leg) -> str:

@@ -138,6 +138,7 @@ class RaceOutcome:
     :param first_content_s: second of the turn at which text was first shown, None for no text.
     :param legs: all legs, in the order in which they started.
     :param failure: why no track answered, None if one did.
+    :param amended: whether the leg replaced the text of the one that was committed.
     """
 
     text: str
@@ -146,6 +147,7 @@ class RaceOutcome:
     first_content_s: float | None
     legs: tuple[Leg, ...]
     failure: AllTracksFailed | None = None
+    amended: bool = False
 
 
 def in_round(plan: LegPlan, begins_s: float, earliest_s: Mapping[str, float]) -> LegPlan:

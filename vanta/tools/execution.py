@@ -24,20 +24,18 @@ import anyio
 from anyio.abc import TaskGroup
 
 from vanta.concurrency import open_task_group
-from vanta.errors import StoreError, ToolError, describe
-from vanta.events import ApprovalRequested, CallFinished, CallRequested, Event
+from vanta.errors import StoreError, ToolError
+from vanta.events import CallFinished, CallRequested, Event
 from vanta.messages import Message, ToolCall
 from vanta.tool_contract import Tool, ToolContext, ToolResult
 from vanta.tools.arguments import canonical, read_arguments
+from vanta.tools.asking import Asking
 from vanta.tools.call_record import CallRecord, digest_of
 from vanta.tools.permissions import Decision
 from vanta.tools.recorded import CallDesk, record_denial, run_recorded
 from vanta.tools.registry import OfferedTool
 from vanta.tools.results import READ_RESULT, ResultPages, write_result
 from vanta.tools.turn_rules import (
-    Approval,
-    ApprovalHandler,
-    ApprovalRequest,
     Caller,
     ToolRules,
     TurnClock,
@@ -51,11 +49,26 @@ _log = logging.getLogger("vanta")
 
 
 @dataclass(slots=True)
+class _Execution:
+    """One run of a tool, which equal calls of several legs wait for."""
+
+    key: str = field(default_factory=lambda: uuid.uuid4().hex)
+    state: str = "running"
+    result: ToolResult = field(default_factory=lambda: ToolResult(""))
+    error: StoreError | None = None
+    took_s: float = 0.0
+    cost_usd: float = 0.0
+    is_counted: bool = False
+    ended: anyio.Event = field(default_factory=anyio.Event)
+
+
+@dataclass(slots=True)
 class _Call:
     """One call that a leg asks for, as far as it was read.
 
     :ivar place: round, digest and number among the leg's equal calls: what legs share.
     :ivar wrong: why it cannot run, for the model to correct; "" if it can.
+    :ivar shared: whether an equal call had begun before this one was committed.
     """
 
     call: ToolCall
@@ -66,20 +79,9 @@ class _Call:
     place: tuple[int, str, int] = (0, "", 0)
     wrong: str = ""
     rule: str = ""
-
-
-@dataclass(slots=True)
-class _Execution:
-    """One run of a tool, which equal calls of several legs wait for."""
-
-    key: str = field(default_factory=lambda: uuid.uuid4().hex)
-    state: str = "running"
-    result: ToolResult = field(default_factory=lambda: ToolResult(""))
-    error: StoreError | None = None
-    took_s: float = 0.0
-    cost_usd: float = 0.0
-    begun_early: bool = False
-    ended: anyio.Event = field(default_factory=anyio.Event)
+    shared: bool = False
+    may_run: bool = False
+    execution: _Execution = field(default_factory=_Execution)
 
 
 class CallRunner:
@@ -117,8 +119,10 @@ class CallRunner:
         self._tasks: TaskGroup | None = None
         self._executions: dict[tuple[int, str, int], _Execution] = {}
         self._wrong: Counter[str] = Counter()
-        self._asking, self._writing = anyio.Lock(), anyio.Lock()
+        self._asking = Asking(desk, caller, rules.ask, clock, emit)
+        self._writing = anyio.Lock()
         self._traces: list[CallTrace] = []
+        self._early: list[_Call] = []
         self._after_untrusted = self.saw_private = False
 
     @asynccontextmanager
@@ -140,8 +144,9 @@ class CallRunner:
 
     @property
     def traces(self) -> tuple[CallTrace, ...]:
-        """The records of the calls so far."""
-        return tuple(self._traces)
+        """The records of the calls so far, and of those that began for a leg that lost."""
+        lost = [call for call in self._early if not call.execution.is_counted]
+        return (*self._traces, *map(_trace_of, lost))
 
     @property
     def is_spent(self) -> bool:
@@ -160,11 +165,17 @@ class CallRunner:
         """
         for call in self._read(calls, number):
             offered = None if call.offered is self._reader or call.wrong else call.offered
-            reads = offered is not None and offered.tool.effect == "read"
+            if len(self._executions) >= self._rules.max_calls:
+                return
+            is_new = call.place not in self._executions
+            reads = is_new and offered is not None and offered.tool.effect == "read"
             if reads and self._decide(call).verdict == "allow":
-                self._execution(call, early=True)
+                self._start(call)
+                self._early.append(call)
 
-    async def run(self, calls: Sequence[ToolCall], number: int, track: str) -> list[Message]:
+    async def run(
+        self, calls: Sequence[ToolCall], number: int, track: str, *, cut: bool = False
+    ) -> list[Message]:
         """Run the calls of the committed leg.
 
         Calls that only read run at once and together, the others one after the other, in order.
@@ -172,35 +183,42 @@ class CallRunner:
         :param calls: the leg's calls.
         :param number: the number of the round.
         :param track: the leg's track.
+        :param cut: whether the answer ended at its token limit, so that its last call may be half.
         :returns: a tool's message for each call, in their order.
         :raises StoreError: if a call cannot be recorded; it has not run then.
         """
-        messages: dict[int, Message] = {}
         left = self._rules.max_calls - len(self._traces)
+        read = self._read(calls, number, cut=cut)
+        # First all questions, then all runs: no tool's time passes while a person is asked.
+        for place, call in enumerate(read):
+            await self._prepare(call, track, allowed=place < left)
         failures: list[StoreError] = []
 
-        async def settle(place: int, call: _Call) -> None:
+        async def execute(call: _Call) -> None:
             try:
-                messages[place] = await self._settle(call, track, allowed=place < left)
+                await self._execute(call)
             except StoreError as error:
                 failures.append(error)
 
         async with open_task_group() as group:
-            for place, call in enumerate(self._read(calls, number)):
-                group.start_soon(settle, place, call)
+            for call in read:
+                if call.may_run:
+                    group.start_soon(execute, call)
         if failures:
             raise failures[0]
-        return [messages[place] for place in sorted(messages)]
+        return [self._conclude(call) for call in read]
 
-    def _read(self, calls: Sequence[ToolCall], number: int) -> list[_Call]:
+    def _read(self, calls: Sequence[ToolCall], number: int, *, cut: bool = False) -> list[_Call]:
         """Resolve the tool and the arguments of each call."""
         read, equal = [], Counter[str]()
-        for given in calls:
+        for place, given in enumerate(calls, start=1):
             call = _Call(given, number, self._tools.get(given.name))
             if given.name == READ_RESULT and call.offered is None and not self._pages.is_empty:
                 call.offered = self._reader
             if call.offered is None:
                 call.wrong = self._desk.registry.unknown(given.name).text
+            elif cut and place == len(calls) and not given.arguments.strip():
+                call.wrong = "the answer was cut off before the arguments of this call"
             else:
                 self._read_arguments(call, call.offered)
             digest = call.place[1]
@@ -227,18 +245,17 @@ class CallRunner:
             after_untrusted=self._after_untrusted,
         )
 
-    async def _settle(self, call: _Call, track: str, *, allowed: bool) -> Message:
-        """Bring one call to its end, and return the message with its result."""
-        execution = self._executions.get(call.place) if not call.wrong else None
-        shared = execution is not None and execution.begun_early
-        if execution is None:
-            execution = _Execution()
-        self._report_request(call, execution, track)
-        if call.wrong or not allowed:
-            self._refuse(call, execution, allowed=allowed)
-        elif await self._is_allowed(call, execution):
-            execution = await self._execute(call, execution)
-        return self._conclude(call, execution, shared=shared)
+    async def _prepare(self, call: _Call, track: str, *, allowed: bool) -> None:
+        """Find out whether a call may run; what may not ends here, with the reason."""
+        begun = self._executions.get(call.place) if not call.wrong else None
+        call.shared = begun is not None
+        call.execution = begun or call.execution
+        call.execution.is_counted = True
+        self._report_request(call, call.execution, track)
+        if call.wrong or not (allowed or call.shared):
+            self._refuse(call, call.execution, allowed=allowed)
+        else:
+            call.may_run = await self._is_allowed(call, call.execution)
 
     def _report_request(self, call: _Call, execution: _Execution, track: str) -> None:
         self._emit(
@@ -274,7 +291,10 @@ class CallRunner:
             return True
         why = f"Denied by the rule {decision.rule!r}."
         if decision.verdict == "ask":
-            approval = await self._approval(call, execution, decision)
+            assert call.offered is not None  # noqa: S101 - only valid calls are asked for
+            approval = await self._asking.decide(
+                execution.key, call.offered, call.arguments, call.text, decision
+            )
             if approval.approved:
                 return True
             why = approval.reason
@@ -284,86 +304,19 @@ class CallRunner:
         execution.result = ToolResult(why, is_error=True)
         return False
 
-    async def _approval(self, call: _Call, execution: _Execution, decision: Decision) -> Approval:
-        """Return what a person decided, before or now."""
-        offered, caller, ask = call.offered, self._caller, self._rules.ask
-        assert offered is not None  # noqa: S101 - only valid calls are asked for
-        if not decision.only_this_call:
-            standing = await self._desk.approvals.covering(
-                offered, call.arguments, user=caller.user, session=caller.session
-            )
-            if standing is not None:
-                return Approval(approved=True)
-        if ask is None:
-            why = f"Not run: it needs a person's approval ({decision.rule}), and none is here."
-            return Approval(approved=False, reason=why)
-        answer = await self._ask(call, execution, decision, ask)
-        if not answer.approved:
-            return dataclasses.replace(
-                answer, reason=f"A person denied it. {answer.reason}".strip()
-            )
-        if answer.scope != "once" and not decision.only_this_call:
-            session = caller.session if answer.scope == "session" else None
-            await self._desk.approvals.add(offered, user=caller.user, session=session)
-        return answer
-
-    async def _ask(
-        self, call: _Call, execution: _Execution, decision: Decision, ask: ApprovalHandler
-    ) -> Approval:
-        """Ask a person; the deadline stands still meanwhile. One question is asked at a time."""
-        assert call.offered is not None  # noqa: S101 - only valid calls are asked for
-        async with self._asking:
-            offered, began_at = call.offered, anyio.current_time()
-            name = f"{offered.toolset}.{offered.tool.name}"
-            self._emit(
-                ApprovalRequested(
-                    at_s=self._clock.now(),
-                    key=execution.key,
-                    tool=name,
-                    arguments=call.text,
-                    why=decision.rule,
-                )
-            )
-            request = ApprovalRequest(
-                key=execution.key,
-                turn=self._caller.turn,
-                user=self._caller.user,
-                session=self._caller.session,
-                toolset=offered.toolset,
-                tool=offered.tool.name,
-                description=offered.tool.description,
-                arguments=call.arguments,
-                effect=offered.tool.effect,
-                why=decision.rule,
-            )
-            try:
-                answer = await ask(request)
-            except Exception as error:  # noqa: BLE001 - a handler's bug must not run a call
-                _log.warning("the approval handler failed on %r: %s", name, describe(error))
-                answer = Approval(approved=False, reason="The question could not be asked.")
-            finally:
-                self._clock.pause(anyio.current_time() - began_at)
-        return answer if isinstance(answer, Approval) else Approval(approved=bool(answer))
-
-    async def _execute(self, call: _Call, execution: _Execution) -> _Execution:
+    async def _execute(self, call: _Call) -> None:
         """Run an allowed call, or wait for the equal one that runs already."""
-        running = self._execution(call, first=execution)
-        await running.ended.wait()
-        if running.error:
-            raise running.error
-        return running
+        self._start(call)
+        await call.execution.ended.wait()
+        if call.execution.error:
+            raise call.execution.error
 
-    def _execution(
-        self, call: _Call, *, first: _Execution | None = None, early: bool = False
-    ) -> _Execution:
-        """Return the run of a call, which begins now unless an equal one has begun before."""
-        found = self._executions.get(call.place)
-        if found is None:
-            found = self._executions[call.place] = first or _Execution()
-            found.begun_early = early
+    def _start(self, call: _Call) -> None:
+        """Begin the run of a call, unless an equal one has begun before."""
+        if call.place not in self._executions:
+            self._executions[call.place] = call.execution
             assert self._tasks is not None  # noqa: S101 - the runner is open
-            self._tasks.start_soon(self._run, call, found, name=f"call of {call.call.name}")
-        return found
+            self._tasks.start_soon(self._run, call, call.execution, name=call.call.name)
 
     async def _run(self, call: _Call, execution: _Execution) -> None:
         """Run a tool, between two entries in the journal."""
@@ -379,6 +332,7 @@ class CallRunner:
         except StoreError as error:
             execution.error = error
         finally:
+            execution.state = "cancelled" if execution.state == "running" else execution.state
             execution.ended.set()
 
     async def _read_page(self, call: _Call, execution: _Execution) -> None:
@@ -410,9 +364,10 @@ class CallRunner:
             reason=call.rule,
         )
 
-    def _conclude(self, call: _Call, execution: _Execution, *, shared: bool) -> Message:
+    def _conclude(self, call: _Call) -> Message:
         """Record how a call ended, and write what the model reads."""
-        result, offered = execution.result, call.offered
+        execution, offered = call.execution, call.offered
+        result = execution.result
         self.saw_private = self.saw_private or result.private
         if offered is not None and offered.tool.untrusted and execution.state == "finished":
             self._after_untrusted = True
@@ -421,20 +376,7 @@ class CallRunner:
             text = write_result(result, 2 * self._rules.max_result_tokens, self._rules.count)
         else:
             text = self._pages.show(f"r{len(self._traces) + 1}", result, limit)
-        self._traces.append(
-            CallTrace(
-                key=execution.key,
-                round=call.round,
-                toolset=offered.toolset if offered else "",
-                tool=offered.tool.name if offered else call.call.name,
-                effect=offered.tool.effect if offered else "",
-                state=execution.state,
-                rule=call.rule,
-                took_s=execution.took_s,
-                shared=shared,
-                cost_usd=execution.cost_usd,
-            )
-        )
+        self._traces.append(_trace_of(call))
         self._emit(
             CallFinished(
                 at_s=self._clock.now(),
@@ -447,3 +389,19 @@ class CallRunner:
             )
         )
         return Message("tool", text, tool_call_id=call.call.id)
+
+
+def _trace_of(call: _Call) -> CallTrace:
+    execution, offered = call.execution, call.offered
+    return CallTrace(
+        key=execution.key,
+        round=call.round,
+        toolset=offered.toolset if offered else "",
+        tool=offered.tool.name if offered else call.call.name,
+        effect=offered.tool.effect if offered else "",
+        state=execution.state,
+        rule=call.rule,
+        took_s=execution.took_s,
+        shared=call.shared,
+        cost_usd=execution.cost_usd,
+    )

@@ -49,7 +49,7 @@ class RecordedCall:
     """How a call ended.
 
     :param result: what the tool gave, or why it did not run.
-    :param state: `finished`, `failed`, `denied` (a cap of money) or `unknown`.
+    :param state: `finished`, `failed`, `denied` (a cap of money), `refused` (no time) or `unknown`.
     :param took_s: seconds that the tool ran.
     :param cost_usd: what the call cost.
     """
@@ -76,6 +76,9 @@ async def run_recorded(
     :param clock: the turn's clock.
     :raises StoreError: if the start or the end cannot be recorded.
     """
+    if anyio.current_time() >= clock.ends_at:
+        late = "Not run: the time of the turn is up."
+        return RecordedCall(ToolResult(late, is_error=True), "refused")
     tool, reservation = offered.tool, None
     if tool.price_usd:
         try:

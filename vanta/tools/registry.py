@@ -139,7 +139,7 @@ class ToolRegistry:
         except Exception as error:  # noqa: BLE001 - a caller's own objects, nested or odd
             return _failed(f"the arguments cannot be copied: {type(error).__name__}")
         seconds = min(offered.tool.timeout_s, context.ends_at - anyio.current_time())
-        outcome = await _outcome(
+        outcome = await outcome_of(
             lambda: toolset.call(offered.tool.name, given, context), max(0.0, seconds)
         )
         return _late(offered.tool, seconds) if outcome is None else _read(outcome, offered, context)
@@ -149,7 +149,7 @@ class ToolRegistry:
         toolsets, self._toolsets = self._toolsets, {}
         for name, toolset in toolsets.items():
             with anyio.CancelScope(shield=True):
-                outcome = await _outcome(toolset.aclose, CLOSE_TIMEOUT_S)
+                outcome = await outcome_of(toolset.aclose, CLOSE_TIMEOUT_S)
             if outcome is None:
                 _log.warning("toolset %r did not close within %g s", name, CLOSE_TIMEOUT_S)
             elif isinstance(outcome, BaseException):
@@ -158,7 +158,7 @@ class ToolRegistry:
     async def _list(
         self, name: str, toolset: Toolset, lists: dict[str, list[Tool]], off: dict[str, str]
     ) -> None:
-        outcome = await _outcome(toolset.tools, LIST_TIMEOUT_S)
+        outcome = await outcome_of(toolset.tools, LIST_TIMEOUT_S)
         if outcome is None:
             off[name] = f"it did not list its tools within {LIST_TIMEOUT_S:g} s"
         elif isinstance(outcome, ToolError):
@@ -273,24 +273,24 @@ def _named(found: Sequence[tuple[str, Tool]]) -> list[OfferedTool]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Returned:
+class Returned:
     """What a toolset's method returned."""
 
     value: Any
 
 
-async def _outcome(
+async def outcome_of(
     start: Callable[[], Awaitable[Any]], seconds: float
-) -> _Returned | BaseException | None:
+) -> Returned | BaseException | None:
     """Run a method of a toolset; return its value, its error, or None if its time was up.
 
     It runs in a task of its own: a tool that cancels itself ends that task and nothing else.
     """
-    outcomes: list[_Returned | BaseException] = []
+    outcomes: list[Returned | BaseException] = []
 
     async def run() -> None:
         try:
-            outcomes.append(_Returned(await start()))
+            outcomes.append(Returned(await start()))
         except anyio.get_cancelled_exc_class():
             raise
         except KeyboardInterrupt:
@@ -313,7 +313,7 @@ async def _outcome(
 
 
 def _read(
-    outcome: _Returned | BaseException, offered: OfferedTool, context: ToolContext
+    outcome: Returned | BaseException, offered: OfferedTool, context: ToolContext
 ) -> ToolResult:
     """Return the result of a call that has ended."""
     if isinstance(outcome, ToolError):

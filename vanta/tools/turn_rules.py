@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
+from vanta.errors import InvalidValue
 from vanta.tools.permissions import Permissions
 
 ApprovalScope = Literal["once", "session", "always"]
@@ -52,11 +53,19 @@ class Approval:
     :param approved: whether the call may run.
     :param scope: for how long an approval counts.
     :param reason: why it was denied, for the model; "" for no reason.
+    :raises InvalidValue: if `approved` or `scope` is of another kind.
     """
 
     approved: bool
     scope: ApprovalScope = "once"
     reason: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.approved, bool):
+            raise InvalidValue(f"Approval.approved is True or False, not {self.approved!r}")
+        if self.scope not in get_args(ApprovalScope):
+            scopes = ", ".join(map(repr, get_args(ApprovalScope)))
+            raise InvalidValue(f"Approval.scope is one of {scopes}, not {self.scope!r}")
 
 
 ApprovalHandler = Callable[[ApprovalRequest], Awaitable[Approval | bool]]
