@@ -162,8 +162,8 @@ class Answered:
 async def test_a_leg_that_amends_calls_nothing(tmp_path: Path) -> None:
     counted = Counted()
     local = ScriptedEngine("The capital of Australia is Sydney, with 5 million people.")
-    amendment = ["No. It is Canberra, with 400 thousand.", CallTool("send", '{"to": "A"}')]
-    api = ScriptedEngine(Wait(Answered(local)), *amendment)
+    amends = CallTool("send", '{"to": "A"}')
+    api = ScriptedEngine(Wait(Answered(local)), "No. It is Canberra, with 400 thousand.", amends)
     async with open_scripted(
         tmp_path, local=local, api=api, own_tools=counted.tools, policy="refine"
     ) as runtime:
