@@ -20,11 +20,11 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from vanta.concurrency import HomeProcess
 from vanta.money import ApproveUnpriced
-from vanta.runtime.agency import ProgramTools
 from vanta.runtime.background import accompanied
 from vanta.runtime.bootstrap import gather
 from vanta.runtime.runtime import Runtime
 from vanta.runtime.sync import Calls, SyncRuntime
+from vanta.runtime.turns.agency import ProgramTools
 from vanta.tool_contract import Toolset
 from vanta.tools import ApprovalHandler
 from vanta.trace import Reply

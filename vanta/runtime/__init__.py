@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         SyncSession,
         SyncTurn,
     )
-    from vanta.runtime.turn_stream import ShownText, TurnStream
+    from vanta.runtime.turns.turn_stream import ShownText, TurnStream
 
 _MODULES = {
     ".background": "in_quiet",
@@ -47,7 +47,7 @@ _MODULES = {
     ".runtime": "Runtime",
     ".session": "Session",
     ".sync": "SyncLearnt SyncLedger SyncMemory SyncRuntime SyncSession SyncTurn",
-    ".turn_stream": "ShownText TurnStream",
+    ".turns.turn_stream": "ShownText TurnStream",
 }
 
 __all__ = [

@@ -37,8 +37,8 @@ from vanta.money import (
 from vanta.plugin_loading import PluginSet
 from vanta.prompts import Templates
 from vanta.routing import CalibratedGate, Router
-from vanta.runtime.agency import NO_TOOLS, Agency, ProgramTools, open_agency
 from vanta.runtime.memory_factory import open_memory
+from vanta.runtime.turns.agency import NO_TOOLS, Agency, ProgramTools, open_agency
 from vanta.scheduling.gate import Gate
 from vanta.scheduling.policy import Policy
 from vanta.storage import Store, sqlite_url

@@ -30,8 +30,8 @@ from vanta.runtime.learnt_facts import LearntFacts
 from vanta.runtime.memory_factory import embedder_named
 from vanta.runtime.options import NOT_ISOLATED, Isolation
 from vanta.runtime.session import Session
-from vanta.runtime.turn_settings import TurnPlanner
-from vanta.runtime.turn_tasks import TurnTasks
+from vanta.runtime.turns.turn_settings import TurnPlanner
+from vanta.runtime.turns.turn_tasks import TurnTasks
 from vanta.scheduling.policy import Policy
 from vanta.storage import Store
 from vanta.text import well_formed_data

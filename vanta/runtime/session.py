@@ -19,10 +19,10 @@ from vanta.messages import Message
 from vanta.prompts import SystemPrompt
 from vanta.runtime.conversations import Conversation
 from vanta.runtime.options import NOT_ISOLATED, Isolation, TurnOptions
-from vanta.runtime.turn import Turn
-from vanta.runtime.turn_settings import TurnPlanner
-from vanta.runtime.turn_stream import TurnStream
-from vanta.runtime.turn_tasks import TurnTasks
+from vanta.runtime.turns.turn import Turn
+from vanta.runtime.turns.turn_settings import TurnPlanner
+from vanta.runtime.turns.turn_stream import TurnStream
+from vanta.runtime.turns.turn_tasks import TurnTasks
 from vanta.scheduling.policy import Policy
 from vanta.storage import Store, store_waits_until
 from vanta.text import well_formed_data

@@ -41,7 +41,7 @@ from vanta.runtime.learnt_facts import LearntFacts
 from vanta.runtime.options import NOT_ISOLATED, Isolation, TurnOptions
 from vanta.runtime.runtime import Runtime
 from vanta.runtime.session import Session
-from vanta.runtime.turn_stream import ShownText, TurnStream
+from vanta.runtime.turns.turn_stream import ShownText, TurnStream
 from vanta.scheduling.policy import Policy
 from vanta.trace import Reply
 from vanta.track import Track

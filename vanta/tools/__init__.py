@@ -17,16 +17,22 @@ from typing import TYPE_CHECKING
 from vanta.fronts import lazy_front
 
 if TYPE_CHECKING:
-    from vanta.tools.approvals import Approvals, StandingApproval
     from vanta.tools.arguments import canonical, check_arguments, read_arguments, schema_problem
-    from vanta.tools.call_patterns import CallPattern
-    from vanta.tools.call_record import CallOutcome, CallRecord, CallState, digest_of, tool_digest
     from vanta.tools.execution import CallRunner
     from vanta.tools.functions import FunctionToolset, tool
-    from vanta.tools.journal import Journal
+    from vanta.tools.journal.call_record import (
+        CallOutcome,
+        CallRecord,
+        CallState,
+        digest_of,
+        tool_digest,
+    )
+    from vanta.tools.journal.journal import Journal
+    from vanta.tools.journal.recorded import CallDesk
     from vanta.tools.opening import open_toolsets
-    from vanta.tools.permissions import Decision, Permissions
-    from vanta.tools.recorded import CallDesk
+    from vanta.tools.permissions.approvals import Approvals, StandingApproval
+    from vanta.tools.permissions.call_patterns import CallPattern
+    from vanta.tools.permissions.permissions import Decision, Permissions
     from vanta.tools.registry import OfferedTool, ToolRegistry, tool_problem
     from vanta.tools.results import READ_RESULT, ResultPages, as_data, result_of, write_result
     from vanta.tools.turn_rules import (
@@ -38,16 +44,16 @@ if TYPE_CHECKING:
     )
 
 _NAMES = {
-    ".approvals": "Approvals StandingApproval",
+    ".permissions.approvals": "Approvals StandingApproval",
     ".arguments": "canonical check_arguments read_arguments schema_problem",
-    ".call_patterns": "CallPattern",
-    ".call_record": "CallOutcome CallRecord CallState digest_of tool_digest",
+    ".permissions.call_patterns": "CallPattern",
+    ".journal.call_record": "CallOutcome CallRecord CallState digest_of tool_digest",
     ".execution": "CallRunner",
     ".functions": "FunctionToolset tool",
-    ".journal": "Journal",
+    ".journal.journal": "Journal",
     ".opening": "open_toolsets",
-    ".permissions": "Decision Permissions",
-    ".recorded": "CallDesk",
+    ".permissions.permissions": "Decision Permissions",
+    ".journal.recorded": "CallDesk",
     ".registry": "OfferedTool ToolRegistry tool_problem",
     ".results": "READ_RESULT ResultPages as_data result_of write_result",
     ".turn_rules": "Approval ApprovalHandler ApprovalRequest Caller ToolRules",

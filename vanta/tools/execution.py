@@ -29,10 +29,10 @@ from vanta.events import CallFinished, CallRequested, Event
 from vanta.messages import Message, ToolCall
 from vanta.tool_contract import Tool, ToolContext, ToolResult
 from vanta.tools.arguments import canonical, read_arguments
-from vanta.tools.asking import Asking
-from vanta.tools.call_record import CallRecord, digest_of
-from vanta.tools.permissions import Decision
-from vanta.tools.recorded import CallDesk, record_denial, run_recorded
+from vanta.tools.journal.call_record import CallRecord, digest_of
+from vanta.tools.journal.recorded import CallDesk, record_denial, run_recorded
+from vanta.tools.permissions.asking import Asking
+from vanta.tools.permissions.permissions import Decision
 from vanta.tools.registry import OfferedTool
 from vanta.tools.results import READ_RESULT, ResultPages, write_result
 from vanta.tools.turn_rules import (

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args
 
 from vanta.errors import InvalidValue
-from vanta.tools.permissions import Permissions
+from vanta.tools.permissions.permissions import Permissions
 
 ApprovalScope = Literal["once", "session", "always"]
 """For how long an approval counts: this call, this session, or until it is revoked."""

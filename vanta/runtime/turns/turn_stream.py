@@ -12,7 +12,7 @@ import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
 
 from vanta.events import Amended, Event, Takeover, TextDelta, TurnFinished
-from vanta.runtime.turn_tasks import RunningTurn
+from vanta.runtime.turns.turn_tasks import RunningTurn
 from vanta.trace import Reply
 
 

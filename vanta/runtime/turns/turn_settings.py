@@ -22,9 +22,9 @@ from vanta.money import Ledger
 from vanta.privacy import Detector, search_message
 from vanta.prompts import LivePrompts, RenderedPrompt, SystemPrompt, Templates
 from vanta.routing import PolicyRouting
-from vanta.runtime.agency import TurnTools
 from vanta.runtime.learnt_facts import LearntFacts
 from vanta.runtime.options import NOT_ISOLATED, Isolation, TurnOptions
+from vanta.runtime.turns.agency import TurnTools
 from vanta.scheduling.policy import LegPlan, Policy
 from vanta.scheduling.race_plan import RaceSettings
 from vanta.scheduling.takeover import anchor

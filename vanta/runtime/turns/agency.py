@@ -23,7 +23,7 @@ from vanta.messages import Exchange, Message, ToolCall
 from vanta.money import Ledger
 from vanta.plugin_loading import PluginSet
 from vanta.runtime.options import TurnOptions
-from vanta.runtime.rounds import DeadlineClock, RoundRules
+from vanta.runtime.turns.rounds import DeadlineClock, RoundRules
 from vanta.storage import Store
 from vanta.tool_contract import Toolset
 from vanta.tools import (

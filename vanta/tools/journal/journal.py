@@ -28,7 +28,7 @@ from vanta.errors import CallStateError, StoreError, UsageError, did_you_mean
 from vanta.money import Owner, this_process
 from vanta.storage import Database
 from vanta.storage.schema import tool_calls
-from vanta.tools.call_record import CallOutcome, CallRecord, CallState, EndState
+from vanta.tools.journal.call_record import CallOutcome, CallRecord, CallState, EndState
 
 LEASE_S = 900.0
 """Seconds after which a call of a process that cannot be inspected is taken for abandoned."""

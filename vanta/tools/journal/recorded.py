@@ -18,9 +18,9 @@ from vanta.errors import BudgetExceeded
 from vanta.money import Ledger
 from vanta.storage import store_waits_until
 from vanta.tool_contract import ToolContext, ToolResult
-from vanta.tools.approvals import Approvals
-from vanta.tools.call_record import CallRecord
-from vanta.tools.journal import Journal
+from vanta.tools.journal.call_record import CallRecord
+from vanta.tools.journal.journal import Journal
+from vanta.tools.permissions.approvals import Approvals
 from vanta.tools.registry import OfferedTool, ToolRegistry
 from vanta.tools.turn_rules import TurnClock
 

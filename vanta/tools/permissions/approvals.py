@@ -19,8 +19,8 @@ import sqlalchemy as sa
 from vanta.errors import UsageError
 from vanta.storage import Database
 from vanta.storage.schema import tool_approvals
-from vanta.tools.call_patterns import CallPattern
-from vanta.tools.call_record import tool_digest
+from vanta.tools.journal.call_record import tool_digest
+from vanta.tools.permissions.call_patterns import CallPattern
 from vanta.tools.registry import OfferedTool
 
 _approvals = tool_approvals.c

@@ -3,8 +3,8 @@
 Rules are evaluated in this order, and the first that covers the call decides: deny, ask, allow, and
 the mode for what no rule names. What is not denied asks if the turn is private and the tool is not,
 and, if so configured, if it has an effect and follows a result that others may have written. What
-asks is answered by a stored approval (`vanta.tools.approvals`), a handler or a person; without any
-of them it is denied.
+asks is answered by a stored approval (see `approvals` beside this file), a handler or a person;
+without any of them it is denied.
 
 Invariant: a decision comes from the tool, the arguments and typed state of the turn, and never from
 what a model or a result says about them.
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
 from vanta.errors import UsageError, did_you_mean
-from vanta.tools.call_patterns import CallPattern
+from vanta.tools.permissions.call_patterns import CallPattern
 from vanta.tools.registry import OfferedTool
 
 Mode = Literal["ask", "allow", "deny", "read"]

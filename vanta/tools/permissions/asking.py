@@ -17,8 +17,8 @@ import anyio
 
 from vanta.errors import describe
 from vanta.events import ApprovalRequested, Event
-from vanta.tools.permissions import Decision
-from vanta.tools.recorded import CallDesk
+from vanta.tools.journal.recorded import CallDesk
+from vanta.tools.permissions.permissions import Decision
 from vanta.tools.registry import OfferedTool, Returned, outcome_of
 from vanta.tools.turn_rules import Approval, ApprovalHandler, ApprovalRequest, Caller, TurnClock
 

@@ -30,10 +30,10 @@ from vanta.events import Event, TurnFailed, TurnFinished, TurnStarted
 from vanta.memory import Question, Scope, TurnRecall
 from vanta.messages import Exchange, Message, Usage
 from vanta.money import TurnPurse
-from vanta.runtime.agency import TurnTools
 from vanta.runtime.conversations import Conversation
-from vanta.runtime.rounds import DeadlineClock, RoundRules, Rounds
-from vanta.runtime.turn_settings import TurnSettings
+from vanta.runtime.turns.agency import TurnTools
+from vanta.runtime.turns.rounds import DeadlineClock, RoundRules, Rounds
+from vanta.runtime.turns.turn_settings import TurnSettings
 from vanta.scheduling.leg import too_late
 from vanta.scheduling.race_plan import RaceOutcome, RacePlan
 from vanta.storage import store_waits_until

@@ -1,0 +1,1 @@
+"""One turn: its settings, its tools, its rounds, and its events for the caller."""

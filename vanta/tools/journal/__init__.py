@@ -1,0 +1,1 @@
+"""The durable record of tool calls, written before and after each runs."""

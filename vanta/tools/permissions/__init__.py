@@ -1,0 +1,1 @@
+"""Which calls may run: rules, patterns, standing approvals, and how a person is asked."""
