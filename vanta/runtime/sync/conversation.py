@@ -1,0 +1,151 @@
+"""Sessions and running turns for programs without an event loop.
+
+Invariant: parameters, types and errors are those of the asynchronous classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from vanta.engine import Sampling
+from vanta.events import Event
+from vanta.messages import Message
+from vanta.runtime.options import TurnOptions
+from vanta.runtime.session import Session
+from vanta.runtime.sync.calls import Calls
+from vanta.runtime.turns.turn_stream import ShownText, TurnStream
+from vanta.scheduling.policy import Policy
+from vanta.trace import Reply
+
+
+class SyncTurn:
+    """The events of a running turn, in order; iterate it, or its `text()`, to the end.
+
+    See `vanta.TurnStream`.
+    """
+
+    def __init__(self, turn: TurnStream, calls: Calls) -> None:
+        self._turn = turn
+        self._calls = calls
+
+    @property
+    def reply(self) -> Reply:
+        """The reply.
+
+        :raises RuntimeError: if the turn is not iterated to its end yet.
+        """
+        return self._turn.reply
+
+    def text(self) -> Iterator[ShownText]:
+        """Yield the whole text to show, each time that it changes; see `TurnStream.text`.
+
+        :raises VantaError: what the turn raises.
+        """
+        texts = self._turn.text()
+
+        async def following() -> ShownText | None:
+            return await anext(texts, None)
+
+        while (shown := self._calls.call(following)) is not None:
+            yield shown
+
+    def __iter__(self) -> Iterator[Event]:
+        while (event := self._calls.call(self._next)) is not None:
+            yield event
+
+    async def _next(self) -> Event | None:
+        # StopAsyncIteration cannot travel through a future.
+        return await anext(self._turn, None)
+
+
+class SyncSession:
+    """A session whose calls wait for their result; see `vanta.Session`."""
+
+    def __init__(self, session: Session, calls: Calls) -> None:
+        self._session = session
+        self._calls = calls
+
+    @property
+    def id(self) -> str:
+        """The session's name, unique for its user."""
+        return self._session.id
+
+    @property
+    def user(self) -> str:
+        """The user of the conversation."""
+        return self._session.user
+
+    @property
+    def private(self) -> bool:
+        """Whether its turns are confined to private tracks unless they say otherwise."""
+        return self._session.private
+
+    def ask(
+        self,
+        text: str,
+        *,
+        policy: str | Policy | None = None,
+        track: str | None = None,
+        deadline_s: float | None = None,
+        private: bool | None = None,
+        sampling: Sampling | None = None,
+        options: TurnOptions | None = None,
+    ) -> Reply:
+        """Send `text` and wait for the whole reply; see `Session.ask`."""
+        asking = partial(
+            self._session.ask,
+            text,
+            policy=policy,
+            track=track,
+            deadline_s=deadline_s,
+            private=private,
+            sampling=sampling,
+            options=options,
+        )
+        return self._calls.call(asking)
+
+    @contextmanager
+    def stream(
+        self,
+        text: str,
+        *,
+        policy: str | Policy | None = None,
+        track: str | None = None,
+        deadline_s: float | None = None,
+        private: bool | None = None,
+        sampling: Sampling | None = None,
+        options: TurnOptions | None = None,
+    ) -> Iterator[SyncTurn]:
+        """Send `text` and watch the turn: `with session.stream(...) as turn`.
+
+        See `Session.stream`.
+        """
+        streaming = self._session.stream(
+            text,
+            policy=policy,
+            track=track,
+            deadline_s=deadline_s,
+            private=private,
+            sampling=sampling,
+            options=options,
+        )
+        turn = self._calls.call(streaming.__aenter__)
+        try:
+            yield SyncTurn(turn, self._calls)
+        finally:
+            # Left without the body's exception: Ctrl-C is for this thread, not for the loop's.
+            self._calls.leave(streaming)
+
+    def refresh(self) -> None:
+        """Read from the store whether the session is private; see `Session.refresh`."""
+        self._calls.call(self._session.refresh)
+
+    def history(self) -> list[Message]:
+        """Return all messages of the conversation; see `Session.history`."""
+        return self._calls.call(self._session.history)
+
+    def clear(self) -> int:
+        """Delete the conversation; see `Session.clear`."""
+        return self._calls.call(self._session.clear)

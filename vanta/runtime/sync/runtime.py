@@ -1,0 +1,137 @@
+"""A runtime for programs without an event loop.
+
+Invariant: parameters, types and errors are those of `vanta.Runtime`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from anyio.from_thread import BlockingPortal
+
+from vanta.config import Config, Loaded
+from vanta.models import ModelStore
+from vanta.plugin_loading import PluginSet
+from vanta.prompts import Templates
+from vanta.runtime.options import NOT_ISOLATED, Isolation
+from vanta.runtime.runtime import Runtime
+from vanta.runtime.sync.calls import Calls
+from vanta.runtime.sync.conversation import SyncSession
+from vanta.runtime.sync.parts import SyncLearnt, SyncLedger, SyncMemory
+from vanta.scheduling.policy import Policy
+from vanta.track import Track
+
+
+class SyncRuntime:
+    """A runtime whose calls wait for their result; see `vanta.Runtime`.
+
+    :ivar runtime: the asynchronous runtime; it also has what only asynchronous code uses.
+    """
+
+    def __init__(self, runtime: Runtime, calls: Calls) -> None:
+        self.runtime = runtime
+        self._calls = calls
+
+    @property
+    def portal(self) -> BlockingPortal:
+        """Calls functions on its event loop.
+
+        :raises UsageError: in a process that was forked from the one that opened the runtime.
+        """
+        return self._calls.portal
+
+    @property
+    def config(self) -> Config:
+        """The effective configuration."""
+        return self.runtime.config
+
+    @property
+    def tracks(self) -> Mapping[str, Track]:
+        """The tracks that are on, by name."""
+        return self.runtime.tracks
+
+    @property
+    def off(self) -> Mapping[str, str]:
+        """Why each other configured track is off, by name."""
+        return self.runtime.off
+
+    @property
+    def policies(self) -> Mapping[str, Policy]:
+        """The policies by name, the configuration's variants included."""
+        return self.runtime.policies
+
+    @property
+    def plugins(self) -> PluginSet:
+        """All plugins and what they bring."""
+        return self.runtime.plugins
+
+    @property
+    def models(self) -> ModelStore:
+        """The model registry and the files on disk."""
+        return self.runtime.models
+
+    @property
+    def loaded(self) -> Loaded:
+        """The configuration with the source of every value."""
+        return self.runtime.loaded
+
+    @property
+    def templates(self) -> Templates:
+        """The prompt templates."""
+        return self.runtime.templates
+
+    @property
+    def memory(self) -> SyncMemory | None:
+        """The memory of all sessions; None if it is off, see `memory_off`."""
+        memory = self.runtime.memory
+        return SyncMemory(memory, self._calls) if memory else None
+
+    @property
+    def memory_off(self) -> str:
+        """Why memory is off; "" if it is on."""
+        return self.runtime.memory_off
+
+    @property
+    def ledger(self) -> SyncLedger:
+        """The money that is spent and reserved."""
+        return SyncLedger(self.runtime.ledger, self._calls)
+
+    @property
+    def learnt(self) -> SyncLearnt:
+        """What earlier turns have shown about the tracks, with the means to forget it."""
+        return SyncLearnt(self.runtime.learnt, self._calls)
+
+    @property
+    def turns(self) -> int:
+        """How many turns have started since it opened."""
+        return self.runtime.turns
+
+    def session(
+        self,
+        id: str,  # noqa: A002
+        *,
+        user: str = "default",
+        private: bool | None = None,
+        system: str | None = None,
+        variables: Mapping[str, Any] | None = None,
+        isolation: Isolation = NOT_ISOLATED,
+    ) -> SyncSession:
+        """Get or create the session `id` of `user`; see `Runtime.session`."""
+        session = self.runtime.session(
+            id,
+            user=user,
+            private=private,
+            system=system,
+            variables=variables,
+            isolation=isolation,
+        )
+        return SyncSession(session, self._calls)
+
+    def warm_up(self, *tracks: str) -> None:
+        """Load engines ahead of the first turn; see `Runtime.warm_up`."""
+        self._calls.call(self.runtime.warm_up, *tracks)
+
+    def usual_policy(self, user: str = "default") -> Policy:
+        """Return the policy of turns that name none; see `Runtime.usual_policy`."""
+        return self.runtime.usual_policy(user)
