@@ -1,8 +1,8 @@
 """The tables of turns, messages, removals, tool calls and approvals, and the schema's version.
 
-Version 2 added the calls of messages, and the tables of tool calls. Invariant: `create_tables` may
-run in several processes at once, upgrades what an older vanta wrote without loss, and never changes
-a database that a newer vanta wrote.
+Version 2 added the calls of messages, and the tables of tool calls and of parked turns. Invariant:
+`create_tables` may run in several processes at once, upgrades what an older vanta wrote without
+loss, and never changes a database that a newer vanta wrote.
 """
 
 from __future__ import annotations
@@ -113,6 +113,43 @@ tool_approvals = sa.Table(
     sa.Index("tool_approvals_of_user", "user", "toolset", "tool"),
 )
 """What a person approved for a session, or, with an empty one, until it is revoked."""
+
+parked_turns = sa.Table(
+    "parked_turns",
+    _metadata,
+    sa.Column("turn", sa.String(32), primary_key=True),
+    sa.Column("user", sa.String(200), nullable=False),
+    sa.Column("session", sa.String(200), nullable=False),
+    sa.Column("private", sa.Boolean, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("parked_at", sa.Float, nullable=False),
+    sa.Column("host", sa.String(200), nullable=False),
+    sa.Column("process", sa.String(60), nullable=False),
+    sa.Column("expires_at", sa.Float, nullable=False),
+    sa.Index("parked_turns_of_session", "user", "session"),
+)
+"""The turns that wait for a person; host and process hold one while they wait or resume it."""
+
+parked_calls = sa.Table(
+    "parked_calls",
+    _metadata,
+    sa.Column("key", sa.String(32), primary_key=True),
+    sa.Column("turn", sa.String(32), nullable=False),
+    sa.Column("place", sa.Integer, nullable=False),
+    sa.Column("toolset", sa.String(200), nullable=False),
+    sa.Column("tool", sa.String(200), nullable=False),
+    sa.Column("effect", sa.String(12), nullable=False),
+    sa.Column("arguments", sa.Text, nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("is_question", sa.Boolean, nullable=False),
+    sa.Column("answer", sa.String(12), nullable=False),
+    sa.Column("scope", sa.String(12), nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("decided_at", sa.Float),
+    sa.Index("parked_calls_of_turn", "turn", "place"),
+)
+"""The calls of parked turns about which a person is asked, and what was answered so far."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,8 @@ from vanta.storage.schema import (
     SessionState,
     create_tables,
     messages,
+    parked_calls,
+    parked_turns,
     private_sessions,
     removals,
     tool_approvals,
@@ -178,6 +180,7 @@ def _clear(connection: sa.Connection, *, user: str, session: str) -> int:
     forget_calls(connection, tool_calls.c.user == user, tool_calls.c.session == session)
     in_session = (tool_approvals.c.user == user, tool_approvals.c.session == session)
     connection.execute(sa.delete(tool_approvals).where(*in_session, tool_approvals.c.session != ""))
+    forget_parked(connection, parked_turns.c.user == user, parked_turns.c.session == session)
     record_removal(connection, user, forgotten=False)
     return count
 
@@ -206,6 +209,13 @@ def forget_calls(connection: sa.Connection, *conditions: sa.ColumnElement[bool])
     state = sa.case((waiting, "denied"), else_=tool_calls.c.state)
     update = sa.update(tool_calls).where(*conditions, sa.not_(tool_calls.c.forgotten))
     connection.execute(update.values(**changes, state=state, forgotten=True))
+
+
+def forget_parked(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> None:
+    """Remove the parked turns that meet all conditions, with the calls that wait for a person."""
+    gone = sa.select(parked_turns.c.turn).where(*conditions)
+    connection.execute(sa.delete(parked_calls).where(parked_calls.c.turn.in_(gone)))
+    connection.execute(sa.delete(parked_turns).where(*conditions))
 
 
 def _session_state(connection: sa.Connection, *, user: str, session: str) -> SessionState:

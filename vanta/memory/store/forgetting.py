@@ -198,8 +198,13 @@ def _scrub_records(connection: sa.Connection, selection: Selection) -> None:
     processes."""
     import sqlalchemy as sa
 
-    from vanta.storage.schema import tool_calls, turns
-    from vanta.storage.transcripts import forget_calls, record_removal, scrub_records
+    from vanta.storage.schema import parked_turns, tool_calls, turns
+    from vanta.storage.transcripts import (
+        forget_calls,
+        forget_parked,
+        record_removal,
+        scrub_records,
+    )
 
     record_removal(connection, selection.user, forgotten=True)
     turn_id: sa.ColumnClause[str] = sa.column("turn_id")
@@ -207,11 +212,15 @@ def _scrub_records(connection: sa.Connection, selection: Selection) -> None:
     scrub_records(connection, turns.c.user == selection.user, turns.c.id.in_(gone))
     of_user = tool_calls.c.user == selection.user
     forget_calls(connection, of_user, tool_calls.c.turn.in_(gone))
+    sessions = sa.select(turns.c.session).where(turns.c.id.in_(gone))
+    of_user = parked_turns.c.user == selection.user
+    forget_parked(connection, of_user, parked_turns.c.session.in_(sessions))
     if selection.ids or selection.tag is not None:
         return
     # A turn that failed has no items: its time and its session select it.
     scrub_records(connection, *_at(selection, turns.c, turns.c.finished_at))
     forget_calls(connection, *_at(selection, tool_calls.c, tool_calls.c.requested_at))
+    forget_parked(connection, *_at(selection, parked_turns.c, parked_turns.c.parked_at))
 
 
 def _at(
