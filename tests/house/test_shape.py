@@ -23,6 +23,7 @@ SHORT_FOR_A_REASON = {
     "vanta.cli.terminal.notices": "one idea",
     "vanta.concurrency.home_process": "one idea",
     "vanta.concurrency.task_group": "one idea",
+    "vanta.messages.content": "one idea",
     "vanta.normalising.calls": "one idea",
     "vanta.storage.waiting": "one idea",
     "vanta_llamacpp.prompt.template_check": "a check",

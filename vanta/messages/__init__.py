@@ -1,0 +1,40 @@
+"""The data of engines and sessions: messages in, deltas out, usage at the end.
+
+Invariant: everything here knows nothing of engines, tracks or turns, and all of it but what folds
+deltas is frozen.
+"""
+
+from __future__ import annotations
+
+from vanta.messages.answers import (
+    Completion,
+    Delta,
+    EngineTimings,
+    FinishReason,
+    TokenLogprob,
+    ToolCallPart,
+    Usage,
+)
+from vanta.messages.content import read_content
+from vanta.messages.folding import CallNumbering, Fold, ObjectEnd, add_fragment, fold
+from vanta.messages.message import Exchange, Message, Role, ToolCall
+
+__all__ = [
+    "CallNumbering",
+    "Completion",
+    "Delta",
+    "EngineTimings",
+    "Exchange",
+    "FinishReason",
+    "Fold",
+    "Message",
+    "ObjectEnd",
+    "Role",
+    "TokenLogprob",
+    "ToolCall",
+    "ToolCallPart",
+    "Usage",
+    "add_fragment",
+    "fold",
+    "read_content",
+]
