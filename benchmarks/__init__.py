@@ -31,7 +31,7 @@ BENCHMARKS = (
     "tools",
 )
 
-__all__ = ["BENCHMARKS", "Benchmark", "Figure", "Settings", "load", "report"]
+__all__ = ["BENCHMARKS", "Benchmark", "Figure", "Settings", "load", "parts_of", "report"]
 
 
 class Benchmark(Protocol):
@@ -47,6 +47,11 @@ class Benchmark(Protocol):
         :raises VantaError: if nothing at all can be measured.
         """
         ...
+
+
+def parts_of(name: str) -> tuple[str, ...]:
+    """Return the parts of the benchmark `name` that can be measured alone; () if it has none."""
+    return tuple(getattr(load(name), "PARTS", ()))
 
 
 def load(name: str) -> Benchmark:

@@ -7,9 +7,10 @@ goal. Settings are frozen, and a benchmark has no other input except its data fi
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -37,6 +38,7 @@ class Settings:
     :param repetitions: the number of repetitions, or None for that of the benchmark.
     :param peer_python: an interpreter with the peers that vanta does not depend on.
     :param llama_bin: the folder with the programs of llama.cpp.
+    :param parts: the parts to measure of a benchmark that has some; empty for all.
     :param progress: called as the run proceeds.
     """
 
@@ -44,11 +46,25 @@ class Settings:
     repetitions: int | None = None
     peer_python: Path | None = None
     llama_bin: Path | None = None
+    parts: Sequence[str] = ()
     progress: Progress = quiet
 
     def times(self, full: int, quick: int) -> int:
         """Return the number of repetitions: `quick` of them in a quick run, otherwise `full`."""
         return self.repetitions or (quick if self.quick else full)
+
+
+def run_parts(package: str, names: Sequence[str], settings: Settings) -> Iterator[Figure]:
+    """Measure the parts of a benchmark, one after another.
+
+    :param package: the benchmark's package, whose modules are its parts.
+    :param names: all of its parts, in order.
+    :param settings: how to run it, and which parts.
+    """
+    for name in names:
+        if not settings.parts or name in settings.parts:
+            part = importlib.import_module(f".{name}", package)
+            yield from part.figures(settings)
 
 
 def data_file(name: str) -> Path | None:

@@ -8,10 +8,9 @@ Invariant: a promise is counted on real sockets and real files.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 
-from ..report import Figure, Settings
+from ..report import Figure, Settings, run_parts
 
 SUMMARY = "broken streams are finished, private turns stay private"
 
@@ -20,6 +19,4 @@ PARTS = ("broken_answers", "streams", "project_folder", "privacy")
 
 def run(settings: Settings) -> Iterator[Figure]:
     """Measure all parts, one after another."""
-    for name in PARTS:
-        part = importlib.import_module(f".{name}", __name__)
-        yield from part.figures(settings)
+    return run_parts(__name__, PARTS, settings)

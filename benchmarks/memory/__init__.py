@@ -8,10 +8,9 @@ SIGKILL). Invariant: a part without its data, weights or library states that in 
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 
-from ..report import Figure, Settings
+from ..report import Figure, Settings, run_parts
 
 SUMMARY = "memory: evidence within a budget, speed, budgets, durability, deletion"
 
@@ -20,6 +19,4 @@ PARTS = ("locomo", "languages", "budgets", "speed", "index", "kills")
 
 def run(settings: Settings) -> Iterator[Figure]:
     """Measure all parts, one after another."""
-    for name in PARTS:
-        part = importlib.import_module(f".{name}", __name__)
-        yield from part.figures(settings)
+    return run_parts(__name__, PARTS, settings)

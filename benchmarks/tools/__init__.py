@@ -1,23 +1,20 @@
-"""Tools: those that a question needs, shown within a budget of tokens.
+"""Tools: those that a question needs, calls that are valid, and turns that act.
 
-The parts are `recall` and `valid_calls`. Invariant: a part without its data or weights states that
-in its figures.
+Each name in `PARTS` is a module of this room. Invariant: a part without its data or weights states
+that in its figures.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 
-from ..report import Figure, Settings
+from ..report import Figure, Settings, run_parts
 
-SUMMARY = "tools: those that a question needs, within a budget of tokens"
+SUMMARY = "tools: those that a question needs, valid calls, failover, the cost of a round"
 
-PARTS = ("recall", "valid_calls")
+PARTS = ("recall", "valid_calls", "failover", "rounds")
 
 
 def run(settings: Settings) -> Iterator[Figure]:
     """Measure all parts, one after another."""
-    for name in PARTS:
-        part = importlib.import_module(f".{name}", __name__)
-        yield from part.figures(settings)
+    return run_parts(__name__, PARTS, settings)

@@ -35,6 +35,20 @@ def test_an_unknown_name_is_reported_with_the_nearest(vanta: Run) -> None:
     assert "no benchmark is named 'overheat'. Did you mean 'overhead'?" in done.err
 
 
+def test_one_part_is_measured_alone(vanta: Run) -> None:
+    done = vanta("bench", "tools", "--part", "rounds", "--repetitions", "2", "--json")
+    assert done.code in {0, 1}, done.text  # two repetitions on a busy machine may miss a goal
+    names = [figure["name"] for figure in done.json["figures"]]
+    assert len(names) == 4
+    assert all("round" in name or "the same" in name for name in names)
+
+
+def test_an_unknown_part_is_reported_with_those_there_are(vanta: Run) -> None:
+    done = vanta("bench", "tools", "--part", "round")
+    assert (done.code, done.out) == (2, "")
+    assert "no part of the benchmark 'tools' is named 'round'. Did you mean 'rounds'?" in done.err
+
+
 def test_a_peers_python_that_is_not_there_is_a_usage_error(vanta: Run) -> None:
     done = vanta("bench", "overhead", "--peer-python", "no/such/python")
     assert (done.code, done.out) == (2, "")

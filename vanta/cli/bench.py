@@ -36,9 +36,11 @@ def bench(
     ] = None,
     peer_python: Annotated[
         Path | None,
-        typer.Option(
-            exists=True, dir_okay=False, help="A Python whose environment has the peers (litellm)."
-        ),
+        typer.Option(exists=True, dir_okay=False, help="A Python whose environment has the peers."),
+    ] = None,
+    part: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PART", help="Measure this part only; may be repeated."),
     ] = None,
     llama_bin: Annotated[
         Path | None,
@@ -61,12 +63,16 @@ def bench(
         return
     if name not in benchmarks.BENCHMARKS:
         raise UnknownName("benchmark", name, benchmarks.BENCHMARKS)
+    for chosen in part or ():
+        if chosen not in benchmarks.parts_of(name):
+            raise UnknownName(f"part of the benchmark {name!r}", chosen, benchmarks.parts_of(name))
     with _progress() as progress:
         settings = benchmarks.Settings(
             quick=quick,
             repetitions=repetitions,
             peer_python=peer_python,
             llama_bin=llama_bin,
+            parts=part or (),
             progress=progress,
         )
         figures, interrupted = _take(benchmarks.load(name).run(settings))

@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -206,20 +207,24 @@ class TurnTools:
         :raises StoreError: if the journal cannot be read.
         """
         journal = self.agency.desk.journal
-        await journal.abandoned()
-        records = await journal.list(
+        of_session = partial(
+            journal.list,
             user=caller.user,
             session=caller.session,
-            states=["finished", "failed", "unknown", "resolved"],
+            states=["started", "finished", "failed", "unknown", "resolved"],
             limit=MOST_STRANDED,
         )
+        records = await of_session()
+        if any(record.state == "started" for record in records):  # else there is nothing to write
+            await journal.abandoned()
+            records = await of_session()
         turns = {exchange.turn for exchange in history}
         reported = {message.tool_call_id for item in history for message in item.messages}
         stranded = [
             record
             for record in records
             if record.turn not in turns and record.key not in reported
-            if record.effect != "read" and not record.forgotten
+            if record.effect != "read" and not record.forgotten and record.state != "started"
             if private or not record.private
         ]
         if not stranded:
