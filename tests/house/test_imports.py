@@ -19,6 +19,7 @@ VANTA = [module for module in MODULES if module.split(".")[0] == "vanta"]
 ARCHITECTURE = script("build_architecture")
 
 HEAVY = (
+    "alembic",
     "chromadb",
     "httpx2",
     "llama_cpp",

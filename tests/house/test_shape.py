@@ -25,6 +25,8 @@ SHORT_FOR_A_REASON = {
     "vanta.concurrency.task_group": "one idea",
     "vanta.messages.content": "one idea",
     "vanta.normalising.calls": "one idea",
+    "vanta.storage.migrations.revisions": "the only file that imports Alembic at once",
+    "vanta.storage.migrations.versions.version_3": "a revision",
     "vanta.storage.waiting": "one idea",
     "vanta_llamacpp.prompt.template_check": "a check",
     "vanta.files.parsing": "one idea",

@@ -1,28 +1,32 @@
 """The tables of turns, messages, removals, tool calls and approvals, and the schema's version.
 
-Version 2 added the calls of messages, and the tables of tool calls and of parked turns. Invariant:
-`create_tables` may run in several processes at once, upgrades what an older vanta wrote without
-loss, and never changes a database that a newer vanta wrote.
+These are the tables of a new database. A change here needs a revision in
+`vanta.storage.migrations`, which brings it to older databases.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.schema import CreateIndex, CreateTable
 
-from vanta.errors import StoreError
-from vanta.text import redact_url
+SCHEMA_VERSION = 3
 
-SCHEMA_VERSION = 2
+metadata = sa.MetaData()
+about = sa.Table("about", metadata, sa.Column("schema_version", sa.Integer, nullable=False))
+"""The schema's version, in its only row."""
 
-_metadata = sa.MetaData()
-_about = sa.Table("about", _metadata, sa.Column("schema_version", sa.Integer, nullable=False))
+alembic_version = sa.Table(
+    "alembic_version",
+    metadata,
+    sa.Column("version_num", sa.String(32), nullable=False),
+    sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+"""The revision of that version, where Alembic keeps it. `about` is what counts."""
+
 turns = sa.Table(
     "turns",
-    _metadata,
+    metadata,
     sa.Column("id", sa.String(32), primary_key=True),
     sa.Column("user", sa.String(200), nullable=False),
     sa.Column("session", sa.String(200), nullable=False),
@@ -35,7 +39,7 @@ turns = sa.Table(
 )
 messages = sa.Table(
     "messages",
-    _metadata,
+    metadata,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("user", sa.String(200), nullable=False),
     sa.Column("session", sa.String(200), nullable=False),
@@ -49,7 +53,7 @@ messages = sa.Table(
 )
 removals = sa.Table(
     "removals",
-    _metadata,
+    metadata,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("user", sa.String(200), nullable=False),
     sa.Column("forgotten", sa.Boolean, nullable=False),
@@ -60,7 +64,7 @@ removals = sa.Table(
 
 private_sessions = sa.Table(
     "private_sessions",
-    _metadata,
+    metadata,
     sa.Column("user", sa.String(200), primary_key=True),
     sa.Column("session", sa.String(200), primary_key=True),
 )
@@ -68,7 +72,7 @@ private_sessions = sa.Table(
 
 tool_calls = sa.Table(
     "tool_calls",
-    _metadata,
+    metadata,
     sa.Column("key", sa.String(32), primary_key=True),
     sa.Column("turn", sa.String(200), nullable=False),
     sa.Column("user", sa.String(200), nullable=False),
@@ -101,7 +105,7 @@ tool_calls = sa.Table(
 
 tool_approvals = sa.Table(
     "tool_approvals",
-    _metadata,
+    metadata,
     sa.Column("id", sa.String(32), primary_key=True),
     sa.Column("user", sa.String(200), nullable=False),
     sa.Column("session", sa.String(200), nullable=False),
@@ -116,7 +120,7 @@ tool_approvals = sa.Table(
 
 parked_turns = sa.Table(
     "parked_turns",
-    _metadata,
+    metadata,
     sa.Column("turn", sa.String(32), primary_key=True),
     sa.Column("user", sa.String(200), nullable=False),
     sa.Column("session", sa.String(200), nullable=False),
@@ -132,7 +136,7 @@ parked_turns = sa.Table(
 
 parked_calls = sa.Table(
     "parked_calls",
-    _metadata,
+    metadata,
     sa.Column("key", sa.String(32), primary_key=True),
     sa.Column("turn", sa.String(32), nullable=False),
     sa.Column("place", sa.Integer, nullable=False),
@@ -174,60 +178,3 @@ class SessionState:
 
     private: bool
     removals: Removals
-
-
-def _add_columns(connection: sa.Connection, *columns: sa.Column[Any]) -> None:
-    """Add columns that an older version's table lacks; another process may have been first."""
-    for column in columns:
-        table = column.table.name
-        if column.name in {known["name"] for known in sa.inspect(connection).get_columns(table)}:
-            continue
-        kind = column.type.compile(connection.dialect)
-        if connection.dialect.name == "sqlite":
-            _add_column_to_sqlite(connection, f"{table} ADD COLUMN {column.name} {kind}")
-        else:
-            add = f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {column.name} {kind}"
-            connection.exec_driver_sql(add)
-
-
-def _add_column_to_sqlite(connection: sa.Connection, change: str) -> None:
-    """Add a column, unless another process does so at the same moment."""
-    try:
-        connection.exec_driver_sql(f"ALTER TABLE {change}")
-    except sa.exc.OperationalError as error:
-        if "duplicate column name" not in str(error):
-            raise
-
-
-_statements: dict[str, tuple[str, ...]] = {}
-
-
-def create_tables(connection: sa.Connection) -> None:
-    """Create missing tables. Raises StoreError if a newer vanta wrote the database."""
-    # Not `create_all`: it checks first and creates later, and two processes may check at once.
-    for statement in _creation(connection.dialect):
-        connection.exec_driver_sql(statement)
-    version = connection.execute(sa.select(_about.c.schema_version)).scalar()
-    if version == 1:
-        _add_columns(connection, messages.c.calls, messages.c.call_id)
-        connection.execute(sa.update(_about), {"schema_version": SCHEMA_VERSION})
-    elif version is None:
-        connection.execute(sa.insert(_about), {"schema_version": SCHEMA_VERSION})
-    elif version > SCHEMA_VERSION:
-        url = redact_url(connection.engine.url.render_as_string(hide_password=False))
-        raise StoreError(
-            f"the store {url!r} was written by a newer vanta (schema {version}; this version "
-            f"supports {SCHEMA_VERSION}). Upgrade vanta, or name another store_url."
-        )
-
-
-def _creation(dialect: sa.Dialect) -> tuple[str, ...]:
-    """Return the statements that create missing tables; cached, as compiling them takes as long
-    as running them."""
-    if dialect.name not in _statements:
-        elements: list[CreateTable | CreateIndex] = []
-        for table in _metadata.sorted_tables:
-            elements.append(CreateTable(table, if_not_exists=True))
-            elements += [CreateIndex(index, if_not_exists=True) for index in table.indexes]
-        _statements[dialect.name] = tuple(str(item.compile(dialect=dialect)) for item in elements)
-    return _statements[dialect.name]

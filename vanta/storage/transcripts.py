@@ -21,7 +21,6 @@ from vanta.storage.database import Database
 from vanta.storage.schema import (
     Removals,
     SessionState,
-    create_tables,
     messages,
     parked_calls,
     parked_turns,
@@ -31,6 +30,7 @@ from vanta.storage.schema import (
     tool_calls,
     turns,
 )
+from vanta.storage.schema_upgrade import bring_up_to_date
 
 _add_turn = sa.insert(turns)
 _add_message = sa.insert(messages)
@@ -49,7 +49,7 @@ class Store(Database):
 
     @classmethod
     def open(cls, url: str | sa.URL, clock: Callable[[], float] = time.time) -> Self:
-        """Open a store and create missing tables. Blocking.
+        """Open a store; create its tables, or upgrade those of an older vanta. Blocking.
 
         :param url: a SQLAlchemy URL.
         :param clock: returns seconds since the epoch.
@@ -59,7 +59,7 @@ class Store(Database):
         """
         store = cls(url, clock)
         try:
-            store.transact_now(create_tables)
+            store.transact_now(bring_up_to_date)
         except BaseException:
             store.close()
             raise
