@@ -201,6 +201,7 @@ class CallRequested(Event):
     :param call_id: its id in the conversation.
     :param tool: the name of the tool.
     :param arguments: its arguments, as the model wrote them.
+    :param private: whether they must not leave this machine.
     """
 
     round: int
@@ -209,6 +210,7 @@ class CallRequested(Event):
     call_id: str
     tool: str
     arguments: str
+    private: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,6 +238,7 @@ class CallFinished(Event):
     :param state: `finished`, `failed`, `denied`, `refused` (it was not a valid call) or `unknown`.
     :param text: the result that the model reads.
     :param took_s: seconds that it ran.
+    :param private: whether the text must not leave this machine.
     """
 
     key: str
@@ -244,6 +247,7 @@ class CallFinished(Event):
     state: str
     text: str
     took_s: float
+    private: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -295,7 +295,7 @@ def _make_track(name: str, config: TrackConfig, parts: TrackParts) -> Track | st
         engine = _engine(name, config, factory, options, parts)
     except VantaError:
         raise
-    except Exception as error:  # noqa: BLE001 - the failure of one plugin must not close the others
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - one plugin must not close the others
         advice = refused_resource(error) or "Reinstall its plugin, or report this to it."
         return f"engine {factory.name!r} could not be built: {describe(error)}. {advice}"
     return Track(

@@ -42,6 +42,9 @@ from vanta.tools.turn_rules import (
 )
 from vanta.trace import CallTrace
 
+WITHHELD = "The result is private and no private track takes part in this turn: it is withheld."
+"""What is shown instead of a private result, to tracks and to those who follow the turn."""
+
 MOST_CORRECTIONS = 2
 """How often a tool may be called wrongly in one turn before it is not offered any more."""
 
@@ -153,9 +156,9 @@ class CallRunner:
         """Whether the turn may make no more calls."""
         return len(self._traces) >= self._rules.max_calls
 
-    def withhold(self) -> None:
-        """Take back that a private result was seen: the model is not shown it after all."""
-        self.saw_private = False
+    @property
+    def _holds_private(self) -> bool:
+        return self.saw_private or self._is_private()
 
     def begin(self, calls: Sequence[ToolCall], number: int) -> None:
         """Start the calls of a leg that has not committed, as far as they only read.
@@ -174,7 +177,13 @@ class CallRunner:
                 self._early.append(call)
 
     async def run(
-        self, calls: Sequence[ToolCall], number: int, track: str, *, cut: bool = False
+        self,
+        calls: Sequence[ToolCall],
+        number: int,
+        track: str,
+        *,
+        cut: bool = False,
+        show_private: bool = True,
     ) -> list[Message]:
         """Run the calls of the committed leg.
 
@@ -184,6 +193,8 @@ class CallRunner:
         :param number: the number of the round.
         :param track: the leg's track.
         :param cut: whether the answer ended at its token limit, so that its last call may be half.
+        :param show_private: whether a private track takes part, which alone is shown private
+            results; without one they are withheld.
         :returns: a tool's message for each call, in their order.
         :raises StoreError: if a call cannot be recorded; it has not run then.
         """
@@ -206,7 +217,7 @@ class CallRunner:
                     group.start_soon(execute, call)
         if failures:
             raise failures[0]
-        return [self._conclude(call) for call in read]
+        return [self._conclude(call, show_private=show_private) for call in read]
 
     def _read(self, calls: Sequence[ToolCall], number: int, *, cut: bool = False) -> list[_Call]:
         """Resolve the tool and the arguments of each call."""
@@ -241,7 +252,7 @@ class CallRunner:
         return self._rules.permissions.decide(
             call.offered,
             call.arguments,
-            private_turn=self._is_private() or self.saw_private,
+            private_turn=self._holds_private,
             after_untrusted=self._after_untrusted,
         )
 
@@ -267,6 +278,7 @@ class CallRunner:
                 call_id=call.call.id,
                 tool=call.call.name,
                 arguments=call.call.arguments,
+                private=self._holds_private,
             )
         )
 
@@ -360,22 +372,19 @@ class CallRunner:
             effect=offered.tool.effect,
             digest=call.place[1],
             arguments=call.text,
-            private=self._is_private() or self.saw_private,
+            private=self._holds_private,
             reason=call.rule,
         )
 
-    def _conclude(self, call: _Call) -> Message:
+    def _conclude(self, call: _Call, *, show_private: bool) -> Message:
         """Record how a call ended, and write what the model reads."""
         execution, offered = call.execution, call.offered
-        result = execution.result
-        self.saw_private = self.saw_private or result.private
+        text = WITHHELD
+        if show_private or not execution.result.private:
+            self.saw_private = self.saw_private or execution.result.private
+            text = self._written(call)
         if offered is not None and offered.tool.untrusted and execution.state == "finished":
             self._after_untrusted = True
-        limit = offered.tool.max_result_tokens if offered else None
-        if offered is not None and offered is self._reader:  # a page is not cut once more
-            text = write_result(result, 2 * self._rules.max_result_tokens, self._rules.count)
-        else:
-            text = self._pages.show(f"r{len(self._traces) + 1}", result, limit)
         self._traces.append(_trace_of(call))
         self._emit(
             CallFinished(
@@ -386,9 +395,18 @@ class CallRunner:
                 state=execution.state,
                 text=text,
                 took_s=execution.took_s,
+                private=self._holds_private,
             )
         )
         return Message("tool", text, tool_call_id=call.call.id)
+
+    def _written(self, call: _Call) -> str:
+        """Return a result as the model reads it, and keep what is too long for later pages."""
+        result, offered = call.execution.result, call.offered
+        if offered is not None and offered is self._reader:  # a page is not cut once more
+            return write_result(result, 2 * self._rules.max_result_tokens, self._rules.count)
+        limit = offered.tool.max_result_tokens if offered else None
+        return self._pages.show(f"r{len(self._traces) + 1}", result, limit)
 
 
 def _trace_of(call: _Call) -> CallTrace:

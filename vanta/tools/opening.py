@@ -110,7 +110,7 @@ def _made(
         if why := why_off(factory, options, hint):
             return why
         toolset = factory.create(options, context)
-    except Exception as error:  # noqa: BLE001 - the failure of one plugin must not close the others
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - one plugin must not close the others
         return f"toolset {factory.name!r} could not be built: {describe(error)}"
     if not isinstance(toolset, Toolset):
         return f"its plugin made {type(toolset).__name__!r} instead of a vanta.Toolset"

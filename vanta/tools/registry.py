@@ -168,7 +168,7 @@ class ToolRegistry:
         else:
             try:
                 lists[name] = self._usable(name, list(outcome.value), off)
-            except Exception as error:  # noqa: BLE001 - a stranger's list can fail in any way
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's list
                 off[name] = f"its list of tools cannot be read: {describe(error)}"
 
     def _usable(self, toolset: str, tools: Sequence[Any], off: dict[str, str]) -> list[Tool]:

@@ -66,10 +66,12 @@ def result_of(value: object) -> ToolResult:
         return ToolResult(_decoded(bytes(value[: MAX_RESULT_CHARACTERS * 4])))
     if isinstance(value, str):
         return ToolResult(_bounded(str(value)))
-    data = _Plain().of(value)
+    plain = _Plain()
+    data = plain.of(value)
     if isinstance(data, str):
-        return ToolResult(_bounded(data))
-    return ToolResult(_bounded(json.dumps(data, ensure_ascii=False)), data)
+        return ToolResult(_bounded(data), private=plain.is_private)
+    text = _bounded(json.dumps(data, ensure_ascii=False))
+    return ToolResult(text, data, private=plain.is_private)
 
 
 def as_data(text: str) -> str:
@@ -201,15 +203,16 @@ def _beginning(text: str, limit: int, count: Callable[[str], int]) -> tuple[str,
 
 def _checked(result: ToolResult) -> ToolResult:
     """Return a result with fields of the right types, whatever a tool put into them."""
-    data = None if result.data is None else _Plain().of(result.data)
+    plain = _Plain()
+    data = None if result.data is None else plain.of(result.data)
     given: object = result.text
-    text = given if isinstance(given, str) else result_of(given).text
+    inner = ToolResult(given) if isinstance(given, str) else result_of(given)
     return ToolResult(
-        _bounded(text),
+        _bounded(inner.text),
         data,
         is_error=bool(result.is_error),
         source=well_formed(str(result.source))[:2000],
-        private=bool(result.private),
+        private=bool(result.private) or plain.is_private or inner.private,
     )
 
 
@@ -228,9 +231,13 @@ def _decoded(value: bytes) -> str:
 
 
 class _Plain:
-    """Turns a value into JSON-ready data; bounded in size and depth, also for cyclic values."""
+    """Turns a value into JSON-ready data; bounded in size and depth, also for cyclic values.
+
+    :ivar is_private: whether a private result was among it.
+    """
 
     def __init__(self) -> None:
+        self.is_private = False
         self._left = _MAX_VALUES
         self._characters = MAX_RESULT_CHARACTERS
         self._path: set[int] = set()
@@ -256,6 +263,7 @@ class _Plain:
         if len(self._path) >= _MAX_DEPTH:
             raise ToolError(f"it returned data that is nested more than {_MAX_DEPTH} deep")
         self._path.add(id(value))
+        self.is_private = self.is_private or (isinstance(value, ToolResult) and bool(value.private))
         try:
             if isinstance(value, Mapping):
                 return {self._key(key): self.of(item) for key, item in value.items()}

@@ -31,8 +31,6 @@ from vanta.scheduling.turn_log import paragraph_break
 from vanta.tools import CallRunner
 from vanta.track import Track
 
-WITHHELD = "The result is private and no private track takes part in this turn: it is withheld."
-
 
 @dataclass(frozen=True, slots=True)
 class RoundRules:
@@ -179,10 +177,9 @@ class Rounds:
         named = self._with_ids(calls, number)
         asked = Message("assistant", outcome.text, tool_calls=named)
         cut = outcome.finish_reason == "length"
-        results = await runner.run(named, number, outcome.leg.track.name, cut=cut)
-        if runner.saw_private and not self._private_tracks():
-            results = [dataclasses.replace(message, content=WITHHELD) for message in results]
-            runner.withhold()
+        show_private = bool(self._private_tracks())
+        track = outcome.leg.track.name
+        results = await runner.run(named, number, track, cut=cut, show_private=show_private)
         added = [asked, *results]
         self.messages += added
         self._prompts.add_round(added)

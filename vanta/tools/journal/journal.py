@@ -119,7 +119,14 @@ class Journal:
         insert = sa.insert(tool_calls).values(row)
         await self._begin(lambda connection: connection.execute(insert), changes["claim"])
 
-    async def finish(self, call_key: str, result_json: str, state: EndState = "finished") -> None:
+    async def finish(
+        self,
+        call_key: str,
+        result_json: str,
+        state: EndState = "finished",
+        *,
+        private: bool = False,
+    ) -> None:
         """Record the end of a call. The same end again is a no-op.
 
         Never raises StoreError: if the database fails, the next call of this journal writes the
@@ -130,9 +137,12 @@ class Journal:
         :param state: `finished`; `failed` if it certainly has no further effect; `unknown` if a
             call was interrupted, such as by its time limit, which for a `read` call is recorded as
             `failed`, since it has no effect; `denied` if it never started.
+        :param private: whether the result is private, which makes the call private.
         :raises CallStateError: if the call is in a state that has no such end.
         """
-        changes = {"result": _bounded(result_json), "ended_at": self._clock()}
+        changes: dict[str, Any] = {"result": _bounded(result_json), "ended_at": self._clock()}
+        if private:
+            changes["private"] = True
         end = partial(_step, key=call_key, state=state, changes=changes)
         await self._write_even_later(call_key, end)
 

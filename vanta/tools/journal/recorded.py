@@ -140,7 +140,7 @@ async def _between_entries(
     took_s, state = anyio.current_time() - began_at, _end_state(offered, result, context)
     written = json.dumps({"text": result.text, "source": result.source})
     with anyio.CancelScope(shield=True), store_waits_until(clock.ends_at, moved=True):
-        await desk.journal.finish(record.key, written, state)
+        await desk.journal.finish(record.key, written, state, private=result.private)
     return RecordedCall(result, state, took_s, offered.tool.price_usd)
 
 

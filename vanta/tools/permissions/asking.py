@@ -15,7 +15,6 @@ from typing import Any
 
 import anyio
 
-from vanta.errors import describe
 from vanta.events import ApprovalRequested, Event
 from vanta.tools.journal.recorded import CallDesk
 from vanta.tools.permissions.permissions import Decision
@@ -110,10 +109,12 @@ class Asking:
         self.clock.pause(anyio.current_time() - began_at)
         name = f"{request.toolset}.{request.tool}"
         if not isinstance(answer, Returned):
-            _log.warning("the approval handler failed on %r: %s", name, answer and describe(answer))
+            # What a handler raises may quote the arguments, which stay out of logs.
+            _log.warning("the approval handler failed on %r: %s", name, type(answer).__name__)
             return Approval(approved=False, reason="The question could not be asked.")
         if isinstance(answer.value, Approval):
             return answer.value
         if not isinstance(answer.value, bool):
-            _log.warning("the approval handler answered %r about %r", answer.value, name)
+            kind = type(answer.value).__name__
+            _log.warning("the approval handler returned a %s about %r", kind, name)
         return Approval(approved=answer.value is True)
