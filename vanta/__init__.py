@@ -173,6 +173,8 @@ if TYPE_CHECKING:
         RecallTrace,
         Reply,
         Timings,
+        ToolsTrace,
+        ToolTrace,
         Trace,
     )
     from vanta.track import (
@@ -218,7 +220,10 @@ _NAMES = {
     "vanta.scheduling.gate": "Gate Verdict",
     "vanta.scheduling.policy": "GateRule LegPlan Policy",
     "vanta.tool_contract": "Tool ToolContext ToolResult Toolset ToolsetContext ToolsetFactory",
-    "vanta.trace": ("CallTrace ContextTrace LegTrace MemoryTrace RecallTrace Reply Timings Trace"),
+    "vanta.trace": (
+        "CallTrace ContextTrace LegTrace MemoryTrace RecallTrace Reply Timings ToolTrace "
+        "ToolsTrace Trace"
+    ),
     "vanta.tools.functions": "FunctionToolset tool",
     "vanta.tools.turn_rules": "Approval ApprovalHandler ApprovalRequest",
     "vanta.track": "Price Track",
@@ -320,6 +325,8 @@ __all__ = [
     "ToolContext",
     "ToolError",
     "ToolResult",
+    "ToolTrace",
+    "ToolsTrace",
     "Toolset",
     "ToolsetContext",
     "ToolsetFactory",

@@ -18,9 +18,10 @@ import anyio
 import anyio.to_thread
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from vanta.companion import Companion
 from vanta.concurrency import HomeProcess
 from vanta.money import ApproveUnpriced
-from vanta.runtime.background import accompanied
+from vanta.runtime.background import ToolVectors, accompanied
 from vanta.runtime.bootstrap import gather
 from vanta.runtime.runtime import Runtime
 from vanta.runtime.sync import Calls, SyncRuntime
@@ -93,9 +94,11 @@ class Opening:
             self._home = HomeProcess("the runtime")
             parts = await anyio.to_thread.run_sync(self._gather)
             stack.callback(parts.store.close)
-            companions = [
+            companions: list[Companion] = [
                 parts.plugins.companions[name] for name in dict.fromkeys(parts.config.companions)
             ]
+            if parts.tools:
+                companions.append(ToolVectors(parts.tools.library))
             runtime = Runtime(parts, BlockingPortal())
             stack.push_async_callback(runtime.aclose)
             await stack.enter_async_context(runtime.portal)

@@ -65,20 +65,59 @@ class MemoryTrace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ToolTrace:
+    """One tool in a prompt.
+
+    :param tokens: the tokens of its schema, as it is shown.
+    :param detail: how much of it is shown: `full`, `brief` or `bare`.
+    :param score: how well it fits the message; None if all tools fit, so that none was ranked.
+    :param parts: the parts of its score, by name.
+    """
+
+    name: str
+    tokens: int
+    detail: str = "full"
+    score: float | None = None
+    parts: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolsTrace:
+    """The tools in a prompt.
+
+    :param offered: how many tools the turn may call.
+    :param tokens: the tokens of all schemas that are shown, `find_tools` included.
+    :param room: the tokens that they may take; None if the window is unknown.
+    :param shown: the tools that are shown: the best first, or as they are offered if all fit.
+    :param finder: whether `find_tools` is shown, since other tools are not.
+    :param note: why meaning took no part in the ranking, or "".
+    """
+
+    offered: int
+    tokens: int
+    room: int | None = None
+    shown: tuple[ToolTrace, ...] = ()
+    finder: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContextTrace:
     """The last prompt that a track was sent in a turn. Counts are in the track's own tokens.
 
-    :param tokens: the size of the prompt; None if it was not counted.
+    :param tokens: the size of its messages; None if they were not counted.
     :param exact: whether `tokens` is exact; None if it was not counted.
     :param counter: the tokenizer or estimate that counted.
     :param window: the track's context window; None if it is unknown.
-    :param budget: the tokens that the prompt may take; None if the window is unknown.
+    :param budget: the tokens that the messages may take: the window less the reply's reserve and
+        the tools; None if the window is unknown.
     :param dropped_exchanges: how many of the oldest exchanges were left out.
     :param memories: the memories in the prompt, in its order.
     :param memory_tokens: the size of the block of memories.
     :param summary: whether the block has a summary of the session.
     :param memory_skipped: why the memories were left out although there are some.
     :param refused: the error of a server that refused an earlier, longer prompt.
+    :param tools: the tools in the prompt; None if it has none.
     """
 
     tokens: int | None = None
@@ -92,11 +131,12 @@ class ContextTrace:
     summary: bool = False
     memory_skipped: str | None = None
     refused: str | None = None
+    tools: ToolsTrace | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON-ready data; `memory_skipped` and `refused` are left out if they are None."""
+        """Return JSON-ready data; `memory_skipped`, `refused` and `tools` are left out if None."""
         data = {name: plain_data(getattr(self, name)) for name in _field_names(ContextTrace)}
-        for name in ("memory_skipped", "refused"):
+        for name in ("memory_skipped", "refused", "tools"):
             if data[name] is None:
                 del data[name]
         return data
@@ -273,7 +313,11 @@ def _leg_from(data: Mapping[str, Any]) -> LegTrace:
 
 def _context_from(data: Mapping[str, Any]) -> ContextTrace:
     memories = tuple(_known(MemoryTrace, memory) for memory in data.get("memories", ()))
-    context: ContextTrace = _known(ContextTrace, {**data, "memories": memories})
+    tools = data.get("tools")
+    if tools is not None:
+        shown = tuple(_known(ToolTrace, tool) for tool in tools.get("shown", ()))
+        tools = _known(ToolsTrace, {**tools, "shown": shown})
+    context: ContextTrace = _known(ContextTrace, {**data, "memories": memories, "tools": tools})
     return context
 
 

@@ -149,6 +149,8 @@ def test_options_change_what_a_tool_does(dice: Run, tmp_path: Path) -> None:
         ('mode = "maybe"', "tools.mode"),
         ("max_rounds = 0", "tools.max_rounds"),
         ("max_result_tokens = 1", "tools.max_result_tokens"),
+        ("share = 1.5", "tools.share"),
+        ("max_schema_tokens = -1", "tools.max_schema_tokens"),
     ],
 )
 def test_a_mistake_in_the_configuration_is_named(

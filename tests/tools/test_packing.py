@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import anyio
 import jsonschema
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from vanta.tool_contract import Tool
-from vanta.tools.recall import Detail, pack, render_json, render_signature, shorten
+from vanta.tools.recall import (
+    Detail,
+    PackedTool,
+    pack,
+    render_json,
+    render_signature,
+    shorten,
+)
 from vanta.tools.recall.packing import first_sentences
 
 AREA = Tool(
@@ -173,22 +182,36 @@ def test_a_description_is_cut_at_a_sentence_or_a_word() -> None:
     assert first_sentences("short", 10) == "short"
 
 
-@settings(deadline=None)
-@given(st.lists(st.integers(0, 200), max_size=30), st.integers(-5, 600))
-def test_what_is_packed_fits_and_keeps_its_order(sizes: list[int], room: int) -> None:
-    def show(place: int, detail: Detail) -> tuple[Tool, str]:
-        share = {"bare": 1, "brief": 2, "full": 3}[detail]
-        return Tool(f"t{place}", detail, {}), "x" * (sizes[place] * share)
+def packed(sizes: Sequence[int], room: int, needed: int = 0) -> list[PackedTool]:
+    """Return what is packed of tools that take so many tokens, twice or thrice with detail."""
 
-    packed = pack(len(sizes), room, len, show)
-    assert sum(item.tokens for item in packed) <= max(0, room)
-    assert [item.place for item in packed] == sorted({item.place for item in packed})
-    assert all(item.tool == Tool(f"t{item.place}", item.detail, {}) for item in packed)
+    def show(place: int, detail: Detail) -> Tool:
+        share = {"bare": 1, "brief": 2, "full": 3}[detail]
+        return Tool(f"t{place}", detail, {"tokens": sizes[place] * share})
+
+    async def count(tools: Sequence[Tool]) -> list[int]:
+        return [tool.parameters["tokens"] for tool in tools]
+
+    return anyio.run(lambda: pack(len(sizes), room, count, show, needed=needed))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.integers(0, 200), max_size=80), st.integers(-5, 600), st.integers(0, 5))
+def test_what_is_packed_fits_and_keeps_its_order(sizes: list[int], room: int, needed: int) -> None:
+    items = packed(sizes, room, needed)
+    least = sum(sizes[:needed])
+    assert sum(item.tokens for item in items) <= max(0, room, least)
+    assert [item.place for item in items] == sorted({item.place for item in items})
+    assert [item.place for item in items[:needed]] == list(range(min(needed, len(sizes))))
+    assert all(item.tool.name == f"t{item.place}" for item in items)
+    assert all(item.tool.description == item.detail for item in items)
 
 
 def test_the_best_tools_have_the_most_detail_and_the_last_ones_are_dropped() -> None:
-    def show(place: int, detail: Detail) -> tuple[Tool, str]:
-        return AREA, "x" * {"bare": 10, "brief": 20, "full": 30}[detail]
-
-    details = [item.detail for item in pack(40, 200, len, show)]
+    details = [item.detail for item in packed([10] * 40, 200)]
     assert details == ["full"] + ["bare"] * 17
+
+
+def test_tools_that_are_needed_are_packed_though_they_do_not_fit() -> None:
+    items = packed([100, 100, 10, 10], 50, needed=2)
+    assert [(item.place, item.detail) for item in items] == [(0, "bare"), (1, "bare")]

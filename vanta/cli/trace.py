@@ -18,7 +18,7 @@ from vanta.cli.setup import load_setup
 from vanta.text import decoded
 
 if TYPE_CHECKING:
-    from vanta.trace import ContextTrace, MemoryTrace, Trace
+    from vanta.trace import ContextTrace, MemoryTrace, ToolTrace, Trace
 
 app = typer.Typer(help="See what happened in a turn, leg by leg.", no_args_is_help=True)
 
@@ -34,6 +34,9 @@ UserOption = Annotated[
 ]
 LISTED_MEMORIES = 8
 """The number of memories that are listed for a track, best first."""
+
+LISTED_TOOLS = 12
+"""The number of tools that are listed for a track, best first."""
 
 
 @app.command("list")
@@ -83,7 +86,8 @@ def show(
     output.print_line(_headline(record, trace))
     for track, why in trace.skipped.items():
         output.print_status(f"{track} was skipped: {why}")
-    for line in filter(None, (describe_recall(trace), *describe_memories(trace))):
+    lines = (describe_recall(trace), *describe_memories(trace), *describe_tools(trace))
+    for line in filter(None, lines):
         output.print_status(line)
     output.stdout().print(timeline(trace))
     for leg in trace.legs:
@@ -141,6 +145,32 @@ def describe_memories(trace: Trace, *, listed: bool = True) -> Iterable[str]:
         if len(best) > LISTED_MEMORIES and listed:
             items.append(f"and {len(best) - LISTED_MEMORIES} more")
         yield f"{line}{_prompt_size(report)}" + (f": {', '.join(items)}" if items else "")
+
+
+def describe_tools(trace: Trace) -> Iterable[str]:
+    """Yield one line for each track that was shown tools: how many, their tokens, the best ones."""
+    for track, report in trace.context.items():
+        tools = report.tools
+        if tools is None:
+            continue
+        of = "" if tools.room is None else f" of {tools.room}"
+        if len(tools.shown) == tools.offered and not tools.finder:
+            count = "1 tool" if tools.offered == 1 else f"all {tools.offered} tools"
+            yield f"{track} was shown {count}, {tools.tokens}{of} tokens"
+            continue
+        items = [_tool_item(tool) for tool in tools.shown[:LISTED_TOOLS]]
+        if len(tools.shown) > LISTED_TOOLS:
+            items.append(f"and {len(tools.shown) - LISTED_TOOLS} more")
+        finder = " and find_tools" if tools.finder else ""
+        line = f"{track} was shown {len(tools.shown)} of {tools.offered} tools{finder}"
+        note = f" (by words alone: {tools.note})" if tools.note else ""
+        best = f": {', '.join(items)}" if items else ""
+        yield f"{line}, {tools.tokens}{of} tokens{note}{best}"
+
+
+def _tool_item(tool: ToolTrace) -> str:
+    score = "" if tool.score is None else f"score {tool.score:.2f}, "
+    return f"{tool.name} ({score}{tool.tokens} tokens, {tool.detail})"
 
 
 def _memory_item(memory: MemoryTrace) -> str:

@@ -65,6 +65,13 @@ class ToolsConfig(Table):
     max_result_tokens: Annotated[int, Field(ge=64)] = Field(
         default=2048, description="Tokens of one result that are shown at once; the rest in pages."
     )
+    share: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.25,
+        description="Share of a prompt for schemas of tools; of more, the message's are chosen.",
+    )
+    max_schema_tokens: Annotated[int, Field(ge=0)] = Field(
+        default=8192, description="Tokens that these schemas take at most, whatever the window is."
+    )
     rounds: Literal["same", "race"] = Field(
         default="same",
         description='After tool results the "same" track continues, or all "race" again.',

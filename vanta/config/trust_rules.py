@@ -175,6 +175,8 @@ RULES: tuple[KeyRule, ...] = (
     _lower("tools.max_rounds", "Fewer rounds cost less; the turn still has a reply.", 1),
     _lower("tools.max_calls", "Fewer calls run.", 1),
     _lower("tools.max_result_tokens", "Less of a result is shown at once.", 256),
+    _lower("tools.share", "Fewer tools are shown; `find_tools` shows the others."),
+    _lower("tools.max_schema_tokens", "Fewer tools are shown; `find_tools` shows the others."),
     _rule("tools.rounds", "A race in each round costs more, and another track may answer."),
     _rule("tools.options", "They name servers, keys, folders and files."),
     _rule(

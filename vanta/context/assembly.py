@@ -77,6 +77,7 @@ async def assemble(
     memories: Memories | None = None,
     shares: BudgetShares | None = None,
     window: int | None = None,
+    tools: int = 0,
 ) -> Assembled:
     """Assemble a track's prompt: system prompt, as much history as fits, memories, and `tail`.
 
@@ -87,6 +88,7 @@ async def assemble(
     :param memories: the turn's matches, None for none.
     :param shares: how the prompt is divided; None for no memories.
     :param window: context window in tokens that replaces the track's own.
+    :param tools: tokens of the window that the schemas of tools take.
     :returns: the prompt.
     :raises EngineError: `context_overflow` if the prompt does not fit without any history, or if
         the engine cannot count.
@@ -100,7 +102,7 @@ async def assemble(
     packer = Packer(track, memories, cache) if memories and shares.memory else None
     if window is None:
         return await _uncut(parts, packer)
-    budget = TokenBudget(window, track.reply_reserve, shares)
+    budget = TokenBudget(window, track.reply_reserve, shares, tools=tools)
     return await _Assembly(parts, budget, packer).run()
 
 
@@ -289,10 +291,11 @@ def _too_large(track: Track, size: int, why: str) -> EngineError:
 
 def _overflow(track: Track, budget: TokenBudget, tokens: TokenCount) -> EngineError:
     about = "" if tokens.exact else "about "
+    tools = f" and {budget.tools} for tools" if budget.tools else ""
     return track.error(
         ErrorKind.CONTEXT_OVERFLOW,
         f"system prompt and message take {about}{tokens.value} tokens; the window of "
-        f"{budget.window} less {budget.reply_reserve} for the reply leaves {budget.prompt}",
+        f"{budget.window} less {budget.reply_reserve} for the reply{tools} leaves {budget.prompt}",
         f"Shorten the message by {about}{tokens.value - budget.prompt} tokens, or use a track "
         "with a larger window.",
     )

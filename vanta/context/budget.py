@@ -19,18 +19,26 @@ SEARCHED_CHARACTERS = 2_000
 MEMORY_MOST = 4096
 """Most tokens that memories take, however large the window is."""
 
+TOOLS_MOST = 8192
+"""Most tokens that the schemas of tools take, unless the configuration says otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class BudgetShares:
-    """How a prompt is divided. History has what the other two leave.
+    """How a prompt is divided. What tools take is deducted first; of the rest, history has what
+    system prompt and memories leave.
 
     :param system: share of the system prompt, 0 to 1. The system prompt is never cut.
     :param memory: share of the recalled memories, 0 to 1; 0 for no memories.
+    :param tools: most of the whole prompt that the schemas of tools take, 0 to 1.
+    :param tools_most: most tokens that these take, however large the window is.
     :raises ValueError: if a share is negative or their sum exceeds 1.
     """
 
     system: float = 0.15
     memory: float = 0.25
+    tools: float = 0.25
+    tools_most: int = TOOLS_MOST
 
     def __post_init__(self) -> None:
         if min(self.system, self.memory) < 0 or self.system + self.memory > 1:
@@ -38,6 +46,8 @@ class BudgetShares:
                 f"shares of a prompt must be at least 0 and their sum at most 1, not "
                 f"{self.system:g} for the system prompt and {self.memory:g} for memories"
             )
+        if not 0 <= self.tools <= 1:
+            raise ValueError(f"the share of tools must be between 0 and 1, not {self.tools:g}")
 
     @property
     def history(self) -> float:
@@ -60,21 +70,32 @@ class TokenBudget:
     cut again, and the engine's KV cache with it, in the next turn that recalls more. Without memory
     it has everything.
 
+    The schemas of tools stand beside the messages. They are chosen first, within `tool_room`, and
+    messages have what they leave.
+
     :param window: context window.
     :param reply_reserve: tokens reserved for the reply.
     :param shares: how the prompt is divided.
     :param memory_most: most tokens that memories take.
+    :param tools: tokens of the schemas of the tools that are shown.
     """
 
     window: int
     reply_reserve: int
     shares: BudgetShares = DEFAULT_SHARES
     memory_most: int = MEMORY_MOST
+    tools: int = 0
 
     @property
     def prompt(self) -> int:
-        """The tokens that the prompt may take; never negative."""
-        return max(0, self.window - self.reply_reserve)
+        """The tokens that the messages may take; never negative."""
+        return max(0, self.window - self.reply_reserve - self.tools)
+
+    @property
+    def tool_room(self) -> int:
+        """The tokens that the schemas of tools may take."""
+        share = int(self.shares.tools * max(0, self.window - self.reply_reserve))
+        return min(self.shares.tools_most, share)
 
     def memory_reserve(self, whole: int) -> int:
         """Return the tokens that history leaves to memories.

@@ -7,21 +7,36 @@ hedges and takeovers alike. `shown_ids` records which memories each track was sh
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from vanta.concurrency import open_task_group
 from vanta.context.assembly import Assembled, assemble
-from vanta.context.budget import DEFAULT_SHARES, BudgetShares, OverflowReport, read_overflow
+from vanta.context.budget import (
+    DEFAULT_SHARES,
+    BudgetShares,
+    OverflowReport,
+    TokenBudget,
+    read_overflow,
+)
 from vanta.context.memories import Memories, Recall
 from vanta.context.token_cache import token_cache_of
+from vanta.context.tool_share import (
+    NO_TOOLS_SHOWN,
+    ShownTools,
+    ToolChooser,
+    all_tools,
+    count_tools,
+)
 from vanta.engine import GenerationRequest, Sampling, Tool
 from vanta.errors import EngineError, ErrorKind, TemplateError
 from vanta.messages import Exchange, Message
 from vanta.normalising import arranged
 from vanta.privacy import Quotations
-from vanta.trace import ContextTrace
+from vanta.trace import ContextTrace, ToolsTrace
 from vanta.track import Track
 
 VERIFY_RIVALS = 5
@@ -30,8 +45,8 @@ VERIFY_RIVALS = 5
 LEFT_OUT = "This result was left out, as the context is full. Call the tool again if you need it."
 """What stands for the result of a call that does not fit any more."""
 
-PER_TOOL = 8
-"""Tokens that a chat format puts around the schema of a tool."""
+LEAST_TOOL_ROOM = 64
+"""Tokens below which tools that could be left out are."""
 
 MARGIN = 0.02
 """Share of a server's window that is left free after the server refused a prompt."""
@@ -80,6 +95,7 @@ class ContextPreparer:
     :param common_system: whether the system prompt is the same for all users.
     :param is_private: returns whether the turn is private; the words of a server that refused a
         prompt are not recorded then.
+    :param chooser: chooses the tools that a track is shown; None shows all.
     """
 
     def __init__(
@@ -97,6 +113,7 @@ class ContextPreparer:
         min_relevance: float = 0.0,
         common_system: bool = False,
         is_private: Callable[[], bool] = lambda: False,
+        chooser: ToolChooser | None = None,
     ) -> None:
         self._min_relevance = min_relevance
         self._system = system
@@ -110,12 +127,13 @@ class ContextPreparer:
         self._shares = shares
         self._common = int(bool(system) and common_system)
         self._is_private = is_private
+        self._chooser = chooser
         self._tools: tuple[Tool, ...] = ()
         self._tool_choice = "auto"
         self._rounds: list[Message] = []
         self._memories: Memories | None = None
         self._memory_skipped: str | None = None
-        self._sent: dict[str, Assembled] = {}
+        self._sent: dict[str, _Prompt] = {}
         self._traces: dict[str, ContextTrace] = {}
         self._shown_ids: dict[str, frozenset[int]] = {}
 
@@ -148,12 +166,12 @@ class ContextPreparer:
         """Build the request of one leg; see `vanta.scheduling.race_plan.Preparer`."""
         await track.load()
         if self._recall is None:
-            assembled = await self._fitting(track, shown)
+            prompt = await self._fitting(track, shown)
         else:  # its connection is opened while the memories are looked up
             async with open_task_group() as tasks:
                 tasks.start_soon(track.connect)
-                assembled = await self._fitting(track, shown)
-        return self._request(track, assembled, shown, judged=judged)
+                prompt = await self._fitting(track, shown)
+        return self._request(track, prompt, shown, judged=judged)
 
     async def shorten(
         self, track: Track, refusal: EngineError, *, shown: str, judged: bool
@@ -167,13 +185,14 @@ class ContextPreparer:
             raise refusal
         report = read_overflow(refusal.message)
         token_cache_of(track.engine).heed(report, track.reply_reserve)
-        window = await shorter_window(track, refused, report)
-        assembled = await self._fitting(track, shown, window)
-        quotations = Quotations([message.content for message in refused.messages])
+        messages, tools = refused.assembled.messages, refused.tools.tokens
+        window = await shorter_window(track, messages, report, tools=tools)
+        prompt = await self._fitting(track, shown, window)
+        quotations = Quotations([message.content for message in messages])
         why = quotations.removed_from(refusal.message)
         if self._is_private() and refusal.summary is not None:
             why = refusal.summary
-        return self._request(track, assembled, shown, judged=judged, refused=why)
+        return self._request(track, prompt, shown, judged=judged, refused=why)
 
     async def verification(self, track: Track, answer: str) -> GenerationRequest:
         """Build the request for one token on `answer`.
@@ -194,19 +213,19 @@ class ContextPreparer:
     def _request(
         self,
         track: Track,
-        assembled: Assembled,
+        prompt: _Prompt,
         shown: str,
         *,
         judged: bool,
         refused: str | None = None,
     ) -> GenerationRequest:
         continues = _continues(track, shown)
-        self._record(track, assembled, refused)
-        messages = assembled.messages[:-1] if continues else assembled.messages
+        self._record(track, prompt, refused)
+        messages = prompt.assembled.messages
         return GenerationRequest(
-            messages=arranged(messages),
+            messages=arranged(messages[:-1] if continues else messages),
             sampling=self._sampling_for(track, judged=judged),
-            tools=self._tools,
+            tools=prompt.tools.tools,
             tool_choice=self._tool_choice,
             prefix=shown if continues else "",
             session=json.dumps([self._user, self._session]),
@@ -214,12 +233,16 @@ class ContextPreparer:
             common=self._common,
         )
 
-    def _record(self, track: Track, assembled: Assembled, refused: str | None) -> None:
-        self._sent[track.name] = assembled
-        trace = trace_of(assembled, memory_skipped=self._memory_skipped, refused=refused)
-        self._traces[track.name] = trace
-        if assembled.pack:
-            ids = frozenset(memory.item.id for memory in assembled.pack.chosen)
+    def _record(self, track: Track, prompt: _Prompt, refused: str | None) -> None:
+        self._sent[track.name] = prompt
+        self._traces[track.name] = trace_of(
+            prompt.assembled,
+            memory_skipped=self._memory_skipped,
+            refused=refused,
+            tools=prompt.tools.trace,
+        )
+        if prompt.assembled.pack:
+            ids = frozenset(memory.item.id for memory in prompt.assembled.pack.chosen)
             self._shown_ids[track.name] = self._shown_ids.get(track.name, frozenset()) | ids
 
     def _tail(self, track: Track, shown: str) -> tuple[Message, ...]:
@@ -238,27 +261,44 @@ class ContextPreparer:
             return dataclasses.replace(sampling, logprobs=0)
         return sampling
 
-    async def _fitting(self, track: Track, shown: str, window: int | None = None) -> Assembled:
-        """Assemble a prompt that leaves room for the tools.
+    async def _fitting(self, track: Track, shown: str, window: int | None = None) -> _Prompt:
+        """Assemble a prompt with its tools.
 
-        If the results of calls do not fit, the oldest ones are left out, one by one.
+        If the messages do not fit, tools are left out first, since `find_tools` brings them back;
+        then the oldest results of calls, one by one.
         """
-        room = await self._window_beside_tools(track, window)
+        window = window or token_cache_of(track.engine).window(track.window or track.engine.window)
+        room = self._tool_room(track, window)
         while True:
+            tools = await self._choose_tools(track, room)
             try:
-                return await self._assemble(track, self._tail(track, shown), window=room)
+                tail = self._tail(track, shown)
+                return _Prompt(await self._assemble(track, tail, window, tools.tokens), tools)
             except EngineError as error:
-                if error.kind is not ErrorKind.CONTEXT_OVERFLOW or not self._leave_out_result():
+                if error.kind is not ErrorKind.CONTEXT_OVERFLOW:
+                    raise
+                if not tools.is_least:
+                    room = _smaller_room(tools.tokens if room is None else min(room, tools.tokens))
+                elif not self._leave_out_result():
                     raise
 
-    async def _window_beside_tools(self, track: Track, window: int | None) -> int | None:
-        """Return what the schemas of the tools leave of the window; None if it is not known."""
-        cache = token_cache_of(track.engine)
-        window = window or cache.window(track.window or track.engine.window)
-        if window is None or not self._tools:
-            return window
-        counts = await track.engine.count_texts([described(tool) for tool in self._tools])
-        return max(1, window - sum(count.value + PER_TOOL for count in counts))
+    def _tool_room(self, track: Track, window: int | None) -> int | None:
+        if window is None:
+            return None
+        return TokenBudget(window, track.reply_reserve, self._shares).tool_room
+
+    async def _choose_tools(self, track: Track, room: int | None) -> ShownTools:
+        """Return the tools of a request: those that fit, and those that it cannot do without."""
+        if not self._tools:
+            return NO_TOOLS_SHOWN
+        count = functools.partial(count_tools, track.engine)
+        if self._chooser is None:
+            return await all_tools(self._tools, room, count)
+        called = {call.name for message in self._rounds for call in message.tool_calls}
+        needed = called | {self._tool_choice}
+        return await self._chooser.choose(
+            track.name, self._tools, needed=needed, room=room, count=count
+        )
 
     def _leave_out_result(self) -> bool:
         """Replace the oldest long result of a call by a note; False if there is none."""
@@ -269,11 +309,12 @@ class ContextPreparer:
         return False
 
     async def _assemble(
-        self, track: Track, tail: tuple[Message, ...], window: int | None = None
+        self, track: Track, tail: tuple[Message, ...], window: int | None, tools: int
     ) -> Assembled:
         parts = (track, self._system, self._history, tail)
+        plain = functools.partial(assemble, *parts, window=window, tools=tools)
         if self._recall is None:
-            return await assemble(*parts, window=window)
+            return await plain()
         found = await self._recall()
         if self._memories is None:
             self._memories = Memories(
@@ -281,22 +322,36 @@ class ContextPreparer:
             )
         memories, shares = self._memories, self._shares
         try:
-            return await assemble(*parts, memories=memories, shares=shares, window=window)
+            return await plain(memories=memories, shares=shares)
         except TemplateError as error:  # a broken template of the block must not break the turn
             self._memory_skipped = str(error)
-            return await assemble(*parts, window=window)
+            return await plain()
 
 
-async def shorter_window(track: Track, refused: Assembled, report: OverflowReport) -> int:
+@dataclass(frozen=True, slots=True)
+class _Prompt:
+    """The messages and the tools of a request."""
+
+    assembled: Assembled
+    tools: ShownTools
+
+
+async def shorter_window(
+    track: Track, refused: Sequence[Message], report: OverflowReport, *, tools: int = 0
+) -> int:
     """Return the window, in the engine's own counts, in which a refused prompt would fit.
 
     The engine may have learnt from the refusal, so the prompt is counted again. If the server
     reported both its window and the size of the prompt, they are scaled to the engine's counts;
     otherwise the prompt is halved.
 
+    :param track: the track whose server refused.
+    :param refused: the messages that were sent.
+    :param report: the numbers of the refusal.
+    :param tools: tokens of the tools that were sent with them.
     :raises EngineError: if the engine cannot count.
     """
-    counted = (await track.engine.count_tokens(refused.messages)).value
+    counted = (await track.engine.count_tokens(refused)).value + tools
     if report.window is None or report.prompt is None:
         return counted // 2 + track.reply_reserve
     reserve = track.reply_reserve if report.reply is None else report.reply
@@ -304,16 +359,17 @@ async def shorter_window(track: Track, refused: Assembled, report: OverflowRepor
     return (left if 0 < left < counted else counted // 2) + track.reply_reserve
 
 
-def described(tool: Tool) -> str:
-    """Return the text by which the tokens of a tool's schema are counted.
-
-    :param tool: the tool.
-    """
-    return f"{tool.name} {tool.description} {json.dumps(dict(tool.parameters))}"
+def _smaller_room(tokens: int) -> int:
+    """Return half of what tools took; nothing for tools that can be left out if that is little."""
+    return tokens // 2 if tokens // 2 >= LEAST_TOOL_ROOM else 0
 
 
 def trace_of(
-    assembled: Assembled, *, memory_skipped: str | None = None, refused: str | None = None
+    assembled: Assembled,
+    *,
+    memory_skipped: str | None = None,
+    refused: str | None = None,
+    tools: ToolsTrace | None = None,
 ) -> ContextTrace:
     """Return the trace of a prompt."""
     tokens, pack, budget = assembled.tokens, assembled.pack, assembled.budget
@@ -329,6 +385,7 @@ def trace_of(
         summary=bool(pack and pack.summary),
         memory_skipped=memory_skipped,
         refused=refused,
+        tools=tools,
     )
 
 

@@ -5,6 +5,7 @@ Invariant: a companion that fails ends alone; its error is logged once, with its
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ import anyio
 
 from vanta.companion import Companion, Host
 from vanta.concurrency import open_task_group
+from vanta.tools.recall import ToolLibrary
 
 T = TypeVar("T")
 
@@ -51,6 +53,22 @@ async def in_quiet(host: Host, work: Callable[[], Awaitable[T]]) -> T:
             tasks.cancel_scope.cancel()
         if values:
             return values[0]
+
+
+class ToolVectors:
+    """The companion that makes the vectors of tools, so that meaning finds them, too.
+
+    :param library: the tools of the runtime.
+    """
+
+    name = "tool vectors"
+
+    def __init__(self, library: ToolLibrary) -> None:
+        self._library = library
+
+    async def accompany(self, host: Host, /) -> None:
+        """See `vanta.companion.Companion`."""
+        await self._library.keep_embedded(functools.partial(in_quiet, host))
 
 
 async def _cancel_at(event: anyio.Event, scope: anyio.CancelScope) -> None:

@@ -33,6 +33,7 @@ from vanta.tools.journal.call_record import CallRecord, digest_of
 from vanta.tools.journal.recorded import CallDesk, record_denial, run_recorded
 from vanta.tools.permissions.asking import Asking
 from vanta.tools.permissions.permissions import Decision
+from vanta.tools.recall import FIND_TOOLS, ToolRecall
 from vanta.tools.registry import OfferedTool
 from vanta.tools.results import READ_RESULT, ResultPages, write_result
 from vanta.tools.turn_rules import (
@@ -97,6 +98,7 @@ class CallRunner:
     :param clock: the turn's clock.
     :param is_private: returns whether the turn is private by now.
     :param emit: called with each event.
+    :param recall: finds tools that a track was not shown; None if there is no `find_tools`.
     """
 
     def __init__(
@@ -109,7 +111,9 @@ class CallRunner:
         clock: TurnClock,
         is_private: Callable[[], bool],
         emit: Callable[[Event], None],
+        recall: ToolRecall | None = None,
     ) -> None:
+        self.recall = recall
         self._desk = desk
         self._tools = {tool.name: tool for tool in offered}
         self._caller = caller
@@ -119,6 +123,7 @@ class CallRunner:
         self._emit = emit
         self._pages = ResultPages(rules.max_result_tokens, rules.count)
         self._reader: OfferedTool | None = None
+        self._finder = OfferedTool("vanta", FIND_TOOLS, FIND_TOOLS.name) if recall else None
         self._tasks: TaskGroup | None = None
         self._executions: dict[tuple[int, str, int], _Execution] = {}
         self._wrong: Counter[str] = Counter()
@@ -143,7 +148,12 @@ class CallRunner:
         kept = [item for item in self._tools.values() if self._wrong[item.name] <= MOST_CORRECTIONS]
         if self._reader and not self._pages.is_empty:
             kept.append(self._reader)
-        return tuple(dataclasses.replace(item.tool, name=item.name) for item in kept)
+        return tuple(
+            item.tool
+            if item.tool.name == item.name
+            else dataclasses.replace(item.tool, name=item.name)
+            for item in kept
+        )
 
     @property
     def traces(self) -> tuple[CallTrace, ...]:
@@ -167,7 +177,7 @@ class CallRunner:
         :param number: the number of the round.
         """
         for call in self._read(calls, number):
-            offered = None if call.offered is self._reader or call.wrong else call.offered
+            offered = None if self._is_own(call) or call.wrong else call.offered
             if len(self._executions) >= self._rules.max_calls:
                 return
             is_new = call.place not in self._executions
@@ -226,6 +236,8 @@ class CallRunner:
             call = _Call(given, number, self._tools.get(given.name))
             if given.name == READ_RESULT and call.offered is None and not self._pages.is_empty:
                 call.offered = self._reader
+            if given.name == FIND_TOOLS.name and call.offered is None:
+                call.offered = self._finder
             if call.offered is None:
                 call.wrong = self._desk.registry.unknown(given.name).text
             elif cut and place == len(calls) and not given.arguments.strip():
@@ -295,7 +307,7 @@ class CallRunner:
 
     async def _is_allowed(self, call: _Call, execution: _Execution) -> bool:
         """Decide by the rules and, where these ask, by a person."""
-        if call.offered is self._reader:
+        if self._is_own(call):
             return True
         decision = self._decide(call)
         call.rule = decision.rule
@@ -334,8 +346,8 @@ class CallRunner:
         """Run a tool, between two entries in the journal."""
         assert call.offered is not None  # noqa: S101 - only valid calls run
         try:
-            if call.offered is self._reader:
-                await self._read_page(call, execution)
+            if self._is_own(call):
+                await self._run_own(call, execution)
             elif call.offered.tool.effect == "read":
                 await self._run_recorded(call, call.offered, execution)
             else:
@@ -347,9 +359,17 @@ class CallRunner:
             execution.state = "cancelled" if execution.state == "running" else execution.state
             execution.ended.set()
 
-    async def _read_page(self, call: _Call, execution: _Execution) -> None:
+    def _is_own(self, call: _Call) -> bool:
+        """Whether the call is of a tool of vanta's own, which needs no permission and no record."""
+        return call.offered is not None and call.offered in (self._reader, self._finder)
+
+    async def _run_own(self, call: _Call, execution: _Execution) -> None:
         try:
-            execution.result = await self._pages.call(READ_RESULT, call.arguments, ToolContext())
+            if call.offered is self._finder and self.recall is not None:
+                execution.result = await self.recall.find(str(call.arguments["query"]))
+            else:
+                arguments = call.arguments
+                execution.result = await self._pages.call(READ_RESULT, arguments, ToolContext())
         except ToolError as error:
             execution.result = ToolResult(str(error), is_error=True)
         execution.state = "failed" if execution.result.is_error else "finished"

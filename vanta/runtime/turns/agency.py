@@ -43,6 +43,7 @@ from vanta.tools import (
     as_data,
     open_toolsets,
 )
+from vanta.tools.recall import ToolLibrary, ToolNeed, ToolRecall
 
 _log = logging.getLogger("vanta")
 
@@ -127,6 +128,7 @@ def open_agency(
         rounds=RoundRules(max_rounds=tools.max_rounds, races=tools.rounds == "race"),
         max_calls=tools.max_calls,
         max_result_tokens=tools.max_result_tokens,
+        library=ToolLibrary(memory.embedder if memory else None),
     )
 
 
@@ -157,6 +159,7 @@ class Agency:
     :param rounds: how rounds follow each other.
     :param max_calls: calls of one turn.
     :param max_result_tokens: tokens of one result that a model is shown at once.
+    :param library: finds the tools that a message needs.
     """
 
     desk: CallDesk
@@ -165,6 +168,7 @@ class Agency:
     rounds: RoundRules
     max_calls: int
     max_result_tokens: int
+    library: ToolLibrary
 
     def of_turn(self, options: TurnOptions) -> TurnTools | None:
         """Return the tools of one turn, None if it has none.
@@ -240,6 +244,7 @@ class TurnTools:
         clock: DeadlineClock,
         is_private: Callable[[], bool],
         emit: Callable[[Event], None],
+        need: ToolNeed,
     ) -> CallRunner | None:
         """Return what runs the turn's calls; None if no toolset has a tool now."""
         agency, chosen = self.agency, self.chosen
@@ -269,6 +274,7 @@ class TurnTools:
             clock=clock,
             is_private=is_private,
             emit=emit,
+            recall=ToolRecall(agency.library, offered, need),
         )
 
     def _require(self, names: Sequence[str], offered: Sequence[OfferedTool]) -> None:

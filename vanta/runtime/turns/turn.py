@@ -23,7 +23,6 @@ from typing import Any
 
 import anyio
 
-from vanta.context.budget import BudgetShares
 from vanta.context.preparer import ContextPreparer
 from vanta.errors import AllTracksFailed, NoTrack, StoreError, describe, internal_errors
 from vanta.events import Event, TurnFailed, TurnFinished, TurnStarted
@@ -38,6 +37,7 @@ from vanta.scheduling.leg import too_late
 from vanta.scheduling.race_plan import RaceOutcome, RacePlan
 from vanta.storage import store_waits_until
 from vanta.tools import Caller, CallRunner
+from vanta.tools.recall import ToolNeed, recent_calls
 from vanta.trace import Reply, Timings, Trace
 from vanta.track import Track
 
@@ -149,7 +149,12 @@ class Turn:
         caller = Caller(conversation.user, conversation.session, self.id)
         history = await self._history()
         self._stranded = await tools.stranded_calls(caller, history, private=self._secluded)
-        return await tools.runner(caller, self._clock, self._is_private, self._emit)
+        need = ToolNeed(
+            self._message.content,
+            recent_calls(await self._visible_history()),
+            lambda: self._secluded or self._is_private(),
+        )
+        return await tools.runner(caller, self._clock, self._is_private, self._emit, need)
 
     def _eligible(self) -> tuple[dict[str, Track], dict[str, str]]:
         """Return the policy's tracks that may take part, and why the others may not."""
@@ -188,10 +193,11 @@ class Turn:
             session=self._conversation.session,
             prompts=settings.prompts,
             recall=self._recall,
-            shares=BudgetShares(memory=settings.recall.share),
+            shares=settings.shares,
             min_relevance=settings.recall.min_relevance,
             common_system=settings.common_system,
             is_private=self._is_private,
+            chooser=self._runner.recall if self._runner else None,
         )
         waits = self._race.track_stats.waits_s(allowed, anyio.current_time())
         return RacePlan(

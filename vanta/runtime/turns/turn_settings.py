@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vanta.config import MemoryConfig
+from vanta.config import Config, MemoryConfig
+from vanta.context.budget import BudgetShares
 from vanta.context.preparer import TurnPrompts, merge_sampling
 from vanta.errors import TemplateError, UnknownName
 from vanta.memory import Memory
@@ -58,6 +59,7 @@ class TurnSettings:
     :param memory: what is recalled; None for no memory.
     :param recall: how memory is searched.
     :param recall_timeout_s: seconds that the search may take.
+    :param shares: how prompts are divided.
     :param tools: the tools that may be called, and the rules for it; None for no tools.
     """
 
@@ -74,6 +76,7 @@ class TurnSettings:
     memory: Memory | None
     recall: MemoryConfig
     recall_timeout_s: float
+    shares: BudgetShares
     tools: TurnTools | None = None
 
 
@@ -188,6 +191,7 @@ class TurnPlanner:
             memory=isolation.memory if isolation.store else parts.memory,
             recall=config.memory,
             recall_timeout_s=max(config.memory.recall_timeout_s, isolation.recall_timeout_s),
+            shares=_shares_of(config),
             tools=None if parts.tools is None else parts.tools.of_turn(options),
         )
 
@@ -231,6 +235,14 @@ class TurnPlanner:
         if name not in tracks and name not in self._off:
             raise UnknownName("track", name, [*tracks, *self._off])
         return Policy(f"track {name}", "one track alone", (LegPlan(name),))
+
+
+def _shares_of(config: Config) -> BudgetShares:
+    return BudgetShares(
+        memory=config.memory.share,
+        tools=config.tools.share,
+        tools_most=config.tools.max_schema_tokens,
+    )
 
 
 def _detectors_of(parts: Parts) -> list[Detector]:

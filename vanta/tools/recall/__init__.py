@@ -1,8 +1,9 @@
 """Which of many tools a question needs, and how their schemas fit into a share of the prompt.
 
-    index = ToolIndex()                                   # of the runtime; keeps words and vectors
-    ranked = await rank_tools(question, offered, room=512, count=count, embed=embed, index=index)
-    found = await find_tools(query, offered, shown=names, embed=embed, index=index)
+    library = ToolLibrary(embedder)                       # of the runtime; keeps words and vectors
+    recall = ToolRecall(library, offered, need)           # of a turn
+    shown = await recall.choose("local", tools, needed=called, room=1920, count=count)
+    result = await recall.find(query)                     # a call of `find_tools`
 
 Invariant: what is shown fits the room, and a ranking never breaks a turn.
 """
@@ -12,7 +13,6 @@ from vanta.tools.recall.index import Embed, ToolIndex
 from vanta.tools.recall.packing import (
     Detail,
     PackedTool,
-    Render,
     pack,
     render_json,
     render_signature,
@@ -27,6 +27,7 @@ from vanta.tools.recall.ranking import (
     rank_tools,
     score_tools,
 )
+from vanta.tools.recall.turn_recall import ToolLibrary, ToolNeed, ToolRecall, recent_calls
 
 __all__ = [
     "FIND_TOOLS",
@@ -36,13 +37,16 @@ __all__ = [
     "PackedTool",
     "Ranked",
     "RankedTool",
-    "Render",
     "ScoredTool",
     "ToolIndex",
+    "ToolLibrary",
+    "ToolNeed",
+    "ToolRecall",
     "clauses_of",
     "find_tools",
     "pack",
     "rank_tools",
+    "recent_calls",
     "render_json",
     "render_signature",
     "score_tools",

@@ -71,7 +71,7 @@ async def find_tools(
     found = [entry for entry in _good(ranked) if entry.offered.name not in shown][:limit]
     if not found:
         return FoundTools(ToolResult(_nothing(query, hidden, known)))
-    lines = [index.shown(entry.offered, "brief", render_signature)[1].rstrip() for entry in found]
+    lines = [render_signature(index.shown(entry.offered, "brief")).rstrip() for entry in found]
     text = "These tools were added and can be called now:\n" + "\n".join(lines)
     names = [entry.offered.name for entry in found]
     return FoundTools(ToolResult(text, {"added": names}), tuple(entry.offered for entry in found))

@@ -9,6 +9,8 @@ offered tools, the question and the embedder alone, never on earlier turns.
 from __future__ import annotations
 
 import math
+import operator
+import threading
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +18,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from vanta.language import STEM, is_unspaced, terms, without_function_words
-from vanta.tools.recall.packing import Detail, Render, shorten
+from vanta.tools.recall.packing import Detail, shorten
 from vanta.tools.recall.schema_text import ToolText, text_of
 
 if TYPE_CHECKING:
@@ -40,11 +42,11 @@ SATURATION, LENGTH_SHARE = 2.0, 0.6
 MAX_TERMS = 400
 """Words of a question that are searched."""
 
-MAX_FORMS = 9
-"""Forms of a tool that are kept: three details for each of three renderings."""
-
 MAX_KEPT = 8192
 """Tools whose words and vectors are kept."""
+
+MAX_OFFERS = 4
+"""Different offers of tools whose posting lists are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,24 +58,36 @@ class _Entry:
     text: ToolText
     digest: bytes
     counts: Mapping[str, float]
-    shown: dict[tuple[Detail, Render], tuple[Tool, str]] = field(default_factory=dict)
+    shown: dict[Detail, Tool] = field(default_factory=dict)
 
     @classmethod
     def of(cls, item: OfferedTool) -> _Entry:
         text = text_of(item.tool, item.toolset)
-        digest = sha256(text.meaning.encode("utf-8", "replace")).digest()
-        return cls(item.tool, text, digest, _counts(text))
+        return cls(item.tool, text, _digest(text.meaning), _counts(text))
+
+
+class _Offer:
+    """The posting lists of one offer of tools, and the matrix of their vectors."""
+
+    def __init__(self, entries: Sequence[_Entry]) -> None:
+        self.entries = entries
+        self.postings = _make_postings([entry.counts for entry in entries])
+        self.rows: _Rows | None = None
+
+    def has(self, entries: Sequence[_Entry]) -> bool:
+        """Return whether these are its tools, unchanged."""
+        return len(self.entries) == len(entries) and all(map(operator.is_, self.entries, entries))
 
 
 class ToolIndex:
-    """The words and the vectors of tools. Belongs to one event loop."""
+    """The words and the vectors of tools. Its methods may be called from any thread."""
 
     def __init__(self) -> None:
         self._entries: dict[tuple[str, str], _Entry] = {}
         self._vectors: dict[bytes, _Rows] = {}
         self._embed: Embed | None = None
-        self._postings: tuple[Sequence[Mapping[str, float]], dict[str, list[tuple[int, float]]]]
-        self._postings = ([], {})
+        self._offers: list[_Offer] = []
+        self._lock = threading.RLock()
 
     def words(self, offered: Sequence[OfferedTool], texts: Sequence[str]) -> list[list[float]]:
         """Return how well the words of each text match each tool: lists of BM25 scores.
@@ -81,91 +95,109 @@ class ToolIndex:
         :param offered: the tools.
         :param texts: the texts.
         """
-        postings = self._posted([self._entry(item).counts for item in offered])
+        postings = self._offer(offered).postings
         return [_scores(search_terms(text), postings, len(offered)) for text in texts]
 
-    async def meanings(
-        self, offered: Sequence[OfferedTool], texts: Sequence[str], embed: Embed
-    ) -> list[list[float]]:
-        """Return how near the meaning of each text is to each tool: lists of cosines.
+    def cosines(self, offered: Sequence[OfferedTool], vectors: Any) -> list[list[float]]:
+        """Return how near the meaning of texts is to each tool: lists of cosines. All tools have a
+        vector; see `missing`.
 
         :param offered: the tools.
-        :param texts: the texts.
-        :param embed: returns the vectors of texts.
-        :raises EmbedderError: as `embed` does.
+        :param vectors: the vectors of the texts.
         """
-        await self.embed_tools(offered, embed)
         import numpy as np
 
-        rows = np.stack([self._vectors[self._entry(item).digest] for item in offered])
-        vectors = np.asarray(await embed(texts), np.float32)
-        cosines: list[list[float]] = np.nan_to_num(vectors @ rows.T).tolist()
+        offer = self._offer(offered)
+        with self._lock:
+            if offer.rows is None:
+                rows = [self._vectors[entry.digest] for entry in offer.entries]
+                offer.rows = np.stack(rows).astype(np.float32)
+            matrix = offer.rows
+        cosines: list[list[float]] = np.nan_to_num(
+            np.asarray(vectors, np.float32) @ matrix.T
+        ).tolist()
         return cosines
 
-    def missing(self, offered: Sequence[OfferedTool], embed: Embed) -> int:
-        """Return how many tools have no vector yet.
+    def missing(self, offered: Sequence[OfferedTool], embed: Embed) -> list[str]:
+        """Return the texts of tools that have no vector yet, each once.
 
         :param offered: the tools.
         :param embed: the embedder's function.
         """
         self._set_embedder(embed)
-        return sum(self._entry(item).digest not in self._vectors for item in offered)
+        entries = [self._entry(item) for item in offered]
+        lacking = [entry for entry in entries if entry.digest not in self._vectors]
+        return list(dict.fromkeys(entry.text.meaning for entry in lacking))
 
-    async def embed_tools(self, offered: Sequence[OfferedTool], embed: Embed) -> None:
+    async def embed_tools(
+        self, offered: Sequence[OfferedTool], embed: Embed, *, limit: int | None = None
+    ) -> int:
         """Make the vectors of tools that have none.
 
         :param offered: the tools.
         :param embed: returns the vectors of texts.
+        :param limit: most texts that are embedded; None for all.
+        :returns: how many were.
         :raises EmbedderError: as `embed` does.
         """
-        self._set_embedder(embed)
-        entries = [self._entry(item) for item in offered]
-        wanted = {entry.digest: entry.text.meaning for entry in entries}
-        lacking = {key: text for key, text in wanted.items() if key not in self._vectors}
+        lacking = self.missing(offered, embed)[:limit]
         if lacking:
-            rows = await embed(list(lacking.values()))
-            self._vectors.update(zip(lacking, rows, strict=True))
-            _drop_oldest(self._vectors, wanted)
+            rows = await embed(lacking)
+            wanted = {self._entry(item).digest for item in offered}
+            with self._lock:
+                self._set_embedder(embed)
+                self._vectors.update(zip(map(_digest, lacking), rows, strict=True))
+                _drop_oldest(self._vectors, wanted)
+        return len(lacking)
 
-    def shown(self, item: OfferedTool, detail: Detail, render: Render) -> tuple[Tool, str]:
-        """Return a tool under the name that the model sees, with some detail, and its text.
+    def shown(self, item: OfferedTool, detail: Detail) -> Tool:
+        """Return a tool under the name that the model sees, with some detail.
 
         :param item: the tool.
         :param detail: how much of its schema is shown.
-        :param render: returns the text of a tool.
         """
         kept = self._entry(item).shown
-        value = kept.get((detail, render))
-        if value is None:
-            if len(kept) >= MAX_FORMS:
-                kept.clear()
-            tool = shorten(replace(item.tool, name=item.name), detail)
-            value = kept[detail, render] = (tool, render(tool))
-        return value
+        tool = kept.get(detail)
+        if tool is None:
+            named = item.tool
+            if named.name != item.name:
+                named = replace(named, name=item.name)
+            tool = kept[detail] = shorten(named, detail)
+        return tool
 
     def _set_embedder(self, embed: Embed) -> None:
-        if embed != self._embed:
-            self._embed = embed
-            self._vectors.clear()
+        with self._lock:
+            if embed != self._embed:
+                self._embed = embed
+                self._vectors.clear()
+                for offer in self._offers:
+                    offer.rows = None
 
     def _entry(self, item: OfferedTool) -> _Entry:
         """Return what is kept of a tool, made again once the tool changes."""
         key = (item.toolset, item.name)
         entry = self._entries.get(key)
         if entry is None or not (entry.tool is item.tool or entry.tool == item.tool):
-            entry = self._entries[key] = _Entry.of(item)
-            _drop_oldest(self._entries, {key})
+            entry = _Entry.of(item)
+            with self._lock:
+                self._entries.pop(key, None)
+                self._entries[key] = entry
+                _drop_oldest(self._entries, {key})
         return entry
 
-    def _posted(self, counts: Sequence[Mapping[str, float]]) -> dict[str, list[tuple[int, float]]]:
-        """Return the posting lists of these tools, made again once a tool changes."""
-        before, postings = self._postings
-        if len(before) != len(counts) or any(
-            old is not new for old, new in zip(before, counts, strict=True)
-        ):
-            postings = _make_postings(counts)
-            self._postings = (counts, postings)
-        return postings
+    def _offer(self, offered: Sequence[OfferedTool]) -> _Offer:
+        """Return what is kept of an offer, made again once a tool changes."""
+        entries = [self._entry(item) for item in offered]
+        offer = next((offer for offer in self._offers if offer.has(entries)), None)
+        offer = offer or _Offer(entries)
+        with self._lock:
+            others = (other for other in self._offers if other is not offer)
+            self._offers = [offer, *others][:MAX_OFFERS]
+        return offer
+
+
+def _digest(text: str) -> bytes:
+    return sha256(text.encode("utf-8", "replace")).digest()
 
 
 def search_terms(text: str) -> list[str]:

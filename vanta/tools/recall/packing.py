@@ -3,8 +3,8 @@
 A tool is shown with one of three details: `full` as it is; `brief` with the first sentences of its
 descriptions; `bare` without those of its parameters. Names, types, what is required and short
 enumerations always stay, so a model can call what it is shown. Invariants: arguments that are valid
-under the tool's own schema are valid under a shorter one; the tokens of what is shown, as rendered
-and counted by the caller's functions, are within the room.
+under the tool's own schema are valid under a shorter one; the tokens of what is shown, as counted
+by the caller's function, are within the room, except for tools that have to be shown.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from vanta.context.tool_share import CountTools
 from vanta.tool_contract import Tool
 from vanta.tools.recall.schema_text import MAX_DEPTH, MAX_ENUM, MAX_NODES
 
@@ -33,6 +34,9 @@ DETAIL_SHARE = 0.1
 MAX_MISSES = 8
 """Tools in a row that are skipped because they do not fit; then the packing ends."""
 
+COUNTED_AT_ONCE = 32
+"""Tools whose tokens are counted in one call."""
+
 _KEPT = ("type", "enum", "const", "required", "format", "minimum", "maximum")
 _LISTS = {"anyOf": "anyOf", "oneOf": "anyOf", "allOf": "allOf", "prefixItems": "prefixItems"}
 """Lists of schemas, and what they are in a shorter schema: a value may match two alternatives of
@@ -45,9 +49,6 @@ _KINDS = {"integer": "int"} | {
     kind: kind for kind in ("string", "number", "boolean", "object", "array", "null")
 }
 _FULLER: Sequence[Detail] = ("full", "brief")
-
-Render = Callable[[Tool], str]
-"""Returns the text by which a tool stands in a prompt, the end of its line included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,56 +67,73 @@ class PackedTool:
     tokens: int
 
 
-Show = Callable[[int, Detail], tuple[Tool, str]]
-"""Returns a tool as it is shown with some detail, and its text, by its place in a sequence."""
+Show = Callable[[int, Detail], Tool]
+"""Returns a tool as it is shown with some detail, by its place in a sequence."""
 
 
-def pack(size: int, room: int, count: Callable[[str], int], show: Show) -> list[PackedTool]:
+async def pack(
+    size: int, room: int, count: CountTools, show: Show, *, needed: int = 0
+) -> list[PackedTool]:
     """Return the tools that fit, in their order, the first ones with the most detail.
 
     :param size: the number of tools; the first is the best.
     :param room: tokens for all of them.
-    :param count: returns the tokens of a text.
-    :param show: returns a tool and its text.
+    :param count: returns the tokens of tools.
+    :param show: returns a tool.
+    :param needed: how many of the first tools are packed even if they do not fit.
     """
     packed: list[PackedTool] = []
     kept = int(room * DETAIL_SHARE)
     left, misses = room - kept, 0
-    for place in range(size):
-        if misses > MAX_MISSES or left <= 0:
+    for start in range(0, size, COUNTED_AT_ONCE):
+        places = range(start, min(start + COUNTED_AT_ONCE, size))
+        for item in await _counted(places, "bare", count, show):
+            if item.place < needed or item.tokens <= left + (0 if packed else kept):
+                misses, left = 0, left - item.tokens
+                packed.append(item)
+            else:
+                misses += 1
+        if places.stop >= needed and (misses > MAX_MISSES or left <= 0):
             break
-        item = _packed(place, "bare", count, show)
-        if item.tokens > left + (0 if packed else kept):
-            misses += 1
-            continue
-        misses, left = 0, left - item.tokens
-        packed.append(item)
-    left += kept
-    for number, item in enumerate(packed):
-        better = _more_detail(item, left, count, show)
-        left -= better.tokens - item.tokens
-        packed[number] = better
-    return packed
+    return await _with_detail(packed, left + kept, count, show)
 
 
-def pack_whole(
-    size: int, room: int, count: Callable[[str], int], show: Show
+async def _with_detail(
+    packed: Sequence[PackedTool], left: int, count: CountTools, show: Show
+) -> list[PackedTool]:
+    """Return the tools with as much detail as fits into what is left, the first ones first."""
+    detailed = list(packed)
+    for start in range(0, len(packed), COUNTED_AT_ONCE):
+        if left <= 0:
+            break
+        part = packed[start : start + COUNTED_AT_ONCE]
+        places = [item.place for item in part]
+        choices = [await _counted(places, detail, count, show) for detail in _FULLER]
+        for number, (item, *fuller) in enumerate(zip(part, *choices, strict=True), start):
+            better = next((it for it in fuller if it.tokens - item.tokens <= left), item)
+            left -= better.tokens - item.tokens
+            detailed[number] = better
+    return detailed
+
+
+async def pack_whole(
+    size: int, room: int, count: CountTools, show: Show
 ) -> list[PackedTool] | None:
     """Return all tools in full, or None if they do not fit.
 
     :param size: the number of tools.
     :param room: tokens for all of them.
-    :param count: returns the tokens of a text.
-    :param show: returns a tool and its text.
+    :param count: returns the tokens of tools.
+    :param show: returns a tool.
     """
     packed: list[PackedTool] = []
     left = room
-    for place in range(size):
-        item = _packed(place, "full", count, show)
-        left -= item.tokens
+    for start in range(0, size, COUNTED_AT_ONCE):
+        places = range(start, min(start + COUNTED_AT_ONCE, size))
+        packed += await _counted(places, "full", count, show)
+        left -= sum(item.tokens for item in packed[start:])
         if left < 0:
             return None
-        packed.append(item)
     return packed
 
 
@@ -181,22 +199,14 @@ def render_json(tool: Tool) -> str:
     return json.dumps(value, ensure_ascii=False, default=str) + "\n"
 
 
-def _packed(place: int, detail: Detail, count: Callable[[str], int], show: Show) -> PackedTool:
-    tool, text = show(place, detail)
-    return PackedTool(place, tool, detail, max(0, count(text)))
-
-
-def _more_detail(
-    item: PackedTool, left: int, count: Callable[[str], int], show: Show
-) -> PackedTool:
-    """Return the tool with as much detail as fits into what is left."""
-    if left <= 0:
-        return item
-    for detail in _FULLER:
-        better = _packed(item.place, detail, count, show)
-        if better.tokens - item.tokens <= left:
-            return better
-    return item
+async def _counted(
+    places: Sequence[int], detail: Detail, count: CountTools, show: Show
+) -> list[PackedTool]:
+    tools = [show(place, detail) for place in places]
+    return [
+        PackedTool(place, tool, detail, max(0, tokens))
+        for place, tool, tokens in zip(places, tools, await count(tools), strict=True)
+    ]
 
 
 def _shorter(schema: object, limit: int, depth: int) -> dict[str, Any]:

@@ -14,23 +14,18 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.to_thread
 
+from vanta.context.tool_share import CountTools
 from vanta.errors import describe
 from vanta.tool_contract import Tool
 from vanta.tools.recall.index import Embed, ToolIndex, search_terms
-from vanta.tools.recall.packing import (
-    Detail,
-    PackedTool,
-    Render,
-    pack,
-    pack_whole,
-    render_signature,
-)
+from vanta.tools.recall.packing import Detail, pack, pack_whole
 
 if TYPE_CHECKING:
     from vanta.tools.registry import OfferedTool
@@ -61,11 +56,9 @@ MAX_CLAUSES = 12
 MAX_QUESTION = 8_000
 """Characters of a question that are read: half from its beginning, half from its end."""
 
-EMBED_WAIT_S = 0.5
-"""Seconds that a ranking waits for an embedder."""
-
-EMBED_AT_ONCE = 32
-"""Tools without a vector that a ranking embeds itself; more are left to `ToolIndex.embed_tools`."""
+EMBED_WAIT_S = 0.25
+"""Seconds that a ranking waits for the vectors of a question. Those of tools are made beforehand
+by `ToolIndex.embed_tools`; until all are there, words alone decide."""
 
 _CLAUSE_END = re.compile(
     r"(?<=[.?!;:])\s+|[\u3001\u3002\uff01\uff0c\uff1b\uff1f\n]+|,\s+"
@@ -147,58 +140,82 @@ async def rank_tools(
     offered: Sequence[OfferedTool],
     *,
     room: int,
-    count: Callable[[str], int],
+    count: CountTools,
     embed: Embed | None = None,
     recent: Mapping[str, int] | None = None,
     index: ToolIndex | None = None,
-    render: Render = render_signature,
 ) -> Ranked:
     """Return the tools that fit into their share of a prompt, those that the question needs first.
 
     :param question: the message of the turn.
     :param offered: all tools that the turn may use.
     :param room: tokens for the texts of the tools.
-    :param count: returns the tokens of a text, as the track counts them.
+    :param count: returns the tokens of tools in the track's prompt.
     :param embed: returns the vectors of texts, the same function each time; None ranks by words
         alone. A private turn passes the function of an embedder that is private, or None.
     :param recent: for tools that were called, how many turns ago: 0 for this turn. By the name that
         the model sees.
     :param index: keeps words and vectors between turns; None makes a new one.
-    :param render: returns the text of a tool as the track's prompt has it.
     """
     index = index or ToolIndex()
-
-    def show(item: OfferedTool, detail: Detail) -> tuple[Tool, str]:
-        return index.shown(item, detail, render)
-
-    whole = pack_whole(
-        len(offered), room, count, lambda place, detail: show(offered[place], detail)
-    )
+    whole = await show_whole(offered, room, count, index)
     if whole is not None:
-        everything = [ScoredTool(item, 0.0, {}) for item in offered]
-        return _ranked(everything, whole, offered, None, "")
+        return whole
     best = room // LEAST_TOKENS + CANDIDATES
     scored, note = await score_tools(
         question, offered, embed=embed, recent=recent or {}, index=index, limit=best
     )
-    tokens = max(0, count(render(FIND_TOOLS)))
+    return await show_best(scored, offered, room, count, index, note=note)
+
+
+async def show_whole(
+    offered: Sequence[OfferedTool], room: int, count: CountTools, index: ToolIndex
+) -> Ranked | None:
+    """Return all tools in full, in the order of the offer, or None if they do not fit.
+
+    :param offered: the tools.
+    :param room: tokens for them.
+    :param count: returns the tokens of tools.
+    :param index: keeps their forms.
+    """
+    packed = await pack_whole(
+        len(offered), room, count, lambda place, detail: index.shown(offered[place], detail)
+    )
+    if packed is None:
+        return None
+    shown = tuple(RankedTool(offered[item.place], item.tool, tokens=item.tokens) for item in packed)
+    return Ranked(shown, tokens=sum(item.tokens for item in packed))
+
+
+async def show_best(
+    scored: Sequence[ScoredTool],
+    offered: Sequence[OfferedTool],
+    room: int,
+    count: CountTools,
+    index: ToolIndex,
+    *,
+    needed: int = 0,
+    note: str = "",
+) -> Ranked:
+    """Return the tools that fit, the best ones first and with the most detail.
+
+    :param scored: the tools, best first.
+    :param offered: all tools, in the order of the offer.
+    :param room: tokens for them.
+    :param count: returns the tokens of tools.
+    :param index: keeps their forms.
+    :param needed: how many of the first ones are shown even if they do not fit.
+    :param note: why meaning took no part, or "".
+    """
+    (tokens,) = await count([FIND_TOOLS])
     finder_tokens = tokens if tokens <= room // 2 else None
-    packed = pack(
+    packed = await pack(
         len(scored),
         room - (finder_tokens or 0),
         count,
-        lambda place, detail: show(scored[place].offered, detail),
+        lambda place, detail: index.shown(scored[place].offered, detail),
+        needed=needed,
     )
-    return _ranked(scored, packed, offered, finder_tokens, note)
-
-
-def _ranked(
-    scored: Sequence[ScoredTool],
-    packed: Sequence[PackedTool],
-    offered: Sequence[OfferedTool],
-    finder_tokens: int | None,
-    note: str,
-) -> Ranked:
     shown: list[RankedTool] = []
     for item in packed:
         entry = scored[item.place]
@@ -207,8 +224,10 @@ def _ranked(
         )
     names = {entry.offered.name for entry in shown}
     hidden = tuple(item for item in offered if item.name not in names)
-    tokens = sum(item.tokens for item in packed) + (finder_tokens or 0)
-    return Ranked(tuple(shown), hidden, finder_tokens is not None, tokens, note)
+    if not hidden:
+        finder_tokens = None
+    total = sum(item.tokens for item in packed) + (finder_tokens or 0)
+    return Ranked(tuple(shown), hidden, finder_tokens is not None, total, note)
 
 
 async def score_tools(
@@ -230,23 +249,49 @@ async def score_tools(
     :param limit: most tools that are returned.
     """
     texts = [_bounded(question), *clauses_of(_bounded(question))]
-    found = index.words(offered, texts)
+    vectors, note = await _vectors(offered, texts, embed, index)
+
+    def rank() -> list[ScoredTool]:
+        words = index.words(offered, texts)
+        cosines = None if vectors is None else index.cosines(offered, vectors)
+        return _scored(offered, words, cosines, recent)[:limit]
+
+    try:
+        return await anyio.to_thread.run_sync(rank, abandon_on_cancel=True), note
+    except Exception as error:  # an embedder's vectors may have any shape
+        if vectors is None:
+            raise
+        vectors, note = None, f"the embedder failed: {describe(error)}"
+    return await anyio.to_thread.run_sync(rank, abandon_on_cancel=True), note
+
+
+def _scored(
+    offered: Sequence[OfferedTool],
+    found: Sequence[Sequence[float]],
+    cosines: Sequence[Sequence[float]] | None,
+    recent: Mapping[str, int],
+) -> list[ScoredTool]:
+    """Return the tools, best first.
+
+    :param found: scores by words, of the question and of each clause.
+    :param cosines: the same by meaning; None if it takes no part.
+    """
     least = CLAUSE_SHARE * max(found[0], default=0.0)
     words = [_relative(scores, least) for scores in found]
-    meanings, note = await _meanings(offered, texts, embed, index)
+    meanings = [_relative(row) for row in cosines] if cosines else None
     fits = [
         [WORDS * word + MEANING * meaning for word, meaning in zip(*pair, strict=True)]
-        for pair in zip(words, meanings or [[0.0] * len(offered)] * len(texts), strict=True)
+        for pair in zip(words, meanings or [[0.0] * len(offered)] * len(words), strict=True)
     ]
     bonus = [_bonus(recent.get(item.name)) for item in offered]
     order, clauses = _diverse([sum(pair) for pair in zip(fits[0], bonus, strict=True)], fits[1:])
     scored: list[ScoredTool] = []
-    for place in order[:limit]:
+    for place in order:
         parts = {"words": WORDS * words[0][place], "clause": clauses[place], "recent": bonus[place]}
         if meanings:
             parts["meaning"] = MEANING * meanings[0][place]
         scored.append(ScoredTool(offered[place], sum(parts.values()), parts))
-    return scored, note
+    return scored
 
 
 def clauses_of(question: str) -> list[str]:
@@ -281,23 +326,22 @@ def _bonus(age: int | None) -> float:
     return THIS_TURN if age <= 0 else RECENT * 0.5 ** min(age - 1, 60)
 
 
-async def _meanings(
+async def _vectors(
     offered: Sequence[OfferedTool], texts: Sequence[str], embed: Embed | None, index: ToolIndex
-) -> tuple[list[list[float]] | None, str]:
-    """Return the relative cosines of each text and each tool, or None and the reason."""
+) -> tuple[Any, str]:
+    """Return the vectors of the texts, or None and the reason."""
     if embed is None:
         return None, ""
-    lacking = index.missing(offered, embed)
-    if lacking > EMBED_AT_ONCE:
-        return None, f"{lacking} tools have no vector yet"
+    lacking = await anyio.to_thread.run_sync(index.missing, offered, embed, abandon_on_cancel=True)
+    if lacking:
+        return None, f"{len(lacking)} tools have no vector yet"
     try:
         with anyio.fail_after(EMBED_WAIT_S):
-            cosines = await index.meanings(offered, texts, embed)
+            return await embed(texts), ""
     except TimeoutError:
         return None, f"the embedder took longer than {EMBED_WAIT_S:g} s"
     except Exception as error:  # noqa: BLE001 - an embedder is a plugin and may raise anything
         return None, f"the embedder failed: {describe(error)}"
-    return [_relative(row) for row in cosines], ""
 
 
 def _diverse(
