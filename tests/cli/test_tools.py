@@ -188,4 +188,6 @@ def test_a_call_that_fails_says_why(dice: Run, arguments: list[str], words: str)
 def test_tools_are_explained_by_the_configuration(dice: Run) -> None:
     shown = dice("config", "explain", "tools.max_rounds").text
     assert "10" in shown
-    assert "Rounds of tool calls" in shown
+    assert "Rounds that one turn may have" in shown
+    assert "0.25" in dice("config", "explain", "tools.share").text
+    assert "8192" in dice("config", "explain", "tools.max_schema_tokens").text
