@@ -17,7 +17,7 @@ import random
 import statistics
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vanta.routing import Router, ShareKeeper
 from vanta_tuning.fitting import OutcomeRow, apgr, fit_router, read_outcomes
@@ -29,6 +29,9 @@ SUMMARY = "APGR, share of calls and speed of the router, on unseen outcomes"
 FILE = "routellm_outcomes.csv.gz"
 SHARE = 0.3
 SHARE_GOAL_POINTS = 2.0
+QUICK_EVERY = 4
+"""A quick run takes one of so many rows."""
+
 FEW = 200
 FEW_GOAL_POINTS = 4.0
 DECISION_GOAL_US = 100.0
@@ -42,6 +45,11 @@ class RouteSuite:
     labels: int
     unlabelled: int
     goal: float
+
+    def part(self, every: int) -> RouteSuite:
+        """Return the suite for one of `every` rows; its goals stay those of all rows."""
+        labels, unlabelled = self.labels // every, self.unlabelled // every
+        return replace(self, labels=labels, unlabelled=unlabelled)
 
 
 SUITES = (RouteSuite("mmlu", 1500, 3000, 0.68), RouteSuite("gsm8k", 660, 0, 0.65))
@@ -79,11 +87,15 @@ def run(settings: Settings) -> Iterator[Figure]:
             yield from _missing(suite)
             continue
         rows = read_outcomes(path, where={"bench": suite.name})
+        part = suite
+        if settings.quick:
+            rows = rows[::QUICK_EVERY]
+            part = suite.part(QUICK_EVERY)
         results = SeedResults()
         for seed in range(seeds):
-            _measure(results, suite, rows, seed)
+            _measure(results, part, rows, seed)
             settings.progress(suite.name, seed + 1, seeds)
-        yield from _figures(suite, results)
+        yield from _figures(part, results)
 
 
 def _measure(
