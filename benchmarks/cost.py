@@ -191,8 +191,8 @@ def _left_reserved(folder: Path) -> int:
     async def count() -> int:
         with ExitStack() as stack:
             ledger = Ledger.open(_store(folder, stack), Caps(day_usd=WIDE_CAP_USD))
-            owner = {"user": "u", "session": "s", "turn": "last", "track": "api"}
-            await ledger.settle(await ledger.reserve(**owner, usd=0.0), 0.0)
+            leg = await ledger.reserve(user="u", session="s", turn="last", track="api", usd=0.0)
+            await ledger.settle(leg, 0.0)
         return _count_legs(folder, "reserved")
 
     return anyio.run(count)

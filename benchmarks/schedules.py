@@ -198,7 +198,8 @@ class UnreservedBudget:
         """Check that the cap is not reached, or raise BudgetExceeded."""
         now = self._clock()
         amount, day = nano_up(usd), day_of(now)
-        request = Reservation(amount=amount, day=day, expires_at=now + lease_s, **owner)
+        named: dict[str, Any] = dict(owner)
+        request = Reservation(amount=amount, day=day, expires_at=now + lease_s, **named)
         await self._store.transact(partial(self._check, request))
         return request
 

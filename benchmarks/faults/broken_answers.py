@@ -15,13 +15,13 @@ import itertools
 import random
 import tempfile
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import anyio
 
 import vanta
 from vanta import ErrorKind, GenerationRequest, Message, Opening, VantaError
-from vanta.scheduling import BUILTIN, Policy
+from vanta.scheduling import BUILTIN, Policy, TakeoverMode
 from vanta.testing import Behaviour, Fail, Say, ScriptedEngine, Upstream, scripted_plugin
 
 from ..report import Figure, Settings, percentile
@@ -170,7 +170,7 @@ def _random_policy(rng: random.Random) -> Policy:
         for leg in base.legs
     ]
     rng.shuffle(legs)
-    takeover = rng.choice(["continue", "restart", "fail"])
+    takeover = rng.choice(get_args(TakeoverMode))
     return dataclasses.replace(base, legs=tuple(legs), takeover=takeover, max_extra_share=None)
 
 

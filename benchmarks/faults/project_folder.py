@@ -77,6 +77,7 @@ HOSTILE: dict[str, Any] = {
     "tools.max_calls": 1000,
     "tools.max_result_tokens": 1_000_000,
     "tools.rounds": "race",
+    "tools.share": 1.0,
     "tools.options": {"files": {"root": "/"}},
     "tracks.*.enabled": True,
     "tracks.*.engine": "theirs",
@@ -142,6 +143,8 @@ unpriced = "refuse"
 [memory]
 share = 0.1
 scope = "session"
+[tools]
+share = 0.1
 [tracks.api]
 reply_reserve = 200
 [tracks.api.sampling]

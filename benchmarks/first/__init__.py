@@ -104,16 +104,17 @@ async def _simple(settings: Settings) -> list[Figure]:
     questions = KNOWLEDGE[::9] if settings.quick else KNOWLEDGE
     rounds = settings.times(ROUNDS, 2)
     results: dict[bool, Answers] = {}
+    alone: Answers | None = None
     for memory in (False, True):
         with tempfile.TemporaryDirectory() as folder:
             async with open_as_shipped(Path(folder), memory=memory) as runtime:
-                if not results:
-                    alone = await _alone(runtime, questions, rounds)
+                alone = alone or await _alone(runtime, questions, rounds)
                 answers = results[memory] = Answers()
                 step = f"simple questions, memory {'on' if memory else 'off'}"
                 for number in range(rounds):
                     settings.progress(step, number, rounds)
                     await ask_all(runtime, questions, answers)
+    assert alone is not None
     return list(_simple_figures(results[False], results[True], alone))
 
 

@@ -71,7 +71,7 @@ async def _memory(path: Path, settings: Settings) -> list[Figure]:
         size = (await anyio.Path(path).stat()).st_size
         per_token = read_header(path).kv_bytes_per_token or 0
         kv = 4 * WINDOW * per_token
-        turns = settings.times(1000, 60)
+        turns, settled = settings.times(1000, 60), after
         for number in range(turns):
             await answer(engine, request(f"Turn {number}.", session=f"s{number}", tokens=4))
             if number == turns // 5:
@@ -84,7 +84,7 @@ async def _memory(path: Path, settings: Settings) -> list[Figure]:
             value=reply_s,
             unit="s",
             goal=1.5,
-            note=f"{reply.usage.output_tokens} tokens, with nothing cached",
+            note=f"{reply.usage.output_tokens if reply.usage else 0} tokens, with nothing cached",
         ),
         Figure(
             name="resident memory beyond file and KV cache",

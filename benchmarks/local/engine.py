@@ -44,7 +44,7 @@ def request(
     text: str, *, session: str = "", system: str = "", tokens: int = 64
 ) -> GenerationRequest:
     """Return a request for an answer of at most `tokens` tokens."""
-    messages = (Message("user", text),)
+    messages: tuple[Message, ...] = (Message("user", text),)
     if system:
         messages = (Message("system", system), *messages)
     sampling = Sampling(temperature=0.0, max_tokens=tokens)

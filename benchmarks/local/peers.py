@@ -38,7 +38,7 @@ def python_peer(
 
     A call raises RuntimeError or OSError once the process has ended.
     """
-    command = [sys.executable, "-P", _PYTHON, kind, path, str(window), str(sequences)]
+    command = [sys.executable, "-P", str(_PYTHON), kind, str(path), str(window), str(sequences)]
     peer = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
@@ -73,7 +73,7 @@ def program(settings: Settings, name: str) -> Path | None:
 
 def batched_rate(program: Path, path: Path, width: int, tokens: int, *, flash: bool) -> float:
     """Return the tokens per second that llama.cpp's benchmark decodes with `width` sequences."""
-    command = [program, "-m", path, "-c", "16384", "-npp", "32", "-ntg", str(tokens)]
+    command = [str(program), "-m", str(path), "-c", "16384", "-npp", "32", "-ntg", str(tokens)]
     command += ["-npl", str(width), "-t", str(cores()), "--output-format", "jsonl"]
     command += ["-fa", "on" if flash else "off"]
     process = subprocess.run(
@@ -96,7 +96,17 @@ def llama_server(
     """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [program, "-m", path, "-c", str(window), "-np", str(slots), "-t", str(cores())]
+    command = [
+        str(program),
+        "-m",
+        str(path),
+        "-c",
+        str(window),
+        "-np",
+        str(slots),
+        "-t",
+        str(cores()),
+    ]
     command += ["--host", "127.0.0.1", "--port", str(port)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"

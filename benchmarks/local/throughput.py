@@ -109,7 +109,9 @@ def _comparisons(
         goal = 0.95 if width == 1 else 1.0
         yield WidthComparison("the class Llama's", LLAMA, width, False, llama, goal)
     batched, server = (program(settings, name) for name in (BATCHED, SERVER))
-    for flash in (False, True) if batched else ():
+    for flash in (False, True):
+        if batched is None:
+            break
         name = f"{BATCHED}'s, both {_FLASH if flash else 'without flash attention'}"
         rate = _batched(batched, path, flash=flash)
         yield from (WidthComparison(name, BATCHED, width, flash, rate, 0.95) for width in WIDTHS)

@@ -86,6 +86,7 @@ async def _turn(engine: Engine, bare: Bare, length: int, session: str) -> tuple[
     completion = await answer(engine, request)
     assert completion.usage is not None
     assert completion.timings is not None
+    assert completion.timings.first_token_s is not None
     return await _against(bare, completion.usage, completion.timings.first_token_s)
 
 

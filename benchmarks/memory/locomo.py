@@ -118,6 +118,7 @@ def figures(settings: Settings) -> list[Figure]:
     count, counter = _counter()
     rows = json.loads(path.read_text("utf-8"))
     shown: list[Figure] = []
+    last: list[Figure] = []
     for name, form in FORMS.items():
         with tempfile.TemporaryDirectory() as folder:
             dialogues = anyio.run(open_dialogues, settings, rows, Path(folder), form)
@@ -125,10 +126,10 @@ def figures(settings: Settings) -> list[Figure]:
                 _set_costs(dialogues, count)
                 taken = [*_measured(settings, dialogues, counter), *_relevant(dialogues)]
                 shown += _of_form(name, taken)
-                last = _selection_time(dialogues)
+                last = [_selection_time(dialogues)]
             finally:
                 anyio.run(close_dialogues, dialogues)
-    return [*shown, last]
+    return [*shown, *last]
 
 
 def _of_form(name: str, figures: Sequence[Figure]) -> list[Figure]:

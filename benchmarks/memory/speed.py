@@ -160,12 +160,13 @@ async def _blocked(settings: Settings, texts: int) -> list[Figure]:
     title = f"event loop, longest pause while {texts} records are indexed"
     settings.progress(title, 0, 1)
     gaps: list[float] = []
+    gaps_of_idle: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         try:
             async with memory_in(Path(folder), "minilm") as (_store, memory):
                 await memory.add(Corpus().items(8))
                 await memory.ready(_SCOPE)
-                idle = await _gaps_while(gaps_of_idle := [], partial(anyio.sleep, 2.0))
+                idle = await _gaps_while(gaps_of_idle, partial(anyio.sleep, 2.0))
                 await memory.add(Corpus(1).items(texts))
                 took = await _gaps_while(gaps, partial(memory.ready, _SCOPE))
         except VantaError as error:

@@ -36,7 +36,7 @@ def class_llama(path: str, window: int, _sequences: int) -> Peer:
         values.use_extra_bufts = _AMX not in lib.llama_print_system_info()
         return values
 
-    lib.llama_model_default_params = params  # type: ignore[assignment]
+    lib.llama_model_default_params = params
     llama = Llama(path, n_ctx=window, n_threads=_cores(), verbose=False)
 
     def rate(texts: Sequence[str], tokens: int) -> float:

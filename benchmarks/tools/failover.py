@@ -72,7 +72,7 @@ def figures(settings: Settings) -> list[Figure]:
     """Return the turns that were finished, and those that repeated a call, by kind."""
     turns = settings.times(TURNS, TURNS_QUICK)
     with breaking_server() as base_url:
-        tallies = {}
+        tallies: dict[str, Tally] = {}
         for kind in KINDS:
             settings.progress("tools: failover", len(tallies), len(KINDS))
             tallies[kind] = anyio.run(_tally, base_url, kind, turns)

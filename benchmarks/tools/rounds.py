@@ -16,6 +16,7 @@ import time
 from collections.abc import Awaitable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import anyio
 
@@ -29,6 +30,7 @@ TURNS, TURNS_QUICK = 1000, 60
 GOAL_MS = 2.0
 ANSWER = "It is sunny in Oslo, with a light wind from the north."
 CALL = CallTool("look_up", '{"city": "Oslo"}')
+Effect = Literal["read", "write"]
 _PER_SESSION = 10
 _WARM_UP = 20
 
@@ -115,7 +117,7 @@ def _script(request: GenerationRequest) -> list[CallTool | str]:
     return [ANSWER if request.messages[-1].role == "tool" else CALL]
 
 
-def _open(folder: Path, engine: ScriptedEngine, effect: str) -> Opening:
+def _open(folder: Path, engine: ScriptedEngine, effect: Effect) -> Opening:
     track = {"engine": "scripted", "model": engine.model}
     config = {
         "data_dir": str(folder),
