@@ -78,6 +78,7 @@ HOSTILE: dict[str, Any] = {
     "tools.max_result_tokens": 1_000_000,
     "tools.rounds": "race",
     "tools.share": 1.0,
+    "tools.max_schema_tokens": 1_000_000,
     "tools.options": {"files": {"root": "/"}},
     "tracks.*.enabled": True,
     "tracks.*.engine": "theirs",
