@@ -195,7 +195,8 @@ class BudgetExceeded(RunError):  # noqa: N818 - the name states the error
 class ErrorKind(StrEnum):
     """What went wrong in an engine, in terms that a scheduler can act on.
 
-    BUDGET does not come from an engine: a cap did not allow the leg, see `BudgetExceeded`.
+    BUDGET and NO_CALL do not come from an engine: a cap did not allow the leg, see
+    `BudgetExceeded`; an answer has no call although `tool_choice` requires one.
     """
 
     MODEL_NOT_FOUND = "model_not_found"
@@ -211,6 +212,7 @@ class ErrorKind(StrEnum):
     NETWORK = "network"
     TIMEOUT = "timeout"
     BUDGET = "budget"
+    NO_CALL = "no_call"
 
 
 class CallStateError(RunError):

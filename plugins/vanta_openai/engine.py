@@ -107,6 +107,7 @@ class OpenAIEngine(Engine):
             inside=THINK_END if begins_inside else "",
             continues=bool(request.prefix),
             quoted=quoted_marks(request.messages),
+            calls=bool(request.tools),
         )
         try:
             stream = await transport.open(body, request, self._window, reasoning)

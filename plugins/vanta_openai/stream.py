@@ -31,7 +31,7 @@ from vanta import (
     Usage,
 )
 from vanta.context import believed_usage
-from vanta.normalising import CallLimit, ReasoningFilter
+from vanta.normalising import CallFilter, ReasoningFilter
 from vanta_openai.body import DONE, AnswerBody, json_limit
 from vanta_openai.errors import EXPECTED, ErrorTranslator
 from vanta_openai.protocol import AnswerChunk, parse_chunk
@@ -80,7 +80,7 @@ class OpenAIStream(DeltaStream):
         self._failed = False
         self._fold = Fold()
         self._numbering = CallNumbering()
-        self._calls = CallLimit(request.most_calls)
+        self._calls = CallFilter(request.tools, request.most_calls, continues=bool(request.prefix))
         self._reasoning = reasoning
         self._pace = Pace()
         self._is_ending = False
@@ -147,7 +147,7 @@ class OpenAIStream(DeltaStream):
 
     def _take(self, chunk: AnswerChunk) -> Delta | None:
         """Keep what belongs to the end; return the rest, or None if there is none."""
-        delta = self._calls.feed(chunk.delta)
+        delta = chunk.delta
         self._unknown_reason = chunk.unknown_reason or self._unknown_reason
         self._end = replace(
             self._end,
@@ -165,18 +165,22 @@ class OpenAIStream(DeltaStream):
             return None
         self._body.note_content()
         self._clock.tick()
-        self._calls_tools |= bool(delta.tool_calls)
         content = self._reasoning.feed(replace(delta, finish_reason=None, usage=None))
+        content = None if content is None else self._calls.feed(content)
         if content is not None:
+            self._calls_tools |= bool(content.tool_calls)
             self._fold.add(content)
-        return content
+        return content if content != Delta(model=delta.model) else None
 
     def _last(self, reason: FinishReason) -> Delta:
         self._ended = True
+        held = self._reasoning.finish() or Delta()
+        rest = self._calls.feed(replace(held, finish_reason=reason)) or held
+        self._calls_tools |= bool(rest.tool_calls)
+        reason = rest.finish_reason or reason
         if self._calls_tools and reason == "stop":
             reason = "tool_calls"  # OpenAI's own reason for a call that was required by its name
-        rest = self._reasoning.finish() or Delta()
-        self._fold.add(rest)
+        self._fold.add(replace(rest, finish_reason=None))
         usage = self._believed(self._end.usage) if self._end.usage else None
         return replace(
             rest,

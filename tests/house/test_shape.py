@@ -24,7 +24,6 @@ SHORT_FOR_A_REASON = {
     "vanta.concurrency.home_process": "one idea",
     "vanta.concurrency.task_group": "one idea",
     "vanta.messages.content": "one idea",
-    "vanta.normalising.calls": "one idea",
     "vanta.storage.migrations.revisions": "the only file that imports Alembic at once",
     "vanta.storage.migrations.versions.version_3": "a revision",
     "vanta.storage.waiting": "one idea",

@@ -178,7 +178,7 @@ def test_an_answer_of_calls_is_parsed_as_calls(form: CallFormat) -> None:
     call = json.dumps({"name": "weather", form.arguments: {"city": "Oslo", "days": 2}})
     both = f"{call}{form.closing}{form.separator}{call}{form.closing}" if form.separator else call
     bracket = "[" if form is MISTRAL_LIST else ""
-    parsed = OutputParser(tools=True)
+    parsed = OutputParser((WEATHER,))
     output = parsed.add(f"{form.mark}{bracket}{both}{form.end}") + parsed.finish()
     assert output.text == ""
     assert {part.name for part in output.calls} == {"weather"}
@@ -186,7 +186,7 @@ def test_an_answer_of_calls_is_parsed_as_calls(form: CallFormat) -> None:
 
 
 def test_more_calls_than_allowed_are_dropped() -> None:
-    parser = OutputParser(tools=True, most=1)
+    parser = OutputParser((WEATHER,), most=1)
     call = '<tool_call>{"name": "weather"}</tool_call>'
     output = parser.add(call + call) + parser.finish()
     assert ([part.name for part in output.calls], output.text) == (["weather"], "")

@@ -17,6 +17,7 @@ from vanta_llamacpp.prompt.output_parser import OutputParser, ParsedOutput
 from vanta_llamacpp.prompt.tools import explained
 
 CLOCK = Tool("clock", "Tells the time.", {"type": "object", "properties": {}})
+RAIN = Tool("rain", "Tells whether it rains.", {"type": "object", "properties": {}})
 HERMES = (
     'Let me see.\n<tool_call>\n{"name": "clock", "arguments": {"zone": "UTC"}}\n</tool_call>\n'
     '<tool_call>{"name": "rain", "arguments": {}}</tool_call>'
@@ -27,7 +28,7 @@ LLAMA3 = '{"name": "clock", "parameters": {"zone": "UTC"}}'
 
 def read(text: str, cuts: list[int] | None = None, *, tools: bool = True) -> ParsedOutput:
     """All that is said in `text`, given in pieces."""
-    marks, said, last = OutputParser(tools=tools), ParsedOutput(), 0
+    marks, said, last = OutputParser((CLOCK, RAIN) if tools else ()), ParsedOutput(), 0
     for cut in [*sorted(cuts or []), len(text)]:
         said += marks.add(text[last:cut])
         last = max(last, cut)
@@ -86,8 +87,9 @@ def test_without_tools_nothing_is_a_call() -> None:
 
 @pytest.mark.parametrize("body", ["{", '{"name": 3}', "[]", "3", '[{"name": "a"}, 1]'])
 def test_what_is_no_call_is_text(body: str) -> None:
-    """Rather than lost."""
-    assert read(f"<tool_call>{body}</tool_call>") == ParsedOutput(body)
+    """Rather than lost, with its marks: it may be about them."""
+    text = f"<tool_call>{body}</tool_call>"
+    assert read(text) == ParsedOutput(text)
 
 
 def test_a_model_without_a_place_for_tools_is_told_in_the_system_message() -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.scheduling.stage import Stage, states
 from vanta.errors import EngineError, ErrorKind
 from vanta.events import LegStarted
-from vanta.scheduling.leg import BACKOFF_S, backoff_s
+from vanta.scheduling.leg_errors import BACKOFF_S, backoff_s
 from vanta.scheduling.policy import HEDGE, LOCAL, PREFER, RACE, adapt
 from vanta.scheduling.track_stats import (
     ENOUGH,

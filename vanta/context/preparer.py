@@ -130,6 +130,7 @@ class ContextPreparer:
         self._chooser = chooser
         self._tools: tuple[Tool, ...] = ()
         self._tool_choice = "auto"
+        self._parallel = True
         self._rounds: list[Message] = []
         self._memories: Memories | None = None
         self._memory_skipped: str | None = None
@@ -147,13 +148,14 @@ class ContextPreparer:
         """The ids of all memories that each track was shown in this turn, by track name."""
         return self._shown_ids
 
-    def offer(self, tools: Sequence[Tool], choice: str) -> None:
+    def offer(self, tools: Sequence[Tool], choice: str, *, parallel: bool = True) -> None:
         """Set the tools of the requests that follow.
 
         :param tools: the tools that the model may call; none for an answer without calls.
         :param choice: `auto`, `none`, `required` or the name of a tool.
+        :param parallel: whether one answer may have several calls.
         """
-        self._tools, self._tool_choice = tuple(tools), choice
+        self._tools, self._tool_choice, self._parallel = tuple(tools), choice, parallel
 
     def add_round(self, messages: Sequence[Message]) -> None:
         """Add what followed the user's message: calls of the model, and their results.
@@ -227,6 +229,7 @@ class ContextPreparer:
             sampling=self._sampling_for(track, judged=judged),
             tools=prompt.tools.tools,
             tool_choice=self._tool_choice,
+            parallel_tool_calls=self._parallel,
             prefix=shown if continues else "",
             session=json.dumps([self._user, self._session]),
             scope=self._scope,

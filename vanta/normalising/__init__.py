@@ -1,14 +1,17 @@
 """What every engine does with what it is given and what it receives, whatever its source.
 
 Reasoning inside an answer becomes reasoning deltas (`ReasoningFilter`), messages are arranged for
-models that refuse a role or an order (`arranged`), calls that a request does not allow are dropped
-(`CallLimit`), and sampling values are checked. Invariant:
+models that refuse a role or an order (`arranged`), calls that a model writes into its text become
+calls (`CallFilter`), those that a request does not allow are dropped (`CallLimit`), and sampling
+values are checked. Invariant:
 linear in the length of the text; a text without marks and messages in order pass unchanged.
 """
 
 from __future__ import annotations
 
-from vanta.normalising.calls import CallLimit
+from vanta.normalising.call_markups import CALL_TOKENS
+from vanta.normalising.call_reader import CallReader
+from vanta.normalising.calls import CallFilter, CallLimit
 from vanta.normalising.reasoning import (
     REASONING_TOKENS,
     ReasoningFilter,
@@ -24,8 +27,11 @@ from vanta.normalising.values import Sampling, check_deadline, check_number, che
 
 __all__ = [
     "AS_GIVEN",
+    "CALL_TOKENS",
     "REASONING_TOKENS",
+    "CallFilter",
     "CallLimit",
+    "CallReader",
     "ReasoningFilter",
     "ReasoningSplitter",
     "RoleRules",

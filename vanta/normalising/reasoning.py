@@ -65,6 +65,9 @@ _SOLUTIONS = {
 
 _CHANNEL, _MESSAGE = "<|channel|>", "<|message|>"
 _HARMONY = (_CHANNEL, f"<|start|>assistant{_CHANNEL}")
+_CALL_HEADS = ("<|start|>assistant to=", "to=functions.")
+"""What a call of gpt-oss may begin with beside `_HARMONY`."""
+_CALL_HEADER = " to=functions."
 _HARMONY_ENDS = ("<|end|>", "<|return|>", "<|call|>", "<|start|>", _CHANNEL)
 _FINAL = "final"
 
@@ -111,15 +114,19 @@ class ReasoningSplitter:
     :param inside: the mark that ends the reasoning which the prompt has opened already, or "".
     :param continues: whether the answer continues a given beginning, so that no mark counts.
     :param quoted: the marks that the user's messages contain, from `quoted_marks`.
+    :param calls: whether the answer may call tools: a message of gpt-oss that calls one is returned
+        as text, with its header, for `CallReader`.
     """
 
     inside: str = ""
     continues: bool = False
     quoted: frozenset[str] = frozenset()
+    calls: bool = False
     _state: State = "start"
     _held: str = ""
     _ends: tuple[str, ...] = ()
     _is_final: bool = False
+    _header: str = ""
     _marks: int = 0
     _text: list[str] = field(default_factory=list)
     _reasoning: list[str] = field(default_factory=list)
@@ -158,7 +165,9 @@ class ReasoningSplitter:
         """End the answer and return what was held back; further text is part of the answer."""
         held, self._held = self._held, ""
         state, self._state = self._state, "text"
-        if state in {"reasoning", "header"} or (state == "message" and not self._is_final):
+        if state == "header" and self._header in _CALL_HEADS:
+            self._text.append(self._header + held)
+        elif state in {"reasoning", "header"} or (state == "message" and not self._is_final):
             self._reasoning.append(held)
         elif state != "gap":
             self._text.append(held)
@@ -192,6 +201,8 @@ class ReasoningSplitter:
             return True
         head = bare[:MAX_HELD].lower()
         marks = _AFTER_REASONING if self._state == "gap" else _BEFORE_REASONING
+        if self.calls:
+            marks = {**dict.fromkeys(_CALL_HEADS, ""), **marks}
         if self._marks >= MAX_MARKS:
             marks = {}
         mark = next((mark for mark in marks if _is_mark(mark, bare)), "")
@@ -217,7 +228,8 @@ class ReasoningSplitter:
 
     def _begin(self, mark: str, end: str) -> None:
         self._marks += 1
-        if mark in _HARMONY:
+        self._header = mark
+        if mark in _HARMONY or mark in _CALL_HEADS:
             self._state = "header"
         elif not end:
             self._state = "gap"
@@ -231,8 +243,13 @@ class ReasoningSplitter:
         if end < 0:
             if len(self._held) >= MAX_HELD:
                 self._state = "text"
+                self._text.append(self._header if self._header in _CALL_HEADS else "")
             return self._state == "text"
+        header = self._header + self._held[:end]
         self._is_final = self._held[:end].strip().lower().startswith(_FINAL)
+        if self.calls and _CALL_HEADER in f" {header}":
+            self._is_final = True
+            self._text.append(header + _MESSAGE)
         self._held = self._held[end + len(_MESSAGE) :]
         self._state, self._ends = "message", _HARMONY_ENDS
         return True
@@ -261,12 +278,18 @@ class ReasoningFilter:
     :param inside: see `ReasoningSplitter`.
     :param continues: see `ReasoningSplitter`.
     :param quoted: see `ReasoningSplitter`.
+    :param calls: see `ReasoningSplitter`.
     """
 
     def __init__(
-        self, *, inside: str = "", continues: bool = False, quoted: frozenset[str] = frozenset()
+        self,
+        *,
+        inside: str = "",
+        continues: bool = False,
+        quoted: frozenset[str] = frozenset(),
+        calls: bool = False,
     ) -> None:
-        self._splitter = ReasoningSplitter(inside, continues, quoted)
+        self._splitter = ReasoningSplitter(inside, continues, quoted, calls)
         self._logprobs: list[TokenLogprob] = []
 
     def feed(self, delta: Delta) -> Delta | None:

@@ -37,6 +37,8 @@ class TurnOptions:
         empty list for none.
     :param tool_choice: `auto`, `none`, `required` or the name of a tool: what the first round may
         or must call.
+    :param parallel_tool_calls: whether one answer may have several calls. With False, an engine
+        that supports it makes one; more calls of an answer are dropped.
     :raises InvalidValue: if the deadline is not a number of seconds above 0.
     """
 
@@ -47,6 +49,7 @@ class TurnOptions:
     sampling: Sampling | None = None
     tools: Sequence[str] | None = None
     tool_choice: str | None = None
+    parallel_tool_calls: bool | None = None
 
     def __post_init__(self) -> None:
         check_deadline(self.deadline_s)

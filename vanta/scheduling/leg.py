@@ -10,8 +10,8 @@ that returned a leg is followed by its `close`, shielded from cancellation.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Protocol
 
 import anyio
@@ -21,8 +21,9 @@ from vanta.context.usage_check import OutputLimit, believed_usage, finite
 from vanta.engine import DeltaStream, GenerationRequest
 from vanta.errors import EngineError, ErrorKind
 from vanta.messages import Completion, Delta, Fold, Usage
-from vanta.normalising import ReasoningFilter, quoted_marks
+from vanta.normalising import CallFilter, ReasoningFilter, quoted_marks
 from vanta.scheduling.gate import Verdict
+from vanta.scheduling.leg_errors import broken_contract, empty_answer, missing_call
 from vanta.scheduling.policy import LegPlan
 from vanta.trace import LegTrace
 from vanta.track import Track
@@ -36,7 +37,6 @@ EARLY_EXIT_EVERY = 8
 Prepare = Callable[[Track], Awaitable[GenerationRequest]]
 Shorten = Callable[[Track, EngineError], Awaitable[GenerationRequest]]
 
-_NO_TEXT = "the answer ended without any readable text"
 _NOTHING = Delta()
 """A delta whose text is held back: the leg is not silent, but shows nothing yet."""
 
@@ -181,7 +181,7 @@ class Leg:
         except EngineError as error:
             self._fail(error)
         except Exception as error:  # noqa: BLE001 - an engine's bug must not take the turn down
-            self._fail(self._broke_contract(error))
+            self._fail(broken_contract(self.track, error))
         finally:
             self.ended = True
             self.ended_s = self._owner.now()
@@ -201,8 +201,11 @@ class Leg:
                 await self._send(await shorten(self.track, error))
             else:
                 raise
-        if not (self.has_content or self.resumes or self.fold.completion().tool_calls):
-            raise self._empty_answer()
+        answer = self.fold.completion()
+        if self.request is not None and (missing := missing_call(self.track, self.request, answer)):
+            raise missing
+        if not (self.has_content or self.resumes or answer.tool_calls):
+            raise empty_answer(self.track, answer)
 
     async def _send(self, request: GenerationRequest) -> None:
         purse = self._owner.purse
@@ -216,25 +219,23 @@ class Leg:
         self.request = request
         bound, pace = AnswerBound(request.sampling.max_tokens, self._window), Pace()
         limit = OutputLimit(request.sampling.max_tokens)
-        # Engines move reasoning out of their text; this covers an adapter that does not.
-        quoted = quoted_marks(request.messages)
-        reasoning = ReasoningFilter(continues=bool(request.prefix), quoted=quoted)
+        content = AnswerFilter(request)
         async with self.track.engine.stream(request) as stream:
             self._stream = stream
             async for delta in stream:
                 within = bound.cut(delta)
-                self._take(reasoning.feed(within) or _NOTHING)
+                self._take(content.feed(within) or _NOTHING)
                 if bound.is_reached:
                     break
                 if limit.is_passed(within.text + within.reasoning):
-                    self._take(reasoning.feed(Delta(finish_reason="length")) or _NOTHING)
+                    self._take(content.feed(Delta(finish_reason="length")) or _NOTHING)
                     break
                 if self.deltas % LOOK_EVERY == 0 and pace.is_due:
                     await pace.pause()
-            if rest := reasoning.finish():
+            if rest := content.finish():
                 self._take(rest)
         if bound.problem:
-            raise self.error_of(
+            raise self.track.error(
                 ErrorKind.SERVER, bound.problem, "Look at the server's log: its answer has no end."
             )
 
@@ -254,7 +255,9 @@ class Leg:
         self.deltas += 1
         self.last_delta_s = self._owner.now()
         self.excused_s = None
-        if not self.has_content and (delta.has_content or self.fold.has_whole_call):
+        # A text before a call that has to be made is not the answer yet.
+        is_text = delta.has_content and not (self.request and self.request.must_call)
+        if not self.has_content and (is_text or self.fold.has_whole_call):
             self.has_content = True
             self.first_content_s = self.last_delta_s
         self._owner.on_delta(self, delta)
@@ -268,34 +271,6 @@ class Leg:
         """Fail the leg for a reason of the scheduler (a stall), and stop it."""
         self._fail(error)
         self.stop()
-
-    def error_of(
-        self, kind: ErrorKind, message: str, suggestion: str = "", summary: str | None = None
-    ) -> EngineError:
-        """Return an error that names this leg's engine, model and track."""
-        return self.track.error(kind, message, suggestion, summary=summary)
-
-    def _empty_answer(self) -> EngineError:
-        answer = self.fold.completion()
-        problem, advice = "", "Raise max_tokens, or turn the model's reasoning down."
-        if answer.finish_reason == "length":
-            problem = "the token limit was reached before any readable text"
-        elif answer.reasoning:
-            problem = "the reasoning never ended: the answer has no readable text"
-        error = self.error_of(ErrorKind.SERVER, problem or _NO_TEXT, advice if problem else "")
-        error.retryable = not answer.reasoning
-        return error
-
-    def _broke_contract(self, cause: Exception) -> EngineError:
-        problem = f"the engine raised {type(cause).__name__} instead of an EngineError"
-        error = self.error_of(
-            ErrorKind.SERVER,
-            f"{problem}: {cause}",
-            "This is a bug in the engine's plugin; report it there.",
-            problem,
-        )
-        error.__cause__ = cause
-        return error
 
     @property
     def usage(self) -> Usage | None:
@@ -353,6 +328,43 @@ class Leg:
         )
 
 
+class AnswerFilter:
+    """Moves the reasoning and the calls in an answer's text to where they belong.
+
+    Engines do so themselves; this covers an adapter that does not.
+
+    :param request: what was sent.
+    """
+
+    def __init__(self, request: GenerationRequest) -> None:
+        continues = bool(request.prefix)
+        self._reasoning = ReasoningFilter(
+            continues=continues,
+            quoted=quoted_marks(request.messages),
+            calls=bool(request.tools),
+        )
+        self._calls = CallFilter(request.tools, request.most_calls, continues=continues)
+
+    def feed(self, delta: Delta) -> Delta | None:
+        """Take the next delta and return what is known of it; None while it is held back."""
+        split = self._reasoning.feed(delta)
+        return None if split is None else self._calls.feed(split)
+
+    def finish(self) -> Delta | None:
+        """Return what was held back when an answer ended without a last delta."""
+        held = self._reasoning.finish()
+        first = self._calls.feed(held) if held else None
+        last = self._calls.finish()
+        if first is None or last is None:
+            return first or last
+        return replace(
+            last,
+            text=first.text + last.text,
+            reasoning=first.reasoning + last.reasoning,
+            tool_calls=first.tool_calls + last.tool_calls,
+        )
+
+
 class PaidLeg(Protocol):
     """A leg that money is reserved for."""
 
@@ -386,52 +398,3 @@ class Purse(Protocol):
         :raises EngineError: `budget` if a cap does not allow the leg. Only this leg fails.
         """
         ...
-
-
-BACKOFF_S = 0.5
-"""Longest wait before the first retry, in seconds."""
-
-
-def too_late(track: Track, deadline_s: float) -> EngineError:
-    """Return the error of a track that could not answer before the turn's deadline."""
-    return track.error(
-        ErrorKind.TIMEOUT,
-        f"the turn's deadline of {deadline_s:g} s passed before it could answer",
-        "Raise deadline_s, or choose a policy with a faster track.",
-    )
-
-
-def retry_too_late(track: Track, wait_s: float) -> EngineError:
-    """Return the error of a track whose server requested a wait beyond the turn's deadline."""
-    return track.error(
-        ErrorKind.RATE_LIMITED,
-        f"the server requested a wait of another {wait_s:.1f} s, longer than the turn may take",
-        "Send the message again then, or choose a policy with another track.",
-        retry_after_s=wait_s,
-    )
-
-
-def rejected_answer(leg: Leg) -> EngineError:
-    """Return the error of a leg whose answer the gate rejected."""
-    why = leg.verdict.why if leg.verdict else "no verdict"
-    return leg.error_of(ErrorKind.SERVER, f"the gate rejected its answer: {why}")
-
-
-def stalled(leg: Leg, limit_s: float) -> EngineError:
-    """Return the error of a leg that stalled in the middle of its answer."""
-    return leg.error_of(
-        ErrorKind.TIMEOUT,
-        f"silent for {limit_s:g} s in the middle of its answer",
-        "Raise stall_timeout_s if the server is only slow.",
-    )
-
-
-def backoff_s(error: EngineError | None, attempt: int) -> float:
-    """Return the seconds before the next attempt.
-
-    They are the server's Retry-After, or double with each attempt, with full jitter (Brooker,
-    "Exponential Backoff And Jitter", 2015).
-    """
-    if error and error.retry_after_s:
-        return error.retry_after_s
-    return random.uniform(0.0, BACKOFF_S * 2 ** (attempt - 1))  # noqa: S311 - no secret

@@ -40,7 +40,14 @@ from vanta.messages import Delta, FinishReason
 from vanta.scheduling.agreement import disagreement
 from vanta.scheduling.gate import Verdict
 from vanta.scheduling.judging import AnswerJudge
-from vanta.scheduling.leg import Leg, backoff_s, rejected_answer, retry_too_late, stalled, too_late
+from vanta.scheduling.leg import Leg
+from vanta.scheduling.leg_errors import (
+    backoff_s,
+    rejected_answer,
+    retry_too_late,
+    stalled,
+    too_late,
+)
 from vanta.scheduling.policy import LegPlan
 from vanta.scheduling.race_plan import RaceOutcome, RacePlan, in_round
 from vanta.scheduling.start_queue import StartQueue
@@ -310,7 +317,7 @@ class Race:
             late_s = self.now() - self._stalls_at(leg)
             if late_s < 0 or (late_s > HELD_UP_S and leg.excuse()):
                 continue
-            leg.fail(error := stalled(leg, self._settings.stall_timeout_s))
+            leg.fail(error := stalled(leg.track, self._settings.stall_timeout_s))
             self._lose(leg, error)
 
     def _expire(self) -> None:
@@ -414,7 +421,7 @@ class Race:
     def _causes(self) -> list[EngineError]:
         """Return why each leg gave no answer; for tracks that never started, the deadline."""
         causes = [
-            leg.error or rejected_answer(leg)
+            leg.error or rejected_answer(leg.track, leg.verdict)
             for leg in self._legs
             if leg.error or (leg.verdict and leg.state != "verified")
         ]

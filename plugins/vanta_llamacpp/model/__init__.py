@@ -22,18 +22,12 @@ from vanta_llamacpp.model.slots import (
     common_prefix,
 )
 from vanta_llamacpp.model.vocabulary import (
-    CALL,
-    END_CALL,
-    MISTRAL,
     PYTHON,
     Vocabulary,
 )
 
 __all__ = [
-    "CALL",
-    "END_CALL",
     "EXACT_ROWS",
-    "MISTRAL",
     "NO_OWNER",
     "PYTHON",
     "AbortFlag",

@@ -14,14 +14,13 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from vanta.normalising import REASONING_TOKENS
+from vanta.normalising import CALL_TOKENS, REASONING_TOKENS
 from vanta_llamacpp.errors import Faults
 from vanta_llamacpp.model.native import quick
 
 _CONTROL = 1 << 3 | 1 << 0  # and the unknown token, which is parsed from text as well
-CALL, END_CALL = "<tool_call>", "</tool_call>"
-MISTRAL, PYTHON = "[TOOL_CALLS]", "<|python_tag|>"
-MARKS = REASONING_TOKENS | {CALL, END_CALL, MISTRAL, PYTHON}
+PYTHON = "<|python_tag|>"
+MARKS = REASONING_TOKENS | CALL_TOKENS
 """Texts that begin or end a reasoning or a tool call; control tokens of some models."""
 _AROUND_THOUGHTS = {mark.encode() for mark in REASONING_TOKENS}
 _MARK = "\ufdd0"

@@ -32,7 +32,7 @@ class TokenizedRequest:
     :param tokens: the prompt, followed by the given prefix of the answer.
     :param max_tokens: the maximum number of output tokens, at least 1.
     :param grammar: GBNF that the answer must follow, or None.
-    :param tools: look for tool calls in the output.
+    :param tools: the tools that the output may call.
     :param calls: the grammars of the calls, or None.
     :param most_calls: the largest number of calls, None for any number.
     :param reasoning_end: the mark that ends the reasoning which the prompt has opened, or "".
@@ -46,7 +46,7 @@ class TokenizedRequest:
     max_tokens: int
     sampling: Sampling
     grammar: str | None = None
-    tools: bool = False
+    tools: tuple[Tool, ...] = ()
     calls: CallGrammar | None = None
     most_calls: int | None = None
     reasoning_end: str = ""
@@ -102,7 +102,7 @@ class Prompter:
             max_tokens=min(room, request.sampling.max_tokens or room),
             sampling=request.sampling,
             grammar=grammar,
-            tools=bool(offered),
+            tools=offered,
             calls=calls,
             most_calls=request.most_calls,
             reasoning_end="" if request.prefix else reasoning_end(text),

@@ -40,8 +40,11 @@ class Generation:
             request.reasoning_end,
             continues=request.prefix_tokens > 0,
             quoted=request.quoted_marks,
+            calls=bool(request.tools),
         )
-        self._parser = OutputParser(request.tools, thoughts, most=request.most_calls)
+        self._parser = OutputParser(
+            request.tools, thoughts, request.most_calls, continues=request.prefix_tokens > 0
+        )
         self._in_calls = request.calls is not None and request.grammar == request.calls.whole
         self._held_logprobs: tuple[TokenLogprob, ...] = ()
         self._sampler = Sampler(
@@ -87,7 +90,7 @@ class Generation:
         logprob = self._sampler.logprob(model.context, index, token)
         job.record_output()
         data = model.vocabulary.piece(
-            token, calls=job.request.tools, thoughts=self._parser.may_think
+            token, calls=bool(job.request.tools), thoughts=self._parser.may_think
         )
         text = self._text.add(data, logprob)
         if self._text.stopped is not None:

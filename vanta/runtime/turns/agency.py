@@ -180,7 +180,9 @@ class Agency:
             return None
         if options.tools is not None and not options.tools:
             return None
-        return TurnTools(self, options.tools, dataclasses.replace(self.rounds, tool_choice=choice))
+        parallel = options.parallel_tool_calls is not False
+        rounds = dataclasses.replace(self.rounds, tool_choice=choice, parallel=parallel)
+        return TurnTools(self, options.tools, rounds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,17 +39,19 @@ class RoundRules:
     :param max_rounds: rounds of a turn; the last one has no tools.
     :param races: whether every round is a race of all tracks, or stays on the track that asked.
     :param tool_choice: `auto`, `none`, `required` or the name of a tool, for the first round.
+    :param parallel: whether one answer may have several calls.
     """
 
     max_rounds: int = 10
     races: bool = False
     tool_choice: str = "auto"
+    parallel: bool = True
 
 
 class RoundPrompts(Protocol):
     """What a turn's prompts are made of; see `vanta.context.preparer.ContextPreparer`."""
 
-    def offer(self, tools: Sequence[Tool], choice: str) -> None:
+    def offer(self, tools: Sequence[Tool], choice: str, *, parallel: bool = True) -> None:
         """Set the tools of the next round."""
         ...
 
@@ -235,7 +237,8 @@ class Rounds:
         if self._runner is None:
             return
         tools = () if self.limit else self._runner.offered
-        self._prompts.offer(tools, choice or self._rules.tool_choice)
+        choice = choice or self._rules.tool_choice
+        self._prompts.offer(tools, choice, parallel=self._rules.parallel)
         if not self._races:
             self._plan = dataclasses.replace(self._plan, on_calls=self._begin_early)
 

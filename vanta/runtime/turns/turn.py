@@ -33,7 +33,7 @@ from vanta.runtime.conversations import Conversation
 from vanta.runtime.turns.agency import TurnTools
 from vanta.runtime.turns.rounds import DeadlineClock, RoundRules, Rounds
 from vanta.runtime.turns.turn_settings import TurnSettings
-from vanta.scheduling.leg import too_late
+from vanta.scheduling.leg_errors import too_late
 from vanta.scheduling.race_plan import RaceOutcome, RacePlan
 from vanta.storage import store_waits_until
 from vanta.tools import Caller, CallRunner
