@@ -46,7 +46,8 @@ Read = tuple[str, list[tuple[str, str]], str]
 def read(text: str, *cuts: int, tools: tuple[Tool, ...] = TOOLS) -> Read:
     """Return the text, the calls and the reasoning in an answer that arrives in pieces."""
     splitter, reader = ReasoningSplitter(calls=True), CallReader(tools)
-    shown, reasoning, calls, last = "", "", [], 0
+    calls: list[tuple[str, str]] = []
+    shown, reasoning, last = "", "", 0
     for cut in (*sorted(cuts), len(text), None):
         piece = splitter.finish() if cut is None else splitter.add(text[last:cut])
         last = last if cut is None else max(last, cut)

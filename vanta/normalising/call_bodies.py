@@ -333,14 +333,14 @@ class JsonEnd:
         self._escaped = False
         self._depth = 0
 
-    def feed(self, text: str) -> None:
-        """Read more text, in time linear in its length.
+    def feed(self, text: str) -> int | None:
+        """Read more text, in time linear in its length, and return `at`.
 
         :param text: the next fragment.
         """
         for letter in text:
             if self.at is not None:
-                return
+                break
             self.read += 1
             if self.in_text:
                 self.in_text = self._escaped or letter != '"'
@@ -353,3 +353,4 @@ class JsonEnd:
                 self._depth -= 1
                 if self._depth <= 0:
                     self.at = self.read
+        return self.at

@@ -162,17 +162,18 @@ class CallReader:
 
     def _read_json(self, markup: CallMarkup, json: JsonEnd) -> bool:
         body, start = self._held, self._json_at
-        while json.at is None:
+        length = json.at
+        while length is None:
             place = start + json.read
             found = body.find(markup.end, max(self._searched, start)) if markup.end else -1
-            json.feed(body[place:] if found < 0 else body[place : found + len(markup.end)])
-            if json.at is None and found < 0:
+            length = json.feed(body[place:] if found < 0 else body[place : found + len(markup.end)])
+            if length is None and found < 0:
                 self._searched = max(self._searched, len(body) - len(markup.end) + 1)
                 return False
-            if json.at is None and not json.in_text:
+            if length is None and not json.in_text:
                 return self._end_body(body[:found], body[found:])
             self._searched = found + 1
-        end = start + json.at
+        end = start + length
         if markup is not BARE:
             return self._end_body(body[:end], body[end:])
         rest = body[end:].lstrip(" \t\r\n;")
