@@ -135,6 +135,11 @@ class Leg:
         """The time of the turn since which the leg is silent; None before its first delta."""
         return self.excused_s or self.last_delta_s
 
+    @property
+    def first(self) -> str:
+        """What made it the first: its text, or its first complete tool call."""
+        return "first content" if self.pending else "first complete tool call"
+
     def is_check_due(self) -> bool:
         """Return whether the gate should look at the unfinished answer once more.
 

@@ -241,7 +241,7 @@ class Race:
             return None
         held_s = leg.plan.held_until_s
         if self.now() >= held_s:
-            return f"no rival answered within {held_s:g} s" if held_s else _first_content(leg)
+            return f"no rival answered within {held_s:g} s" if held_s else leg.first
         return None if self._rivals_before(leg) else "no rival is left"
 
     def _rivals_before(self, held: Leg) -> bool:
@@ -445,8 +445,3 @@ class Race:
         amended = any(other.state == "amended" for other in self._legs)
         shown = self._log.shown
         self._outcome = RaceOutcome(shown, leg, reason, first, self.legs, failure, amended)
-
-
-def _first_content(leg: Leg) -> str:
-    """Return what made a leg the first: its text, or its first complete tool call."""
-    return "first content" if leg.pending else "first complete tool call"
