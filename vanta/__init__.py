@@ -155,6 +155,7 @@ if TYPE_CHECKING:
     from vanta.tool_contract import (
         Tool,
         ToolContext,
+        ToolCounts,
         ToolResult,
         Toolset,
         ToolsetContext,
@@ -219,7 +220,9 @@ _NAMES = {
     ),
     "vanta.scheduling.gate": "Gate Verdict",
     "vanta.scheduling.policy": "GateRule LegPlan Policy",
-    "vanta.tool_contract": "Tool ToolContext ToolResult Toolset ToolsetContext ToolsetFactory",
+    "vanta.tool_contract": (
+        "Tool ToolContext ToolCounts ToolResult Toolset ToolsetContext ToolsetFactory"
+    ),
     "vanta.trace": (
         "CallTrace ContextTrace LegTrace MemoryTrace RecallTrace Reply Timings ToolTrace "
         "ToolsTrace Trace"
@@ -323,6 +326,7 @@ __all__ = [
     "ToolCall",
     "ToolCallPart",
     "ToolContext",
+    "ToolCounts",
     "ToolError",
     "ToolResult",
     "ToolTrace",

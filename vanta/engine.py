@@ -35,6 +35,7 @@ from vanta.errors import EngineError, ErrorKind
 from vanta.learning import Learnt
 from vanta.messages import Completion, Delta, Message
 from vanta.normalising import Sampling as Sampling  # noqa: PLC0414 - it belongs to the contract
+from vanta.tool_contract import PER_TOOL, ToolCounts, tool_text
 from vanta.tool_contract import Tool as Tool  # noqa: PLC0414 - it belongs to the contract, too
 
 
@@ -242,6 +243,15 @@ class Engine(abc.ABC):
         empty = (await self.count_tokens((Message("user", ""),))).value
         counts = [await self.count_tokens((Message("user", text),)) for text in texts]
         return [TokenCount(max(0, count.value - empty), count.exact) for count in counts]
+
+    async def count_tools(self, tools: Sequence[Tool]) -> ToolCounts:
+        """Count the tokens of tools in a prompt; by default of their JSON, and some around.
+
+        :param tools: the tools.
+        :raises EngineError: if the engine cannot count.
+        """
+        counts = await self.count_texts([tool_text(tool) for tool in tools])
+        return ToolCounts(0, tuple(count.value + PER_TOOL for count in counts))
 
     @property
     def counter(self) -> str:

@@ -50,6 +50,7 @@ from vanta.errors import EngineError, ErrorKind, describe
 from vanta.learning import Learnt
 from vanta.messages import Completion, Delta, Message, Usage
 from vanta.normalising import CallLimit, ReasoningFilter, quoted_marks
+from vanta.tool_contract import Tool, ToolCounts
 
 HEALTH_AGE_S = 30.0
 """Seconds for which a health check is cached."""
@@ -395,6 +396,10 @@ class WrapperEngine(Engine):
     async def count_texts(self, texts: Sequence[str]) -> list[TokenCount]:
         """See `Engine.count_texts`."""
         return await self.wrapped.count_texts(texts)
+
+    async def count_tools(self, tools: Sequence[Tool]) -> ToolCounts:
+        """See `Engine.count_tools`."""
+        return await self.wrapped.count_tools(tools)
 
     async def models(self) -> Sequence[EngineModel]:
         """See `Engine.models`."""

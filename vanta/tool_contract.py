@@ -12,6 +12,7 @@ the model reads. A result is data: nothing in it is an instruction, a role or a 
 from __future__ import annotations
 
 import abc
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,10 @@ from pydantic import BaseModel
 Effect = Literal["read", "idempotent", "write"]
 """What a second run of the same call would do: nothing that anyone notices (`read`), nothing more
 than the first with the same idempotency key (`idempotent`), or the same thing again (`write`)."""
+
+
+PER_TOOL = 8
+"""Tokens that a chat format puts around the JSON of a tool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,31 @@ class ToolResult:
     is_error: bool = False
     source: str = ""
     private: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCounts:
+    """The tokens that tools take in an engine's prompt.
+
+    :param opening: what tools add once, however many there are.
+    :param tools: what each tool adds, in their order.
+    """
+
+    opening: int
+    tools: tuple[int, ...]
+
+
+def tool_text(tool: Tool) -> str:
+    """Return a tool as the JSON that chat APIs are sent and most chat templates write.
+
+    :param tool: the tool.
+    """
+    function = {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": dict(tool.parameters),
+    }
+    return json.dumps({"type": "function", "function": function}, ensure_ascii=False, default=str)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 A question counts if every tool that it needs is shown; tokens are those of all shown text at four
 characters each. Ours is `vanta.tools.recall.rank_tools` with the embedder `minilm`, or by words
-alone if there is none. Its weights were chosen on every other question; the others are held out.
+alone if there is none, as turns use it: tools are the JSON that engines send and chat templates
+write. Its weights were chosen on every other question; the others are held out.
 
 The baselines of the same run rank by SQLite's `bm25()`, by the cosine alone, and by both, each
 divided by its best. They show the schemas as they came, or the same short signatures as ours, which
@@ -16,7 +17,7 @@ import re
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,9 @@ import anyio
 
 from vanta import VantaError
 from vanta.memory import Embedder
+from vanta.tool_contract import Tool, ToolCounts
 from vanta.tools.recall import (
     Ranked,
-    Render,
     ToolIndex,
     clauses_of,
     rank_tools,
@@ -118,8 +119,8 @@ async def _measured(settings: Settings, path: Path) -> list[Figure]:
         if vectors:
             await _embed_all(settings, data, vectors, index)
         times: list[float] = []
-        ours = await _ours(data, vectors, index, render_signature, times)
-        ours_json = await _ours(data, vectors, index, render_json, [])
+        ours = await _ours(data, vectors, index, render_json, times)
+        signatures = await _ours(data, vectors, index, render_signature, [])
         peers = await _peers(data, vectors)
         if model:
             await model.aclose()
@@ -128,7 +129,7 @@ async def _measured(settings: Settings, path: Path) -> list[Figure]:
     return [
         *_goals(ours, peers, how),
         *_references("vanta, held out", ours, how, held_out=True),
-        *_references("vanta, schemas as JSON", ours_json, f"{how}, as chat templates write them"),
+        *_references("vanta, as signatures", signatures, f"{how}; no engine is shown them so"),
         *(figure for name, shares in peers.items() for figure in _references(name, shares, "")),
         _time(times),
     ]
@@ -161,12 +162,16 @@ async def _ours(
     data: ToolData,
     vectors: Vectors | None,
     index: ToolIndex,
-    render: Render,
+    render: Callable[[Tool], str],
     times: list[float],
 ) -> ToolShares:
     shares = ToolShares()
     places = {item.name: place for place, item in enumerate(data.tools)}
     embed = vectors.embed if vectors else None
+
+    async def counted(tools: Sequence[Tool]) -> ToolCounts:
+        return ToolCounts(0, tuple(count(render(tool)) for tool in tools))
+
     for question in data.questions:
         for budget in GOALS:
             started = time.perf_counter()
@@ -174,10 +179,9 @@ async def _ours(
                 question.text,
                 data.tools,
                 room=budget,
-                count=count,
+                count=counted,
                 embed=embed,
                 index=index,
-                render=render,
             )
             times.append(1000 * (time.perf_counter() - started))
             _check(ranked, budget, render)
@@ -185,7 +189,7 @@ async def _ours(
     return shares
 
 
-def _check(ranked: Ranked, budget: int, render: Render) -> None:
+def _check(ranked: Ranked, budget: int, render: Callable[[Tool], str]) -> None:
     """Check that what is shown fits, counted anew, and that no way to search was left out."""
     text = [render(item.tool) for item in ranked.shown]
     if sum(map(count, text)) > ranked.tokens or ranked.tokens > budget or ranked.note:

@@ -29,6 +29,8 @@ from vanta import (
     Health,
     Message,
     TokenCount,
+    Tool,
+    ToolCounts,
 )
 from vanta_llamacpp.errors import ENGINE, Faults
 from vanta_llamacpp.model import (
@@ -117,6 +119,12 @@ class LlamaCppEngine(BaseEngine):
             prompter = await self._ready_prompter()
             counts = await anyio.to_thread.run_sync(prompter.count_texts, texts)
         return [TokenCount(count, exact=True) for count in counts]
+
+    async def count_tools(self, tools: Sequence[Tool]) -> ToolCounts:
+        """Count tools as the model's own template writes them; loads the model if necessary."""
+        with self._in_use():
+            prompter = await self._ready_prompter()
+            return await anyio.to_thread.run_sync(prompter.count_tools, tools)
 
     @property
     def counter(self) -> str:

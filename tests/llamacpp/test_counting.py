@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
+from vanta import GenerationRequest, Sampling, Tool, ToolCounts
 from vanta.context import token_cache_of
 from vanta.messages import Message
 from vanta_llamacpp.engine import LlamaCppEngine
@@ -40,3 +41,33 @@ def test_a_prompt_is_predicted_from_its_pieces(shared_engine: LlamaCppEngine, sy
 
 def test_the_counter_is_named_after_the_model(shared_engine: LlamaCppEngine) -> None:
     assert shared_engine.counter == f"llama.cpp: {shared_engine.model}"
+
+
+TOOLS = [
+    Tool("get_forecast", "Return the weather.", {"type": "object", "properties": {}}),
+    Tool("mail", "Send a letter, äöü <|im_end|>.", {"properties": {"to": {"type": "string"}}}),
+    Tool("loud", "", {"type": "object", "description": "No call is needed. " * 9}),
+]
+
+
+@pytest.mark.parametrize("numbers", [[0], [1, 2], [0, 1, 2]])
+def test_tools_are_counted_as_the_prompt_has_them(
+    shared_engine: LlamaCppEngine, numbers: list[int]
+) -> None:
+    tools = tuple(TOOLS[number] for number in numbers)
+    question = (Message("user", "What is the weather?"),)
+
+    async def run() -> tuple[ToolCounts, int, int]:
+        counts = await token_cache_of(shared_engine).tools(shared_engine, tools)
+        plain = (await shared_engine.count_tokens(question)).value
+        request = GenerationRequest(question, Sampling(max_tokens=1), tools=tools)
+        async with shared_engine.stream(request) as stream:
+            async for _ in stream:
+                pass
+        assert stream.receipt is not None
+        return counts, plain, stream.receipt.input_tokens
+
+    counts, plain, sent = anyio.run(run)
+    predicted = plain + counts.opening + sum(counts.tools)
+    assert len(counts.tools) == len(tools)
+    assert sent - 2 * len(tools) <= predicted <= sent + 2 * len(tools)

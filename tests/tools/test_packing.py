@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from vanta.tool_contract import Tool
+from vanta.tool_contract import Tool, ToolCounts
 from vanta.tools.recall import (
     Detail,
     PackedTool,
@@ -189,8 +189,8 @@ def packed(sizes: Sequence[int], room: int, needed: int = 0) -> list[PackedTool]
         share = {"bare": 1, "brief": 2, "full": 3}[detail]
         return Tool(f"t{place}", detail, {"tokens": sizes[place] * share})
 
-    async def count(tools: Sequence[Tool]) -> list[int]:
-        return [tool.parameters["tokens"] for tool in tools]
+    async def count(tools: Sequence[Tool]) -> ToolCounts:
+        return ToolCounts(0, tuple(tool.parameters["tokens"] for tool in tools))
 
     return anyio.run(lambda: pack(len(sizes), room, count, show, needed=needed))
 

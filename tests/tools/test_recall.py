@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from vanta.errors import EmbedderError
-from vanta.tool_contract import Tool
+from vanta.tool_contract import Tool, ToolCounts
 from vanta.tools.recall import (
     FIND_TOOLS,
     Ranked,
@@ -43,12 +43,13 @@ CROWD = [
 TOOLS = [*CROWD[:30], WEATHER, MAIL, *CROWD[30:], AREA, FORECAST_ZH]
 
 
-async def count(tools: Sequence[Tool]) -> list[int]:
-    return [-(-len(render_signature(tool)) // 4) for tool in tools]
+async def count(tools: Sequence[Tool]) -> ToolCounts:
+    return ToolCounts(0, tuple(-(-len(render_signature(tool)) // 4) for tool in tools))
 
 
-async def count_json(tools: Sequence[Tool]) -> list[int]:
-    return [-(-len(render_json(tool)) // 4) for tool in tools]
+async def count_json(tools: Sequence[Tool]) -> ToolCounts:
+    """As a format with an opening does: it takes tokens once."""
+    return ToolCounts(20, tuple(-(-len(render_json(tool)) // 4) for tool in tools))
 
 
 def names(ranked: Ranked) -> list[str]:
@@ -64,7 +65,7 @@ async def test_tools_that_fit_are_all_shown_whole_in_the_order_of_the_offer() ->
     assert [item.offered for item in ranked.shown] == TOOLS
     assert [item.tool for item in ranked.shown] == [item.tool for item in TOOLS]
     assert (ranked.hidden, ranked.finder) == ((), False)
-    assert ranked.tokens == sum(await count([item.tool for item in TOOLS]))
+    assert ranked.tokens == sum((await count([item.tool for item in TOOLS])).tools)
 
 
 @pytest.mark.parametrize(
@@ -91,10 +92,12 @@ async def test_the_tool_that_a_question_needs_is_shown_first(
 async def test_what_is_shown_fits_its_room_as_it_is_rendered(room: int, counted: Any) -> None:
     ranked = await ranking("Mail the weather", room=room, count=counted)
     shown = [item.tool for item in ranked.shown] + [FIND_TOOLS] * ranked.finder
-    assert sum(await counted(shown)) == ranked.tokens <= room
+    counts = await counted(shown)
+    opening = counts.opening if shown else 0
+    assert sum(counts.tools) + opening == ranked.tokens <= room
     assert len(ranked.shown) + len(ranked.hidden) == len(TOOLS)
-    (finder,) = await counted([FIND_TOOLS])
-    assert ranked.finder == (bool(ranked.hidden) and 2 * finder <= room)
+    finder = (await counted([FIND_TOOLS])).tools[0]
+    assert ranked.finder == (bool(ranked.hidden) and 2 * finder <= room - counts.opening)
 
 
 async def test_a_question_with_several_needs_is_shown_a_tool_for_each() -> None:

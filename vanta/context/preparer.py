@@ -29,7 +29,6 @@ from vanta.context.tool_share import (
     ShownTools,
     ToolChooser,
     all_tools,
-    count_tools,
 )
 from vanta.engine import GenerationRequest, Sampling, Tool
 from vanta.errors import EngineError, ErrorKind, TemplateError
@@ -294,7 +293,7 @@ class ContextPreparer:
         """Return the tools of a request: those that fit, and those that it cannot do without."""
         if not self._tools:
             return NO_TOOLS_SHOWN
-        count = functools.partial(count_tools, track.engine)
+        count = functools.partial(token_cache_of(track.engine).tools, track.engine)
         if self._chooser is None:
             return await all_tools(self._tools, room, count)
         called = {call.name for message in self._rounds for call in message.tool_calls}

@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 from vanta.context.budget import OverflowReport
-from vanta.engine import Engine
+from vanta.engine import Engine, Tool
 from vanta.learning import Expiring, Learnt
 from vanta.messages import Message
+from vanta.tool_contract import ToolCounts, tool_text
 
 KEPT = 20_000
 """Counts per engine; the least recently used are evicted."""
@@ -78,6 +79,27 @@ class TokenCache:
             known |= zip(missing, (count.value for count in counts), strict=True)
         self._keep(known)
         return [known[key] for key in keys]
+
+    async def tools(self, engine: Engine, tools: Sequence[Tool]) -> ToolCounts:
+        """Return the tokens of tools in a prompt. Those that are not cached are counted at once.
+
+        :param engine: the engine that counts.
+        :param tools: the tools.
+        """
+        name = f"tools, {engine.counter}"
+        opening, *keys = [_key(name, text) for text in ("", *map(tool_text, tools))]
+        missing = {
+            key: tool
+            for key, tool in zip(keys, tools, strict=True)
+            if key not in self._counts or opening not in self._counts
+        }
+        known = {key: self._counts[key] for key in (opening, *keys) if key in self._counts}
+        if missing:
+            counts = await engine.count_tools(list(missing.values()))
+            known |= zip(missing, counts.tools, strict=True)
+            known[opening] = counts.opening
+        self._keep(known)
+        return ToolCounts(known.get(opening, 0), tuple(known[key] for key in keys))
 
     async def messages(self, engine: Engine, messages: Sequence[Message]) -> list[int]:
         """Return what each message adds to a prompt, rounded up; see `opening` for the rest.

@@ -1,26 +1,22 @@
 """The tools of a prompt: their share of it, their tokens, and what chooses among them.
 
-A track's tools are counted as its own tokens of the JSON that engines and chat templates write, and
-what a chat format puts around each. Invariant: tools that a request needs (a forced one, those that
-were called in the turn) are always shown; the others only within their share.
+Tools are counted in a track's own tokens as its engine writes them (`Engine.count_tools`).
+Invariant: tools that a request needs (a forced one, those that were called in the turn) are always
+shown; the others only within their share.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from vanta.context.token_cache import token_cache_of
-from vanta.engine import Engine, Tool
+from vanta.engine import Tool
+from vanta.tool_contract import ToolCounts
 from vanta.trace import ToolsTrace, ToolTrace
 
-PER_TOOL = 8
-"""Tokens that a chat format puts around the schema of a tool."""
-
-CountTools = Callable[[Sequence[Tool]], Awaitable[Sequence[int]]]
-"""Returns the tokens of each tool in a track's prompt."""
+CountTools = Callable[[Sequence[Tool]], Awaitable[ToolCounts]]
+"""Returns the tokens of tools in a track's prompt. Cheap for tools that it has counted before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,32 +72,9 @@ async def all_tools(tools: Sequence[Tool], room: int | None, count: CountTools) 
         return NO_TOOLS_SHOWN
     counts = await count(tools)
     shown = tuple(
-        ToolTrace(name=tool.name, tokens=tokens) for tool, tokens in zip(tools, counts, strict=True)
+        ToolTrace(name=tool.name, tokens=tokens)
+        for tool, tokens in zip(tools, counts.tools, strict=True)
     )
-    trace = ToolsTrace(offered=len(tools), tokens=sum(counts), room=room, shown=shown)
-    return ShownTools(tuple(tools), sum(counts), trace)
-
-
-async def count_tools(engine: Engine, tools: Sequence[Tool]) -> list[int]:
-    """Return the tokens of each tool in an engine's prompt. Each text is counted once.
-
-    :param engine: the engine that counts.
-    :param tools: the tools.
-    :raises EngineError: if the engine cannot count.
-    """
-    counts = await token_cache_of(engine).texts(engine, [described(tool) for tool in tools])
-    return [tokens + PER_TOOL for tokens in counts]
-
-
-def described(tool: Tool) -> str:
-    """Return the text by which the tokens of a tool are counted: the JSON that engines send and
-    most chat templates write.
-
-    :param tool: the tool.
-    """
-    function = {
-        "name": tool.name,
-        "description": tool.description,
-        "parameters": dict(tool.parameters),
-    }
-    return json.dumps({"type": "function", "function": function}, ensure_ascii=False, default=str)
+    tokens = counts.opening + sum(counts.tools)
+    trace = ToolsTrace(offered=len(tools), tokens=tokens, room=room, shown=shown)
+    return ShownTools(tuple(tools), tokens, trace)

@@ -10,10 +10,11 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vanta import EngineError, ErrorKind, GenerationRequest, Message, Sampling, Tool
+from vanta import EngineError, ErrorKind, GenerationRequest, Message, Sampling, Tool, ToolCounts
 from vanta.normalising import arranged, open_answer, quoted_marks, reasoning_end
 from vanta_llamacpp.model import LlamaModel, common_prefix
 from vanta_llamacpp.prompt.chat_template import FAMILIES, ChatTemplate, ChatTemplateError, sources
+from vanta_llamacpp.prompt.tool_counts import count_tools
 from vanta_llamacpp.prompt.tools import explained
 from vanta_llamacpp.sampling import CallGrammar, call_grammar, check, format_of, grammar_for
 
@@ -136,6 +137,13 @@ class Prompter:
         """Count the tokens of each text, as it would be inside a message."""
         clean, tokenize = self._vocabulary.defuse, self._vocabulary.tokenize
         return [len(tokenize(clean(text), start=False)) for text in texts]
+
+    def count_tools(self, tools: Sequence[Tool]) -> ToolCounts:
+        """Count the tokens of tools as the model's template writes them. Raises EngineError."""
+        return count_tools(
+            tools,
+            lambda messages, given: len(self._vocabulary.tokenize(self._render(messages, given))),
+        )
 
     def _common_tokens(self, request: GenerationRequest, tokens: Sequence[int]) -> int:
         """Return how many of the first tokens come from the messages that are no user's."""

@@ -34,6 +34,8 @@ from vanta import (
     Message,
     Receipt,
     TokenCount,
+    Tool,
+    ToolCounts,
     Track,
     WrapperEngine,
     hookimpl,
@@ -182,6 +184,10 @@ class _RecordingEngine(WrapperEngine):
         for text, count in zip(texts, counts, strict=True):
             self._reel.counts[f"{self._track}/{fingerprint_of_text(text)}"] = count.value
         return counts
+
+    async def count_tools(self, tools: Sequence[Tool]) -> ToolCounts:
+        """Count by the texts, whose counts are recorded: the cassette knows no other way."""
+        return await Engine.count_tools(self, tools)
 
     async def aclose(self) -> None:
         """Do nothing: the owner of the engine closes it."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from vanta.context.tool_share import CountTools
-from vanta.tool_contract import Tool
+from vanta.tool_contract import Tool, tool_text
 from vanta.tools.recall.schema_text import MAX_DEPTH, MAX_ENUM, MAX_NODES
 
 Detail = Literal["full", "brief", "bare"]
@@ -190,22 +190,17 @@ def render_json(tool: Tool) -> str:
 
     :param tool: the tool.
     """
-    function = {
-        "name": tool.name,
-        "description": tool.description,
-        "parameters": tool.parameters,
-    }
-    value = {"type": "function", "function": function}
-    return json.dumps(value, ensure_ascii=False, default=str) + "\n"
+    return f"{tool_text(tool)}\n"
 
 
 async def _counted(
     places: Sequence[int], detail: Detail, count: CountTools, show: Show
 ) -> list[PackedTool]:
     tools = [show(place, detail) for place in places]
+    counts = await count(tools)
     return [
         PackedTool(place, tool, detail, max(0, tokens))
-        for place, tool, tokens in zip(places, tools, await count(tools), strict=True)
+        for place, tool, tokens in zip(places, tools, counts.tools, strict=True)
     ]
 
 

@@ -178,13 +178,17 @@ async def show_whole(
     :param count: returns the tokens of tools.
     :param index: keeps their forms.
     """
+    opening = (await count([FIND_TOOLS])).opening if offered else 0
     packed = await pack_whole(
-        len(offered), room, count, lambda place, detail: index.shown(offered[place], detail)
+        len(offered),
+        room - opening,
+        count,
+        lambda place, detail: index.shown(offered[place], detail),
     )
     if packed is None:
         return None
     shown = tuple(RankedTool(offered[item.place], item.tool, tokens=item.tokens) for item in packed)
-    return Ranked(shown, tokens=sum(item.tokens for item in packed))
+    return Ranked(shown, tokens=opening + sum(item.tokens for item in packed))
 
 
 async def show_best(
@@ -207,8 +211,9 @@ async def show_best(
     :param needed: how many of the first ones are shown even if they do not fit.
     :param note: why meaning took no part, or "".
     """
-    (tokens,) = await count([FIND_TOOLS])
-    finder_tokens = tokens if tokens <= room // 2 else None
+    counts = await count([FIND_TOOLS])
+    room -= counts.opening
+    finder_tokens = counts.tools[0] if counts.tools[0] <= room // 2 else None
     packed = await pack(
         len(scored),
         room - (finder_tokens or 0),
@@ -227,6 +232,7 @@ async def show_best(
     if not hidden:
         finder_tokens = None
     total = sum(item.tokens for item in packed) + (finder_tokens or 0)
+    total += counts.opening if total else 0
     return Ranked(tuple(shown), hidden, finder_tokens is not None, total, note)
 
 
