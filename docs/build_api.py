@@ -29,6 +29,7 @@ WHOLE = (
 """Fronts whose whole `__all__` is public."""
 
 SELECTED = {
+    "vanta.config": "McpServerConfig",
     "vanta.context": (
         "Calibration Exchange believed_usage estimate_text estimate_tokens read_overflow "
     ),

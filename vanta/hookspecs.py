@@ -95,6 +95,20 @@ def vanta_toolsets() -> Iterable[ToolsetFactory]:  # type: ignore[empty-body]
     """
 
 
+@hookspec
+def vanta_configured_toolsets(config: Mapping[str, Any]) -> Iterable[ToolsetFactory]:  # type: ignore[empty-body]
+    """Provide toolsets that the configuration describes, such as one for each MCP server.
+
+    They are on: ``tools.use`` need not name them.
+
+    :param config: the effective configuration as JSON-ready data, with the names of the environment
+        variables that hold secrets.
+    :returns: one :class:`vanta.ToolsetFactory` for each toolset.
+
+    Errors: two toolsets with one name are a :class:`vanta.PluginError` naming both plugins.
+    """
+
+
 # Memory
 
 

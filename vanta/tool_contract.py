@@ -126,9 +126,11 @@ class Toolset(abc.ABC):
     """A named group of tools. One instance serves all turns of a runtime, many calls at once.
 
     :ivar name: its name, unique in the configuration; rules name tools as `NAME.TOOL`.
+    :ivar list_timeout_s: seconds that `tools` may take; a turn waits for it.
     """
 
     name: str
+    list_timeout_s: float = 5.0
 
     @abc.abstractmethod
     async def tools(self) -> Sequence[Tool]:

@@ -122,6 +122,17 @@ async def test_vanta_toolsets_run_calls_under_their_options(tmp_path: Path) -> N
 
 
 @pytest.mark.anyio
+async def test_vanta_configured_toolsets_are_one_for_each_table(tmp_path: Path) -> None:
+    plugins = example("vanta_configured_toolsets", tmp_path)
+    assert (plugins.configured_toolsets, list(plugins.toolsets)) == ((), [])
+    plugins.configure_toolsets({"tracks": {"local": {}, "api": {}}})
+    assert plugins.configured_toolsets == ("greet-local", "greet-api")
+    factory = plugins.toolsets["greet-api"]
+    toolset = factory.create(factory.options(), ToolsetContext(tmp_path, tmp_path))
+    assert (await toolset.call("greet", {}, ToolContext())).text == "Hello from api."
+
+
+@pytest.mark.anyio
 async def test_vanta_embedders_turn_texts_into_vectors(tmp_path: Path) -> None:
     embedders = example("vanta_embedders", tmp_path).embedders
     factory, context = embedders["letters"], EmbedderContext("", tmp_path, lambda _ref: None)  # type: ignore[arg-type,return-value]

@@ -30,6 +30,7 @@ SHORT_FOR_A_REASON = {
     "vanta_llamacpp.prompt.template_check": "a check",
     "vanta_llamacpp.prompt.tool_counts": "one idea",
     "vanta.files.parsing": "one idea",
+    "vanta_mcp.client.messages": "one idea",
     "vanta_tuning.commands.curves": "shared by two commands",
 }
 """Files under 60 lines that are no fronts, each with its reason."""

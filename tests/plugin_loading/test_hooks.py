@@ -43,6 +43,7 @@ def test_each_hook_is_called_once(hook: str, site: Site) -> None:
     site.install("counter", f"CALLS = []\n@hookimpl\ndef {hook}({arguments}): CALLS.append(1)\n")
     plugins = load(["counter"], strict=True, entry_points=site.entry_points)
     plugins.observers({})
+    plugins.configure_toolsets({})
     import some_counter_counter as counter  # type: ignore[import-not-found]
 
     assert counter.CALLS == [1]

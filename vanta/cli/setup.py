@@ -39,6 +39,11 @@ class Setup:
         """The effective configuration."""
         return self.loaded.config
 
+    @property
+    def toolsets_in_use(self) -> list[str]:
+        """The names of the toolsets that are on: those of `tools.use`, and the MCP servers."""
+        return [*self.config.tools.use, *self.plugins.configured_toolsets]
+
     @functools.cached_property
     def models(self) -> ModelStore:
         """The model registry and the files on disk.
@@ -103,6 +108,7 @@ def load_setup(source: str | None, *, strict: bool | None = None) -> Setup:
     loaded = load(config_source(source))
     chosen = loaded.config.plugins
     plugins = plugin_loading.load(chosen.allow, strict=chosen.strict if strict is None else strict)
+    plugins.configure_toolsets(loaded.as_dict(redacted=False))
     return Setup(loaded, plugins)
 
 

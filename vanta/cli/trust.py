@@ -120,7 +120,7 @@ def _project(folder: Path) -> Any:
     project = find_project(folder)
     if project is None:
         raise UsageError(
-            f"{str(folder.resolve())!r} has neither a vanta.toml nor templates in "
+            f"{str(folder.resolve())!r} has no vanta.toml, no .mcp.json and no templates in "
             ".vanta/templates: there is nothing to trust."
         )
     return project

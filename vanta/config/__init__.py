@@ -7,6 +7,7 @@ message contains a secret.
 
 from vanta.config.layers import Origin, Setting
 from vanta.config.load import Explanation, Loaded, load, ready_configurations, user_file
+from vanta.config.mcp_tables import McpConfig, McpServerConfig
 from vanta.config.policy_tables import GateConfig, PolicyConfig
 from vanta.config.project import ProjectFolder, find_project
 from vanta.config.schema import Config, MemoryConfig
@@ -29,6 +30,8 @@ __all__ = [
     "IgnoredSetting",
     "KeyRule",
     "Loaded",
+    "McpConfig",
+    "McpServerConfig",
     "MemoryConfig",
     "Origin",
     "PolicyConfig",

@@ -29,6 +29,7 @@ SOURCE_VARIABLE = "VANTA_CONFIG"
 MAX_FILE_BYTES = 1 << 20
 # Tables that are one value: half of one schema laid over half of another is neither.
 _WHOLE = frozenset({"json_schema", "logit_bias"})
+_MCP_SERVERS = ("mcp", "servers")
 _POSITION = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
@@ -92,6 +93,8 @@ class Merged:
         for setting in layer:
             if setting.key[0::2] == ("tracks", "engine") and len(setting.key) == 3:
                 self._restart_track(setting)
+            elif len(setting.key) == 4 and setting.key[:2] == _MCP_SERVERS:
+                self._restart_server(setting)
         for setting in layer:
             self._put(setting)
 
@@ -136,6 +139,18 @@ class Merged:
         if isinstance(track, dict) and track.get("engine", setting.value) != setting.value:
             track.clear()
             self._forget(setting.key[:2])
+
+    def _restart_server(self, setting: Setting) -> None:
+        """Forget what lower layers set for an MCP server that is now another one.
+
+        Its headers, variables and promises were meant for the server at the former address.
+        """
+        server = self.value(setting.key[:3])
+        if setting.key[3] not in {"command", "url"} or not isinstance(server, dict):
+            return
+        if server.get(setting.key[3]) != setting.value:
+            server.clear()
+            self._forget(setting.key[:3])
 
     def _put(self, setting: Setting) -> None:
         table = self.tree

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from vanta.config import keys
 from vanta.config.keys import Key, dotted, is_inline_secret
 from vanta.config.layers import PREFIX, Merged
+from vanta.config.mcp_file import SHARED_FILE, literal_secret
 from vanta.errors import ConfigError, did_you_mean
 from vanta.text import redact
 
@@ -34,6 +35,11 @@ _TYPE_NAMES = {
 def refuse_inline_secrets(merged: Merged) -> None:
     """Raise ConfigError if the configuration contains an API key."""
     for key, origin in merged.origins.items():
+        if literal_secret(key, merged.history[key][-1].value) and origin.where != str(SHARED_FILE):
+            raise ConfigError(
+                f"{origin}: {dotted(key)} would store a secret in the configuration, where others "
+                'could read it. Name an environment variable: "${NAME}", or "Bearer ${NAME}".'
+            )
         if key[-1] == "api_key" or _holds_secret(key, merged.history[key][-1].value):
             raise ConfigError(
                 f"{origin}: {dotted(key)} would store a secret in the configuration, where others "

@@ -1,6 +1,7 @@
 """The project folder: the files by which a folder can change what vanta does, and their trust.
 
-A project is a working directory with a `vanta.toml` or with templates in `.vanta/templates`.
+A project is a working directory with a `vanta.toml`, an `.mcp.json` or templates in
+`.vanta/templates`.
 Invariant: the bytes that are parsed are those whose digest was compared. Looking at a folder runs
 no code, follows no link out of it, and reads a limited number of bytes.
 """
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from vanta.config import layers
 from vanta.config.layers import Origin, Setting
+from vanta.config.mcp_file import SHARED_FILE, shared_settings
 from vanta.config.trust_store import TrustedFolder
 from vanta.errors import ConfigError
 from vanta.files import read_file
@@ -35,10 +37,12 @@ class ProjectFolder:
 
     :param path: the folder, links resolved.
     :param content: the bytes of its `vanta.toml`, or None.
+    :param servers: the bytes of its `.mcp.json`, or None.
     """
 
     path: Path
     content: bytes | None
+    servers: bytes | None = None
 
     @property
     def has_templates(self) -> bool:
@@ -51,11 +55,12 @@ class ProjectFolder:
         return Setting((str(TEMPLATES),), None, Origin("file", str(TEMPLATES)))
 
     def settings(self) -> list[Setting]:
-        """Return the settings of the configuration file. Raises ConfigError."""
+        """Return the settings of both files; `vanta.toml` stands above. Raises ConfigError."""
+        shared = [] if self.servers is None else shared_settings(self.servers)
         if self.content is None:
-            return []
+            return shared
         text = layers.decode(PROJECT_FILE, self.content)
-        return layers.from_text(PROJECT_FILE, text, _MOST_SETTINGS)
+        return [*shared, *layers.from_text(PROJECT_FILE, text, _MOST_SETTINGS)]
 
     def digests(self) -> dict[str, str]:
         """Return the SHA-256 of each file that counts, by its path in the folder. Blocking.
@@ -65,6 +70,8 @@ class ProjectFolder:
         files: dict[str, str] = {}
         if self.content is not None:
             files[str(PROJECT_FILE)] = _digest(self.content)
+        if self.servers is not None:
+            files[str(SHARED_FILE)] = _digest(self.servers)
         for path in self._other_files():
             files[path.relative_to(self.path).as_posix()] = _digest(_read(path, _MOST_BYTES))
             if len(files) > _MOST_FILES:
@@ -101,15 +108,18 @@ def find_project(folder: Path) -> ProjectFolder | None:
     """Return the project in a folder, or None if there is none. Blocking.
 
     :param folder: the folder itself; the folders above it are not searched.
-    :raises ConfigError: if its `vanta.toml` cannot be read.
+    :raises ConfigError: if its `vanta.toml` or its `.mcp.json` cannot be read.
     """
     try:
         path = folder.resolve()
     except (OSError, RuntimeError):  # it no longer exists, or its links form a circle
         return None
-    if os.path.lexists(path / PROJECT_FILE):
-        return ProjectFolder(path, _read(path / PROJECT_FILE, layers.MAX_FILE_BYTES))
-    return ProjectFolder(path, None) if _is_folder(path / TEMPLATES) else None
+    content, servers = (
+        _read(path / name, layers.MAX_FILE_BYTES) if os.path.lexists(path / name) else None
+        for name in (PROJECT_FILE, SHARED_FILE)
+    )
+    is_project = content is not None or servers is not None or _is_folder(path / TEMPLATES)
+    return ProjectFolder(path, content, servers) if is_project else None
 
 
 def _templates(folder: Path) -> Iterator[Path]:

@@ -15,6 +15,7 @@ from pydantic import (
     field_validator,
 )
 
+from vanta.config.mcp_tables import McpConfig
 from vanta.config.policy_tables import PolicyConfig
 from vanta.config.tables import (
     Name,
@@ -179,6 +180,9 @@ class Config(Table):
     )
     tools: ToolsConfig = Field(
         default=ToolsConfig(), description="Which tools models may call, and what asks a person."
+    )
+    mcp: McpConfig = Field(
+        default=McpConfig(), description="MCP servers, whose tools models may call."
     )
     tracks: dict[Name, TrackConfig] = Field(
         default_factory=dict, description="The tracks that can answer, by name."

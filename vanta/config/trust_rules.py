@@ -179,6 +179,7 @@ RULES: tuple[KeyRule, ...] = (
     _lower("tools.max_schema_tokens", "Fewer tools are shown; `find_tools` shows the others."),
     _rule("tools.rounds", "A race in each round costs more, and another track may answer."),
     _rule("tools.options", "They name servers, keys, folders and files."),
+    _rule("mcp.servers", "A server is a program that runs, or receives text and keys."),
     _rule(
         "tracks.*.enabled",
         "The other tracks may be paid, leave the machine, or be off.",

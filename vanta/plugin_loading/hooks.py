@@ -217,6 +217,7 @@ CONTRACTS: Mapping[str, HookContract] = {
         HookContract("vanta_models", "model", _by_attribute("id")),
         HookContract("vanta_model_sources", "model source", _by_attribute("scheme")),
         HookContract("vanta_toolsets", "toolset", _toolset),
+        HookContract("vanta_configured_toolsets", "toolset", _toolset),
         HookContract("vanta_embedders", "embedder", _embedder),
         HookContract("vanta_vector_indexes", "vector index", _vector_index),
         HookContract("vanta_policies", "policy", _policy),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from vanta.errors import PluginError
 from vanta.installation import library_hint
-from vanta.plugin_loading.hooks import CONTRACTS, Isolated, LivePlugin
+from vanta.plugin_loading.hooks import CONTRACTS, Isolated, LivePlugin, Named
 from vanta.plugin_loading.registry import CORE, Plugin, Registry
 from vanta.scheduling.gate import SignalsGate
 from vanta.scheduling.policy import BUILTIN
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from vanta.scheduling.policy import Policy
     from vanta.tool_contract import ToolsetFactory
 
+_CONFIGURED = "vanta_configured_toolsets"
 _log = logging.getLogger("vanta.plugins")
 
 
@@ -131,9 +132,35 @@ class PluginSet:
         :returns: callables that take an event.
         :raises PluginError: if the set is strict and a plugin fails.
         """
-        observers = [item for live in self._live for item in self._observers_of(live, config)]
+        observers = [
+            item
+            for live in self._live
+            for _name, item in self._called(live, "vanta_observers", config)
+        ]
         self._gather()
         return tuple(observers)
+
+    @property
+    def configured_toolsets(self) -> tuple[str, ...]:
+        """Names of the toolsets that the configuration describes, which are on."""
+        return tuple(
+            name
+            for live in self._live
+            for name, item in live.contributions.get(_CONFIGURED, ())
+            if self.toolsets.get(name) is item
+        )
+
+    def configure_toolsets(self, config: Mapping[str, Any]) -> None:
+        """Add the toolsets that the configuration describes; call it once for each runtime.
+
+        One that has the name of another toolset is left out, which is logged.
+
+        :param config: the effective configuration as JSON-ready data.
+        :raises PluginError: if the set is strict and a plugin fails.
+        """
+        for live in self._live:
+            self._called(live, _CONFIGURED, config)
+        self._gather()
 
     def library_hint(
         self, factory: EngineFactory | EmbedderFactory | IndexFactory | ToolsetFactory
@@ -168,16 +195,17 @@ class PluginSet:
             for live in self._live
         ]
 
-    def _observers_of(self, live: LivePlugin, config: Mapping[str, Any]) -> list[Observer]:
-        if "vanta_observers" not in live.plugin.hooks or live.plugin.status != "on":
-            return []
+    def _called(self, live: LivePlugin, hook: str, config: Mapping[str, Any]) -> Sequence[Named]:
+        """Return what a hook that takes the configuration gives, () if its plugin fails."""
+        if hook not in live.plugin.hooks or live.plugin.status != "on":
+            return ()
         try:
-            return [item for _name, item in live.call("vanta_observers", config=config)]
+            return live.call(hook, config=config)
         except Isolated as failure:
             if self._strict:
                 raise PluginError(f"plugin {live.plugin} failed: {failure}") from failure.cause
             _log.warning("plugin %s is off: %s", live.plugin, failure)
-            return []
+            return ()
 
     def _gather(self) -> None:
         self._registries: dict[str, Registry[Any]] = {
@@ -188,9 +216,22 @@ class PluginSet:
         self._registries["vanta_gates"].add(SignalsGate.name, SignalsGate(), CORE)
         for live in self._live:
             for hook, objects in live.contributions.items():
-                if hook != "vanta_observers":
+                if hook not in {"vanta_observers", _CONFIGURED}:
                     for name, item in objects:
                         self._registries[hook].add(name, item, live.plugin)
+        for live in self._live:
+            for name, item in live.contributions.get(_CONFIGURED, ()):
+                self._add_configured(name, item, live.plugin)
+
+    def _add_configured(self, name: str, item: ToolsetFactory, plugin: Plugin) -> None:
+        if name in self.toolsets:
+            _log.warning(
+                "the configured toolset %r is off: plugin %s has one of this name. Rename yours.",
+                name,
+                self.toolsets.origin(name),
+            )
+        else:
+            self.toolsets.add(name, item, plugin)
 
 
 def _names(live: LivePlugin) -> dict[str, list[str]]:

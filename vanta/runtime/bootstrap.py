@@ -97,6 +97,7 @@ def gather(
         config.plugins.allow, strict=config.plugins.strict, extra=tuple(extra_plugins)
     )
     observers = plugins.observers(loaded.as_dict()) + telemetry.observers(enabled=config.telemetry)
+    plugins.configure_toolsets(loaded.as_dict(redacted=False))
     gates = fitted_gates(config, plugins)
     policies = _policies(config, plugins, gates)
     if config.policy not in policies:

@@ -28,9 +28,6 @@ from vanta.tool_contract import Effect, Tool, ToolContext, ToolResult, Toolset
 from vanta.tools.arguments import check_arguments, schema_problem
 from vanta.tools.results import READ_RESULT, as_data, result_of
 
-LIST_TIMEOUT_S = 5.0
-"""Seconds within which a toolset must list its tools."""
-
 CLOSE_TIMEOUT_S = 5.0
 """Seconds within which a toolset must close."""
 
@@ -158,9 +155,10 @@ class ToolRegistry:
     async def _list(
         self, name: str, toolset: Toolset, lists: dict[str, list[Tool]], off: dict[str, str]
     ) -> None:
-        outcome = await outcome_of(toolset.tools, LIST_TIMEOUT_S)
+        seconds = toolset.list_timeout_s
+        outcome = await outcome_of(toolset.tools, seconds)
         if outcome is None:
-            off[name] = f"it did not list its tools within {LIST_TIMEOUT_S:g} s"
+            off[name] = f"it did not list its tools within {seconds:g} s"
         elif isinstance(outcome, ToolError):
             off[name] = str(outcome)
         elif isinstance(outcome, BaseException):

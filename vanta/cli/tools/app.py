@@ -40,7 +40,7 @@ def list_tools(json: JsonOption = False, config: ConfigOption = None) -> None:
     private, untrusted, description and reason (why it is not offered, "" if it is).
     """
     setup = load_setup(config)
-    listed = _with_registry(setup, setup.config.tools.use, _describe(setup))
+    listed = _with_registry(setup, setup.toolsets_in_use, _describe(setup))
     if json:
         output.print_json(listed)
         return
@@ -58,11 +58,11 @@ def show(name: NameArgument, json: JsonOption = False, config: ConfigOption = No
     """
     setup = load_setup(config)
     toolset = name if name in setup.plugins.toolsets else name.partition(".")[0]
-    use = [*setup.config.tools.use, *([toolset] if toolset in setup.plugins.toolsets else [])]
+    use = [*setup.toolsets_in_use, *([toolset] if toolset in setup.plugins.toolsets else [])]
     if name in setup.plugins.toolsets:
         listed = _with_registry(setup, use, _describe(setup))
         (found,) = [item for item in listed if item["name"] == name]
-        found["on"] = name in setup.config.tools.use and found["on"]
+        found["on"] = name in setup.toolsets_in_use and found["on"]
         _show({**found, "options": _options(setup.plugins.toolsets[name])}, json=json)
         return
 
@@ -84,12 +84,12 @@ def check(json: JsonOption = False, config: ConfigOption = None) -> None:
 
     async def checked(registry: ToolRegistry, off: Mapping[str, str]) -> dict[str, Any]:
         offered = await registry.offered()
-        counts = dict.fromkeys(setup.config.tools.use, 0)
+        counts = dict.fromkeys(setup.toolsets_in_use, 0)
         for item in offered:
             counts[item.toolset] += 1
         return {"toolsets": counts, "off": {**off, **registry.off}}
 
-    found = _with_registry(setup, setup.config.tools.use, checked)
+    found = _with_registry(setup, setup.toolsets_in_use, checked)
     if json:
         output.print_json(found)
     else:
@@ -125,7 +125,7 @@ def call(
         offered = await _find(registry, name)
         return await _call(registry, offered, arguments, user, setup, private=private)
 
-    result = _with_registry(setup, setup.config.tools.use, run)
+    result = _with_registry(setup, setup.toolsets_in_use, run)
     if json:
         output.print_json(dataclasses.asdict(result))
     elif result.is_error:

@@ -98,7 +98,7 @@ def open_agency(
     """
     tools = config.tools
     toolsets, off = open_toolsets(
-        tools.use,
+        [*tools.use, *plugins.configured_toolsets],
         plugins.toolsets,
         tools.options,
         data_dir=config.data_dir,

@@ -1,0 +1,1 @@
+"""The client: one connection and one toolset for each server."""

@@ -1,0 +1,184 @@
+"""The toolset of one MCP server.
+
+Invariant: each turn sees the server's tools as they are now: the list is kept only while the server
+promises to announce its changes, or for as long as it says. A call is sent once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import anyio
+
+from vanta import Tool, ToolContext, ToolError, ToolResult, Toolset, did_you_mean
+from vanta_mcp.client import results
+from vanta_mcp.client.connection import ServerConnection
+from vanta_mcp.client.reading import Reading
+from vanta_mcp.loop_thread import LoopThread
+from vanta_mcp.settings import Server
+
+if TYPE_CHECKING:
+    import mcp_types as types
+    from mcp.client.client import Client
+
+T = TypeVar("T")
+
+MOST_PAGES = 50
+SILENT_LIST_S = 60.0
+"""Seconds that a list is kept if the server neither announces changes nor limits its life."""
+
+KEY_OF_CALL = "vanta/idempotency-key"
+"""The entry of `_meta` with the idempotency key of a call, for servers that know it."""
+
+
+class McpToolset(Toolset):
+    """The tools of one server, and its resources and prompts.
+
+    :param server: the server.
+    :param connect: makes what carries the messages; None connects as the server's settings say.
+    """
+
+    def __init__(self, server: Server, connect: Callable[[], Any] | None = None) -> None:
+        self.name = server.name
+        self.list_timeout_s = server.config.start_timeout_s + 1.0
+        self._server = server
+        self._thread = LoopThread(f"mcp-{server.name}")
+        self._connection = ServerConnection(
+            server,
+            connect or (lambda: transport_of(server)),
+            self._thread,
+        )
+        self._listed: dict[str, tuple[types.Tool | None, Tool]] = {}
+        self._listed_at = (-1, -math.inf)
+
+    async def tools(self) -> Sequence[Tool]:
+        """Return the server's tools as they are now. See `Toolset.tools`."""
+        return await self._thread.run(self._tools)
+
+    async def call(
+        self, name: str, arguments: Mapping[str, Any], context: ToolContext
+    ) -> ToolResult:
+        """Send one call to the server. See `Toolset.call`."""
+        known = self._listed.get(name) or await self._listed_now(name)
+        tool = known[0]
+        if tool is None:
+            return await self.reading.call(name, arguments)
+        left_s = context.ends_at - anyio.current_time()
+        seconds = max(0.1, min(self._server.config.timeout_s, left_s))
+        return await self._thread.run(
+            lambda: self._call(tool.name, dict(arguments), context, seconds)
+        )
+
+    @property
+    def reading(self) -> Reading:
+        """The resources and prompts of the server."""
+        return Reading(self._server, self._use)
+
+    async def describe(self) -> dict[str, Any]:
+        """Connect and return what the server says of itself, as JSON-ready data.
+
+        :raises ToolError: if it cannot be reached.
+        """
+
+        async def described(client: Client) -> dict[str, Any]:
+            info, capabilities = client.server_info, client.server_capabilities
+            return {
+                "server": info and f"{info.name} {info.version}",
+                "protocol": client.protocol_version,
+                "capabilities": sorted(capabilities.model_dump(exclude_none=True)),
+                "instructions": client.instructions,
+            }
+
+        return await self._use(described)
+
+    async def aclose(self) -> None:
+        """Close the connection; a program that was started for it ends. Idempotent."""
+        await self._thread.aclose()
+
+    async def _use(self, work: Callable[[Client], Awaitable[T]]) -> T:
+        return await self._thread.run(lambda: self._connection.use(work))
+
+    async def _listed_now(self, name: str) -> tuple[types.Tool | None, Tool]:
+        await self.tools()
+        known = self._listed.get(name)
+        if known is None:
+            hint = did_you_mean(name, self._listed)
+            raise ToolError(f"the server {self.name!r} has no tool {name!r}. {hint}")
+        return known
+
+    async def _tools(self) -> list[Tool]:
+        await self._connection.use(_nothing)  # a new connection counts as a change
+        changes, until = self._listed_at
+        if changes != self._connection.changes or until <= anyio.current_time():
+            changes = self._connection.changes
+            listed, ttl_s = await self._connection.use(self._walk)
+            self._keep(listed, await self._connection.use(self.reading.tools))
+            ttl_s = math.inf if self._connection.hears_changes else ttl_s
+            self._listed_at = (changes, anyio.current_time() + ttl_s)
+        return [tool for _, tool in self._listed.values()]
+
+    async def _walk(self, client: Client) -> tuple[list[types.Tool], float]:
+        """Return all pages of the list, and for how many seconds they hold."""
+        tools: list[types.Tool] = []
+        cursor, ttl_s = None, SILENT_LIST_S
+        if client.server_capabilities.tools is None:
+            return tools, ttl_s
+        for _page in range(MOST_PAGES):
+            page = await client.list_tools(cursor=cursor)
+            tools += page.tools
+            if page.ttl_ms is not None:
+                ttl_s = min(ttl_s, page.ttl_ms / 1000)
+            cursor = page.next_cursor
+            if not cursor:
+                return tools, ttl_s
+        raise ToolError(f"the list of tools of server {self.name!r} does not come to an end.")
+
+    def _keep(self, listed: Sequence[types.Tool], readers: Sequence[Tool]) -> None:
+        """Replace the list; a tool that has not changed stays the same object."""
+        before, kept = self._listed, {}
+        for name, tool in results.tool_names(listed).items():
+            if self._server.offers(tool.name):
+                made = (tool, results.vanta_tool(name, tool, self._server))
+                kept[name] = before[name] if before.get(name, (None,))[1:] == made[1:] else made
+        for reader in readers:
+            if reader.name not in kept and self._server.offers(reader.name):
+                kept[reader.name] = (None, reader)
+        self._listed = kept
+
+    async def _call(
+        self,
+        name: str,
+        arguments: dict[str, Any],
+        context: ToolContext,
+        seconds: float,
+    ) -> ToolResult:
+        async def send(client: Client) -> types.CallToolResult:
+            return await client.call_tool(
+                name,
+                arguments,
+                read_timeout_seconds=seconds,
+                meta={KEY_OF_CALL: context.idempotency_key},  # type: ignore[arg-type]
+            )
+
+        return results.result_of_call(await self._connection.use(send), self._server)
+
+
+async def _nothing(_client: Client) -> None:
+    """Connect, and no more."""
+
+
+def transport_of(server: Server) -> Any:
+    """Return what carries the messages to a server.
+
+    :param server: the server.
+    """
+    if server.config.url is None:
+        from vanta_mcp.client.stdio import ProgramTransport
+
+        return ProgramTransport(server)
+    from vanta_mcp.client.http import WebTransport
+    from vanta_mcp.login.provider import stored_login
+
+    return WebTransport(server, stored_login(server))

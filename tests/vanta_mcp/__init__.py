@@ -1,0 +1,1 @@
+"""The MCP plugin, with real servers: programs, HTTP servers on loopback, and those of npm."""
