@@ -230,6 +230,32 @@ class ApprovalRequested(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionAsked(Event):
+    """The model asks the person a question; the turn's deadline stands still meanwhile.
+
+    :param key: the call's key in the journal.
+    :param question: the question.
+    :param choices: the answers that it proposes; none for any answer.
+    """
+
+    key: str
+    question: str
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnResumed(Event):
+    """A turn that waited for a person continues, perhaps in another process.
+
+    :param text: the text that was shown before it was parked.
+    :param round: the round whose calls run next.
+    """
+
+    text: str
+    round: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallFinished(Event):
     """A call has its result, which the model reads next.
 

@@ -43,6 +43,8 @@ class Tool:
     :param max_result_tokens: tokens of its result that the model is shown at once; None for the
         configured limit.
     :param price_usd: what one call costs, in US dollars.
+    :param asks_person: whether a call is a question to the person, whose answer is its result: the
+        argument `question`, and proposed answers in `choices`. The toolset's `call` is not used.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Tool:
     timeout_s: float = 30.0
     max_result_tokens: int | None = None
     price_usd: float = 0.0
+    asks_person: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from vanta.errors import InvalidValue
 from vanta.normalising import check_deadline
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from vanta.scheduling.policy import Policy
     from vanta.scheduling.track_stats import TrackStats
     from vanta.storage import Store
+    from vanta.tools import ApprovalMode
     from vanta.track import Track
 
 
@@ -39,7 +41,11 @@ class TurnOptions:
         or must call.
     :param parallel_tool_calls: whether one answer may have several calls. With False, an engine
         that supports it makes one; more calls of an answer are dropped.
-    :raises InvalidValue: if the deadline is not a number of seconds above 0.
+    :param approvals: what happens to calls that ask: `deny` denies them; `wait` waits for an answer
+        from the handler, the stream or another process; `park` ends the turn with
+        `ApprovalPending`, to be resumed later. None asks the handler and the stream.
+    :raises InvalidValue: if the deadline is not a number of seconds above 0, or `approvals` is
+        something else.
     """
 
     policy: str | Policy | None = None
@@ -50,9 +56,13 @@ class TurnOptions:
     tools: Sequence[str] | None = None
     tool_choice: str | None = None
     parallel_tool_calls: bool | None = None
+    approvals: ApprovalMode | None = None
 
     def __post_init__(self) -> None:
         check_deadline(self.deadline_s)
+        if self.approvals not in (None, "deny", "wait", "park"):
+            known = "'deny', 'wait' or 'park'"
+            raise InvalidValue(f"TurnOptions.approvals is {known}, not {self.approvals!r}")
 
     def over(self, base: TurnOptions | None) -> TurnOptions:
         """Return these options, with what they leave open taken from `base`.

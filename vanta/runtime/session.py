@@ -6,22 +6,22 @@ every other session is independent. Its history survives a restart.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 
 import anyio
 
-from vanta.concurrency import INTERRUPTS
 from vanta.engine import Sampling
 from vanta.errors import internal_errors
-from vanta.events import Event, Observer
+from vanta.events import Observer
 from vanta.messages import Message
 from vanta.prompts import SystemPrompt
 from vanta.runtime.conversations import Conversation
 from vanta.runtime.options import NOT_ISOLATED, Isolation, TurnOptions
 from vanta.runtime.turns.turn import Turn
 from vanta.runtime.turns.turn_settings import TurnPlanner
-from vanta.runtime.turns.turn_stream import TurnStream
+from vanta.runtime.turns.turn_stream import TurnStream, streamed
 from vanta.runtime.turns.turn_tasks import TurnTasks
 from vanta.scheduling.policy import Policy
 from vanta.storage import Store, store_waits_until
@@ -134,22 +134,9 @@ class Session:
         chosen = TurnOptions(
             policy=policy, track=track, deadline_s=deadline_s, private=private, sampling=sampling
         )
-        send, receive = anyio.create_memory_object_stream[Event](float("inf"))
-
-        def emit(event: Event) -> None:
-            self._observe(event)
-            # The reader may have left from a task that was cancelled once more.
-            with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
-                send.send_nowait(event)
-
-        with send, receive:
-            turn = await self._begin(text, chosen.over(options), emit)
-            running = self._tasks.start(turn.run, on_end=send.close)
-            try:
-                yield TurnStream(receive, running)
-            finally:
-                await running.stop()
-            running.raise_error(*INTERRUPTS)
+        begin = partial(self._begin, text, chosen.over(options))
+        async with streamed(self._tasks, self._observe, begin) as turn:
+            yield turn
 
     async def refresh(self) -> None:
         """Read from the store whether the session is private, for `private`.
@@ -181,7 +168,7 @@ class Session:
             finally:
                 self._conversation.drop_history()
 
-    async def _begin(self, text: str, options: TurnOptions, emit: Callable[[Event], None]) -> Turn:
+    async def _begin(self, text: str, options: TurnOptions, emit: Observer) -> Turn:
         """Start the clock of a turn, and resolve its settings under templates that are current."""
         self._tasks.home.require()
         started_at = anyio.current_time()

@@ -18,6 +18,7 @@ from vanta.fronts import lazy_front
 
 if TYPE_CHECKING:
     from vanta.tools.arguments import canonical, check_arguments, read_arguments, schema_problem
+    from vanta.tools.call_state import RunnerState
     from vanta.tools.execution import CallRunner
     from vanta.tools.functions import FunctionToolset, tool
     from vanta.tools.journal.call_record import (
@@ -32,7 +33,16 @@ if TYPE_CHECKING:
     from vanta.tools.opening import open_toolsets
     from vanta.tools.permissions.approvals import Approvals, StandingApproval
     from vanta.tools.permissions.call_patterns import CallPattern
+    from vanta.tools.permissions.parked_turns import (
+        ApprovalError,
+        ApprovalPending,
+        CallAnswer,
+        ParkedCall,
+        ParkedTurn,
+        ParkedTurns,
+    )
     from vanta.tools.permissions.permissions import Decision, Permissions
+    from vanta.tools.permissions.questions import ApprovalMode, Questions
     from vanta.tools.registry import OfferedTool, ToolRegistry, tool_problem
     from vanta.tools.results import READ_RESULT, ResultPages, as_data, result_of, write_result
     from vanta.tools.turn_rules import (
@@ -52,7 +62,12 @@ _NAMES = {
     ".functions": "FunctionToolset tool",
     ".journal.journal": "Journal",
     ".opening": "open_toolsets",
+    ".call_state": "RunnerState",
+    ".permissions.parked_turns": (
+        "ApprovalError ApprovalPending CallAnswer ParkedCall ParkedTurn ParkedTurns"
+    ),
     ".permissions.permissions": "Decision Permissions",
+    ".permissions.questions": "ApprovalMode Questions",
     ".journal.recorded": "CallDesk",
     ".registry": "OfferedTool ToolRegistry tool_problem",
     ".results": "READ_RESULT ResultPages as_data result_of write_result",
@@ -62,9 +77,13 @@ _NAMES = {
 __all__ = [
     "READ_RESULT",
     "Approval",
+    "ApprovalError",
     "ApprovalHandler",
+    "ApprovalMode",
+    "ApprovalPending",
     "ApprovalRequest",
     "Approvals",
+    "CallAnswer",
     "CallDesk",
     "CallOutcome",
     "CallPattern",
@@ -76,8 +95,13 @@ __all__ = [
     "FunctionToolset",
     "Journal",
     "OfferedTool",
+    "ParkedCall",
+    "ParkedTurn",
+    "ParkedTurns",
     "Permissions",
+    "Questions",
     "ResultPages",
+    "RunnerState",
     "StandingApproval",
     "ToolRegistry",
     "ToolRules",

@@ -13,12 +13,9 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
@@ -29,13 +26,15 @@ from vanta.events import CallFinished, CallRequested, Event
 from vanta.messages import Message, ToolCall
 from vanta.tool_contract import Tool, ToolContext, ToolResult
 from vanta.tools.arguments import canonical, read_arguments
+from vanta.tools.call_state import Execution, ReadCall, RunnerState, trace_of
 from vanta.tools.journal.call_record import CallRecord, digest_of
-from vanta.tools.journal.recorded import CallDesk, record_denial, run_recorded
-from vanta.tools.permissions.asking import Asking
+from vanta.tools.journal.recorded import CallDesk, record_answer, record_denial, run_recorded
+from vanta.tools.permissions.asking import Asking, HeldCall
 from vanta.tools.permissions.permissions import Decision
+from vanta.tools.permissions.questions import Questions
 from vanta.tools.recall import FIND_TOOLS, ToolRecall
 from vanta.tools.registry import OfferedTool
-from vanta.tools.results import READ_RESULT, ResultPages, write_result
+from vanta.tools.results import READ_RESULT, ResultPages, result_of, write_result
 from vanta.tools.turn_rules import (
     Caller,
     ToolRules,
@@ -52,42 +51,6 @@ MOST_CORRECTIONS = 2
 _log = logging.getLogger("vanta")
 
 
-@dataclass(slots=True)
-class _Execution:
-    """One run of a tool, which equal calls of several legs wait for."""
-
-    key: str = field(default_factory=lambda: uuid.uuid4().hex)
-    state: str = "running"
-    result: ToolResult = field(default_factory=lambda: ToolResult(""))
-    error: StoreError | None = None
-    took_s: float = 0.0
-    cost_usd: float = 0.0
-    is_counted: bool = False
-    ended: anyio.Event = field(default_factory=anyio.Event)
-
-
-@dataclass(slots=True)
-class _Call:
-    """One call that a leg asks for, as far as it was read.
-
-    :ivar place: round, digest and number among the leg's equal calls: what legs share.
-    :ivar wrong: why it cannot run, for the model to correct; "" if it can.
-    :ivar shared: whether an equal call had begun before this one was committed.
-    """
-
-    call: ToolCall
-    round: int
-    offered: OfferedTool | None = None
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    text: str = ""
-    place: tuple[int, str, int] = (0, "", 0)
-    wrong: str = ""
-    rule: str = ""
-    shared: bool = False
-    may_run: bool = False
-    execution: _Execution = field(default_factory=_Execution)
-
-
 class CallRunner:
     """Runs the calls of one turn, inside its context.
 
@@ -99,6 +62,7 @@ class CallRunner:
     :param is_private: returns whether the turn is private by now.
     :param emit: called with each event.
     :param recall: finds tools that a track was not shown; None if there is no `find_tools`.
+    :param questions: who is asked about calls; None for the rules' own handler alone.
     """
 
     def __init__(
@@ -112,6 +76,7 @@ class CallRunner:
         is_private: Callable[[], bool],
         emit: Callable[[Event], None],
         recall: ToolRecall | None = None,
+        questions: Questions | None = None,
     ) -> None:
         self.recall = recall
         self._desk = desk
@@ -125,12 +90,15 @@ class CallRunner:
         self._reader: OfferedTool | None = None
         self._finder = OfferedTool("vanta", FIND_TOOLS, FIND_TOOLS.name) if recall else None
         self._tasks: TaskGroup | None = None
-        self._executions: dict[tuple[int, str, int], _Execution] = {}
+        self._executions: dict[tuple[int, str, int], Execution] = {}
         self._wrong: Counter[str] = Counter()
-        self._asking = Asking(desk, caller, rules.ask, clock, emit)
+        self._questions = questions or Questions(caller.turn, ask=rules.ask)
+        self._asking = Asking(desk, caller, self._questions, clock, emit)
         self._writing = anyio.Lock()
         self._traces: list[CallTrace] = []
-        self._early: list[_Call] = []
+        self._early: list[ReadCall] = []
+        self._round: list[ReadCall] = []
+        self._keys: tuple[str, ...] = ()
         self._after_untrusted = self.saw_private = False
 
     @asynccontextmanager
@@ -159,12 +127,34 @@ class CallRunner:
     def traces(self) -> tuple[CallTrace, ...]:
         """The records of the calls so far, and of those that began for a leg that lost."""
         lost = [call for call in self._early if not call.execution.is_counted]
-        return (*self._traces, *map(_trace_of, lost))
+        return (*self._traces, *map(trace_of, lost))
 
     @property
     def is_spent(self) -> bool:
         """Whether the turn may make no more calls."""
         return len(self._traces) >= self._rules.max_calls
+
+    def state(self) -> RunnerState:
+        """Return what is needed to resume the turn in another process, before the round runs."""
+        return RunnerState(
+            # What began early is in the journal: it is read again, as another call.
+            keys=tuple("" if call.shared else call.execution.key for call in self._round),
+            traces=tuple(self._traces),
+            wrong=dict(self._wrong),
+            pages=self._pages.state(),
+            after_untrusted=self._after_untrusted,
+            saw_private=self.saw_private,
+        )
+
+    def restore(self, state: RunnerState) -> None:
+        """Continue where a parked turn was: the next `run` is of the round that waited.
+
+        :param state: what `state` returned.
+        """
+        self._keys, self._traces = state.keys, list(state.traces)
+        self._wrong.update(state.wrong)
+        self._pages.restore(state.pages)
+        self._after_untrusted, self.saw_private = state.after_untrusted, state.saw_private
 
     @property
     def _holds_private(self) -> bool:
@@ -207,15 +197,21 @@ class CallRunner:
             results; without one they are withheld.
         :returns: a tool's message for each call, in their order.
         :raises StoreError: if a call cannot be recorded; it has not run then.
+        :raises ApprovalPending: if the turn was parked, to be resumed later.
+        :raises ApprovalError: if the turn was removed while it waited for a person.
         """
         left = self._rules.max_calls - len(self._traces)
-        read = self._read(calls, number, cut=cut)
+        read = self._round = self._read(calls, number, cut=cut)
+        for call, key in zip(read, self._keys, strict=False):
+            call.execution.key = key or call.execution.key
+        self._keys = ()
         # First all questions, then all runs: no tool's time passes while a person is asked.
         for place, call in enumerate(read):
-            await self._prepare(call, track, allowed=place < left)
+            self._prepare(call, track, allowed=place < left)
+        await self._ask(read)
         failures: list[StoreError] = []
 
-        async def execute(call: _Call) -> None:
+        async def execute(call: ReadCall) -> None:
             try:
                 await self._execute(call)
             except StoreError as error:
@@ -229,11 +225,11 @@ class CallRunner:
             raise failures[0]
         return [self._conclude(call, show_private=show_private) for call in read]
 
-    def _read(self, calls: Sequence[ToolCall], number: int, *, cut: bool = False) -> list[_Call]:
+    def _read(self, calls: Sequence[ToolCall], number: int, *, cut: bool = False) -> list[ReadCall]:
         """Resolve the tool and the arguments of each call."""
         read, equal = [], Counter[str]()
         for place, given in enumerate(calls, start=1):
-            call = _Call(given, number, self._tools.get(given.name))
+            call = ReadCall(given, number, self._tools.get(given.name))
             if given.name == READ_RESULT and call.offered is None and not self._pages.is_empty:
                 call.offered = self._reader
             if given.name == FIND_TOOLS.name and call.offered is None:
@@ -250,7 +246,7 @@ class CallRunner:
             read.append(call)
         return read
 
-    def _read_arguments(self, call: _Call, offered: OfferedTool) -> None:
+    def _read_arguments(self, call: ReadCall, offered: OfferedTool) -> None:
         try:
             call.arguments = read_arguments(call.call.arguments, offered.tool.parameters)
             call.text = canonical(call.arguments)
@@ -259,17 +255,20 @@ class CallRunner:
             return
         call.place = (0, digest_of(offered.toolset, offered.tool, call.text), 0)
 
-    def _decide(self, call: _Call) -> Decision:
+    def _decide(self, call: ReadCall) -> Decision:
         assert call.offered is not None  # noqa: S101 - only valid calls are decided
-        return self._rules.permissions.decide(
+        decision = self._rules.permissions.decide(
             call.offered,
             call.arguments,
             private_turn=self._holds_private,
             after_untrusted=self._after_untrusted,
         )
+        if call.offered.tool.asks_person and decision.verdict != "deny":
+            return Decision("ask", "the model's own question", only_this_call=True)
+        return decision
 
-    async def _prepare(self, call: _Call, track: str, *, allowed: bool) -> None:
-        """Find out whether a call may run; what may not ends here, with the reason."""
+    def _prepare(self, call: ReadCall, track: str, *, allowed: bool) -> None:
+        """Find out what the rules say of a call; what is not valid ends here, with the reason."""
         begun = self._executions.get(call.place) if not call.wrong else None
         call.shared = begun is not None
         call.execution = begun or call.execution
@@ -277,10 +276,38 @@ class CallRunner:
         self._report_request(call, call.execution, track)
         if call.wrong or not (allowed or call.shared):
             self._refuse(call, call.execution, allowed=allowed)
+        elif self._is_own(call):
+            call.may_run = True
         else:
-            call.may_run = await self._is_allowed(call, call.execution)
+            call.decision = self._decide(call)
 
-    def _report_request(self, call: _Call, execution: _Execution, track: str) -> None:
+    async def _ask(self, read: Sequence[ReadCall]) -> None:
+        """Ask a person where the rules say so, and end the calls that may not run."""
+        ruled = [call for call in read if call.decision is not None]
+        held = [_held(call) for call in ruled if call.decision and call.decision.verdict == "ask"]
+        answers = await self._asking.decide(held)
+        for call in ruled:
+            answer, offered = answers.get(call.execution.key), call.offered
+            assert offered is not None  # noqa: S101 - only valid calls are ruled on
+            if answer is not None and answer.approved and offered.tool.asks_person:
+                await self._keep_answer(call, offered, answer.answer)
+            elif answer.approved if answer else call.decision and call.decision.verdict == "allow":
+                call.may_run = True
+            else:
+                why = answer.reason if answer else f"Denied by the rule {call.rule!r}."
+                await self._deny(call, offered, why)
+
+    async def _keep_answer(self, call: ReadCall, offered: OfferedTool, text: str) -> None:
+        execution = call.execution
+        execution.state, execution.result = "finished", result_of(text)
+        await record_answer(self._desk, self._record_of(call, offered, execution), text)
+
+    async def _deny(self, call: ReadCall, offered: OfferedTool, why: str) -> None:
+        execution = call.execution
+        execution.state, execution.result = "denied", ToolResult(why, is_error=True)
+        await record_denial(self._desk, self._record_of(call, offered, execution))
+
+    def _report_request(self, call: ReadCall, execution: Execution, track: str) -> None:
         self._emit(
             CallRequested(
                 at_s=self._clock.now(),
@@ -294,7 +321,7 @@ class CallRunner:
             )
         )
 
-    def _refuse(self, call: _Call, execution: _Execution, *, allowed: bool) -> None:
+    def _refuse(self, call: ReadCall, execution: Execution, *, allowed: bool) -> None:
         """End a call that is not valid, or one too many, without running it."""
         execution.state, why = "refused", call.wrong
         if not allowed:
@@ -305,44 +332,21 @@ class CallRunner:
                 why += " It was called wrongly too often: do not call it again."
         execution.result = ToolResult(why, is_error=True)
 
-    async def _is_allowed(self, call: _Call, execution: _Execution) -> bool:
-        """Decide by the rules and, where these ask, by a person."""
-        if self._is_own(call):
-            return True
-        decision = self._decide(call)
-        call.rule = decision.rule
-        if decision.verdict == "allow":
-            return True
-        why = f"Denied by the rule {decision.rule!r}."
-        if decision.verdict == "ask":
-            assert call.offered is not None  # noqa: S101 - only valid calls are asked for
-            approval = await self._asking.decide(
-                execution.key, call.offered, call.arguments, call.text, decision
-            )
-            if approval.approved:
-                return True
-            why = approval.reason
-        execution.state = "denied"
-        if call.offered:
-            await record_denial(self._desk, self._record_of(call, call.offered, execution))
-        execution.result = ToolResult(why, is_error=True)
-        return False
-
-    async def _execute(self, call: _Call) -> None:
+    async def _execute(self, call: ReadCall) -> None:
         """Run an allowed call, or wait for the equal one that runs already."""
         self._start(call)
         await call.execution.ended.wait()
         if call.execution.error:
             raise call.execution.error
 
-    def _start(self, call: _Call) -> None:
+    def _start(self, call: ReadCall) -> None:
         """Begin the run of a call, unless an equal one has begun before."""
         if call.place not in self._executions:
             self._executions[call.place] = call.execution
             assert self._tasks is not None  # noqa: S101 - the runner is open
             self._tasks.start_soon(self._run, call, call.execution, name=call.call.name)
 
-    async def _run(self, call: _Call, execution: _Execution) -> None:
+    async def _run(self, call: ReadCall, execution: Execution) -> None:
         """Run a tool, between two entries in the journal."""
         assert call.offered is not None  # noqa: S101 - only valid calls run
         try:
@@ -359,11 +363,11 @@ class CallRunner:
             execution.state = "cancelled" if execution.state == "running" else execution.state
             execution.ended.set()
 
-    def _is_own(self, call: _Call) -> bool:
+    def _is_own(self, call: ReadCall) -> bool:
         """Whether the call is of a tool of vanta's own, which needs no permission and no record."""
         return call.offered is not None and call.offered in (self._reader, self._finder)
 
-    async def _run_own(self, call: _Call, execution: _Execution) -> None:
+    async def _run_own(self, call: ReadCall, execution: Execution) -> None:
         try:
             if call.offered is self._finder and self.recall is not None:
                 execution.result = await self.recall.find(str(call.arguments["query"]))
@@ -374,13 +378,15 @@ class CallRunner:
             execution.result = ToolResult(str(error), is_error=True)
         execution.state = "failed" if execution.result.is_error else "finished"
 
-    async def _run_recorded(self, call: _Call, offered: OfferedTool, execution: _Execution) -> None:
+    async def _run_recorded(
+        self, call: ReadCall, offered: OfferedTool, execution: Execution
+    ) -> None:
         record = self._record_of(call, offered, execution)
         ended = await run_recorded(self._desk, record, offered, call.arguments, self._clock)
         execution.result, execution.state = ended.result, ended.state
         execution.took_s, execution.cost_usd = ended.took_s, ended.cost_usd
 
-    def _record_of(self, call: _Call, offered: OfferedTool, execution: _Execution) -> CallRecord:
+    def _record_of(self, call: ReadCall, offered: OfferedTool, execution: Execution) -> CallRecord:
         return CallRecord(
             key=execution.key,
             turn=self._caller.turn,
@@ -396,7 +402,7 @@ class CallRunner:
             reason=call.rule,
         )
 
-    def _conclude(self, call: _Call, *, show_private: bool) -> Message:
+    def _conclude(self, call: ReadCall, *, show_private: bool) -> Message:
         """Record how a call ended, and write what the model reads."""
         execution, offered = call.execution, call.offered
         text = WITHHELD
@@ -405,7 +411,7 @@ class CallRunner:
             text = self._written(call)
         if offered is not None and offered.tool.untrusted and execution.state == "finished":
             self._after_untrusted = True
-        self._traces.append(_trace_of(call))
+        self._traces.append(trace_of(call))
         self._emit(
             CallFinished(
                 at_s=self._clock.now(),
@@ -420,7 +426,7 @@ class CallRunner:
         )
         return Message("tool", text, tool_call_id=call.call.id)
 
-    def _written(self, call: _Call) -> str:
+    def _written(self, call: ReadCall) -> str:
         """Return a result as the model reads it, and keep what is too long for later pages."""
         result, offered = call.execution.result, call.offered
         if offered is not None and offered is self._reader:  # a page is not cut once more
@@ -429,17 +435,14 @@ class CallRunner:
         return self._pages.show(f"r{len(self._traces) + 1}", result, limit)
 
 
-def _trace_of(call: _Call) -> CallTrace:
-    execution, offered = call.execution, call.offered
-    return CallTrace(
-        key=execution.key,
-        round=call.round,
-        toolset=offered.toolset if offered else "",
-        tool=offered.tool.name if offered else call.call.name,
-        effect=offered.tool.effect if offered else "",
-        state=execution.state,
-        rule=call.rule,
-        took_s=execution.took_s,
-        shared=call.shared,
-        cost_usd=execution.cost_usd,
+def _held(call: ReadCall) -> HeldCall:
+    assert call.offered is not None  # noqa: S101 - only valid calls are held
+    assert call.decision is not None  # noqa: S101 - only calls with a decision are held
+    return HeldCall(
+        key=call.execution.key,
+        offered=call.offered,
+        arguments=call.arguments,
+        text=call.text,
+        digest=call.place[1],
+        decision=call.decision,
     )

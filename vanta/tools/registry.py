@@ -217,6 +217,8 @@ def _broken_fields(tool: Any) -> Iterator[str]:
         yield f"its effect is {tool.effect!r}; it must be one of {', '.join(get_args(Effect))}"
     if not isinstance(tool.private, bool) or not isinstance(tool.untrusted, bool):
         yield "its private and untrusted must be true or false"
+    if not isinstance(tool.asks_person, bool):
+        yield "its asks_person must be true or false"
     if not _is_number(tool.timeout_s) or not 0 < tool.timeout_s <= _MAX_TIMEOUT_S:
         yield f"its timeout_s must be above 0 and at most {_MAX_TIMEOUT_S:g}"
     limit = tool.max_result_tokens

@@ -134,6 +134,18 @@ class ResultPages(Toolset):
             self._keep(result_id, dataclasses.replace(result, text=text, data=None))
         return write_result(result, limit, self._count, result_id)
 
+    def state(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return the kept results as JSON-ready data, by id."""
+        return {name: dataclasses.asdict(result) for name, result in self._whole.items()}
+
+    def restore(self, state: Mapping[str, Mapping[str, Any]]) -> None:
+        """Keep the results that another process kept.
+
+        :param state: what `state` returned.
+        """
+        for name, fields in state.items():
+            self._keep(name, ToolResult(**fields))
+
     @property
     def is_empty(self) -> bool:
         """Whether no result is kept, so that the tool need not be offered."""

@@ -32,6 +32,8 @@ class ApprovalRequest:
     :param arguments: the arguments, valid under the tool's schema.
     :param effect: what running it twice would do.
     :param why: the rule because of which a person is asked.
+    :param question: the question to answer in words, if the call is one; "" if it is not.
+    :param choices: the answers that the question proposes; none for any answer.
     """
 
     key: str
@@ -44,21 +46,25 @@ class ApprovalRequest:
     arguments: Mapping[str, Any]
     effect: str
     why: str
+    question: str = ""
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Approval:
     """The answer of a person.
 
-    :param approved: whether the call may run.
+    :param approved: whether the call may run, or whether a question is answered.
     :param scope: for how long an approval counts.
     :param reason: why it was denied, for the model; "" for no reason.
-    :raises InvalidValue: if `approved` or `scope` is of another kind.
+    :param answer: the answer to a question, in words.
+    :raises InvalidValue: if a value is of another kind.
     """
 
     approved: bool
     scope: ApprovalScope = "once"
     reason: str = ""
+    answer: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.approved, bool):
@@ -66,11 +72,14 @@ class Approval:
         if self.scope not in get_args(ApprovalScope):
             scopes = ", ".join(map(repr, get_args(ApprovalScope)))
             raise InvalidValue(f"Approval.scope is one of {scopes}, not {self.scope!r}")
+        for name, text in (("reason", self.reason), ("answer", self.answer)):
+            if not isinstance(text, str):
+                raise InvalidValue(f"Approval.{name} is a text, not {text!r}")
 
 
-ApprovalHandler = Callable[[ApprovalRequest], Awaitable[Approval | bool]]
-"""Asks a person and returns the answer; True approves once. It may take as long as it needs: the
-turn's deadline stands still. An exception denies the call."""
+ApprovalHandler = Callable[[ApprovalRequest], Awaitable[Approval | bool | str]]
+"""Asks a person and returns the answer; True approves once, a text answers a question. It may take
+as long as it needs: the turn's deadline stands still. An exception denies the call."""
 
 
 class TurnClock(Protocol):

@@ -29,6 +29,7 @@ from vanta.storage import Store
 from vanta.tool_contract import Toolset
 from vanta.tools import (
     ApprovalHandler,
+    ApprovalMode,
     Approvals,
     CallDesk,
     Caller,
@@ -37,7 +38,9 @@ from vanta.tools import (
     FunctionToolset,
     Journal,
     OfferedTool,
+    ParkedTurns,
     Permissions,
+    Questions,
     ToolRegistry,
     ToolRules,
     as_data,
@@ -129,6 +132,7 @@ def open_agency(
         max_calls=tools.max_calls,
         max_result_tokens=tools.max_result_tokens,
         library=ToolLibrary(memory.embedder if memory else None),
+        store=store,
     )
 
 
@@ -160,6 +164,7 @@ class Agency:
     :param max_calls: calls of one turn.
     :param max_result_tokens: tokens of one result that a model is shown at once.
     :param library: finds the tools that a message needs.
+    :param store: where turns are kept that wait for a person.
     """
 
     desk: CallDesk
@@ -169,6 +174,7 @@ class Agency:
     max_calls: int
     max_result_tokens: int
     library: ToolLibrary
+    store: Store
 
     def of_turn(self, options: TurnOptions) -> TurnTools | None:
         """Return the tools of one turn, None if it has none.
@@ -182,7 +188,7 @@ class Agency:
             return None
         parallel = options.parallel_tool_calls is not False
         rounds = dataclasses.replace(self.rounds, tool_choice=choice, parallel=parallel)
-        return TurnTools(self, options.tools, rounds)
+        return TurnTools(self, options.tools, rounds, options.approvals)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,11 +198,13 @@ class TurnTools:
     :param agency: the runtime's tools.
     :param chosen: names of toolsets and tools that are offered; None for all.
     :param rounds: how rounds follow each other.
+    :param approvals: what the caller chose for calls that ask.
     """
 
     agency: Agency
     chosen: Sequence[str] | None
     rounds: RoundRules
+    approvals: ApprovalMode | None = None
 
     async def stranded_calls(
         self, caller: Caller, history: Sequence[Exchange], *, private: bool
@@ -224,7 +232,7 @@ class TurnTools:
         if any(record.state == "started" for record in records):  # else there is nothing to write
             await journal.abandoned()
             records = await of_session()
-        turns = {exchange.turn for exchange in history}
+        turns = {exchange.turn for exchange in history} | {caller.turn}
         reported = {message.tool_call_id for item in history for message in item.messages}
         stranded = [
             record
@@ -233,6 +241,10 @@ class TurnTools:
             if record.effect != "read" and not record.forgotten and record.state != "started"
             if private or not record.private
         ]
+        if stranded:  # the calls of a turn that waits come with it, when it goes on
+            parked = await ParkedTurns(self.agency.store).list(user=caller.user)
+            waiting = {turn.turn for turn in parked}
+            stranded = [record for record in stranded if record.turn not in waiting]
         if not stranded:
             return None
         calls = tuple(ToolCall(item.key, item.tool, item.arguments) for item in stranded)
@@ -247,6 +259,7 @@ class TurnTools:
         is_private: Callable[[], bool],
         emit: Callable[[Event], None],
         need: ToolNeed,
+        questions: Questions,
     ) -> CallRunner | None:
         """Return what runs the turn's calls; None if no toolset has a tool now."""
         agency, chosen = self.agency, self.chosen
@@ -277,6 +290,7 @@ class TurnTools:
             is_private=is_private,
             emit=emit,
             recall=ToolRecall(agency.library, offered, need),
+            questions=questions,
         )
 
     def _require(self, names: Sequence[str], offered: Sequence[OfferedTool]) -> None:

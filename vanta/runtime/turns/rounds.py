@@ -48,6 +48,32 @@ class RoundRules:
     parallel: bool = True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundsState:
+    """Where the rounds of a turn stand when calls of the latest one wait for a person.
+
+    :param messages: the calls and results of the rounds before.
+    :param shown: the text of all rounds.
+    :param text: the text of the latest round.
+    :param calls: the calls that it ended with.
+    :param track: the track that asked for them.
+    :param cut: whether the round ended at its token limit, so that its last call may be half.
+    :param rounds: how many rounds there were.
+    :param legs: how many legs they had.
+    :param first_content_s: when the user could read the first text; None if there was none.
+    """
+
+    messages: tuple[Message, ...]
+    shown: str
+    text: str
+    calls: tuple[ToolCall, ...]
+    track: str
+    cut: bool
+    rounds: int
+    legs: int
+    first_content_s: float | None
+
+
 class RoundPrompts(Protocol):
     """What a turn's prompts are made of; see `vanta.context.preparer.ContextPreparer`."""
 
@@ -94,6 +120,8 @@ class Rounds:
     :param runner: runs the calls; None if the turn has no tools: calls are then part of the reply.
     :param rules: how rounds follow each other.
     :param clock: the turn's clock.
+    :param resumed: where the turn was parked; None if it begins.
+    :ivar state: where the turn stands; None before its first calls.
     :ivar messages: the calls of the turn and their results, as the transcript keeps them.
     :ivar last_text: the text of the last round.
     :ivar limit: the limit that was reached, "" for none.
@@ -107,7 +135,10 @@ class Rounds:
         runner: CallRunner | None,
         rules: RoundRules,
         clock: DeadlineClock,
+        resumed: RoundsState | None = None,
     ) -> None:
+        self.state = resumed
+        self._resumed = resumed
         self._plan = plan
         self._policy = plan.settings.policy
         self._emit = emit
@@ -116,9 +147,9 @@ class Rounds:
         self._rules = rules
         self._clock = clock
         self._races: list[Race] = []
-        self._shown = ""
-        self._first_content_s: float | None = None
-        self.messages: list[Message] = []
+        self._shown = resumed.shown if resumed else ""
+        self._first_content_s = resumed.first_content_s if resumed else None
+        self.messages: list[Message] = list(resumed.messages) if resumed else []
         self.last_text = ""
         self.limit = ""
 
@@ -129,8 +160,8 @@ class Rounds:
 
     @property
     def count(self) -> int:
-        """The number of rounds so far."""
-        return len(self._races)
+        """The number of rounds so far, with those before the turn was parked."""
+        return len(self._races) + (self._resumed.rounds if self._resumed else 0)
 
     async def run(self) -> RaceOutcome:
         """Run rounds until one ends with an answer.
@@ -139,10 +170,16 @@ class Rounds:
         :raises AllTracksFailed: if a round has no answer; what earlier ones showed is its
             `partial`.
         :raises StoreError: if a call cannot be recorded.
+        :raises ApprovalPending: if the turn was parked, to be resumed later.
         """
         if self._rules.max_rounds == 1 and self._runner is not None:
             self.limit = "max_rounds"
-        self._offer()
+        if self._resumed and self._runner:
+            self._prompts.add_round(self._resumed.messages)
+            await self._run_calls(self._runner, self._resumed)
+            self._plan = self._next(self._resumed.track)
+        else:
+            self._offer()
         while True:
             race = Race(self._plan, self._emit)
             self._races.append(race)
@@ -160,8 +197,9 @@ class Rounds:
                     first_content_s=self._first_content_s,
                     legs=self.legs,
                 )
-            await self._run_calls(self._runner, outcome, calls)
-            self._plan = self._next(outcome.leg)
+            self.state = self._stand(outcome, calls)
+            await self._run_calls(self._runner, self.state)
+            self._plan = self._next(self.state.track)
 
     def _joined(self, text: str) -> str:
         return self._shown + (paragraph_break(self._shown) if text else "") + text
@@ -171,20 +209,33 @@ class Rounds:
             return failure
         return AllTracksFailed(failure.causes, partial=self._joined(failure.partial))
 
-    async def _run_calls(
-        self, runner: CallRunner, outcome: RaceOutcome, calls: Sequence[ToolCall]
-    ) -> None:
+    def _stand(self, outcome: RaceOutcome, calls: Sequence[ToolCall]) -> RoundsState:
         assert outcome.leg is not None  # noqa: S101 - see `run`
-        number = len(self._races) - 1
-        named = self._with_ids(calls, number)
-        asked = Message("assistant", outcome.text, tool_calls=named)
-        cut = outcome.finish_reason == "length"
+        return RoundsState(
+            messages=tuple(self.messages),
+            shown=self._shown,
+            text=outcome.text,
+            calls=self._with_ids(calls, self.count - 1),
+            track=outcome.leg.track.name,
+            cut=outcome.finish_reason == "length",
+            rounds=self.count,
+            legs=self._leg_count,
+            first_content_s=self._first_content_s,
+        )
+
+    async def _run_calls(self, runner: CallRunner, state: RoundsState) -> None:
+        asked = Message("assistant", state.text, tool_calls=state.calls)
         show_private = bool(self._private_tracks())
-        track = outcome.leg.track.name
-        results = await runner.run(named, number, track, cut=cut, show_private=show_private)
+        results = await runner.run(
+            state.calls, state.rounds - 1, state.track, cut=state.cut, show_private=show_private
+        )
         added = [asked, *results]
         self.messages += added
         self._prompts.add_round(added)
+
+    @property
+    def _leg_count(self) -> int:
+        return len(self.legs) + (self._resumed.legs if self._resumed else 0)
 
     def _with_ids(self, calls: Sequence[ToolCall], number: int) -> tuple[ToolCall, ...]:
         """Return the calls with ids that are unique in the turn, for engines that give none."""
@@ -200,10 +251,10 @@ class Rounds:
     def _private_tracks(self) -> dict[str, Track]:
         return {name: track for name, track in self._plan.tracks.items() if track.private}
 
-    def _next(self, asked: Leg) -> RacePlan:
-        """Return the plan of the next round."""
+    def _next(self, asked: str) -> RacePlan:
+        """Return the plan of the round after calls that a track asked for."""
         assert self._runner is not None  # noqa: S101 - only turns with tools have a next round
-        number, tracks = len(self._races), self._plan.tracks
+        number, tracks = self.count, self._plan.tracks
         if self._runner.is_spent:
             self.limit = "max_calls"
         elif number + 1 >= self._rules.max_rounds:
@@ -212,7 +263,7 @@ class Rounds:
             tracks = self._private_tracks()
         policy = self._policy
         if not self._rules.races:
-            policy = on_track(policy, asked.track.name if asked.track.name in tracks else "")
+            policy = on_track(policy, asked if asked in tracks else "")
         self._offer(choice="auto")
         self._emit(
             RoundStarted(
@@ -227,7 +278,7 @@ class Rounds:
             tracks=tracks,
             round=number,
             begins_s=self._clock.now(),
-            first_leg=len(self.legs),
+            first_leg=self._leg_count,
             shown_before=self._shown,
             on_calls=self._begin_early,
         )
@@ -245,7 +296,7 @@ class Rounds:
     def _begin_early(self, calls: Sequence[ToolCall]) -> None:
         """Start calls of a leg that may lose, as far as they only read."""
         if self._runner is not None and not self.limit:
-            self._runner.begin(calls, len(self._races) - 1)
+            self._runner.begin(calls, self.count - 1)
 
 
 def _calls_of(outcome: RaceOutcome) -> Sequence[ToolCall]:

@@ -25,18 +25,26 @@ import anyio
 
 from vanta.context.preparer import ContextPreparer
 from vanta.errors import AllTracksFailed, NoTrack, StoreError, describe, internal_errors
-from vanta.events import Event, TurnFailed, TurnFinished, TurnStarted
+from vanta.events import Event, TurnFailed, TurnFinished, TurnResumed, TurnStarted
 from vanta.memory import Question, Scope, TurnRecall
 from vanta.messages import Exchange, Message, Usage
 from vanta.money import TurnPurse
 from vanta.runtime.conversations import Conversation
 from vanta.runtime.turns.agency import TurnTools
+from vanta.runtime.turns.eligibility import eligible_tracks
+from vanta.runtime.turns.parked_turn import (
+    TurnState,
+    no_tools_to_resume,
+    questions_of,
+    release,
+    state_of,
+)
 from vanta.runtime.turns.rounds import DeadlineClock, RoundRules, Rounds
 from vanta.runtime.turns.turn_settings import TurnSettings
 from vanta.scheduling.leg_errors import too_late
 from vanta.scheduling.race_plan import RaceOutcome, RacePlan
 from vanta.storage import store_waits_until
-from vanta.tools import Caller, CallRunner
+from vanta.tools import Caller, CallRunner, ParkedTurn
 from vanta.tools.recall import ToolNeed, recent_calls
 from vanta.trace import Reply, Timings, Trace
 from vanta.track import Track
@@ -45,6 +53,7 @@ SHOWN_PRIVATE = "a track was shown text from an earlier private turn"
 """Why a turn is private if neither its caller nor a detector made it so."""
 
 _log = logging.getLogger("vanta")
+_NOT_RESUMED: tuple[TurnState | None, ParkedTurn | None] = (None, None)
 _NO_RACE = RaceOutcome("", None, None, None, ())
 
 
@@ -53,6 +62,8 @@ class Turn:
 
     :param emit: called with each event.
     :param started_at: when its clock started, in seconds on the event loop's clock.
+    :param resumed: where it was parked, and the turn as the store has it; None if it begins.
+    :ivar questions: who is asked about its calls, and what is open.
     """
 
     def __init__(
@@ -62,8 +73,10 @@ class Turn:
         settings: TurnSettings,
         emit: Callable[[Event], None],
         started_at: float,
+        resumed: tuple[TurnState, ParkedTurn] | None = None,
     ) -> None:
-        self.id = uuid.uuid4().hex
+        self._resumed, parked = resumed or _NOT_RESUMED
+        self.id = parked.turn if parked else uuid.uuid4().hex
         self._conversation = conversation
         self._message = Message("user", text)
         self._settings = settings
@@ -74,6 +87,7 @@ class Turn:
         self._recall: TurnRecall | None = None
         self._skipped: Mapping[str, str] = {}
         self._clock = DeadlineClock(started_at, settings.race.deadline_s)
+        self.questions = questions_of(self.id, settings, conversation, self._state, parked)
         self._rounds: Rounds | None = None
         self._runner: CallRunner | None = None
         self._stranded: Exchange | None = None
@@ -91,7 +105,7 @@ class Turn:
         :raises InternalError: for a fault of vanta or of a plugin.
         """
         with internal_errors("the turn could not begin"):
-            allowed, self._skipped = self._eligible()
+            allowed, self._skipped = eligible_tracks(self._settings)
         self._emit_started()
         try:
             with internal_errors(f"turn {self.id!r} broke"), store_waits_until(self._ends_at):
@@ -133,10 +147,15 @@ class Turn:
     async def _answer(self, allowed: Mapping[str, Track]) -> Reply:
         tools = self._settings.tools
         self._runner = None if tools is None else await self._call_runner(tools)
+        if self._resumed and self._runner is None:
+            raise no_tools_to_resume(self.id)
         plan = await self._plan(allowed)
         assert self._preparer is not None  # noqa: S101 - the plan has one
         rules = RoundRules() if tools is None else tools.rounds
-        self._rounds = Rounds(plan, self._emit, self._preparer, self._runner, rules, self._clock)
+        stand = self._resumed.rounds if self._resumed else None
+        self._rounds = Rounds(
+            plan, self._emit, self._preparer, self._runner, rules, self._clock, stand
+        )
         if self._runner is None:
             return await self._conclude(await self._rounds.run())
         async with self._runner.open():
@@ -154,32 +173,27 @@ class Turn:
             recent_calls(await self._visible_history()),
             lambda: self._secluded or self._is_private(),
         )
-        return await tools.runner(caller, self._clock, self._is_private, self._emit, need)
+        runner = await tools.runner(
+            caller, self._clock, self._is_private, self._emit, need, self.questions
+        )
+        if runner is not None and self._resumed:
+            runner.restore(self._resumed.calls)
+        return runner
 
-    def _eligible(self) -> tuple[dict[str, Track], dict[str, str]]:
-        """Return the policy's tracks that may take part, and why the others may not."""
-        allowed: dict[str, Track] = {}
-        skipped: dict[str, str] = {}
-        for name in self._race.policy.tracks:
-            track = self._settings.tracks.get(name)
-            if track is None:
-                why = self._settings.off.get(name, "no track of this name is configured")
-                skipped[name] = why
-            elif self._settings.private and not track.private:
-                skipped[name] = "the turn is private and this track is not"
-            elif self._settings.tools is not None and not track.engine.capabilities.tools:
-                skipped[name] = "the turn has tools and this track's engine cannot call them"
-            else:
-                allowed[name] = track
-        return self._healthy(allowed, skipped), skipped
-
-    def _healthy(self, allowed: dict[str, Track], skipped: dict[str, str]) -> dict[str, Track]:
-        """Return `allowed` without the tracks that failed lately, unless none would be left."""
-        resting = self._race.track_stats.refusals(allowed, anyio.current_time())
-        if len(resting) == len(allowed):
-            return allowed
-        skipped.update(resting)
-        return {name: track for name, track in allowed.items() if name not in resting}
+    def _state(self) -> TurnState:
+        """Return what the turn is resumed from, if it ends while a person is asked."""
+        rounds, runner = self._rounds, self._runner
+        assert rounds is not None and rounds.state is not None  # noqa: S101, PT018 - it has calls
+        assert runner is not None  # noqa: S101 - only a turn with tools asks
+        return state_of(
+            self._settings,
+            self._message,
+            self._trace(dataclasses.replace(_NO_RACE, legs=rounds.legs), "parked"),
+            rounds.state,
+            runner.state(),
+            private=self._is_private(),
+            left_s=self._ends_at - anyio.current_time(),
+        )
 
     async def _plan(self, allowed: Mapping[str, Track]) -> RacePlan:
         settings = self._settings
@@ -309,6 +323,9 @@ class Turn:
         """Record a turn that failed or was cancelled, if the store still works, and report it."""
         if self._ended:
             return
+        if self.questions.is_parked:
+            status, self._recorded = "parked", self._recorded or self._resumed is not None
+            await release(self.questions)
         legs = self._rounds.legs if self._rounds else ()
         for leg in legs:
             leg.state = "cancelled" if leg.state == "running" else leg.state
@@ -342,6 +359,7 @@ class Turn:
 
     def _trace(self, outcome: RaceOutcome, status: str) -> Trace:
         settings, shown_private = self._settings, self._was_shown_private
+        earlier = self._resumed.trace.legs if self._resumed else ()
         because = settings.private_because or (SHOWN_PRIVATE if shown_private else None)
         return Trace(
             turn_id=self.id,
@@ -355,7 +373,7 @@ class Turn:
             skipped=self._skipped,
             context=self._preparer.traces if self._preparer else {},
             recall=self._recall.trace if self._recall else None,
-            legs=tuple(leg.trace() for leg in outcome.legs),
+            legs=(*earlier, *(leg.trace() for leg in outcome.legs)),
             rounds=max(1, self._rounds.count) if self._rounds else 1,
             calls=self._runner.traces if self._runner else (),
             limit=self._rounds.limit if self._rounds else "",
@@ -399,6 +417,9 @@ class Turn:
                 skipped=self._skipped,
             )
         )
+        if self._resumed:
+            stand = self._resumed.rounds
+            self._emit(TurnResumed(at_s=0.0, text=stand.shown, round=stand.rounds - 1))
 
     @property
     def _ends_at(self) -> float:

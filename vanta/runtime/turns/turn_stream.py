@@ -6,14 +6,33 @@ restart and an amendment; its last state is the text of the reply.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
 
-from vanta.events import Amended, Event, Takeover, TextDelta, TurnFinished
-from vanta.runtime.turns.turn_tasks import RunningTurn
+from vanta.concurrency import INTERRUPTS
+from vanta.errors import InvalidValue
+from vanta.events import (
+    Amended,
+    ApprovalRequested,
+    Event,
+    Observer,
+    QuestionAsked,
+    Takeover,
+    TextDelta,
+    TurnFinished,
+    TurnResumed,
+)
+from vanta.runtime.turns.turn import Turn
+from vanta.runtime.turns.turn_tasks import RunningTurn, TurnTasks
+from vanta.tools import Approval, Questions
+from vanta.tools.turn_rules import ApprovalScope
 from vanta.trace import Reply
+
+CallName = str | ApprovalRequested | QuestionAsked
+"""A call that waits for a person: the event that asked, or the call's key."""
 
 
 class ShownText(str):
@@ -39,6 +58,8 @@ class ShownText(str):
             return shown_text(event.text, None)
         if isinstance(event, Takeover) and event.restarts:
             return shown_text("", None)
+        if isinstance(event, TurnResumed) and event.text:
+            return shown_text(event.text, event.text)
         return None
 
 
@@ -58,11 +79,22 @@ class TurnStream:
 
     Iterating raises what the turn raises (AllTracksFailed, NoTrack, StoreError), after the events
     that came before. Afterwards `reply` is the reply.
+
+    A call that asks comes as `ApprovalRequested`, a question as `QuestionAsked`; `approve`, `deny`
+    and `answer` decide. Without a handler (`vanta.open(approve=...)`) a call that is not decided
+    before the next event is taken is denied, unless the turn has `approvals="wait"`.
     """
 
-    def __init__(self, receive: MemoryObjectReceiveStream[Event], running: RunningTurn) -> None:
+    def __init__(
+        self,
+        receive: MemoryObjectReceiveStream[Event],
+        running: RunningTurn,
+        questions: Questions,
+    ) -> None:
         self._receive = receive
         self._running = running
+        self._questions = questions
+        questions.streamed = True
         self._reply: Reply | None = None
 
     @property
@@ -87,10 +119,44 @@ class TurnStream:
         """
         return _Texts(self)
 
+    async def approve(self, call: CallName, scope: ApprovalScope = "once") -> None:
+        """Approve a call that waits: it runs.
+
+        :param call: the event that asked, or the call's key.
+        :param scope: for how long the approval counts: `once`, for the `session`, or `always`,
+            until it is revoked.
+        :raises ApprovalError: if the call does not wait, was decided before, or has changed.
+        :raises InvalidValue: for another scope.
+        """
+        self._questions.decide(call, Approval(approved=True, scope=scope))
+
+    async def deny(self, call: CallName, reason: str = "") -> None:
+        """Deny a call that waits, or decline to answer a question; the model reads it.
+
+        :param call: the event that asked, or the call's key.
+        :param reason: why, for the model.
+        :raises ApprovalError: if the call does not wait, was decided before, or has changed.
+        """
+        self._questions.decide(call, Approval(approved=False, reason=reason))
+
+    async def answer(self, call: CallName, text: str) -> None:
+        """Answer a question that the model asks.
+
+        :param call: the event that asked, or the call's key.
+        :param text: the answer.
+        :raises ApprovalError: if the call does not wait, was decided before, or is no question.
+        :raises InvalidValue: for an empty answer.
+        """
+        if not text.strip():
+            raise InvalidValue("an answer is a text that is not empty; deny the question otherwise")
+        self._questions.decide(call, Approval(approved=True, answer=text))
+
     def __aiter__(self) -> AsyncIterator[Event]:
         return self
 
     async def __anext__(self) -> Event:
+        if not self._receive.statistics().current_buffer_used:
+            self._questions.pass_over()
         try:
             item = await self._receive.receive()
         except (anyio.EndOfStream, anyio.ClosedResourceError):
@@ -118,3 +184,31 @@ class _Texts:
                 self._shown = shown
                 return shown
         raise StopAsyncIteration
+
+
+@asynccontextmanager
+async def streamed(
+    tasks: TurnTasks, observe: Observer, begin: Callable[[Observer], Awaitable[Turn]]
+) -> AsyncIterator[TurnStream]:
+    """Run a turn and yield its stream; leaving the context stops the turn.
+
+    :param tasks: the task group of the runtime's turns.
+    :param observe: is called with each event, too.
+    :param begin: makes the turn, with the function that it passes its events to.
+    """
+    send, receive = anyio.create_memory_object_stream[Event](float("inf"))
+
+    def emit(event: Event) -> None:
+        observe(event)
+        # The reader may have left from a task that was cancelled once more.
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            send.send_nowait(event)
+
+    with send, receive:
+        turn = await begin(emit)
+        running = tasks.start(turn.run, on_end=send.close)
+        try:
+            yield TurnStream(receive, running, turn.questions)
+        finally:
+            await running.stop()
+        running.raise_error(*INTERRUPTS)

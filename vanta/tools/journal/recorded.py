@@ -112,6 +112,18 @@ async def record_denial(desk: CallDesk, record: CallRecord) -> None:
     await desk.journal.finish(record.key, "", "denied")
 
 
+async def record_answer(desk: CallDesk, record: CallRecord, text: str) -> None:
+    """Write into the journal what a person answered to a question.
+
+    :param desk: what the call goes through.
+    :param record: the call, not yet in the journal.
+    :param text: the answer.
+    :raises StoreError: if it cannot be recorded.
+    """
+    await desk.journal.begin(record)
+    await desk.journal.finish(record.key, json.dumps({"text": text, "source": "the person"}))
+
+
 async def _between_entries(
     desk: CallDesk,
     record: CallRecord,

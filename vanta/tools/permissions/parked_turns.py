@@ -18,14 +18,15 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from vanta.errors import RunError
+from vanta.errors import InvalidValue, RunError
 from vanta.money import Owner, this_process
 from vanta.storage import Database
-from vanta.storage.schema import parked_calls, parked_turns
+from vanta.storage.schema import parked_calls, parked_turns, turns
 
 HOLD_S = 900.0
 """Seconds after which the hold of a process that cannot be inspected ends, unless it is renewed."""
 
+SCOPES = ("once", "session", "always")
 CallAnswer = Literal["", "approved", "denied", "answered"]
 _turns, _calls = parked_turns.c, parked_calls.c
 
@@ -214,6 +215,42 @@ class ParkedTurns:
         changes = {"answer": answer, "scope": scope, "text": text, "decided_at": self._clock()}
         return await self._store.transact(partial(_decide, key=key, changes=changes))
 
+    async def approve(self, key: str, scope: str = "once") -> ParkedCall:
+        """Approve a call of a parked turn; it runs when the turn goes on.
+
+        :param key: the call's key.
+        :param scope: `once`, `session` or `always`.
+        :raises ApprovalError: as for `decide`.
+        :raises InvalidValue: for another scope.
+        :raises StoreError: if the database fails.
+        """
+        if scope not in SCOPES:
+            raise InvalidValue(f"scope is one of {', '.join(map(repr, SCOPES))}, not {scope!r}")
+        return await self.decide(key, "approved", scope=scope)
+
+    async def deny(self, key: str, reason: str = "") -> ParkedCall:
+        """Deny a call of a parked turn, or decline to answer a question.
+
+        :param key: the call's key.
+        :param reason: why, for the model.
+        :raises ApprovalError: as for `decide`.
+        :raises StoreError: if the database fails.
+        """
+        return await self.decide(key, "denied", text=reason)
+
+    async def answer(self, key: str, text: str) -> ParkedCall:
+        """Answer a question of a parked turn.
+
+        :param key: the call's key.
+        :param text: the answer.
+        :raises ApprovalError: as for `decide`.
+        :raises InvalidValue: for an empty answer.
+        :raises StoreError: if the database fails.
+        """
+        if not text.strip():
+            raise InvalidValue("an answer is a text that is not empty; deny the question otherwise")
+        return await self.decide(key, "answered", text=text)
+
     async def answers(self, turn: str, *, renew: bool = False) -> Mapping[str, ParkedCall] | None:
         """Return the calls of a parked turn by key, with what was decided about them so far.
 
@@ -266,6 +303,10 @@ class ParkedTurns:
 
 def _remove(connection: sa.Connection, turn: str) -> bool:
     connection.execute(sa.delete(parked_calls).where(_calls.turn == turn))
+    parked = (turns.c.id == turn) & (
+        turns.c.status == "parked"
+    )  # the record of its end replaces it
+    connection.execute(sa.delete(turns).where(parked))
     return connection.execute(sa.delete(parked_turns).where(_turns.turn == turn)).rowcount > 0
 
 
