@@ -93,11 +93,13 @@ if TYPE_CHECKING:
         LegStarted,
         MemoryRecalled,
         Observer,
+        QuestionAsked,
         RoundStarted,
         Takeover,
         TextDelta,
         TurnFailed,
         TurnFinished,
+        TurnResumed,
         TurnStarted,
     )
     from vanta.expectations import (
@@ -165,6 +167,7 @@ if TYPE_CHECKING:
         FunctionToolset,
         tool,
     )
+    from vanta.tools.permissions.parked_turns import ApprovalError, ApprovalPending
     from vanta.tools.turn_rules import Approval, ApprovalHandler, ApprovalRequest
     from vanta.trace import (
         CallTrace,
@@ -203,8 +206,8 @@ _NAMES = {
     ),
     "vanta.events": (
         "Amended ApprovalRequested CallFinished CallRequested Committed Event LegCancelled "
-        "LegFailed LegFinished LegRejected LegStarted MemoryRecalled Observer RoundStarted "
-        "Takeover TextDelta TurnFailed TurnFinished TurnStarted "
+        "LegFailed LegFinished LegRejected LegStarted MemoryRecalled Observer QuestionAsked "
+        "RoundStarted Takeover TextDelta TurnFailed TurnFinished TurnResumed TurnStarted "
     ),
     "vanta.expectations": "Expectation Failure CheckedTurn",
     "vanta.installation": "install_hint",
@@ -228,6 +231,7 @@ _NAMES = {
         "ToolsTrace Trace"
     ),
     "vanta.tools.functions": "FunctionToolset tool",
+    "vanta.tools.permissions.parked_turns": "ApprovalError ApprovalPending",
     "vanta.tools.turn_rules": "Approval ApprovalHandler ApprovalRequest",
     "vanta.track": "Price Track",
 }
@@ -237,7 +241,9 @@ __all__ = [
     "Amended",
     "AnswerBound",
     "Approval",
+    "ApprovalError",
     "ApprovalHandler",
+    "ApprovalPending",
     "ApprovalRequest",
     "ApprovalRequested",
     "BaseEngine",
@@ -302,6 +308,7 @@ __all__ = [
     "PluginError",
     "Policy",
     "Price",
+    "QuestionAsked",
     "RecallTrace",
     "Receipt",
     "Reply",
@@ -339,6 +346,7 @@ __all__ = [
     "TurnFailed",
     "TurnFinished",
     "TurnOptions",
+    "TurnResumed",
     "TurnStarted",
     "TurnStream",
     "UnknownName",

@@ -221,12 +221,14 @@ class ApprovalRequested(Event):
     :param tool: the name of the tool, with its toolset: `files.write`.
     :param arguments: the arguments, as JSON.
     :param why: the rule because of which a person is asked.
+    :param private: whether the arguments must not leave this machine.
     """
 
     key: str
     tool: str
     arguments: str
     why: str
+    private: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,11 +238,13 @@ class QuestionAsked(Event):
     :param key: the call's key in the journal.
     :param question: the question.
     :param choices: the answers that it proposes; none for any answer.
+    :param private: whether the question must not leave this machine.
     """
 
     key: str
     question: str
     choices: tuple[str, ...] = ()
+    private: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,10 +253,12 @@ class TurnResumed(Event):
 
     :param text: the text that was shown before it was parked.
     :param round: the round whose calls run next.
+    :param private: whether the text must not leave this machine.
     """
 
     text: str
     round: int
+    private: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         SyncLearnt,
         SyncLedger,
         SyncMemory,
+        SyncParkedTurns,
         SyncRuntime,
         SyncSession,
         SyncTurn,
@@ -46,7 +47,7 @@ _MODULES = {
     ".options": "Isolation TurnOptions",
     ".runtime": "Runtime",
     ".session": "Session",
-    ".sync": "SyncLearnt SyncLedger SyncMemory SyncRuntime SyncSession SyncTurn",
+    ".sync": "SyncLearnt SyncLedger SyncMemory SyncParkedTurns SyncRuntime SyncSession SyncTurn",
     ".turns.turn_stream": "ShownText TurnStream",
 }
 
@@ -58,6 +59,7 @@ __all__ = [
     "SyncLearnt",
     "SyncLedger",
     "SyncMemory",
+    "SyncParkedTurns",
     "SyncRuntime",
     "SyncSession",
     "SyncTurn",

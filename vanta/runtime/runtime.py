@@ -8,7 +8,8 @@ everything else works.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
@@ -29,13 +30,16 @@ from vanta.runtime.conversations import Conversations
 from vanta.runtime.learnt_facts import LearntFacts
 from vanta.runtime.memory_factory import embedder_named
 from vanta.runtime.options import NOT_ISOLATED, Isolation
+from vanta.runtime.resuming import Resuming
 from vanta.runtime.session import Session
 from vanta.runtime.turns.turn_settings import TurnPlanner
+from vanta.runtime.turns.turn_stream import TurnStream
 from vanta.runtime.turns.turn_tasks import TurnTasks
 from vanta.scheduling.policy import Policy
 from vanta.storage import Store
 from vanta.text import well_formed_data
-from vanta.tools import Journal
+from vanta.tools import ApprovalMode, Journal, ParkedTurns
+from vanta.trace import Reply
 from vanta.track import Track
 
 _log = logging.getLogger("vanta")
@@ -60,6 +64,9 @@ class Runtime:
         self.tracks, self.off = make_tracks(parts)
         self._planner = TurnPlanner(parts, self.tracks, self.off)
         self._conversations = Conversations(self.tracks)
+        self._resuming = Resuming(
+            parts.store, self._conversations, self._planner, self.turn_tasks, self._observe
+        )
         if parts.memory:
             parts.memory.on_forgotten(self._forget)
         self._next_turn: anyio.Event | None = None
@@ -131,6 +138,11 @@ class Runtime:
         return tools.desk.journal if tools else Journal(self.store)
 
     @property
+    def parked(self) -> ParkedTurns:
+        """The turns that wait for a person, whatever process they began in."""
+        return self._resuming.turns
+
+    @property
     def ledger(self) -> Ledger:
         """The money that is spent and reserved."""
         return self._parts.ledger
@@ -168,6 +180,54 @@ class Runtime:
             prompt=self._planner.prompt(user, system, variables) if own_prompt else None,
             isolation=isolation,
         )
+
+    async def resume(
+        self,
+        turn_id: str,
+        *,
+        approve: Sequence[str] = (),
+        deny: Sequence[str] = (),
+        approvals: ApprovalMode | None = None,
+    ) -> Reply:
+        """Continue a turn that waits for a person, once its calls are decided.
+
+        What was not decided is asked of the handler of `vanta.open`, if there is one.
+
+        :param turn_id: the turn's id, as `parked` and `ApprovalPending` have it.
+        :param approve: keys of calls to approve.
+        :param deny: keys of calls to deny.
+        :param approvals: what happens to other calls that ask, see `TurnOptions`; None for what the
+            turn's caller chose.
+        :returns: the reply; its exchange is durable.
+        :raises ApprovalPending: if calls are not decided and no one can be asked.
+        :raises ApprovalError: if the turn does not wait, another process resumes it, or a call is
+            decided already.
+        :raises VantaError: what `Session.ask` raises.
+        """
+        return await self._resuming.resume(turn_id, approve, deny, approvals)
+
+    @asynccontextmanager
+    async def resume_stream(
+        self,
+        turn_id: str,
+        *,
+        approve: Sequence[str] = (),
+        deny: Sequence[str] = (),
+        approvals: ApprovalMode | None = None,
+    ) -> AsyncIterator[TurnStream]:
+        """Continue a turn that waits for a person, and watch it.
+
+        Its stream may decide, too, as that of `Session.stream`.
+
+        :param turn_id: the turn's id.
+        :param approve: keys of calls to approve.
+        :param deny: keys of calls to deny.
+        :param approvals: what happens to other calls that ask, see `TurnOptions`; None for what the
+            turn's caller chose.
+        :raises ApprovalError: as for `resume`.
+        """
+        async with self._resuming.stream(turn_id, approve, deny, approvals) as turn:
+            yield turn
 
     def create_embedder(self, name: str) -> Embedder:
         """Create an embedder beside memory's own; the caller closes it. Blocking.

@@ -284,7 +284,9 @@ class CallRunner:
     async def _ask(self, read: Sequence[ReadCall]) -> None:
         """Ask a person where the rules say so, and end the calls that may not run."""
         ruled = [call for call in read if call.decision is not None]
-        held = [_held(call) for call in ruled if call.decision and call.decision.verdict == "ask"]
+        held = [
+            self._held(call) for call in ruled if call.decision and call.decision.verdict == "ask"
+        ]
         answers = await self._asking.decide(held)
         for call in ruled:
             answer, offered = answers.get(call.execution.key), call.offered
@@ -434,15 +436,15 @@ class CallRunner:
         limit = offered.tool.max_result_tokens if offered else None
         return self._pages.show(f"r{len(self._traces) + 1}", result, limit)
 
-
-def _held(call: ReadCall) -> HeldCall:
-    assert call.offered is not None  # noqa: S101 - only valid calls are held
-    assert call.decision is not None  # noqa: S101 - only calls with a decision are held
-    return HeldCall(
-        key=call.execution.key,
-        offered=call.offered,
-        arguments=call.arguments,
-        text=call.text,
-        digest=call.place[1],
-        decision=call.decision,
-    )
+    def _held(self, call: ReadCall) -> HeldCall:
+        assert call.offered is not None  # noqa: S101 - only valid calls are held
+        assert call.decision is not None  # noqa: S101 - only calls with a decision are held
+        return HeldCall(
+            key=call.execution.key,
+            offered=call.offered,
+            arguments=call.arguments,
+            text=call.text,
+            digest=call.place[1],
+            decision=call.decision,
+            private=self._holds_private,
+        )

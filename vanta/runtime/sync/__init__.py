@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from vanta.runtime.sync.calls import Calls
 from vanta.runtime.sync.conversation import SyncSession, SyncTurn
-from vanta.runtime.sync.parts import SyncLearnt, SyncLedger, SyncMemory
+from vanta.runtime.sync.parts import SyncLearnt, SyncLedger, SyncMemory, SyncParkedTurns
 from vanta.runtime.sync.runtime import SyncRuntime
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "SyncLearnt",
     "SyncLedger",
     "SyncMemory",
+    "SyncParkedTurns",
     "SyncRuntime",
     "SyncSession",
     "SyncTurn",

@@ -15,8 +15,9 @@ from vanta.messages import Message
 from vanta.runtime.options import TurnOptions
 from vanta.runtime.session import Session
 from vanta.runtime.sync.calls import Calls
-from vanta.runtime.turns.turn_stream import ShownText, TurnStream
+from vanta.runtime.turns.turn_stream import CallName, ShownText, TurnStream
 from vanta.scheduling.policy import Policy
+from vanta.tools.turn_rules import ApprovalScope
 from vanta.trace import Reply
 
 
@@ -50,6 +51,18 @@ class SyncTurn:
 
         while (shown := self._calls.call(following)) is not None:
             yield shown
+
+    def approve(self, call: CallName, scope: ApprovalScope = "once") -> None:
+        """Approve a call that waits; see `TurnStream.approve`."""
+        self._calls.call(self._turn.approve, call, scope)
+
+    def deny(self, call: CallName, reason: str = "") -> None:
+        """Deny a call that waits; see `TurnStream.deny`."""
+        self._calls.call(self._turn.deny, call, reason)
+
+    def answer(self, call: CallName, text: str) -> None:
+        """Answer a question of the model; see `TurnStream.answer`."""
+        self._calls.call(self._turn.answer, call, text)
 
     def __iter__(self) -> Iterator[Event]:
         while (event := self._calls.call(self._next)) is not None:

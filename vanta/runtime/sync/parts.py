@@ -27,6 +27,7 @@ from vanta.memory.memory import PAGE, RECALL_TIMEOUT_S
 from vanta.money import Ledger, Spending
 from vanta.runtime.learnt_facts import LearntFacts
 from vanta.runtime.sync.calls import Calls
+from vanta.tools import ParkedCall, ParkedTurn, ParkedTurns
 
 
 class SyncMemory:
@@ -107,3 +108,31 @@ class SyncLearnt:
     def forget(self, track: str | None = None, what: str | None = None) -> None:
         """Forget facts; see `LearntFacts.forget`."""
         self._calls.portal.call(self._learnt.forget, track, what)
+
+
+class SyncParkedTurns:
+    """The turns that wait for a person, for programs without an event loop."""
+
+    def __init__(self, turns: ParkedTurns, calls: Calls) -> None:
+        self._turns = turns
+        self._calls = calls
+
+    def list(self, *, user: str | None = None, start: str = "") -> Sequence[ParkedTurn]:
+        """Return the parked turns, oldest first; see `ParkedTurns.list`."""
+        return self._calls.call(partial(self._turns.list, user=user, start=start))
+
+    def approve(self, key: str, scope: str = "once") -> ParkedCall:
+        """Approve a call; see `ParkedTurns.approve`."""
+        return self._calls.call(self._turns.approve, key, scope)
+
+    def deny(self, key: str, reason: str = "") -> ParkedCall:
+        """Deny a call; see `ParkedTurns.deny`."""
+        return self._calls.call(self._turns.deny, key, reason)
+
+    def answer(self, key: str, text: str) -> ParkedCall:
+        """Answer a question; see `ParkedTurns.answer`."""
+        return self._calls.call(self._turns.answer, key, text)
+
+    def take(self, turn: str) -> bool:
+        """Remove a turn that is not wanted any more; see `ParkedTurns.take`."""
+        return self._calls.call(self._turns.take, turn)

@@ -5,7 +5,9 @@ Invariant: parameters, types and errors are those of `vanta.Runtime`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from anyio.from_thread import BlockingPortal
@@ -17,9 +19,11 @@ from vanta.prompts import Templates
 from vanta.runtime.options import NOT_ISOLATED, Isolation
 from vanta.runtime.runtime import Runtime
 from vanta.runtime.sync.calls import Calls
-from vanta.runtime.sync.conversation import SyncSession
-from vanta.runtime.sync.parts import SyncLearnt, SyncLedger, SyncMemory
+from vanta.runtime.sync.conversation import SyncSession, SyncTurn
+from vanta.runtime.sync.parts import SyncLearnt, SyncLedger, SyncMemory, SyncParkedTurns
 from vanta.scheduling.policy import Policy
+from vanta.tools import ApprovalMode
+from vanta.trace import Reply
 from vanta.track import Track
 
 
@@ -96,6 +100,44 @@ class SyncRuntime:
     def ledger(self) -> SyncLedger:
         """The money that is spent and reserved."""
         return SyncLedger(self.runtime.ledger, self._calls)
+
+    @property
+    def parked(self) -> SyncParkedTurns:
+        """The turns that wait for a person, whatever process they began in."""
+        return SyncParkedTurns(self.runtime.parked, self._calls)
+
+    def resume(
+        self,
+        turn_id: str,
+        *,
+        approve: Sequence[str] = (),
+        deny: Sequence[str] = (),
+        approvals: ApprovalMode | None = None,
+    ) -> Reply:
+        """Continue a turn that waits for a person; see `Runtime.resume`."""
+        resuming = partial(
+            self.runtime.resume, turn_id, approve=approve, deny=deny, approvals=approvals
+        )
+        return self._calls.call(resuming)
+
+    @contextmanager
+    def resume_stream(
+        self,
+        turn_id: str,
+        *,
+        approve: Sequence[str] = (),
+        deny: Sequence[str] = (),
+        approvals: ApprovalMode | None = None,
+    ) -> Iterator[SyncTurn]:
+        """Continue a turn that waits for a person, and watch it; see `Runtime.resume_stream`."""
+        resuming = self.runtime.resume_stream(
+            turn_id, approve=approve, deny=deny, approvals=approvals
+        )
+        turn = self._calls.call(resuming.__aenter__)
+        try:
+            yield SyncTurn(turn, self._calls)
+        finally:
+            self._calls.leave(resuming)
 
     @property
     def learnt(self) -> SyncLearnt:

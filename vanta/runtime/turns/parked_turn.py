@@ -308,10 +308,12 @@ def _message_of(data: Mapping[str, Any]) -> Message:
 
 
 def _sampling_of(data: Mapping[str, Any]) -> Sampling:
-    """Restore a sampling: JSON has lists where it has tuples."""
+    """Restore a sampling: JSON has lists where it has tuples, and texts for numbers as keys."""
     fields: dict[str, Any] = {
         field.name: tuple(value) if isinstance(value, list) else value
         for field in dataclasses.fields(Sampling)
         if (value := data[field.name]) is not None
     }
+    if bias := fields.get("logit_bias"):
+        fields["logit_bias"] = {int(token): value for token, value in bias.items()}
     return Sampling(**fields)

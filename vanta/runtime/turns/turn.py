@@ -419,7 +419,8 @@ class Turn:
         )
         if self._resumed:
             stand = self._resumed.rounds
-            self._emit(TurnResumed(at_s=0.0, text=stand.shown, round=stand.rounds - 1))
+            private, number = self._resumed.private, stand.rounds - 1
+            self._emit(TurnResumed(at_s=0.0, text=stand.shown, round=number, private=private))
 
     @property
     def _ends_at(self) -> float:

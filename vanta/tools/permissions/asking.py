@@ -60,6 +60,7 @@ class HeldCall:
     :param text: the same as canonical JSON.
     :param digest: the digest of tool and arguments.
     :param decision: the rule that holds the call back.
+    :param private: whether its text must not leave this machine.
     """
 
     key: str
@@ -68,6 +69,7 @@ class HeldCall:
     text: str
     digest: str
     decision: Decision
+    private: bool = False
 
     @property
     def question(self) -> str:
@@ -254,7 +256,11 @@ class Asking:
         now = self.clock.now()
         if call.question:
             return QuestionAsked(
-                at_s=now, key=call.key, question=call.question, choices=call.choices
+                at_s=now,
+                key=call.key,
+                question=call.question,
+                choices=call.choices,
+                private=call.private,
             )
         return ApprovalRequested(
             at_s=now,
@@ -262,6 +268,7 @@ class Asking:
             tool=call.offered.identity,
             arguments=call.text,
             why=call.decision.rule,
+            private=call.private,
         )
 
     async def _ask_handler(
