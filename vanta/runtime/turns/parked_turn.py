@@ -60,6 +60,7 @@ class TurnState:
     :param policy: its policy.
     :param sampling: its sampling.
     :param chosen: the tools and toolsets that its caller chose; None for all.
+    :param parallel: whether one answer may have several calls.
     :param approvals: what its caller chose for calls that ask.
     :param trace: its record so far.
     :param rounds: where its rounds stand.
@@ -75,6 +76,7 @@ class TurnState:
     policy: Policy
     sampling: Sampling
     chosen: tuple[str, ...] | None
+    parallel: bool
     approvals: ApprovalMode | None
     trace: Trace
     rounds: RoundsState
@@ -89,6 +91,7 @@ class TurnState:
             private=True if self.private else None,
             sampling=self.sampling,
             tools=self.chosen,
+            parallel_tool_calls=self.parallel,
             approvals=self.approvals,
         )
 
@@ -210,6 +213,7 @@ def state_of(
         policy=settings.race.policy,
         sampling=settings.race.sampling,
         chosen=None if chosen is None else tuple(chosen),
+        parallel=tools is None or tools.rounds.parallel,
         approvals=tools.approvals if tools else None,
         trace=trace,
         rounds=rounds,
