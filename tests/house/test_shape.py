@@ -27,6 +27,7 @@ SHORT_FOR_A_REASON = {
     "vanta.storage.migrations.revisions": "the only file that imports Alembic at once",
     "vanta.storage.migrations.versions.version_3": "a revision",
     "vanta.storage.waiting": "one idea",
+    "vanta.runtime.turns.eligibility": "one idea",
     "vanta_llamacpp.prompt.template_check": "a check",
     "vanta_llamacpp.prompt.tool_counts": "one idea",
     "vanta.files.parsing": "one idea",
