@@ -144,7 +144,7 @@ class TurnStream:
 
         :param call: the event that asked, or the call's key.
         :param text: the answer.
-        :raises ApprovalError: if the call does not wait, was decided before, or is no question.
+        :raises ApprovalError: if the call does not wait, was decided before, or is not a question.
         :raises InvalidValue: for an empty answer.
         """
         if not text.strip():
