@@ -216,7 +216,7 @@ class ParkedTurns:
         return await self._store.transact(partial(_decide, key=key, changes=changes))
 
     async def approve(self, key: str, scope: str = "once") -> ParkedCall:
-        """Approve a call of a parked turn; it runs when the turn goes on.
+        """Approve a call of a parked turn; it runs when the turn continues.
 
         :param key: the call's key.
         :param scope: `once`, `session` or `always`.
