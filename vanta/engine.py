@@ -49,6 +49,7 @@ class GenerationRequest:
     :param tool_choice: `auto`, `none` (no call), `required` (at least one call), or the name of the
         tool that has to be called.
     :param parallel_tool_calls: whether one answer may have several calls.
+    :param tool_rules: how to call the tools, for an engine with `writes_calls`.
     :param prefix: beginning of the assistant's reply, which must be continued and not repeated.
         Engines without the capability `prefix_continuation` raise `unsupported`.
     :param session: key under which the engine may keep its KV cache; "" for none.
@@ -63,6 +64,7 @@ class GenerationRequest:
     tools: tuple[Tool, ...] = ()
     tool_choice: str = "auto"
     parallel_tool_calls: bool = True
+    tool_rules: str = ""
     prefix: str = ""
     session: str = ""
     scope: str = ""
@@ -205,12 +207,14 @@ class Engine(abc.ABC):
 
     `name` and `model` identify it in messages. `keeps_state` is False for an engine that keeps no
     text of earlier requests in this process or on its disk; others implement `forget`.
+    `writes_calls` is True for a loaded model that needs the `tool_rules` of a request.
     """
 
     name: str
     model: str
     capabilities: Capabilities = Capabilities()
     keeps_state: bool = True
+    writes_calls: bool = False
 
     @abc.abstractmethod
     def stream(self, request: GenerationRequest) -> AbstractAsyncContextManager[DeltaStream]:

@@ -302,8 +302,7 @@ class StopFilter:
     """Cuts a stream of text at the first of some stop strings.
 
     `feed` and `flush` together return the text before the stop string that was complete first,
-    however the text was split. What could be the beginning of a stop string is held back until it
-    cannot be one.
+    however the text was split. What may begin a stop string is held back.
 
     :param stops: the stop strings; empty ones are ignored.
     """
@@ -379,6 +378,11 @@ class WrapperEngine(Engine):
     def counter(self) -> str:
         """The wrapped engine's counter."""
         return self.wrapped.counter
+
+    @property
+    def writes_calls(self) -> bool:  # type: ignore[override]
+        """See `Engine.writes_calls`."""
+        return self.wrapped.writes_calls
 
     @property
     def window(self) -> int | None:

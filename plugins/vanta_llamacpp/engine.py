@@ -127,6 +127,11 @@ class LlamaCppEngine(BaseEngine):
             return await anyio.to_thread.run_sync(prompter.count_tools, tools)
 
     @property
+    def writes_calls(self) -> bool:  # type: ignore[override]
+        """Return whether the loaded model's chat template has no place for tools."""
+        return self._prompter is not None and self._prompter[1].writes_calls
+
+    @property
     def counter(self) -> str:
         """Return the name of the model's own tokenizer."""
         return f"llama.cpp: {self.model}"

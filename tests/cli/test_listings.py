@@ -47,6 +47,7 @@ def test_every_engine_is_listed_with_its_plugin_library_and_tracks(vanta: Run) -
     [track] = engines(done)["llamacpp"]["tracks"]
     assert (track["track"], track["on"], track["health"]) == ("local", True, None)
     assert track["capabilities"]["grammar"] is True
+    assert track["writes_calls"] is False
 
 
 def test_a_track_that_is_off_says_why(vanta: Run) -> None:

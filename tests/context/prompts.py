@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+from vanta.engine import Tool
 
 
 class PlainPrompts:
@@ -17,6 +19,10 @@ class PlainPrompts:
 
     def ask_to_continue(self, shown: str) -> str:
         return f"go on after {shown}"
+
+    def explain_tools(self, tools: Sequence[Tool], *, must_call: bool) -> str:
+        names = " ".join(tool.name for tool in tools)
+        return f"{'Call' if must_call else 'You may call'} {names}."
 
     def ask_to_verify(self, question: str, answer: str) -> str:
         return f"is {answer} right for {question}?"

@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from tests.llamacpp.support import answer, request
 from vanta.engine import Tool
 from vanta.messages import Message, ToolCall
-from vanta.normalising import ReasoningSplitter
+from vanta.normalising import ReasoningSplitter, written
 from vanta_llamacpp.engine import LlamaCppEngine
 from vanta_llamacpp.prompt.output_parser import OutputParser, ParsedOutput
-from vanta_llamacpp.prompt.tools import explained
 
 CLOCK = Tool("clock", "Tells the time.", {"type": "object", "properties": {}})
 RAIN = Tool("rain", "Tells whether it rains.", {"type": "object", "properties": {}})
@@ -100,13 +99,13 @@ def test_a_model_without_a_place_for_tools_is_told_in_the_system_message() -> No
         Message("assistant", "", (ToolCall("c", "clock", '{"zone": "UTC"}'),)),
         Message("tool", "noon", tool_call_id="c"),
     )
-    system, _, call, result = explained(talk, (CLOCK,))
+    system, _, call, result = written(talk, (CLOCK,))
     assert system.content.startswith("Be brief.\n\n# Tools")
     assert '"name": "clock"' in system.content
     assert read(call.content).calls[0].arguments == '{"zone": "UTC"}'
     assert (result.role, "noon" in result.content) == ("user", True)
-    assert explained(talk[:2], ()) == list(talk[:2])
-    assert explained(talk[1:2], (CLOCK,))[0].role == "system"
+    assert written(talk[:2], ()) == list(talk[:2])
+    assert written(talk[1:2], (CLOCK,))[0].role == "system"
 
 
 @pytest.mark.anyio

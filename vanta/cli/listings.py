@@ -19,7 +19,7 @@ from vanta.cli.options import ConfigOption, JsonOption
 from vanta.cli.setup import Setup, load_setup
 
 if TYPE_CHECKING:
-    from vanta.engine import EngineFactory
+    from vanta.engine import Engine, EngineFactory
     from vanta.scheduling import LegPlan, Policy
     from vanta.track import Track
 
@@ -62,7 +62,8 @@ def list_engines(
     With --check the exit code is 1 if an engine in use is not healthy. --load loads the local
     models first, so the check reports how many layers are on a GPU. --json: a list of objects with
     name, summary, plugin, requires, present, extra and tracks: objects with track, model, on,
-    reason (why it is off), capabilities (null while it is off) and health (null without --check or
+    reason (why it is off), capabilities and writes_calls (whether calls of tools are written as the
+    template `tools/use` says; both null while it is off) and health (null without --check or
     --load, else ok and detail).
     """
     import anyio
@@ -193,8 +194,14 @@ def _track_data(
         "on": track is not None,
         "reason": reason,
         "capabilities": dataclasses.asdict(track.engine.capabilities) if track else None,
+        "writes_calls": _writes_calls(track.engine) if track else None,
         "health": health,
     }
+
+
+def _writes_calls(engine: Engine) -> bool:
+    """Return whether a model writes calls as the template `tools/use` says."""
+    return engine.writes_calls or not engine.capabilities.tools
 
 
 async def _health(tracks: Mapping[str, Track], *, load: bool) -> dict[str, dict[str, Any]]:
@@ -244,12 +251,13 @@ def _show_engines(listed: list[dict[str, Any]]) -> None:
 def _track_row(track: dict[str, Any]) -> tuple[Any, ...]:
     can = ", ".join(name for name, holds in (track["capabilities"] or {}).items() if holds)
     health = track["health"]
+    calls = "calls tools as the template 'tools/use' says" if track["writes_calls"] else ""
     state = f"{'healthy' if health['ok'] else 'not healthy'}: {health['detail']}" if health else ""
     return (
         f"  {track['track']}",
         output.status_cell(track["on"], ("on", "off", "")),
         track["model"],
-        track["reason"] or "\n".join(filter(None, (state, f"can: {can}" if can else ""))),
+        track["reason"] or "\n".join(filter(None, (state, f"can: {can}" if can else "", calls))),
     )
 
 

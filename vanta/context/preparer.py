@@ -69,6 +69,14 @@ class TurnPrompts(Protocol):
         """
         ...
 
+    def explain_tools(self, tools: Sequence[Tool], *, must_call: bool) -> str:
+        """Return how to call tools, for a model that has no format of its own for calls.
+
+        :param tools: the tools that are offered.
+        :param must_call: whether the answer has to call one.
+        """
+        ...
+
     def ask_to_verify(self, question: str, answer: str) -> str:
         """Return the message that asks whether an answer is right.
 
@@ -229,11 +237,22 @@ class ContextPreparer:
             tools=prompt.tools.tools,
             tool_choice=self._tool_choice,
             parallel_tool_calls=self._parallel,
+            tool_rules=self._tool_rules(track, prompt.tools.tools),
             prefix=shown if continues else "",
             session=json.dumps([self._user, self._session]),
             scope=self._scope,
             common=self._common,
         )
+
+    def _tool_rules(self, track: Track, tools: Sequence[Tool]) -> str:
+        """Return how to call the tools; "" for a model with a format of its own."""
+        if not (tools and track.engine.writes_calls):
+            return ""
+        try:
+            must_call = self._tool_choice not in ("auto", "none")
+            return self._prompts.explain_tools(tools, must_call=must_call)
+        except TemplateError:  # a broken template must not break the turn
+            return ""
 
     def _record(self, track: Track, prompt: _Prompt, refused: str | None) -> None:
         self._sent[track.name] = prompt

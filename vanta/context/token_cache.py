@@ -206,6 +206,15 @@ def token_cache_of(engine: Engine) -> TokenCache:
     return _CACHES.setdefault(engine, TokenCache())
 
 
+def share_token_cache(engine: Engine, wrapper: Engine) -> None:
+    """Let a wrapper of an engine use its cache, so that what one has counted the other knows.
+
+    :param engine: the engine.
+    :param wrapper: the wrapper, which counts as the engine does.
+    """
+    _CACHES[wrapper] = token_cache_of(engine)
+
+
 _CACHES: WeakKeyDictionary[Engine, TokenCache] = WeakKeyDictionary()
 
 

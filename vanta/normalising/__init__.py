@@ -24,6 +24,7 @@ from vanta.normalising.reasoning import (
 )
 from vanta.normalising.roles import AS_GIVEN, RoleRules, arranged, learn_roles, probe_rules
 from vanta.normalising.values import Sampling, check_deadline, check_number, check_sampling
+from vanta.normalising.written_calls import call_schema, signatures, written
 
 __all__ = [
     "AS_GIVEN",
@@ -38,6 +39,7 @@ __all__ = [
     "Sampling",
     "SplitText",
     "arranged",
+    "call_schema",
     "check_deadline",
     "check_number",
     "check_sampling",
@@ -46,5 +48,7 @@ __all__ = [
     "probe_rules",
     "quoted_marks",
     "reasoning_end",
+    "signatures",
     "without_reasoning",
+    "written",
 ]

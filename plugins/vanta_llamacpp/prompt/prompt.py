@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vanta import EngineError, ErrorKind, GenerationRequest, Message, Sampling, Tool, ToolCounts
-from vanta.normalising import arranged, open_answer, quoted_marks, reasoning_end
+from vanta.normalising import arranged, open_answer, quoted_marks, reasoning_end, written
 from vanta_llamacpp.model import LlamaModel, common_prefix
 from vanta_llamacpp.prompt.chat_template import FAMILIES, ChatTemplate, ChatTemplateError, sources
 from vanta_llamacpp.prompt.tool_counts import count_tools
-from vanta_llamacpp.prompt.tools import explained
 from vanta_llamacpp.sampling import CallGrammar, call_grammar, check, format_of, grammar_for
 
 OPENINGS = 16
@@ -83,7 +82,7 @@ class Prompter:
                 request.tool_choice_problem, "Offer the tool, or change the choice."
             )
         offered = () if request.tool_choice == "none" else request.tools
-        text = self._render(request.messages, offered)
+        text = self._render(request.messages, offered, request.tool_rules)
         if request.prefix or request.must_call:
             text = open_answer(text)  # what follows belongs to the answer, not to its reasoning
         opening = tokens = self._vocabulary.tokenize(text)
@@ -160,10 +159,17 @@ class Prompter:
             return ()
         return tuple(first[: common_prefix(first, second, min(len(first), len(second)))])
 
-    def _render(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> str:
+    @property
+    def writes_calls(self) -> bool:
+        """Whether the template has no place for tools, so that the system prompt describes them."""
+        return not self._template.knows_tools
+
+    def _render(
+        self, messages: Sequence[Message], tools: Sequence[Tool] = (), rules: str = ""
+    ) -> str:
         clean = self._vocabulary.defuse
         if not self._template.knows_tools:
-            messages, tools = explained(messages, tools), ()
+            messages, tools = written(messages, tools, rules), ()
         messages = arranged(messages, self._template.rules)
         try:
             return self._template.render(messages, tools=tools, clean=clean)

@@ -33,13 +33,16 @@ def _look(context: DiagnosisContext) -> Finding:
     refused = False
     for track, facts in _models(context):
         try:
-            rules = ChatTemplate(facts.chat_template or "").rules
+            template = ChatTemplate(facts.chat_template or "")
+            rules = template.rules
         except ChatTemplateError as error:
             refused = True
             sentences.append(f"{track!r}: its own template cannot be used: {error}")
             continue
         done = str(rules) or "messages are used as they are"
-        sentences.append(f"{track!r}: {done if facts.chat_template else 'the file has none'}")
+        calls = "" if template.knows_tools else "; it calls tools as the template 'tools/use' says"
+        done = f"{done if facts.chat_template else 'the file has none'}{calls}"
+        sentences.append(f"{track!r}: {done}")
     detail = "; ".join(sentences) or "no model of a local track is on disk"
     return Finding(NAME, None if refused or not sentences else True, detail)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import anyio
 
 from vanta.runtime.turns.turn_settings import TurnSettings
+from vanta.runtime.turns.written_calls import able_to_call
 from vanta.track import Track
 
 
@@ -26,7 +27,7 @@ def eligible_tracks(settings: TurnSettings) -> tuple[dict[str, Track], dict[str,
         elif reason := _obstacle(track, settings):
             skipped[name] = reason
         else:
-            allowed[name] = track
+            allowed[name] = able_to_call(track)
     return _healthy(allowed, skipped, settings), skipped
 
 
@@ -34,8 +35,6 @@ def _obstacle(track: Track, settings: TurnSettings) -> str:
     """Return why a track cannot serve the turn; "" if it can."""
     if settings.private and not track.private:
         return "the turn is private and this track is not"
-    if settings.tools is not None and not track.engine.capabilities.tools:
-        return "the turn has tools and this track's engine cannot call them"
     return ""
 
 

@@ -10,16 +10,18 @@ from __future__ import annotations
 import functools
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vanta.config import Config, MemoryConfig
 from vanta.context.budget import BudgetShares
 from vanta.context.preparer import TurnPrompts, merge_sampling
+from vanta.engine import Tool
 from vanta.errors import TemplateError, UnknownName
 from vanta.memory import Memory
 from vanta.money import Ledger
+from vanta.normalising import signatures
 from vanta.privacy import Detector, search_message
 from vanta.prompts import LivePrompts, RenderedPrompt, SystemPrompt, Templates
 from vanta.routing import PolicyRouting
@@ -284,6 +286,14 @@ class _TemplatePrompts:
     def ask_to_continue(self, shown: str) -> str:
         variables = {"shown": shown, "anchor": anchor(shown)}
         return self._templates.render("takeover/continue", variables)
+
+    def explain_tools(self, tools: Sequence[Tool], *, must_call: bool) -> str:
+        variables = {
+            "tools": [{"name": tool.name, "description": tool.description} for tool in tools],
+            "signatures": signatures(tools),
+            "must_call": must_call,
+        }
+        return self._templates.render("tools/use", variables).strip()
 
     def ask_to_verify(self, question: str, answer: str) -> str:
         variables = {"question": question, "answer": answer}
