@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,8 +56,10 @@ def read_data(path: Path, *, every: int = 1) -> ToolData:
     :param every: use one of so many questions.
     """
     data = json.loads(gzip.decompress(path.read_bytes()))
+    names = _names([row["name"] for row in data["tools"]])
     tools = [
-        OfferedTool(TOOLSET, _tool(row), row["name"].replace(".", "_")) for row in data["tools"]
+        OfferedTool(TOOLSET, _tool(row, name), name)
+        for row, name in zip(data["tools"], names, strict=True)
     ]
     places = {row["name"]: place for place, row in enumerate(data["tools"])}
     questions = [
@@ -68,8 +71,18 @@ def read_data(path: Path, *, every: int = 1) -> ToolData:
     return ToolData(tools, [json.dumps(row) for row in data["tools"]], questions[::every])
 
 
-def _tool(row: Mapping[str, Any]) -> Tool:
-    name = row["name"].replace(".", "_")
+def _names(names: Sequence[str]) -> list[str]:
+    """Return the names as chat APIs want them; equal ones get a number, as no offer has two."""
+    used: Counter[str] = Counter()
+    written = []
+    for name in names:
+        plain = name.replace(".", "_")
+        used[plain] += 1
+        written.append(plain if used[plain] == 1 else f"{plain}_{used[plain]}")
+    return written
+
+
+def _tool(row: Mapping[str, Any], name: str) -> Tool:
     return Tool(name, row["description"], _as_json_schema(row["parameters"]))
 
 

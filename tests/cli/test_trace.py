@@ -12,6 +12,8 @@ import pytest
 from tests.cli.as_user import Run, install, user
 from tests.cli.stage import CONFIG, PLUGIN
 from tests.trusted import trust
+from vanta import ContextTrace, ToolsTrace, ToolTrace, Trace
+from vanta.cli.trace import describe_tools
 
 
 @pytest.fixture
@@ -83,3 +85,44 @@ def test_an_unknown_turn_is_reported(run: Run, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("VANTA_DATA_DIR", str(Path.cwd() / "other"))
     assert "No turn is stored yet" in run("trace", "list").err
     assert "no turn is stored yet. " in run("trace", "show").text
+
+
+def test_the_tools_of_a_prompt_have_a_line_with_scores_and_tokens(run: Run, tmp_path: Path) -> None:
+    config = CONFIG.replace(
+        "[tracks.local]", '[tools]\nuse = ["mail"]\n[tracks.local]\nwindow = 4096'
+    )
+    (tmp_path / "vanta.toml").write_text(config)
+    trust(tmp_path)
+    assert run("ask", "echo hello", "--session", "one").code == 0
+    shown = run("trace", "show").err
+    (tools,) = [line for line in shown.splitlines() if "was shown 1 tool" in line]
+    data = run("trace", "show", "--json").json["trace"]["context"]["local"]
+    assert [tool["name"] for tool in data["tools"]["shown"]] == ["send"]
+    assert tools == f"local was shown 1 tool, {data['tools']['tokens']} of 896 tokens"
+    assert data["window"] == 4096
+    (tmp_path / "vanta.toml").write_text(
+        config.replace("[tools]", "[tools]\nmax_schema_tokens = 9")
+    )
+    trust(tmp_path)
+    assert run("ask", "echo hello", "--session", "one").code == 0
+    assert "was shown 1 tool" not in run("trace", "show").err
+
+
+def test_a_ranking_is_described_by_its_best_tools() -> None:
+    best = [
+        ToolTrace(name=f"tool{n}", tokens=10 + n, detail="bare", score=2.0 - n / 10)
+        for n in range(14)
+    ]
+    tools = ToolsTrace(
+        offered=60, tokens=300, room=320, shown=tuple(best), finder=True, note="it is slow"
+    )
+    trace = Trace(
+        turn_id="t", session_id="s", policy="local", private=False, deadline_s=1, duration_s=1,
+        status="answered", skipped={}, context={"local": ContextTrace(tools=tools)}, legs=(),
+    )  # fmt: skip
+    (line,) = describe_tools(trace)
+    assert line.startswith(
+        "local was shown 14 of 60 tools and find_tools, 300 of 320 tokens (by words alone: it is "
+        "slow): tool0 (score 2.00, 10 tokens, bare), tool1 (score 1.90, 11 tokens, bare), "
+    )
+    assert line.endswith("tool11 (score 0.90, 21 tokens, bare), and 2 more")

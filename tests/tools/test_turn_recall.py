@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ import pytest
 import vanta
 from tests.runtime.home import open_scripted
 from vanta import GenerationRequest, Reply, Tool, ToolResult, ToolsTrace, TurnOptions
-from vanta.testing import CallTool, ScriptedEngine, Wait
+from vanta.errors import EmbedderError
+from vanta.testing import CallTool, HashEmbedder, ScriptedEngine, Wait, hash_plugin
 
 pytestmark = pytest.mark.anyio
 
@@ -274,3 +275,119 @@ async def test_tools_follow_a_toolset_that_changes_between_turns(tmp_path: Path)
     assert painted not in seen[0].tools
     assert tools_of(reply).shown[0].name == "get_forecast"
     assert painted in seen[1].tools
+
+
+async def test_a_follow_up_is_shown_the_same_tools_and_another_topic_others(
+    tmp_path: Path,
+) -> None:
+    """A cached prompt begins with its tools, so they only change if the message needs others."""
+    seen: list[GenerationRequest] = []
+    async with opened(tmp_path, script(["Fine."], seen=seen)) as runtime:
+        session = runtime.session("a")
+        await session.ask("Which invoices were lost?")
+        await session.ask("And which of the invoices were paid?")
+        await session.ask("How does it look?")
+        await session.ask("What is the weather?")
+        await runtime.session("b").ask("What is the weather?")
+    assert seen[0].tools == seen[1].tools == seen[2].tools
+    assert "get_forecast" in names(seen[3])
+    assert seen[3].tools == seen[4].tools
+
+
+async def test_a_required_call_has_a_tool_whatever_the_share_is(tmp_path: Path) -> None:
+    seen: list[GenerationRequest] = []
+    engine = script([CallTool("get_forecast", "{}")], ["Sunny."], seen=seen)
+    async with opened(tmp_path, engine, tools={"share": 0}) as runtime:
+        options = TurnOptions(tool_choice="required")
+        reply = await runtime.session("a").ask("The weather?", options=options)
+    assert names(seen[0]) == ["get_forecast"]
+    assert reply.text == "Sunny."
+
+
+class Watched(HashEmbedder):
+    """An embedder that tells when it has embedded some tools."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.ended = anyio.Event()
+
+    async def embed(self, texts: Sequence[str]) -> Any:
+        try:
+            return await super().embed(texts)
+        finally:
+            if any(text.startswith("office ") for text in texts):
+                self.ended.set()
+                self.ended = anyio.Event()
+
+
+async def ranked_by_meaning(ask: Callable[[], Awaitable[Reply]], embedder: Watched) -> ToolsTrace:
+    """Ask until the vectors of all tools are there, or the embedder has failed."""
+    with anyio.fail_after(60):
+        while True:
+            ended, tools = embedder.ended, tools_of(await ask())
+            if not tools.note or "failed" in tools.note:
+                return tools
+            await ended.wait()
+
+
+def with_embedder(embedder: HashEmbedder) -> dict[str, Any]:
+    memory = {"embedder": "hash", "index": "none", "recall_timeout_s": 30.0}
+    return {"config": {"memory": memory}, "plugins": [hash_plugin(embedder)]}
+
+
+async def test_meaning_takes_part_once_the_background_has_made_the_vectors(
+    tmp_path: Path,
+) -> None:
+    embedder = Watched()
+    async with opened(tmp_path, script(["Hi."]), **with_embedder(embedder)) as runtime:
+        session = runtime.session("a")
+        first = tools_of(await session.ask("What is the weather tomorrow?"))
+        later = await ranked_by_meaning(lambda: session.ask("What is the weather?"), embedder)
+        before = len([text for text in embedder.texts if "get forecast" in text])
+        await session.ask("What is the weather in Rome?")
+    assert first.note == "the embedder is not loaded yet"
+    assert "meaning" not in first.shown[0].parts
+    assert later.shown[0].name == "get_forecast"
+    assert later.shown[0].parts["meaning"] > 0
+    assert len([text for text in embedder.texts if "get forecast" in text]) == before
+
+
+async def test_a_private_question_never_reaches_an_embedder_that_is_not_private(
+    tmp_path: Path,
+) -> None:
+    embedder = Watched(private=False)
+    api = script(["Hi."])
+    config = {
+        "memory": {"embedder": "hash", "index": "none", "recall_timeout_s": 30.0},
+        "tools": {"allow": ["office.*"]},
+        "tracks": {name: {"window": 4000, "reply_reserve": 400} for name in ("local", "api")},
+    }
+    async with open_scripted(
+        tmp_path,
+        local=script(["Hi."]),
+        api=api,
+        own_tools=[Office()],
+        policy="race",
+        config=config,
+        plugins=[hash_plugin(embedder)],
+    ) as runtime:
+        session = runtime.session("a")
+        await ranked_by_meaning(lambda: session.ask("The weather?", policy="api"), embedder)
+        secret = "The weather at the secret place"
+        reply = await runtime.session("b").ask(secret, private=True)
+        alone = await runtime.session("c").ask(f"{secret} again", policy="local")
+    assert tools_of(reply).note == tools_of(alone).note
+    assert tools_of(reply).note == "the turn may be private, and the embedder is not"
+    assert not [text for text in embedder.texts if "secret place" in text]
+
+
+async def test_an_embedder_that_breaks_leaves_the_ranking_to_words(tmp_path: Path) -> None:
+    async def broken() -> None:
+        raise EmbedderError("the weights are damaged")
+
+    embedder = Watched(before=broken)
+    async with opened(tmp_path, script(["Hi."]), **with_embedder(embedder)) as runtime:
+        session = runtime.session("a")
+        tools = await ranked_by_meaning(lambda: session.ask("What is the weather?"), embedder)
+    assert "damaged" in tools.note
+    assert tools.shown[0].name == "get_forecast"

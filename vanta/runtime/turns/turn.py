@@ -170,6 +170,7 @@ class Turn:
         self._stranded = await tools.stranded_calls(caller, history, private=self._secluded)
         need = ToolNeed(
             self._message.content,
+            f"{conversation.user}\0{conversation.session}",
             recent_calls(await self._visible_history()),
             lambda: self._secluded or self._is_private(),
         )

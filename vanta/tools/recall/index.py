@@ -125,7 +125,7 @@ class ToolIndex:
         :param embed: the embedder's function.
         """
         self._set_embedder(embed)
-        entries = [self._entry(item) for item in offered]
+        entries = self._entries_of(offered)
         lacking = [entry for entry in entries if entry.digest not in self._vectors]
         return list(dict.fromkeys(entry.text.meaning for entry in lacking))
 
@@ -159,10 +159,7 @@ class ToolIndex:
         kept = self._entry(item).shown
         tool = kept.get(detail)
         if tool is None:
-            named = item.tool
-            if named.name != item.name:
-                named = replace(named, name=item.name)
-            tool = kept[detail] = shorten(named, detail)
+            tool = kept[detail] = shorten(named(item), detail)
         return tool
 
     def _set_embedder(self, embed: Embed) -> None:
@@ -182,18 +179,32 @@ class ToolIndex:
             with self._lock:
                 self._entries.pop(key, None)
                 self._entries[key] = entry
-                _drop_oldest(self._entries, {key})
         return entry
+
+    def _entries_of(self, offered: Sequence[OfferedTool]) -> list[_Entry]:
+        """Return what is kept of tools, and drop that of the oldest other ones."""
+        entries = [self._entry(item) for item in offered]
+        with self._lock:
+            _drop_oldest(self._entries, {(item.toolset, item.name) for item in offered})
+        return entries
 
     def _offer(self, offered: Sequence[OfferedTool]) -> _Offer:
         """Return what is kept of an offer, made again once a tool changes."""
-        entries = [self._entry(item) for item in offered]
+        entries = self._entries_of(offered)
         offer = next((offer for offer in self._offers if offer.has(entries)), None)
         offer = offer or _Offer(entries)
         with self._lock:
             others = (other for other in self._offers if other is not offer)
             self._offers = [offer, *others][:MAX_OFFERS]
         return offer
+
+
+def named(item: OfferedTool) -> Tool:
+    """Return a tool under the name that the model sees.
+
+    :param item: the tool.
+    """
+    return item.tool if item.tool.name == item.name else replace(item.tool, name=item.name)
 
 
 def _digest(text: str) -> bytes:

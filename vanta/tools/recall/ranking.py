@@ -24,7 +24,7 @@ import anyio.to_thread
 from vanta.context.tool_share import CountTools
 from vanta.errors import describe
 from vanta.tool_contract import Tool
-from vanta.tools.recall.index import Embed, ToolIndex, search_terms
+from vanta.tools.recall.index import Embed, ToolIndex, named, search_terms
 from vanta.tools.recall.packing import Detail, pack, pack_whole
 
 if TYPE_CHECKING:
@@ -70,10 +70,10 @@ _CLAUSE_END = re.compile(
 
 FIND_TOOLS = Tool(
     name="find_tools",
-    description="Find tools that are not listed here; those found can be called afterwards.",
+    description="Find and add tools that are not listed, by what they do.",
     parameters={
         "type": "object",
-        "properties": {"query": {"type": "string", "description": "what the tool should do"}},
+        "properties": {"query": {"type": "string"}},
         "required": ["query"],
     },
     effect="read",
@@ -158,7 +158,7 @@ async def rank_tools(
     :param index: keeps words and vectors between turns; None makes a new one.
     """
     index = index or ToolIndex()
-    whole = await show_whole(offered, room, count, index)
+    whole = await show_whole(offered, room, count)
     if whole is not None:
         return whole
     best = room // LEAST_TOKENS + CANDIDATES
@@ -168,22 +168,16 @@ async def rank_tools(
     return await show_best(scored, offered, room, count, index, note=note)
 
 
-async def show_whole(
-    offered: Sequence[OfferedTool], room: int, count: CountTools, index: ToolIndex
-) -> Ranked | None:
+async def show_whole(offered: Sequence[OfferedTool], room: int, count: CountTools) -> Ranked | None:
     """Return all tools in full, in the order of the offer, or None if they do not fit.
 
     :param offered: the tools.
     :param room: tokens for them.
     :param count: returns the tokens of tools.
-    :param index: keeps their forms.
     """
     opening = (await count([FIND_TOOLS])).opening if offered else 0
     packed = await pack_whole(
-        len(offered),
-        room - opening,
-        count,
-        lambda place, detail: index.shown(offered[place], detail),
+        len(offered), room - opening, count, lambda place, _detail: named(offered[place])
     )
     if packed is None:
         return None

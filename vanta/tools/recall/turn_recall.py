@@ -3,21 +3,24 @@
 Tools that fit into their share of a track's prompt are all shown, and nothing is ranked. Otherwise
 they are ranked once for the message, and packed for each track: first the tools that the request
 needs, those that the model found, and those of earlier turns, then the best ones. What a track was
-shown stays the same from round to round, as its cached prompt does, unless `find_tools` adds to it.
+shown stays the same from round to round, unless `find_tools` adds to it, and from turn to turn as
+long as it has what the message needs: a cached prompt begins with its tools.
 
 Invariant: the vectors of tools are made in the background; no turn waits for them.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import anyio
 
-from vanta.context.tool_share import NO_TOOLS_SHOWN, CountTools, ShownTools, all_tools
+from vanta.context.tool_share import NO_TOOLS_SHOWN, CountTools, ShownTools
 from vanta.errors import describe
 from vanta.messages import Exchange
 from vanta.tool_contract import Tool, ToolResult
@@ -46,6 +49,12 @@ PATIENCE_S = 20.0
 
 RECENT_SHARE = 0.5
 """Most of the room that is kept for tools which were called in earlier turns."""
+
+STRONG = 0.6
+"""Share of the best tool's score from which on a tool is one that the message needs."""
+
+KEPT_ORDERS = 1024
+"""Tracks of sessions whose tools are remembered."""
 
 _DIGITS = 4
 _log = logging.getLogger("vanta.tools")
@@ -77,6 +86,8 @@ class ToolLibrary:
 
     def __init__(self, embedder: TextEmbedder | None = None) -> None:
         self.index = ToolIndex()
+        self._orders: OrderedDict[tuple[str, str], tuple[int, tuple[str, ...]]] = OrderedDict()
+        self._problem = "" if embedder is None else "the embedder is not loaded yet"
         self._embedder = embedder
         self._embed: Embed | None = None
         self._waiting: Sequence[OfferedTool] = ()
@@ -90,6 +101,38 @@ class ToolLibrary:
         if self._embedder is None or (private and not self._embedder.private):
             return None
         return self._embed
+
+    def why_words(self, *, private: bool) -> str:
+        """Return why there are no vectors; "" if there are, or if there is no embedder.
+
+        :param private: whether the text must not leave this machine.
+        """
+        if self._embedder is not None and private and not self._embedder.private:
+            return "the turn may be private, and the embedder is not"
+        return self._problem
+
+    def keep_order(self, session: str, track: str, room: int, order: Sequence[str]) -> None:
+        """Remember what a track was shown in a session, in the order in which it was packed.
+
+        :param session: the key of the session.
+        :param track: the name of the track.
+        :param room: the tokens that there were.
+        :param order: the names of the tools.
+        """
+        self._orders[session, track] = (room, tuple(order))
+        self._orders.move_to_end((session, track))
+        if len(self._orders) > KEPT_ORDERS:
+            self._orders.popitem(last=False)
+
+    def kept_order(self, session: str, track: str, room: int) -> Sequence[str]:
+        """Return what `keep_order` remembers; nothing if there was another room.
+
+        :param session: the key of the session.
+        :param track: the name of the track.
+        :param room: the tokens that there are.
+        """
+        before, order = self._orders.get((session, track), (room, ()))
+        return order if before == room else ()
 
     def request_vectors(self, offered: Sequence[OfferedTool]) -> None:
         """Have the vectors of tools made in the background.
@@ -114,8 +157,9 @@ class ToolLibrary:
                 await embedder.load()
                 self._embed = self._embed or embedder.embed
                 while await self._embed_soon(in_quiet):
-                    pass
+                    self._problem = ""
             except Exception as error:  # noqa: BLE001 - words alone rank tools then
+                self._problem = f"the embedder failed: {describe(error)}"
                 _log.debug("tools are ranked by words alone for now: %s", describe(error))
 
     async def _embed_soon(self, in_quiet: InQuiet) -> int:
@@ -134,11 +178,13 @@ class ToolNeed:
     """What a turn needs tools for.
 
     :param question: its message.
+    :param session: the key of its session.
     :param recent: for tools that earlier turns of the session called, how many turns ago.
     :param is_confidential: returns whether text of the turn must not leave this machine.
     """
 
     question: str
+    session: str
     recent: Mapping[str, int]
     is_confidential: Callable[[], bool]
 
@@ -178,7 +224,7 @@ class ToolRecall:
         room = UNKNOWN_WINDOW_ROOM if room is None else room
         before = self._shown.get(track)
         if before is None or not self._still_holds(before, tools, needed, room):
-            before = self._shown[track] = await self._chosen(tools, needed, room, count)
+            before = self._shown[track] = await self._chosen(track, tools, needed, room, count)
         return before
 
     async def find(self, query: str) -> ToolResult:
@@ -215,18 +261,31 @@ class ToolRecall:
         )
 
     async def _chosen(
-        self, tools: Sequence[Tool], needed: Collection[str], room: int, count: CountTools
+        self,
+        track: str,
+        tools: Sequence[Tool],
+        needed: Collection[str],
+        room: int,
+        count: CountTools,
     ) -> ShownTools:
-        index = self._library.index
         items = [self._by_name.get(tool.name) or OfferedTool("", tool, tool.name) for tool in tools]
-        whole = await show_whole(items, room, count, index)
+        whole = await show_whole(items, room, count)
         if whole is not None:
             return _shown(whole, items, room, is_least=False)
         scored, note = await self._ranked()
         order, must = self._in_order(items, scored, needed, room)
-        best = await show_best(order, items, room, count, index, needed=must, note=note)
+        library, session = self._library, self._need.session
+        pack = functools.partial(
+            show_best, offered=items, room=room, count=count, index=library.index, note=note
+        )
+        kept = self._kept(library.kept_order(session, track, room), order, must)
+        best = await pack(kept) if kept else await pack(order, needed=must)
+        if kept and len(best.shown) < len(kept):  # a tool has changed since
+            best = await pack(order, needed=must)
         if not best.shown and not best.finder:
-            return await all_tools((), room, count)
+            return NO_TOOLS_SHOWN
+        names = [item.offered.name for item in best.shown]
+        library.keep_order(session, track, room, [name for name in names if name in self._by_name])
         return _shown(best, items, room, is_least=len(best.shown) <= must and not best.finder)
 
     async def _ranked(self) -> tuple[list[ScoredTool], str]:
@@ -234,14 +293,18 @@ class ToolRecall:
         async with self._lock:
             if self._ranking is None:
                 self._library.request_vectors(self._offered)
-                self._ranking = await score_tools(
+                private = self._need.is_confidential()
+                embed = self._library.embed(private=private)
+                why = self._library.why_words(private=private)
+                scored, note = await score_tools(
                     self._need.question,
                     self._offered,
-                    embed=self._library.embed(private=self._need.is_confidential()),
+                    embed=embed,
                     recent=self._need.recent,
                     index=self._library.index,
                     limit=len(self._offered),
                 )
+                self._ranking = scored, why if embed is None or (note and why) else note
             return self._ranking
 
     def _in_order(
@@ -258,11 +321,25 @@ class ToolRecall:
         scores = {entry.offered.name: entry for entry in scored}
         entries = {item.name: scores.get(item.name) or ScoredTool(item, 0.0, {}) for item in items}
         must = [name for name in entries if name in needed or name not in self._by_name]
+        if "required" in needed and not must:  # a call needs a tool, whatever the room is
+            must = [entry.offered.name for entry in scored if entry.offered.name in entries][:1]
         recent = sorted(self._need.recent, key=self._need.recent.__getitem__)
         recent = recent[: int(RECENT_SHARE * room) // _usual_tokens(items)]
         rest = (entry.offered.name for entry in scored)
         order = dict.fromkeys([*must, *self._found, *recent, *rest])
         return [entries[name] for name in order if name in entries], len(must)
+
+    def _kept(
+        self, before: Sequence[str], order: Sequence[ScoredTool], must: int
+    ) -> list[ScoredTool]:
+        """Return what the track was shown before if that has all that the message needs."""
+        entries = {entry.offered.name: entry for entry in order}
+        if not before or any(name not in entries for name in before):
+            return []
+        strong = STRONG * max((entry.score for entry in order), default=0.0)
+        wanted = {entry.offered.name for entry in order[:must]} | set(self._found)
+        wanted |= {name for name, entry in entries.items() if entry.score >= strong > 0}
+        return [entries[name] for name in before] if wanted <= set(before) else []
 
 
 def recent_calls(history: Iterable[Exchange]) -> dict[str, int]:
