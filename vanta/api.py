@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack, overload
 
 import anyio
 import anyio.to_thread
@@ -28,7 +28,7 @@ from vanta.runtime.sync import Calls, SyncRuntime
 from vanta.runtime.turns.agency import ProgramTools
 from vanta.tool_contract import Toolset
 from vanta.tools import ApprovalHandler
-from vanta.trace import Reply
+from vanta.trace import OutputT, Reply
 
 Table = Mapping[str, Any]
 
@@ -179,6 +179,28 @@ def open(  # noqa: A001 - `vanta.open` is its name
     return Opening(config, plugins, overrides, approve_unpriced, own_tools, approve)
 
 
+class Asking(Overrides, total=False):
+    """The arguments of `vanta.ask` beside `output`, for type checkers."""
+
+    config: str | Path | Mapping[str, Any] | None
+    session: str | None
+    user: str
+    plugins: Iterable[object]
+    own_tools: Iterable[Toolset | Callable[..., Any]]
+
+
+@overload
+def ask(text: str, **asking: Unpack[Asking]) -> Reply: ...
+
+
+@overload
+def ask(text: str, *, output: type[OutputT], **asking: Unpack[Asking]) -> Reply[OutputT]: ...
+
+
+@overload
+def ask(text: str, *, output: Any, **asking: Unpack[Asking]) -> Reply: ...
+
+
 def ask(
     text: str,
     *,
@@ -187,6 +209,7 @@ def ask(
     user: str = "default",
     plugins: Iterable[object] = (),
     own_tools: Iterable[Toolset | Callable[..., Any]] = (),
+    output: Any = None,
     **overrides: Unpack[Overrides],
 ) -> Reply:
     """Ask one question from a program without an event loop: `vanta.ask("...").text`.
@@ -199,9 +222,10 @@ def ask(
     :param user: the name of the user.
     :param plugins: as for `vanta.open`.
     :param own_tools: as for `vanta.open`.
+    :param output: the type of the answer, as for `Session.ask`.
     :param overrides: as for `vanta.open`.
     :returns: the reply; its exchange is durable.
     :raises VantaError: what `vanta.open` and `Session.ask` raise.
     """
     with open(config, plugins=plugins, own_tools=own_tools, **overrides) as runtime:
-        return runtime.session(session or uuid.uuid4().hex, user=user).ask(text)
+        return runtime.session(session or uuid.uuid4().hex, user=user).ask(text, output=output)

@@ -195,8 +195,9 @@ class BudgetExceeded(RunError):  # noqa: N818 - the name states the error
 class ErrorKind(StrEnum):
     """What went wrong in an engine, in terms that a scheduler can act on.
 
-    BUDGET and NO_CALL do not come from an engine: a cap did not allow the leg, see
-    `BudgetExceeded`; an answer has no call although `tool_choice` requires one.
+    Three do not come from an engine. BUDGET: a cap did not allow the leg, see `BudgetExceeded`.
+    NO_CALL: an answer has no call although `tool_choice` requires one. INVALID_ANSWER: an answer is
+    not of the type that the caller asked for.
     """
 
     MODEL_NOT_FOUND = "model_not_found"
@@ -213,6 +214,7 @@ class ErrorKind(StrEnum):
     TIMEOUT = "timeout"
     BUDGET = "budget"
     NO_CALL = "no_call"
+    INVALID_ANSWER = "invalid_answer"
 
 
 class CallStateError(RunError):

@@ -10,7 +10,10 @@ import dataclasses
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Generic, cast
+
+from pydantic_core import to_jsonable_python
+from typing_extensions import TypeVar
 
 from vanta.messages import FinishReason, ToolCall, Usage
 
@@ -244,8 +247,12 @@ class Timings:
     duration_s: float
 
 
+OutputT = TypeVar("OutputT", default=Any, covariant=True)  # noqa: PLC0105 - it stands for both
+"""The type of a typed answer."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class Reply(Generic[OutputT]):
     """The answer of a turn.
 
     :param track: the track that served it; after a takeover, the one that finished it.
@@ -254,6 +261,8 @@ class Reply:
     :param usage: tokens of the legs whose text was shown; None if they are unknown.
     :param cost_usd: the cost of all legs, losers included.
     :param tool_calls: the calls that the model asks for.
+    :param output: the value of a typed answer (see `output` of `vanta.Session.ask`); None for an
+        answer in words, and for one that calls the caller's own tools.
     """
 
     text: str
@@ -266,10 +275,15 @@ class Reply:
     trace: Trace
     reasoning: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
+    output: OutputT = None  # type: ignore[assignment]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON-ready data: the output of `vanta ask --json`."""
-        return cast("dict[str, Any]", plain_data(self))
+        """Return JSON-ready data: the output of `vanta ask --json`; `output` only if it is set."""
+        names = [name for name in _field_names(Reply) if name != "output"]
+        data = {name: plain_data(getattr(self, name)) for name in names}
+        if self.output is not None:
+            data["output"] = to_jsonable_python(self.output, fallback=str)
+        return data
 
 
 def plain_data(value: Any) -> Any:
@@ -282,7 +296,7 @@ def plain_data(value: Any) -> Any:
         return value
     if kind in {list, tuple}:
         return kind(map(plain_data, value))
-    if kind is ContextTrace:
+    if kind in (ContextTrace, Reply):
         return value.to_dict()
     if isinstance(value, Mapping):
         return {key: plain_data(item) for key, item in value.items()}

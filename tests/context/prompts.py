@@ -24,5 +24,11 @@ class PlainPrompts:
         names = " ".join(tool.name for tool in tools)
         return f"{'Call' if must_call else 'You may call'} {names}."
 
+    def ask_for_type(self, schema: str) -> str:
+        return f"answer under {schema}"
+
+    def ask_to_correct(self, problem: str) -> str:
+        return f"correct {problem}"
+
     def ask_to_verify(self, question: str, answer: str) -> str:
         return f"is {answer} right for {question}?"

@@ -220,7 +220,7 @@ async def test_a_name_that_does_not_exist_is_an_error_with_the_nearest(
 ) -> None:
     async with open_scripted(tmp_path, local=ScriptedEngine("x")) as runtime:
         with pytest.raises(UnknownName, match=r"Did you mean '(race|local)'"):
-            await runtime.session("ada").ask("hi", **option)  # type: ignore[arg-type]
+            await runtime.session("ada").ask("hi", **option)  # type: ignore[call-overload]
 
 
 async def test_one_track_can_be_asked_alone(tmp_path: Path) -> None:

@@ -41,6 +41,12 @@ class PlainPreparer:
     ) -> GenerationRequest:
         raise refusal
 
+    async def repair(
+        self, track: Track, *, answer: str, why: str, judged: bool
+    ) -> GenerationRequest:
+        wrong = (Message("user", "?"), Message("assistant", answer), Message("user", why))
+        return GenerationRequest(wrong, sampling=Sampling(logprobs=0 if judged else None))
+
     async def verification(self, track: Track, answer: str) -> GenerationRequest:
         sampling = Sampling(max_tokens=1, logprobs=5)
         return GenerationRequest((Message("user", f"is {answer} right?"),), sampling)

@@ -11,7 +11,7 @@ import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from vanta.concurrency import open_task_group
 from vanta.context.assembly import Assembled, assemble
@@ -30,6 +30,7 @@ from vanta.context.tool_share import (
     ToolChooser,
     all_tools,
 )
+from vanta.context.typed_question import TypedQuestion, TypePrompts
 from vanta.engine import GenerationRequest, Sampling, Tool
 from vanta.errors import EngineError, ErrorKind, TemplateError
 from vanta.messages import Exchange, Message
@@ -51,7 +52,7 @@ MARGIN = 0.02
 """Share of a server's window that is left free after the server refused a prompt."""
 
 
-class TurnPrompts(Protocol):
+class TurnPrompts(TypePrompts, Protocol):
     """The texts that vanta itself adds to a turn. Each method may raise TemplateError."""
 
     def write_memories(self, lines: str, summary: str) -> str:
@@ -100,6 +101,7 @@ class ContextPreparer:
     :param shares: how the prompt is divided between system prompt, memories and history.
     :param min_relevance: memories of less relevance are not shown.
     :param common_system: whether the system prompt is the same for all users.
+    :param schema: the JSON Schema of the answer; None for an answer in words.
     :param is_private: returns whether the turn is private; the words of a server that refused a
         prompt are not recorded then.
     :param chooser: chooses the tools that a track is shown; None shows all.
@@ -119,6 +121,7 @@ class ContextPreparer:
         shares: BudgetShares = DEFAULT_SHARES,
         min_relevance: float = 0.0,
         common_system: bool = False,
+        schema: Mapping[str, Any] | None = None,
         is_private: Callable[[], bool] = lambda: False,
         chooser: ToolChooser | None = None,
     ) -> None:
@@ -135,6 +138,7 @@ class ContextPreparer:
         self._common = int(bool(system) and common_system)
         self._is_private = is_private
         self._chooser = chooser
+        self._question = TypedQuestion(message, schema, prompts)
         self._tools: tuple[Tool, ...] = ()
         self._tool_choice = "auto"
         self._parallel = True
@@ -203,6 +207,20 @@ class ContextPreparer:
             why = refusal.summary
         return self._request(track, prompt, shown, judged=judged, refused=why)
 
+    async def repair(
+        self, track: Track, *, answer: str, why: str, judged: bool
+    ) -> GenerationRequest:
+        """Build the request that asks a track to correct its answer, without tools.
+
+        See `vanta.scheduling.race_plan.Preparer`.
+        """
+        await track.load()
+        tail = (*self._tail(track, ""), *self._question.correction(answer, why))
+        window = token_cache_of(track.engine).window(track.window or track.engine.window)
+        prompt = _Prompt(await self._assemble(track, tail, window, 0), NO_TOOLS_SHOWN)
+        request = self._request(track, prompt, "", judged=judged)
+        return dataclasses.replace(request, tool_choice="auto")
+
     async def verification(self, track: Track, answer: str) -> GenerationRequest:
         """Build the request for one token on `answer`.
 
@@ -233,7 +251,12 @@ class ContextPreparer:
         messages = prompt.assembled.messages
         return GenerationRequest(
             messages=arranged(messages[:-1] if continues else messages),
-            sampling=self._sampling_for(track, judged=judged),
+            sampling=self._question.sampling(
+                track,
+                self._sampling_for(track, judged=judged),
+                has_tools=bool(prompt.tools.tools),
+            ),
+            checked=self._question.typed,
             tools=prompt.tools.tools,
             tool_choice=self._tool_choice,
             parallel_tool_calls=self._parallel,
@@ -268,7 +291,7 @@ class ContextPreparer:
 
     def _tail(self, track: Track, shown: str) -> tuple[Message, ...]:
         """Return the messages that stand whole at the end of the prompt."""
-        asked = (self._message, *self._rounds)
+        asked = (self._question.message, *self._rounds)
         if not shown:
             return asked
         answer = Message("assistant", shown)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from vanta.normalising.call_markups import CALL_TOKENS
 from vanta.normalising.call_reader import CallReader
 from vanta.normalising.calls import CallFilter, CallLimit
+from vanta.normalising.json_answers import is_cut_off, json_start, json_texts
 from vanta.normalising.reasoning import (
     REASONING_TOKENS,
     ReasoningFilter,
@@ -43,6 +44,9 @@ __all__ = [
     "check_deadline",
     "check_number",
     "check_sampling",
+    "is_cut_off",
+    "json_start",
+    "json_texts",
     "learn_roles",
     "open_answer",
     "probe_rules",

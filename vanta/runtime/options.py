@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from vanta.errors import InvalidValue
 from vanta.normalising import check_deadline
@@ -41,6 +41,7 @@ class TurnOptions:
         or must call.
     :param parallel_tool_calls: whether one answer may have several calls. With False, an engine
         that supports it makes one; more calls of an answer are dropped.
+    :param output: the type of the answer, or its JSON Schema; see `vanta.Session.ask`.
     :param approvals: what happens to calls that ask: `deny` denies them; `wait` waits for an answer
         from the handler, the stream or another process; `park` ends the turn with
         `ApprovalPending`, to be resumed later. None asks the handler and the stream.
@@ -57,6 +58,7 @@ class TurnOptions:
     tool_choice: str | None = None
     parallel_tool_calls: bool | None = None
     approvals: ApprovalMode | None = None
+    output: Any = None
 
     def __post_init__(self) -> None:
         check_deadline(self.deadline_s)
@@ -77,6 +79,17 @@ class TurnOptions:
         if "policy" in chosen or "track" in chosen:
             chosen = {"policy": None, "track": None, **chosen}
         return dataclasses.replace(base, **chosen)
+
+
+class TurnChoice(TypedDict, total=False):
+    """The options of `vanta.Session.ask` and `vanta.Session.stream` beside `output`."""
+
+    policy: str | Policy | None
+    track: str | None
+    deadline_s: float | None
+    private: bool | None
+    sampling: Sampling | None
+    options: TurnOptions | None
 
 
 def _fields(options: TurnOptions) -> list[tuple[str, Any]]:

@@ -7,8 +7,9 @@ every other session is independent. Its history survives a restart.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from typing import Any, Unpack, overload
 
 import anyio
 
@@ -18,7 +19,7 @@ from vanta.events import Observer
 from vanta.messages import Message
 from vanta.prompts import SystemPrompt
 from vanta.runtime.conversations import Conversation
-from vanta.runtime.options import NOT_ISOLATED, Isolation, TurnOptions
+from vanta.runtime.options import NOT_ISOLATED, Isolation, TurnChoice, TurnOptions
 from vanta.runtime.turns.turn import Turn
 from vanta.runtime.turns.turn_settings import TurnPlanner
 from vanta.runtime.turns.turn_stream import TurnStream, streamed
@@ -26,7 +27,7 @@ from vanta.runtime.turns.turn_tasks import TurnTasks
 from vanta.scheduling.policy import Policy
 from vanta.storage import Store, store_waits_until
 from vanta.text import well_formed_data
-from vanta.trace import Reply
+from vanta.trace import OutputT, Reply
 
 
 class Session:
@@ -71,6 +72,17 @@ class Session:
         """The user of the conversation."""
         return self._conversation.user
 
+    @overload
+    async def ask(self, text: str, **choice: Unpack[TurnChoice]) -> Reply: ...
+
+    @overload
+    async def ask(
+        self, text: str, *, output: type[OutputT], **choice: Unpack[TurnChoice]
+    ) -> Reply[OutputT]: ...
+
+    @overload
+    async def ask(self, text: str, *, output: Any, **choice: Unpack[TurnChoice]) -> Reply: ...
+
     async def ask(
         self,
         text: str,
@@ -80,6 +92,7 @@ class Session:
         deadline_s: float | None = None,
         private: bool | None = None,
         sampling: Sampling | None = None,
+        output: Any = None,
         options: TurnOptions | None = None,
     ) -> Reply:
         """Send `text` and return the whole reply.
@@ -95,7 +108,10 @@ class Session:
         :param private: whether the turn is confined to private tracks; None for the session's rule.
         :param sampling: its set fields take precedence over the template's, and those over the
             track's.
-        :param options: the same five as one object; the other arguments take precedence over it.
+        :param output: the type of the answer: a pydantic model, a dataclass, a TypedDict, an enum,
+            `Literal`, lists and unions of them, `int`, `float`, `bool`; or a JSON Schema, a
+            mapping. The reply's `output` is a value of it; an answer that is not is no answer.
+        :param options: the same six as one object; the other arguments take precedence over it.
         :returns: the reply; its exchange is durable.
         :raises AllTracksFailed: if no track could answer.
         :raises NoTrack: if no track may take part.
@@ -107,10 +123,30 @@ class Session:
         :raises UsageError: in a process that was forked from the one that opened the runtime.
         """
         chosen = TurnOptions(
-            policy=policy, track=track, deadline_s=deadline_s, private=private, sampling=sampling
+            policy=policy,
+            track=track,
+            deadline_s=deadline_s,
+            private=private,
+            sampling=sampling,
+            output=output,
         )
         turn = await self._begin(text, chosen.over(options), self._observe)
         return await self._tasks.run(turn.run)
+
+    @overload
+    def stream(
+        self, text: str, **choice: Unpack[TurnChoice]
+    ) -> AbstractAsyncContextManager[TurnStream]: ...
+
+    @overload
+    def stream(
+        self, text: str, *, output: type[OutputT], **choice: Unpack[TurnChoice]
+    ) -> AbstractAsyncContextManager[TurnStream[OutputT]]: ...
+
+    @overload
+    def stream(
+        self, text: str, *, output: Any, **choice: Unpack[TurnChoice]
+    ) -> AbstractAsyncContextManager[TurnStream]: ...
 
     @asynccontextmanager
     async def stream(
@@ -122,6 +158,7 @@ class Session:
         deadline_s: float | None = None,
         private: bool | None = None,
         sampling: Sampling | None = None,
+        output: Any = None,
         options: TurnOptions | None = None,
     ) -> AsyncIterator[TurnStream]:
         """Send `text` and watch the turn: `async with session.stream(...) as turn`.
@@ -132,7 +169,12 @@ class Session:
         that has started are raised where the turn is iterated.
         """
         chosen = TurnOptions(
-            policy=policy, track=track, deadline_s=deadline_s, private=private, sampling=sampling
+            policy=policy,
+            track=track,
+            deadline_s=deadline_s,
+            private=private,
+            sampling=sampling,
+            output=output,
         )
         begin = partial(self._begin, text, chosen.over(options))
         async with streamed(self._tasks, self._observe, begin) as turn:

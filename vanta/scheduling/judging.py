@@ -18,6 +18,7 @@ from vanta.scheduling.gate import Verdict
 from vanta.scheduling.leg import Leg
 from vanta.scheduling.policy import GateRule
 from vanta.scheduling.race_plan import RacePlan, format_fault
+from vanta.scheduling.typed_answers import TypedAnswers
 from vanta.track import Track
 
 VERIFY_LIMIT = 0.5
@@ -28,12 +29,16 @@ class AnswerJudge:
     """Judges the answers of one race.
 
     :param plan: the race.
+    :param answers: reads typed answers.
     :param open_leg: starts the record of a leg on a track that verifies an answer, given the leg
         that answered. The judge runs it.
     """
 
-    def __init__(self, plan: RacePlan, open_leg: Callable[[Track, Leg], Leg]) -> None:
+    def __init__(
+        self, plan: RacePlan, answers: TypedAnswers, open_leg: Callable[[Track, Leg], Leg]
+    ) -> None:
         self._plan = plan
+        self._answers = answers
         self._gate = plan.settings.gate
         self._rule = plan.settings.policy.gate
         self._open_leg = open_leg
@@ -46,7 +51,7 @@ class AnswerJudge:
         answer = leg.fold.completion()
         if answer.tool_calls:
             return Verdict(True, None, "calls a tool")
-        fault = format_fault(answer.text, self._plan, rule)
+        fault = self._answers.problem(leg) or format_fault(answer.text, self._plan, rule)
         if fault:
             return Verdict(False, None, fault)
         verdict = await self._gate.judge(answer, rule)

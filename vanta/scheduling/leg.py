@@ -10,6 +10,7 @@ that returned a leg is followed by its `close`, shielded from cancellation.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Protocol
@@ -139,6 +140,15 @@ class Leg:
     def first(self) -> str:
         """What made it the first: its text, or its first complete tool call."""
         return "first content" if self.pending else "first complete tool call"
+
+    def stalls_at_s(self, timeout_s: float) -> float:
+        """Return the second of the turn at which the leg counts as stalled; infinity for never.
+
+        :param timeout_s: seconds of silence that a leg may have after its first delta.
+        """
+        if self.generated or self.listening_since_s is None:
+            return math.inf
+        return self.listening_since_s + timeout_s
 
     def is_check_due(self) -> bool:
         """Return whether the gate should look at the unfinished answer once more.

@@ -26,7 +26,6 @@ so there are no locks. Time is the event loop's clock, so a virtual clock replay
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 
@@ -37,23 +36,17 @@ from vanta.concurrency import open_task_group
 from vanta.errors import AllTracksFailed, EngineError, NoTrack
 from vanta.events import Event
 from vanta.messages import Delta, FinishReason
-from vanta.scheduling.agreement import disagreement
+from vanta.scheduling.failures import causes_of, last_resort, retries_of
 from vanta.scheduling.gate import Verdict
 from vanta.scheduling.judging import AnswerJudge
-from vanta.scheduling.leg import Leg
-from vanta.scheduling.leg_errors import (
-    backoff_s,
-    rejected_answer,
-    retry_too_late,
-    stalled,
-    too_late,
-)
+from vanta.scheduling.leg import Leg, Prepare, Shorten
+from vanta.scheduling.leg_errors import stalled, too_late
 from vanta.scheduling.policy import LegPlan
-from vanta.scheduling.race_plan import RaceOutcome, RacePlan, in_round
+from vanta.scheduling.race_plan import RaceOutcome, RacePlan, legs_of_round
 from vanta.scheduling.start_queue import StartQueue
 from vanta.scheduling.takeover import Seam
-from vanta.scheduling.track_stats import RETRYABLE
 from vanta.scheduling.turn_log import TurnLog
+from vanta.scheduling.typed_answers import TypedAnswers
 from vanta.track import Track
 
 TICK_S = 1e-6
@@ -74,10 +67,7 @@ class Race:
         self._plan = plan
         self._settings = settings = plan.settings
         self.purse, self.scrub, self.round = plan.purse, plan.scrub, plan.round
-        legs = settings.policy.legs
-        able = [in_round(leg, plan.begins_s, plan.earliest_s) for leg in legs]
-        able = [leg for leg in able if leg.track in plan.tracks]
-        if not able:
+        if not (able := legs_of_round(plan)):
             raise NoTrack(settings.policy.name, plan.skipped)
         may_hedge = settings.track_stats.may_hedge(settings.policy)
         self._starts = StartQueue(able, hard=settings.hard, may_hedge=may_hedge)
@@ -87,7 +77,8 @@ class Race:
         self._broken: Leg | None = None
         self._seams: dict[int, Seam] = {}
         self._outcome: RaceOutcome | None = None
-        self._judge = AnswerJudge(plan, self._open_verification)
+        self._answers = TypedAnswers(settings.form)
+        self._judge = AnswerJudge(plan, self._answers, self._open_verification)
         self._wake = anyio.Event()
         self._tasks: TaskGroup
 
@@ -146,7 +137,7 @@ class Race:
             if leg.state == "cancelled":
                 self._log.cancelled(leg)
         elif leg.state == "verified":
-            self._report_verification(leg)
+            self._log.verified(leg)
         elif leg.error:
             self._lose(leg, leg.error)
         else:
@@ -192,7 +183,14 @@ class Race:
         for plan, why in self._starts.due(self.now()):
             self._start(plan, why)
 
-    def _start(self, plan: LegPlan, why: str, *, resumes: bool = False) -> None:
+    def _start(
+        self,
+        plan: LegPlan,
+        why: str,
+        *,
+        resumes: bool = False,
+        repairs: tuple[str, str] | None = None,
+    ) -> None:
         track = self._plan.tracks[plan.track]
         leg = Leg(self._next_number, plan, track, why, self, resumes=resumes)
         self._legs.append(leg)
@@ -203,8 +201,14 @@ class Race:
             self._seams[leg.number] = Seam(shown)
 
         preparer, judged = self._plan.preparer, plan.commit_on == "verdict" and not resumes
-        prepare = partial(preparer.prepare, shown=shown, judged=judged)
-        shorten = partial(preparer.shorten, shown=shown, judged=judged)
+        prepare: Prepare = partial(preparer.prepare, shown=shown, judged=judged)
+        shorten: Shorten | None = partial(preparer.shorten, shown=shown, judged=judged)
+        if repairs:
+            answer, wrong = repairs
+            prepare, shorten = (
+                partial(preparer.repair, answer=answer, why=wrong, judged=judged),
+                None,
+            )
         self._tasks.start_soon(leg.run, prepare, shorten, name=f"leg {leg.number} on {track.name}")
 
     def _call_reserve(self, why: str) -> None:
@@ -221,7 +225,8 @@ class Race:
         failed = {leg.track.name for leg in self._legs if leg.error}
         for name in self._settings.policy.tracks:
             if name in self._plan.tracks and name not in failed:
-                self._start(LegPlan(name), why, resumes=mode == "continue")
+                resumes = mode == "continue" and not self._answers.typed
+                self._start(LegPlan(name), why, resumes=resumes)
                 return
 
     def _try_commit(self) -> None:
@@ -275,22 +280,42 @@ class Race:
         elif rest:
             leg.pending.append(rest)
         self._log.finished(leg)
-        if leg.verdict and not leg.verdict.accepted:
+        if why := self._answers.problem(leg):
+            self._void(leg, why)
+        elif leg.verdict and not leg.verdict.accepted:
             self._reject(leg, leg.verdict)
         elif (answer := leg.fold.completion()).finish_reason != "length" and not leg.plan.amends:
             self._plan.on_calls(answer.tool_calls)
 
     def _lose(self, leg: Leg, error: EngineError) -> None:
         """Handle a leg that broke: report it, and start another one."""
-        committed = leg is self._committed
-        leg.state = "broken" if committed else "failed"
+        leg.state = "broken" if leg is self._committed else "failed"
         self._log.failed(leg, error)
-        if committed:
+        verb = "broke" if self._broken or leg.state == "broken" else "failed"
+        self._replace(leg, f"{leg.track.name} {verb}: {error.kind}")
+
+    def _void(self, leg: Leg, why: str) -> None:
+        """Handle an answer that is not of the type that was asked for: it is no answer."""
+        leg.verdict, leg.error = Verdict(False, None, why), self._answers.error(leg)
+        leg.state = "rejected"
+        self._log.rejected(leg, leg.verdict)
+        self._replace(leg, f"{leg.track.name} was rejected: {why}")
+
+    def _replace(self, leg: Leg, why: str) -> None:
+        """Start what answers in the place of a leg that has no answer, unless another leg may."""
+        if leg is self._committed:
             self._committed, self._broken = None, leg
-        if self._broken:
-            self._call_successor(f"{leg.track.name} broke: {error.kind}")
+        if self._answers.needs_form(leg):
+            self._repair(leg)
+        elif self._broken:
+            self._call_successor(why)
         else:
-            self._call_reserve(f"{leg.track.name} failed: {error.kind}")
+            self._call_reserve(why)
+
+    def _repair(self, leg: Leg) -> None:
+        """Ask a track once to correct an answer that is not of its type."""
+        plan, answer, why = self._answers.repair(leg)
+        self._start(plan, f"corrects the answer of leg {leg.number}", repairs=(answer, why))
 
     def _dismiss(self, leg: Leg) -> None:
         """Stop a leg that lost, unless it has finished already."""
@@ -301,20 +326,15 @@ class Race:
         """Return the second of the turn at which time alone will change something next."""
         timers = [self._settings.deadline_s]
         timers += self._starts.next_s()
-        timers += [self._stalls_at(leg) for leg in self._alive()]
+        timers += [leg.stalls_at_s(self._settings.stall_timeout_s) for leg in self._alive()]
         if self._committed is None:
             holds = [leg.plan.held_until_s for leg in self._alive()]
             timers += [held_s for held_s in holds if held_s > self.now()]
         return min(timers)
 
-    def _stalls_at(self, leg: Leg) -> float:
-        if leg.generated or leg.listening_since_s is None:
-            return math.inf
-        return leg.listening_since_s + self._settings.stall_timeout_s
-
     def _break_stalled(self) -> None:
         for leg in self._alive():
-            late_s = self.now() - self._stalls_at(leg)
+            late_s = self.now() - leg.stalls_at_s(self._settings.stall_timeout_s)
             if late_s < 0 or (late_s > HELD_UP_S and leg.excuse()):
                 continue
             leg.fail(error := stalled(leg.track, self._settings.stall_timeout_s))
@@ -323,11 +343,13 @@ class Race:
     def _expire(self) -> None:
         """End the turn at its deadline with the shown text, or with the best text that is held."""
         if self._committed is None and self._broken is None:
-            held = [leg for leg in self._alive() if leg.has_content]
-            held = [leg for leg in held if leg.plan.commit_on == "first_content"]
+            held = [leg for leg in self._alive() if leg.plan.commit_on == "first_content"]
+            held = [leg for leg in held if leg.has_content and self._answers.may_serve(leg)]
             if held:
                 self._commit(min(held, key=self._preference), "the deadline")
         serving = self._committed or self._broken
+        if serving and not self._answers.may_serve(serving):
+            serving = None
         for leg in self._alive():
             if leg is not serving:
                 self._time_out(leg)
@@ -361,20 +383,13 @@ class Race:
 
     def _open_verification(self, track: Track, judged: Leg) -> Leg:
         """Open the leg of a track that judges the answer of another leg."""
-        plan = LegPlan(track.name)
-        why = f"verifies leg {judged.number}"
+        plan, why = LegPlan(track.name), f"verifies leg {judged.number}"
         leg = Leg(self._next_number, plan, track, why, self, resumes=True)
         leg.state = "verified"
         self._legs.append(leg)
         self._settings.track_stats.started(leg, anyio.current_time())
         self._log.started(leg)
         return leg
-
-    def _report_verification(self, leg: Leg) -> None:
-        if leg.error:
-            self._log.failed(leg, leg.error)
-        else:
-            self._log.finished(leg)
 
     def _settle(self, winner: Leg) -> None:
         """End the turn of a finished winner, once no leg may amend it any more."""
@@ -385,7 +400,7 @@ class Race:
             if not leg.finished:
                 return
             text = "".join(leg.pending)
-            if text and (why := disagreement(self._log.shown, text)):
+            if text and (why := self._answers.disagreement(winner, leg, self._log.shown, text)):
                 winner.state = "amended"
                 self._log.amended(leg, text, why)
                 self._end(leg, leg.fold.completion().finish_reason)
@@ -393,45 +408,31 @@ class Race:
         self._end(winner, winner.fold.completion().finish_reason)
 
     def _nothing_left(self) -> None:
-        """Retry if possible; otherwise serve a rejected answer as a last resort, or fail."""
+        """Retry or repair if possible; otherwise serve a rejected answer, or fail."""
         if self._retry():
             return
-        rejected = [leg for leg in self._legs if leg.state == "rejected" and leg.finished]
-        if rejected and self._settings.policy.last_resort and self._broken is None:
-            best = min(rejected, key=self._preference)
+        wrong = self._answers.next_repair(sorted(self._legs, key=self._preference))
+        if wrong and self.now() < self._settings.deadline_s:
+            self._repair(wrong)
+            return
+        best = last_resort(sorted(self._legs, key=self._preference), self._settings.policy)
+        if best and self._broken is None:
             best.state = "running"
             self._commit(best, f"last resort, though {best.verdict.why if best.verdict else ''}")
             self._end(best, best.fold.completion().finish_reason)
             return
-        self._end(None, None, AllTracksFailed(self._causes(), partial=self._log.shown))
+        failure = AllTracksFailed(
+            causes_of(self._legs, self._plan, self.now()), partial=self._log.shown
+        )
+        self._end(None, None, failure)
 
     def _retry(self) -> bool:
         """Schedule retries of failed tracks that may recover; return whether a leg will start."""
         if self._broken:
             return False
-        for leg in {leg.track.name: leg for leg in self._legs if leg.error}.values():
-            attempt = sum(other.track is leg.track for other in self._legs)
-            at_s = self.now() + backoff_s(leg.error, attempt)
-            error = leg.error
-            temporary = error is not None and error.retryable and error.kind in RETRYABLE
-            if temporary and attempt <= self._settings.retries and at_s < self._settings.deadline_s:
-                self._starts.add(leg.plan, at_s)
+        for plan, at_s in retries_of(self._legs, self._settings, self.now()):
+            self._starts.add(plan, at_s)
         return self._some_will_start()
-
-    def _causes(self) -> list[EngineError]:
-        """Return why each leg gave no answer; for tracks that never started, the deadline."""
-        causes = [
-            leg.error or rejected_answer(leg.track, leg.verdict)
-            for leg in self._legs
-            if leg.error or (leg.verdict and leg.state != "verified")
-        ]
-        return causes or [self._never_started(track) for track in self._plan.tracks.values()]
-
-    def _never_started(self, track: Track) -> EngineError:
-        wait_s = self._plan.earliest_s.get(track.name, 0.0)
-        if wait_s >= self._settings.deadline_s:
-            return retry_too_late(track, wait_s - self.now())
-        return too_late(track, self._settings.deadline_s)
 
     def _end(
         self, leg: Leg | None, reason: FinishReason | None, failure: AllTracksFailed | None = None
@@ -441,7 +442,8 @@ class Race:
         for running in self._alive():
             if running is not leg:
                 self._dismiss(running)
-        first = self._log.first_content_s
+        first, shown = self._log.first_content_s, self._log.shown
         amended = any(other.state == "amended" for other in self._legs)
-        shown = self._log.shown
-        self._outcome = RaceOutcome(shown, leg, reason, first, self.legs, failure, amended)
+        self._outcome = RaceOutcome(
+            shown, leg, reason, first, self.legs, failure, amended, self._answers.value(leg)
+        )

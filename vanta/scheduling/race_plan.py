@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from vanta.engine import GenerationRequest, Sampling
 from vanta.errors import AllTracksFailed, EngineError
@@ -20,6 +20,7 @@ from vanta.scheduling.gate import Gate, SignalsGate
 from vanta.scheduling.leg import Leg, Purse
 from vanta.scheduling.policy import GateRule, LegPlan, Policy
 from vanta.scheduling.track_stats import TrackStats
+from vanta.scheduling.typed_answers import AnswerForm
 from vanta.track import Track
 
 
@@ -50,6 +51,18 @@ class Preparer(Protocol):
         """
         ...
 
+    async def repair(
+        self, track: Track, *, answer: str, why: str, judged: bool
+    ) -> GenerationRequest:
+        """Build the request that asks a track to correct an answer that is not of its type.
+
+        :param answer: the answer.
+        :param why: what is wrong with it, for the model.
+        :param judged: as for `prepare`.
+        :raises EngineError: if the request does not fit.
+        """
+        ...
+
     async def verification(self, track: Track, answer: str) -> GenerationRequest:
         """Build the request that asks a track in one token whether `answer` is right.
 
@@ -66,6 +79,7 @@ class RaceSettings:
     :param deadline_s: seconds that the whole turn may take.
     :param stall_timeout_s: seconds of silence after which a committed leg counts as broken.
     :param sampling: the turn's sampling; an answer must be valid under its `json_schema`.
+    :param form: the type that an answer must have; None for an answer in words.
     :param gate: judges finished answers where the policy has a gate rule.
     :param retries: how often one track may be tried again.
     :param hard: whether the router classifies the message as hard; None if it did not run.
@@ -76,6 +90,7 @@ class RaceSettings:
     deadline_s: float
     stall_timeout_s: float
     sampling: Sampling = field(default_factory=Sampling)
+    form: AnswerForm | None = None
     gate: Gate = field(default_factory=SignalsGate)
     retries: int = 1
     hard: bool | None = None
@@ -139,6 +154,7 @@ class RaceOutcome:
     :param legs: all legs, in the order in which they started.
     :param failure: why no track answered, None if one did.
     :param amended: whether the leg replaced the text of the one that was committed.
+    :param output: the value of a typed answer; None for an answer in words.
     """
 
     text: str
@@ -148,6 +164,16 @@ class RaceOutcome:
     legs: tuple[Leg, ...]
     failure: AllTracksFailed | None = None
     amended: bool = False
+    output: Any = None
+
+
+def legs_of_round(plan: RacePlan) -> list[LegPlan]:
+    """Return the policy's legs whose tracks take part, with their times in the turn.
+
+    :param plan: the race.
+    """
+    legs = [in_round(leg, plan.begins_s, plan.earliest_s) for leg in plan.settings.policy.legs]
+    return [leg for leg in legs if leg.track in plan.tracks]
 
 
 def in_round(plan: LegPlan, begins_s: float, earliest_s: Mapping[str, float]) -> LegPlan:
@@ -169,7 +195,7 @@ def in_round(plan: LegPlan, begins_s: float, earliest_s: Mapping[str, float]) ->
 
 def format_fault(text: str, plan: RacePlan, rule: GateRule) -> str | None:
     """Return why an answer's format is wrong, whatever the gate's verdict; None if it is right."""
-    fault = not_under_schema(text, plan.settings.sampling.json_schema)
-    if fault is None and rule.language:
-        fault = in_another_script(text, plan.question)
-    return fault
+    schema = plan.settings.sampling.json_schema
+    if schema is not None or plan.settings.form is not None:  # its names are in a script of its own
+        return not_under_schema(text, schema)
+    return in_another_script(text, plan.question) if rule.language else None

@@ -127,6 +127,13 @@ class TurnLog:
             )
         )
 
+    def verified(self, leg: Leg) -> None:
+        """Report that a leg which judged an answer has ended."""
+        if leg.error:
+            self.failed(leg, leg.error)
+        else:
+            self.finished(leg)
+
     def failed(self, leg: Leg, error: EngineError) -> None:
         """Report that a leg broke."""
         self._emit(

@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING
 from vanta.fronts import lazy_front
 
 if TYPE_CHECKING:
-    from vanta.tools.arguments import canonical, check_arguments, read_arguments, schema_problem
+    from vanta.tools.arguments import (
+        canonical,
+        check_arguments,
+        read_arguments,
+        schema_mistakes,
+        schema_problem,
+    )
     from vanta.tools.call_state import RunnerState
     from vanta.tools.execution import CallRunner
     from vanta.tools.functions import FunctionToolset, tool
@@ -55,7 +61,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     ".permissions.approvals": "Approvals StandingApproval",
-    ".arguments": "canonical check_arguments read_arguments schema_problem",
+    ".arguments": "canonical check_arguments read_arguments schema_mistakes schema_problem",
     ".permissions.call_patterns": "CallPattern",
     ".journal.call_record": "CallOutcome CallRecord CallState digest_of tool_digest",
     ".execution": "CallRunner",
@@ -112,6 +118,7 @@ __all__ = [
     "open_toolsets",
     "read_arguments",
     "result_of",
+    "schema_mistakes",
     "schema_problem",
     "tool",
     "tool_digest",

@@ -62,9 +62,34 @@ def check_arguments(value: object, schema: Mapping[str, Any]) -> None:
     """
     if not isinstance(value, dict):
         raise ToolError(f"the arguments must be a JSON object, not {_kind(value)}")
+    problems = _problems(value, schema)
+    if problems:
+        shown = "; ".join(_in_words(item, schema) for item in problems[:_SHOWN_PROBLEMS])
+        raise ToolError(f"the arguments do not fit the schema of the tool: {shown}. Correct them.")
+
+
+def schema_mistakes(
+    value: Any, schema: Mapping[str, Any]
+) -> list[tuple[tuple[str | int, ...], str, str]]:
+    """Return what is wrong with a value under the schema of an object.
+
+    :param value: a JSON value.
+    :param schema: a schema for which `schema_problem` returns None.
+    :returns: the place of each mistake, the keyword of the schema, and words that may quote the
+        value.
+    :raises ToolError: if the schema cannot be applied.
+    """
+    return [
+        (tuple(item.absolute_path), str(item.validator or "schema"), _cut(item.message))
+        for item in _problems(value, schema)
+    ]
+
+
+def _problems(value: Any, schema: Mapping[str, Any]) -> list[Any]:
+    """Return the errors of a value under a schema. Raises ToolError if it cannot be applied."""
     _references.set([_MAX_REFERENCES, 0])
     try:
-        problems = list(
+        return list(
             itertools.islice(
                 _validator(_schema_text(schema)).iter_errors(value), _SEARCHED_PROBLEMS
             )
@@ -79,9 +104,6 @@ def check_arguments(value: object, schema: Mapping[str, Any]) -> None:
         raise ToolError(
             "the schema of the tool cannot be applied: it is nested too deep"
         ) from error
-    if problems:
-        shown = "; ".join(_in_words(item, schema) for item in problems[:_SHOWN_PROBLEMS])
-        raise ToolError(f"the arguments do not fit the schema of the tool: {shown}. Correct them.")
 
 
 def canonical(arguments: Mapping[str, Any]) -> str:

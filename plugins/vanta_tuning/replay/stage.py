@@ -228,6 +228,12 @@ class _Script:
         """Raise the refusal: it was recorded, so there is nothing to shorten."""
         raise refusal
 
+    async def repair(
+        self, track: Track, *, answer: str, why: str, judged: bool
+    ) -> GenerationRequest:
+        """Return the same request for every track."""
+        return self._request
+
     async def verification(self, track: Track, answer: str) -> GenerationRequest:
         """Return a request for the recorded word.
 

@@ -6,33 +6,34 @@ Invariant: parameters, types and errors are those of the asynchronous classes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from typing import Any, Generic, Unpack, overload
 
 from vanta.engine import Sampling
 from vanta.events import Event
 from vanta.messages import Message
-from vanta.runtime.options import TurnOptions
+from vanta.runtime.options import TurnChoice, TurnOptions
 from vanta.runtime.session import Session
 from vanta.runtime.sync.calls import Calls
 from vanta.runtime.turns.turn_stream import CallName, ShownText, TurnStream
 from vanta.scheduling.policy import Policy
 from vanta.tools.turn_rules import ApprovalScope
-from vanta.trace import Reply
+from vanta.trace import OutputT, Reply
 
 
-class SyncTurn:
-    """The events of a running turn, in order; iterate it, or its `text()`, to the end.
+class SyncTurn(Generic[OutputT]):
+    """The events of a running turn, in order; iterate it, its `text()` or its `objects()`.
 
     See `vanta.TurnStream`.
     """
 
-    def __init__(self, turn: TurnStream, calls: Calls) -> None:
+    def __init__(self, turn: TurnStream[OutputT], calls: Calls) -> None:
         self._turn = turn
         self._calls = calls
 
     @property
-    def reply(self) -> Reply:
+    def reply(self) -> Reply[OutputT]:
         """The reply.
 
         :raises RuntimeError: if the turn is not iterated to its end yet.
@@ -63,6 +64,20 @@ class SyncTurn:
     def answer(self, call: CallName, text: str) -> None:
         """Answer a question of the model; see `TurnStream.answer`."""
         self._calls.call(self._turn.answer, call, text)
+
+    def objects(self) -> Iterator[Any]:
+        """Yield the value of a typed answer as it grows; see `TurnStream.objects`.
+
+        :raises UsageError: if the turn was started without `output`.
+        :raises VantaError: what the turn raises.
+        """
+        values, end = self._turn.objects(), object()
+
+        async def following() -> Any:
+            return await anext(values, end)
+
+        while (value := self._calls.call(following)) is not end:
+            yield value
 
     def __iter__(self) -> Iterator[Event]:
         while (event := self._calls.call(self._next)) is not None:
@@ -95,6 +110,17 @@ class SyncSession:
         """Whether its turns are confined to private tracks unless they say otherwise."""
         return self._session.private
 
+    @overload
+    def ask(self, text: str, **choice: Unpack[TurnChoice]) -> Reply: ...
+
+    @overload
+    def ask(
+        self, text: str, *, output: type[OutputT], **choice: Unpack[TurnChoice]
+    ) -> Reply[OutputT]: ...
+
+    @overload
+    def ask(self, text: str, *, output: Any, **choice: Unpack[TurnChoice]) -> Reply: ...
+
     def ask(
         self,
         text: str,
@@ -104,6 +130,7 @@ class SyncSession:
         deadline_s: float | None = None,
         private: bool | None = None,
         sampling: Sampling | None = None,
+        output: Any = None,
         options: TurnOptions | None = None,
     ) -> Reply:
         """Send `text` and wait for the whole reply; see `Session.ask`."""
@@ -115,9 +142,25 @@ class SyncSession:
             deadline_s=deadline_s,
             private=private,
             sampling=sampling,
+            output=output,
             options=options,
         )
         return self._calls.call(asking)
+
+    @overload
+    def stream(
+        self, text: str, **choice: Unpack[TurnChoice]
+    ) -> AbstractContextManager[SyncTurn]: ...
+
+    @overload
+    def stream(
+        self, text: str, *, output: type[OutputT], **choice: Unpack[TurnChoice]
+    ) -> AbstractContextManager[SyncTurn[OutputT]]: ...
+
+    @overload
+    def stream(
+        self, text: str, *, output: Any, **choice: Unpack[TurnChoice]
+    ) -> AbstractContextManager[SyncTurn]: ...
 
     @contextmanager
     def stream(
@@ -129,6 +172,7 @@ class SyncSession:
         deadline_s: float | None = None,
         private: bool | None = None,
         sampling: Sampling | None = None,
+        output: Any = None,
         options: TurnOptions | None = None,
     ) -> Iterator[SyncTurn]:
         """Send `text` and watch the turn: `with session.stream(...) as turn`.
@@ -142,6 +186,7 @@ class SyncSession:
             deadline_s=deadline_s,
             private=private,
             sampling=sampling,
+            output=output,
             options=options,
         )
         turn = self._calls.call(streaming.__aenter__)

@@ -41,6 +41,7 @@ from vanta.runtime.turns.parked_turn import (
 )
 from vanta.runtime.turns.rounds import DeadlineClock, RoundRules, Rounds
 from vanta.runtime.turns.turn_settings import TurnSettings
+from vanta.runtime.turns.typed import OutputForm
 from vanta.scheduling.leg_errors import too_late
 from vanta.scheduling.race_plan import RaceOutcome, RacePlan
 from vanta.storage import store_waits_until
@@ -94,6 +95,11 @@ class Turn:
         self._recorded = False
         self._store_failed = False
         self._ended = False
+
+    @property
+    def form(self) -> OutputForm | None:
+        """The type of the answer; None for an answer in words."""
+        return self._settings.form
 
     async def run(self) -> Reply:
         """Answer the message.
@@ -211,6 +217,7 @@ class Turn:
             shares=settings.shares,
             min_relevance=settings.recall.min_relevance,
             common_system=settings.common_system,
+            schema=self.form.schema if self.form else None,
             is_private=self._is_private,
             chooser=self._runner.recall if self._runner else None,
         )
@@ -394,6 +401,7 @@ class Turn:
             trace=trace,
             reasoning=answer.reasoning,
             tool_calls=answer.tool_calls,
+            output=outcome.output,
         )
 
     def _row(self, trace: Trace, reply: Reply | None) -> dict[str, Any]:

@@ -7,6 +7,7 @@ changes a running turn.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 import math
@@ -28,6 +29,7 @@ from vanta.routing import PolicyRouting
 from vanta.runtime.learnt_facts import LearntFacts
 from vanta.runtime.options import NOT_ISOLATED, Isolation, TurnOptions
 from vanta.runtime.turns.agency import TurnTools
+from vanta.runtime.turns.typed import OutputForm, check_sampling_beside, form_of
 from vanta.scheduling.policy import LegPlan, Policy
 from vanta.scheduling.race_plan import RaceSettings
 from vanta.scheduling.takeover import anchor
@@ -63,6 +65,7 @@ class TurnSettings:
     :param recall_timeout_s: seconds that the search may take.
     :param shares: how prompts are divided.
     :param tools: the tools that may be called, and the rules for it; None for no tools.
+    :param form: the type of the answer; None for an answer in words.
     """
 
     race: RaceSettings
@@ -80,6 +83,7 @@ class TurnSettings:
     recall_timeout_s: float
     shares: BudgetShares
     tools: TurnTools | None = None
+    form: OutputForm | None = None
 
 
 class TurnPlanner:
@@ -156,6 +160,7 @@ class TurnPlanner:
         :param private_because: what `search` returned.
         :param prompt: the session's system prompt; None for the configured one.
         :raises UnknownName: for a policy or a track that does not exist.
+        :raises UsageError: for an `output` without a JSON Schema.
         :raises TemplateError: if the system prompt cannot be rendered.
         """
         parts, config = self._parts, self._parts.config
@@ -166,7 +171,10 @@ class TurnPlanner:
         policy = track_stats.resolve(chosen)
         private = private if options.private is None else options.private
         because = None if private else private_because
-        sampling = system.defaults.sampling
+        sampling, form = system.defaults.sampling, form_of(options.output)
+        if form is not None:
+            check_sampling_beside(options.sampling)
+            sampling = dataclasses.replace(sampling, grammar=None, json_schema=None)
         if options.sampling:
             sampling = merge_sampling(sampling, options.sampling)
         race = RaceSettings(
@@ -174,6 +182,7 @@ class TurnPlanner:
             deadline_s=self.deadline_s(options),
             stall_timeout_s=config.stall_timeout_s,
             sampling=sampling,
+            form=form,
             gate=parts.gates[policy.gate.use if policy.gate else "signals"],
             retries=config.retries,
             hard=self._shares.is_hard(text, policy),
@@ -195,6 +204,7 @@ class TurnPlanner:
             recall_timeout_s=max(config.memory.recall_timeout_s, isolation.recall_timeout_s),
             shares=_shares_of(config),
             tools=None if parts.tools is None else parts.tools.of_turn(options),
+            form=form,
         )
 
     def _is_common(self, system: str) -> bool:
@@ -294,6 +304,12 @@ class _TemplatePrompts:
             "must_call": must_call,
         }
         return self._templates.render("tools/use", variables).strip()
+
+    def ask_for_type(self, schema: str) -> str:
+        return self._templates.render("typed/answer", {"schema": schema})
+
+    def ask_to_correct(self, problem: str) -> str:
+        return self._templates.render("typed/correct", {"problem": problem})
 
     def ask_to_verify(self, question: str, answer: str) -> str:
         variables = {"question": question, "answer": answer}

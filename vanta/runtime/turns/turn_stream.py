@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Any, Generic, Protocol
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
 
 from vanta.concurrency import INTERRUPTS
-from vanta.errors import InvalidValue
+from vanta.errors import InvalidValue, UsageError
 from vanta.events import (
     Amended,
     ApprovalRequested,
     Event,
     Observer,
     QuestionAsked,
+    RoundStarted,
     Takeover,
     TextDelta,
     TurnFinished,
@@ -29,7 +31,7 @@ from vanta.runtime.turns.turn import Turn
 from vanta.runtime.turns.turn_tasks import RunningTurn, TurnTasks
 from vanta.tools import Approval, Questions
 from vanta.tools.turn_rules import ApprovalScope
-from vanta.trace import Reply
+from vanta.trace import OutputT, Reply
 
 CallName = str | ApprovalRequested | QuestionAsked
 """A call that waits for a person: the event that asked, or the call's key."""
@@ -74,8 +76,16 @@ NOTHING_SHOWN = shown_text("", "")
 """The text at the beginning of a turn."""
 
 
-class TurnStream:
-    """The events of a running turn, in order; iterate it, or its `text()`, to the end.
+class PartialReader(Protocol):
+    """Reads the value of an unfinished typed answer."""
+
+    def partial(self, text: str) -> Any:
+        """Return what a text has of the value so far, as JSON; None for nothing."""
+        ...
+
+
+class TurnStream(Generic[OutputT]):
+    """The events of a running turn, in order; iterate it, its `text()` or its `objects()`.
 
     Iterating raises what the turn raises (AllTracksFailed, NoTrack, StoreError), after the events
     that came before. Afterwards `reply` is the reply.
@@ -90,15 +100,17 @@ class TurnStream:
         receive: MemoryObjectReceiveStream[Event],
         running: RunningTurn,
         questions: Questions,
+        form: PartialReader | None = None,
     ) -> None:
         self._receive = receive
         self._running = running
         self._questions = questions
         questions.streamed = True
-        self._reply: Reply | None = None
+        self._form = form
+        self._reply: Reply[OutputT] | None = None
 
     @property
-    def reply(self) -> Reply:
+    def reply(self) -> Reply[OutputT]:
         """The reply.
 
         :raises RuntimeError: if the turn is not iterated to its end yet.
@@ -118,6 +130,20 @@ class TurnStream:
         :raises VantaError: what the turn raises.
         """
         return _Texts(self)
+
+    def objects(self) -> AsyncIterator[Any]:
+        """Iterate over the value of a typed answer as it grows, as JSON, each time that it changes.
+
+        Every item is the whole value so far, so showing the last one is always right; None means
+        that what was shown is withdrawn (a restart). The last item is `reply.output` as JSON. Takes
+        the events: iterate either this or the turn itself.
+
+        :raises UsageError: if the turn was started without `output`.
+        :raises VantaError: what the turn raises.
+        """
+        if self._form is None:
+            raise UsageError("the turn has no typed answer: pass 'output' to 'stream'.")
+        return _Objects(self, self._form)
 
     async def approve(self, call: CallName, scope: ApprovalScope = "once") -> None:
         """Approve a call that waits: it runs.
@@ -167,10 +193,44 @@ class TurnStream:
         return item
 
 
+class _Objects:
+    """The values of a typed answer; they begin anew with each round."""
+
+    def __init__(self, turn: TurnStream[Any], form: PartialReader) -> None:
+        self._turn = turn
+        self._form = form
+        self._shown = NOTHING_SHOWN
+        self._before = 0
+        self._value: Any = None
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        async for event in self._turn:
+            value = self._after(event)
+            if value != self._value:
+                self._value = value
+                return value
+        raise StopAsyncIteration
+
+    def _after(self, event: Event) -> Any:
+        """Return the value after `event`."""
+        if isinstance(event, TurnFinished):
+            return event.reply.to_dict().get("output")
+        if isinstance(event, RoundStarted):
+            self._before = len(self._shown)
+        shown = self._shown.after(event)
+        if shown is None:
+            return self._value
+        self._shown = shown
+        return self._form.partial(shown[self._before :])
+
+
 class _Texts:
     """The texts of a turn; not a generator, so that leaving the loop early needs no clean-up."""
 
-    def __init__(self, turn: TurnStream) -> None:
+    def __init__(self, turn: TurnStream[Any]) -> None:
         self._turn = turn
         self._shown = NOTHING_SHOWN
 
@@ -208,7 +268,7 @@ async def streamed(
         turn = await begin(emit)
         running = tasks.start(turn.run, on_end=send.close)
         try:
-            yield TurnStream(receive, running, turn.questions)
+            yield TurnStream(receive, running, turn.questions, turn.form)
         finally:
             await running.stop()
         running.raise_error(*INTERRUPTS)
