@@ -50,8 +50,7 @@ class GenerationRequest:
         tool that has to be called.
     :param parallel_tool_calls: whether one answer may have several calls.
     :param tool_rules: how to call the tools, for an engine with `writes_calls`.
-    :param checked: whether the caller checks the answer under `Sampling.json_schema`: an engine
-        that cannot keep all of the schema then keeps what it can, and does not refuse it.
+    :param checked: whether the caller checks the answer: a schema may then be kept in part.
     :param prefix: beginning of the assistant's reply, which must be continued and not repeated.
         Engines without the capability `prefix_continuation` raise `unsupported`.
     :param session: key under which the engine may keep its KV cache; "" for none.

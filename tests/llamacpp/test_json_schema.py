@@ -14,7 +14,9 @@ from vanta_llamacpp.sampling.json_schema import UNREACHABLE, UnsupportedSchemaEr
 @pytest.mark.parametrize(
     ("schema", "named"),
     [
-        ({"type": "integer", "minimum": 3}, "minimum"),
+        ({"type": "integer", "multipleOf": 3}, "multipleOf"),
+        ({"type": "integer", "minimum": 3, "maximum": 2}, "allow no number"),
+        ({"minimum": 3}, "limits without a type"),
         ({"type": "array", "items": {"type": "string"}, "uniqueItems": True}, "uniqueItems"),
         ({"type": "object", "properties": {}, "required": ["a"]}, "required"),
         ({"type": "string", "pattern": '^".$'}, "pattern"),

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, assert_type
 
+import anyio
 import pytest
 from pydantic import AfterValidator, BaseModel
 
@@ -21,9 +22,9 @@ from vanta import (
     TurnOptions,
     UsageError,
 )
-from vanta.events import Event, LegRejected, Takeover, TextDelta
+from vanta.events import Event, LegFinished, LegRejected, Takeover, TextDelta
 from vanta.runtime import Session
-from vanta.testing import CallTool, Fail, Hang, Say, ScriptedEngine
+from vanta.testing import CallTool, Fail, Hang, Say, ScriptedEngine, Wait
 
 pytestmark = pytest.mark.anyio
 
@@ -205,14 +206,26 @@ async def test_a_broken_answer_is_answered_anew_and_not_continued(tmp_path: Path
     assert (reply.text, reply.output) == (ROME, City(name="Rome", people=3))
 
 
-async def test_refine_amends_a_value_that_differs_and_keeps_an_equal_one(tmp_path: Path) -> None:
-    for amended, people in ((False, 3), (True, 4)):
-        local = engine('{"people": 3, "name": "Rome"}')
-        api = engine(json.dumps({"name": "Rome", "people": people}))
-        async with open_scripted(tmp_path, local=local, api=api, policy="refine") as runtime:
-            reply = await runtime.session(f"s{people}").ask("Which?", output=City)
-        assert reply.output == City(name="Rome", people=people)
-        assert (("local", "amended") in states(reply)) == amended
+@pytest.mark.parametrize(("people", "amended"), [(3, False), (4, True)])
+async def test_refine_amends_a_value_that_differs_and_keeps_an_equal_one(
+    people: int, amended: bool, tmp_path: Path
+) -> None:
+    first_is_whole = anyio.Event()
+    local = engine('{"people": 3, "name": "Rome"}')
+    api = ScriptedEngine(
+        Wait(first_is_whole),
+        Say(json.dumps({"name": "Rome", "people": people})),
+        capabilities=KEEPS_SCHEMAS,
+    )
+    async with (
+        open_scripted(tmp_path, local=local, api=api, policy="refine") as runtime,
+        runtime.session("a").stream("Which?", output=City) as turn,
+    ):
+        async for event in turn:
+            if isinstance(event, LegFinished):
+                first_is_whole.set()
+    assert turn.reply.output == City(name="Rome", people=people)
+    assert (("local", "amended") in states(turn.reply)) == amended
 
 
 async def test_the_deadline_serves_no_part_of_a_value(tmp_path: Path) -> None:

@@ -251,11 +251,7 @@ class ContextPreparer:
         messages = prompt.assembled.messages
         return GenerationRequest(
             messages=arranged(messages[:-1] if continues else messages),
-            sampling=self._question.sampling(
-                track,
-                self._sampling_for(track, judged=judged),
-                has_tools=bool(prompt.tools.tools),
-            ),
+            sampling=self._sampling_for(track, prompt, judged=judged),
             checked=self._question.typed,
             tools=prompt.tools.tools,
             tool_choice=self._tool_choice,
@@ -299,8 +295,9 @@ class ContextPreparer:
             return (*asked, answer)
         return (*asked, answer, Message("user", self._prompts.ask_to_continue(shown)))
 
-    def _sampling_for(self, track: Track, *, judged: bool) -> Sampling:
+    def _sampling_for(self, track: Track, prompt: _Prompt, *, judged: bool) -> Sampling:
         sampling = merge_sampling(track.sampling, self._sampling)
+        sampling = self._question.sampling(track, sampling, has_tools=bool(prompt.tools.tools))
         if judged and sampling.logprobs is None and track.engine.capabilities.logprobs:
             return dataclasses.replace(sampling, logprobs=0)
         return sampling

@@ -15,7 +15,14 @@ from vanta.normalising import arranged, open_answer, quoted_marks, reasoning_end
 from vanta_llamacpp.model import LlamaModel, common_prefix
 from vanta_llamacpp.prompt.chat_template import FAMILIES, ChatTemplate, ChatTemplateError, sources
 from vanta_llamacpp.prompt.tool_counts import count_tools
-from vanta_llamacpp.sampling import CallGrammar, call_grammar, check, format_of, grammar_for
+from vanta_llamacpp.sampling import (
+    CallGrammar,
+    call_grammar,
+    check,
+    closing_tokens,
+    format_of,
+    grammar_for,
+)
 
 OPENINGS = 16
 """Openings whose tokens are kept."""
@@ -39,6 +46,7 @@ class TokenizedRequest:
     :param prefix_tokens: how many of the last tokens belong to the answer.
     :param stepwise_tokens: how many of these to prefill one by one, as they were decoded.
     :param common_tokens: how many of the first tokens are no user's.
+    :param closing_tokens: how many of the last tokens are kept to close the JSON of the answer.
     :param quoted_marks: the marks of reasoning that the user's messages contain.
     """
 
@@ -54,6 +62,7 @@ class TokenizedRequest:
     stepwise_tokens: int = 0
     common_tokens: int = 0
     quoted_marks: frozenset[str] = frozenset()
+    closing_tokens: int = 0
 
 
 class Prompter:
@@ -107,6 +116,7 @@ class Prompter:
             most_calls=request.most_calls,
             reasoning_end="" if request.prefix else reasoning_end(text),
             quoted_marks=quoted_marks(request.messages),
+            closing_tokens=_closing_tokens(request),
             prefix_tokens=begun,
             stepwise_tokens=begun if begun <= LONGEST_WRITTEN else 0,
             common_tokens=self._common_tokens(request, tokens),
@@ -118,7 +128,7 @@ class Prompter:
         A call that has to be made takes the place of the answer. Any other answer has the grammar
         of the request; without one, what follows the beginning of a call has that of calls.
         """
-        grammar = grammar_for(request.sampling, self._faults)
+        grammar = grammar_for(request.sampling, self._faults, checked=request.checked)
         tools = request.callable_tools
         if not tools:
             return grammar, None
@@ -216,3 +226,9 @@ def _template(model: LlamaModel) -> ChatTemplate:
         "Use a file of an instruct model that brings its own, or name the family in the registry "
         f"(chat_template = one of {', '.join(FAMILIES)}).",
     )
+
+
+def _closing_tokens(request: GenerationRequest) -> int:
+    """Return the tokens that close the JSON of an answer which its caller checks."""
+    schema = request.sampling.json_schema
+    return closing_tokens(schema) if request.checked and schema is not None else 0

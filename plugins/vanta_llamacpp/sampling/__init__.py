@@ -6,7 +6,12 @@ corrected or ignored.
 
 from __future__ import annotations
 
-from vanta_llamacpp.sampling.call_grammar import CallGrammar, call_grammar, format_of
+from vanta_llamacpp.sampling.call_grammar import (
+    CallGrammar,
+    call_grammar,
+    closing_tokens,
+    format_of,
+)
 from vanta_llamacpp.sampling.checks import check, grammar_for
 from vanta_llamacpp.sampling.sampler import PENALTY_WINDOW, Sampler
 from vanta_llamacpp.sampling.text_assembler import AssembledText, TextAssembler
@@ -19,6 +24,7 @@ __all__ = [
     "TextAssembler",
     "call_grammar",
     "check",
+    "closing_tokens",
     "format_of",
     "grammar_for",
 ]

@@ -24,6 +24,8 @@ MOST_CALLS = 8
 """Calls that a grammar allows in one answer."""
 CACHED = 16
 """Grammars that are kept."""
+DEEPEST_REFERENCE = 4
+"""Levels at which references are followed to estimate the length of a value."""
 SLACK_TOKENS = 32
 """Tokens to finish a call beside those of its shortest arguments."""
 
@@ -108,12 +110,12 @@ def _cached(form: CallFormat, described: str, parallel: bool) -> CallGrammar:
     bracket = "[" if form is MISTRAL_LIST else ""
     body = f"{_literal(bracket)}call{more}{_literal(form.end)}"
     call = f'call ::= "\\n"? vanta-call{_literal(form.closing)}\n{rules}'
-    shortest = max(len(json.dumps(_shortest(schema))) + len(name) for name, schema in tools)
+    longest = max(closing_tokens(schema) + len(name) // 2 for name, schema in tools)
     return CallGrammar(
         whole=f"root ::= {_literal(form.mark)}{body}\n{call}",
         after_mark=f"root ::= {body}\n{call}",
         mark=form.mark,
-        reserve_tokens=shortest // 2 + SLACK_TOKENS,
+        reserve_tokens=longest,
     )
 
 
@@ -153,8 +155,24 @@ def _literal(text: str) -> str:
 _EMPTY: Mapping[str, Any] = {"array": [], "object": {}, "number": 0, "integer": 0}
 
 
-def _shortest(schema: Any, depth: int = 0) -> Any:
+def closing_tokens(schema: Mapping[str, Any]) -> int:
+    """Return the tokens that the shortest JSON of a schema takes, on the high side.
+
+    :param schema: a JSON schema.
+    """
+    definitions = {
+        f"#/{group}/{name}": inner
+        for group in ("$defs", "definitions")
+        if isinstance(schema.get(group), Mapping)
+        for name, inner in schema[group].items()
+    }
+    return len(json.dumps(_shortest(schema, definitions))) // 2 + SLACK_TOKENS
+
+
+def _shortest(schema: Any, definitions: Mapping[str, Any], depth: int = 0) -> Any:
     """Return about the shortest value of a schema, to estimate the length of its JSON."""
+    if isinstance(schema, Mapping) and "$ref" in schema and depth <= DEEPEST_REFERENCE:
+        schema = definitions.get(str(schema["$ref"]))
     if not isinstance(schema, Mapping) or depth > MOST_CALLS:
         return "null"
     values = [schema["const"]] if "const" in schema else schema.get("enum")
@@ -165,11 +183,12 @@ def _shortest(schema: Any, depth: int = 0) -> Any:
     if values:
         shortest = max(values, key=lambda value: len(json.dumps(value)))
     elif branches:
-        shortest = [_shortest(branch, depth + 1) for branch in branches[:MOST_CALLS]]
+        values = [_shortest(branch, definitions, depth + 1) for branch in branches[:MOST_CALLS]]
+        shortest = max(values, key=lambda value: len(json.dumps(value)))
     elif isinstance(properties, Mapping):
         required = [name for name in schema.get("required", ()) if name in properties]
-        shortest = {name: _shortest(properties[name], depth + 1) for name in required}
+        shortest = {name: _shortest(properties[name], definitions, depth + 1) for name in required}
     elif isinstance(least, int):
-        item = _shortest(schema["items"], depth + 1) if "items" in schema else "x"
+        item = _shortest(schema["items"], definitions, depth + 1) if "items" in schema else "x"
         shortest = [item] * min(least, LONGEST)
     return shortest

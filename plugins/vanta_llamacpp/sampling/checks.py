@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from vanta import Sampling
 from vanta_llamacpp.errors import Faults
 from vanta_llamacpp.sampling.json_schema import UnsupportedSchemaError, grammar_of
+from vanta_llamacpp.sampling.loosening import loosened
 
 MAX_GRAMMAR = 64 * 1024
 """Characters of a grammar."""
@@ -41,12 +42,16 @@ def _check_bias(biases: Mapping[int, float], vocabulary_size: int, faults: Fault
             )
 
 
-def grammar_for(sampling: Sampling, faults: Faults) -> str | None:
-    """Return the GBNF grammar that the answer must follow, or None. Raises EngineError."""
+def grammar_for(sampling: Sampling, faults: Faults, *, checked: bool = False) -> str | None:
+    """Return the GBNF grammar that the answer must follow, or None. Raises EngineError.
+
+    checked: the caller checks the answer, so what no grammar can enforce of a schema is left out.
+    """
     grammar = sampling.grammar
     if sampling.json_schema is not None:
         try:
-            grammar = grammar_of(sampling.json_schema)
+            schema = loosened(sampling.json_schema) if checked else sampling.json_schema
+            grammar = grammar_of(schema)
         except UnsupportedSchemaError as error:
             raise faults.unsupported(f"the JSON schema cannot be enforced: {error}") from error
     if grammar is not None:

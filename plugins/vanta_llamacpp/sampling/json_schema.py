@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping
 from itertools import combinations
 from typing import Any
 
+from vanta_llamacpp.sampling.ranges import LIMITS, range_of
+
 MAX_EXPANSION = 256 * 1024
 """Characters of grammar that repetitions may make; `checks` allows a quarter of them."""
 UNREACHABLE = 100_000_000
@@ -49,6 +51,7 @@ COMPATIBLE: tuple[tuple[str, frozenset[str]], ...] = (
     ("minLength", frozenset({"type", "maxLength"})),
     ("maxLength", frozenset({"type"})),
     ("format", frozenset({"type"})),
+    *((name, frozenset({"type", *LIMITS})) for name in LIMITS),
     ("type", frozenset()),
 )
 KINDS: Mapping[str, type | tuple[type, ...]] = {
@@ -72,7 +75,7 @@ _SAFE_PATTERN = re.compile(
 
 A text matches in one way only, so a mismatch is found in linear time.
 """
-_PLACEHOLDER = "vanta-literal-"
+_PLACEHOLDER, _RANGE = "vanta-literal-", "vanta-range-"
 _REPEATED = re.compile(r"\{(\d+)(,?)(\d*)\}")
 _SIZES = (("minLength", "maxLength"), ("minItems", "maxItems"))
 
@@ -119,6 +122,7 @@ class _Literals:
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
+        self._ranges: dict[str, int] = {}
 
     def replace(self, schema: Any) -> Any:
         """Return a schema with placeholders."""
@@ -126,6 +130,9 @@ class _Literals:
             return [self.replace(inner) for inner in schema]
         if not isinstance(schema, dict):
             return schema
+        if not set(LIMITS).isdisjoint(schema):
+            expression = range_of(schema) or ""
+            return {"const": f"{_RANGE}{self._ranges.setdefault(expression, len(self._ranges))}x"}
         return {key: self._keyword(key, value) for key, value in schema.items()}
 
     def restore(self, grammar: str) -> str:
@@ -134,6 +141,8 @@ class _Literals:
             written = json.dumps(text, ensure_ascii=False)[1:-1]
             literal = written.replace("\\", "\\\\").replace('"', '\\"')
             grammar = grammar.replace(f'\\"{_PLACEHOLDER}{number}x\\"', f'\\"{literal}\\"')
+        for expression, number in self._ranges.items():
+            grammar = grammar.replace(f'"\\"{_RANGE}{number}x\\""', f"({expression})")
         return grammar
 
     def _keyword(self, key: str, value: Any) -> Any:
@@ -154,7 +163,8 @@ class _Literals:
         return value
 
     def _text(self, text: str) -> str:
-        if "\\" not in json.dumps(text) and _PLACEHOLDER not in text:
+        is_plain = "\\" not in json.dumps(text)
+        if is_plain and _PLACEHOLDER not in text and _RANGE not in text:
             return text
         return f"{_PLACEHOLDER}{self._numbers.setdefault(text, len(self._numbers))}x"
 
@@ -205,6 +215,11 @@ def _check_type(schema: Mapping[str, Any], where: str) -> None:
             f"{min(missing)!r} at {where} is required but is not a property"
         )
     _check_values(schema, listed, where)
+    if not set(LIMITS).isdisjoint(schema):
+        if schema.get("type") not in ("integer", "number"):
+            raise UnsupportedSchemaError(f"limits without a type of numbers at {where}")
+        if range_of(schema) is None:
+            raise UnsupportedSchemaError(f"the limits at {where} allow no number that is enforced")
 
 
 def _check_values(schema: Mapping[str, Any], kinds: list[str], where: str) -> None:

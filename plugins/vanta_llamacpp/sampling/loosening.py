@@ -1,8 +1,8 @@
-"""Schemas of tools without the keywords that no grammar can enforce.
+"""Schemas without the keywords that no grammar can enforce.
 
-A schema of a request's own answer is enforced or refused. The schema of a tool is written for other
-readers as well, and arguments are checked before a call is run, so what a grammar cannot express is
-left out of it. Invariant: `grammar_of` accepts every schema that is returned.
+The schema of an answer is enforced or refused, unless the caller checks the answer. The schema of a
+tool is written for other readers as well, and arguments are checked before a call is run. Then what
+a grammar cannot express is left out. Invariant: `grammar_of` accepts every schema that is returned.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from vanta_llamacpp.sampling.json_schema import (
     is_kind,
     pattern_repeats,
 )
+from vanta_llamacpp.sampling.ranges import LIMITS, range_of
 
 LONGEST, LONGEST_LIST = 256, 64
 """Characters and items of a maximum that is enforced; a grammar grows with each."""
@@ -30,7 +31,7 @@ _GROUPS = ("$defs", "definitions")
 def loosened(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a schema that a grammar can enforce: `schema` itself, or one with fewer keywords.
 
-    :param schema: the JSON schema of a tool's arguments, an object.
+    :param schema: the JSON schema of a tool's arguments or of an answer, an object.
     """
     if not {"type", "$ref", "anyOf", "oneOf", "allOf"} & set(schema):
         schema = {"type": "object", **schema}
@@ -119,7 +120,8 @@ class _Loosening:
             return kept if kept["$ref"] in self._refs else {}
         if used in ("anyOf", "oneOf"):
             branches = kept[used] if isinstance(kept[used], list) else []
-            return {"anyOf": [self._loosen(branch) for branch in branches]} if branches else {}
+            named = [branch for branch in branches if not _is_loose_text(branch)] or branches
+            return {"anyOf": [self._loosen(branch) for branch in named]} if named else {}
         if used in ("const", "enum"):
             return _listed(kept, used)
         return self._typed(kept, used)
@@ -128,6 +130,11 @@ class _Loosening:
         """Return a schema of properties, items, texts or a bare type."""
         if used in ("properties", "additionalProperties"):
             return self._object(kept)
+        if used in LIMITS:
+            is_number = kept.get("type") in ("integer", "number")
+            if is_number and range_of(kept) is not None:
+                return kept
+            used, kept = "type", {key: kept[key] for key in kept if key == "type"}
         kinds = kept.get("type")
         listed = kinds if isinstance(kinds, list) else [kinds] if kinds else []
         known = [kind for kind in listed if isinstance(kind, str) and kind in KINDS]
@@ -199,6 +206,13 @@ def _sized(kept: dict[str, Any], least: str, most: str, limit: int) -> dict[str,
     if kept.get(most, limit) < kept.get(least, 0):
         del kept[most]
     return kept
+
+
+def _is_loose_text(branch: Any) -> bool:
+    """Whether a branch is a text of a pattern that is not enforced, as pydantic has for Decimal."""
+    return (
+        isinstance(branch, Mapping) and "pattern" in branch and not _is_enforced(branch["pattern"])
+    )
 
 
 def _is_enforced(pattern: Any) -> bool:

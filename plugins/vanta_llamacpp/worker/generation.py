@@ -107,11 +107,12 @@ class Generation:
 
     @property
     def _must_close(self) -> bool:
-        """Whether there is just room to finish the calls."""
+        """Whether there is just room to finish the calls, or the JSON of the answer."""
         request = self.job.request
-        if request.calls is None or not self._in_calls:
-            return False
-        return request.max_tokens - self.job.output_tokens <= request.calls.reserve_tokens
+        reserve = request.closing_tokens
+        if request.calls is not None and self._in_calls:
+            reserve = request.calls.reserve_tokens
+        return reserve > 0 and request.max_tokens - self.job.output_tokens <= reserve
 
     def _constrain_calls(self) -> None:
         """Apply the grammar of calls once the model has begun one of its own accord."""
