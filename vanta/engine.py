@@ -300,8 +300,7 @@ class Engine(abc.ABC):
         An engine that keeps prefixes reads the prompt once. If one answer breaks, all are stopped.
 
         :param request: what to generate; its seed becomes seed, seed + 1...
-        :param count: number of answers.
-        :returns: the answers, in the order of their seeds.
+        :returns: `count` answers, in the order of their seeds.
         :raises EngineError: the first error.
         """
         import anyio

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import decimal
 import enum
 from typing import Annotated, Any, Literal
 
@@ -77,6 +78,7 @@ SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required"
         (int, '{"answer": 3}', 3),
         (int, "3", 3),
         (float, '{"answer": 3}', 3.0),
+        (decimal.Decimal, '{"answer": 3.10}', decimal.Decimal("3.10")),
         (bool, '{"answer": true}', True),
         (str, '{"answer": "x"}', "x"),
         (list[int], '{"answer": [1, 2]}', [1, 2]),

@@ -17,8 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, create_model
-from pydantic_core import from_json
-from pydantic_core.core_schema import ErrorType
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema, from_json
 
 from vanta.engine import Sampling
 from vanta.errors import ToolError, UsageError
@@ -33,7 +33,7 @@ ANSWER = "answer"
 MOST_PROBLEMS = 5
 """Problems that an error names."""
 
-_KNOWN_ERRORS = frozenset(get_args(ErrorType)) - {
+_KNOWN_ERRORS = frozenset(get_args(core_schema.ErrorType)) - {
     "value_error",
     "assertion_error",
     "union_tag_invalid",
@@ -43,6 +43,16 @@ _KNOWN_ERRORS = frozenset(get_args(ErrorType)) - {
 
 _TYPES = frozenset({"bool", "date", "datetime", "dict", "float", "int", "list", "none", "str"})
 """Names by which pydantic distinguishes the branches of a union."""
+
+
+class _AnswerSchema(GenerateJsonSchema):
+    """Writes schemas whose values are valid: a decimal is a number, and not any text."""
+
+    def decimal_schema(self, schema: core_schema.DecimalSchema) -> JsonSchemaValue:
+        """Return the schema of a decimal number."""
+        written: JsonSchemaValue = {"type": "number"}
+        self.update_with_validations(written, schema, self.ValidationsMapping.numeric)
+        return written
 
 
 class OutputForm:
@@ -121,7 +131,7 @@ class _TypeReader(_Reader):
             if inspect.isroutine(output):
                 raise TypeError("it is a function.")
             bare: TypeAdapter[Any] = TypeAdapter(output)
-            schema = without_titles(bare.json_schema())
+            schema = without_titles(bare.json_schema(schema_generator=_AnswerSchema))
         except Exception as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise UsageError(
@@ -135,7 +145,8 @@ class _TypeReader(_Reader):
             config = ConfigDict(extra="forbid")
             model = create_model("Answer", __config__=config, answer=(output, ...))
             self._adapter = TypeAdapter(model)
-            schema = without_titles(self._adapter.json_schema())
+            schema = self._adapter.json_schema(schema_generator=_AnswerSchema)
+            schema = without_titles(schema)
         self.schema = schema
         self._names = frozenset(_names_in(schema)) | _TYPES
 
