@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from vanta.config import Config, MemoryConfig
 from vanta.context.budget import BudgetShares
 from vanta.context.preparer import TurnPrompts, merge_sampling
-from vanta.engine import Tool
+from vanta.engine import Sampling, Tool
 from vanta.errors import TemplateError, UnknownName
 from vanta.memory import Memory
 from vanta.money import Ledger
@@ -171,12 +171,8 @@ class TurnPlanner:
         policy = track_stats.resolve(chosen)
         private = private if options.private is None else options.private
         because = None if private else private_because
-        sampling, form = system.defaults.sampling, form_of(options.output)
-        if form is not None:
-            check_sampling_beside(options.sampling)
-            sampling = dataclasses.replace(sampling, grammar=None, json_schema=None)
-        if options.sampling:
-            sampling = merge_sampling(sampling, options.sampling)
+        form = form_of(options.output)
+        sampling = _sampling_of(options, system, form)
         race = RaceSettings(
             policy=policy,
             deadline_s=self.deadline_s(options),
@@ -255,6 +251,18 @@ def _shares_of(config: Config) -> BudgetShares:
         tools=config.tools.share,
         tools_most=config.tools.max_schema_tokens,
     )
+
+
+def _sampling_of(options: TurnOptions, system: RenderedPrompt, form: OutputForm | None) -> Sampling:
+    """Return the sampling of the call over that of the template; a typed answer has one form.
+
+    :raises UsageError: if the call asks for another form, too.
+    """
+    sampling = system.defaults.sampling
+    if form is not None:
+        check_sampling_beside(options.sampling)
+        sampling = dataclasses.replace(sampling, grammar=None, json_schema=None)
+    return merge_sampling(sampling, options.sampling) if options.sampling else sampling
 
 
 def _detectors_of(parts: Parts) -> list[Detector]:
