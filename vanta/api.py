@@ -179,7 +179,7 @@ def open(  # noqa: A001 - `vanta.open` is its name
     return Opening(config, plugins, overrides, approve_unpriced, own_tools, approve)
 
 
-class Asking(Overrides, total=False):
+class AskChoice(Overrides, total=False):
     """The arguments of `vanta.ask` beside `output`, for type checkers."""
 
     config: str | Path | Mapping[str, Any] | None
@@ -190,15 +190,15 @@ class Asking(Overrides, total=False):
 
 
 @overload
-def ask(text: str, **asking: Unpack[Asking]) -> Reply: ...
+def ask(text: str, **asking: Unpack[AskChoice]) -> Reply: ...
 
 
 @overload
-def ask(text: str, *, output: type[OutputT], **asking: Unpack[Asking]) -> Reply[OutputT]: ...
+def ask(text: str, *, output: type[OutputT], **asking: Unpack[AskChoice]) -> Reply[OutputT]: ...
 
 
 @overload
-def ask(text: str, *, output: Any, **asking: Unpack[Asking]) -> Reply: ...
+def ask(text: str, *, output: Any, **asking: Unpack[AskChoice]) -> Reply: ...
 
 
 def ask(

@@ -110,7 +110,7 @@ class Session:
             track's.
         :param output: the type of the answer: a pydantic model, a dataclass, a TypedDict, an enum,
             `Literal`, lists and unions of them, `int`, `float`, `bool`; or a JSON Schema, a
-            mapping. The reply's `output` is a value of it; an answer that is not is no answer.
+            mapping. The reply's `output` is a value of it; any other answer does not count.
         :param options: the same six as one object; the other arguments take precedence over it.
         :returns: the reply; its exchange is durable.
         :raises AllTracksFailed: if no track could answer.

@@ -295,7 +295,7 @@ class Race:
         self._replace(leg, f"{leg.track.name} {verb}: {error.kind}")
 
     def _void(self, leg: Leg, why: str) -> None:
-        """Handle an answer that is not of the type that was asked for: it is no answer."""
+        """Handle an answer that is not of the type that was asked for, so it does not count."""
         leg.verdict, leg.error = Verdict(False, None, why), self._answers.error(leg)
         leg.state = "rejected"
         self._log.rejected(leg, leg.verdict)

@@ -1,6 +1,6 @@
 """Typed answers: which answers of a race are of the type that the caller asked for.
 
-An answer that is not is no answer: its leg does not serve the turn, another track is asked as the
+Any other answer does not count: its leg does not serve the turn, another track is asked as the
 policy has it, and where none is left, the track itself, once, with what was wrong. While tools are
 on offer a model may answer in plain words, since no grammar applies then: its track is asked for
 the typed answer at once.
@@ -121,7 +121,7 @@ class TypedAnswers:
         return None if equal else "its answer has other values"
 
     def may_serve(self, leg: Leg) -> bool:
-        """Whether the deadline may end the turn with the answer of a leg: a part is no value."""
+        """Whether the deadline may end the turn with the answer of a leg: a part is not a value."""
         return not self.typed or (leg.finished and leg.state == "running")
 
     def needs_form(self, leg: Leg) -> bool:
