@@ -155,6 +155,7 @@ if TYPE_CHECKING:
         Policy,
     )
     from vanta.tool_contract import (
+        AskPerson,
         Tool,
         ToolContext,
         ToolCounts,
@@ -224,7 +225,7 @@ _NAMES = {
     "vanta.scheduling.gate": "Gate Verdict",
     "vanta.scheduling.policy": "GateRule LegPlan Policy",
     "vanta.tool_contract": (
-        "Tool ToolContext ToolCounts ToolResult Toolset ToolsetContext ToolsetFactory"
+        "AskPerson Tool ToolContext ToolCounts ToolResult Toolset ToolsetContext ToolsetFactory"
     ),
     "vanta.trace": (
         "CallTrace ContextTrace LegTrace MemoryTrace RecallTrace Reply Timings ToolTrace "
@@ -246,6 +247,7 @@ __all__ = [
     "ApprovalPending",
     "ApprovalRequest",
     "ApprovalRequested",
+    "AskPerson",
     "BaseEngine",
     "BudgetExceeded",
     "CallFinished",

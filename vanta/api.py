@@ -57,6 +57,7 @@ class Overrides(TypedDict, total=False):
     budget: Table
     memory: Table
     tools: Table
+    mcp: Table
     tracks: Table
     policies: Table
 

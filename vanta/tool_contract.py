@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import abc
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -68,6 +68,8 @@ class ToolResult:
     :param is_error: whether the call failed; `text` then says why, for the model to correct.
     :param source: where it comes from, such as a path or a URL; "" for the tool itself.
     :param private: whether it must not leave this machine. A turn that was shown it is private.
+    :param is_unknown: whether the call failed, but may have had its effect, as when its server
+        ended meanwhile. Such a call is `unknown` in the journal, unless its tool only reads.
     """
 
     text: str
@@ -75,6 +77,7 @@ class ToolResult:
     is_error: bool = False
     source: str = ""
     private: bool = False
+    is_unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,10 @@ def tool_text(tool: Tool) -> str:
     return json.dumps({"type": "function", "function": function}, ensure_ascii=False, default=str)
 
 
+AskPerson = Callable[[str, Sequence[str]], Awaitable[str | None]]
+"""Takes a question and proposed answers (none for any); returns the answer, None for none."""
+
+
 @dataclass(frozen=True, slots=True)
 class ToolContext:
     """What a toolset knows of a call beside its arguments.
@@ -114,6 +121,8 @@ class ToolContext:
         such keys; no two calls have the same.
     :param private: whether the turn is private: nothing of the call may leave this machine.
     :param ends_at: when the call is cancelled, in seconds on the event loop's clock.
+    :param ask: asks the person of the turn a question while the call runs, whose time stands still
+        meanwhile; None if no one can be asked.
     """
 
     user: str = ""
@@ -123,6 +132,7 @@ class ToolContext:
     idempotency_key: str = ""
     private: bool = False
     ends_at: float = float("inf")
+    ask: AskPerson | None = None
 
 
 class Toolset(abc.ABC):

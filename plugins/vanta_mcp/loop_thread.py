@@ -11,6 +11,7 @@ Invariant: a call that is cancelled is cancelled here, too, and its end is waite
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 import logging
@@ -57,7 +58,7 @@ class LoopThread:
         :raises ToolError: if the thread is closed.
         """
         call_soon = self._open()
-        crossing = _Crossing(work, _thread_safe_call())
+        crossing = _Crossing(work, thread_safe_call())
         call_soon(lambda: self._start(crossing))
         try:
             await crossing.ended.wait()
@@ -67,6 +68,12 @@ class LoopThread:
                 await crossing.ended.wait()
             raise
         return crossing.result()
+
+    def call_soon(self, function: Callable[[], Any]) -> None:
+        """Call a function on the thread's loop, from any thread; no-op once it has ended."""
+        with contextlib.suppress(RuntimeError):
+            if self._call_soon is not None:
+                self._call_soon(function)
 
     def start_soon(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Start a task on the thread's loop; call it there."""
@@ -175,7 +182,7 @@ class _Crossing(Generic[T]):
             _log.debug("a result came after its caller's loop had ended")
 
 
-def _thread_safe_call() -> Callable[[Callable[[], Any]], Any]:
+def thread_safe_call() -> Callable[[Callable[[], Any]], Any]:
     """Return the running loop's function to call something from another thread."""
     native = anyio.lowlevel.current_token().native_token
     call_soon: Callable[[Callable[[], Any]], Any] = (

@@ -69,8 +69,8 @@ class Server:
         for name, value in headers.items():
             if not value.isprintable() or not value.isascii():
                 raise ToolError(
-                    f"the header {name!r} of {self.name!r} has characters that no "
-                    "header may have: see mcp.servers.{self.name}.headers."
+                    f"the header {name!r} of {self.name!r} has characters that no header may have. "
+                    f"Check mcp.servers.{self.name}.headers and its variables."
                 )
         return headers
 

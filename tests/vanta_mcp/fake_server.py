@@ -53,7 +53,13 @@ def send(message: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def receive() -> dict[str, Any]:
+BACKLOG: list[dict[str, Any]] = []
+"""Messages that came while an answer was waited for."""
+
+
+def receive(*, fresh: bool = False) -> dict[str, Any]:
+    if BACKLOG and not fresh:
+        return BACKLOG.pop(0)
     line = sys.stdin.readline()
     if not line:
         if MODE == "stubborn":
@@ -153,9 +159,10 @@ def asked(params: dict[str, Any]) -> Any:
         }
     )
     while True:
-        answer = receive()
+        answer = receive(fresh=True)
         if answer.get("id") == "q1":
             return answer.get("result") or answer.get("error")
+        BACKLOG.append(answer)
 
 
 def main() -> None:

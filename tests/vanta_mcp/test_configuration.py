@@ -14,7 +14,7 @@ from tests.config.conftest import Load, read, work
 from tests.runtime.home import open_scripted
 from tests.trusted import trust
 from tests.vanta_mcp.servers import FAKE
-from vanta import GenerationRequest
+from vanta import ApprovalRequest, GenerationRequest
 from vanta.config import load, user_file
 from vanta.errors import ConfigError
 from vanta.testing import CallTool, ScriptedEngine
@@ -177,6 +177,10 @@ def test_a_server_is_a_toolset_among_others(vanta: Run, tmp_path: Path) -> None:
     assert (done.code, done.out.strip()) == (0, "hello")
 
 
+async def _yes(_request: ApprovalRequest) -> bool:
+    return True
+
+
 @pytest.mark.anyio
 async def test_a_turn_calls_a_server_under_the_rules(tmp_path: Path) -> None:
     def reply(request: GenerationRequest) -> list[Any]:
@@ -192,6 +196,10 @@ async def test_a_turn_calls_a_server_under_the_rules(tmp_path: Path) -> None:
         tools={"allow": ["notes.echo"], "deny": ["notes.set"]},
     ) as runtime:
         reply_ = await runtime.session("a").ask("Say it.")
+        crashed = await runtime.call_tool("notes.crash", {}, approve=_yes)
+        (record,) = await runtime.journal.list(states=["unknown"])
+    assert "may have had its effect" in crashed.text
+    assert (record.tool, record.state) == ("crash", "unknown")
     assert "ahoy" in reply_.text
     assert "Denied by the rule \"tools.deny 'notes.set'\"" in reply_.text
     assert [(call.tool, call.state) for call in reply_.trace.calls] == [

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vanta.models import ModelStore
     from vanta.plugin_loading import PluginSet
     from vanta.scheduling import Policy
+    from vanta.tools import ApprovalHandler
     from vanta.track import Track
 
 
@@ -117,6 +118,7 @@ def open_runtime(
     *,
     plugins: tuple[object, ...] = (),
     approval: TerminalApproval | None = None,
+    approve: ApprovalHandler | None = None,
     **overrides: Any,
 ) -> Opening:
     """Return what `vanta.open` returns for the requested configuration: a context manager.
@@ -124,6 +126,7 @@ def open_runtime(
     :param source: the command's own `--config`, or None.
     :param plugins: plugin objects to use in addition to the installed ones.
     :param approval: asks the person at the terminal about prices and calls; None asks no one.
+    :param approve: asks about calls instead of the terminal.
     :param overrides: configuration values by key; those that are None are left out.
     """
     import vanta
@@ -133,6 +136,6 @@ def open_runtime(
         config_source(source),
         plugins=plugins,
         approve_unpriced=approval.approve_unpriced if approval else None,
-        approve=approval.approve_call if approval else None,
+        approve=approve or (approval.approve_call if approval else None),
         **chosen,
     )

@@ -27,6 +27,7 @@ from vanta.plugin_loading import PluginSet
 from vanta.prompts import Templates
 from vanta.runtime.bootstrap import Parts, make_tracks
 from vanta.runtime.conversations import Conversations
+from vanta.runtime.direct_calls import DirectCalls
 from vanta.runtime.learnt_facts import LearntFacts
 from vanta.runtime.memory_factory import embedder_named
 from vanta.runtime.options import NOT_ISOLATED, Isolation
@@ -38,7 +39,8 @@ from vanta.runtime.turns.turn_tasks import TurnTasks
 from vanta.scheduling.policy import Policy
 from vanta.storage import Store
 from vanta.text import well_formed_data
-from vanta.tools import ApprovalMode, Journal, ParkedTurns
+from vanta.tool_contract import ToolResult
+from vanta.tools import ApprovalHandler, ApprovalMode, Journal, OfferedTool, ParkedTurns
 from vanta.trace import Reply
 from vanta.track import Track
 
@@ -259,6 +261,50 @@ class Runtime:
         :raises UnknownName: if the configured policy does not exist.
         """
         return self._planner.usual_policy(user)
+
+    async def tools(self) -> Sequence[OfferedTool]:
+        """Return the tools that models may call now, each with a name of its own."""
+        self._home.require()
+        return await DirectCalls(self._parts.tools).offered()
+
+    async def call_tool(
+        self,
+        name: str,
+        arguments: Mapping[str, Any],
+        *,
+        user: str = "default",
+        session: str = "",
+        private: bool = False,
+        deadline_s: float | None = None,
+        approve: ApprovalHandler | None = None,
+        ask: bool = True,
+    ) -> ToolResult:
+        """Run one call of a tool outside of a turn, under the rules that calls of models have.
+
+        :param name: the tool's name, as models see it or as `TOOLSET.TOOL`.
+        :param arguments: its arguments.
+        :param user: whose call it is.
+        :param session: the session that it belongs to; "" for none.
+        :param private: whether nothing of it may leave this machine. Results that are private are
+            withheld from a caller that is not.
+        :param deadline_s: seconds that it may take; None for those of a turn.
+        :param approve: asks a person if the rules say so; None for the handler of `vanta.open`.
+        :param ask: whether a person is asked at all; False denies what would be asked.
+        :returns: the result. A call that fails or is denied is one with `is_error`, and the reason.
+        :raises UnknownName: if there is no such tool.
+        :raises StoreError: if the call cannot be recorded; it has not run then.
+        """
+        self._home.require()
+        return await DirectCalls(self._parts.tools).call(
+            name,
+            arguments,
+            user=user,
+            session=session,
+            private=private,
+            deadline_s=self.config.deadline_s if deadline_s is None else deadline_s,
+            approve=approve,
+            ask=ask,
+        )
 
     async def idle(self) -> anyio.Event:
         """Wait until no turn runs, for background work; see `vanta.runtime.in_quiet`.

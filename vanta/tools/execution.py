@@ -28,18 +28,15 @@ from vanta.tool_contract import Tool, ToolContext, ToolResult
 from vanta.tools.arguments import canonical, read_arguments
 from vanta.tools.call_state import Execution, ReadCall, RunnerState, trace_of
 from vanta.tools.journal.call_record import CallRecord, digest_of
-from vanta.tools.journal.recorded import CallDesk, record_answer, record_denial, run_recorded
+from vanta.tools.journal.recorded import CallDesk, record_answer, record_denial
 from vanta.tools.permissions.asking import Asking, HeldCall
 from vanta.tools.permissions.permissions import Decision
 from vanta.tools.permissions.questions import Questions
+from vanta.tools.permissions.questions_of_tools import run_with_questions
 from vanta.tools.recall import FIND_TOOLS, ToolRecall
 from vanta.tools.registry import OfferedTool
 from vanta.tools.results import READ_RESULT, ResultPages, result_of, write_result
-from vanta.tools.turn_rules import (
-    Caller,
-    ToolRules,
-    TurnClock,
-)
+from vanta.tools.turn_rules import Caller, ToolRules, TurnClock
 from vanta.trace import CallTrace
 
 WITHHELD = "The result is private and no private track takes part in this turn: it is withheld."
@@ -384,7 +381,7 @@ class CallRunner:
         self, call: ReadCall, offered: OfferedTool, execution: Execution
     ) -> None:
         record = self._record_of(call, offered, execution)
-        ended = await run_recorded(self._desk, record, offered, call.arguments, self._clock)
+        ended = await run_with_questions(self._asking, record, offered, call.arguments)
         execution.result, execution.state = ended.result, ended.state
         execution.took_s, execution.cost_usd = ended.took_s, ended.cost_usd
 

@@ -24,7 +24,7 @@ import anyio
 from vanta.concurrency import open_task_group
 from vanta.errors import ToolError, describe, did_you_mean
 from vanta.text import printable, well_formed
-from vanta.tool_contract import Effect, Tool, ToolContext, ToolResult, Toolset
+from vanta.tool_contract import AskPerson, Effect, Tool, ToolContext, ToolResult, Toolset
 from vanta.tools.arguments import check_arguments, schema_problem
 from vanta.tools.results import READ_RESULT, as_data, result_of
 
@@ -136,8 +136,10 @@ class ToolRegistry:
         except Exception as error:  # noqa: BLE001 - a caller's own objects, nested or odd
             return _failed(f"the arguments cannot be copied: {type(error).__name__}")
         seconds = min(offered.tool.timeout_s, context.ends_at - anyio.current_time())
+        scope = anyio.CancelScope(deadline=anyio.current_time() + max(0.0, seconds))
+        inside = dataclasses.replace(context, ask=_standing_still(context.ask, scope))
         outcome = await outcome_of(
-            lambda: toolset.call(offered.tool.name, given, context), max(0.0, seconds)
+            lambda: toolset.call(offered.tool.name, given, inside), max(0.0, seconds), scope
         )
         return _late(offered.tool, seconds) if outcome is None else _read(outcome, offered, context)
 
@@ -279,8 +281,24 @@ class Returned:
     value: Any
 
 
+def _standing_still(ask: AskPerson | None, scope: anyio.CancelScope) -> AskPerson | None:
+    """Return a function that asks a person, and gives the call the time that it took."""
+    if ask is None:
+        return None
+
+    async def asking(question: str, choices: Sequence[str] = ()) -> str | None:
+        began_at, deadline = anyio.current_time(), scope.deadline
+        scope.deadline = math.inf
+        try:
+            return await ask(question, choices)
+        finally:
+            scope.deadline = deadline + anyio.current_time() - began_at
+
+    return asking
+
+
 async def outcome_of(
-    start: Callable[[], Awaitable[Any]], seconds: float
+    start: Callable[[], Awaitable[Any]], seconds: float, scope: anyio.CancelScope | None = None
 ) -> Returned | BaseException | None:
     """Run a method of a toolset; return its value, its error, or None if its time was up.
 
@@ -302,13 +320,14 @@ async def outcome_of(
         except BaseException as error:  # noqa: BLE001 - a tool may raise anything, also SystemExit
             outcomes.append(error)
 
-    with anyio.move_on_after(seconds) as scope:
+    limit = scope or anyio.move_on_after(seconds)
+    with limit:
         async with open_task_group() as tasks:
             tasks.start_soon(run)
     if outcomes:
         return outcomes[0]
     return (
-        None if scope.cancelled_caught or seconds <= 0 else ToolError("the call cancelled itself")
+        None if limit.cancelled_caught or seconds <= 0 else ToolError("the call cancelled itself")
     )
 
 

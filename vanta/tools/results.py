@@ -225,6 +225,7 @@ def _checked(result: ToolResult) -> ToolResult:
         is_error=bool(result.is_error),
         source=well_formed(str(result.source))[:2000],
         private=bool(result.private) or plain.is_private or inner.private,
+        is_unknown=bool(result.is_unknown),
     )
 
 

@@ -33,6 +33,10 @@ SETTLED_S = 30.0
 _CLIENT_LOGGERS = ("mcp", "client", "httpx2")
 
 
+class LostCallError(ToolError):
+    """The connection ended while a request was on its way, which may have had its effect."""
+
+
 class MessageTransport(Protocol):
     """What carries the messages."""
 
@@ -95,7 +99,7 @@ class ServerConnection:
             if _is_lost(error) and attempt is not None:
                 attempt.end()
                 await attempt.over.wait()
-                raise ToolError(
+                raise LostCallError(
                     f"the server {self._server.name!r} ended during the request: "
                     f"{self._reason or reason_of(error)}. It may have had its effect."
                 ) from error
@@ -119,9 +123,10 @@ class ServerConnection:
     async def _hold(self, attempt: _Attempt) -> None:
         """Open a connection and keep it until it ends or is ended."""
         began_at, is_open = anyio.current_time(), False
-        transport = self._transport()
+        transport: MessageTransport | None = None
         reason = ""
         try:
+            transport = self._transport()
             with anyio.CancelScope() as attempt.scope:
                 attempt.scope.deadline = began_at + self._server.config.start_timeout_s
                 async with self._opened(transport) as client:
@@ -137,7 +142,10 @@ class ServerConnection:
         finally:
             attempt.client = None
             self._attempt = None
-            self._fail(transport.why_ended or reason, transport.last_words, began_at, is_open)
+            if transport is not None:
+                reason = transport.why_ended or reason
+            last_words = transport.last_words if transport is not None else ""
+            self._fail(reason, last_words, began_at, is_open)
             attempt.decided.set()
             attempt.over.set()
 

@@ -6,6 +6,7 @@ promises to announce its changes, or for as long as it says. A call is sent once
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,7 +15,8 @@ import anyio
 
 from vanta import Tool, ToolContext, ToolError, ToolResult, Toolset, did_you_mean
 from vanta_mcp.client import results
-from vanta_mcp.client.connection import ServerConnection
+from vanta_mcp.client.connection import LostCallError, ServerConnection
+from vanta_mcp.client.elicitation import Elicitation, PersonLine
 from vanta_mcp.client.reading import Reading
 from vanta_mcp.loop_thread import LoopThread
 from vanta_mcp.settings import Server
@@ -28,6 +30,9 @@ T = TypeVar("T")
 MOST_PAGES = 50
 SILENT_LIST_S = 60.0
 """Seconds that a list is kept if the server neither announces changes nor limits its life."""
+
+NO_LIMIT_S = 86_400.0
+"""The SDK's own limit of a call, out of the way: the toolset's counts, which can stand still."""
 
 KEY_OF_CALL = "vanta/idempotency-key"
 """The entry of `_meta` with the idempotency key of a call, for servers that know it."""
@@ -45,10 +50,12 @@ class McpToolset(Toolset):
         self.list_timeout_s = server.config.start_timeout_s + 1.0
         self._server = server
         self._thread = LoopThread(f"mcp-{server.name}")
+        self._elicitation = Elicitation(server, self._thread)
         self._connection = ServerConnection(
             server,
             connect or (lambda: transport_of(server)),
             self._thread,
+            self._elicitation,
         )
         self._listed: dict[str, tuple[types.Tool | None, Tool]] = {}
         self._listed_at = (-1, -math.inf)
@@ -67,9 +74,22 @@ class McpToolset(Toolset):
             return await self.reading.call(name, arguments)
         left_s = context.ends_at - anyio.current_time()
         seconds = max(0.1, min(self._server.config.timeout_s, left_s))
-        return await self._thread.run(
-            lambda: self._call(tool.name, dict(arguments), context, seconds)
-        )
+        outcome: list[ToolResult | Exception] = []
+        with anyio.CancelScope(deadline=anyio.current_time() + seconds) as scope:
+            async with self._elicitation.asking(_patient(context, scope)) as line:
+                try:
+                    outcome.append(
+                        await self._thread.run(
+                            lambda: self._call(tool.name, dict(arguments), context, line)
+                        )
+                    )
+                except Exception as error:  # noqa: BLE001 - raised below, outside of the task group
+                    outcome.append(error)
+        if not outcome:
+            raise ToolError(f"the server {self.name!r} did not answer within {seconds:.3g} s.")
+        if isinstance(outcome[0], Exception):
+            raise outcome[0]
+        return outcome[0]
 
     @property
     def reading(self) -> Reading:
@@ -148,21 +168,37 @@ class McpToolset(Toolset):
         self._listed = kept
 
     async def _call(
-        self,
-        name: str,
-        arguments: dict[str, Any],
-        context: ToolContext,
-        seconds: float,
+        self, name: str, arguments: dict[str, Any], context: ToolContext, line: PersonLine
     ) -> ToolResult:
         async def send(client: Client) -> types.CallToolResult:
-            return await client.call_tool(
-                name,
-                arguments,
-                read_timeout_seconds=seconds,
-                meta={KEY_OF_CALL: context.idempotency_key},  # type: ignore[arg-type]
-            )
+            with self._elicitation.during(line):
+                return await client.call_tool(
+                    name,
+                    arguments,
+                    read_timeout_seconds=NO_LIMIT_S,
+                    meta={KEY_OF_CALL: context.idempotency_key},  # type: ignore[arg-type]
+                )
 
-        return results.result_of_call(await self._connection.use(send), self._server)
+        try:
+            return results.result_of_call(await self._connection.use(send), self._server)
+        except LostCallError as error:
+            return ToolResult(str(error), is_error=True, is_unknown=True)
+
+
+def _patient(context: ToolContext, scope: anyio.CancelScope) -> ToolContext:
+    """Return the context of a call whose time stands still while its person is asked."""
+    ask = context.ask
+    if ask is None:
+        return context
+
+    async def asking(question: str, choices: Sequence[str]) -> str | None:
+        began_at, deadline, scope.deadline = anyio.current_time(), scope.deadline, math.inf
+        try:
+            return await ask(question, choices)
+        finally:
+            scope.deadline = deadline + anyio.current_time() - began_at
+
+    return dataclasses.replace(context, ask=asking)
 
 
 async def _nothing(_client: Client) -> None:

@@ -26,6 +26,7 @@ from vanta.cli import (
     printable,
     status_cell,
 )
+from vanta_mcp.commands.serve import serve
 
 if TYPE_CHECKING:
     from vanta_mcp.client.toolset import McpToolset
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 app = typer.Typer(help="Use MCP servers, and be one.", no_args_is_help=True)
+app.command()(serve)
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The server.")]
 _LOGIN_S = 300.0

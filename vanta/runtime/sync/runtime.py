@@ -22,7 +22,8 @@ from vanta.runtime.sync.calls import Calls
 from vanta.runtime.sync.conversation import SyncSession, SyncTurn
 from vanta.runtime.sync.parts import SyncLearnt, SyncLedger, SyncMemory, SyncParkedTurns
 from vanta.scheduling.policy import Policy
-from vanta.tools import ApprovalMode
+from vanta.tool_contract import ToolResult
+from vanta.tools import ApprovalHandler, ApprovalMode, OfferedTool
 from vanta.trace import Reply
 from vanta.track import Track
 
@@ -169,6 +170,37 @@ class SyncRuntime:
             isolation=isolation,
         )
         return SyncSession(session, self._calls)
+
+    def tools(self) -> Sequence[OfferedTool]:
+        """Return the tools that models may call now; see `Runtime.tools`."""
+        return self._calls.call(self.runtime.tools)
+
+    def call_tool(
+        self,
+        name: str,
+        arguments: Mapping[str, Any],
+        *,
+        user: str = "default",
+        session: str = "",
+        private: bool = False,
+        deadline_s: float | None = None,
+        approve: ApprovalHandler | None = None,
+        ask: bool = True,
+    ) -> ToolResult:
+        """Run one call of a tool under the rules; see `Runtime.call_tool`."""
+        return self._calls.call(
+            partial(
+                self.runtime.call_tool,
+                name,
+                arguments,
+                user=user,
+                session=session,
+                private=private,
+                deadline_s=deadline_s,
+                approve=approve,
+                ask=ask,
+            )
+        )
 
     def warm_up(self, *tracks: str) -> None:
         """Load engines ahead of the first turn; see `Runtime.warm_up`."""

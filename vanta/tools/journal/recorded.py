@@ -17,7 +17,7 @@ import anyio
 from vanta.errors import BudgetExceeded
 from vanta.money import Ledger
 from vanta.storage import store_waits_until
-from vanta.tool_contract import ToolContext, ToolResult
+from vanta.tool_contract import AskPerson, ToolContext, ToolResult
 from vanta.tools.journal.call_record import CallRecord
 from vanta.tools.journal.journal import Journal
 from vanta.tools.permissions.approvals import Approvals
@@ -66,6 +66,7 @@ async def run_recorded(
     offered: OfferedTool,
     arguments: Mapping[str, Any],
     clock: TurnClock,
+    ask: AskPerson | None = None,
 ) -> RecordedCall:
     """Run a call that may run.
 
@@ -74,6 +75,7 @@ async def run_recorded(
     :param offered: its tool.
     :param arguments: its arguments, valid under the tool's schema.
     :param clock: the turn's clock.
+    :param ask: asks the person while the call runs; None if no one can be asked.
     :raises StoreError: if the start or the end cannot be recorded.
     """
     if anyio.current_time() >= clock.ends_at:
@@ -94,7 +96,7 @@ async def run_recorded(
             why = f"Not run: {error.message}"
             return RecordedCall(ToolResult(why, is_error=True), "denied")
     try:
-        return await _between_entries(desk, record, offered, arguments, clock)
+        return await _between_entries(desk, record, offered, arguments, clock, ask)
     finally:
         if reservation is not None:
             with anyio.CancelScope(shield=True):
@@ -130,6 +132,7 @@ async def _between_entries(
     offered: OfferedTool,
     arguments: Mapping[str, Any],
     clock: TurnClock,
+    ask: AskPerson | None,
 ) -> RecordedCall:
     with store_waits_until(clock.ends_at, moved=True):  # a person's answer may have moved it
         await desk.journal.begin(record, lease_s=offered.tool.timeout_s + GRACE_S)
@@ -142,6 +145,7 @@ async def _between_entries(
         idempotency_key=record.key,
         private=record.private,
         ends_at=min(clock.ends_at, began_at + offered.tool.timeout_s),
+        ask=ask,
     )
     try:
         result = await desk.registry.call(offered, arguments, context)
@@ -162,5 +166,5 @@ def _end_state(
     """Return how a call ended; one that ran out of time may have had its effect or not."""
     if not result.is_error:
         return "finished"
-    is_late = anyio.current_time() >= context.ends_at
+    is_late = result.is_unknown or anyio.current_time() >= context.ends_at
     return "unknown" if is_late and offered.tool.effect != "read" else "failed"

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import anyio
@@ -101,6 +101,7 @@ class Asking:
     questions: Questions
     clock: TurnClock
     emit: Callable[[Event], None]
+    one_by_one: anyio.Lock = field(default_factory=anyio.Lock)
 
     async def decide(self, held: Sequence[HeldCall]) -> Mapping[str, Approval]:
         """Return what a person decided about each call, before or now, by key.
@@ -122,6 +123,14 @@ class Asking:
         if self.questions.is_parked:
             await self._take()
         return answers
+
+    async def put(self, call: HeldCall) -> Approval:
+        """Put a question of a tool while it runs; its turn is not parked meanwhile.
+
+        :param call: the call with the question, and the key of the question.
+        """
+        async with self.one_by_one:
+            return await self._decide(call) if self.questions.can_ask else _no_one(call)
 
     def _must_wait(self, waiting: Sequence[HeldCall]) -> bool:
         """Whether no one can be asked here about a call for which its turn was parked."""

@@ -1,0 +1,1 @@
+"""vanta as an MCP server: ask, memory, and the user's tools, under the user's rules."""
