@@ -58,7 +58,7 @@ SELECTED = {
     "vanta.scheduling": (
         "HealthRule Race RaceOutcome RacePlan RaceSettings SignalsGate TrackStats adapt declines "
     ),
-    "vanta.storage": "Store sqlite_url",
+    "vanta.storage": "Branch Fork TurnPlace SessionInfo SessionQuery Store sqlite_url",
     "vanta.tools": (
         "OfferedTool ParkedCall ParkedTurn ParkedTurns READ_RESULT ResultPages ToolRegistry "
         "as_data canonical check_arguments open_toolsets read_arguments result_of schema_problem "

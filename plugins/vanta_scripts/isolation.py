@@ -21,7 +21,7 @@ import anyio.to_thread
 from vanta import EmbedderError, ScriptError
 from vanta.context import Exchange
 from vanta.memory import Embedder, Memory, NewItem
-from vanta.storage import Store, sqlite_url
+from vanta.storage import Store, TurnPlace, sqlite_url
 from vanta_scripts.script import DocumentFixture, MemoryFixture, Script
 
 if TYPE_CHECKING:
@@ -127,11 +127,15 @@ class _RecordedStore(Store):
     other: Store
 
     async def add(
-        self, turn: Mapping[str, Any], trace: Mapping[str, Any], exchange: Exchange | None
+        self,
+        turn: Mapping[str, Any],
+        trace: Mapping[str, Any],
+        exchange: Exchange | None,
+        place: TurnPlace | None = None,
     ) -> None:
         """Add the turn to both stores, to the runtime's without its text."""
         await self.other.add(turn, trace, None)
-        await super().add(turn, trace, exchange)
+        await super().add(turn, trace, exchange, place)
 
 
 class _BorrowedEmbedder(Embedder):

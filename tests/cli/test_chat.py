@@ -216,3 +216,44 @@ def test_an_amended_answer_is_shown_below_the_first_one(stage: Stage) -> None:
         terminal.expect("local> something else\n")
         terminal.expect("api amends")
         terminal.expect("api> the api answers\n")
+
+
+def test_a_reply_is_regenerated_and_a_message_replaced(chat: Terminal) -> None:
+    chat.type("echo first\n")
+    chat.expect("local> first\n")
+    chat.expect("you> ")
+    chat.type("/regenerate api\n")
+    chat.expect("api> the api answers\n")
+    chat.expect("you> ")
+    chat.type("/edit echo second\n")
+    chat.expect("local> second\n")
+    chat.expect("you> ")
+    chat.type("/branch\n")
+    listed = chat.expect("you> ")
+    assert "* 3  1 turn, edit" in listed
+    assert "main  1 turn, replaced" in listed
+    assert "#1  echo second" in listed
+    chat.type("/branch main\n")
+    assert "continues branch main, 1 turn" in chat.expect("you> ")
+    chat.type("/branch new idea\n")
+    assert "began branch idea after 1 turn; /branch main goes back" in chat.expect("you> ")
+    chat.type("/sessions echo\n")
+    assert "* ada  3 turns  echo second" in chat.expect("you> ")
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("/regenerate", "has no turn yet"),
+        ("/edit", "/edit needs the new message"),
+        ("/edit #3 x", "there is no message #3"),
+        ("/regenerate nowhere", "no track is named 'nowhere'"),
+        ("/branch nowhere", "no branch is named 'nowhere'"),
+        ("/sessions open nowhere", "no conversation is named 'nowhere'"),
+    ],
+)
+def test_a_step_back_that_is_impossible_is_an_error(
+    chat: Terminal, line: str, problem: str
+) -> None:
+    chat.type(f"{line}\n")
+    assert problem in " ".join(chat.expect("you> ").split())

@@ -26,6 +26,7 @@ SHORT_FOR_A_REASON = {
     "vanta.messages.content": "one idea",
     "vanta.storage.migrations.revisions": "the only file that imports Alembic at once",
     "vanta.storage.migrations.versions.version_3": "a revision",
+    "vanta.storage.migrations.versions.version_4": "a revision",
     "vanta.storage.waiting": "one idea",
     "vanta.runtime.turns.eligibility": "one idea",
     "vanta_llamacpp.prompt.template_check": "a check",

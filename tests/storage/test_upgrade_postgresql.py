@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from tests.storage.tables import described
 from vanta.errors import StoreError
 from vanta.messages import Exchange, Message
-from vanta.storage import Store
+from vanta.storage import Fork, SessionQuery, Store, TurnPlace
 from vanta.storage.migrations.revisions import apply_revisions
 from vanta.storage.schema import SCHEMA_VERSION, about
 
@@ -141,3 +141,29 @@ async def test_a_newer_database_is_refused(url: sa.URL) -> None:
     with pytest.raises(StoreError, match="newer vanta"):
         Store.open(url)
     assert version(url) == SCHEMA_VERSION + 1
+
+
+async def test_branches_and_sessions_are_kept(url: sa.URL) -> None:
+    store = Store.open(url)
+
+    async def add(number: int, text: str, place: TurnPlace | None = None) -> None:
+        row = {"id": f"t{number}", "user": "ada", "session": "s", "private": False}
+        record = {**row, "status": "answered", "track": "local", "cost_usd": 0.5}
+        await store.add(record, {}, Exchange((Message("user", text),), False, f"t{number}"), place)
+
+    await add(1, "one")
+    await add(2, "two Ärger")
+    await add(3, "2", TurnPlace("main", Fork("t2", "edit")))
+    assert [item.turn for item in await store.history("ada", "s")] == ["t1", "t3"]
+    assert [item.replaced for item in await store.branches("ada", "s")] == [True, False]
+    assert await store.add_branch("ada", "s", "t1", "idea") == "idea"
+    await store.use_branch("ada", "s", "main")
+    assert [item.turn for item in await store.history("ada", "s")] == ["t1", "t2"]
+    await store.rename_session("ada", "s", "Title")
+    await store.keep_settings("ada", "s", {"system": "pirate"})
+    assert (await store.session_state("ada", "s")).settings == {"system": "pirate"}
+    (found,) = await store.sessions(SessionQuery(None, words=("ÄRGER",)))
+    assert (found.title, found.turns, found.cost_usd, found.match) == ("Title", 3, 1.5, "two Ärger")
+    assert await store.delete_session("ada", "s") == 3
+    assert await store.sessions(SessionQuery("ada")) == []
+    await store.aclose()

@@ -44,6 +44,10 @@ COMMANDS: Mapping[str, Command] = {
     "approvals": Command(
         "List what you approved for later tool calls, or revoke it.", "vanta.cli.calls:approvals"
     ),
+    "sessions": Command(
+        "List, show, rename, search, export and delete conversations.",
+        "vanta.cli.sessions.app:app",
+    ),
     "memory": Command(
         "Search memory, add to it, export, import and forget.", "vanta.cli.memory.app:app"
     ),

@@ -141,6 +141,8 @@ class Question:
     :param session: the session that asks; its summary is recalled in addition. "" for none.
     :param limit: maximum number of public items, and of private ones.
     :param confidential: True if `text` itself must not leave this machine.
+    :param without: ids of turns whose messages and facts are not recalled. With one, no summary is,
+        as it may be made from them.
     """
 
     text: str
@@ -149,6 +151,7 @@ class Question:
     session: str = ""
     limit: int = RECALL_LIMIT
     confidential: bool = False
+    without: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         make_well_formed(self, "text", "session")

@@ -23,7 +23,7 @@ import anyio
 from vanta.concurrency import open_task_group
 from vanta.errors import StoreError, describe
 from vanta.events import Event, MemoryRecalled
-from vanta.memory.items import Question, RecalledItem, Recollection
+from vanta.memory.items import MemoryItem, Question, RecalledItem, Recollection
 from vanta.memory.search import ranking, retrieval
 from vanta.memory.search.lexical import Postings
 from vanta.memory.search.semantic import NEIGHBOURS, Neighbours, SemanticSearch
@@ -230,8 +230,14 @@ class Recaller:
             now=now,
         )
         ranked = ranking.rank(candidates, question.text, now, question.limit)
+        if question.without:
+            return [item for item in ranked if _may_be_shown(item.item, question.without)]
         summaries = repository.session_summaries(connection, question.scope, question.session)
         return ranked + summaries
+
+
+def _may_be_shown(item: MemoryItem, without: frozenset[str]) -> bool:
+    return item.kind != "summary" and item.turn_id not in without
 
 
 class TurnRecall:

@@ -11,13 +11,14 @@ import logging
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import anyio
 
 from vanta.errors import EngineError, StoreError
 from vanta.messages import Exchange
-from vanta.storage import Store
+from vanta.storage import Fork, Store, TurnPlace
 from vanta.storage.schema import Removals, SessionState
 from vanta.track import Track
 
@@ -34,6 +35,8 @@ class Conversation:
     :param home: the conversations that it is one of.
     :param history: its exchanges; None until they are read from the store.
     :param private: whether the store has it as a private session, as far as it was read.
+    :param settings: what the store keeps for its turns, as far as it was read; None for nothing.
+    :param branch: the branch that the history is of; "" until it is read.
     :param edition: grows with each change of the history.
     """
 
@@ -42,8 +45,20 @@ class Conversation:
     home: Conversations
     history: list[Exchange] | None = None
     private: bool = False
+    settings: Mapping[str, Any] | None = None
+    branch: str = ""
     edition: int = 0
     lock: anyio.Lock = field(default_factory=anyio.Lock)
+
+    @property
+    def without(self) -> frozenset[str]:
+        """Turns whose text its next turn must not recall."""
+        return frozenset()
+
+    @property
+    def replaces(self) -> str:
+        """The id of the turn that its turn takes the place of; "" for none."""
+        return ""
 
     async def refresh(self, store: Store, *, for_turn: bool = False) -> None:
         """Read whether the session is private, and drop what was removed from the store.
@@ -55,7 +70,7 @@ class Conversation:
         state = await self._read_all(store) if for_turn and self.history is None else None
         if state is None:
             state = await store.session_state(self.user, self.session)
-        self.private = state.private
+        self.private, self.settings = state.private, state.settings
         await self.home.drop_removed(self.user, store, state.removals)
 
     async def _read_all(self, store: Store) -> SessionState | None:
@@ -63,12 +78,45 @@ class Conversation:
         reads its history again, and reports the error."""
         edition = self.edition
         try:
-            state, history = await store.open_session(self.user, self.session)
+            state, branch, history = await store.open_session(self.user, self.session)
         except StoreError:
             return None
         if self.history is None and self.edition == edition and not self.lock.locked():
-            self.history = history
+            self.branch, self.history = branch, history
         return state
+
+    async def load(self, store: Store) -> list[Exchange]:
+        """Return the history, which is read if it is not known.
+
+        :param store: the store of the conversation.
+        :raises StoreError: if it cannot be read.
+        """
+        if self.history is None:
+            self.branch, self.history = await store.branch_history(self.user, self.session)
+        return self.history
+
+    @property
+    def place(self) -> TurnPlace | None:
+        """Where its next turn is stored; None for the branch in use."""
+        return TurnPlace(self.branch) if self.branch else None
+
+    async def forked(self, store: Store, turn: str, text: str) -> ForkedConversation:
+        """Return the conversation for one turn that replaces an earlier one.
+
+        :param store: the store of the conversation.
+        :param turn: the id of the turn that is replaced, or the beginning of it.
+        :param text: the message of the new turn.
+        :raises UsageError: if there is no such turn.
+        :raises StoreError: if it cannot be read.
+        """
+        replaced = await store.exchange(self.user, self.session, turn)
+        fork = Fork(replaced.turn, "regenerate" if text == message_of(replaced) else "edit")
+        forked = ForkedConversation(
+            self.user, self.session, self.home, lock=self.lock, origin=self, fork=fork
+        )
+        forked.replaces_private = replaced.private
+        await forked.refresh(store)
+        return forked
 
     def add(self, exchange: Exchange) -> None:
         """Add an exchange, which is durable, to the history.
@@ -83,6 +131,69 @@ class Conversation:
         """Have the history read again when it is needed next."""
         self.edition += 1
         self.history = None
+        self.branch = ""
+
+
+@dataclass(slots=True, weakref_slot=True, eq=False)
+class ForkedConversation(Conversation):
+    """A conversation for one turn that replaces an earlier one: its history ends before that one.
+
+    :param origin: the conversation, whose place in the queue of turns it shares.
+    :param fork: the turn that is replaced.
+    :param gone: the turns that are replaced with it.
+    :param replaces_private: whether the replaced turn is private.
+    """
+
+    origin: Conversation | None = None
+    fork: Fork | None = None
+    gone: frozenset[str] = frozenset()
+    replaces_private: bool = False
+
+    @property
+    def place(self) -> TurnPlace | None:
+        """Where its turn is stored: on a branch of its own."""
+        return TurnPlace("", self.fork)
+
+    @property
+    def without(self) -> frozenset[str]:
+        """Turns whose text its turn must not recall: those that it replaces."""
+        return self.gone
+
+    @property
+    def replaces(self) -> str:
+        """The id of the turn that its turn takes the place of."""
+        return self.fork.turn if self.fork else ""
+
+    async def refresh(self, store: Store, *, for_turn: bool = False) -> None:
+        """Read the history again; see `Conversation.refresh`.
+
+        :param store: the store of the conversation.
+        :param for_turn: as for a conversation that is not forked.
+        :raises UsageError: if the turn that it replaces is gone.
+        :raises StoreError: if it cannot be read.
+        """
+        assert self.origin is not None and self.fork is not None  # noqa: S101, PT018 - it is forked
+        await self.origin.refresh(store)
+        self.private, self.settings = self.origin.private, self.origin.settings
+        self.history, self.gone = await store.fork(self.user, self.session, self.fork)
+
+    def add(self, exchange: Exchange) -> None:
+        """Have the conversation read its history, which is that of the new branch now.
+
+        :param exchange: the exchange, which is durable.
+        """
+        assert self.origin is not None  # noqa: S101 - it is forked
+        self.origin.drop_history()
+
+    def drop_history(self) -> None:
+        """Have the conversation's history read again when it is needed next."""
+        assert self.origin is not None  # noqa: S101 - it is forked
+        self.origin.drop_history()
+
+
+def message_of(exchange: Exchange) -> str:
+    """Return the text of the user's message in an exchange."""
+    return next((item.content for item in exchange.messages if item.role == "user"), "")
 
 
 class Conversations:

@@ -45,6 +45,8 @@ class TurnOptions:
     :param approvals: what happens to calls that ask: `deny` denies them; `wait` waits for an answer
         from the handler, the stream or another process; `park` ends the turn with
         `ApprovalPending`, to be resumed later. None asks the handler and the stream.
+    :param replaces: the id of an earlier turn, or its beginning. The turn takes its place, on a
+        branch of its own: its history ends before that turn.
     :raises InvalidValue: if the deadline is not a number of seconds above 0, or `approvals` is
         something else.
     """
@@ -59,6 +61,7 @@ class TurnOptions:
     parallel_tool_calls: bool | None = None
     approvals: ApprovalMode | None = None
     output: Any = None
+    replaces: str | None = None
 
     def __post_init__(self) -> None:
         check_deadline(self.deadline_s)

@@ -18,7 +18,7 @@ import anyio
 
 from vanta.errors import internal_errors
 from vanta.events import Observer
-from vanta.runtime.conversations import Conversations
+from vanta.runtime.conversations import Conversation, Conversations
 from vanta.runtime.options import TurnOptions
 from vanta.runtime.turns.parked_turn import TurnState
 from vanta.runtime.turns.turn import Turn
@@ -99,11 +99,14 @@ class Resuming:
                     await self.turns.deny(key)
                 state = TurnState.from_json(parked.state)
                 options = TurnOptions(approvals=approvals).over(state.options)
-                conversation = self._conversations.get(parked.user, parked.session)
+                conversation: Conversation = self._conversations.get(parked.user, parked.session)
                 started_at = anyio.current_time()
                 until = started_at + self._planner.deadline_s(options)
                 with store_waits_until(until):
                     await conversation.refresh(self._store, for_turn=True)
+                    if state.replaces:
+                        text = state.message.content
+                        conversation = await conversation.forked(self._store, state.replaces, text)
                 await self._planner.refresh(until)
                 settings = self._planner.settings(
                     state.message.content,

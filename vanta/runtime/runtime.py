@@ -18,6 +18,7 @@ from anyio.from_thread import BlockingPortal
 
 from vanta.concurrency import HomeProcess
 from vanta.config import Config, Loaded
+from vanta.engine import Sampling
 from vanta.errors import UnknownName
 from vanta.events import Event, TurnStarted
 from vanta.memory import Embedder, Memory
@@ -28,6 +29,7 @@ from vanta.prompts import Templates
 from vanta.runtime.bootstrap import Parts, make_tracks
 from vanta.runtime.conversations import Conversations
 from vanta.runtime.direct_calls import DirectCalls
+from vanta.runtime.kept_settings import NOT_KEPT, Kept, to_data
 from vanta.runtime.learnt_facts import LearntFacts
 from vanta.runtime.memory_factory import embedder_named
 from vanta.runtime.options import NOT_ISOLATED, Isolation
@@ -37,7 +39,7 @@ from vanta.runtime.turns.turn_settings import TurnPlanner
 from vanta.runtime.turns.turn_stream import TurnStream
 from vanta.runtime.turns.turn_tasks import TurnTasks
 from vanta.scheduling.policy import Policy
-from vanta.storage import Store
+from vanta.storage import SessionInfo, SessionQuery, Store
 from vanta.text import well_formed_data
 from vanta.tool_contract import ToolResult
 from vanta.tools import ApprovalHandler, ApprovalMode, Journal, OfferedTool, ParkedTurns
@@ -157,6 +159,8 @@ class Runtime:
         private: bool | None = None,
         system: str | None = None,
         variables: Mapping[str, Any] | None = None,
+        sampling: Sampling | None = None,
+        keep: bool = False,
         isolation: Isolation = NOT_ISOLATED,
     ) -> Session:
         """Get or create the session `id` of `user`. Idempotent.
@@ -167,11 +171,17 @@ class Runtime:
             None for what the session was before, in whatever process. The first turn stores it.
         :param system: a template under `system/` instead of the configured one.
         :param variables: for the template; they take precedence over the configured ones.
+        :param sampling: its set fields take precedence over the template's; those of a turn take
+            precedence over it.
+        :param keep: store `system`, `variables` and `sampling` with the first turn, for all later
+            turns of the session that are requested without them, in whatever process. None for all
+            three stores that there are none.
         :param isolation: parts that it uses instead of the runtime's own.
         :returns: a session; all sessions of one name share one conversation.
         """
         id, user = well_formed_data((id, user))  # noqa: A001
         own_prompt = system is not None or bool(variables)
+        kept = Kept(wanted=True, data=to_data(system, variables, sampling)) if keep else NOT_KEPT
         return Session(
             self._conversations.get(user, id),
             self._planner,
@@ -180,6 +190,8 @@ class Runtime:
             isolation.store or self.store,
             private=private,
             prompt=self._planner.prompt(user, system, variables) if own_prompt else None,
+            sampling=sampling,
+            keep=kept,
             isolation=isolation,
         )
 
@@ -230,6 +242,28 @@ class Runtime:
         """
         async with self._resuming.stream(turn_id, approve, deny, approvals) as turn:
             yield turn
+
+    async def sessions(
+        self,
+        *,
+        user: str | None = "default",
+        search: str = "",
+        limit: int = 100,
+        private: bool = False,
+    ) -> list[SessionInfo]:
+        """Return the sessions that have messages, a title or settings, the latest first.
+
+        :param user: the user; None for all.
+        :param search: words that one message of the session, or its title, must have; their case
+            does not matter.
+        :param limit: at most this many; 0 for all.
+        :param private: include private sessions and the messages of private turns. Pass what comes
+            of it to no track or server that is not private.
+        :raises StoreError: if the store cannot be read.
+        """
+        words = tuple(well_formed_data(search).split())
+        query = SessionQuery(user, words=words, limit=limit, private=private)
+        return await self.store.sessions(query)
 
     def create_embedder(self, name: str) -> Embedder:
         """Create an embedder beside memory's own; the caller closes it. Blocking.

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, Unpack, overload
 
 import anyio
 
+from vanta.context.preparer import merge_sampling
 from vanta.engine import Sampling
 from vanta.errors import internal_errors
 from vanta.events import Observer
-from vanta.messages import Message
 from vanta.prompts import SystemPrompt
 from vanta.runtime.conversations import Conversation
+from vanta.runtime.kept_settings import NOT_KEPT, Kept, prompt_of, sampling_of
 from vanta.runtime.options import NOT_ISOLATED, Isolation, TurnChoice, TurnOptions
+from vanta.runtime.session_tree import SessionTree
 from vanta.runtime.turns.turn import Turn
 from vanta.runtime.turns.turn_settings import TurnPlanner
 from vanta.runtime.turns.turn_stream import TurnStream, streamed
@@ -30,7 +33,7 @@ from vanta.text import well_formed_data
 from vanta.trace import OutputT, Reply
 
 
-class Session:
+class Session(SessionTree):
     """One conversation; get it from `Runtime.session`."""
 
     def __init__(
@@ -43,13 +46,15 @@ class Session:
         *,
         private: bool | None = None,
         prompt: SystemPrompt | None = None,
+        sampling: Sampling | None = None,
+        keep: Kept = NOT_KEPT,
         isolation: Isolation = NOT_ISOLATED,
     ) -> None:
-        self._conversation = conversation
+        super().__init__(conversation, tasks, store)
         self._planner = planner
-        self._tasks = tasks
         self._observe = observe
-        self._store = store
+        self._sampling = sampling
+        self._keep = keep
         self._prompt = prompt
         self._isolation = isolation
         self._private = private
@@ -61,16 +66,6 @@ class Session:
         What the store says of a session counts once it was read: by `refresh`, or by a turn.
         """
         return self._conversation.private if self._private is None else self._private
-
-    @property
-    def id(self) -> str:
-        """The session's name, unique for its user."""
-        return self._conversation.session
-
-    @property
-    def user(self) -> str:
-        """The user of the conversation."""
-        return self._conversation.user
 
     @overload
     async def ask(self, text: str, **choice: Unpack[TurnChoice]) -> Reply: ...
@@ -187,28 +182,8 @@ class Session:
         """
         await self._conversation.refresh(self._store)
 
-    async def history(self) -> list[Message]:
-        """Return all messages of the conversation, oldest first.
-
-        :raises StoreError: if the transcript cannot be read.
-        """
-        exchanges = await self._store.history(self.user, self.id)
-        return [message for exchange in exchanges for message in exchange.messages]
-
-    async def clear(self) -> int:
-        """Delete the conversation, with what memory took from it: messages, facts and summaries.
-
-        Documents and other sessions stay. `Memory.forget` also leaves no byte in the files.
-
-        :returns: the number of messages that it had.
-        :raises StoreError: if the transcript cannot be written.
-        """
-        self._tasks.home.require()
-        async with self._conversation.lock:
-            try:
-                return await self._store.clear(self.user, self.id)
-            finally:
-                self._conversation.drop_history()
+    async def _ask(self, text: str, options: TurnOptions) -> Reply:
+        return await self.ask(text, options=options)
 
     async def _begin(self, text: str, options: TurnOptions, emit: Observer) -> Turn:
         """Start the clock of a turn, and resolve its settings under templates that are current."""
@@ -217,27 +192,50 @@ class Session:
         with internal_errors("the turn could not begin"):
             text = well_formed_data(text)
             until = started_at + self._planner.deadline_s(options)
+            conversation: Conversation = self._conversation
             with store_waits_until(until):
-                await self._agree_on_privacy()
+                await self._agree()
+                if options.replaces is not None:
+                    conversation, options = await self._forked(text, options, options.replaces)
             await self._planner.refresh(until)
             private = self.private if options.private is None else options.private
             because = None if private else await self._planner.search(text, until)
             settings = self._planner.settings(
                 text,
                 self.user,
-                options,
+                self._with_sampling(options),
                 private=self.private,
                 private_because=because,
-                prompt=self._prompt,
+                prompt=self._own_prompt(),
                 isolation=self._isolation,
             )
-        return Turn(self._conversation, text, settings, emit, started_at)
+        return Turn(conversation, text, settings, emit, started_at)
 
-    async def _agree_on_privacy(self) -> None:
-        """Read whether the session is private, or store what its caller says."""
+    def _own_prompt(self) -> SystemPrompt | None:
+        """Return the system prompt of the caller, else the one that is kept, else None."""
+        if self._prompt is not None:
+            return self._prompt
+        system, variables = prompt_of(self._conversation.settings)
+        if system is None and not variables:
+            return None
+        return self._planner.prompt(self.user, system, variables)
+
+    def _with_sampling(self, options: TurnOptions) -> TurnOptions:
+        """Return options with the session's sampling under their own."""
+        own = self._sampling or sampling_of(self._conversation.settings)
+        if own is None:
+            return options
+        chosen = merge_sampling(own, options.sampling) if options.sampling else own
+        return replace(options, sampling=chosen)
+
+    async def _agree(self) -> None:
+        """Read whether the session is private and what it keeps, or store what its caller says."""
         conversation = self._conversation
         await conversation.refresh(self._store, for_turn=True)
         if self._private is not None and self._private != conversation.private:
             user, session = conversation.user, conversation.session
             await self._store.set_private(user, session, private=self._private)
             conversation.private = self._private
+        if self._keep.wanted and self._keep.data != conversation.settings:
+            await self._store.keep_settings(self.user, self.id, self._keep.data)
+            conversation.settings = self._keep.data

@@ -6,11 +6,13 @@ These are the tables of a new database. A change here needs a revision in
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 metadata = sa.MetaData()
 about = sa.Table("about", metadata, sa.Column("schema_version", sa.Integer, nullable=False))
@@ -36,6 +38,7 @@ turns = sa.Table(
     sa.Column("cost_usd", sa.Float, nullable=False),
     sa.Column("finished_at", sa.Float, nullable=False),
     sa.Column("trace", sa.JSON, nullable=False),
+    sa.Index("turns_of_session", "user", "session", "finished_at"),
 )
 messages = sa.Table(
     "messages",
@@ -49,8 +52,41 @@ messages = sa.Table(
     sa.Column("content", sa.Text, nullable=False),
     sa.Column("calls", sa.JSON(none_as_null=True)),
     sa.Column("call_id", sa.String(200)),
+    sa.Column("branch", sa.String(200), nullable=False, server_default="main"),
+    sa.Column("replaced", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Index("messages_of_session", "user", "session", "id"),
 )
+"""The messages of sessions. `replaced`: another alternative of their turn counts."""
+
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("user", sa.String(200), primary_key=True),
+    sa.Column("session", sa.String(200), primary_key=True),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("settings", sa.JSON(none_as_null=True)),
+    sa.Column("branch", sa.String(200), nullable=False),
+)
+"""What a session has beyond its messages: a title, settings, the branch in use. Only such sessions
+have a row."""
+
+branches = sa.Table(
+    "branches",
+    metadata,
+    sa.Column("user", sa.String(200), primary_key=True),
+    sa.Column("session", sa.String(200), primary_key=True),
+    sa.Column("name", sa.String(200), primary_key=True),
+    sa.Column("kind", sa.String(12), nullable=False),
+    sa.Column("parent", sa.String(200), nullable=False),
+    sa.Column("base", sa.Integer, nullable=False),
+    sa.Column("replaces", sa.String(32), nullable=False),
+    sa.Column("group_branch", sa.String(200), nullable=False),
+    sa.Column("group_first", sa.Integer, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+)
+"""The branches of sessions except the main ones; see `vanta.storage.branches`. `base` is the last
+message that a branch shares with its parent."""
+
 removals = sa.Table(
     "removals",
     metadata,
@@ -174,7 +210,9 @@ class SessionState:
 
     :param private: whether the session's turns are private unless they say otherwise.
     :param removals: the latest removals.
+    :param settings: what is kept for its turns, as JSON-ready data; None if nothing is.
     """
 
     private: bool
     removals: Removals
+    settings: Mapping[str, Any] | None = None

@@ -8,7 +8,7 @@ become durable together, or not at all.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from functools import partial
 from typing import Any, Self
@@ -16,21 +16,22 @@ from typing import Any, Self
 import sqlalchemy as sa
 
 from vanta.messages import Exchange, Message, ToolCall
-from vanta.privacy import forget_texts
+from vanta.storage import branch_rows as rows
+from vanta.storage import session_rows
+from vanta.storage.branches import Branch, Fork, TurnPlace
+from vanta.storage.clearing import clear
 from vanta.storage.database import Database
 from vanta.storage.schema import (
     Removals,
     SessionState,
     messages,
-    parked_calls,
-    parked_turns,
     private_sessions,
     removals,
-    tool_approvals,
-    tool_calls,
+    sessions,
     turns,
 )
 from vanta.storage.schema_upgrade import bring_up_to_date
+from vanta.storage.session_rows import SessionInfo, SessionQuery
 
 _add_turn = sa.insert(turns)
 _add_message = sa.insert(messages)
@@ -66,28 +67,117 @@ class Store(Database):
         return store
 
     async def history(self, user: str, session: str) -> list[Exchange]:
-        """Return the exchanges of a session.
+        """Return the exchanges of a session, on the branch in use.
 
         :param user: the user's name.
         :param session: the session's id.
         :returns: the exchanges, oldest first.
         :raises StoreError: if the database fails.
         """
-        return await self.read(partial(_history, user=user, session=session))
+        return (await self.branch_history(user, session))[1]
+
+    async def branch_history(
+        self, user: str, session: str, branch: str = ""
+    ) -> tuple[str, list[Exchange]]:
+        """Return the exchanges of a branch.
+
+        :param user: the user's name.
+        :param session: the session's id.
+        :param branch: the branch's name; "" for the one in use.
+        :returns: the branch's name, and its exchanges, oldest first.
+        :raises UnknownName: if the session has no branch of that name.
+        :raises StoreError: if the database fails.
+        """
+        return await self.read(partial(_history, user=user, session=session, branch=branch))
 
     async def add(
-        self, turn: Mapping[str, Any], trace: Mapping[str, Any], exchange: Exchange | None
+        self,
+        turn: Mapping[str, Any],
+        trace: Mapping[str, Any],
+        exchange: Exchange | None,
+        place: TurnPlace | None = None,
     ) -> None:
         """Record a turn and, if it was answered, its exchange.
 
         :param turn: the columns of `turns` except `finished_at` and `trace`.
         :param trace: the turn's trace as JSON-ready data.
         :param exchange: the messages of the turn, or None if it failed.
+        :param place: the branch that it belongs to, perhaps one that it begins; None for the one in
+            use.
         :raises StoreError: if the database fails; nothing is recorded then.
         """
         row = {**turn, "finished_at": self._clock(), "trace": trace}
         texts = [_message_row(turn, message) for message in exchange.messages] if exchange else []
-        await self.transact(partial(_add, turn=row, texts=texts))
+        await self.transact(partial(_add, turn=row, texts=texts, place=place))
+
+    async def fork(
+        self, user: str, session: str, fork: Fork
+    ) -> tuple[list[Exchange], frozenset[str]]:
+        """Return what a turn that replaces another one begins with.
+
+        :param user: the user's name.
+        :param session: the session's id.
+        :param fork: the turn that is replaced.
+        :returns: the exchanges before that turn, and the turns that will be replaced with it.
+        :raises UsageError: if the session has no such turn.
+        :raises StoreError: if the database fails.
+        """
+        return await self.read(partial(_forked, user=user, session=session, fork=fork))
+
+    async def exchange(self, user: str, session: str, turn: str) -> Exchange:
+        """Return the exchange of a turn, on whatever branch it is.
+
+        :param user: the user's name.
+        :param session: the session's id.
+        :param turn: the turn's id, or the beginning of it.
+        :raises UsageError: if the session has no such turn, or several.
+        :raises StoreError: if the database fails.
+        """
+        return await self.read(partial(_exchange, user=user, session=session, turn=turn))
+
+    async def branches(self, user: str, session: str) -> list[Branch]:
+        """Return the branches of a session, the main one first.
+
+        :param user: the user's name.
+        :param session: the session's id.
+        :raises StoreError: if the database fails.
+        """
+        tree = await self.read(partial(rows.read_tree, user=user, session=session))
+        return tree.described()
+
+    async def add_branch(self, user: str, session: str, after: str | None, name: str = "") -> str:
+        """Begin a branch beside the others, and use it.
+
+        :param user: the user's name.
+        :param session: the session's id.
+        :param after: the turn that it continues, or the beginning of its id; None for a branch from
+            the beginning of the session.
+        :param name: the branch's name; "" for a number.
+        :returns: the branch's name.
+        :raises UsageError: for a turn that does not exist, or a name that cannot be used.
+        :raises StoreError: if the database fails.
+        """
+        work = partial(rows.begin_branch, user=user, session=session, after=after, name=name)
+        return await self.transact(partial(work, now=self._clock()))
+
+    async def use_branch(self, user: str, session: str, branch: str) -> None:
+        """Have the next turn of a session continue a branch.
+
+        :param user: the user's name.
+        :param session: the session's id.
+        :param branch: the branch's name.
+        :raises UnknownName: if the session has no such branch.
+        :raises StoreError: if the database fails.
+        """
+        await self.transact(partial(rows.use_branch, user=user, session=session, branch=branch))
+
+    async def answered(self, turns: Collection[str]) -> frozenset[str]:
+        """Return which turns were answered.
+
+        :param turns: ids of turns.
+        :raises StoreError: if the database fails.
+        """
+        return await self.read(partial(_answered, ids=list(turns)))
 
     async def session_state(self, user: str, session: str) -> SessionState:
         """Return whether a session is private, and the latest removals of text.
@@ -98,18 +188,20 @@ class Store(Database):
         """
         return await self.read(partial(_session_state, user=user, session=session))
 
-    async def open_session(self, user: str, session: str) -> tuple[SessionState, list[Exchange]]:
-        """Return what `session_state` and `history` do, in one step.
+    async def open_session(
+        self, user: str, session: str
+    ) -> tuple[SessionState, str, list[Exchange]]:
+        """Return what `session_state` and `branch_history` do, in one step.
 
         :param user: the user's name.
         :param session: the session's id.
         :raises StoreError: if the database fails.
         """
 
-        def read(connection: sa.Connection) -> tuple[SessionState, list[Exchange]]:
+        def read(connection: sa.Connection) -> tuple[SessionState, str, list[Exchange]]:
             # First the removals: text that is removed after them is not in the history.
             state = _session_state(connection, user=user, session=session)
-            return state, _history(connection, user=user, session=session)
+            return state, *_history(connection, user=user, session=session)
 
         return await self.read(read)
 
@@ -125,15 +217,63 @@ class Store(Database):
         await self.transact(write)
 
     async def clear(self, user: str, session: str) -> int:
-        """Delete the messages of a session. The records of its turns stay, without what servers
-        wrote in them.
+        """Delete the messages of a session, on all branches. The records of its turns stay, without
+        what servers wrote in them.
 
         :param user: the user's name.
         :param session: the session's id.
         :returns: the number of deleted messages.
         :raises StoreError: if the database fails.
         """
-        return await self.transact(partial(_clear, user=user, session=session))
+        return await self.transact(partial(clear, user=user, session=session))
+
+    async def rename_session(self, user: str, session: str, title: str) -> None:
+        """Give a session a title.
+
+        :param user: the user's name.
+        :param session: the session's id.
+        :param title: the title; "" for none.
+        :raises UsageError: if the title is too long, or has several lines.
+        :raises StoreError: if the database fails.
+        """
+        title = session_rows.checked_title(title)
+        await self.transact(partial(session_rows.write, user=user, session=session, title=title))
+
+    async def keep_settings(
+        self, user: str, session: str, settings: Mapping[str, Any] | None
+    ) -> None:
+        """Keep settings for the turns of a session.
+
+        :param user: the user's name.
+        :param session: the session's id.
+        :param settings: JSON-ready data; None for nothing.
+        :raises StoreError: if the database fails.
+        """
+        write = partial(session_rows.write, user=user, session=session, settings=settings)
+        await self.transact(write)
+
+    async def delete_session(self, user: str, session: str) -> int:
+        """Delete a session: what `clear` deletes, and its title, settings and branches.
+
+        :param user: the user's name.
+        :param session: the session's id.
+        :returns: the number of deleted messages.
+        :raises StoreError: if the database fails.
+        """
+
+        def work(connection: sa.Connection) -> int:
+            session_rows.delete(connection, user, session)
+            return clear(connection, user=user, session=session)
+
+        return await self.transact(work)
+
+    async def sessions(self, query: SessionQuery) -> list[SessionInfo]:
+        """Return sessions, the latest first.
+
+        :param query: which ones.
+        :raises StoreError: if the database fails.
+        """
+        return await self.read(partial(session_rows.find, query=query))
 
     async def records(
         self, *, user: str | None = None, session: str | None = None, turn: str = "", limit: int = 0
@@ -153,12 +293,26 @@ class Store(Database):
         if session is not None:
             query = query.where(turns.c.session == session)
         newest = query.order_by(turns.c.finished_at.desc(), turns.c.id)
-        rows = await self.transact(partial(_rows, query=newest.limit(limit) if limit else newest))
-        return rows[::-1]
+        found = await self.transact(partial(_rows, query=newest.limit(limit) if limit else newest))
+        return found[::-1]
 
 
-def _history(connection: sa.Connection, *, user: str, session: str) -> list[Exchange]:
-    query = sa.select(messages).where(messages.c.user == user, messages.c.session == session)
+def _history(
+    connection: sa.Connection, *, user: str, session: str, branch: str = ""
+) -> tuple[str, list[Exchange]]:
+    if branch:
+        rows.read_tree(connection, user, session).require(branch)
+    name = branch or rows.active_branch(connection, user, session)
+    condition = rows.on_branch(connection, user, session, name)
+    return name, _exchanges(connection, user, session, condition)
+
+
+def _exchanges(
+    connection: sa.Connection, user: str, session: str, condition: sa.ColumnElement[bool]
+) -> list[Exchange]:
+    query = sa.select(messages).where(
+        messages.c.user == user, messages.c.session == session, condition
+    )
     exchanges: dict[str, list[Message]] = {}
     private: dict[str, bool] = {}
     for row in connection.execute(query.order_by(messages.c.id)):
@@ -167,61 +321,45 @@ def _history(connection: sa.Connection, *, user: str, session: str) -> list[Exch
     return [Exchange(tuple(parts), private[turn], turn) for turn, parts in exchanges.items()]
 
 
-def _add(connection: sa.Connection, *, turn: dict[str, Any], texts: list[dict[str, Any]]) -> None:
+def _exchange(connection: sa.Connection, *, user: str, session: str, turn: str) -> Exchange:
+    node = rows.read_tree(connection, user, session).find(turn)
+    (exchange,) = _exchanges(connection, user, session, messages.c.turn_id == node.turn)
+    return exchange
+
+
+def _forked(
+    connection: sa.Connection, *, user: str, session: str, fork: Fork
+) -> tuple[list[Exchange], frozenset[str]]:
+    past, gone = rows.forked(connection, user, session, fork)
+    return _exchanges(connection, user, session, past), gone
+
+
+def _answered(connection: sa.Connection, *, ids: list[str]) -> frozenset[str]:
+    query = sa.select(turns.c.id).where(turns.c.id.in_(ids), turns.c.status == "answered")
+    return frozenset(connection.execute(query).scalars())
+
+
+def _add(
+    connection: sa.Connection,
+    *,
+    turn: dict[str, Any],
+    texts: list[dict[str, Any]],
+    place: TurnPlace | None,
+) -> None:
     connection.execute(_add_turn, turn)
-    if texts:
-        connection.execute(_add_message, texts)
-
-
-def _clear(connection: sa.Connection, *, user: str, session: str) -> int:
-    of_session = sa.delete(messages).where(messages.c.user == user, messages.c.session == session)
-    count = connection.execute(of_session).rowcount
-    scrub_records(connection, turns.c.user == user, turns.c.session == session)
-    forget_calls(connection, tool_calls.c.user == user, tool_calls.c.session == session)
-    in_session = (tool_approvals.c.user == user, tool_approvals.c.session == session)
-    connection.execute(sa.delete(tool_approvals).where(*in_session, tool_approvals.c.session != ""))
-    forget_parked(connection, parked_turns.c.user == user, parked_turns.c.session == session)
-    record_removal(connection, user, forgotten=False)
-    return count
-
-
-def record_removal(connection: sa.Connection, user: str, *, forgotten: bool) -> None:
-    """Record, in the transaction that does it, that text of a user is removed."""
-    connection.execute(sa.insert(removals), {"user": user, "forgotten": forgotten})
-
-
-def scrub_records(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> None:
-    """Remove what servers wrote from the records of the turns that meet all conditions."""
-    query = sa.select(turns.c.id, turns.c.trace).where(*conditions)
-    for row in connection.execute(query).all():
-        trace = forget_texts(row.trace)
-        if trace != row.trace:
-            connection.execute(sa.update(turns).where(turns.c.id == row.id), {"trace": trace})
-
-
-def forget_calls(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> None:
-    """Remove the text of the tool calls that meet all conditions; their state stays.
-
-    A call that has not started has lost what it would be started with, so it is denied.
-    """
-    waiting = tool_calls.c.state.in_(["requested", "approved"])
-    changes = dict.fromkeys(("call_id", "digest", "arguments", "reason", "result"), "")
-    state = sa.case((waiting, "denied"), else_=tool_calls.c.state)
-    update = sa.update(tool_calls).where(*conditions, sa.not_(tool_calls.c.forgotten))
-    connection.execute(update.values(**changes, state=state, forgotten=True))
-
-
-def forget_parked(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> None:
-    """Remove the parked turns that meet all conditions, with the calls that wait for a person."""
-    gone = sa.select(parked_turns.c.turn).where(*conditions)
-    connection.execute(sa.delete(parked_calls).where(parked_calls.c.turn.in_(gone)))
-    connection.execute(sa.delete(parked_turns).where(*conditions))
+    if not texts:
+        return
+    user, session = turn["user"], turn["session"]
+    branch = rows.branch_of(connection, user, session, place, turn["finished_at"])
+    connection.execute(_add_message, [{**text, "branch": branch} for text in texts])
+    if place is not None and place.fork is not None:
+        rows.mark_replaced(connection, user, session)
 
 
 def _session_state(connection: sa.Connection, *, user: str, session: str) -> SessionState:
     row = connection.execute(_state_query, {"of_user": user, "of_session": session}).one()
-    last, last_forgotten, private = row
-    return SessionState(bool(private), Removals(last, last_forgotten))
+    last, last_forgotten, private, settings = row
+    return SessionState(bool(private), Removals(last, last_forgotten), settings)
 
 
 def _query_of_state() -> sa.Select[Any]:
@@ -234,7 +372,9 @@ def _query_of_state() -> sa.Select[Any]:
     marks = sa.select(sa.func.count()).select_from(private_sessions)
     of_session = (private_sessions.c.user == user) & (private_sessions.c.session == session)
     marked = marks.where(of_session).scalar_subquery()
-    return sa.select(of_user.scalar_subquery(), for_good.scalar_subquery(), marked)
+    kept = sa.select(sessions.c.settings)
+    kept_of = kept.where(sessions.c.user == user, sessions.c.session == session).scalar_subquery()
+    return sa.select(of_user.scalar_subquery(), for_good.scalar_subquery(), marked, kept_of)
 
 
 _state_query = _query_of_state()

@@ -37,7 +37,7 @@ from vanta.files import write_private
 if TYPE_CHECKING:
     from vanta.cli.chat.commands import Chat
     from vanta.events import Event
-    from vanta.runtime import SyncRuntime
+    from vanta.runtime import SyncRuntime, TurnOptions
     from vanta.trace import Reply
 
 app = typer.Typer()
@@ -132,13 +132,30 @@ def _exchange(chat: Chat, read: Callable[[], str]) -> None:
             answer = chat.run(message)
             if answer:
                 output.stdout().print(answer, style="dim", markup=False, soft_wrap=True)
+            if chat.pending:
+                _replace(chat)
         elif message:
             _reply_to(chat, message.removeprefix("/") if message[:2] == "//" else message)
     except VantaError as error:
         output.print_error(error)
 
 
-def _reply_to(chat: Chat, message: str) -> None:
+def _replace(chat: Chat) -> None:
+    """Run the turn that a command wants in the place of an earlier one."""
+    from vanta.cli.chat.branching import keep_shown
+    from vanta.runtime import TurnOptions
+
+    pending, chat.pending = chat.pending, None
+    if pending is None:
+        return
+    try:
+        options = TurnOptions(track=pending.track or None, replaces=pending.replaces)
+        _reply_to(chat, pending.text, options)
+    finally:
+        keep_shown(chat)
+
+
+def _reply_to(chat: Chat, message: str, options: TurnOptions | None = None) -> None:
     """Run a turn and show it; Ctrl-C stops it. Raises the errors of the turn."""
     from vanta.cli.chat.screen import Screen
     from vanta.cli.terminal.approval import Question
@@ -147,10 +164,12 @@ def _reply_to(chat: Chat, message: str) -> None:
 
     approval = chat.approval
     choice = {"track": chat.track} if chat.track else {"policy": chat.policy}
+    if options and options.track:
+        choice = {}
 
     async def turn(report: Callable[[Event | Question], None]) -> None:
         with approval.through(report) if approval else nullcontext():
-            async with chat.session.stream(message, **choice) as events:
+            async with chat.session.stream(message, **choice, options=options) as events:
                 async for event in events:
                     report(event)
 

@@ -11,11 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from vanta.cli.chat import branching
 from vanta.cli.chat.stats import describe_stats
 from vanta.errors import UnknownName, UsageError
 from vanta.text import redact_url
 
 if TYPE_CHECKING:
+    from vanta.cli.chat.branching import Pending
     from vanta.cli.terminal.approval import TerminalApproval
     from vanta.memory import Memory, MemoryItem, Scope
     from vanta.runtime import Session, SyncRuntime
@@ -33,6 +35,7 @@ class Chat:
     :param policy: the policy of `--policy`, or None for the configured one.
     :param track: the track that answers alone, or None.
     :param messages: the messages that were answered, in the order of `replies`.
+    :param pending: a message that the last command has the chat send.
     :param approval: asks about models without a known price; None without a terminal.
     """
 
@@ -44,6 +47,7 @@ class Chat:
     replies: list[Reply] = field(default_factory=list)
     over: bool = False
     approval: TerminalApproval | None = None
+    pending: Pending | None = None
 
     def run(self, line: str) -> str:
         """Run the command `/name rest` and return what to print.
@@ -68,6 +72,12 @@ def _help(_chat: Chat, _rest: str) -> str:
         "/stats         times and costs of the turns of this chat\n"
         "/memory        the memories that were recalled for the last reply\n"
         "               /memory search WORDS finds more, /memory forget ID deletes for good\n"
+        "/regenerate [TRACK]  answer your latest message again\n"
+        "/edit TEXT     replace your latest message; /edit #2 TEXT the second one\n"
+        "/branch        list branches and your messages; /branch NAME continues a branch,\n"
+        "               /branch new begins one here, /branch #2 after your second message\n"
+        "/sessions      your conversations; /sessions WORDS finds some,\n"
+        "               /sessions open NAME continues one\n"
         "/clear         delete this conversation\n"
         "/exit          leave (as does Ctrl-D)\n"
         "Ctrl-C stops a reply. A line that ends in \\ continues on the next one; pasted lines\n"
@@ -236,6 +246,10 @@ COMMANDS: Mapping[str, Callable[[Chat, str], str]] = {
     "track": _track,
     "stats": _stats,
     "memory": _memory,
+    "regenerate": branching.regenerate,
+    "edit": branching.edit,
+    "branch": branching.branch,
+    "sessions": branching.sessions,
     "clear": _clear,
     "exit": _exit,
 }

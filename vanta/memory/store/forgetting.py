@@ -1,11 +1,11 @@
 """Forgetting: removes items in one transaction; `Memory.forget` cleans the files afterwards.
 
-A message is removed with its whole exchange, since a reply repeats its question, and with the facts
-and summaries made from it. A fact that is selected itself is removed alone. The records of the
-turns stay, also of those that failed, without what servers wrote in them: that may quote the
-conversation. Tool calls stay without arguments and results. Invariant: after the transaction no
-query finds any removed item; `VACUUM` and a rebuilt full-text index then leave no byte of it in the
-files.
+A message is removed with its whole exchange, since a reply repeats its question, with the
+alternatives of its turn on other branches, and with the facts and summaries made from it. A fact
+that is selected itself is removed alone. The records of the turns stay, also of those that failed,
+without what servers wrote in them: that may quote the conversation. Tool calls stay without
+arguments and results. Invariant: after the transaction no query finds any removed item; `VACUUM`
+and a rebuilt full-text index then leave no byte of it in the files.
 """
 
 from __future__ import annotations
@@ -123,6 +123,7 @@ def remove(connection: sa.Connection, selection: Selection) -> RemovedCounts:
     request_wipes(connection, _partitions(connection, selection.user))
     for statement in _REMOVE:
         connection.exec_driver_sql(statement)
+    _keep_branches(connection, selection.user)
     _scrub_records(connection, selection)
     _drop_temporary_tables(connection)
     return removed
@@ -155,6 +156,7 @@ def _select(connection: sa.Connection, selection: Selection) -> None:
         "INSERT OR IGNORE INTO temp.gone_turns SELECT turn_id FROM memories m "
         "JOIN temp.gone g ON g.id = m.id WHERE m.turn_id <> '' AND m.kind = 'message'"
     )
+    _select_replaced(connection, selection)
     connection.exec_driver_sql(
         "INSERT OR IGNORE INTO temp.gone SELECT id FROM memories "
         "WHERE user = ? AND turn_id IN (SELECT turn_id FROM temp.gone_turns)",
@@ -171,6 +173,31 @@ def _select(connection: sa.Connection, selection: Selection) -> None:
         "AND turn_id IN (SELECT turn_id FROM temp.gone_turns)",
         (selection.user,),
     )
+
+
+def _select_replaced(connection: sa.Connection, selection: Selection) -> None:
+    """Add the turns that memory has no items of, since another alternative took their place: those
+    that the selection covers, and the alternatives of selected ones, which may repeat their text.
+    """
+    import sqlalchemy as sa
+
+    from vanta.storage.branch_rows import read_tree
+    from vanta.storage.schema import branches, messages, turns
+
+    add = "INSERT OR IGNORE INTO temp.gone_turns (turn_id) VALUES (?)"
+    if not selection.ids and selection.tag is None:
+        of_selection = _at(selection, turns.c, turns.c.finished_at)
+        replaced = sa.select(messages.c.turn_id).where(messages.c.replaced)
+        query = sa.select(turns.c.id).where(*of_selection, turns.c.id.in_(replaced))
+        for turn in connection.execute(query).scalars().all():
+            connection.exec_driver_sql(add, (turn,))
+    forked = sa.select(branches.c.session).where(branches.c.user == selection.user).distinct()
+    for session in connection.execute(forked).scalars().all():
+        tree = read_tree(connection, selection.user, session)
+        selected = connection.exec_driver_sql("SELECT turn_id FROM temp.gone_turns").scalars()
+        gone = {node.turn for node in tree.nodes}.intersection(selected)
+        for turn in tree.alternatives(gone) - gone:
+            connection.exec_driver_sql(add, (turn,))
 
 
 def _condition(selection: Selection) -> tuple[str, tuple[Any, ...]]:
@@ -193,18 +220,24 @@ def _condition(selection: Selection) -> tuple[str, tuple[Any, ...]]:
     )
 
 
+def _keep_branches(connection: sa.Connection, user: str) -> None:
+    from vanta.storage.branch_rows import keep_bases
+
+    keep_bases(connection, user)
+
+
 def _scrub_records(connection: sa.Connection, selection: Selection) -> None:
     """Remove what servers wrote from the records of the turns that are forgotten, and tell other
     processes."""
     import sqlalchemy as sa
 
-    from vanta.storage.schema import parked_turns, tool_calls, turns
-    from vanta.storage.transcripts import (
+    from vanta.storage.branch_rows import record_removal
+    from vanta.storage.clearing import (
         forget_calls,
         forget_parked,
-        record_removal,
         scrub_records,
     )
+    from vanta.storage.schema import parked_turns, tool_calls, turns
 
     record_removal(connection, selection.user, forgotten=True)
     turn_id: sa.ColumnClause[str] = sa.column("turn_id")

@@ -11,8 +11,10 @@ repeated item is the id of its latest repetition, the only one that is found; `d
 repetitions.
 
 Invariants: triggers keep all tables consistent, so deleting a message or a memory deletes all data
-derived from it; ids are never reused. A database with other terms than this version's is upgraded:
-its items are queued for new ones, and nothing else changes.
+derived from it. So does marking a message as replaced (`vanta.storage.branches`); once it counts
+again, it is queued again. Summaries are those of the branch in use. Ids are never reused. A
+database with other terms than this version's is upgraded: its items are queued for new ones, and
+nothing else changes.
 """
 
 from __future__ import annotations
@@ -94,6 +96,22 @@ _SCHEMA = (
         DELETE FROM memories WHERE user = old.user AND session = old.session
         AND kind IN ('fact', 'summary') AND (kind = 'summary' OR turn_id = old.turn_id);
     END""",
+    """CREATE TRIGGER IF NOT EXISTS messages_replaced AFTER UPDATE OF replaced ON messages
+        WHEN new.replaced AND NOT old.replaced BEGIN
+        DELETE FROM message_queue WHERE message_id = old.id;
+        DELETE FROM memories WHERE message_id = old.id;
+        DELETE FROM memories WHERE user = old.user AND session = old.session
+        AND kind IN ('fact', 'summary') AND (kind = 'summary' OR turn_id = old.turn_id);
+    END""",
+    """CREATE TRIGGER IF NOT EXISTS messages_restored AFTER UPDATE OF replaced ON messages
+        WHEN old.replaced AND NOT new.replaced BEGIN
+        INSERT OR IGNORE INTO message_queue (message_id) VALUES (new.id);
+    END""",
+    """CREATE TRIGGER IF NOT EXISTS branch_changed AFTER UPDATE OF branch ON sessions
+        WHEN new.branch <> old.branch BEGIN
+        DELETE FROM memories
+        WHERE user = old.user AND session = old.session AND kind = 'summary';
+    END""",
     """CREATE INDEX IF NOT EXISTS memories_repeated ON memories (same_as)
         WHERE same_as IS NOT NULL""",
     """CREATE TRIGGER IF NOT EXISTS repeated_removed AFTER DELETE ON memories BEGIN
@@ -135,7 +153,7 @@ _DROP_TERMS = (
 _QUEUE_ALL = "INSERT OR IGNORE INTO word_queue (memory_id) SELECT id FROM memories"
 
 _FIRST_USE = (
-    "INSERT OR IGNORE INTO message_queue (message_id) SELECT id FROM messages",
+    "INSERT OR IGNORE INTO message_queue (message_id) SELECT id FROM messages WHERE NOT replaced",
     "INSERT INTO memory_state (key, value) VALUES ('begun', '1')",
 )
 

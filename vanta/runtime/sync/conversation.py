@@ -12,12 +12,14 @@ from typing import Any, Generic, Unpack, overload
 
 from vanta.engine import Sampling
 from vanta.events import Event
-from vanta.messages import Message
+from vanta.messages import Exchange, Message
+from vanta.runtime.exporting import ExportFormat
 from vanta.runtime.options import TurnChoice, TurnOptions
 from vanta.runtime.session import Session
 from vanta.runtime.sync.calls import Calls
 from vanta.runtime.turns.turn_stream import CallName, ShownText, TurnStream
 from vanta.scheduling.policy import Policy
+from vanta.storage import Branch, SessionInfo
 from vanta.tools.turn_rules import ApprovalScope
 from vanta.trace import OutputT, Reply
 
@@ -201,9 +203,63 @@ class SyncSession:
         self._calls.call(self._session.refresh)
 
     def history(self) -> list[Message]:
-        """Return all messages of the conversation; see `Session.history`."""
+        """Return all messages of the branch in use; see `Session.history`."""
         return self._calls.call(self._session.history)
 
     def clear(self) -> int:
         """Delete the conversation; see `Session.clear`."""
         return self._calls.call(self._session.clear)
+
+    def edit(self, turn: str, text: str, options: TurnOptions | None = None) -> Reply:
+        """Replace the message of an earlier turn; see `Session.edit`."""
+        return self._calls.call(self._session.edit, turn, text, options)
+
+    def regenerate(
+        self,
+        turn: str | None = None,
+        *,
+        track: str | None = None,
+        policy: str | Policy | None = None,
+        options: TurnOptions | None = None,
+    ) -> Reply:
+        """Answer the message of an earlier turn again; see `Session.regenerate`."""
+        again = partial(self._session.regenerate, turn, track=track, policy=policy, options=options)
+        return self._calls.call(again)
+
+    def exchange(self, turn: str | None = None) -> Exchange:
+        """Return a turn's messages; see `Session.exchange`."""
+        return self._calls.call(self._session.exchange, turn)
+
+    def exchanges(self, branch: str = "") -> list[Exchange]:
+        """Return the turns of a branch; see `Session.exchanges`."""
+        return self._calls.call(self._session.exchanges, branch)
+
+    def branches(self) -> list[Branch]:
+        """Return all branches; see `Session.branches`."""
+        return self._calls.call(self._session.branches)
+
+    def branch(self, at: str | int | None = None, name: str = "") -> Branch:
+        """Begin a branch beside the others; see `Session.branch`."""
+        return self._calls.call(self._session.branch, at, name)
+
+    def switch(self, branch: str) -> Branch:
+        """Have later turns continue a branch; see `Session.switch`."""
+        return self._calls.call(self._session.switch, branch)
+
+    def info(self) -> SessionInfo:
+        """Return title, times and costs; see `Session.info`."""
+        return self._calls.call(self._session.info)
+
+    def rename(self, title: str) -> None:
+        """Give the session a title; see `Session.rename`."""
+        self._calls.call(self._session.rename, title)
+
+    def export(
+        self, form: ExportFormat = "jsonl", *, calls: bool = False, traces: bool = False
+    ) -> str:
+        """Return the whole session as text; see `Session.export`."""
+        return self._calls.call(partial(self._session.export, form, calls=calls, traces=traces))
+
+    def delete(self) -> int:
+        """Delete the session; see `Session.delete`."""
+        return self._calls.call(self._session.delete)

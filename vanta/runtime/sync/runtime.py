@@ -13,6 +13,7 @@ from typing import Any
 from anyio.from_thread import BlockingPortal
 
 from vanta.config import Config, Loaded
+from vanta.engine import Sampling
 from vanta.models import ModelStore
 from vanta.plugin_loading import PluginSet
 from vanta.prompts import Templates
@@ -22,6 +23,7 @@ from vanta.runtime.sync.calls import Calls
 from vanta.runtime.sync.conversation import SyncSession, SyncTurn
 from vanta.runtime.sync.parts import SyncLearnt, SyncLedger, SyncMemory, SyncParkedTurns
 from vanta.scheduling.policy import Policy
+from vanta.storage import SessionInfo
 from vanta.tool_contract import ToolResult
 from vanta.tools import ApprovalHandler, ApprovalMode, OfferedTool
 from vanta.trace import Reply
@@ -158,6 +160,8 @@ class SyncRuntime:
         private: bool | None = None,
         system: str | None = None,
         variables: Mapping[str, Any] | None = None,
+        sampling: Sampling | None = None,
+        keep: bool = False,
         isolation: Isolation = NOT_ISOLATED,
     ) -> SyncSession:
         """Get or create the session `id` of `user`; see `Runtime.session`."""
@@ -167,6 +171,8 @@ class SyncRuntime:
             private=private,
             system=system,
             variables=variables,
+            sampling=sampling,
+            keep=keep,
             isolation=isolation,
         )
         return SyncSession(session, self._calls)
@@ -201,6 +207,20 @@ class SyncRuntime:
                 ask=ask,
             )
         )
+
+    def sessions(
+        self,
+        *,
+        user: str | None = "default",
+        search: str = "",
+        limit: int = 100,
+        private: bool = False,
+    ) -> list[SessionInfo]:
+        """Return sessions, the latest first; see `Runtime.sessions`."""
+        listing = partial(
+            self.runtime.sessions, user=user, search=search, limit=limit, private=private
+        )
+        return self._calls.call(listing)
 
     def warm_up(self, *tracks: str) -> None:
         """Load engines ahead of the first turn; see `Runtime.warm_up`."""

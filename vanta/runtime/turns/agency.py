@@ -136,15 +136,21 @@ def open_agency(
     )
 
 
-def _outcome_of(record: CallRecord) -> str:
-    """Return what the model reads of a call whose turn has no exchange."""
+def _outcome_of(record: CallRecord, answered: frozenset[str]) -> str:
+    """Return what the model reads of a call whose turn has no exchange in the history.
+
+    answered: the turns that have one elsewhere.
+    """
     if record.state == "unknown":
         return UNKNOWN
     if record.state == "resolved":
         return f"A person found out that this call was {record.outcome}."
     result = as_data(str(json.loads(record.result).get("text", ""))) if record.result else ""
     how = "It failed" if record.state == "failed" else "It ran"
-    return f"{how}, and then the turn was cut off. Do not repeat it. <result>\n{result}\n</result>"
+    where = ", and then the turn was cut off"
+    if record.turn in answered:
+        where = " in a turn that is on another branch of this conversation, and has its effect"
+    return f"{how}{where}. Do not repeat it. <result>\n{result}\n</result>"
 
 
 def _own_toolsets(own: Sequence[Toolset | Callable[..., Any]]) -> list[Toolset]:
@@ -209,10 +215,10 @@ class TurnTools:
     async def stranded_calls(
         self, caller: Caller, history: Sequence[Exchange], *, private: bool
     ) -> Exchange | None:
-        """Return what the transcript has to say about calls of turns that have no exchange.
+        """Return what the transcript has to say about calls of turns that are not in the history.
 
-        Such a turn was cut off or failed. Its calls may have had effects, which the model must not
-        bring about once more. Calls that only read are left out.
+        Such a turn was cut off, failed, or is on another branch. Its calls may have had effects,
+        which the model must not bring about once more. Calls that only read are left out.
 
         :param caller: the user and the session.
         :param history: the session's exchanges.
@@ -248,7 +254,10 @@ class TurnTools:
         if not stranded:
             return None
         calls = tuple(ToolCall(item.key, item.tool, item.arguments) for item in stranded)
-        results = (Message("tool", _outcome_of(item), tool_call_id=item.key) for item in stranded)
+        answered = await self.agency.store.answered({item.turn for item in stranded})
+        results = (
+            Message("tool", _outcome_of(item, answered), tool_call_id=item.key) for item in stranded
+        )
         messages = (Message("assistant", "", calls), *results)
         return Exchange(messages, private=any(record.private for record in stranded))
 

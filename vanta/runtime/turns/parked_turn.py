@@ -65,6 +65,7 @@ class TurnState:
     :param trace: its record so far.
     :param rounds: where its rounds stand.
     :param calls: what its calls leave behind.
+    :param replaces: the id of the turn that it takes the place of; "" for none.
     """
 
     message: Message
@@ -81,6 +82,7 @@ class TurnState:
     trace: Trace
     rounds: RoundsState
     calls: RunnerState
+    replaces: str = ""
 
     @property
     def options(self) -> TurnOptions:
@@ -190,6 +192,7 @@ def state_of(
     *,
     private: bool,
     left_s: float,
+    replaces: str,
 ) -> TurnState:
     """Return what a turn is resumed from.
 
@@ -200,6 +203,7 @@ def state_of(
     :param calls: what its calls leave behind.
     :param private: whether it is private by now.
     :param left_s: seconds of its deadline that are left.
+    :param replaces: the id of the turn that it takes the place of; "" for none.
     """
     tools = settings.tools
     chosen = tools.chosen if tools else None
@@ -218,6 +222,7 @@ def state_of(
         trace=trace,
         rounds=rounds,
         calls=calls,
+        replaces=replaces,
     )
 
 

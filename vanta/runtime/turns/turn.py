@@ -200,6 +200,7 @@ class Turn:
             runner.state(),
             private=self._is_private(),
             left_s=self._ends_at - anyio.current_time(),
+            replaces=self._conversation.replaces,
         )
 
     async def _plan(self, allowed: Mapping[str, Track]) -> RacePlan:
@@ -245,6 +246,7 @@ class Turn:
             Scope(conversation.user, session, private=self._secluded),
             session=conversation.session,
             confidential=settings.private,
+            without=conversation.without,
         )
         timeout_s = settings.recall_timeout_s
         pending = settings.memory.begin_recall(question, timeout_s)
@@ -261,12 +263,7 @@ class Turn:
         )
 
     async def _history(self) -> list[Exchange]:
-        conversation = self._conversation
-        if conversation.history is None:
-            conversation.history = await self._settings.store.history(
-                conversation.user, conversation.session
-            )
-        return conversation.history
+        return await self._conversation.load(self._settings.store)
 
     async def _visible_history(self) -> list[Exchange]:
         history = await self._history()
@@ -359,7 +356,9 @@ class Turn:
         row = self._row(trace, reply)
         try:
             with store_waits_until(self._ends_at, moved=True):  # by a person's answer
-                await self._settings.store.add(row, trace.to_dict(), exchange)
+                await self._settings.store.add(
+                    row, trace.to_dict(), exchange, self._conversation.place
+                )
         except StoreError:
             self._store_failed = True
             raise

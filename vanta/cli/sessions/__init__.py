@@ -1,0 +1,1 @@
+"""`vanta sessions`: the conversations in the store."""
