@@ -94,6 +94,7 @@ if TYPE_CHECKING:
         MemoryRecalled,
         Observer,
         QuestionAsked,
+        ReasoningDelta,
         RoundStarted,
         Takeover,
         TextDelta,
@@ -208,7 +209,8 @@ _NAMES = {
     "vanta.events": (
         "Amended ApprovalRequested CallFinished CallRequested Committed Event LegCancelled "
         "LegFailed LegFinished LegRejected LegStarted MemoryRecalled Observer QuestionAsked "
-        "RoundStarted Takeover TextDelta TurnFailed TurnFinished TurnResumed TurnStarted "
+        "ReasoningDelta RoundStarted Takeover TextDelta TurnFailed TurnFinished TurnResumed "
+        "TurnStarted "
     ),
     "vanta.expectations": "Expectation Failure CheckedTurn",
     "vanta.installation": "install_hint",
@@ -311,6 +313,7 @@ __all__ = [
     "Policy",
     "Price",
     "QuestionAsked",
+    "ReasoningDelta",
     "RecallTrace",
     "Receipt",
     "Reply",

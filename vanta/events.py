@@ -3,7 +3,8 @@
 The command line, scripts, servers and recorders read this one stream. Invariant: events are frozen,
 JSON-ready (`to_dict`) and ordered: `TurnStarted` comes first; `TurnFinished` comes last if the turn
 has a reply, otherwise `TurnFailed`; a `TextDelta` comes after the `Committed` or `Takeover` that it
-belongs to. `at_s` is in seconds since the turn began, on the monotonic clock.
+belongs to, a `ReasoningDelta` before the text that it led to. `at_s` is in seconds since the turn
+began, on the monotonic clock.
 `vanta.TurnStream.text` turns the stream into the text to display.
 """
 
@@ -99,6 +100,19 @@ class Committed(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextDelta(Event):
     """Text to append to what is shown."""
+
+    leg: int
+    track: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasoningDelta(Event):
+    """The next part of a leg's reasoning, which is never part of the text that is shown.
+
+    The reasoning of a committed leg is sent, what came before the commit at the commit. If no
+    other leg may answer, it is sent as it comes, before the commit.
+    """
 
     leg: int
     track: str

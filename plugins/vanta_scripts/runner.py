@@ -25,6 +25,7 @@ from vanta import (
     Event,
     Expectation,
     Failure,
+    ReasoningDelta,
     Reply,
     ScriptError,
     TextDelta,
@@ -321,4 +322,4 @@ async def _temporary_folder() -> AsyncIterator[Path]:
 
 
 def _without_text(events: list[Event]) -> tuple[Event, ...]:
-    return tuple(event for event in events if not isinstance(event, TextDelta))
+    return tuple(event for event in events if not isinstance(event, TextDelta | ReasoningDelta))

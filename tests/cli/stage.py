@@ -4,6 +4,7 @@ The engine `stage` answers with the word that the message's first word stands fo
 
     echo TEXT   says TEXT        cut TEXT   says TEXT and breaks      fail KIND   raises at once
     hold FILE   says "begun ", waits until FILE exists, says "done"
+    think TEXT  thinks, then says TEXT
     call TOOL JSON   calls a tool of the toolset `mail`, and says its result
 
 It writes a line to the journal for each request begun and ended, so a test can wait for what
@@ -31,7 +32,7 @@ import vanta
 from vanta.cli import Command
 from vanta import EngineFactory
 from vanta import ErrorKind
-from vanta.testing import CallTool, Fail, ScriptedEngine, Wait
+from vanta.testing import CallTool, Fail, ScriptedEngine, Think, Wait
 
 JOURNAL = Path(os.environ["STAGE_JOURNAL"])
 
@@ -62,6 +63,8 @@ def act(request):
     said = request.messages[-1].content.rpartition("</notes>")[2].lstrip()  # without memories
     word, _, rest = said.partition(" ")
     match word:
+        case "think":
+            return [Think("Well. "), Think("A \\x1b[2Jtest."), rest]
         case "cut":
             return [rest, Fail(ErrorKind.NETWORK)]
         case "fail":

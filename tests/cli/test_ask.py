@@ -54,6 +54,14 @@ def test_verbose_shows_on_stderr_which_track_answers(stage: Stage) -> None:
     assert "local (stage-1)" in done.stderr
 
 
+def test_reasoning_is_shown_on_request_and_never_on_stdout(stage: Stage) -> None:
+    plain, shown = stage.vanta("ask", "think yes"), stage.vanta("ask", "--reasoning", "think yes")
+    assert (plain.stdout, plain.stderr) == ("yes\n", "")
+    assert (shown.stdout, shown.stderr.count("\n")) == ("yes\n", 1)
+    assert shown.stderr.startswith("Well. A ")
+    assert "\x1b" not in shown.stderr
+
+
 def test_a_takeover_keeps_stdout_whole_and_is_shown_on_stderr(stage: Stage) -> None:
     done = stage.vanta("ask", "-v", "--policy", "cascade", "fail network")
     assert done.stdout == "the api answers\n"

@@ -31,6 +31,16 @@ def test_the_reply_is_labelled_with_the_track_that_answers(chat: Terminal) -> No
     assert "to first text" in chat.expect("you> ")
 
 
+def test_reasoning_is_shown_on_request(stage: Stage) -> None:
+    with Terminal([*COMMAND, "chat", "--reasoning"], stage.environ) as terminal:
+        terminal.expect("you> ")
+        terminal.type("think yes\n")
+        shown = terminal.expect("you> ")
+    before, _, after = shown.partition("local> ")
+    assert "Well. A " in before
+    assert after.startswith("yes\n")
+
+
 def test_ctrl_c_stops_the_reply_and_not_the_chat(chat: Terminal, stage: Stage) -> None:
     chat.type(f"hold {stage.folder / 'never'}\n")
     chat.expect("local> begun ")

@@ -21,6 +21,7 @@ from vanta.cli.options import (
     PolicyOption,
     PrivateOption,
     QuietOption,
+    ReasoningOption,
     SessionOption,
     TrackOption,
     UserOption,
@@ -57,6 +58,7 @@ def ask(
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show the progress of the turn on stderr.")
     ] = False,
+    reasoning: ReasoningOption = False,
     quiet: QuietOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -75,7 +77,7 @@ def ask(
     from vanta.cli.terminal.approval import TerminalApproval
 
     approval = TerminalApproval() if can_ask() else None
-    printer = _TurnPrinter(text=not json, status=shows_status)
+    printer = _TurnPrinter(text=not json, status=shows_status, reasoning=reasoning)
     with open_runtime(config, approval=approval) as runtime:
         conversation = runtime.runtime.session(session or new_session_id(), user=user)
         reply = _answer(runtime, conversation, text, choice, printer, approval)
@@ -124,18 +126,23 @@ def _answer(
 
 
 class _TurnPrinter:
-    """Prints a turn: its text on stdout, its progress on stderr. Either can be off."""
+    """Prints a turn: its text on stdout, its progress and reasoning on stderr. Each can be off."""
 
-    def __init__(self, *, text: bool, status: bool) -> None:
+    def __init__(self, *, text: bool, status: bool, reasoning: bool) -> None:
         self._text = text
         self._status = status
+        self._reasoning = reasoning
         self._open_line = False
+        self._thinks = False
 
     def show(self, event: Event) -> None:
         """Print one event."""
         from vanta.cli.turns import describe_event, describe_reply
-        from vanta.events import Amended, TextDelta, TurnFinished
+        from vanta.events import Amended, ReasoningDelta, TextDelta, TurnFinished
 
+        if isinstance(event, ReasoningDelta):
+            self._think(event.text)
+            return
         if isinstance(event, TextDelta):
             self._write(event.text)
             return
@@ -144,18 +151,31 @@ class _TurnPrinter:
         else:
             line = describe_event(event)
         if line and self._status:
+            self._end_thoughts()
             self._break_line()
             output.print_status(line)
         if isinstance(event, Amended):
             self.end_line()
             self._write(event.text)
 
+    def _think(self, text: str) -> None:
+        if self._reasoning:
+            self._thinks = True
+            output.print_status(text, end="")
+
+    def _end_thoughts(self) -> None:
+        if self._thinks:
+            self._thinks = False
+            output.print_status("")
+
     def end_line(self) -> None:
         """End a line of text that is still open."""
+        self._end_thoughts()
         if self._open_line:
             self._write("\n")
 
     def _write(self, text: str) -> None:
+        self._end_thoughts()
         if self._text and text:
             self._open_line = not text.endswith("\n")
             sys.stdout.write(output.printable(text) if sys.stdout.isatty() else text)

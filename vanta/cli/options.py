@@ -57,6 +57,9 @@ PrivateOption = Annotated[
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print nothing on stderr but errors.")
 ]
+ReasoningOption = Annotated[
+    bool, typer.Option("--reasoning", help="Show the reasoning of the model, dimmed.")
+]
 DeadlineOption = Annotated[
     float | None,
     typer.Option("--deadline", metavar="SECONDS", help="For the whole turn, waiting included."),

@@ -105,13 +105,14 @@ def _as_json(data: Any, *, indent: int | None = None, any_character: bool = Fals
     return json.dumps(clean, indent=indent, default=str)
 
 
-def print_status(message: str, style: str = "dim") -> None:
+def print_status(message: str, style: str = "dim", end: str = "\n") -> None:
     """Print a line about the work on stderr.
 
     :param message: the line, printed literally.
     :param style: a rich style; "none" for plain text.
+    :param end: what follows it; "" leaves the line open.
     """
-    stderr().print(message, style=style, markup=False, highlight=False, soft_wrap=True)
+    stderr().print(message, style=style, end=end, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_line(text: str | Text) -> None:

@@ -92,6 +92,7 @@ class Leg:
         self.resumes = resumes
         self.fold = Fold()
         self.pending: list[str] = []
+        self.thoughts: list[str] = []
         self.deltas = 0
         self._check_at = EARLY_EXIT_EVERY
         self.has_content = False
@@ -119,6 +120,11 @@ class Leg:
     def answerable(self) -> bool:
         """True while the leg may still answer: it runs, or its finished answer is held back."""
         return self.state == "running" and not self.stopped
+
+    @property
+    def judged(self) -> bool:
+        """Whether a gate judges its answer before anything of it is shown."""
+        return self.plan.commit_on == "verdict" and not self.resumes
 
     @property
     def stopped(self) -> bool:
@@ -190,7 +196,7 @@ class Leg:
             with self._scope:
                 await self._generate(prepare, shorten)
                 self.generated = True
-                if self.plan.commit_on == "verdict" and not self.resumes:
+                if self.judged:
                     self.verdict = await self._owner.judge(self)
                 self.finished = True
         except EngineError as error:

@@ -117,12 +117,15 @@ class Race:
             return
         seam = self._seams.get(leg.number)
         text = seam.feed(delta.text) if seam else delta.text
+        if delta.reasoning:
+            alone = self._alive() == [leg] and not (self._starts.timed or leg.judged)
+            self._log.reasoning(leg, delta.reasoning, shown=alone or leg is self._committed)
         if leg is self._committed:
             self._log.text(leg, text)
             return
         if text:
             leg.pending.append(text)
-        if leg.plan.commit_on == "verdict" and leg.is_check_due():
+        if leg.judged and leg.is_check_due():
             self._give_up_early(leg)
         if leg.deltas == 1 or leg.resumes or leg.first_content_s == leg.last_delta_s:
             self._advance()
@@ -199,7 +202,6 @@ class Race:
         shown = self._log.shown if resumes else ""
         if resumes and not track.engine.capabilities.prefix_continuation:
             self._seams[leg.number] = Seam(shown)
-
         preparer, judged = self._plan.preparer, plan.commit_on == "verdict" and not resumes
         prepare: Prepare = partial(preparer.prepare, shown=shown, judged=judged)
         shorten: Shorten | None = partial(preparer.shorten, shown=shown, judged=judged)
@@ -263,8 +265,7 @@ class Race:
             self._log.takeover(leg, self._broken, restarts=not leg.resumes)
         else:
             self._log.committed(leg, why)
-        self._log.text(leg, "".join(leg.pending))
-        leg.pending.clear()
+        self._log.pending(leg)
         # Last, though at the same moment: the reader of the text then runs before the losers, whose
         # winding up (closing a connection) takes a millisecond of the loop.
         for rival in self._alive():

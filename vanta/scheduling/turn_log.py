@@ -19,6 +19,7 @@ from vanta.events import (
     LegFinished,
     LegRejected,
     LegStarted,
+    ReasoningDelta,
     Takeover,
     TextDelta,
 )
@@ -65,6 +66,28 @@ class TurnLog:
         if self.first_content_s is None:
             self.first_content_s = at_s
         self._emit(TextDelta(at_s=at_s, leg=leg.number, track=leg.track.name, text=gap + text))
+
+    def reasoning(self, leg: Leg, text: str, *, shown: bool) -> None:
+        """Report reasoning of a leg, or keep it until the leg is committed.
+
+        :param leg: the leg.
+        :param text: the next part of its reasoning; empty text emits no event.
+        :param shown: whether the leg is committed, or no other may answer.
+        """
+        if text:
+            add_fragment(leg.thoughts, text)
+        if shown and leg.thoughts:
+            text = "".join(leg.thoughts)
+            leg.thoughts.clear()
+            self._emit(
+                ReasoningDelta(at_s=self._now(), leg=leg.number, track=leg.track.name, text=text)
+            )
+
+    def pending(self, leg: Leg) -> None:
+        """Show what a leg had before it was committed."""
+        self.reasoning(leg, "", shown=True)
+        self.text(leg, "".join(leg.pending))
+        leg.pending.clear()
 
     def started(self, leg: Leg) -> None:
         """Report that a leg starts."""

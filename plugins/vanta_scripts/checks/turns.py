@@ -13,7 +13,15 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from vanta import CheckedTurn, Event, Expectation, Failure, TextDelta, did_you_mean
+from vanta import (
+    CheckedTurn,
+    Event,
+    Expectation,
+    Failure,
+    ReasoningDelta,
+    TextDelta,
+    did_you_mean,
+)
 from vanta.memory import MemoryItem
 from vanta_scripts.checks.values import (
     ONE_OR_MANY,
@@ -138,7 +146,7 @@ def _without_repeats(all_events: tuple[Event, ...]) -> list[Event]:
     return [
         event
         for before, event in zip((None, *all_events), all_events, strict=False)
-        if not (isinstance(event, TextDelta) and isinstance(before, TextDelta))
+        if type(event) is not type(before) or not isinstance(event, TextDelta | ReasoningDelta)
     ]
 
 

@@ -23,6 +23,7 @@ from vanta.cli.options import (
     PolicyOption,
     PrivateOption,
     QuietOption,
+    ReasoningOption,
     SessionOption,
     TrackOption,
     UserOption,
@@ -56,6 +57,7 @@ def chat(
     save: Annotated[
         Path | None, typer.Option("--save", metavar="FILE", help="Save the chat as a script.")
     ] = None,
+    reasoning: ReasoningOption = False,
     quiet: QuietOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -76,7 +78,7 @@ def chat(
             session or new_session_id(), user=user, private=private
         )
         runtime.portal.call(conversation.refresh)
-        chat = Chat(runtime, conversation, policy, approval=approval)
+        chat = Chat(runtime, conversation, policy, approval=approval, reasoning=reasoning)
         if track:
             _pin(chat, track)
         if runtime.runtime.memory:
@@ -173,7 +175,7 @@ def _reply_to(chat: Chat, message: str, options: TurnOptions | None = None) -> N
                 async for event in events:
                     report(event)
 
-    with Screen() as screen:
+    with Screen(reasoning=chat.reasoning) as screen:
 
         def show(event: Event | Question) -> None:
             if isinstance(event, Question):

@@ -37,6 +37,7 @@ class Chat:
     :param messages: the messages that were answered, in the order of `replies`.
     :param pending: a message that the last command has the chat send.
     :param approval: asks about models without a known price; None without a terminal.
+    :param reasoning: whether the model's reasoning is shown.
     """
 
     runtime: SyncRuntime
@@ -48,6 +49,7 @@ class Chat:
     over: bool = False
     approval: TerminalApproval | None = None
     pending: Pending | None = None
+    reasoning: bool = False
 
     def run(self, line: str) -> str:
         """Run the command `/name rest` and return what to print.

@@ -22,6 +22,7 @@ from vanta.events import (
     LegFailed,
     LegRejected,
     LegStarted,
+    ReasoningDelta,
     Takeover,
     TextDelta,
     TurnFinished,
@@ -36,14 +37,17 @@ class Screen:
     """Shows one turn. It is a context manager; leaving it ends an open line.
 
     :param console: where to show it; standard output by default.
+    :param reasoning: whether the model's reasoning is shown, too, dimmed.
     """
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None = None, *, reasoning: bool = False) -> None:
         self._console = console or output.stdout()
         self._waiting: Status | None = None
         self._at_work: list[str] = []
         self._notes: list[str] = []
         self._in_line = False
+        self._reasoning = reasoning
+        self._thinks = False
 
     def __enter__(self) -> Screen:
         return self
@@ -59,8 +63,12 @@ class Screen:
                 self._wait_for(event.track)
             case Committed():
                 self._stop_waiting()
+                self._end_thoughts()
                 self._label(event.track)
+            case ReasoningDelta():
+                self._think(event.text)
             case TextDelta():
+                self._end_thoughts()
                 self._write(event.text)
             case Takeover():
                 self._seam(event)
@@ -103,6 +111,18 @@ class Screen:
     def _label(self, track: str) -> None:
         self._console.print(Text(f"{track}> ", f"bold {colour_of(track).terminal}"), end="")
         self._in_line = True
+
+    def _think(self, text: str) -> None:
+        if self._reasoning:
+            self._stop_waiting()
+            self._console.print(Text(text, "dim"), end="", soft_wrap=True)
+            self._in_line = self._thinks = True
+
+    def _end_thoughts(self) -> None:
+        """Begin a new line after reasoning."""
+        if self._thinks:
+            self._end_line()
+            self._in_line, self._thinks = True, False
 
     def _seam(self, event: Takeover) -> None:
         self._stop_waiting()
