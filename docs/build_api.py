@@ -60,9 +60,9 @@ SELECTED = {
     ),
     "vanta.storage": "Branch Fork TurnPlace SessionInfo SessionQuery Store sqlite_url",
     "vanta.tools": (
-        "OfferedTool ParkedCall ParkedTurn ParkedTurns READ_RESULT ResultPages ToolRegistry "
-        "as_data canonical check_arguments open_toolsets read_arguments result_of schema_problem "
-        "tool_problem write_result "
+        "CallPattern OfferedTool ParkedCall ParkedTurn ParkedTurns Permissions READ_RESULT "
+        "ResultPages ToolRegistry as_data canonical check_arguments open_toolsets read_arguments "
+        "result_of schema_problem tool_problem write_result "
     ),
     "vanta.text": (
         "DocumentError HIDDEN Node Place RedactingFilter decoded is_key_shaped printable "

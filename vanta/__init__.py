@@ -135,6 +135,7 @@ if TYPE_CHECKING:
         traceback_texts,
     )
     from vanta.runtime import (
+        IsolatedTools,
         Isolation,
         Runtime,
         Session,
@@ -221,8 +222,8 @@ _NAMES = {
     "vanta.network": "EnvironmentProxy is_loopback proxy_for retry_after_s",
     "vanta.privacy": "Detector scrub_error traceback_texts",
     "vanta.runtime": (
-        "Isolation Runtime Session ShownText SyncRuntime SyncSession SyncTurn TurnOptions "
-        "TurnStream in_quiet"
+        "IsolatedTools Isolation Runtime Session ShownText SyncRuntime SyncSession SyncTurn "
+        "TurnOptions TurnStream in_quiet"
     ),
     "vanta.scheduling.gate": "Gate Verdict",
     "vanta.scheduling.policy": "GateRule LegPlan Policy",
@@ -291,6 +292,7 @@ __all__ = [
     "Health",
     "Host",
     "InvalidValue",
+    "IsolatedTools",
     "Isolation",
     "LegCancelled",
     "LegFailed",

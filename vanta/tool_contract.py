@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import abc
 import json
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -177,11 +178,13 @@ class ToolsetContext:
     :param project: the folder that the program was started in.
     :param memory: returns the runtime's `vanta.memory.Memory`, None if it is off; call it when a
         tool runs. Typed loosely, since memory stands above this contract.
+    :param now: returns the present in seconds since the epoch.
     """
 
     data_dir: Path
     project: Path
     memory: Callable[[], Any] = field(default=lambda: None)
+    now: Callable[[], float] = field(default=time.time)
 
 
 @dataclass(frozen=True, slots=True)

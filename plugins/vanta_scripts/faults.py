@@ -10,19 +10,24 @@ import dataclasses
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from vanta import Sampling, did_you_mean
+from vanta import Sampling, UsageError, did_you_mean
+from vanta.tools import CallPattern, schema_problem
 from vanta_scripts.schema import (
     AFTER_TOKENS,
+    ApprovalForm,
     CallForm,
     DocumentForm,
     FixturesForm,
     MatrixForm,
     MemoryForm,
+    PageForm,
+    ResultForm,
     ScriptForm,
     ToolForm,
     TurnForm,
@@ -56,7 +61,11 @@ _FORMS: Mapping[tuple[str, ...], type[BaseModel]] = {
     ("fixtures",): FixturesForm,
     ("fixtures", "memories"): MemoryForm,
     ("fixtures", "documents"): DocumentForm,
+    ("fixtures", "pages"): PageForm,
     ("tools",): ToolForm,
+    ("tools", "results"): ResultForm,
+    ("approvals",): ApprovalForm,
+    ("then",): UpstreamForm,
 }
 _UNKNOWN_FIELD = ("extra_forbidden", "unexpected_keyword_argument")
 
@@ -101,6 +110,7 @@ def contradictions(form: ScriptForm) -> list[Fault]:
     return [
         *_script_contradictions(form),
         *_fixture_contradictions(form),
+        *_tool_contradictions(form),
         *_turn_contradictions(form),
         *_time_contradictions(form),
     ]
@@ -224,11 +234,42 @@ def _fixture_contradictions(form: ScriptForm) -> Iterator[Fault]:
             problem = f"two memories have the id {memory.id!r}. Change one of them."
             yield Fault(("fixtures", "memories", index, "id"), problem)
         ids |= {memory.id} if memory.id else set()
+    for path in form.fixtures.files:
+        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\\" in path:
+            problem = f"the file {path!r} is not below the folder. Use a path like 'notes/a.txt'."
+            yield Fault(("fixtures", "files", path), problem, at_key=True)
+    for path in form.fixtures.pages:
+        if not path.startswith("/"):
+            problem = f"the page {path!r} does not begin with '/'. Write {'/' + path!r}."
+            yield Fault(("fixtures", "pages", path), problem, at_key=True)
+
+
+def _tool_contradictions(form: ScriptForm) -> Iterator[Fault]:
     names: set[str] = set()
+    runs = bool(form.toolsets) or any(tool.results for tool in form.tools)
     for index, tool in enumerate(form.tools):
         if tool.name in names:
             yield Fault(("tools", index), f"two tools are named {tool.name!r}. Remove one of them.")
         names.add(tool.name)
+        if runs and not tool.results:
+            problem = f"the tool {tool.name!r} has no 'results', and calls run in this script."
+            yield Fault(("tools", index), f"{problem} Give it results, such as ['Done.'].")
+        wrong = schema_problem(tool.parameters) if tool.results else None
+        if wrong:
+            yield Fault(("tools", index, "parameters"), f"{wrong}.")
+    for kind in ("allow", "ask", "deny"):
+        for index, rule in enumerate(getattr(form, kind)):
+            try:
+                CallPattern.parse(rule)
+            except UsageError as error:
+                yield Fault((kind, index), str(error))
+    if form.session is None:
+        return
+    own = [name for name in ("allow", "ask", "deny", "approvals") if getattr(form, name)]
+    if own or any(tool.results for tool in form.tools):
+        problem = "a script that continues a session calls your own tools, under your own rules. "
+        field = own[0] if own else "tools"
+        yield Fault((field,), f"{problem}Remove 'session' or {field!r}.", at_key=True)
 
 
 def _turn_contradictions(form: ScriptForm) -> Iterator[Fault]:
@@ -269,6 +310,12 @@ def _upstream_contradictions(form: UpstreamForm | None, location: Location) -> I
         other = "text" if "text" in given else "fault"
         problem = f"'call' and {other!r} exclude each other. Remove one of them."
         yield Fault((*location, "call"), problem, at_key=True)
+    for index, following in enumerate(form.then):
+        place = (*location, "then", index)
+        if following.then:
+            problem = "'then' stands in another 'then'. Make one list of them."
+            yield Fault((*place, "then"), problem, at_key=True)
+        yield from _upstream_contradictions(following, place)
 
 
 def _no_effect(field: str, faults: tuple[str, ...]) -> str:

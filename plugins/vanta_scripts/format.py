@@ -23,11 +23,13 @@ from vanta.text import DocumentError, Node, Place, read_marked
 from vanta_scripts.checks import BUILTIN
 from vanta_scripts.faults import Fault, contradictions, validation_faults
 from vanta_scripts.schema import (
+    ApprovalForm,
     DocumentForm,
     FixturesForm,
     MatrixForm,
     MemoryForm,
     ScriptForm,
+    ToolForm,
     TurnForm,
     UpstreamForm,
 )
@@ -36,8 +38,12 @@ from vanta_scripts.script import (
     Fixtures,
     Matrix,
     MemoryFixture,
+    Page,
+    PlannedApproval,
     PlannedCall,
     Script,
+    ScriptedResult,
+    ScriptedTool,
     ScriptTurn,
     UpstreamPlan,
 )
@@ -169,7 +175,13 @@ def _script(form: ScriptForm, expected: list[dict[str, Any]], node: Node, source
         "upstream": _upstream(form.upstream),
         "matrix": _matrix(form.matrix),
         "fixtures": _fixtures(form.fixtures),
-        "tools": tuple(Tool(**_fields(tool)) for tool in form.tools),
+        "tools": tuple(_tool(tool) for tool in form.tools if not tool.results),
+        "scripted": tuple(_scripted(tool) for tool in form.tools if tool.results),
+        "toolsets": tuple(dict.fromkeys(form.toolsets)),
+        "allow": tuple(form.allow),
+        "ask": tuple(form.ask),
+        "deny": tuple(form.deny),
+        "approvals": _approvals(form.approvals),
         "at": form.begins_at,
         "source": source,
     }
@@ -179,15 +191,36 @@ def _script(form: ScriptForm, expected: list[dict[str, Any]], node: Node, source
 
 
 def _turn(form: TurnForm, expect: Mapping[str, Any], line: int) -> ScriptTurn:
-    changes = {"expect": expect, "upstream": _upstream(form.upstream), "line": line}
+    changes = {
+        "expect": expect,
+        "upstream": _upstream(form.upstream),
+        "approvals": _approvals(form.approvals),
+        "line": line,
+    }
     return ScriptTurn(**_fields(form) | changes)
+
+
+def _tool(form: ToolForm) -> Tool:
+    fields = _fields(form)
+    del fields["results"]
+    return Tool(**fields)
+
+
+def _scripted(form: ToolForm) -> ScriptedTool:
+    results = tuple(ScriptedResult(**_fields(result)) for result in form.results)
+    return ScriptedTool(_tool(form), results)
+
+
+def _approvals(forms: Iterable[ApprovalForm]) -> tuple[PlannedApproval, ...]:
+    return tuple(PlannedApproval(**_fields(form)) for form in forms)
 
 
 def _upstream(form: UpstreamForm | None) -> UpstreamPlan | None:
     if form is None:
         return None
     call = PlannedCall(**_fields(form.call)) if form.call else None
-    return UpstreamPlan(**_fields(form) | {"call": call})
+    plans = tuple(plan for plan in map(_upstream, form.then) if plan)
+    return UpstreamPlan(**_fields(form) | {"call": call, "then": plans})
 
 
 def _fixtures(form: FixturesForm) -> Fixtures:
@@ -197,6 +230,8 @@ def _fixtures(form: FixturesForm) -> Fixtures:
     return Fixtures(
         tuple(MemoryFixture(**fields(memory)) for memory in form.memories),
         tuple(DocumentFixture(**fields(document)) for document in form.documents),
+        form.files,
+        {path: Page(**_fields(page)) for path, page in form.pages.items()},
     )
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from vanta import ScriptError, UnknownName
 from vanta.files import parse_json, read_file, write_private
+from vanta_scripts.acting.toolsets import own_toolsets
 from vanta_scripts.checks.meanings import Likeness
 from vanta_scripts.isolation import document_path
 from vanta_scripts.script import Script
@@ -93,7 +94,7 @@ def check_names(script: Script, runtime: Runtime) -> None:
 
     :param script: the script.
     :param runtime: the runtime that is to run it.
-    :raises UnknownName: for an unknown policy, track, template or embedder.
+    :raises UnknownName: for an unknown policy, track, template, embedder or toolset.
     :raises ScriptError: for a track that is off, missing memory or a missing document.
     """
     try:
@@ -103,6 +104,7 @@ def check_names(script: Script, runtime: Runtime) -> None:
             runtime.templates.get(f"system/{script.system}")
         _check_memory(script, runtime)
         _check_embedders(script, runtime)
+        _check_toolsets(script, runtime)
     except UnknownName as error:
         error.args = (f"{script.source}: {error}",)
         raise
@@ -167,8 +169,9 @@ def _check_tracks(script: Script, runtime: Runtime) -> None:
 
 def _check_memory(script: Script, runtime: Runtime) -> None:
     lines = [turn.line for turn in script.turns if "recalled" in turn.expect]
-    if runtime.memory is None and (script.fixtures or lines):
-        subject = "'fixtures' need" if script.fixtures else f"'recalled' in line {lines[0]} needs"
+    if runtime.memory is None and (script.fixtures.need_memory or lines):
+        named = script.fixtures.need_memory
+        subject = "'fixtures' need" if named else f"'recalled' in line {lines[0]} needs"
         raise ScriptError(no_memory(script, runtime, subject))
     check_files(script)
 
@@ -186,6 +189,21 @@ def _check_embedders(script: Script, runtime: Runtime) -> None:
                 f"{script.source}:{turn.line}: 'similar_to' cannot be judged: "
                 f"{why_no_embedder(runtime)}. Name an embedder: {{text: ..., embedder: ...}}."
             )
+
+
+def _check_toolsets(script: Script, runtime: Runtime) -> None:
+    own = own_toolsets(script)
+    for name in script.toolsets:
+        if name in own or name in runtime.toolsets:
+            continue
+        known = runtime.plugins.toolsets
+        if name not in known:
+            raise UnknownName("toolset", name, {*known, *runtime.toolsets})
+        pages = " It is the script's own if 'fixtures' has 'pages'." if name == "fetch" else ""
+        raise ScriptError(
+            f"{script.source}: the toolset {name!r} is not on in your configuration, and a script "
+            f"cannot turn it on: add it to `tools.use` if scripts may use it.{pages}"
+        )
 
 
 class _Expression:

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from vanta import Event, Failure, Reply
+from vanta import Event, Failure, Reply, TurnFailed
 from vanta.memory import MemoryItem
+from vanta_scripts.checks.calls import SeenCall, calls_of
 from vanta_scripts.checks.values import excerpt
 from vanta_scripts.reports.figures import figures
 from vanta_scripts.script import Script, titled
@@ -55,6 +56,14 @@ class TurnResult:
         return self.error is None and not self.failures
 
     @property
+    def calls(self) -> tuple[SeenCall, ...]:
+        """Return the calls of the turn, also of one that failed."""
+        ends = [event.trace for event in self.events if isinstance(event, TurnFailed)]
+        trace = self.reply.trace if self.reply else next(iter(ends), None)
+        asked = self.reply.tool_calls if self.reply else ()
+        return calls_of(self.events, trace.calls if trace else (), asked)
+
+    @property
     def note(self) -> str:
         """Return a hint at the cause of a failure: a reply that was cut. "" without a hint."""
         reason = self.reply.finish_reason if self.reply and not self.passed else None
@@ -69,6 +78,7 @@ class TurnResult:
         if self.error is not None:
             lines.append(f"  error    {self.error}")
         lines += [f"  note     {self.note}"] if self.note else []
+        lines += [f"  call     {call.describe()}" for call in self.calls if not self.passed]
         return "\n".join([head, *lines])
 
     def to_dict(self) -> dict[str, Any]:
@@ -83,6 +93,7 @@ class TurnResult:
             "note": self.note,
             "cost_usd": self.cost_usd,
             "recalled": [_memory_data(item) for item in self.recalled],
+            "calls": [call.to_dict() for call in self.calls],
             "reply": self.reply.to_dict() if self.reply else None,
         }
 

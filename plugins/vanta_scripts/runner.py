@@ -32,6 +32,7 @@ from vanta import (
     VantaError,
 )
 from vanta.memory import MemoryItem, Scope
+from vanta_scripts.acting.toolsets import ScriptTools
 from vanta_scripts.checks import known_expectations
 from vanta_scripts.checks.values import excerpt, listed
 from vanta_scripts.isolation import (
@@ -44,7 +45,7 @@ from vanta_scripts.isolation import (
 from vanta_scripts.preflight import no_memory
 from vanta_scripts.results import ScriptResult, TurnResult
 from vanta_scripts.script import Script, ScriptTurn
-from vanta_scripts.tracks import ScriptTracks, WrapTrack
+from vanta_scripts.tracks import NO_TOOLS, ScriptTracks, WrapTrack
 
 if TYPE_CHECKING:
     from vanta import Runtime, Session
@@ -124,12 +125,14 @@ class ScriptRun:
         self._run_stack = AsyncExitStack()
         self._runtime_stack = AsyncExitStack()
         self._tracks: ScriptTracks
+        self._tools: ScriptTools
         self._sessions: dict[tuple[str, str], Session] = {}
 
     async def __aenter__(self) -> ScriptRun:
         async with AsyncExitStack() as stack:
             if self.script.restarts and not self.script.session:
                 self._folder = await stack.enter_async_context(_temporary_folder())
+            self._tools = await stack.enter_async_context(ScriptTools(self.script))
             await self._set_up()
             self._run_stack = stack.pop_all()
         return self
@@ -152,7 +155,8 @@ class ScriptRun:
             await self._runtime_stack.aclose()
             await self._set_up()
         self._clock.now = turn.at or self._clock.now
-        self._tracks.apply(turn.upstream)
+        self._tracks.apply(self._tools.filled_plan(turn.upstream or self.script.upstream))
+        self._tools.prepare(turn.approvals or self.script.approvals)
         if isinstance(self._memory, SettledMemory):
             await self._memory.settle()
         result = await self._run(turn, len(self._results) + 1)
@@ -181,8 +185,12 @@ class ScriptRun:
             if self._reopen:
                 self._runtime = await stack.enter_async_context(self._reopen())
             storage = await self._isolate(stack)
+            tools = NO_TOOLS
+            if self.script.acts:
+                memory = storage.memory if storage else None
+                tools = self._tools.open(self._runtime, memory, self._clock, stack)
             self._tracks = await stack.enter_async_context(
-                ScriptTracks(self._runtime, self.script, storage, self._wrap)
+                ScriptTracks(self._runtime, self.script, storage, self._wrap, tools)
             )
             self._sessions = {}
             self._runtime_stack = stack.pop_all()
@@ -196,7 +204,7 @@ class ScriptRun:
             IsolatedStorage(self._runtime, self._clock, self._folder)
         )
         self._memory = storage.memory
-        if self.script.fixtures and self._labels is None:
+        if self.script.fixtures.need_memory and self._labels is None:
             if storage.memory is None:
                 raise ScriptError(no_memory(self.script, self._runtime, "'fixtures' need"))
             self._labels = await add_fixtures(storage.memory, self.script, self._session_id)
@@ -204,8 +212,9 @@ class ScriptRun:
 
     async def _run(self, turn: ScriptTurn, number: int) -> TurnResult:
         events: list[Event] = []
+        message = self._tools.filled(turn.say)
         try:
-            reply = await self._say(turn, events)
+            reply = await self._say(turn, message, events)
         except VantaError as error:
             failures, unexpected = judge_error(turn.expect, error)
             return TurnResult(
@@ -213,7 +222,7 @@ class ScriptRun:
             )
         costs: list[float] = []
         seen = CheckedTurn(
-            turn.say,
+            message,
             reply,
             events=tuple(events),
             tracks=self._tracks.tracks,
@@ -241,12 +250,12 @@ class ScriptRun:
         batches = [await memory.recent(scope, after_id=item.id - 1, limit=1) for item in shown]
         return tuple(item for batch in batches for item in batch)
 
-    async def _say(self, turn: ScriptTurn, events: list[Event]) -> Reply:
+    async def _say(self, turn: ScriptTurn, message: str, events: list[Event]) -> Reply:
         script = self.script
         chooses = turn.policy is not None or turn.track is not None
         deadline_s = script.deadline_s if turn.deadline_s is None else turn.deadline_s
         async with self._session_of(turn).stream(
-            turn.say,
+            message,
             policy=turn.policy if chooses else script.policy,
             track=turn.track if chooses else script.track,
             deadline_s=deadline_s,

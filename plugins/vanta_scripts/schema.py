@@ -93,6 +93,9 @@ class UpstreamForm(BaseModel):
     """The Retry-After header of a rate limit."""
     call: _Call | None = None
     """A tool call to answer with instead of the text; a single word is the tool's name."""
+    then: list[Annotated[UpstreamForm, _short_for("fault", FaultName, Any)]] = []
+    """How it behaves at the turn's next requests, one entry each; the last one repeats. Unset: as
+    before, and a plain answer after a call."""
 
 
 _Upstream = Annotated[UpstreamForm, _short_for("fault", FaultName, UpstreamForm)]
@@ -138,8 +141,23 @@ class DocumentForm(BaseModel):
     """Words to find the document by."""
 
 
+class PageForm(BaseModel):
+    """A page of the server of the fixtures; a single text is its content."""
+
+    model_config = _STRICT
+
+    text: str
+    """The content."""
+    type: _Text = "text/plain; charset=utf-8"
+    """The content type."""
+    status: Annotated[int, Field(ge=200, le=599)] = 200
+    """The HTTP status."""
+    location: _Text | None = None
+    """The target of a redirect."""
+
+
 class FixturesForm(BaseModel):
-    """The content of memory before the first turn."""
+    """What exists before the first turn: in memory, in the toolset `files`, and on the web."""
 
     model_config = _STRICT
 
@@ -147,10 +165,55 @@ class FixturesForm(BaseModel):
     """Facts, and messages of earlier sessions."""
     documents: list[Annotated[DocumentForm, _short_for("path", _Text, DocumentForm)]] = []
     """Files that memory indexes."""
+    files: dict[str, str] = {}
+    """The files of the toolset `files`: a path below its folder, and the text."""
+    pages: dict[str, Annotated[PageForm, _short_for("text", str, PageForm)]] = {}
+    """The pages of a server in this process, by their paths (`/prices`); `fetch` reaches nothing
+    else. `{pages}` in messages, answers and results stands for its address."""
+
+
+class ResultForm(BaseModel):
+    """What a scripted tool returns; a single text is the result's text."""
+
+    model_config = _STRICT
+
+    text: str
+    """What the model reads."""
+    error: bool = False
+    """Whether the call failed."""
+    private: bool = False
+    """Whether the result must not leave this machine."""
+    when: dict[str, Any] = {}
+    """Arguments that a call must have for this result."""
+
+
+_Result = Annotated[ResultForm, _short_for("text", _Text, ResultForm)]
+
+
+class ApprovalForm(BaseModel):
+    """The answer to one question about a call; a single word is the answer."""
+
+    model_config = _STRICT
+
+    answer: Literal["approve", "deny"]
+    """Whether the call may run."""
+    call: _Text | None = None
+    """The tool that it is about (`send`, `files.write`); unset: any."""
+    scope: Literal["once", "session", "always"] = "once"
+    """For how long the approval counts."""
+    reason: str = ""
+    """Why it is denied, for the model."""
+
+
+_Approvals = list[Annotated[ApprovalForm, _short_for("answer", _Text, ApprovalForm)]]
 
 
 class ToolForm(BaseModel):
-    """A tool that is offered to tracks; a single word is its name."""
+    """A tool that is offered to tracks; a single word is its name.
+
+    Its calls are checked and never run, unless it has `results`: then it is a fixture, which rules
+    and reports call `fixture.NAME`.
+    """
 
     model_config = _STRICT
 
@@ -160,6 +223,15 @@ class ToolForm(BaseModel):
     """The tool's purpose, for the model."""
     parameters: dict[str, Any] = {"type": "object", "properties": {}}
     """A JSON Schema of its arguments."""
+    results: list[_Result] = []
+    """What its calls return: for each call the next result whose `when` fits; the last one of these
+    repeats."""
+    effect: Literal["read", "idempotent", "write"] = "write"
+    """What running a call twice would do."""
+    private: bool = False
+    """Whether it claims to stay on this machine."""
+    untrusted: bool = False
+    """Whether its results count as written by others."""
 
 
 class TurnForm(BaseModel):
@@ -189,6 +261,8 @@ class TurnForm(BaseModel):
     """The turn's time, like `2026-03-02` or `2026-03-02T14:30`; unset: that of the turn before."""
     upstream: _Upstream | None = None
     """How the api track's server behaves in this turn."""
+    approvals: _Approvals = []
+    """The answers to this turn's questions about calls, in order; unset: those of the script."""
 
 
 class MatrixForm(BaseModel):
@@ -245,9 +319,21 @@ class ScriptForm(BaseModel):
     """The script's time, like `2026-03-02` or `2026-03-02T14:30`, in UTC; unset: the time of its
     first turn, or the same Monday in every run, so that replies do not depend on the date."""
     fixtures: FixturesForm = FixturesForm()
-    """Memories and documents that exist before the first turn."""
+    """What exists before the first turn."""
     tools: list[Annotated[ToolForm, _short_for("name", _Name, ToolForm)]] = []
-    """Tools offered to tracks in every turn; their calls are checked and never run."""
+    """Tools offered to tracks in every turn. Calls of those with `results` run."""
+    toolsets: list[_Name] = []
+    """Toolsets that are on. `calculator`, `clock`, `files`, `memory` and, with pages, `fetch` are
+    the script's own; any other must be on in your configuration, whose rules count as well."""
+    allow: list[_Text] = []
+    """Rules for calls that run: `fixture.send`, `files.write(notes/**)`."""
+    ask: list[_Text] = []
+    """Rules for calls that need an approval each time."""
+    deny: list[_Text] = []
+    """Rules for calls that are refused."""
+    approvals: _Approvals = []
+    """The answers to each turn's questions about calls, in order. What is not answered is denied.
+    They count for the script's own tools only."""
     upstream: _Upstream | None = None
     """How the api track's server behaves in turns that do not choose. A script that sets it, here
     or in a turn, replaces the real server by a stand-in inside this process."""

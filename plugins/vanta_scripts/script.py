@@ -11,7 +11,7 @@ import datetime as dt
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from vanta import Sampling, Tool
 
@@ -43,6 +43,7 @@ class UpstreamPlan:
     :param gap_s: seconds between tokens.
     :param retry_after: value of the Retry-After header of a rate limit.
     :param call: a tool call to answer with instead of `text`.
+    :param then: its behaviour at the next requests; the last one repeats.
     """
 
     fault: str = "none"
@@ -52,6 +53,55 @@ class UpstreamPlan:
     gap_s: float = 0.0
     retry_after: str | None = None
     call: PlannedCall | None = None
+    then: tuple[UpstreamPlan, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptedResult:
+    """What a scripted tool returns for calls whose arguments have the values of `when`."""
+
+    text: str
+    error: bool = False
+    private: bool = False
+    when: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptedTool:
+    """A tool with results.
+
+    :param tool: the tool.
+    :param results: for each call the next one that fits; the last of these repeats.
+    """
+
+    tool: Tool
+    results: tuple[ScriptedResult, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedApproval:
+    """The answer to one question about a call.
+
+    :param answer: "approve" or "deny".
+    :param call: the tool, with its toolset or without; None for any.
+    :param scope: for how long an approval counts.
+    :param reason: why it is denied, for the model.
+    """
+
+    answer: str
+    call: str | None = None
+    scope: Literal["once", "session", "always"] = "once"
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of the server of the fixtures."""
+
+    text: str
+    type: str = "text/plain; charset=utf-8"
+    status: int = 200
+    location: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +131,25 @@ class DocumentFixture:
 
 @dataclass(frozen=True, slots=True)
 class Fixtures:
-    """The content of memory before the first turn. False if empty."""
+    """What exists before the first turn. False if nothing does.
+
+    :param memories: items of memory.
+    :param documents: documents that memory indexes.
+    :param files: path below the folder of the toolset `files` -> text.
+    :param pages: path -> page of the server that `fetch` reaches.
+    """
 
     memories: tuple[MemoryFixture, ...] = ()
     documents: tuple[DocumentFixture, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+    pages: Mapping[str, Page] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
+        return bool(self.need_memory or self.files or self.pages)
+
+    @property
+    def need_memory(self) -> bool:
+        """Whether some of them are content of memory."""
         return bool(self.memories or self.documents)
 
 
@@ -105,6 +168,7 @@ class ScriptTurn:
     :param restart: whether the runtime is closed and reopened before the turn.
     :param at: the turn's time in seconds since the epoch; None for the time of the turn before.
     :param upstream: the stand-in server's behaviour; None for the script's value.
+    :param approvals: the answers to the turn's questions about calls; empty for the script's.
     :param line: the turn's line in the file, from 1.
     """
 
@@ -119,6 +183,7 @@ class ScriptTurn:
     restart: bool = False
     at: float | None = None
     upstream: UpstreamPlan | None = None
+    approvals: tuple[PlannedApproval, ...] = ()
     line: int = 1
 
 
@@ -153,8 +218,12 @@ class Script:
     :param session: a stored session to continue; None for a new session in each run.
     :param user: the speaker of turns that do not name one.
     :param at: when the script takes place, in seconds since the epoch.
-    :param fixtures: the content of memory before the first turn.
-    :param tools: the tools offered to tracks. Their calls are checked, never run.
+    :param fixtures: what exists before the first turn.
+    :param tools: the tools offered to tracks whose calls are checked, never run.
+    :param scripted: the tools whose calls return results of the script.
+    :param toolsets: names of toolsets that are on.
+    :param allow: rules for calls that run; `ask` and `deny` likewise.
+    :param approvals: the answers to each turn's questions about calls.
     :param upstream: the stand-in server's behaviour in turns that do not choose.
     :param matrix: the axes of the script's variants.
     :param repeat: number of runs, from 1 to 1000.
@@ -181,6 +250,12 @@ class Script:
     at: float = DEFAULT_TIME
     fixtures: Fixtures = Fixtures()
     tools: tuple[Tool, ...] = ()
+    scripted: tuple[ScriptedTool, ...] = ()
+    toolsets: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
+    ask: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    approvals: tuple[PlannedApproval, ...] = ()
     upstream: UpstreamPlan | None = None
     matrix: Matrix = Matrix()
     repeat: int = 1
@@ -197,6 +272,11 @@ class Script:
     def uses_stand_in(self) -> bool:
         """Return whether a server in this process stands in for the api track's server."""
         return self.upstream is not None or any(turn.upstream for turn in self.turns)
+
+    @property
+    def acts(self) -> bool:
+        """Return whether calls of tools run."""
+        return bool(self.toolsets or self.scripted)
 
     @property
     def restarts(self) -> bool:

@@ -58,7 +58,9 @@ async def stand_in(runtime: Runtime) -> AsyncIterator[tuple[Track, ApplyPlan]]:
             track = Track(TRACK, engine, configured.window, configured.reply_reserve, price=price)
 
         def apply(plan: UpstreamPlan) -> None:
+            following = plan.then or ((UpstreamPlan(),) if plan.call else ())
             upstream.always(_behaviour(plan, model))
+            upstream.then(*(_behaviour(each, model) for each in following))
 
         async with aclosing(engine):
             # Load the engine's library now, so that it does not count as time of the first turn.

@@ -20,6 +20,7 @@ from vanta import (
     Engine,
     EngineContext,
     GenerationRequest,
+    IsolatedTools,
     Isolation,
     Message,
     ScriptError,
@@ -31,6 +32,7 @@ from vanta import (
     WrapperEngine,
 )
 from vanta.scheduling import TrackStats
+from vanta.tools import Permissions
 from vanta_scripts.isolation import RECALL_TIMEOUT_S, IsolatedStorage
 from vanta_scripts.script import Script, UpstreamPlan
 from vanta_scripts.stand_in import TRACK, stand_in
@@ -42,6 +44,9 @@ if TYPE_CHECKING:
 WrapTrack = Callable[[Track], Track]
 _TOOL_TEMPLATE = "tools/use"
 
+NO_TOOLS = IsolatedTools(permissions=Permissions("deny"))
+"""The tools of a script that names none: it calls nothing, whatever the configuration has on."""
+
 
 class ScriptTracks:
     """The tracks, embedders and sessions of one run. Use it as a context.
@@ -50,6 +55,7 @@ class ScriptTracks:
     :param script: the script.
     :param storage: where sessions are kept; None for the runtime's own storage.
     :param wrap: replaces every track by another one, such as a recorder's.
+    :param tools: what the run can call.
     """
 
     def __init__(
@@ -58,8 +64,10 @@ class ScriptTracks:
         script: Script,
         storage: IsolatedStorage | None = None,
         wrap: WrapTrack | None = None,
+        tools: IsolatedTools = NO_TOOLS,
     ) -> None:
         self.runtime = runtime
+        self._tools = tools
         self._script = script
         self._storage = storage
         self._wrap = wrap
@@ -99,7 +107,7 @@ class ScriptTracks:
     def apply(self, plan: UpstreamPlan | None) -> None:
         """Set the behaviour of the stand-in server, if there is one, for the next turn."""
         if self._apply_plan:
-            self._apply_plan(plan or self._script.upstream or UpstreamPlan())
+            self._apply_plan(plan or UpstreamPlan())
 
     def session(self, user: str, name: str) -> Session:
         """Return the session `name` of `user` on these tracks."""
@@ -147,6 +155,7 @@ class ScriptTracks:
             store=storage.store if storage else None,
             memory=storage.memory if storage else None,
             recall_timeout_s=RECALL_TIMEOUT_S if storage else 0.0,
+            tools=self._tools,
         )
 
     def _offering(self, tools: Sequence[Tool]) -> dict[str, Track]:

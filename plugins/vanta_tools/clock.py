@@ -148,9 +148,9 @@ class ClockToolset(ActionToolset):
         return parsed if parsed.tzinfo else _settled(parsed.replace(tzinfo=self._zone("")))
 
 
-def create_clock(options: ClockOptions, _context: ToolsetContext) -> ClockToolset:
+def create_clock(options: ClockOptions, context: ToolsetContext) -> ClockToolset:
     """Return the toolset for a runtime."""
-    return ClockToolset(options)
+    return ClockToolset(options, context.now)
 
 
 def why_clock_off(options: ClockOptions) -> str | None:

@@ -196,4 +196,4 @@ def _line(item: MemoryItem) -> str:
 
 def create_memory(options: MemoryOptions, context: ToolsetContext) -> MemoryToolset:
     """Return the toolset for a runtime."""
-    return MemoryToolset(options, context.memory)
+    return MemoryToolset(options, context.memory, context.now)

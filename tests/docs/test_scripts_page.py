@@ -18,7 +18,7 @@ PAGE = page("docs/scripts.md")
 
 def test_the_scripts_load() -> None:
     scripts = blocks(PAGE, "yaml")
-    assert [parse_script(script).name for script in scripts] == ["capitals", "memory"]
+    assert [parse_script(script).name for script in scripts] == ["capitals", "letters", "memory"]
 
 
 def test_every_expectation_is_explained() -> None:

@@ -244,7 +244,8 @@ def test_a_long_reply_is_cut_around_the_match() -> None:
 def test_every_expectation_has_a_summary_and_its_own_name() -> None:
     assert list(BUILTIN) == [
         "contains", "not_contains", "equals", "regex", "json_schema", "similar_to", "judge",
-        "recalled", "not_recalled", "tool_called", "track", "policy", "events", "error",
+        "recalled", "not_recalled", "tool_called", "tool_result", "denied", "rounds",
+        "track", "policy", "events", "error",
         "max_seconds", "max_first_content_ms", "max_cost_usd", "max_tokens", "python",
     ]  # fmt: skip
     assert all(name == known.name and known.summary for name, known in BUILTIN.items())

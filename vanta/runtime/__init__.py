@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         prompt_templates,
         template_folders,
     )
-    from vanta.runtime.options import Isolation, TurnOptions
+    from vanta.runtime.options import IsolatedTools, Isolation, TurnOptions
     from vanta.runtime.runtime import Runtime
     from vanta.runtime.session import Session
     from vanta.runtime.sync import (
@@ -44,7 +44,7 @@ _MODULES = {
         "caps_of fitted_gates fitted_router make_tracks model_store open_store prompt_templates "
         "template_folders"
     ),
-    ".options": "Isolation TurnOptions",
+    ".options": "IsolatedTools Isolation TurnOptions",
     ".runtime": "Runtime",
     ".session": "Session",
     ".sync": "SyncLearnt SyncLedger SyncMemory SyncParkedTurns SyncRuntime SyncSession SyncTurn",
@@ -52,6 +52,7 @@ _MODULES = {
 }
 
 __all__ = [
+    "IsolatedTools",
     "Isolation",
     "Runtime",
     "Session",

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from vanta.scheduling.policy import Policy
     from vanta.scheduling.track_stats import TrackStats
     from vanta.storage import Store
-    from vanta.tools import ApprovalMode
+    from vanta.tool_contract import Toolset
+    from vanta.tools import ApprovalHandler, ApprovalMode, Permissions
     from vanta.track import Track
 
 
@@ -100,6 +101,25 @@ def _fields(options: TurnOptions) -> list[tuple[str, Any]]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IsolatedTools:
+    """The tools of an isolated session.
+
+    A call of the session's own toolsets obeys its own rules. A call of a shared toolset runs only
+    if the runtime's rules allow it, too, and only the runtime's handler can approve it.
+
+    :param permissions: the rules of the session.
+    :param toolsets: its own toolsets by name; their owner closes them.
+    :param shared: names of the runtime's toolsets that it uses, too.
+    :param ask: answers for a person about calls of its own toolsets; None if no person is there.
+    """
+
+    permissions: Permissions
+    toolsets: Mapping[str, Toolset] = field(default_factory=dict)
+    shared: Sequence[str] = ()
+    ask: ApprovalHandler | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Isolation:
     """Parts that isolated sessions use instead of the runtime's own, for tests and scripts.
 
@@ -109,6 +129,7 @@ class Isolation:
     :param store: where the conversation is kept; None for the runtime's own store and memory.
     :param memory: what is recalled; only used with `store`, where None means no memory.
     :param recall_timeout_s: seconds that a recall may take at least, whatever the configuration.
+    :param tools: what it can call; None for the runtime's own tools.
     """
 
     tracks: Mapping[str, Track] = field(default_factory=dict)
@@ -116,6 +137,7 @@ class Isolation:
     store: Store | None = None
     memory: Memory | None = None
     recall_timeout_s: float = 0.0
+    tools: IsolatedTools | None = None
 
 
 NOT_ISOLATED = Isolation()

@@ -41,7 +41,7 @@ from vanta.runtime.turns.turn_tasks import TurnTasks
 from vanta.scheduling.policy import Policy
 from vanta.storage import SessionInfo, SessionQuery, Store
 from vanta.text import well_formed_data
-from vanta.tool_contract import ToolResult
+from vanta.tool_contract import ToolResult, Toolset
 from vanta.tools import ApprovalHandler, ApprovalMode, Journal, OfferedTool, ParkedTurns
 from vanta.trace import Reply
 from vanta.track import Track
@@ -134,6 +134,11 @@ class Runtime:
     def memory_off(self) -> str:
         """Why memory is off; "" if it is on."""
         return self._parts.memory_off
+
+    @property
+    def toolsets(self) -> Mapping[str, Toolset]:
+        """The toolsets that are on, by name."""
+        return self._parts.tools.desk.registry.toolsets if self._parts.tools else {}
 
     @property
     def journal(self) -> Journal:

@@ -53,7 +53,8 @@ def scripted() -> Iterator[Callable[..., ScriptedEngine]]:
 async def vanta_runtime(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
     """Yield an opener of runtimes with scripted tracks: `await vanta_runtime(local=engine)`.
 
-    Every keyword that is an engine becomes a track of that name; the others are configuration.
+    Every keyword that is an engine becomes a track of that name; `own_tools` and `approve` are
+    those of `vanta.open`; the others are configuration.
     Runtimes are closed after the test; their data is under `tmp_path`.
     """
     from vanta.testing.scripted_runtime import open_scripted

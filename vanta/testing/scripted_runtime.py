@@ -61,18 +61,20 @@ def open_scripted(
     """Open a runtime whose tracks are scripted.
 
     :param data_dir: folder of the runtime's data.
-    :param settings: every value that is an engine becomes a track of its key's name; the others
-        are configuration.
+    :param settings: every value that is an engine becomes a track of its key's name; `own_tools`
+        and `approve` are those of `vanta.open`; the others are configuration.
     :returns: the context of the runtime.
     """
     import vanta
 
     engines = {name: value for name, value in settings.items() if isinstance(value, Engine)}
     rest = {name: value for name, value in settings.items() if name not in engines}
+    own_tools, approve = rest.pop("own_tools", ()), rest.pop("approve", None)
     configured = rest.pop("tracks", {})
     tracks = {
         name: {"engine": "scripted", "model": engine.model, **configured.get(name, {})}
         for name, engine in engines.items()
     }
     config = {"data_dir": str(data_dir), **rest, "tracks": tracks}
-    return vanta.open(config, plugins=[scripted_plugin(**engines)])
+    plugins = [scripted_plugin(**engines)]
+    return vanta.open(config, plugins=plugins, own_tools=own_tools, approve=approve)

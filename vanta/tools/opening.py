@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ def open_toolsets(
     project: Path,
     hint: Hint,
     memory: Callable[[], Any] = lambda: None,
+    now: Callable[[], float] = time.time,
 ) -> tuple[dict[str, Toolset], dict[str, str]]:
     """Build the toolsets that the configuration names.
 
@@ -41,6 +43,7 @@ def open_toolsets(
     :param project: the folder that the program was started in.
     :param hint: returns the pip command that installs the library which a factory requires.
     :param memory: returns the runtime's `Memory`, None if it is off.
+    :param now: returns the present in seconds since the epoch.
     :returns: the toolsets by name, and why each other one is off, by name.
     :raises UnknownName: if no plugin provides a toolset of that name.
     :raises ConfigError: if options do not fit, or belong to no toolset.
@@ -54,7 +57,7 @@ def open_toolsets(
     for name in dict.fromkeys(use):
         factory = factories[name]
         validated = toolset_options(factory, options.get(name, {}))
-        context = ToolsetContext(data_dir / "tools" / name, project, memory)
+        context = ToolsetContext(data_dir / "tools" / name, project, memory, now)
         made = _made(factory, validated, context, hint)
         if isinstance(made, Toolset):
             toolsets[name] = made

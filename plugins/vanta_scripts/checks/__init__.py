@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from vanta import Expectation
-from vanta_scripts.checks import meanings, replies, turns
+from vanta_scripts.checks import calls, meanings, replies, turns
 
 __all__ = ["BUILTIN", "known_expectations"]
 
@@ -20,7 +20,7 @@ BUILTIN: Mapping[str, Expectation] = {
         replies.SCHEMA_EXPECTATIONS,
         meanings.MODEL_EXPECTATIONS,
         turns.MEMORY_EXPECTATIONS,
-        replies.TOOL_EXPECTATIONS,
+        calls.CALL_EXPECTATIONS,
         turns.ANSWER_EXPECTATIONS,
         turns.LIMIT_EXPECTATIONS,
         meanings.CODE_EXPECTATIONS,

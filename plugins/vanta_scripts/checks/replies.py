@@ -1,14 +1,13 @@
 """Expectations on a reply's words and structure.
 
-The words: `contains`, `not_contains`, `equals`, `regex`; the structure: `json_schema`,
-`tool_called`. Python's regular expressions backtrack, and hold the interpreter while they do. A
-pattern that could take long is matched in a child process, which is killed at its time limit; a
-pattern with hardly any repetition on a short text is matched here.
+The words: `contains`, `not_contains`, `equals`, `regex`; the structure: `json_schema`. Python's
+regular expressions backtrack, and hold the interpreter while they do. A pattern that could take
+long is matched in a child process, which is killed at its time limit; a pattern with hardly any
+repetition on a short text is matched here.
 
 Invariant: comparisons are exact, case included (`equals` ignores surrounding white space), and no
 match blocks the event loop. A schema is validated when the script is loaded and refers to nothing
-outside itself, so no check uses the network. Tool calls match in any order; arguments that the
-script does not name are ignored.
+outside itself, so no check uses the network.
 """
 
 from __future__ import annotations
@@ -17,16 +16,16 @@ import difflib
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import anyio
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
-from vanta import CheckedTurn, Expectation, Failure, ToolCall, install_hint
+from vanta import CheckedTurn, Expectation, Failure, install_hint
 from vanta.files import parse_json
 from vanta.language import find_folded
-from vanta_scripts.checks.values import ONE_OR_MANY, Text, Texts, as_tuple, excerpt, listed
+from vanta_scripts.checks.values import ONE_OR_MANY, Text, Texts, excerpt, listed
 
 MATCH_LIMIT_S = 5.0
 _DIFF_FROM_CHARS = 60
@@ -44,7 +43,8 @@ class PatternTimeout(Exception):  # noqa: N818 - internal to this module
     """A pattern was not decided within its time limit."""
 
 
-def _valid_pattern(pattern: str) -> str:
+def valid_pattern(pattern: str) -> str:
+    """Return a pattern that is a regular expression. Raises ValueError for another text."""
     try:
         re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as error:
@@ -53,7 +53,7 @@ def _valid_pattern(pattern: str) -> str:
 
 
 _Patterns = Annotated[
-    tuple[Annotated[Text, AfterValidator(_valid_pattern)], ...], ONE_OR_MANY, Field(min_length=1)
+    tuple[Annotated[Text, AfterValidator(valid_pattern)], ...], ONE_OR_MANY, Field(min_length=1)
 ]
 
 
@@ -93,7 +93,7 @@ def _equals(wanted: str, seen: CheckedTurn) -> Failure | None:
 
 async def _matches(wanted: tuple[str, ...], seen: CheckedTurn) -> Failure | None:
     try:
-        missing = await _unmatched(wanted, seen.reply.text)
+        missing = await unmatched(wanted, seen.reply.text)
     except PatternTimeout:
         expected = f"a verdict on {listed(wanted, 'and')} within {MATCH_LIMIT_S:g} s"
         return Failure("regex", expected, "none: the pattern backtracks too much. Simplify it.")
@@ -103,8 +103,13 @@ async def _matches(wanted: tuple[str, ...], seen: CheckedTurn) -> Failure | None
     return Failure("regex", expected, excerpt(seen.reply.text))
 
 
-async def _unmatched(patterns: Sequence[str], text: str) -> list[str]:
-    """Return the patterns without a match in `text`. Raises PatternTimeout."""
+async def unmatched(patterns: Sequence[str], text: str) -> list[str]:
+    """Return the patterns without a match in a text.
+
+    :param patterns: the patterns, searched anywhere in it.
+    :param text: the text.
+    :raises PatternTimeout: if they are not decided within the limit.
+    """
     if len(text) <= _SHORT_TEXT and not any(map(_could_take_long, patterns)):
         return [pattern for pattern in patterns if not re.search(pattern, text)]
     with anyio.move_on_after(MATCH_LIMIT_S):
@@ -171,57 +176,6 @@ def _valid_under_schema(schema: dict[str, Any], seen: CheckedTurn) -> Failure | 
     return Failure("json_schema", "a reply that is valid under the schema", actual)
 
 
-class WantedCall(BaseModel):
-    """A tool's name, and the arguments that must be present with these values."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    name: Text
-    arguments: dict[str, Any] = {}
-
-
-def _as_calls(value: object) -> Any:
-    return [{"name": call} if isinstance(call, str) else call for call in as_tuple(value)]
-
-
-_CallOrName = Text | WantedCall
-_WantedCalls = Annotated[
-    list[WantedCall],
-    BeforeValidator(_as_calls, json_schema_input_type=_CallOrName | list[_CallOrName]),
-    Field(min_length=1),
-]
-
-
-def _calls_tools(wanted: list[WantedCall], seen: CheckedTurn) -> Failure | None:
-    calls = seen.reply.tool_calls
-    missing = [want for want in wanted if not any(_fits(call, want) for call in calls)]
-    if not missing:
-        return None
-    expected = ", ".join(_shown(want.name, want.arguments) for want in missing)
-    actual = ", ".join(f"{call.name}({call.arguments})" for call in calls)
-    no_call = f"no call, but the reply {excerpt(seen.reply.text)}"
-    return Failure("tool_called", f"a call of {expected}", actual or no_call)
-
-
-def _fits(call: ToolCall, wanted: WantedCall) -> bool:
-    given = _arguments(call)
-    return call.name == wanted.name and all(
-        name in given and given[name] == value for name, value in wanted.arguments.items()
-    )
-
-
-def _arguments(call: ToolCall) -> Mapping[str, Any]:
-    try:
-        given = parse_json(call.arguments or "{}")
-    except ValueError:
-        return {}
-    return given if isinstance(given, dict) else {}
-
-
-def _shown(name: str, arguments: Mapping[str, Any]) -> str:
-    return f"{name} with {json.dumps(arguments, ensure_ascii=False)}" if arguments else name
-
-
 WORD_EXPECTATIONS = (
     Expectation("contains", "text that the reply contains, case included", Texts, _contains),
     Expectation("not_contains", "text that the reply does not contain", Texts, _not_contains),
@@ -234,10 +188,5 @@ SCHEMA_EXPECTATIONS = (
         "a JSON Schema under which the reply is valid",
         Annotated[dict[str, Any], AfterValidator(_valid_schema)],
         _valid_under_schema,
-    ),
-)
-TOOL_EXPECTATIONS = (
-    Expectation(
-        "tool_called", "a tool that the reply calls, or several", _WantedCalls, _calls_tools
     ),
 )

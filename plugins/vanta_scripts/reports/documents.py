@@ -183,9 +183,17 @@ def _case(script: Mapping[str, Any], turn: Mapping[str, Any]) -> ET.Element:
         ]
         failure = ET.SubElement(case, "failure", message=_clean(lines[0]))
         failure.text = _clean("\n".join(lines))
-    if reply:
-        ET.SubElement(case, "system-out").text = _clean(reply["text"])
+    if lines := [*_call_lines(turn), *([reply["text"]] if reply else [])]:
+        ET.SubElement(case, "system-out").text = _clean("\n".join(lines))
     return case
+
+
+def _call_lines(turn: Mapping[str, Any]) -> list[str]:
+    """Return the calls of a turn; a report of an earlier version has none."""
+    return [
+        f"{call['identity'] or call['tool']}({call['arguments']}) {call['state']}: {call['text']}"
+        for call in turn.get("calls", ())
+    ]
 
 
 def _clean(text: str) -> str:

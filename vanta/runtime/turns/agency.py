@@ -85,7 +85,7 @@ def open_agency(
     ledger: Ledger,
     program: ProgramTools,
     memory: Memory | None = None,
-) -> Agency | None:
+) -> Agency:
     """Build the toolsets of a runtime.
 
     :param config: the effective configuration.
@@ -94,7 +94,7 @@ def open_agency(
     :param ledger: pays for tools that have a price.
     :param program: what the program gives.
     :param memory: the memory of all sessions, for tools that use it.
-    :returns: the tools; None if there are none.
+    :returns: the tools; a turn has none if there is no toolset.
     :raises UnknownName: if no plugin provides a toolset that the configuration names.
     :raises ConfigError: if its options do not fit.
     :raises UsageError: if two toolsets have one name.
@@ -116,8 +116,6 @@ def open_agency(
         if toolset.name in toolsets:
             raise UsageError(f"two toolsets are named {toolset.name!r}. Rename one of them.")
         toolsets[toolset.name] = toolset
-    if not toolsets:
-        return None
     return Agency(
         desk=CallDesk(ToolRegistry(toolsets), Journal(store), ledger, Approvals(store)),
         permissions=Permissions(

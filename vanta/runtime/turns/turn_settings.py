@@ -29,6 +29,7 @@ from vanta.routing import PolicyRouting
 from vanta.runtime.learnt_facts import LearntFacts
 from vanta.runtime.options import NOT_ISOLATED, Isolation, TurnOptions
 from vanta.runtime.turns.agency import TurnTools
+from vanta.runtime.turns.isolated_tools import isolated_agency
 from vanta.runtime.turns.typed import OutputForm, check_sampling_beside, form_of
 from vanta.scheduling.policy import LegPlan, Policy
 from vanta.scheduling.race_plan import RaceSettings
@@ -199,9 +200,15 @@ class TurnPlanner:
             recall=config.memory,
             recall_timeout_s=max(config.memory.recall_timeout_s, isolation.recall_timeout_s),
             shares=_shares_of(config),
-            tools=None if parts.tools is None else parts.tools.of_turn(options),
+            tools=self._tools(options, isolation),
             form=form,
         )
+
+    def _tools(self, options: TurnOptions, isolation: Isolation) -> TurnTools | None:
+        parts, agency = self._parts, self._parts.tools
+        if agency is not None and isolation.tools is not None:
+            agency = isolated_agency(isolation.tools, agency, isolation.store or parts.store)
+        return None if agency is None else agency.of_turn(options)
 
     def _is_common(self, system: str) -> bool:
         """Return whether a configured system prompt is the same for every user."""
