@@ -94,7 +94,7 @@ def _handler(tools: IsolatedTools, of_runtime: ApprovalHandler | None) -> Approv
     if tools.ask is None and of_runtime is None:
         return None
 
-    async def ask(request: ApprovalRequest) -> Approval | bool:
+    async def ask(request: ApprovalRequest) -> Approval | bool | str:
         handler = tools.ask if request.toolset in tools.toolsets else of_runtime
         if handler is None:
             return Approval(approved=False, reason="No person is here who could approve it.")
