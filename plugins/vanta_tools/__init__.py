@@ -1,4 +1,4 @@
-"""Tools that a model may call: clock, calculator, files, fetch, search, command and memory.
+"""Tools that a model may call: clock, calculator, files, the web, commands, memory, questions.
 
 Each is a toolset of its own, off until `tools.use` names it. Invariant: what a model asks for stays
 inside what the options allow, whatever it writes: files below one folder, public addresses, listed
@@ -8,6 +8,7 @@ programs, the memory of the turn's user.
 from __future__ import annotations
 
 from vanta import ToolsetFactory, hookimpl
+from vanta_tools.ask_user import AskUserOptions, create_ask_user
 from vanta_tools.calculator import CalculatorOptions, create_calculator
 from vanta_tools.clock import ClockOptions, create_clock, why_clock_off
 from vanta_tools.command import CommandOptions, create_command, why_command_off
@@ -26,7 +27,7 @@ __all__ = ["vanta_toolsets"]
 
 @hookimpl
 def vanta_toolsets() -> list[ToolsetFactory]:
-    """Return the seven toolsets."""
+    """Return the eight toolsets."""
     return [
         ToolsetFactory(
             "clock",
@@ -71,4 +72,5 @@ def vanta_toolsets() -> list[ToolsetFactory]:
             why_command_off,
         ),
         ToolsetFactory("memory", "the memory of the user", MemoryOptions, create_memory),
+        ToolsetFactory("ask_user", "questions to the person", AskUserOptions, create_ask_user),
     ]

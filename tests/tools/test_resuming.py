@@ -456,3 +456,107 @@ def test_a_program_without_an_event_loop_resumes_too(tmp_path: Path) -> None:
         runtime.parked.approve(parked.calls[0].key)
         assert "Sent to Anna." in runtime.resume(caught.value.turn_id).text
     assert counted.runs == {"send Anna": 1}
+
+
+RESUMING = """
+import sys
+from pathlib import Path
+import anyio, vanta
+from tests.runtime.home import open_scripted
+from tests.tools.test_rounds import results
+from vanta.testing import CallTool, ScriptedEngine
+
+home, turn, hangs = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "hangs"
+
+@vanta.tool
+async def send(to: str) -> str:
+    "Send a message."
+    with (home / "sent").open("a") as file:
+        file.write(f"{to}\\n")
+    print("running", flush=True)
+    if hangs:
+        await anyio.sleep_forever()
+    return "Sent."
+
+async def main() -> None:
+    call = CallTool("send", '{"to": "Anna"}', id="first")
+    engine = ScriptedEngine(reply=lambda request: results(request) or [call])
+    config = {"tools": {"ask": ["program.send"]}}
+    async with open_scripted(
+        home, local=engine, own_tools=[send], policy="local", config=config
+    ) as runtime:
+        print("ready", flush=True)
+        sys.stdin.readline()
+        try:
+            await runtime.resume(turn)
+            print("resumed", flush=True)
+        except vanta.ApprovalError as error:
+            print(f"refused: {error}", flush=True)
+
+anyio.run(main, backend=sys.argv[4])
+"""
+
+
+def resuming(home: Path, pending: ApprovalPending, how: str, backend: str) -> subprocess.Popen[str]:
+    """Start a process that resumes a turn once it reads a line."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", RESUMING, str(home), pending.turn_id, how, backend],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "ready\n"
+    return child
+
+
+async def parked_for_processes(home: Path) -> ApprovalPending:
+    """Park a turn whose tool is that of the processes, and approve its call."""
+
+    @vanta.tool
+    async def send(to: str) -> str:
+        """Send a message."""
+        raise AssertionError(to)
+
+    async with open_scripted(
+        home, local=sending(), own_tools=[send], policy="local", config=dict(ASK)
+    ) as runtime:
+        pending = await parked_in(runtime)
+        await runtime.parked.approve(pending.calls[0])
+    return pending
+
+
+async def test_of_several_processes_that_resume_one_turn_at_once_one_does(
+    tmp_path: Path, anyio_backend: str
+) -> None:
+    pending = await parked_for_processes(tmp_path)
+    children = [resuming(tmp_path, pending, "ends", anyio_backend) for _ in range(3)]
+    for child in children:
+        assert child.stdin is not None
+        child.stdin.write("go\n")
+        child.stdin.flush()
+    outcomes = [child.communicate()[0] for child in children]
+    assert (tmp_path / "sent").read_text().splitlines() == ["Anna"]
+    assert sum("resumed" in outcome for outcome in outcomes) == 1
+    assert sum("refused: " in outcome for outcome in outcomes) == 2
+
+
+async def test_a_process_that_is_killed_while_the_approved_call_runs_leaves_it_unknown(
+    tmp_path: Path, anyio_backend: str
+) -> None:
+    pending = await parked_for_processes(tmp_path)
+    with resuming(tmp_path, pending, "hangs", anyio_backend) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write("go\n")
+        child.stdin.flush()
+        assert child.stdout.readline() == "running\n"
+        child.send_signal(signal.SIGKILL)
+    async with opened(tmp_path, Counted()) as runtime:
+        with pytest.raises(ApprovalError, match="no turn"):
+            await runtime.resume(pending.turn_id)
+        await runtime.journal.abandoned()
+        (call,) = await runtime.journal.list()
+    assert (call.key, call.state) == (pending.calls[0], "unknown")
+    assert (tmp_path / "sent").read_text().splitlines() == ["Anna"]

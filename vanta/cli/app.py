@@ -39,10 +39,11 @@ COMMANDS: Mapping[str, Command] = {
         "List, show, render, create and check prompt templates.", "vanta.cli.templates.app:app"
     ),
     "calls": Command(
-        "List tool calls, and settle those with an unknown outcome.", "vanta.cli.calls:app"
+        "List tool calls, and settle those with an unknown outcome.", "vanta.cli.calls.app:app"
     ),
     "approvals": Command(
-        "List what you approved for later tool calls, or revoke it.", "vanta.cli.calls:approvals"
+        "Decide about tool calls that wait, and list what you approved.",
+        "vanta.cli.calls.approvals:app",
     ),
     "sessions": Command(
         "List, show, rename, search, export and delete conversations.",

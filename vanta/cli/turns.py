@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Awaitable, Callable
+from concurrent.futures import wait
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
@@ -69,6 +70,7 @@ class Interruptible(Generic[T]):
                     show(item)
             except BaseException:
                 self._portal.start_task_soon(self._cancel)
+                wait([done])
                 raise
             finished: bool = done.result()
             return finished

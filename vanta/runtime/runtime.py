@@ -42,7 +42,14 @@ from vanta.scheduling.policy import Policy
 from vanta.storage import SessionInfo, SessionQuery, Store
 from vanta.text import well_formed_data
 from vanta.tool_contract import ToolResult, Toolset
-from vanta.tools import ApprovalHandler, ApprovalMode, Journal, OfferedTool, ParkedTurns
+from vanta.tools import (
+    ApprovalHandler,
+    ApprovalMode,
+    Journal,
+    OfferedTool,
+    ParkedTurns,
+    ToolOutlook,
+)
 from vanta.trace import Reply
 from vanta.track import Track
 
@@ -199,6 +206,14 @@ class Runtime:
             keep=kept,
             isolation=isolation,
         )
+
+    async def tool_outlooks(self, private: bool = False) -> Sequence[ToolOutlook]:
+        """Return the tools that turns are offered now, and whether their calls may run.
+
+        :param private: whether the turn is private.
+        """
+        tools = self._parts.tools
+        return await tools.outlooks(private=private) if tools else ()
 
     async def resume(
         self,

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
         ParkedTurn,
         ParkedTurns,
     )
-    from vanta.tools.permissions.permissions import Decision, Permissions
+    from vanta.tools.permissions.permissions import Decision, Permissions, ToolOutlook
     from vanta.tools.permissions.questions import ApprovalMode, Questions
     from vanta.tools.registry import OfferedTool, ToolRegistry, tool_problem
     from vanta.tools.results import READ_RESULT, ResultPages, as_data, result_of, write_result
@@ -72,7 +72,7 @@ _NAMES = {
     ".permissions.parked_turns": (
         "ApprovalError ApprovalPending CallAnswer ParkedCall ParkedTurn ParkedTurns"
     ),
-    ".permissions.permissions": "Decision Permissions",
+    ".permissions.permissions": "Decision Permissions ToolOutlook",
     ".permissions.questions": "ApprovalMode Questions",
     ".journal.recorded": "CallDesk",
     ".registry": "OfferedTool ToolRegistry tool_problem",
@@ -109,6 +109,7 @@ __all__ = [
     "ResultPages",
     "RunnerState",
     "StandingApproval",
+    "ToolOutlook",
     "ToolRegistry",
     "ToolRules",
     "as_data",

@@ -30,7 +30,7 @@ from vanta.tools.call_state import Execution, ReadCall, RunnerState, trace_of
 from vanta.tools.journal.call_record import CallRecord, digest_of
 from vanta.tools.journal.recorded import CallDesk, record_answer, record_denial
 from vanta.tools.permissions.asking import Asking, HeldCall
-from vanta.tools.permissions.permissions import Decision
+from vanta.tools.permissions.permissions import QUESTION, Decision
 from vanta.tools.permissions.questions import Questions
 from vanta.tools.permissions.questions_of_tools import run_with_questions
 from vanta.tools.recall import FIND_TOOLS, ToolRecall
@@ -261,7 +261,7 @@ class CallRunner:
             after_untrusted=self._after_untrusted,
         )
         if call.offered.tool.asks_person and decision.verdict != "deny":
-            return Decision("ask", "the model's own question", only_this_call=True)
+            return QUESTION
         return decision
 
     def _prepare(self, call: ReadCall, track: str, *, allowed: bool) -> None:

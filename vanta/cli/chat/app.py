@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,7 +38,7 @@ from vanta.files import write_private
 if TYPE_CHECKING:
     from vanta.cli.chat.commands import Chat
     from vanta.events import Event
-    from vanta.runtime import SyncRuntime, TurnOptions
+    from vanta.runtime import SyncRuntime, TurnOptions, TurnStream
     from vanta.trace import Reply
 
 app = typer.Typer()
@@ -136,6 +136,10 @@ def _exchange(chat: Chat, read: Callable[[], str]) -> None:
                 output.stdout().print(answer, style="dim", markup=False, soft_wrap=True)
             if chat.pending:
                 _replace(chat)
+            if turn := chat.resuming:
+                chat.resuming = ""
+                resumed = chat.runtime.runtime.resume_stream
+                _watch(chat, lambda: resumed(turn, approvals="wait" if chat.approval else None))
         elif message:
             _reply_to(chat, message.removeprefix("/") if message[:2] == "//" else message)
     except VantaError as error:
@@ -159,19 +163,31 @@ def _replace(chat: Chat) -> None:
 
 def _reply_to(chat: Chat, message: str, options: TurnOptions | None = None) -> None:
     """Run a turn and show it; Ctrl-C stops it. Raises the errors of the turn."""
+    choice = {"track": chat.track} if chat.track else {"policy": chat.policy}
+    if options and options.track:
+        choice = {}
+    reply = _watch(chat, lambda: chat.session.stream(message, **choice, options=options))
+    if reply is not None:
+        chat.messages.append(message)
+        chat.replies.append(reply)
+
+
+def _watch(
+    chat: Chat, begin: Callable[[], AbstractAsyncContextManager[TurnStream]]
+) -> Reply | None:
+    """Show a turn while it runs; None if Ctrl-C stopped it. Raises the errors of the turn."""
     from vanta.cli.chat.screen import Screen
     from vanta.cli.terminal.approval import Question
     from vanta.cli.turns import Interruptible
     from vanta.events import TurnFinished
 
     approval = chat.approval
-    choice = {"track": chat.track} if chat.track else {"policy": chat.policy}
-    if options and options.track:
-        choice = {}
+    replies: list[Reply] = []
+    questions: list[Question] = []
 
     async def turn(report: Callable[[Event | Question], None]) -> None:
         with approval.through(report) if approval else nullcontext():
-            async with chat.session.stream(message, **choice, options=options) as events:
+            async with begin() as events:
                 async for event in events:
                     report(event)
 
@@ -180,17 +196,24 @@ def _reply_to(chat: Chat, message: str, options: TurnOptions | None = None) -> N
         def show(event: Event | Question) -> None:
             if isinstance(event, Question):
                 screen.pause()
+                questions.append(event)
                 if approval:
                     approval.answer(event, chat.runtime.portal)
+                questions.clear()
                 return
             screen.show(event)
             if isinstance(event, TurnFinished):
-                chat.messages.append(message)
-                chat.replies.append(event.reply)
+                replies.append(event.reply)
 
         watched: Interruptible[Event | Question] = Interruptible(chat.runtime.portal)
-        if not watched.watch(turn, show):
+        try:
+            if not watched.watch(turn, show):
+                screen.interrupted()
+        except KeyboardInterrupt:
+            if not questions:  # the person gave up a turn that does not stop
+                raise
             screen.interrupted()
+    return replies[0] if replies else None
 
 
 def _load_engines(runtime: SyncRuntime, only: str | None) -> None:

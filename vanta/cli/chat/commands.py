@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from vanta.cli.chat import branching
 from vanta.cli.chat.stats import describe_stats
+from vanta.cli.chat.tools import decide, describe_tools
 from vanta.errors import UnknownName, UsageError
 from vanta.text import redact_url
 
@@ -38,6 +39,7 @@ class Chat:
     :param pending: a message that the last command has the chat send.
     :param approval: asks about models without a known price; None without a terminal.
     :param reasoning: whether the model's reasoning is shown.
+    :param resuming: the turn that a command wants to be resumed now, "" for none.
     """
 
     runtime: SyncRuntime
@@ -50,6 +52,7 @@ class Chat:
     approval: TerminalApproval | None = None
     pending: Pending | None = None
     reasoning: bool = False
+    resuming: str = ""
 
     def run(self, line: str) -> str:
         """Run the command `/name rest` and return what to print.
@@ -80,6 +83,10 @@ def _help(_chat: Chat, _rest: str) -> str:
         "               /branch new begins one here, /branch #2 after your second message\n"
         "/sessions      your conversations; /sessions WORDS finds some,\n"
         "               /sessions open NAME continues one\n"
+        "/tools         the tools that are offered, and what may run without a question\n"
+        "/approve       calls that wait, and what you approved for later ones\n"
+        "               /approve KEY, /approve deny KEY, /approve answer KEY TEXT,\n"
+        "               /approve resume TURN, /approve revoke ID\n"
         "/clear         delete this conversation\n"
         "/exit          leave (as does Ctrl-D)\n"
         "Ctrl-C stops a reply. A line that ends in \\ continues on the next one; pasted lines\n"
@@ -114,6 +121,15 @@ def _track_line(name: str, track: Track) -> str:
         f"window {track.window or track.engine.window or 'unknown'}, "
         f"{'private' if track.private else 'leaves this machine'}, {cost}"
     )
+
+
+def _tools(chat: Chat, _rest: str) -> str:
+    return describe_tools(chat.runtime, chat.session)
+
+
+def _approve(chat: Chat, rest: str) -> str:
+    text, chat.resuming = decide(chat.runtime, chat.session, rest)
+    return text
 
 
 def _clear(chat: Chat, _rest: str) -> str:
@@ -252,6 +268,8 @@ COMMANDS: Mapping[str, Callable[[Chat, str], str]] = {
     "edit": branching.edit,
     "branch": branching.branch,
     "sessions": branching.sessions,
+    "tools": _tools,
+    "approve": _approve,
     "clear": _clear,
     "exit": _exit,
 }

@@ -116,7 +116,11 @@ class TerminalApproval:
         :raises KeyboardInterrupt: after Ctrl-C.
         """
         if isinstance(question, CallQuestion):
-            question.answer = _ask_about_call(question.request)
+            try:
+                question.answer = _ask_about_call(question.request)
+            except KeyboardInterrupt:
+                _show_where_it_waits(question.request)
+                raise
         else:
             self._ask_about_price(question)
         portal.start_task_soon(_settle, question)
@@ -152,6 +156,8 @@ def describe_call(request: ApprovalRequest) -> str:
 
 
 def _ask_about_call(request: ApprovalRequest) -> Approval:
+    if request.question:
+        return _ask_question(request)
     text = f"{describe_call(request)}\nRun it? [y]es, [s]ession, [a]lways, [N]o "
     scope = _SCOPES.get(_line_after(text))
     if scope is None:
@@ -160,16 +166,38 @@ def _ask_about_call(request: ApprovalRequest) -> Approval:
     return Approval(approved=True, scope=scope)
 
 
+def _show_where_it_waits(request: ApprovalRequest) -> None:
+    output.stderr().print()
+    output.print_status(
+        f"the turn waits: `vanta approvals approve {request.key[:12]}` or `deny`, then "
+        f"`vanta approvals resume {request.turn[:12]}`"
+    )
+
+
+def _ask_question(request: ApprovalRequest) -> Approval:
+    """Put the model's question; the number of a choice stands for it, an empty line declines."""
+    lines = [f"The model asks: {request.question}"]
+    lines += [f"  {number}. {choice}" for number, choice in enumerate(request.choices, start=1)]
+    given = _line_after("\n".join([*lines, "answer (empty for none): "]), fold=False)
+    if given.isdecimal() and 1 <= int(given) <= len(request.choices):
+        given = request.choices[int(given) - 1]
+    return Approval(approved=bool(given), answer=given)
+
+
 async def _settle(question: Question) -> None:
     question.answered.set()
 
 
-def _line_after(text: str) -> str:
-    """Ask a question on stderr and read one line. Ctrl-C interrupts it as it does a command."""
+def _line_after(text: str, *, fold: bool = True) -> str:
+    """Ask a question on stderr and read one line. Ctrl-C interrupts it as it does a command.
+
+    :param fold: whether the line is returned in lower case.
+    """
     # First the handler: a person may press Ctrl-C as soon as the question can be read.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         output.stderr().print(text, end="", markup=False, highlight=False, soft_wrap=True)
-        return sys.stdin.readline().strip().lower()
+        line = sys.stdin.readline().strip()
+        return line.lower() if fold else line
     finally:
         signal.signal(signal.SIGINT, before)

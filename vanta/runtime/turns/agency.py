@@ -41,6 +41,7 @@ from vanta.tools import (
     ParkedTurns,
     Permissions,
     Questions,
+    ToolOutlook,
     ToolRegistry,
     ToolRules,
     as_data,
@@ -179,6 +180,14 @@ class Agency:
     max_result_tokens: int
     library: ToolLibrary
     store: Store
+
+    async def outlooks(self, *, private: bool) -> list[ToolOutlook]:
+        """Return which tools a turn is offered now, and whether their calls may run.
+
+        :param private: whether the turn is private.
+        """
+        offered = await self.desk.registry.offered()
+        return [self.permissions.outlook(tool, private_turn=private) for tool in offered]
 
     def of_turn(self, options: TurnOptions) -> TurnTools | None:
         """Return the tools of one turn, None if it has none.

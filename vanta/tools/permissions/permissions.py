@@ -13,7 +13,7 @@ what a model or a result says about them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast, get_args
 
 from vanta.errors import UsageError, did_you_mean
@@ -39,6 +39,24 @@ class Decision:
     verdict: PermissionVerdict
     rule: str
     only_this_call: bool = False
+
+
+QUESTION = Decision("ask", "the model's own question", only_this_call=True)
+"""The decision about a call that is a question to the person: no rule need allow it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolOutlook:
+    """Whether calls of a tool may run, as far as that is known without their arguments.
+
+    :param tool: the tool with its toolset, such as `files.write`.
+    :param decision: what the rules that look at no argument say.
+    :param depends: whether a rule of this tool looks at arguments.
+    """
+
+    tool: str
+    decision: Decision
+    depends: bool
 
 
 class Permissions:
@@ -95,6 +113,20 @@ class Permissions:
             rule = "tools.untrusted 'ask', after a result that others may have written"
             return Decision("ask", rule, only_this_call=True)
         return decision
+
+    def outlook(self, offered: OfferedTool, *, private_turn: bool) -> ToolOutlook:
+        """Return whether calls of a tool may run.
+
+        :param offered: the tool as it is offered.
+        :param private_turn: whether the turn is private.
+        """
+        decision = self.decide(offered, {}, private_turn=private_turn, after_untrusted=False)
+        if offered.tool.asks_person and decision.verdict != "deny":
+            decision = QUESTION
+        rules = [rule for rule in (*self._deny, *self._ask, *self._allow) if rule.arguments]
+        named = (replace(rule, arguments=()) for rule in rules)
+        depends = any(rule.restricts(offered, {}) for rule in named)
+        return ToolOutlook(offered.identity, decision, depends)
 
     def _by_rules(self, offered: OfferedTool, arguments: Mapping[str, Any]) -> Decision:
         for pattern in self._deny:

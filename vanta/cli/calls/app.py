@@ -1,7 +1,7 @@
-"""`vanta calls` and `vanta approvals`: the journal of tool calls, and what was approved for later.
+"""`vanta calls`: the journal of tool calls.
 
 Invariant: a call is named by its key in the journal, or the beginning of it. Listing first makes
-the started calls of dead processes unknown; apart from that, only `resolve` and `revoke` write.
+the started calls of dead processes unknown; apart from that, only `resolve` writes.
 """
 
 from __future__ import annotations
@@ -19,13 +19,10 @@ from vanta.text import decoded
 
 if TYPE_CHECKING:
     from vanta.storage import Store
-    from vanta.tools import CallRecord, Journal, StandingApproval
+    from vanta.tools import CallRecord, Journal
 
 app = typer.Typer(
     help="List tool calls, and settle those with an unknown outcome.", no_args_is_help=True
-)
-approvals = typer.Typer(
-    help="List what you approved for later tool calls, or revoke it.", no_args_is_help=True
 )
 
 SessionOption = Annotated[
@@ -96,9 +93,9 @@ def show(call: CallArgument, json: JsonOption = False, config: ConfigOption = No
         ("rule", record.reason),
         ("arguments", record.arguments),
         ("result", record.result),
-        ("requested", _moment(record.requested_at)),
-        ("started", _moment(record.started_at)),
-        ("ended", _moment(record.ended_at)),
+        ("requested", moment(record.requested_at)),
+        ("started", moment(record.started_at)),
+        ("ended", moment(record.ended_at)),
     ]
     output.print_table(("", ""), [row for row in rows if row[1]])
     if record.note:
@@ -133,73 +130,25 @@ def resolve(
         output.print_line(f"{record.key[:12]} {record.name}: {record.note}.")
 
 
-@approvals.command("list")
-def list_approvals(
-    user: UserOption = None, json: JsonOption = False, config: ConfigOption = None
-) -> None:
-    """List what was approved for a session or for good, oldest first.
-
-    --json: a list of objects with id, user, session ("" for all), toolset, tool, tool_digest,
-    pattern ("" for any arguments) and approved_at (seconds since 1970).
-    """
-    from vanta.tools import Approvals
-
-    found = _with_store(config, lambda store: Approvals(store).list(user=user))
-    if json:
-        output.print_json([approval.to_dict() for approval in found])
-    elif found:
-        rows = [
-            (
-                approval.id[:12],
-                _moment(approval.approved_at),
-                f"{approval.user}/{approval.session or '(all sessions)'}",
-                approval.pattern or f"{approval.toolset}.{approval.tool}",
-            )
-            for approval in found
-        ]
-        output.print_table(("id", "when", "user/session", "calls of"), rows)
-    else:
-        output.print_status("No approval is stored.")
-
-
-@approvals.command()
-def revoke(
-    approval: Annotated[
-        str, typer.Argument(metavar="ID", help="The approval's id, or the start of it.")
-    ],
-    json: JsonOption = False,
-    config: ConfigOption = None,
-) -> None:
-    """Remove an approval, so that the tool asks again. --json: an object as in `list`."""
-    from vanta.tools import Approvals
-
-    async def remove(store: Store) -> StandingApproval:
-        held = Approvals(store)
-        found = await held.list(start=approval)
-        only = _only(found, [item.id for item in found], approval, "approval", "approvals")
-        await held.revoke(only)
-        return only
-
-    removed = _with_store(config, remove)
-    if json:
-        output.print_json(removed.to_dict())
-    else:
-        output.print_line(f"{removed.toolset}.{removed.tool} asks {removed.user!r} again.")
-
-
 def _with_journal(source: str | None, use: Callable[[Journal], Awaitable[T]]) -> T:
     """Use the journal, in which calls of dead processes are unknown."""
     from vanta.tools import Journal
 
-    async def with_store(store: Store) -> T:
+    async def open_journal(store: Store) -> T:
         journal = Journal(store)
         await journal.abandoned()
         return await use(journal)
 
-    return _with_store(source, with_store)
+    return with_store(source, open_journal)
 
 
-def _with_store(source: str | None, use: Callable[[Store], Awaitable[T]]) -> T:
+def with_store(source: str | None, use: Callable[[Store], Awaitable[T]]) -> T:
+    """Open the store of a configuration, use it, and close it.
+
+    :param source: the command's own `--config`, or None.
+    :param use: is called with the store.
+    :returns: what `use` returns.
+    """
     import anyio
 
     from vanta.runtime import open_store
@@ -218,10 +167,19 @@ def _with_store(source: str | None, use: Callable[[Store], Awaitable[T]]) -> T:
 async def _find(journal: Journal, start: str) -> CallRecord:
     """Return the only call whose key begins with `start`. Raises UsageError."""
     calls = await journal.list(key=start, limit=2)
-    return _only(calls, [call.key for call in calls], start, "call", "calls")
+    return only(calls, [call.key for call in calls], start, "call", "calls")
 
 
-def _only(items: Sequence[T], keys: Sequence[str], start: str, noun: str, command: str) -> T:
+def only(items: Sequence[T], keys: Sequence[str], start: str, noun: str, command: str) -> T:
+    """Return the only item whose key begins with a text.
+
+    :param items: the items with such keys.
+    :param keys: their keys, in the same order.
+    :param start: the text.
+    :param noun: what an item is called.
+    :param command: the command that lists them.
+    :raises UsageError: if there is none, or more than one.
+    """
     from vanta.errors import UsageError
 
     if not items or not start:
@@ -237,11 +195,11 @@ def _show_list(calls: Sequence[CallRecord]) -> None:
     rows = [
         (
             call.key[:12],
-            _moment(call.requested_at),
+            moment(call.requested_at),
             f"{call.user}/{call.session}{' (private)' * call.private}",
             call.name,
             f"{call.state}{f': {call.outcome}' * bool(call.outcome)}",
-            _shortened(call.arguments),
+            shortened(call.arguments),
         )
         for call in calls
     ]
@@ -258,9 +216,11 @@ def _suggest(calls: Sequence[CallRecord]) -> None:
         )
 
 
-def _shortened(text: str, longest: int = 40) -> str:
+def shortened(text: str, longest: int = 40) -> str:
+    """Return a text of at most `longest` characters."""
     return text if len(text) <= longest else f"{text[: longest - 3]}..."
 
 
-def _moment(seconds: float | None) -> str:
+def moment(seconds: float | None) -> str:
+    """Return a time since the epoch as a person reads it; "" for None."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds)) if seconds else ""
