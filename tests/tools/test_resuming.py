@@ -489,7 +489,7 @@ async def main() -> None:
         sys.stdin.readline()
         try:
             await runtime.resume(turn)
-            print("resumed", flush=True)
+            print("done", flush=True)
         except vanta.ApprovalError as error:
             print(f"refused: {error}", flush=True)
 
@@ -538,7 +538,7 @@ async def test_of_several_processes_that_resume_one_turn_at_once_one_does(
         child.stdin.flush()
     outcomes = [child.communicate()[0] for child in children]
     assert (tmp_path / "sent").read_text().splitlines() == ["Anna"]
-    assert sum("resumed" in outcome for outcome in outcomes) == 1
+    assert sum("done\n" in outcome for outcome in outcomes) == 1
     assert sum("refused: " in outcome for outcome in outcomes) == 2
 
 
