@@ -27,7 +27,7 @@ def opened(
 def test_each_toolset_is_off_until_it_is_named(tmp_path: Path) -> None:
     assert opened(tmp_path, []) == ({}, {})
     toolsets, off = opened(tmp_path, list(FACTORIES))
-    assert set(toolsets) == {"clock", "calculator", "files", "fetch", "memory"}
+    assert set(toolsets) == {"clock", "calculator", "files", "fetch", "memory", "ask_user"}
     assert set(off) == {"search", "command"}
     assert all(name in why for name, why in off.items())
 

@@ -24,19 +24,20 @@ from vanta.concurrency import open_task_group
 from vanta.errors import StoreError, ToolError
 from vanta.events import CallFinished, CallRequested, Event
 from vanta.messages import Message, ToolCall
+from vanta.storage import store_waits_until
 from vanta.tool_contract import Tool, ToolContext, ToolResult
 from vanta.tools.arguments import canonical, read_arguments
 from vanta.tools.call_state import Execution, ReadCall, RunnerState, trace_of
 from vanta.tools.journal.call_record import CallRecord, digest_of
 from vanta.tools.journal.recorded import CallDesk, record_answer, record_denial
-from vanta.tools.permissions.asking import Asking, HeldCall
+from vanta.tools.permissions.asking import Asking
 from vanta.tools.permissions.permissions import QUESTION, Decision
 from vanta.tools.permissions.questions import Questions
 from vanta.tools.permissions.questions_of_tools import run_with_questions
 from vanta.tools.recall import FIND_TOOLS, ToolRecall
 from vanta.tools.registry import OfferedTool
 from vanta.tools.results import READ_RESULT, ResultPages, result_of, write_result
-from vanta.tools.turn_rules import Caller, ToolRules, TurnClock
+from vanta.tools.turn_rules import Approval, Caller, ToolRules, TurnClock
 from vanta.trace import CallTrace
 
 WITHHELD = "The result is private and no private track takes part in this turn: it is withheld."
@@ -285,16 +286,21 @@ class CallRunner:
             self._held(call) for call in ruled if call.decision and call.decision.verdict == "ask"
         ]
         answers = await self._asking.decide(held)
-        for call in ruled:
-            answer, offered = answers.get(call.execution.key), call.offered
-            assert offered is not None  # noqa: S101 - only valid calls are ruled on
-            if answer is not None and answer.approved and offered.tool.asks_person:
-                await self._keep_answer(call, offered, answer.answer)
-            elif answer.approved if answer else call.decision and call.decision.verdict == "allow":
-                call.may_run = True
-            else:
-                why = answer.reason if answer else f"Denied by the rule {call.rule!r}."
-                await self._deny(call, offered, why)
+        with store_waits_until(self._clock.ends_at, moved=True):  # by the person's answers
+            for call in ruled:
+                await self._heed(call, answers.get(call.execution.key))
+
+    async def _heed(self, call: ReadCall, answer: Approval | None) -> None:
+        """Let a call run, or end it, as the rules and a person say."""
+        offered, decision = call.offered, call.decision
+        assert offered is not None and decision is not None  # noqa: S101, PT018 - it is ruled on
+        if answer is not None and answer.approved and offered.tool.asks_person:
+            await self._keep_answer(call, offered, answer.answer)
+        elif answer.approved if answer else decision.verdict == "allow":
+            call.may_run = True
+        else:
+            why = answer.reason if answer else f"Denied by the rule {call.rule!r}."
+            await self._deny(call, offered, why)
 
     async def _keep_answer(self, call: ReadCall, offered: OfferedTool, text: str) -> None:
         execution = call.execution
@@ -432,16 +438,3 @@ class CallRunner:
             return write_result(result, 2 * self._rules.max_result_tokens, self._rules.count)
         limit = offered.tool.max_result_tokens if offered else None
         return self._pages.show(f"r{len(self._traces) + 1}", result, limit)
-
-    def _held(self, call: ReadCall) -> HeldCall:
-        assert call.offered is not None  # noqa: S101 - only valid calls are held
-        assert call.decision is not None  # noqa: S101 - only calls with a decision are held
-        return HeldCall(
-            key=call.execution.key,
-            offered=call.offered,
-            arguments=call.arguments,
-            text=call.text,
-            digest=call.place[1],
-            decision=call.decision,
-            private=self._holds_private,
-        )

@@ -22,6 +22,7 @@ from vanta.concurrency import open_task_group
 from vanta.errors import StoreError
 from vanta.events import ApprovalRequested, Event, QuestionAsked
 from vanta.storage import store_waits_until
+from vanta.tools.call_state import ReadCall
 from vanta.tools.journal.recorded import CallDesk
 from vanta.tools.permissions.parked_turns import (
     HOLD_S,
@@ -83,6 +84,24 @@ class HeldCall:
         """The answers that a question proposes."""
         given = self.arguments.get("choices")
         return tuple(map(str, given)) if self.question and isinstance(given, list) else ()
+
+
+def held_call(call: ReadCall, *, private: bool) -> HeldCall:
+    """Return a call that a rule holds back.
+
+    :param call: the call, with the decision of the rules.
+    :param private: whether its text must not leave this machine.
+    """
+    assert call.offered is not None and call.decision is not None  # noqa: S101, PT018 - it is held
+    return HeldCall(
+        key=call.execution.key,
+        offered=call.offered,
+        arguments=call.arguments,
+        text=call.text,
+        digest=call.place[1],
+        decision=call.decision,
+        private=private,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,16 +179,18 @@ class Asking:
         if call.decision.only_this_call:
             return None
         caller = self.caller
-        standing = await self.desk.approvals.covering(
-            call.offered, call.arguments, user=caller.user, session=caller.session
-        )
+        with self._store_waits():
+            standing = await self.desk.approvals.covering(
+                call.offered, call.arguments, user=caller.user, session=caller.session
+            )
         return Approval(approved=True) if standing else None
 
     async def _remember(self, call: HeldCall, answer: Approval) -> None:
         """Store an approval that counts for longer than this call."""
         if answer.approved and answer.scope != "once" and not call.decision.only_this_call:
             session = self.caller.session if answer.scope == "session" else None
-            await self.desk.approvals.add(call.offered, user=self.caller.user, session=session)
+            with self._store_waits():
+                await self.desk.approvals.add(call.offered, user=self.caller.user, session=session)
 
     async def _park(
         self,
