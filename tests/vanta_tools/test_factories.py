@@ -58,4 +58,4 @@ async def test_every_tool_has_a_valid_schema_and_a_description(tmp_path: Path) -
             assert "title" not in json.dumps(tool.parameters)
             assert tool.description.endswith(".")
         await toolset.aclose()
-    assert len(names) == 15
+    assert len(names) == 16
