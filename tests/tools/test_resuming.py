@@ -560,3 +560,26 @@ async def test_a_process_that_is_killed_while_the_approved_call_runs_leaves_it_u
         (call,) = await runtime.journal.list()
     assert (call.key, call.state) == (pending.calls[0], "unknown")
     assert (tmp_path / "sent").read_text().splitlines() == ["Anna"]
+
+
+async def test_a_turn_with_a_typed_answer_asks_and_is_not_kept(tmp_path: Path) -> None:
+    counted = Counted()
+
+    async def approve(_request: vanta.ApprovalRequest) -> bool:
+        assert await runtime.parked.list() == []
+        return True
+
+    def reply(request: GenerationRequest) -> Sequence[Any]:
+        return ['{"answer": 7}'] if results(request) else [CallTool("send", '{"to": "Anna"}')]
+
+    async with open_scripted(
+        tmp_path,
+        local=ScriptedEngine(reply=reply),
+        own_tools=counted.tools,
+        policy="local",
+        config=dict(ASK),
+        approve=approve,
+    ) as runtime:
+        answer = await runtime.session("a").ask("Send it. How many?", output=int)
+    assert answer.output == 7
+    assert counted.runs == {"send Anna": 1}

@@ -30,7 +30,7 @@ from vanta.tools.arguments import canonical, read_arguments
 from vanta.tools.call_state import Execution, ReadCall, RunnerState, trace_of
 from vanta.tools.journal.call_record import CallRecord, digest_of
 from vanta.tools.journal.recorded import CallDesk, record_answer, record_denial
-from vanta.tools.permissions.asking import Asking
+from vanta.tools.permissions.asking import Asking, held_call
 from vanta.tools.permissions.permissions import QUESTION, Decision
 from vanta.tools.permissions.questions import Questions
 from vanta.tools.permissions.questions_of_tools import run_with_questions
@@ -283,7 +283,9 @@ class CallRunner:
         """Ask a person where the rules say so, and end the calls that may not run."""
         ruled = [call for call in read if call.decision is not None]
         held = [
-            self._held(call) for call in ruled if call.decision and call.decision.verdict == "ask"
+            held_call(call, private=self._holds_private)
+            for call in ruled
+            if call.decision and call.decision.verdict == "ask"
         ]
         answers = await self._asking.decide(held)
         with store_waits_until(self._clock.ends_at, moved=True):  # by the person's answers

@@ -235,7 +235,8 @@ def questions_of(
 ) -> Questions:
     """Return who is asked in a turn, and where it is kept meanwhile.
 
-    A turn with a store of its own, as that of a script, is not kept.
+    A turn with a store of its own, as that of a script, is not kept, nor is one with a typed
+    answer, whose type the store cannot keep.
 
     :param turn: the turn's id.
     :param settings: its settings.
@@ -245,7 +246,8 @@ def questions_of(
     """
     tools = settings.tools
     parking = None
-    if parked or (tools is not None and tools.agency.store is settings.store):
+    keeps = tools is not None and tools.agency.store is settings.store and settings.form is None
+    if parked or keeps:
         turns = ParkedTurns(settings.store)
         parking = TurnParking(turns, turn, conversation.user, conversation.session, state)
     return Questions(
