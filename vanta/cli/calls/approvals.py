@@ -78,7 +78,7 @@ def approve(
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Approve a call that waits. It runs when its turn goes on. --json: a call, as in `list`."""
+    """Approve a call that waits. It runs when its turn continues. --json: a call, as in `list`."""
     _decide(config, call, lambda turns, key: turns.approve(key, scope), json=json)
 
 
