@@ -208,8 +208,8 @@ def test_what_is_packed_fits_and_keeps_its_order(sizes: list[int], room: int, ne
 
 
 def test_the_best_tools_have_the_most_detail_and_the_last_ones_are_dropped() -> None:
-    details = [item.detail for item in packed([10] * 40, 200)]
-    assert details == ["full"] + ["bare"] * 17
+    assert [item.detail for item in packed([10] * 40, 200)] == ["bare"] * 20
+    assert [item.detail for item in packed([10] * 3, 55)] == ["full", "bare", "bare"]
 
 
 def test_tools_that_are_needed_are_packed_though_they_do_not_fit() -> None:

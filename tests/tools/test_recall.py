@@ -245,8 +245,18 @@ async def test_a_search_without_result_names_the_toolsets() -> None:
     nothing = await find_tools("xyzzy", TOOLS, shown=["sendMail"])
     assert (nothing.added, nothing.result.is_error) == ((), False)
     assert f"the {len(TOOLS) - 1} other tools are of the toolsets things." in nothing.result.text
-    assert (await find_tools(" \n", TOOLS)).result.is_error
     assert (await find_tools("x", [])).result.text == "There are no other tools."
+
+
+async def test_a_search_without_a_query_lists_the_names_of_hidden_tools() -> None:
+    many = [offer(f"count_{number}", "Count.", "numbers") for number in range(120)]
+    listed = await find_tools(" \n", [WEATHER, MAIL, *many], shown=["sendMail"])
+    lines = listed.result.text.splitlines()
+    assert (listed.added, listed.result.is_error) == ((), False)
+    assert lines[1] == "things: get_forecast"
+    assert lines[2].startswith("numbers: count_0, count_1, ")
+    assert lines[3:] == ["and 21 more"]
+    assert (await find_tools("", [])).result.text == "There are no other tools."
 
 
 @pytest.mark.parametrize(

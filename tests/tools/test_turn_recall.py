@@ -20,6 +20,8 @@ pytestmark = pytest.mark.anyio
 THINGS = ("orders", "invoices", "parcels", "tickets", "visits", "refunds", "loans", "leases")
 VERBS = ("opened", "closed", "paid", "moved", "merged", "lost", "found", "signed")
 
+MAIL_DETAILS = " to a person, with a subject, a text and files, in the name of this whole office."
+
 
 class Office(vanta.Toolset):
     """Sixty-six tools: far more than a small window holds."""
@@ -46,7 +48,7 @@ class Office(vanta.Toolset):
             *crowd[:30],
             Tool("get_forecast", "Return the weather of the next days.", schema, effect="read"),
             *crowd[30:],
-            Tool("send_mail", "Send an e-mail to a person.", schema, private=True),
+            Tool("send_mail", f"Send an e-mail{MAIL_DETAILS}", schema, private=True),
         ]
         self.called: list[str] = []
 
@@ -169,8 +171,8 @@ async def test_found_tools_are_offered_from_the_next_round_on(tmp_path: Path) ->
         ["Sent."],
         seen=seen,
     )
-    async with opened(tmp_path, engine, own_tools=[office], tools={"share": 0.1}) as runtime:
-        reply = await runtime.session("a").ask("The weather in Rome, please")
+    async with opened(tmp_path, engine, own_tools=[office], tools={"share": 0.06}) as runtime:
+        reply = await runtime.session("a").ask("List the orders lost by a customer lately")
     assert reply.text == "Sent."
     assert "send_mail" not in names(seen[0])
     assert "send_mail" in names(seen[1])
@@ -287,11 +289,10 @@ async def test_a_follow_up_is_shown_the_same_tools_and_another_topic_others(
         await session.ask("Which invoices were lost?")
         await session.ask("And which of the invoices were paid?")
         await session.ask("How does it look?")
-        await session.ask("What is the weather?")
-        await runtime.session("b").ask("What is the weather?")
+        await session.ask("Which tickets were merged?")
     assert seen[0].tools == seen[1].tools == seen[2].tools
-    assert "get_forecast" in names(seen[3])
-    assert seen[3].tools == seen[4].tools
+    assert "list_tickets_merged" not in names(seen[2])
+    assert "list_tickets_merged" in names(seen[3])
 
 
 async def test_a_required_call_has_a_tool_whatever_the_share_is(tmp_path: Path) -> None:

@@ -377,7 +377,7 @@ class CallRunner:
     async def _run_own(self, call: ReadCall, execution: Execution) -> None:
         try:
             if call.offered is self._finder and self.recall is not None:
-                execution.result = await self.recall.find(str(call.arguments["query"]))
+                execution.result = await self.recall.find(str(call.arguments.get("query", "")))
             else:
                 arguments = call.arguments
                 execution.result = await self._pages.call(READ_RESULT, arguments, ToolContext())

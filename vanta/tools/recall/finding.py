@@ -24,6 +24,12 @@ FOUND_TOOLS = 8
 WEAK = 0.3
 """Share of the best tool's score under which a tool is not added."""
 
+LEAST_RELEVANCE = 1e-6
+"""Relevance below which nothing of a tool fits: sums of parts are not exact."""
+
+LISTED_TOOLS = 100
+"""Names of tools that a call without a query lists."""
+
 _LISTED_TOOLSETS = 20
 
 
@@ -49,21 +55,19 @@ async def find_tools(
     index: ToolIndex | None = None,
     limit: int = FOUND_TOOLS,
 ) -> FoundTools:
-    """Return the hidden tools that fit a query best.
+    """Return the hidden tools that fit a query best; without a query, a list of their names.
 
-    :param query: what the tool should do.
+    :param query: what the tool should do; "" adds none.
     :param offered: all tools that the turn may use.
     :param shown: names of tools that the model has already.
     :param embed: returns the vectors of texts; None searches by words alone.
     :param index: keeps words and vectors between turns; None makes a new one.
     :param limit: most tools that are added.
     """
-    if not query.strip():
-        return FoundTools(
-            ToolResult("The query is empty: say what the tool should do.", None, True)
-        )
     index = index or ToolIndex()
     hidden = [item for item in offered if item.name not in shown]
+    if not query.strip():
+        return FoundTools(ToolResult(_listed(hidden)))
     ranked, _ = await score_tools(
         query, offered, embed=embed, recent={}, index=index, limit=len(shown) + 4 * limit
     )
@@ -79,8 +83,23 @@ async def find_tools(
 
 def _good(ranked: Sequence[ScoredTool]) -> list[ScoredTool]:
     """Return the tools that are not much worse than the best one."""
-    best = max((entry.score for entry in ranked), default=0.0)
-    return [entry for entry in ranked if entry.score > 0 and entry.score >= WEAK * best]
+    best = max((entry.relevance for entry in ranked), default=0.0)
+    least = max(WEAK * best, LEAST_RELEVANCE)
+    return [entry for entry in ranked if entry.relevance >= least]
+
+
+def _listed(hidden: Sequence[OfferedTool]) -> str:
+    """Return the names of the hidden tools, a line for each toolset."""
+    if not hidden:
+        return "There are no other tools."
+    toolsets: dict[str, list[str]] = {}
+    for item in hidden[:LISTED_TOOLS]:
+        toolsets.setdefault(item.toolset, []).append(item.name)
+    lines = [f"{toolset}: {', '.join(names)}" for toolset, names in toolsets.items()]
+    more = len(hidden) - LISTED_TOOLS
+    rest = [f"and {more} more"] if more > 0 else []
+    head = "Call find_tools with a query, what the tool should do, to add some of these tools:"
+    return "\n".join([head, *lines, *rest])
 
 
 def _nothing(query: str, hidden: Sequence[OfferedTool], known: Sequence[str]) -> str:

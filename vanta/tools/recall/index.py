@@ -18,6 +18,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from vanta.language import STEM, is_unspaced, terms, without_function_words
+from vanta.tool_contract import tool_text
 from vanta.tools.recall.packing import Detail, shorten
 from vanta.tools.recall.schema_text import ToolText, text_of
 
@@ -51,19 +52,22 @@ MAX_OFFERS = 4
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """What is kept of a tool: its texts, their digest, the counts of its words, and its forms as
-    they are shown."""
+    """What is kept of a tool: its texts, their digest, the counts of its words, the characters of
+    its shortest form, and its forms as they are shown."""
 
     tool: Tool
     text: ToolText
     digest: bytes
     counts: Mapping[str, float]
+    size: int
     shown: dict[Detail, Tool] = field(default_factory=dict)
 
     @classmethod
     def of(cls, item: OfferedTool) -> _Entry:
         text = text_of(item.tool, item.toolset)
-        return cls(item.tool, text, _digest(text.meaning), _counts(text))
+        bare = shorten(named(item), "bare")
+        size = len(tool_text(bare))
+        return cls(item.tool, text, _digest(text.meaning), _counts(text), size, {"bare": bare})
 
 
 class _Offer:
@@ -97,6 +101,13 @@ class ToolIndex:
         """
         postings = self._offer(offered).postings
         return [_scores(search_terms(text), postings, len(offered)) for text in texts]
+
+    def sizes(self, offered: Sequence[OfferedTool]) -> Sequence[int]:
+        """Return the characters of each tool in its shortest form.
+
+        :param offered: the tools.
+        """
+        return [entry.size for entry in self._offer(offered).entries]
 
     def cosines(self, offered: Sequence[OfferedTool], vectors: Any) -> list[list[float]]:
         """Return how near the meaning of texts is to each tool: lists of cosines. All tools have a

@@ -28,9 +28,6 @@ DESCRIPTION = {"brief": 240, "bare": 120}
 BRIEF_PARAMETER = 60
 """Characters of a parameter's description in brief."""
 
-DETAIL_SHARE = 0.1
-"""Share of the room that is kept for more than bare schemas of the best tools."""
-
 MAX_MISSES = 8
 """Tools in a row that are skipped because they do not fit; then the packing ends."""
 
@@ -83,19 +80,18 @@ async def pack(
     :param needed: how many of the first tools are packed even if they do not fit.
     """
     packed: list[PackedTool] = []
-    kept = int(room * DETAIL_SHARE)
-    left, misses = room - kept, 0
+    left, misses = room, 0
     for start in range(0, size, COUNTED_AT_ONCE):
         places = range(start, min(start + COUNTED_AT_ONCE, size))
         for item in await _counted(places, "bare", count, show):
-            if item.place < needed or item.tokens <= left + (0 if packed else kept):
+            if item.place < needed or item.tokens <= left:
                 misses, left = 0, left - item.tokens
                 packed.append(item)
             else:
                 misses += 1
         if places.stop >= needed and (misses > MAX_MISSES or left <= 0):
             break
-    return await _with_detail(packed, left + kept, count, show)
+    return await _with_detail(packed, left, count, show)
 
 
 async def _with_detail(

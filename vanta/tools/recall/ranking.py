@@ -3,8 +3,9 @@
 The score of a tool is a sum of parts, each relative to the best tool: the words of the question,
 its meaning, and the same for the clause of the question that the tool fits best. A question that
 needs several tools names them in several clauses, so once a tool is chosen for a clause, other
-clauses count more. A tool that was called a short time ago scores higher; one that was called in
-this turn always comes first, since the transcript refers to it.
+clauses count more. The shorter of two tools that fit alike comes first, since more of them fit. A
+tool that was called a short time ago scores higher; one that was called in this turn always comes
+first, since the transcript refers to it.
 
 Invariants: the ranking never breaks a turn: without an embedder, or with one that is slow or
 broken, words alone decide; what is shown fits the room, as counted by the caller.
@@ -13,6 +14,7 @@ broken, words alone decide; what is shown fits the room, as counted by the calle
 from __future__ import annotations
 
 import heapq
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,6 +38,10 @@ WORDS, MEANING = 1.0, 0.75
 
 CLAUSE = 0.5
 """Weight of the best clause, beside 1 for the whole question."""
+
+LENGTH = 0.45
+"""Weight of the logarithm of a tool's length: of two tools that fit alike, the room is better spent
+on the shorter one."""
 
 CLAUSE_SHARE = 0.5
 """Share of the question's best score by words that a clause's must have to count in full."""
@@ -70,12 +76,8 @@ _CLAUSE_END = re.compile(
 
 FIND_TOOLS = Tool(
     name="find_tools",
-    description="Find and add tools that are not listed, by what they do.",
-    parameters={
-        "type": "object",
-        "properties": {"query": {"type": "string"}},
-        "required": ["query"],
-    },
+    description="Find tools that are not listed.",
+    parameters={"type": "object", "properties": {"query": {"type": "string"}}},
     effect="read",
     private=True,
 )
@@ -94,6 +96,11 @@ class ScoredTool:
     offered: OfferedTool
     score: float
     parts: Mapping[str, float]
+
+    @property
+    def relevance(self) -> float:
+        """The score without the part that the tool's length has in it; 0 if nothing fits."""
+        return self.score - self.parts.get("length", 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +261,7 @@ async def score_tools(
     def rank() -> list[ScoredTool]:
         words = index.words(offered, texts)
         cosines = None if vectors is None else index.cosines(offered, vectors)
-        return _scored(offered, words, cosines, recent)[:limit]
+        return _scored(offered, words, cosines, recent, index.sizes(offered))[:limit]
 
     try:
         return await anyio.to_thread.run_sync(rank, abandon_on_cancel=True), note
@@ -270,11 +277,14 @@ def _scored(
     found: Sequence[Sequence[float]],
     cosines: Sequence[Sequence[float]] | None,
     recent: Mapping[str, int],
+    sizes: Sequence[int],
 ) -> list[ScoredTool]:
     """Return the tools, best first.
 
     :param found: scores by words, of the question and of each clause.
     :param cosines: the same by meaning; None if it takes no part.
+    :param recent: turns since tools were called, by name.
+    :param sizes: the characters of each tool.
     """
     least = CLAUSE_SHARE * max(found[0], default=0.0)
     words = [_relative(scores, least) for scores in found]
@@ -284,10 +294,17 @@ def _scored(
         for pair in zip(words, meanings or [[0.0] * len(offered)] * len(words), strict=True)
     ]
     bonus = [_bonus(recent.get(item.name)) for item in offered]
-    order, clauses = _diverse([sum(pair) for pair in zip(fits[0], bonus, strict=True)], fits[1:])
+    lengths = _lengths(sizes)
+    whole = [sum(parts) for parts in zip(fits[0], bonus, lengths, strict=True)]
+    order, clauses = _diverse(whole, fits[1:])
     scored: list[ScoredTool] = []
     for place in order:
-        parts = {"words": WORDS * words[0][place], "clause": clauses[place], "recent": bonus[place]}
+        parts = {
+            "words": WORDS * words[0][place],
+            "clause": clauses[place],
+            "recent": bonus[place],
+            "length": lengths[place],
+        }
         if meanings:
             parts["meaning"] = MEANING * meanings[0][place]
         scored.append(ScoredTool(offered[place], sum(parts.values()), parts))
@@ -318,6 +335,13 @@ def _relative(scores: Sequence[float], least: float = 0.0) -> list[float]:
     0."""
     best = max([least, *scores])
     return [max(0.0, score) / best if best > 0 else 0.0 for score in scores]
+
+
+def _lengths(sizes: Sequence[int]) -> list[float]:
+    """Return what the length of each tool adds to its score: 0 for one of usual length."""
+    logs = [math.log(max(1, size)) for size in sizes]
+    mean = sum(logs) / len(logs) if logs else 0.0
+    return [LENGTH * (mean - log) for log in logs]
 
 
 def _bonus(age: int | None) -> float:

@@ -50,7 +50,7 @@ PATIENCE_S = 20.0
 RECENT_SHARE = 0.5
 """Most of the room that is kept for tools which were called in earlier turns."""
 
-STRONG = 0.6
+STRONG = 0.8
 """Share of the best tool's score from which on a tool is one that the message needs."""
 
 KEPT_ORDERS = 1024
@@ -336,9 +336,9 @@ class ToolRecall:
         entries = {entry.offered.name: entry for entry in order}
         if not before or any(name not in entries for name in before):
             return []
-        strong = STRONG * max((entry.score for entry in order), default=0.0)
+        strong = STRONG * max((entry.relevance for entry in order), default=0.0)
         wanted = {entry.offered.name for entry in order[:must]} | set(self._found)
-        wanted |= {name for name, entry in entries.items() if entry.score >= strong > 0}
+        wanted |= {name for name, entry in entries.items() if entry.relevance >= strong > 1e-6}
         return [entries[name] for name in before] if wanted <= set(before) else []
 
 
@@ -373,7 +373,7 @@ def _shown(
         offered=len(offered),
         tokens=ranked.tokens,
         room=room,
-        shown=tuple(_trace(item) for item in ranked.shown),
+        shown=tuple(map(_trace, sorted(ranked.shown, key=lambda item: -item.score))),
         finder=ranked.finder,
         note=ranked.note,
     )
