@@ -121,7 +121,9 @@ if TYPE_CHECKING:
         ToolCall,
         ToolCallPart,
         Usage,
+        message_data,
         read_content,
+        read_message,
     )
     from vanta.network import (
         EnvironmentProxy,
@@ -217,7 +219,8 @@ _NAMES = {
     "vanta.installation": "install_hint",
     "vanta.messages": (
         "CallNumbering Completion Delta EngineTimings FinishReason Fold Message TokenLogprob "
-        "ToolCall ToolCallPart Usage read_content "
+        "ToolCall ToolCallPart Usage message_data read_content "
+        "read_message "
     ),
     "vanta.network": "EnvironmentProxy is_loopback proxy_for retry_after_s",
     "vanta.privacy": "Detector scrub_error traceback_texts",
@@ -371,9 +374,11 @@ __all__ = [
     "install_hint",
     "is_loopback",
     "lazy_front",
+    "message_data",
     "open",
     "proxy_for",
     "read_content",
+    "read_message",
     "refused_resource",
     "retry_after_s",
     "scrub_error",

@@ -9,13 +9,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, cast
 
 from pydantic_core import to_jsonable_python
 from typing_extensions import TypeVar
 
-from vanta.messages import FinishReason, ToolCall, Usage
+from vanta.messages import FinishReason, Message, ToolCall, Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,9 +260,11 @@ class Reply(Generic[OutputT]):
     :param finish_reason: why the text ends; `deadline` if it was cut when the turn's time was up.
     :param usage: tokens of the legs whose text was shown; None if they are unknown.
     :param cost_usd: the cost of all legs, losers included.
-    :param tool_calls: the calls that the model asks for.
+    :param tool_calls: the calls that the model asks for, and vanta does not run.
     :param output: the value of a typed answer (see `output` of `vanta.Session.ask`); None for an
         answer in words, and for one that calls the caller's own tools.
+    :param messages: what the turn added to the transcript after the user's message: calls and
+        their results, then the answer. Not part of `to_dict`.
     """
 
     text: str
@@ -276,10 +278,11 @@ class Reply(Generic[OutputT]):
     reasoning: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     output: OutputT = None  # type: ignore[assignment]
+    messages: tuple[Message, ...] = field(default=(), repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready data: the output of `vanta ask --json`; `output` only if it is set."""
-        names = [name for name in _field_names(Reply) if name != "output"]
+        names = [name for name in _field_names(Reply) if name not in ("output", "messages")]
         data = {name: plain_data(getattr(self, name)) for name in names}
         if self.output is not None:
             data["output"] = to_jsonable_python(self.output, fallback=str)

@@ -95,7 +95,7 @@ class ContextPreparer:
     :param message: the user's message.
     :param sampling: the turn's sampling; its set fields take precedence over the track's.
     :param user: the user's name.
-    :param session: the id of the conversation; with `user`, the key of the engine's KV cache.
+    :param session: with `user` the key of the engine's KV cache; "" for none.
     :param prompts: the texts that vanta itself adds.
     :param recall: searches memory; None if the turn has no memory.
     :param shares: how the prompt is divided between system prompt, memories and history.
@@ -258,7 +258,7 @@ class ContextPreparer:
             parallel_tool_calls=self._parallel,
             tool_rules=self._tool_rules(track, prompt.tools.tools),
             prefix=shown if continues else "",
-            session=json.dumps([self._user, self._session]),
+            session=json.dumps([self._user, self._session]) if self._session else "",
             scope=self._scope,
             common=self._common,
         )

@@ -18,6 +18,7 @@ from vanta.messages.answers import (
 from vanta.messages.content import read_content
 from vanta.messages.folding import CallNumbering, Fold, ObjectEnd, add_fragment, fold
 from vanta.messages.message import Exchange, Message, Role, ToolCall
+from vanta.messages.wire import message_data, read_message
 
 __all__ = [
     "CallNumbering",
@@ -36,5 +37,7 @@ __all__ = [
     "Usage",
     "add_fragment",
     "fold",
+    "message_data",
     "read_content",
+    "read_message",
 ]

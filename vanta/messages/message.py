@@ -41,6 +41,7 @@ class Message:
         without the parts that are reasoning; None becomes an empty text.
     :param tool_calls: the calls that an assistant's message asks for.
     :param tool_call_id: the call whose result a tool's message is.
+    :param private: whether it must not leave this machine: a turn that is shown it is private.
     :raises UsageError: if the content has a part that is not text.
     """
 
@@ -48,6 +49,7 @@ class Message:
     content: str
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
+    private: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.content, str):

@@ -8,11 +8,12 @@ removals with those that it knows, and drops what is out of date.
 from __future__ import annotations
 
 import logging
+import uuid
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
 
 import anyio
 
@@ -72,6 +73,24 @@ class Conversation:
             state = await store.session_state(self.user, self.session)
         self.private, self.settings = state.private, state.settings
         await self.home.drop_removed(self.user, store, state.removals)
+
+    @property
+    def cache_key(self) -> str:
+        """Under which name engines keep its prompts; "" for none."""
+        return self.session
+
+    @property
+    def resumable(self) -> bool:
+        """Whether the store has what a turn of it is resumed with."""
+        return True
+
+    async def answered(self, store: Store, turns: Collection[str]) -> frozenset[str]:
+        """Return which turns were answered, of some that are not part of the history: none.
+
+        :param store: the store of the conversation.
+        :param turns: ids of turns.
+        """
+        return frozenset()
 
     async def _read_all(self, store: Store) -> SessionState | None:
         """Read state and history in one step; return None if that fails: a turn that has begun
@@ -196,6 +215,45 @@ def message_of(exchange: Exchange) -> str:
     return next((item.content for item in exchange.messages if item.role == "user"), "")
 
 
+@dataclass(slots=True, weakref_slot=True, eq=False)
+class PassingConversation(Conversation):
+    """The conversation of one turn on a caller's transcript, which is its history.
+
+    Nothing of it stays in this process. A turn of such a conversation is answered if the store says
+    so, since its exchange need not be kept.
+
+    :param is_named: whether the caller named it, so that its turns belong together.
+    """
+
+    is_named: bool = False
+
+    @property
+    def resumable(self) -> bool:
+        """Whether the store has what a turn of it is resumed with."""
+        return False
+
+    @property
+    def cache_key(self) -> str:
+        """Under which name engines keep its prompts; "" for none."""
+        return self.session if self.is_named else ""
+
+    async def answered(self, store: Store, turns: Collection[str]) -> frozenset[str]:
+        """Return which turns were answered.
+
+        :param store: the store of the conversation.
+        :param turns: ids of turns.
+        :raises StoreError: if it cannot be read.
+        """
+        return await store.answered(turns)
+
+    def add(self, exchange: Exchange) -> None:
+        """Add an exchange to the session of this name, if one is open in this process.
+
+        :param exchange: the exchange.
+        """
+        self.home.add(self.user, self.session, exchange)
+
+
 class Conversations:
     """All conversations of one runtime.
 
@@ -205,6 +263,7 @@ class Conversations:
     def __init__(self, tracks: Mapping[str, Track]) -> None:
         self._tracks = tracks
         self._all: WeakValueDictionary[tuple[str, str], Conversation] = WeakValueDictionary()
+        self._passing: WeakSet[PassingConversation] = WeakSet()
         self._recent: OrderedDict[tuple[str, str], Conversation] = OrderedDict()
         self._removed: WeakKeyDictionary[Store, dict[str, int]] = WeakKeyDictionary()
         self._forgotten: WeakKeyDictionary[Store, int] = WeakKeyDictionary()
@@ -225,9 +284,34 @@ class Conversations:
             self._recent.popitem(last=False)
         return conversation
 
+    def passing(self, user: str, session: str, history: Iterable[Exchange]) -> PassingConversation:
+        """Return a conversation for one turn on a caller's transcript.
+
+        :param user: the user's name.
+        :param session: the name that the caller gives it; "" for none.
+        :param history: the past of the transcript.
+        """
+        name = session or f"complete-{uuid.uuid4().hex}"
+        passing = PassingConversation(
+            user, name, self, history=list(history), is_named=bool(session)
+        )
+        self._passing.add(passing)
+        return passing
+
+    def add(self, user: str, session: str, exchange: Exchange) -> None:
+        """Add an exchange, which is durable, to a conversation if this process has it open.
+
+        :param user: the user's name.
+        :param session: the session's id.
+        :param exchange: the exchange.
+        """
+        conversation = self._all.get((user, session))
+        if conversation is not None:
+            conversation.add(exchange)
+
     def busy(self) -> list[Conversation]:
         """Return the conversations in which a turn runs."""
-        return [item for item in self._all.values() if item.lock.locked()]
+        return [item for item in (*self._all.values(), *self._passing) if item.lock.locked()]
 
     async def drop_removed(self, user: str, store: Store, removals: Removals) -> None:
         """Drop what this process keeps of removed text, if some was removed since the last call.

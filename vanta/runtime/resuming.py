@@ -122,8 +122,7 @@ class Resuming:
                 common_system=state.common_system,
                 private_because=state.private_because,
             )
-            text = state.message.content
-            return Turn(conversation, text, settings, emit, started_at, (state, parked))
+            return Turn(conversation, state.message, settings, emit, started_at, (state, parked))
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await self.turns.release(turn_id)

@@ -35,6 +35,7 @@ from vanta.runtime.memory_factory import embedder_named
 from vanta.runtime.options import NOT_ISOLATED, Isolation
 from vanta.runtime.resuming import Resuming
 from vanta.runtime.session import Session
+from vanta.runtime.stateless import StatelessTurns, TranscriptTurns
 from vanta.runtime.turns.turn_settings import TurnPlanner
 from vanta.runtime.turns.turn_stream import TurnStream
 from vanta.runtime.turns.turn_tasks import TurnTasks
@@ -56,7 +57,7 @@ from vanta.track import Track
 _log = logging.getLogger("vanta")
 
 
-class Runtime:
+class Runtime(TranscriptTurns):
     """An open runtime; get one from `vanta.open`.
 
     :ivar tracks: the tracks that are on, by name.
@@ -77,6 +78,9 @@ class Runtime:
         self._conversations = Conversations(self.tracks)
         self._resuming = Resuming(
             parts.store, self._conversations, self._planner, self.turn_tasks, self._observe
+        )
+        self._stateless = StatelessTurns(
+            self._planner, self._conversations, parts.tools, parts.store
         )
         if parts.memory:
             parts.memory.on_forgotten(self._forget)

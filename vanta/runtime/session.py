@@ -18,6 +18,7 @@ from vanta.context.preparer import merge_sampling
 from vanta.engine import Sampling
 from vanta.errors import internal_errors
 from vanta.events import Observer
+from vanta.messages import Message
 from vanta.prompts import SystemPrompt
 from vanta.runtime.conversations import Conversation
 from vanta.runtime.kept_settings import NOT_KEPT, Kept, prompt_of, sampling_of
@@ -209,7 +210,7 @@ class Session(SessionTree):
                 prompt=self._own_prompt(),
                 isolation=self._isolation,
             )
-        return Turn(conversation, text, settings, emit, started_at)
+        return Turn(conversation, Message("user", text), settings, emit, started_at)
 
     def _own_prompt(self) -> SystemPrompt | None:
         """Return the system prompt of the caller, else the one that is kept, else None."""

@@ -17,8 +17,9 @@ from vanta.engine import Sampling
 from vanta.models import ModelStore
 from vanta.plugin_loading import PluginSet
 from vanta.prompts import Templates
-from vanta.runtime.options import NOT_ISOLATED, Isolation
+from vanta.runtime.options import NOT_ISOLATED, Isolation, TurnOptions
 from vanta.runtime.runtime import Runtime
+from vanta.runtime.stateless import Messages, Tools
 from vanta.runtime.sync.calls import Calls
 from vanta.runtime.sync.conversation import SyncSession, SyncTurn
 from vanta.runtime.sync.parts import SyncLearnt, SyncLedger, SyncMemory, SyncParkedTurns
@@ -221,6 +222,63 @@ class SyncRuntime:
             self.runtime.sessions, user=user, search=search, limit=limit, private=private
         )
         return self._calls.call(listing)
+
+    def complete(
+        self,
+        messages: Messages,
+        *,
+        tools: Tools | None = None,
+        tool_choice: str | None = None,
+        options: TurnOptions | None = None,
+        user: str = "default",
+        session: str = "",
+        memory: bool = False,
+        store: bool = False,
+    ) -> Reply:
+        """Answer a transcript that the caller owns; see `Runtime.complete`."""
+        completing = partial(
+            self.runtime.complete,
+            messages,
+            tools=tools,
+            tool_choice=tool_choice,
+            options=options,
+            user=user,
+            session=session,
+            memory=memory,
+            store=store,
+        )
+        return self._calls.call(completing)
+
+    @contextmanager
+    def stream(
+        self,
+        messages: Messages,
+        *,
+        tools: Tools | None = None,
+        tool_choice: str | None = None,
+        options: TurnOptions | None = None,
+        user: str = "default",
+        session: str = "",
+        memory: bool = False,
+        store: bool = False,
+    ) -> Iterator[SyncTurn]:
+        """Answer a transcript and watch the turn; see `Runtime.stream`."""
+        streaming = self.runtime.stream(
+            messages,
+            tools=tools,
+            tool_choice=tool_choice,
+            options=options,
+            user=user,
+            session=session,
+            memory=memory,
+            store=store,
+        )
+        turn = self._calls.call(streaming.__aenter__)
+        try:
+            yield SyncTurn(turn, self._calls)
+        finally:
+            # Left without the body's exception: Ctrl-C is for this thread, not for the loop's.
+            self._calls.leave(streaming)
 
     def warm_up(self, *tracks: str) -> None:
         """Load engines ahead of the first turn; see `Runtime.warm_up`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -74,6 +74,9 @@ UNKNOWN = (
 
 MOST_STRANDED = 32
 """The most calls of earlier turns that a turn is shown."""
+
+LONGEST_NAME = 64
+"""Characters that the name of a tool may have."""
 
 PROGRAM = "program"
 """The toolset of the functions that a program passes to `vanta.open`."""
@@ -189,10 +192,13 @@ class Agency:
         offered = await self.desk.registry.offered()
         return [self.permissions.outlook(tool, private_turn=private) for tool in offered]
 
-    def of_turn(self, options: TurnOptions) -> TurnTools | None:
+    def of_turn(
+        self, options: TurnOptions, taken: frozenset[str] = frozenset()
+    ) -> TurnTools | None:
         """Return the tools of one turn, None if it has none.
 
         :param options: what the caller chose.
+        :param taken: names that the caller's own tools have.
         """
         choice = options.tool_choice or "auto"
         if not self.desk.registry.toolsets or choice == "none":
@@ -201,7 +207,7 @@ class Agency:
             return None
         parallel = options.parallel_tool_calls is not False
         rounds = dataclasses.replace(self.rounds, tool_choice=choice, parallel=parallel)
-        return TurnTools(self, options.tools, rounds, options.approvals)
+        return TurnTools(self, options.tools, rounds, options.approvals, taken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,15 +218,23 @@ class TurnTools:
     :param chosen: names of toolsets and tools that are offered; None for all.
     :param rounds: how rounds follow each other.
     :param approvals: what the caller chose for calls that ask.
+    :param taken: names that the caller's own tools have. A tool that shares one is offered as
+        `TOOLSET_TOOL`.
     """
 
     agency: Agency
     chosen: Sequence[str] | None
     rounds: RoundRules
     approvals: ApprovalMode | None = None
+    taken: frozenset[str] = frozenset()
 
     async def stranded_calls(
-        self, caller: Caller, history: Sequence[Exchange], *, private: bool
+        self,
+        caller: Caller,
+        history: Sequence[Exchange],
+        done: Callable[[Collection[str]], Awaitable[frozenset[str]]],
+        *,
+        private: bool,
     ) -> Exchange | None:
         """Return what the transcript has to say about calls of turns that are not in the history.
 
@@ -229,6 +243,8 @@ class TurnTools:
 
         :param caller: the user and the session.
         :param history: the session's exchanges.
+        :param done: returns which of some turns need not be reported, although the history lacks
+            them.
         :param private: whether nothing of the turn reaches a track that is not private.
         :returns: the calls with their results, or None; private if one of them is.
         :raises StoreError: if the journal cannot be read.
@@ -258,6 +274,8 @@ class TurnTools:
             parked = await ParkedTurns(self.agency.store).list(user=caller.user)
             waiting = {turn.turn for turn in parked}
             stranded = [record for record in stranded if record.turn not in waiting]
+        over = await done({record.turn for record in stranded}) if stranded else ()
+        stranded = [record for record in stranded if record.turn not in over]
         if not stranded:
             return None
         calls = tuple(ToolCall(item.key, item.tool, item.arguments) for item in stranded)
@@ -281,14 +299,15 @@ class TurnTools:
         agency, chosen = self.agency, self.chosen
         offered = await agency.desk.registry.offered()
         if chosen is not None:
+            self._require(chosen, offered)
             offered = [
                 item
                 for item in offered
                 if {item.toolset, item.name, f"{item.toolset}.{item.tool.name}"} & set(chosen)
             ]
-            self._require(chosen, offered)
         if not offered:
             return None
+        offered = [self._renamed(item) for item in offered]
         self._require([self.rounds.tool_choice], offered)
         rules = ToolRules(
             permissions=agency.permissions,
@@ -309,9 +328,20 @@ class TurnTools:
             questions=questions,
         )
 
+    def _renamed(self, item: OfferedTool) -> OfferedTool:
+        if item.name not in self.taken:
+            return item
+        name = f"{item.toolset}_{item.tool.name}"
+        if name in self.taken or len(name) > LONGEST_NAME:
+            raise UsageError(
+                f"the tool {item.identity!r} has the name of one of the caller's own tools. "
+                "Rename that one."
+            )
+        return dataclasses.replace(item, name=name)
+
     def _require(self, names: Sequence[str], offered: Sequence[OfferedTool]) -> None:
         """Refuse a name that no tool and no toolset has. Raises UnknownName."""
-        known = {"auto", "required", *self.agency.desk.registry.toolsets}
+        known = {"auto", "required", *self.taken, *self.agency.desk.registry.toolsets}
         for item in offered:
             known |= {item.name, item.identity}
         for name in names:

@@ -236,7 +236,8 @@ def questions_of(
     """Return who is asked in a turn, and where it is kept meanwhile.
 
     A turn with a store of its own, as that of a script, is not kept, nor is one with a typed
-    answer, whose type the store cannot keep.
+    answer, whose type the store cannot keep, or one on a transcript of its caller, since the store
+    has no history to resume it with.
 
     :param turn: the turn's id.
     :param settings: its settings.
@@ -246,7 +247,8 @@ def questions_of(
     """
     tools = settings.tools
     parking = None
-    keeps = tools is not None and tools.agency.store is settings.store and settings.form is None
+    of_runtime = tools is not None and tools.agency.store is settings.store
+    keeps = of_runtime and settings.form is None and conversation.resumable
     if parked or keeps:
         turns = ParkedTurns(settings.store)
         parking = TurnParking(turns, turn, conversation.user, conversation.session, state)

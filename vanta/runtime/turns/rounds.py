@@ -5,7 +5,8 @@ A turn without tools has one round. After calls, the next round runs on the trac
 round sees the same transcript: the message, the calls so far and their results. A track that takes
 over continues from it, so no call is repeated.
 
-At a limit (rounds, calls) the model is asked once for a final answer, without tools. After a
+At a limit (rounds, calls) the model is asked once for a final answer, without vanta's tools. A call
+of a caller's own tool ends the turn: it is returned. After a
 result that must not leave this machine, only private tracks take part; if there is none, the result
 is withheld from the model.
 """
@@ -22,7 +23,16 @@ import anyio
 from vanta.engine import Tool
 from vanta.errors import AllTracksFailed
 from vanta.events import Event, RoundStarted
-from vanta.messages import Message, ToolCall
+from vanta.messages import FinishReason, Message, ToolCall
+from vanta.runtime.turns.caller_tools import (
+    ANY_CHOICE,
+    NO_CALLER_TOOLS,
+    NO_CALLS,
+    CallerTools,
+    SplitCalls,
+    ids_of,
+    with_ids,
+)
 from vanta.scheduling.leg import Leg
 from vanta.scheduling.policy import LegPlan, Policy
 from vanta.scheduling.race import Race
@@ -121,8 +131,11 @@ class Rounds:
     :param rules: how rounds follow each other.
     :param clock: the turn's clock.
     :param resumed: where the turn was parked; None if it begins.
+    :param own: the caller's own tools.
+    :param used_ids: the ids of earlier calls.
     :ivar state: where the turn stands; None before its first calls.
     :ivar messages: the calls of the turn and their results, as the transcript keeps them.
+    :ivar returned: the calls of the caller's own tools, with which the turn ends.
     :ivar last_text: the text of the last round.
     :ivar limit: the limit that was reached, "" for none.
     """
@@ -136,7 +149,11 @@ class Rounds:
         rules: RoundRules,
         clock: DeadlineClock,
         resumed: RoundsState | None = None,
+        *,
+        own: CallerTools = NO_CALLER_TOOLS,
+        used_ids: frozenset[str] = frozenset(),
     ) -> None:
+        self._own = own
         self.state = resumed
         self._resumed = resumed
         self._plan = plan
@@ -150,6 +167,8 @@ class Rounds:
         self._shown = resumed.shown if resumed else ""
         self._first_content_s = resumed.first_content_s if resumed else None
         self.messages: list[Message] = list(resumed.messages) if resumed else []
+        self._used_ids = {*used_ids, *ids_of(self.messages)}
+        self.returned: tuple[ToolCall, ...] = ()
         self.last_text = ""
         self.limit = ""
 
@@ -157,6 +176,13 @@ class Rounds:
     def legs(self) -> tuple[Leg, ...]:
         """The legs of all rounds so far."""
         return tuple(leg for race in self._races for leg in race.legs)
+
+    @property
+    def transcript(self) -> tuple[Message, ...]:
+        """What the turn added to the transcript: calls, results, and the answer if there is one."""
+        if self.returned:
+            return tuple(self.messages)
+        return (*self.messages, Message("assistant", self.last_text))
 
     @property
     def count(self) -> int:
@@ -176,7 +202,9 @@ class Rounds:
             self.limit = "max_rounds"
         if self._resumed and self._runner:
             self._prompts.add_round(self._resumed.messages)
-            await self._run_calls(self._runner, self._resumed)
+            calls = self._own.split(self._resumed.calls, others_run=True, cut=False)
+            self._used_ids |= {call.id for call in calls.all}
+            await self._run_calls(self._resumed, calls)
             self._plan = self._next(self._resumed.track)
         else:
             self._offer()
@@ -188,18 +216,33 @@ class Rounds:
             if outcome.failure:
                 raise self._failure(outcome.failure)
             assert outcome.leg is not None  # noqa: S101 - an outcome has a leg or a failure
-            calls = _calls_of(outcome)
+            calls = self._calls_of(outcome)
             self._shown, self.last_text = self._joined(outcome.text), outcome.text
-            if not calls or self._runner is None or self.limit:
+            if calls.all:
+                self.state = self._stand(outcome, calls.all)
+                await self._run_calls(self.state, calls)
+            if self.returned or not calls.all:
                 return dataclasses.replace(
                     outcome,
                     text=self._shown,
                     first_content_s=self._first_content_s,
+                    finish_reason=self._finish_reason(outcome),
                     legs=self.legs,
                 )
-            self.state = self._stand(outcome, calls)
-            await self._run_calls(self._runner, self.state)
-            self._plan = self._next(self.state.track)
+            self._plan = self._next(outcome.leg.track.name)
+
+    def _calls_of(self, outcome: RaceOutcome) -> SplitCalls:
+        """Return the calls that the turn acts on, with ids: after a limit only the caller's."""
+        if self._runner is None and not self._own.tools:
+            return NO_CALLS
+        named = with_ids(calls_of(outcome), self._used_ids, self.count - 1)
+        cut = outcome.finish_reason == "length"
+        split = self._own.split(named, others_run=self._runner is not None, cut=cut)
+        return split.only_returned() if self.limit else split
+
+    def _finish_reason(self, outcome: RaceOutcome) -> FinishReason | None:
+        is_call = self.returned and outcome.finish_reason != "length"
+        return "tool_calls" if is_call else outcome.finish_reason
 
     def _joined(self, text: str) -> str:
         return self._shown + (paragraph_break(self._shown) if text else "") + text
@@ -209,13 +252,13 @@ class Rounds:
             return failure
         return AllTracksFailed(failure.causes, partial=self._joined(failure.partial))
 
-    def _stand(self, outcome: RaceOutcome, calls: Sequence[ToolCall]) -> RoundsState:
+    def _stand(self, outcome: RaceOutcome, calls: tuple[ToolCall, ...]) -> RoundsState:
         assert outcome.leg is not None  # noqa: S101 - see `run`
         return RoundsState(
             messages=tuple(self.messages),
             shown=self._shown,
             text=outcome.text,
-            calls=self._with_ids(calls, self.count - 1),
+            calls=calls,
             track=outcome.leg.track.name,
             cut=outcome.finish_reason == "length",
             rounds=self.count,
@@ -223,43 +266,36 @@ class Rounds:
             first_content_s=self._first_content_s,
         )
 
-    async def _run_calls(self, runner: CallRunner, state: RoundsState) -> None:
-        asked = Message("assistant", state.text, tool_calls=state.calls)
-        show_private = bool(self._private_tracks())
-        results = await runner.run(
-            state.calls, state.rounds - 1, state.track, cut=state.cut, show_private=show_private
-        )
-        added = [asked, *results]
+    async def _run_calls(self, state: RoundsState, calls: SplitCalls) -> None:
+        """Run the calls of vanta's tools; those of the caller's own end the turn."""
+        asked = Message("assistant", state.text, tool_calls=calls.all)
+        results: list[Message] = []
+        if calls.run and self._runner is not None:
+            cut = state.cut and calls.run[-1] is calls.all[-1]
+            private = bool(self._private_tracks())
+            results = await self._runner.run(
+                calls.run, state.rounds - 1, state.track, cut=cut, show_private=private
+            )
+        added = [asked, *calls.in_order(results)]
         self.messages += added
+        self.returned = calls.returned
         self._prompts.add_round(added)
 
     @property
     def _leg_count(self) -> int:
         return len(self.legs) + (self._resumed.legs if self._resumed else 0)
 
-    def _with_ids(self, calls: Sequence[ToolCall], number: int) -> tuple[ToolCall, ...]:
-        """Return the calls with ids that are unique in the turn, for engines that give none."""
-        used = {call.id for message in self.messages for call in message.tool_calls}
-        named = []
-        for place, call in enumerate(calls):
-            if not call.id or call.id in used:
-                call = dataclasses.replace(call, id=f"call_{number}_{place}")  # noqa: PLW2901
-            used.add(call.id)
-            named.append(call)
-        return tuple(named)
-
     def _private_tracks(self) -> dict[str, Track]:
         return {name: track for name, track in self._plan.tracks.items() if track.private}
 
     def _next(self, asked: str) -> RacePlan:
         """Return the plan of the round after calls that a track asked for."""
-        assert self._runner is not None  # noqa: S101 - only turns with tools have a next round
-        number, tracks = self.count, self._plan.tracks
-        if self._runner.is_spent:
+        number, tracks, runner = self.count, self._plan.tracks, self._runner
+        if runner is not None and runner.is_spent:
             self.limit = "max_calls"
         elif number + 1 >= self._rules.max_rounds:
             self.limit = "max_rounds"
-        if self._runner.saw_private:
+        if runner is not None and runner.saw_private:
             tracks = self._private_tracks()
         policy = self._policy
         if not self._rules.races:
@@ -284,11 +320,14 @@ class Rounds:
         )
 
     def _offer(self, choice: str | None = None) -> None:
-        """Offer the tools of the coming round; none after a limit."""
-        if self._runner is None:
+        """Offer the tools of the coming round; after a limit only the caller's own."""
+        if self._runner is None and not self._own.tools:
             return
-        tools = () if self.limit else self._runner.offered
+        run = () if self.limit or self._runner is None else self._runner.offered
+        tools = (*self._own.tools, *run)
         choice = choice or self._rules.tool_choice
+        known = choice in ANY_CHOICE or choice in {tool.name for tool in tools}
+        choice = choice if tools and known else "auto"
         self._prompts.offer(tools, choice, parallel=self._rules.parallel)
         if not self._races:
             self._plan = dataclasses.replace(self._plan, on_calls=self._begin_early)
@@ -299,7 +338,7 @@ class Rounds:
             self._runner.begin(calls, self.count - 1)
 
 
-def _calls_of(outcome: RaceOutcome) -> Sequence[ToolCall]:
+def calls_of(outcome: RaceOutcome) -> Sequence[ToolCall]:
     """Return the calls that a round ends with.
 
     A leg that amends a text may not call, and a leg that the deadline stopped may have been about

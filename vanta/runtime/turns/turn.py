@@ -13,13 +13,11 @@ itself.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Mapping
-from functools import reduce
-from operator import add
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 
 import anyio
 
@@ -27,10 +25,11 @@ from vanta.context.preparer import ContextPreparer
 from vanta.errors import AllTracksFailed, NoTrack, StoreError, describe, internal_errors
 from vanta.events import Event, TurnFailed, TurnFinished, TurnResumed, TurnStarted
 from vanta.memory import Question, Scope, TurnRecall
-from vanta.messages import Exchange, Message, Usage
+from vanta.messages import Exchange, Message
 from vanta.money import TurnPurse
-from vanta.runtime.conversations import Conversation
+from vanta.runtime.conversations import Conversation, PassingConversation
 from vanta.runtime.turns.agency import TurnTools
+from vanta.runtime.turns.caller_tools import ids_of
 from vanta.runtime.turns.eligibility import eligible_tracks
 from vanta.runtime.turns.parked_turn import (
     TurnState,
@@ -39,7 +38,8 @@ from vanta.runtime.turns.parked_turn import (
     release,
     state_of,
 )
-from vanta.runtime.turns.rounds import DeadlineClock, RoundRules, Rounds
+from vanta.runtime.turns.records import reply_of, row_of
+from vanta.runtime.turns.rounds import DeadlineClock, Rounds
 from vanta.runtime.turns.turn_settings import TurnSettings
 from vanta.runtime.turns.typed import OutputForm
 from vanta.scheduling.leg_errors import too_late
@@ -47,7 +47,7 @@ from vanta.scheduling.race_plan import RaceOutcome, RacePlan
 from vanta.storage import store_waits_until
 from vanta.tools import Caller, CallRunner, ParkedTurn
 from vanta.tools.recall import ToolNeed, recent_calls
-from vanta.trace import Reply, Timings, Trace
+from vanta.trace import Reply, Trace
 from vanta.track import Track
 
 SHOWN_PRIVATE = "a track was shown text from an earlier private turn"
@@ -61,25 +61,32 @@ _NO_RACE = RaceOutcome("", None, None, None, ())
 class Turn:
     """One turn of a conversation.
 
+    :param conversation: the conversation that it is part of.
+    :param message: the user's message.
+    :param settings: what it runs under.
     :param emit: called with each event.
     :param started_at: when its clock started, in seconds on the event loop's clock.
     :param resumed: where it was parked, and the turn as the store has it; None if it begins.
+    :param following: what stands after the message already: calls and their results.
     :ivar questions: who is asked about its calls, and what is open.
     """
 
     def __init__(
         self,
         conversation: Conversation,
-        text: str,
+        message: Message,
         settings: TurnSettings,
         emit: Callable[[Event], None],
         started_at: float,
         resumed: tuple[TurnState, ParkedTurn] | None = None,
+        *,
+        following: Sequence[Message] = (),
     ) -> None:
         self._resumed, parked = resumed or _NOT_RESUMED
         self.id = parked.turn if parked else uuid.uuid4().hex
         self._conversation = conversation
-        self._message = Message("user", text)
+        self._message = message
+        self._following = tuple(following)
         self._settings = settings
         self._race = settings.race
         self._emit = emit
@@ -157,10 +164,18 @@ class Turn:
             raise no_tools_to_resume(self.id)
         plan = await self._plan(allowed)
         assert self._preparer is not None  # noqa: S101 - the plan has one
-        rules = RoundRules() if tools is None else tools.rounds
-        stand = self._resumed.rounds if self._resumed else None
+        self._preparer.add_round(self._following)
+        history = (message for item in await self._history() for message in item.messages)
         self._rounds = Rounds(
-            plan, self._emit, self._preparer, self._runner, rules, self._clock, stand
+            plan,
+            self._emit,
+            self._preparer,
+            self._runner,
+            self._settings.rounds if tools is None else tools.rounds,
+            self._clock,
+            self._resumed.rounds if self._resumed else None,
+            own=self._settings.own_tools,
+            used_ids=ids_of((*history, *self._following)),
         )
         if self._runner is None:
             return await self._conclude(await self._rounds.run())
@@ -172,8 +187,9 @@ class Turn:
         """Return what runs the turn's calls; None if it has no tools."""
         conversation = self._conversation
         caller = Caller(conversation.user, conversation.session, self.id)
-        history = await self._history()
-        self._stranded = await tools.stranded_calls(caller, history, private=self._secluded)
+        past = [*await self._history(), Exchange(self._following)]
+        answered = partial(conversation.answered, self._settings.store)
+        self._stranded = await tools.stranded_calls(caller, past, answered, private=self._secluded)
         need = ToolNeed(
             self._message.content,
             f"{conversation.user}\0{conversation.session}",
@@ -195,7 +211,7 @@ class Turn:
         return state_of(
             self._settings,
             self._message,
-            self._trace(dataclasses.replace(_NO_RACE, legs=rounds.legs), "parked"),
+            self._trace(replace(_NO_RACE, legs=rounds.legs), "parked"),
             rounds.state,
             runner.state(),
             private=self._is_private(),
@@ -212,7 +228,7 @@ class Turn:
             message=self._message,
             sampling=self._race.sampling,
             user=self._conversation.user,
-            session=self._conversation.session,
+            session=self._conversation.cache_key,
             prompts=settings.prompts,
             recall=self._recall,
             shares=settings.shares,
@@ -312,12 +328,13 @@ class Turn:
         trace = self._trace(outcome, "answered")
         reply = self._reply(outcome, trace)
         assert self._rounds is not None  # noqa: S101 - only called after the rounds
-        answer = Message("assistant", self._rounds.last_text)
         before = self._stranded.messages if self._stranded else ()
-        messages = (*before, self._message, *self._rounds.messages, answer)
-        exchange = Exchange(messages, trace.private, self.id)
-        await self._record(trace, reply, exchange)
-        self._conversation.add(exchange)
+        asked = (*before, self._message, *self._following)
+        exchange = Exchange((*asked, *self._rounds.transcript), trace.private, self.id)
+        keeps = self._settings.keeps and not self._rounds.returned
+        await self._record(trace, reply, exchange if keeps else None)
+        if keeps:
+            self._conversation.add(exchange)
         self._ended = True
         self._emit(TurnFinished(at_s=self._now(), reply=reply))
         if self._settings.memory:
@@ -334,7 +351,7 @@ class Turn:
         legs = self._rounds.legs if self._rounds else ()
         for leg in legs:
             leg.state = "cancelled" if leg.state == "running" else leg.state
-        trace = self._trace(dataclasses.replace(_NO_RACE, legs=legs), status)
+        trace = self._trace(replace(_NO_RACE, legs=legs), status)
         with anyio.CancelScope(shield=True), store_waits_until(self._ends_at):
             try:
                 await self._record(trace)
@@ -353,7 +370,7 @@ class Turn:
             return
         if self._store_failed and anyio.current_time() >= self._ends_at:
             raise StoreError("the store failed before, and the turn's deadline has passed")
-        row = self._row(trace, reply)
+        row = row_of(self._conversation, trace, reply)
         try:
             with store_waits_until(self._ends_at, moved=True):  # by a person's answer
                 await self._settings.store.add(
@@ -387,32 +404,10 @@ class Turn:
         )
 
     def _reply(self, outcome: RaceOutcome, trace: Trace) -> Reply:
-        assert outcome.leg is not None  # noqa: S101 - only called for an answered turn
-        answer = outcome.leg.fold.completion()
-        return Reply(
-            text=outcome.text,
-            track=outcome.leg.track.name,
-            model=answer.model or outcome.leg.track.engine.model,
-            finish_reason=outcome.finish_reason,
-            usage=_sum(leg.usage for leg in trace.legs if leg.state in ("won", "broken")),
-            cost_usd=trace.cost_usd,
-            timings=Timings(first_content_s=outcome.first_content_s, duration_s=trace.duration_s),
-            trace=trace,
-            reasoning=answer.reasoning,
-            tool_calls=answer.tool_calls,
-            output=outcome.output,
-        )
-
-    def _row(self, trace: Trace, reply: Reply | None) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "user": self._conversation.user,
-            "session": self._conversation.session,
-            "private": trace.private,
-            "status": trace.status,
-            "track": reply.track if reply else None,
-            "cost_usd": trace.cost_usd,
-        }
+        assert self._rounds is not None  # noqa: S101 - only called for an answered turn
+        acts = self._settings.has_tools or isinstance(self._conversation, PassingConversation)
+        before = self._stranded.messages if self._stranded else ()
+        return reply_of(outcome, trace, self._rounds, before, acts=acts)
 
     def _emit_started(self) -> None:
         self._emit(
@@ -436,8 +431,3 @@ class Turn:
 
     def _now(self) -> float:
         return self._clock.now()
-
-
-def _sum(usages: Iterable[Usage | None]) -> Usage | None:
-    known = [usage for usage in usages if usage is not None]
-    return reduce(add, known) if known else None

@@ -29,7 +29,9 @@ from vanta.routing import PolicyRouting
 from vanta.runtime.learnt_facts import LearntFacts
 from vanta.runtime.options import NOT_ISOLATED, Isolation, TurnOptions
 from vanta.runtime.turns.agency import TurnTools
+from vanta.runtime.turns.caller_tools import NO_CALLER_TOOLS, CallerTools
 from vanta.runtime.turns.isolated_tools import isolated_agency
+from vanta.runtime.turns.rounds import RoundRules
 from vanta.runtime.turns.typed import OutputForm, check_sampling_beside, form_of
 from vanta.scheduling.policy import LegPlan, Policy
 from vanta.scheduling.race_plan import RaceSettings
@@ -67,6 +69,9 @@ class TurnSettings:
     :param shares: how prompts are divided.
     :param tools: the tools that may be called, and the rules for it; None for no tools.
     :param form: the type of the answer; None for an answer in words.
+    :param own_tools: the tools of a caller that runs their calls itself.
+    :param rounds: how rounds follow each other in a turn without tools of vanta.
+    :param keeps: whether the exchange is kept in the store.
     """
 
     race: RaceSettings
@@ -85,6 +90,14 @@ class TurnSettings:
     shares: BudgetShares
     tools: TurnTools | None = None
     form: OutputForm | None = None
+    own_tools: CallerTools = NO_CALLER_TOOLS
+    rounds: RoundRules = RoundRules()  # noqa: RUF009 - it is frozen
+    keeps: bool = True
+
+    @property
+    def has_tools(self) -> bool:
+        """Whether tracks have to be able to call tools."""
+        return self.tools is not None or bool(self.own_tools.tools)
 
 
 class TurnPlanner:
@@ -108,6 +121,11 @@ class TurnPlanner:
         self._templates = LivePrompts(parts.templates)
         self._prompts = _TemplatePrompts(self._templates)
         self._prompt_of = functools.lru_cache(maxsize=256)(self.prompt)
+
+    @property
+    def max_rounds(self) -> int:
+        """The rounds of a turn, as configured."""
+        return self._parts.config.tools.max_rounds
 
     async def refresh(self, until: float = math.inf) -> None:
         """Reload templates that were edited, and publish what was learnt; give up at `until`.
@@ -151,7 +169,7 @@ class TurnPlanner:
         *,
         private: bool,
         private_because: str | None,
-        prompt: SystemPrompt | None,
+        prompt: SystemPrompt | RenderedPrompt | None,
         isolation: Isolation = NOT_ISOLATED,
     ) -> TurnSettings:
         """Return the settings of one turn.
@@ -159,13 +177,13 @@ class TurnPlanner:
         :param text: the user's message.
         :param private: the session's rule, for options that leave it open.
         :param private_because: what `search` returned.
-        :param prompt: the session's system prompt; None for the configured one.
+        :param prompt: the session's system prompt, rendered or not; None for the configured one.
         :raises UnknownName: for a policy or a track that does not exist.
         :raises UsageError: for an `output` without a JSON Schema.
         :raises TemplateError: if the system prompt cannot be rendered.
         """
         parts, config = self._parts, self._parts.config
-        system = (prompt or self._prompt_of(user)).now()
+        system = self._rendered(prompt, user)
         tracks = {**self._tracks, **isolation.tracks} if isolation.tracks else self._tracks
         chosen = self._chosen_policy(options, system, tracks)
         track_stats = isolation.track_stats or self._track_stats
@@ -209,6 +227,11 @@ class TurnPlanner:
         if agency is not None and isolation.tools is not None:
             agency = isolated_agency(isolation.tools, agency, isolation.store or parts.store)
         return None if agency is None else agency.of_turn(options)
+
+    def _rendered(self, prompt: SystemPrompt | RenderedPrompt | None, user: str) -> RenderedPrompt:
+        if isinstance(prompt, RenderedPrompt):
+            return prompt
+        return (prompt or self._prompt_of(user)).now()
 
     def _is_common(self, system: str) -> bool:
         """Return whether a configured system prompt is the same for every user."""
