@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 from ..report import Figure, Settings, run_parts
 
-SUMMARY = "tools: those that a question needs, valid calls, failover, the cost of a round"
+SUMMARY = "tools: those that a question needs, valid calls, failover, rounds, equal calls, kills"
 
-PARTS = ("recall", "valid_calls", "failover", "rounds")
+PARTS = ("recall", "valid_calls", "failover", "rounds", "shared_calls", "kills")
 
 
 def run(settings: Settings) -> Iterator[Figure]:

@@ -74,3 +74,21 @@ def test_without_data_each_goal_names_the_folder_to_set(
     assert len(figures) == 4
     assert {figure.value for figure in figures} == {None}
     assert all("set VANTA_BENCH_DATA to its folder" in figure.note for figure in figures)
+
+
+def test_equal_calls_of_two_legs_are_raced_and_counted() -> None:
+    part = importlib.import_module(f"{BENCHMARKS.__name__}.tools.shared_calls")
+    (figure,) = part.figures(BENCHMARKS.Settings(repetitions=3))
+    assert figure.value == 100.0
+    assert figure.holds
+    assert figure.note.startswith("3 races")
+
+
+def test_agents_are_killed_and_their_calls_counted() -> None:
+    part = importlib.import_module(f"{BENCHMARKS.__name__}.tools.kills")
+    twice, reported = part.figures(BENCHMARKS.Settings(repetitions=2))
+    assert twice.value == 0
+    assert twice.holds
+    assert "2 kills" in twice.note
+    assert "0 lost" in reported.note
+    assert reported.value in (None, 100.0)
