@@ -8,50 +8,26 @@ that is broken is off with its reason while the others work.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
-
-from vanta import Toolset, ToolsetContext, ToolsetFactory, hookimpl
+from vanta import hookimpl
 from vanta.cli import Command
-from vanta.config import McpServerConfig
-from vanta_mcp.settings import Server, why_off
+
+if TYPE_CHECKING:
+    from vanta import ToolsetFactory
 
 __all__ = ["vanta_commands", "vanta_configured_toolsets"]
-
-
-class NoOptions(BaseModel):
-    """A server has no options here: its settings stand in `[mcp.servers.NAME]`."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 @hookimpl
 def vanta_configured_toolsets(config: Mapping[str, Any]) -> list[ToolsetFactory]:
     """Return a toolset for each server that is enabled."""
-    servers = config.get("mcp", {}).get("servers", {})
-    settings = {name: McpServerConfig.model_validate(table) for name, table in servers.items()}
-    return [_factory(name, server) for name, server in settings.items() if server.enabled]
+    from vanta_mcp.client.toolset import toolset_factories
+
+    return toolset_factories(config)
 
 
 @hookimpl
 def vanta_commands() -> dict[str, Command]:
     """Return the command `mcp`."""
     return {"mcp": Command("Use MCP servers, and be one.", "vanta_mcp.commands.app:app")}
-
-
-def _factory(name: str, config: McpServerConfig) -> ToolsetFactory:
-    def create(_options: NoOptions, context: ToolsetContext) -> Toolset:
-        from vanta_mcp.client.toolset import McpToolset
-
-        return McpToolset(Server(name, config, context.data_dir, context.project))
-
-    return ToolsetFactory(
-        name,
-        f"MCP server at {config.url or config.command}",
-        NoOptions,
-        create,
-        lambda _options: why_off(name, config),
-        requires="mcp",
-        extra="mcp",
-    )

@@ -8,13 +8,19 @@ import sys
 import pytest
 import typer
 
+import vanta_mcp
 import vanta_scripts
 import vanta_tuning
 from tests.cli.stage import Stage
 from vanta.cli.app import COMMANDS
 from vanta.cli.output import run_guarded
 
-EVERY = {**COMMANDS, **vanta_scripts.vanta_commands(), **vanta_tuning.vanta_commands()}
+EVERY = {
+    **COMMANDS,
+    **vanta_mcp.vanta_commands(),
+    **vanta_scripts.vanta_commands(),
+    **vanta_tuning.vanta_commands(),
+}
 HEAVY = ("pydantic", "sqlalchemy", "jinja2", "yaml", "numpy", "llama_cpp", "openai", "anyio")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx2
 import pytest
 from mcp.client.client import Client
 from mcp_types import ElicitResult
@@ -212,6 +213,11 @@ async def test_http_serves_this_machine_with_a_token(
         async with opened(McpServerConfig(url=urls[0], headers=headers)) as toolset:
             assert "ask" in {tool.name for tool in await toolset.tools()}
             assert (await call(toolset, "switch", state="on")).text == "It is on."
+        async with httpx2.AsyncClient() as web:
+            for origin in ("http://evil.example", "null"):
+                sent = {"Authorization": "Bearer t0ken", "Origin": origin}
+                answer = await web.post(urls[0], headers=sent, json={})
+                assert answer.status_code == 403, origin
         headers = {"Authorization": "Bearer ${BAD_TOKEN}"}
         async with opened(McpServerConfig(url=urls[0], headers=headers)) as toolset:
             with pytest.raises(ToolError):

@@ -170,4 +170,7 @@ async def _has_ended(process: Process) -> bool:
 
 def _signal_group(process: Process, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, number)
+        else:  # a system without process groups
+            process.send_signal(number)

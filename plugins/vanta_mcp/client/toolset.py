@@ -12,14 +12,25 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
+from pydantic import BaseModel, ConfigDict
 
-from vanta import Tool, ToolContext, ToolError, ToolResult, Toolset, did_you_mean
+from vanta import (
+    Tool,
+    ToolContext,
+    ToolError,
+    ToolResult,
+    Toolset,
+    ToolsetContext,
+    ToolsetFactory,
+    did_you_mean,
+)
+from vanta.config import McpServerConfig
 from vanta_mcp.client import results
 from vanta_mcp.client.connection import LostCallError, ServerConnection
 from vanta_mcp.client.elicitation import Elicitation, PersonLine
 from vanta_mcp.client.reading import Reading
 from vanta_mcp.loop_thread import LoopThread
-from vanta_mcp.settings import Server
+from vanta_mcp.settings import Server, why_off
 
 if TYPE_CHECKING:
     import mcp_types as types
@@ -218,3 +229,38 @@ def transport_of(server: Server) -> Any:
     from vanta_mcp.login.provider import stored_login
 
     return WebTransport(server, stored_login(server))
+
+
+class NoOptions(BaseModel):
+    """A server has no options here: its settings stand in `[mcp.servers.NAME]`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def toolset_factories(config: Mapping[str, Any]) -> list[ToolsetFactory]:
+    """Return a factory for each server that is enabled.
+
+    :param config: the effective configuration as data.
+    """
+    servers = config.get("mcp", {}).get("servers", {})
+    settings = {name: McpServerConfig.model_validate(table) for name, table in servers.items()}
+    return [_factory(name, server) for name, server in settings.items() if server.enabled]
+
+
+def _factory(name: str, config: McpServerConfig) -> ToolsetFactory:
+    def create(_options: NoOptions, context: ToolsetContext) -> Toolset:
+        return McpToolset(Server(name, config, context.data_dir, context.project))
+
+    def off(_options: NoOptions) -> str | None:
+        return why_off(name, config)
+
+    # The library is checked before a server is used, so that its lack is a reason, not an error.
+    return ToolsetFactory(
+        name,
+        f"MCP server at {config.url or config.command}",
+        NoOptions,
+        create,
+        off,
+        requires="mcp",
+        extra="mcp",
+    )

@@ -54,7 +54,7 @@ class ProtocolHandlers:
             )
             for tool in await self._desk.tools()
         ]
-        return types.ListToolsResult(tools=tools)
+        return types.ListToolsResult(tools=tools, ttl_ms=0)  # toolsets may change at any time
 
     async def call_tool(
         self, context: Any, params: types.CallToolRequestParams
