@@ -32,6 +32,7 @@ from vanta.normalising import AS_GIVEN, ReasoningFilter, RoleRules, learn_roles,
 from vanta.text import well_formed_data
 from vanta_openai.connection import Availability, open_transport
 from vanta_openai.protocol import UnsupportedFeatureError, chat_body
+from vanta_openai.response_format import STEPS, ResponseFormats
 from vanta_openai.server import NAME, ApiServer, OpenAIOptions, engine_error
 from vanta_openai.token_counting import RanksNotFoundError, TokenCounter, encoding_of
 
@@ -86,6 +87,7 @@ class OpenAIEngine(Engine):
         self._counter = TokenCounter(model=self.model)
         self._no_ranks: str | None = None
         self._learnt_rules: Expiring[RoleRules] = Expiring()
+        self._formats = ResponseFormats()
 
     async def load(self) -> None:
         """Import the SDK and build its client. Later calls do nothing."""
@@ -169,13 +171,17 @@ class OpenAIEngine(Engine):
         }
 
     def learnt(self) -> Sequence[Learnt]:
-        """Return the roles that the server refused, and the state of the token estimate."""
-        rules = self._learnt_rules.value
+        """Return what the server refused, roles and forms, and the state of the token estimate."""
+        rules, step = self._learnt_rules.value, self._formats.learnt
         roles = Learnt("", "roles", str(rules), self._learnt_rules.left_s)
-        return (*([roles] if rules else []), *self._counter.learnt())
+        form = Learnt("", "response_format", STEPS[step.value or 0], step.left_s)
+        known = [*([roles] if rules else []), *([form] if step.value else [])]
+        return (*known, *self._counter.learnt())
 
     def forget_learnt(self, what: str | None = None) -> None:
-        """Forget `roles` or `estimate`, or both."""
+        """Forget `roles`, `response_format` or `estimate`, or all of them."""
+        if what in (None, "response_format"):
+            self._formats.forget()
         if what in (None, "roles"):
             self._learnt_rules.forget()
         if what in (None, "estimate"):
@@ -251,6 +257,9 @@ class OpenAIEngine(Engine):
         if self._options.roles == "auto" and error.kind in _REFUSALS and rules is not None:
             self._learnt_rules.set(rules)
             error.resend = True
+        schema = request.sampling.json_schema
+        if schema is not None and request.checked and error.kind in _REFUSALS:
+            error.resend = error.resend or self._formats.learn_from(error.message, schema)
 
     @property
     def _rules(self) -> RoleRules:
@@ -269,6 +278,7 @@ class OpenAIEngine(Engine):
                 self._options,
                 is_openai=server.is_openai,
                 rules=self._rules,
+                formats=self._formats,
             )
             return well_formed_data(body)
         except UnsupportedFeatureError as error:

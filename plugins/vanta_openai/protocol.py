@@ -32,6 +32,7 @@ from vanta import (
     read_content,
 )
 from vanta.normalising import AS_GIVEN, RoleRules, arranged
+from vanta_openai.response_format import ResponseFormats
 
 if TYPE_CHECKING:
     from vanta.memory import Vectors
@@ -119,11 +120,12 @@ def chat_body(
     *,
     is_openai: bool,
     rules: RoleRules = AS_GIVEN,
+    formats: ResponseFormats | None = None,
 ) -> dict[str, Any]:
     """Return the keyword arguments of the SDK's `chat.completions.create` for a streamed answer.
 
-    is_openai: the server is OpenAI's own. rules: the roles and the order that it accepts. Raises
-    UnsupportedFeatureError.
+    is_openai: the server is OpenAI's own. rules: the roles and the order that it accepts. formats:
+    how it is asked for a checked answer of a schema. Raises UnsupportedFeatureError.
     """
     limit_field = options.max_tokens_field or (
         "max_completion_tokens" if is_openai else "max_tokens"
@@ -137,6 +139,10 @@ def chat_body(
     }
     if options.include_usage:
         body["stream_options"] = {"include_usage": True}
+    schema = request.sampling.json_schema
+    if schema is not None and formats is not None and request.checked:
+        body.pop("response_format")
+        body |= formats.field(schema)
     body |= _tools(request)
     extra = {
         **_extended_sampling(request.sampling, options),

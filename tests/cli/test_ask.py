@@ -217,3 +217,46 @@ def _ask_openai(stage: Stage, url: str, **environ: str) -> subprocess.CompletedP
     config = Path(stage.folder / "openai.toml")
     config.write_text('policy = "api"\n[tracks.local]\nenabled = false\n')
     return stage.vanta("ask", "hello", VANTA_CONFIG=str(config), OPENAI_BASE_URL=url, **environ)
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
+
+
+def test_a_schema_prints_the_object_and_nothing_else(stage: Stage, tmp_path: Path) -> None:
+    path = tmp_path / "city.json"
+    path.write_text(json.dumps(SCHEMA), "utf-8")
+    question = 'echo Sure: {"city": "Rome",}'
+    done = stage.vanta("ask", "--policy", "local", "--schema", str(path), question)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == {"city": "Rome"}
+    whole = stage.vanta("ask", "--policy", "local", "--json", "--schema", str(path), question)
+    assert json.loads(whole.stdout)["output"] == {"city": "Rome"}
+
+
+def test_an_answer_that_is_not_of_the_schema_names_the_field(stage: Stage, tmp_path: Path) -> None:
+    path = tmp_path / "city.json"
+    path.write_text(json.dumps(SCHEMA), "utf-8")
+    done = stage.vanta("ask", "--policy", "local", "--schema", str(path), 'echo {"city": 3}')
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "field 'city': it breaks the rule 'type'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [("[1]", "must have an object"), ("{", "city.json"), ('{"type": "nothing"}', "not valid")],
+)
+def test_a_file_that_is_no_schema_is_a_usage_error(
+    stage: Stage, tmp_path: Path, text: str, problem: str
+) -> None:
+    path = tmp_path / "city.json"
+    path.write_text(text, "utf-8")
+    done = stage.vanta("ask", "--schema", str(path), "echo {}")
+    assert done.returncode == 2
+    assert problem in done.stderr
+    assert stage.vanta("ask", "--schema", str(tmp_path / "no.json"), "x").returncode == 2

@@ -80,10 +80,7 @@ async def test_whatever_a_model_draws_is_of_the_type(
 ) -> None:
     form = form_of(output)
     assert form is not None
-    for seed in range(3):
-        query = request(
-            "Answer.", temperature=2.0, seed=seed, max_tokens=400, json_schema=form.schema
-        )
-        completion = await answer(shared_engine, dataclasses.replace(query, checked=True))
-        form.read(completion.text)
-        assert completion.finish_reason == "stop"
+    query = request("Answer.", temperature=2.0, seed=7, max_tokens=160, json_schema=form.schema)
+    completion = await answer(shared_engine, dataclasses.replace(query, checked=True))
+    form.read(completion.text)
+    assert completion.finish_reason == "stop"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -31,6 +32,7 @@ from vanta.cli.options import (
 )
 from vanta.cli.setup import open_runtime
 from vanta.cli.terminal import can_ask, read_stdin
+from vanta.errors import UsageError
 from vanta.text import decoded
 
 if TYPE_CHECKING:
@@ -55,6 +57,10 @@ def ask(
     private: PrivateOption = None,
     deadline: DeadlineOption = None,
     json: JsonOption = False,
+    schema: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A JSON Schema: print an object that is valid under it."),
+    ] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show the progress of the turn on stderr.")
     ] = False,
@@ -73,16 +79,33 @@ def ask(
         output.silence_notes()
     text = _question(words or [])
     choice = {"track": track, "policy": policy, "deadline_s": deadline, "private": private}
+    if schema is not None:
+        choice["output"] = _read_schema(schema)
     shows_status = verbose or (not json and not quiet and sys.stderr.isatty())
     from vanta.cli.terminal.approval import TerminalApproval
 
     approval = TerminalApproval() if can_ask() else None
-    printer = _TurnPrinter(text=not json, status=shows_status, reasoning=reasoning)
+    printer = _TurnPrinter(
+        text=not json and schema is None, status=shows_status, reasoning=reasoning
+    )
     with open_runtime(config, approval=approval) as runtime:
         conversation = runtime.runtime.session(session or new_session_id(), user=user)
         reply = _answer(runtime, conversation, text, choice, printer, approval)
     if json:
         output.print_json(reply.to_dict())
+    elif schema is not None:
+        output.print_json(reply.output)
+
+
+def _read_schema(path: Path) -> dict[str, Any]:
+    """Return the JSON Schema in a file.
+
+    :raises UsageError: if it is not one.
+    """
+    schema = output.read_json(path)
+    if not isinstance(schema, dict):
+        raise UsageError(f"{str(path)!r} is not a JSON Schema: it must have an object.")
+    return schema
 
 
 def _answer(

@@ -35,6 +35,9 @@ LOOK_EVERY = 16
 EARLY_EXIT_EVERY = 8
 """Deltas between two checks of an unfinished answer by the gate; more as it becomes longer."""
 
+MOST_FORMS = 3
+"""How often a request is sent again in another form."""
+
 Prepare = Callable[[Track], Awaitable[GenerationRequest]]
 Shorten = Callable[[Track, EngineError], Awaitable[GenerationRequest]]
 
@@ -217,7 +220,7 @@ class Leg:
             if self.deltas:
                 raise
             if error.resend:
-                await self._send(request)
+                await self._resend(request)
             elif shorten is not None and error.kind is ErrorKind.CONTEXT_OVERFLOW:
                 await self._send(await shorten(self.track, error))
             else:
@@ -227,6 +230,16 @@ class Leg:
             raise missing
         if not (self.has_content or self.resumes or answer.tool_calls):
             raise empty_answer(self.track, answer)
+
+    async def _resend(self, request: GenerationRequest) -> None:
+        """Send a request again that its engine has learnt to write in another form."""
+        for left in reversed(range(MOST_FORMS)):
+            try:
+                return await self._send(request)
+            except EngineError as error:
+                if self.deltas or not error.resend or not left:
+                    raise
+        return None
 
     async def _send(self, request: GenerationRequest) -> None:
         purse = self._owner.purse
