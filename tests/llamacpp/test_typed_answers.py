@@ -66,15 +66,7 @@ class Row(TypedDict):
     price: decimal.Decimal
 
 
-@pytest.mark.parametrize(
-    "output",
-    [
-        Order, Tree, Point, Row, list[Part], Literal["a", 3], Colour, int, float, bool, str,
-        int | list[str] | None, tuple[int, str], dict[str, int],
-        {"type": "integer", "minimum": 3, "maximum": 200},
-    ],
-    ids=str,
-)  # fmt: skip
+@pytest.mark.parametrize("output", [Order, Tree, Point, Row])
 async def test_whatever_a_model_draws_is_of_the_type(
     shared_engine: LlamaCppEngine, output: Any
 ) -> None:

@@ -78,7 +78,12 @@ def ask(
     if quiet:
         output.silence_notes()
     text = _question(words or [])
-    choice = {"track": track, "policy": policy, "deadline_s": deadline, "private": private}
+    choice: dict[str, Any] = {
+        "track": track,
+        "policy": policy,
+        "deadline_s": deadline,
+        "private": private,
+    }
     if schema is not None:
         choice["output"] = _read_schema(schema)
     shows_status = verbose or (not json and not quiet and sys.stderr.isatty())
