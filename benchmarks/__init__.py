@@ -28,6 +28,7 @@ BENCHMARKS = (
     "race",
     "route",
     "scripts",
+    "serve",
     "tools",
 )
 

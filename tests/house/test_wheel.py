@@ -28,9 +28,11 @@ BUILT_IN = (
     "vanta_embedders",
     "vanta_facts",
     "vanta_llamacpp",
+    "vanta_mcp",
     "vanta_openai",
     "vanta_privacy",
     "vanta_scripts",
+    "vanta_server",
     "vanta_tools",
     "vanta_tuning",
 )

@@ -42,7 +42,7 @@ COMMANDS: Mapping[str, Command] = {
         "List tool calls, and settle those with an unknown outcome.", "vanta.cli.calls.app:app"
     ),
     "approvals": Command(
-        "Decide about tool calls that wait, and list what you approved.",
+        "Decide about tool calls that wait; list and revoke standing approvals.",
         "vanta.cli.calls.approvals:app",
     ),
     "sessions": Command(

@@ -1,0 +1,175 @@
+"""Who may ask: every request passes here before it reaches a route.
+
+Checked are the host that the request names (a page of another site may resolve its own name to this
+machine: DNS rebinding), the page that sent it (`Origin`), its key, and the length of its body.
+Invariant: a route sees no request that was not allowed; only `/health` and `/ready` need no key,
+and they reveal nothing else.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio.to_thread
+
+from vanta_server.errors import ApiError, api_error
+from vanta_server.http import MOST_BODY_BYTES, App, Receive, Scope, Send, send_json
+from vanta_server.keys import KeyStore, ServerKey
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+OPEN_PATHS = ("/health", "/ready")
+ANONYMOUS = "anonymous"
+"""The user of requests without a key and without a name."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRules:
+    """What is allowed.
+
+    :param keys: the server's keys; without any, every request of an allowed host may ask.
+    :param hosts: names of this server beside those of the loopback interface.
+    :param origins: pages of other sites that may ask, such as `https://chat.example`.
+    :param most_body_bytes: the longest body of a request.
+    """
+
+    keys: KeyStore
+    hosts: Collection[str] = ()
+    origins: Collection[str] = ()
+    most_body_bytes: int = MOST_BODY_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who asks, and in which conversation.
+
+    :param user: whose memory and caps count; "" for an anonymous client, who has no memory.
+    :param session: the name of the conversation; "" for none.
+    :param models: the names of models that the client may ask for; empty for all.
+    """
+
+    user: str = ""
+    session: str = ""
+    models: Collection[str] = field(default=())
+
+    def require_model(self, name: str) -> None:
+        """Refuse a model that the client's key does not allow.
+
+        :raises ApiError: if it is not allowed.
+        """
+        if self.models and name not in self.models:
+            allowed = ", ".join(map(repr, self.models))
+            raise ApiError(
+                403,
+                f"this key may not use the model {name!r}. It may use: {allowed}",
+                "permission_error",
+                "model_not_allowed",
+                "model",
+            )
+
+
+class Access:
+    """Checks requests before the application.
+
+    :param app: the application behind.
+    :param rules: what is allowed.
+    """
+
+    def __init__(self, app: App, rules: AccessRules) -> None:
+        self._app = app
+        self._rules = rules
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass an allowed request on, and answer any other with an error."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            return  # a WebSocket: it is closed without having been accepted
+        request_id = f"req_{secrets.token_hex(8)}"
+        scope.setdefault("state", {})["request_id"] = request_id
+        try:
+            await self._check(scope)
+        except Exception as error:  # noqa: BLE001 - whatever breaks, nothing gets through
+            refusal = api_error(error)
+            headers = {**refusal.headers, "x-request-id": request_id}
+            await send_json(send, refusal.body, refusal.status, headers)
+            return
+        await self._app(scope, receive, send)
+
+    async def _check(self, scope: Scope) -> None:
+        headers = _headers(scope)
+        self._check_host(headers.get("host", ""))
+        self._check_origin(headers)
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > self._rules.most_body_bytes:
+            most = self._rules.most_body_bytes
+            raise ApiError(413, f"the body may have at most {most} bytes", code="too_large")
+        scope["state"]["key"] = None
+        if scope["path"] not in OPEN_PATHS:
+            scope["state"]["key"] = await self._key(headers)
+
+    def _check_host(self, host: str) -> None:
+        name = urlsplit(f"//{host}").hostname or ""
+        if name not in LOOPBACK and name not in self._rules.hosts:
+            raise ApiError(
+                403,
+                f"this server does not answer for the host {name!r}. Start it with "
+                f"--allow-host {name or 'NAME'} if it should.",
+                "permission_error",
+                "host_not_allowed",
+            )
+
+    def _check_origin(self, headers: dict[str, str]) -> None:
+        origin = headers.get("origin")
+        if origin is None or origin in self._rules.origins:
+            return
+        if urlsplit(origin).netloc == headers.get("host"):
+            return  # a page of this server
+        raise ApiError(
+            403,
+            f"pages of {origin!r} may not ask this server. Start it with --allow-origin if they "
+            "should.",
+            "permission_error",
+            "origin_not_allowed",
+        )
+
+    async def _key(self, headers: dict[str, str]) -> ServerKey | None:
+        keys = self._rules.keys
+        known = await anyio.to_thread.run_sync(keys.list)
+        if not known:
+            return None
+        scheme, _, bearer = headers.get("authorization", "").partition(" ")
+        secret = bearer.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+        key = keys.find(secret) if secret else None
+        if key is None:
+            problem = "the key is not known or was revoked" if secret else "there is no key"
+            raise ApiError(
+                401,
+                f"{problem}. Send one as 'Authorization: Bearer KEY'; 'vanta keys create' makes "
+                "one.",
+                "authentication_error",
+                "invalid_api_key",
+            )
+        return key
+
+
+def client_of(scope: Scope, named: str | None = None) -> Client:
+    """Return the client of a request. A key has its user; without keys, a request may name one.
+
+    :param scope: the request, as `Access` passes it on.
+    :param named: the user that the body names.
+    """
+    headers, key = _headers(scope), scope["state"]["key"]
+    session = headers.get("x-vanta-session", "")
+    if key is not None:
+        return Client(key.user, session, key.models)
+    return Client(headers.get("x-vanta-user", "") or named or "", session)
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    pairs: Any = scope["headers"]
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in pairs}

@@ -1,0 +1,1 @@
+"""The server: real clients over loopback, on scripted and faulty tracks."""
