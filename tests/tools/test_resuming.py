@@ -583,3 +583,22 @@ async def test_a_turn_with_a_typed_answer_asks_and_is_not_kept(tmp_path: Path) -
         answer = await runtime.session("a").ask("Send it. How many?", output=int)
     assert answer.output == 7
     assert counted.runs == {"send Anna": 1}
+
+
+async def test_a_parked_turn_that_replaces_another_one_does_so_when_it_is_resumed(
+    tmp_path: Path,
+) -> None:
+    counted = Counted()
+    async with opened(tmp_path, counted) as runtime:
+        first = await parked_in(runtime)
+        await runtime.resume(first.turn_id, approve=first.calls)
+        with pytest.raises(ApprovalPending) as caught:
+            await runtime.session("a").edit(first.turn_id, "Send it again.", PARK)
+        assert len(await runtime.session("a").branches()) == 1
+    async with opened(tmp_path, counted) as runtime:
+        session = runtime.session("a")
+        await runtime.resume(caught.value.turn_id, approve=caught.value.calls)
+        said = [message.content for message in await session.history() if message.role == "user"]
+        main, edited = await session.branches()
+    assert said == ["Send it again."]
+    assert (main.replaced, edited.active, edited.replaces) == (True, True, first.turn_id)
