@@ -17,9 +17,10 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 Effect = Literal["read", "idempotent", "write"]
 """What a second run of the same call would do: nothing that anyone notices (`read`), nothing more

@@ -102,8 +102,9 @@ PAIRS = [
 ]
 
 ONLY_ASYNCHRONOUS = {
-    # The context closes the runtime; companions use `idle`, `journal` and `store`.
-    SyncRuntime: {"aclose", "create_embedder", "idle", "journal", "store"},
+    # The context closes the runtime; companions use `idle`, `journal` and `store`, scripts
+    # `toolsets`.
+    SyncRuntime: {"aclose", "create_embedder", "idle", "journal", "store", "toolsets"},
     SyncSession: set(),
     SyncTurn: set(),
     SyncLearnt: {"publish"},

@@ -25,7 +25,7 @@ from vanta.messages import Message
 from vanta.prompts import RenderedPrompt, TurnDefaults
 from vanta.runtime.conversations import Conversations, PassingConversation
 from vanta.runtime.options import TurnOptions
-from vanta.runtime.turns.agency import Agency
+from vanta.runtime.turns.agency import NAME_IT, Agency
 from vanta.runtime.turns.caller_tools import CallerTools, read_tools, require_choice
 from vanta.runtime.turns.rounds import RoundRules
 from vanta.runtime.turns.transcript import PRIVATE_MESSAGE, Transcript, read_transcript
@@ -36,8 +36,6 @@ from vanta.runtime.turns.turn_tasks import TurnTasks
 from vanta.storage import Store, store_waits_until
 from vanta.text import well_formed_data
 from vanta.trace import Reply
-
-NAME_IT = "Name it in 'tools.use' of the configuration, or pass it to vanta.open(own_tools=...)."
 
 NOT_KEPT = (
     "a turn on a transcript is not kept while a person is asked: approvals={!r} is not possible. "

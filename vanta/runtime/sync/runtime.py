@@ -26,7 +26,7 @@ from vanta.runtime.sync.parts import SyncLearnt, SyncLedger, SyncMemory, SyncPar
 from vanta.scheduling.policy import Policy
 from vanta.storage import SessionInfo
 from vanta.tool_contract import ToolResult
-from vanta.tools import ApprovalHandler, ApprovalMode, OfferedTool
+from vanta.tools import ApprovalHandler, ApprovalMode, OfferedTool, ToolOutlook
 from vanta.trace import Reply
 from vanta.track import Track
 
@@ -109,6 +109,10 @@ class SyncRuntime:
     def parked(self) -> SyncParkedTurns:
         """The turns that wait for a person, whatever process they began in."""
         return SyncParkedTurns(self.runtime.parked, self._calls)
+
+    def tool_outlooks(self, private: bool = False) -> Sequence[ToolOutlook]:
+        """Return the tools that turns are offered now; see `Runtime.tool_outlooks`."""
+        return self._calls.call(partial(self.runtime.tool_outlooks, private))
 
     def resume(
         self,

@@ -72,6 +72,9 @@ UNKNOWN = (
 )
 """What the model reads of a call whose end is not known."""
 
+NAME_IT = "Name it in 'tools.use' of the configuration, or pass it to vanta.open(own_tools=...)."
+"""What to do if a turn names a toolset that is not on."""
+
 MOST_STRANDED = 32
 """The most calls of earlier turns that a turn is shown."""
 
@@ -199,11 +202,14 @@ class Agency:
 
         :param options: what the caller chose.
         :param taken: names that the caller's own tools have.
+        :raises UnknownName: if it names tools and the runtime has none.
         """
         choice = options.tool_choice or "auto"
-        if not self.desk.registry.toolsets or choice == "none":
+        if choice == "none" or (options.tools is not None and not options.tools):
             return None
-        if options.tools is not None and not options.tools:
+        if not self.desk.registry.toolsets:
+            if options.tools:
+                raise UnknownName("toolset", next(iter(options.tools)), (), hint=NAME_IT)
             return None
         parallel = options.parallel_tool_calls is not False
         rounds = dataclasses.replace(self.rounds, tool_choice=choice, parallel=parallel)
