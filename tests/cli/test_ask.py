@@ -258,5 +258,6 @@ def test_a_file_that_is_no_schema_is_a_usage_error(
     path.write_text(text, "utf-8")
     done = stage.vanta("ask", "--schema", str(path), "echo {}")
     assert done.returncode == 2
-    assert problem in done.stderr
+    message = "".join(character for character in done.stderr if character not in "│ \n")
+    assert problem.replace(" ", "") in message  # a long path is broken into lines
     assert stage.vanta("ask", "--schema", str(tmp_path / "no.json"), "x").returncode == 2
