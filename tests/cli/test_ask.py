@@ -261,3 +261,20 @@ def test_a_file_that_is_no_schema_is_a_usage_error(
     message = "".join(character for character in done.stderr if character not in "│ \n")
     assert problem.replace(" ", "") in message  # a long path is broken into lines
     assert stage.vanta("ask", "--schema", str(tmp_path / "no.json"), "x").returncode == 2
+
+
+def test_tools_are_offered_by_name(stage: Stage) -> None:
+    calls = 'call calculate {"expression": "17 * 23"}'
+    done = stage.vanta("ask", "--tools", "calculator,clock", calls)
+    assert done.returncode == 0, done.stderr
+    assert "tools.mode" in done.stdout  # no rule allows the call, and no one can be asked
+    stage.config.write_text(f'{stage.config.read_text()}\n[tools]\nmode = "read"\n')
+    assert "391" in stage.vanta("ask", "--tools", "calculator,clock", calls).stdout
+    without = stage.vanta("ask", "--tools", "clock", calls)
+    assert "391" not in without.stdout
+
+
+def test_an_unknown_toolset_is_named_with_the_nearest(stage: Stage) -> None:
+    done = stage.vanta("ask", "--tools", "calculater", "echo x")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no toolset is named 'calculater'. Did you mean 'calculator'?" in done.stderr

@@ -24,13 +24,14 @@ from vanta.cli.options import (
     QuietOption,
     ReasoningOption,
     SessionOption,
+    ToolsOption,
     TrackOption,
     UserOption,
     check_choice,
     check_deadline,
     new_session_id,
 )
-from vanta.cli.setup import open_runtime
+from vanta.cli.setup import named_tools, open_runtime
 from vanta.cli.terminal import can_ask, read_stdin
 from vanta.errors import UsageError
 from vanta.text import decoded
@@ -56,6 +57,7 @@ def ask(
     user: UserOption = "default",
     private: PrivateOption = None,
     deadline: DeadlineOption = None,
+    tools: ToolsOption = None,
     json: JsonOption = False,
     schema: Annotated[
         Path | None,
@@ -77,6 +79,9 @@ def ask(
     check_deadline(deadline)
     if quiet:
         output.silence_notes()
+    from vanta.cli.terminal.approval import TerminalApproval
+    from vanta.runtime import TurnOptions
+
     text = _question(words or [])
     choice: dict[str, Any] = {
         "track": track,
@@ -84,16 +89,17 @@ def ask(
         "deadline_s": deadline,
         "private": private,
     }
+    table, offered = named_tools(config, tools)
+    if offered is not None:
+        choice["options"] = TurnOptions(tools=offered)
     if schema is not None:
         choice["output"] = _read_schema(schema)
     shows_status = verbose or (not json and not quiet and sys.stderr.isatty())
-    from vanta.cli.terminal.approval import TerminalApproval
-
     approval = TerminalApproval() if can_ask() else None
     printer = _TurnPrinter(
         text=not json and schema is None, status=shows_status, reasoning=reasoning
     )
-    with open_runtime(config, approval=approval) as runtime:
+    with open_runtime(config, approval=approval, tools=table) as runtime:
         conversation = runtime.runtime.session(session or new_session_id(), user=user)
         reply = _answer(runtime, conversation, text, choice, printer, approval)
     if json:

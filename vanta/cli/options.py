@@ -54,6 +54,13 @@ PrivateOption = Annotated[
         "conversation was before.",
     ),
 ]
+ToolsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES",
+        help="Offer these toolsets or tools, such as clock,files.read, instead of the configured.",
+    ),
+]
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print nothing on stderr but errors.")
 ]

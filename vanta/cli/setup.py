@@ -113,6 +113,31 @@ def load_setup(source: str | None, *, strict: bool | None = None) -> Setup:
     return Setup(loaded, plugins)
 
 
+def named_tools(
+    source: str | None, names: str | None
+) -> tuple[dict[str, Any] | None, list[str] | None]:
+    """Return what `--tools` chooses.
+
+    :param source: the command's own `--config`, or None.
+    :param names: names of toolsets and tools, separated by commas; None for the configured ones.
+    :returns: values of `tools` in the configuration, which turn the toolsets on, and the names.
+    :raises UnknownName: if no toolset has the name.
+    """
+    if names is None:
+        return None, None
+    from vanta.errors import UnknownName
+
+    setup = load_setup(source)
+    chosen = [name.strip() for name in names.split(",") if name.strip()]
+    toolsets = list(dict.fromkeys(name.partition(".")[0] for name in chosen))
+    servers = setup.config.mcp.servers
+    for name in toolsets:
+        if name not in setup.plugins.toolsets and name not in servers:
+            raise UnknownName("toolset", name, [*setup.plugins.toolsets, *servers])
+    use = [name for name in toolsets if name in setup.plugins.toolsets]
+    return {"use": use}, chosen
+
+
 def open_runtime(
     source: str | None,
     *,

@@ -25,13 +25,14 @@ from vanta.cli.options import (
     QuietOption,
     ReasoningOption,
     SessionOption,
+    ToolsOption,
     TrackOption,
     UserOption,
     check_choice,
     check_deadline,
     new_session_id,
 )
-from vanta.cli.setup import open_runtime
+from vanta.cli.setup import named_tools, open_runtime
 from vanta.cli.terminal import can_ask
 from vanta.files import write_private
 
@@ -54,6 +55,7 @@ def chat(
     user: UserOption = "default",
     private: PrivateOption = None,
     deadline: DeadlineOption = None,
+    tools: ToolsOption = None,
     save: Annotated[
         Path | None, typer.Option("--save", metavar="FILE", help="Save the chat as a script.")
     ] = None,
@@ -73,7 +75,10 @@ def chat(
     from vanta.cli.terminal.approval import TerminalApproval
 
     approval = TerminalApproval() if can_ask() else None
-    with open_runtime(config, approval=approval, policy=policy, deadline_s=deadline) as runtime:
+    table, _ = named_tools(config, tools)
+    with open_runtime(
+        config, approval=approval, policy=policy, deadline_s=deadline, tools=table
+    ) as runtime:
         conversation = runtime.runtime.session(
             session or new_session_id(), user=user, private=private
         )
