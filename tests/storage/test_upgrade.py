@@ -67,6 +67,18 @@ async def test_a_database_of_version_1_keeps_its_sessions_and_its_memory(old: Pa
     assert version(old) == SCHEMA_VERSION
 
 
+async def test_an_early_database_of_version_1_gets_the_tables_that_came_later(old: Path) -> None:
+    with closing(sqlite3.connect(old / "vanta.db")) as database:
+        database.executescript("DROP TABLE removals; DROP TABLE private_sessions;")
+    async with open_scripted(old, local=ScriptedEngine("Noted."), policy="local") as runtime:
+        session = runtime.session("talk", user="ada")
+        before = len(await session.history())
+        await session.ask("One more.")
+        assert len(await session.history()) == before + 2
+        assert await session.clear() == before + 2
+    assert version(old) == SCHEMA_VERSION
+
+
 def test_processes_that_open_it_at_once_upgrade_it_once(old: Path) -> None:
     code = (
         "import logging, sys; from pathlib import Path\n"

@@ -43,6 +43,11 @@ def upgrade() -> None:
     op.create_index(
         "messages_of_session", "messages", ["user", "session", "id"], if_not_exists=True
     )
+    create_late_tables()
+
+
+def create_late_tables() -> None:
+    """Create the tables that version 1 gained without a new number, if they are missing."""
     op.create_table(
         "removals",
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),

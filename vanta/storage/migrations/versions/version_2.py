@@ -9,12 +9,15 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from vanta.storage.migrations.versions.version_1 import create_late_tables
+
 revision = "0002"
 down_revision = "0001"
 
 
 def upgrade() -> None:
     """Add what version 2 added, as far as it is missing."""
+    create_late_tables()
     inspector = sa.inspect(op.get_bind())
     known = {column["name"] for column in inspector.get_columns("messages")}
     for column in (
