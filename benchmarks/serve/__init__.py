@@ -1,6 +1,6 @@
 """The cost of the server: what it adds to an answer of the server behind it.
 
-One upstream repeats the message at once. A plain client asks it directly and through `vanta serve`,
+One upstream answers at once. A plain client asks it directly and through `vanta serve`,
 one after the other, over kept connections; each is a process of its own. What is added to the first
 content of a stream, and to a whole answer, is the server's cost: turn, store, policy and HTTP. The
 peer is LiteLLM's proxy before the same upstream. Last, an upstream cuts every answer in the middle,
@@ -67,7 +67,7 @@ def run(settings: Settings) -> Iterator[Figure]:
 
 
 _SERVE = [sys.executable, "-m", "benchmarks.serve.program"]
-_UPSTREAM = [sys.executable, "-m", "vanta.testing.serve", "--engine", "scripted", "--model", "m"]
+_UPSTREAM = [sys.executable, "-m", "benchmarks.serve.upstream"]
 
 
 @contextlib.contextmanager
@@ -83,10 +83,8 @@ def _program(command: list[str]) -> Iterator[str]:
             process.kill()
 
 
-@contextlib.contextmanager
-def _upstream(*more: str) -> Iterator[str]:
-    with _program([*_UPSTREAM, *more]) as line:
-        yield str(json.loads(line)["base_url"])
+def _upstream(*more: str) -> contextlib.AbstractContextManager[str]:
+    return _program([*_UPSTREAM, MESSAGE, *more])
 
 
 def _peer(settings: Settings, upstream: str, stack: contextlib.ExitStack) -> Way | str:
@@ -199,7 +197,7 @@ def _added(ways: dict[str, Way], why: str) -> Iterator[Figure]:
 def _broken(streams: int, settings: Settings) -> Figure:
     finished = 0
     with (
-        _upstream("--cut-after", "5") as cut,
+        _upstream("5") as cut,
         _upstream() as sound,
         _program([*_SERVE, cut, sound]) as url,
         httpx2.Client(trust_env=False, timeout=30.0) as client,
