@@ -72,7 +72,8 @@ def bind(settings: ServerSettings, rules: AccessRules) -> socket.socket:
             "everyone could use it. Create one with 'vanta keys create USER' first."
         )
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # By this number asyncio knows TCP, and sends small pieces at once (TCP_NODELAY).
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((settings.host, settings.port))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -155,3 +156,8 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
 def test_json_of_a_key_has_no_digest(tmp_path: Path) -> None:
     key, _ = KeyStore(tmp_path).create("anna")
     assert "digest" not in json.dumps(key.to_dict())
+
+
+def test_small_pieces_are_sent_at_once(tmp_path: Path) -> None:
+    with bind(ServerSettings(port=0), AccessRules(keys=KeyStore(tmp_path))) as listener:
+        assert listener.proto == socket.IPPROTO_TCP  # asyncio then sets TCP_NODELAY
