@@ -18,7 +18,7 @@ def overhead() -> Any:
 
 
 def allow(overhead: Any, monkeypatch: pytest.MonkeyPatch, goal_ms: float) -> None:
-    for name in ("TURN_GOAL_MS", "IMPORT_GOAL_MS", "HELP_GOAL_MS"):
+    for name in ("TURN_GOAL_MS", "RECALL_GOAL_MS", "IMPORT_GOAL_MS", "HELP_GOAL_MS"):
         monkeypatch.setattr(overhead, name, goal_ms)
 
 
