@@ -8,7 +8,8 @@ from __future__ import annotations
 import signal
 from collections.abc import Awaitable, Callable
 from concurrent.futures import wait
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
 import anyio
@@ -31,6 +32,7 @@ from vanta.events import (
 from vanta.trace import LegTrace, Reply
 
 T = TypeVar("T")
+_LOOK_UP_S = 0.1
 _LAST_INTERRUPT = 3
 """The Ctrl-C that abandons work which does not stop."""
 
@@ -66,7 +68,7 @@ class Interruptible(Generic[T]):
         try:
             done = self._portal.start_task_soon(self._run, work)
             try:
-                while (item := self._items.get()) is not None:
+                while (item := self._next_item()) is not None:
                     show(item)
             except BaseException:
                 self._portal.start_task_soon(self._cancel)
@@ -76,6 +78,12 @@ class Interruptible(Generic[T]):
             return finished
         finally:
             signal.signal(signal.SIGINT, before)
+
+    def _next_item(self) -> T | None:
+        """Wait for progress; signals that came just before a wait are seen within a tenth."""
+        while True:
+            with suppress(Empty):
+                return self._items.get(timeout=_LOOK_UP_S)
 
     async def _run(self, work: Callable[[Callable[[T], None]], Awaitable[None]]) -> bool:
         try:

@@ -9,6 +9,7 @@ from vanta.cli.terminal.streams import (
     can_encode,
     discard,
     prepare_streams,
+    read_line,
     read_stdin,
     reader_left,
 )
@@ -19,6 +20,7 @@ __all__ = [
     "claim_notice",
     "discard",
     "prepare_streams",
+    "read_line",
     "read_stdin",
     "reader_left",
 ]

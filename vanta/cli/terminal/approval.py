@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import signal
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ import anyio
 from anyio.from_thread import BlockingPortal
 
 from vanta.cli import output
+from vanta.cli.terminal.streams import read_line
 from vanta.tools import Approval, ApprovalRequest
 from vanta.tools.turn_rules import ApprovalScope
 
@@ -197,7 +197,7 @@ def _line_after(text: str, *, fold: bool = True) -> str:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         output.stderr().print(text, end="", markup=False, highlight=False, soft_wrap=True)
-        line = sys.stdin.readline().strip()
+        line = read_line().strip()
         return line.lower() if fold else line
     finally:
         signal.signal(signal.SIGINT, before)

@@ -19,6 +19,8 @@ from vanta.text import decoded
 ERRORS = "vanta.lookalike"
 """The error handler of output: a character that the encoding lacks becomes one that it has."""
 
+_LOOK_UP_S = 0.1
+
 _LOOKALIKES = {
     "…": "...",
     "·": "-",
@@ -82,6 +84,20 @@ def read_stdin() -> str:
         raise typer.BadParameter(
             f"standard input cannot be read: {error.strerror}. Give a file or a pipe."
         ) from error
+
+
+def read_line() -> str:
+    """Return the next line that a person types, without its end; "" at the end of the input.
+
+    A signal between the last look at signals and the read would wait for the enter key, and so
+    would one that another thread receives: so the wait looks up ten times a second.
+
+    :raises KeyboardInterrupt: after Ctrl-C, under Python's own handler.
+    """
+    if os.name == "posix":
+        while not select.select([sys.stdin], [], [], _LOOK_UP_S)[0]:
+            pass
+    return sys.stdin.readline().rstrip("\r\n")
 
 
 def can_encode(text: str) -> bool:
