@@ -115,6 +115,11 @@ def test_variables_without_the_prefix_are_ignored(work: Path) -> None:
     assert {origin.kind for origin in loaded.origins.values()} == {"file"}
 
 
+def test_the_folder_of_the_benchmarks_data_sets_no_key(work: Path) -> None:
+    loaded = load(environ={"VANTA_BENCH_DATA": str(work)})
+    assert {origin.kind for origin in loaded.origins.values()} == {"file"}
+
+
 def test_a_layer_that_names_another_engine_restarts_the_track(read: Load) -> None:
     text = '[tracks.local]\nengine = "openai"\nmodel = "far-away"\n'
     track = read(text).config.tracks["local"]

@@ -26,6 +26,8 @@ from vanta.text import make_well_formed
 
 PREFIX = "VANTA_"
 SOURCE_VARIABLE = "VANTA_CONFIG"
+_NOT_KEYS = frozenset({SOURCE_VARIABLE, "VANTA_BENCH_DATA"})
+"""Variables of that prefix which set no key: the file to read, and the data of the benchmarks."""
 MAX_FILE_BYTES = 1 << 20
 # Tables that are one value: half of one schema laid over half of another is neither.
 _WHOLE = frozenset({"json_schema", "logit_bias"})
@@ -200,7 +202,7 @@ def from_environment(environ: Mapping[str, str]) -> list[Setting]:
     return [
         Setting(key, value, Origin("environment", variable))
         for variable in sorted(environ)
-        if variable.startswith(PREFIX) and variable != SOURCE_VARIABLE and environ[variable]
+        if variable.startswith(PREFIX) and variable not in _NOT_KEYS and environ[variable]
         for key, value in _from_variable(variable, environ[variable])
     ]
 
