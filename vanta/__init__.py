@@ -125,6 +125,7 @@ if TYPE_CHECKING:
         read_content,
         read_message,
     )
+    from vanta.money import Caps
     from vanta.network import (
         EnvironmentProxy,
         is_loopback,
@@ -223,6 +224,7 @@ _NAMES = {
         "read_message "
     ),
     "vanta.network": "EnvironmentProxy is_loopback proxy_for retry_after_s",
+    "vanta.money": "Caps",
     "vanta.privacy": "Detector scrub_error traceback_texts",
     "vanta.runtime": (
         "IsolatedTools Isolation Runtime Session ShownText SyncRuntime SyncSession SyncTurn "
@@ -262,6 +264,7 @@ __all__ = [
     "CallStateError",
     "CallTrace",
     "Capabilities",
+    "Caps",
     "Check",
     "CheckedTurn",
     "Committed",

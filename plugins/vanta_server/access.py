@@ -8,17 +8,21 @@ and they reveal nothing else.
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 import anyio.to_thread
 
+from vanta import Caps, Reply, TurnOptions
 from vanta_server.errors import ApiError, api_error
-from vanta_server.http import MOST_BODY_BYTES, App, Receive, Scope, Send, send_json
+from vanta_server.http import MOST_BODY_BYTES, App, Message, Receive, Scope, Send, send_json
 from vanta_server.keys import KeyStore, ServerKey
+from vanta_server.rates import Rates
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 OPEN_PATHS = ("/health", "/ready")
@@ -49,11 +53,26 @@ class Client:
     :param user: whose memory and caps count; "" for an anonymous client, who has no memory.
     :param session: the name of the conversation; "" for none.
     :param models: the names of models that the client may ask for; empty for all.
+    :param cap_usd: US dollars that its user may cost; None for the configured cap alone.
+    :param spend: called with the tokens of each answer, prompts included.
     """
 
     user: str = ""
     session: str = ""
     models: Collection[str] = field(default=())
+    cap_usd: float | None = None
+    spend: Callable[[int], None] = field(default=lambda _tokens: None, repr=False)
+
+    def limited(self, options: TurnOptions) -> TurnOptions:
+        """Return the options of a turn with the caps of the client's key."""
+        if self.cap_usd is None:
+            return options
+        return dataclasses.replace(options, caps=Caps(user_usd=self.cap_usd))
+
+    def count(self, replies: Iterable[Reply]) -> None:
+        """Count the tokens of answers for the client's rate."""
+        usages = [reply.usage for reply in replies if reply.usage is not None]
+        self.spend(sum(usage.input_tokens + usage.output_tokens for usage in usages))
 
     def require_model(self, name: str) -> None:
         """Refuse a model that the client's key does not allow.
@@ -81,6 +100,7 @@ class Access:
     def __init__(self, app: App, rules: AccessRules) -> None:
         self._app = app
         self._rules = rules
+        self._rates = Rates()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass an allowed request on, and answer any other with an error."""
@@ -98,7 +118,21 @@ class Access:
             headers = {**refusal.headers, "x-request-id": request_id}
             await send_json(send, refusal.body, refusal.status, headers)
             return
-        await self._app(scope, receive, send)
+        await self._app(scope, receive, self._telling(scope["state"]["key"], send))
+
+    def _telling(self, key: ServerKey | None, send: Send) -> Send:
+        """Return `send` with headers that tell what is left of the key's rates."""
+        if key is None or not self._rates.headers(key):
+            return send
+
+        async def tell(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                left = self._rates.headers(key).items()
+                pairs = [(name.encode(), value.encode()) for name, value in left]
+                message = {**message, "headers": [*message["headers"], *pairs]}
+            await send(message)
+
+        return tell
 
     async def _check(self, scope: Scope) -> None:
         headers = _headers(scope)
@@ -109,8 +143,11 @@ class Access:
             most = self._rules.most_body_bytes
             raise ApiError(413, f"the body may have at most {most} bytes", code="too_large")
         scope["state"]["key"] = None
+        scope["state"]["rates"] = self._rates
         if scope["path"] not in OPEN_PATHS:
-            scope["state"]["key"] = await self._key(headers)
+            key = scope["state"]["key"] = await self._key(headers)
+            if key is not None and scope["method"] == "POST":
+                self._rates.admit(key)
 
     def _check_host(self, host: str) -> None:
         name = urlsplit(f"//{host}").hostname or ""
@@ -166,7 +203,8 @@ def client_of(scope: Scope, named: str | None = None) -> Client:
     headers, key = _headers(scope), scope["state"]["key"]
     session = headers.get("x-vanta-session", "")
     if key is not None:
-        return Client(key.user, session, key.models)
+        spend = partial(scope["state"]["rates"].spend, key)
+        return Client(key.user, session, key.models, key.cap_usd, spend)
     return Client(headers.get("x-vanta-user", "") or named or "", session)
 
 

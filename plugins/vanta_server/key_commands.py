@@ -22,7 +22,7 @@ from vanta.cli import (
 )
 
 if TYPE_CHECKING:
-    from vanta_server.keys import KeyStore
+    from vanta_server.keys import KeyStore, ServerKey
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -41,11 +41,28 @@ def create(
         list[str] | None,
         typer.Option(metavar="NAME", help="It may ask for this model only; may be repeated."),
     ] = None,
+    requests_per_minute: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="It may send so many requests.")
+    ] = None,
+    tokens_per_minute: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Its answers may take so many, prompts included."),
+    ] = None,
+    cap_usd: Annotated[
+        float | None,
+        typer.Option(metavar="USD", help="Its user may cost so much, all keys together."),
+    ] = None,
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Create a key and print it. It is stored as a digest and cannot be shown again."""
-    key, secret = key_store(load_setup(config)).create(user, model or ())
+    key, secret = key_store(load_setup(config)).create(
+        user,
+        model or (),
+        requests_per_minute=requests_per_minute,
+        tokens_per_minute=tokens_per_minute,
+        cap_usd=cap_usd,
+    )
     if json:
         print_json({**key.to_dict(), "key": secret})
         return
@@ -64,17 +81,28 @@ def list_keys(json: JsonOption = False, config: ConfigOption = None) -> None:
         print_status("There are no keys: only programs on this machine can ask the server.")
         return
     print_table(
-        ("key", "user", "models", "created"),
+        ("key", "user", "models", "limits", "created"),
         [
             (
                 key.id,
                 key.user,
                 ", ".join(key.models) or "all",
+                _limits(key),
                 time.strftime("%Y-%m-%d %H:%M", time.localtime(key.created_at)),
             )
             for key in keys
         ],
     )
+
+
+def _limits(key: ServerKey) -> str:
+    """Return the limits of a key for a person."""
+    limits = (
+        (key.requests_per_minute, "{} requests/min"),
+        (key.tokens_per_minute, "{} tokens/min"),
+        (key.cap_usd, "${:g}"),
+    )
+    return ", ".join(text.format(limit) for limit, text in limits if limit is not None) or "none"
 
 
 @app.command("revoke")

@@ -1,4 +1,4 @@
-"""The server's keys: who may ask, as which user, and for which models.
+"""The server's keys: who may ask, as which user, for which models, how often and how much.
 
 A key is random and long, so its SHA-256 is what is stored: it can be checked, not recovered.
 Invariant: the file of the keys is its owner's alone, changes under a lock, and holds no key.
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vanta import RunError, UnknownName
+from vanta import RunError, UnknownName, UsageError
 from vanta.files import exclusive, private_folder, read_text, write_private
 
 PREFIX = "vk-"
@@ -33,6 +33,10 @@ class ServerKey:
     :param user: whose memory and caps its requests count for.
     :param models: the names of models that it may ask for; empty for all.
     :param created_at: when it was created, in seconds since 1970.
+    :param requests_per_minute: how many requests it may send in a minute; None for any number.
+    :param tokens_per_minute: how many tokens its answers may take, prompts included.
+    :param cap_usd: US dollars that its user may cost, over all sessions, days and keys.
+    :raises UsageError: if a limit is not above 0.
     """
 
     id: str
@@ -40,6 +44,15 @@ class ServerKey:
     user: str
     models: tuple[str, ...] = ()
     created_at: float = 0.0
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    cap_usd: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("requests_per_minute", "tokens_per_minute", "cap_usd"):
+            limit = getattr(self, name)
+            if limit is not None and not limit > 0:
+                raise UsageError(f"{name} must be above 0, not {limit!r}.")
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready data without the digest, for lists."""
@@ -75,23 +88,27 @@ class KeyStore:
                 self._read_at = changed
         except FileNotFoundError:
             self._keys, self._read_at = (), None
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, UsageError) as error:
             raise RunError(
                 f"the keys in {str(self._path)!r} cannot be read: {error}. Restore the file, or "
                 "remove it and create new keys with 'vanta keys create'."
             ) from error
         return self._keys
 
-    def create(self, user: str, models: Sequence[str] = ()) -> tuple[ServerKey, str]:
+    def create(self, user: str, models: Sequence[str] = (), **limits: Any) -> tuple[ServerKey, str]:
         """Create a key. Blocking.
 
         :param user: whose memory and caps its requests count for.
         :param models: the names of models that it may ask for; empty for all.
+        :param limits: fields of `ServerKey`: `requests_per_minute`, `tokens_per_minute`, `cap_usd`.
         :returns: what is known of it, and the key itself, which is shown only now.
+        :raises UsageError: if a limit is not above 0.
         :raises RunError: if it cannot be stored.
         """
         secret = PREFIX + secrets.token_urlsafe(32)
-        key = ServerKey(secrets.token_hex(4), digest_of(secret), user, tuple(models), time.time())
+        key = ServerKey(
+            secrets.token_hex(4), digest_of(secret), user, tuple(models), time.time(), **limits
+        )
         self._change(lambda keys: [*keys, key])
         return key, secret
 

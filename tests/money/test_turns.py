@@ -14,7 +14,8 @@ from tests.money.ledgers import totals
 from tests.runtime.home import open_scripted
 from vanta.errors import AllTracksFailed, EngineError, ErrorKind
 from vanta.events import LegFailed
-from vanta.runtime import Runtime
+from vanta.money import Caps
+from vanta.runtime import Runtime, TurnOptions
 from vanta.scheduling import LegPlan, Policy
 from vanta.testing import Fail, Hang, Pause, ScriptedEngine, Step, Wait
 from vanta.trace import Reply
@@ -233,3 +234,40 @@ async def test_under_a_cap_a_model_without_a_known_price_is_logged_once(
         ):
             pass
     assert caplog.text.count("is not known, so under a cap it is refused") == 1
+
+
+async def test_the_caps_of_a_turn_hold_beside_those_of_the_configuration(tmp_path: Path) -> None:
+    engine = ScriptedEngine("one two")  # 0.1 dollars; 0.2 are reserved
+    async with open_scripted(
+        tmp_path, api=engine, tracks=PAID, policy="api", budget={"user_usd": 0.45}
+    ) as runtime:
+
+        async def ask(user: str, caps: Caps) -> Reply:
+            return await runtime.session("s", user=user).ask("hi", options=TurnOptions(caps=caps))
+
+        assert (await ask("anna", Caps(user_usd=0.25))).cost_usd == 0.1
+        with pytest.raises(AllTracksFailed) as refused:
+            await ask("anna", Caps(user_usd=0.25))
+        assert refusals(refused.value) == [ErrorKind.BUDGET]
+        assert (await ask("ben", Caps(user_usd=9.0))).cost_usd == 0.1
+        await ask("ben", Caps(user_usd=9.0))
+        await ask("ben", Caps(user_usd=9.0))
+        with pytest.raises(AllTracksFailed):
+            await ask("ben", Caps(user_usd=9.0))
+        assert [round(total, 6) for total in await totals(runtime.ledger)] == [0.4, 0]
+
+
+async def test_what_was_spent_without_a_cap_counts_under_the_caps_of_a_turn(
+    tmp_path: Path,
+) -> None:
+    async with open_scripted(
+        tmp_path, api=ScriptedEngine("one two"), tracks=PAID, policy="api"
+    ) as runtime:
+        await runtime.session("s").ask("hi")
+        with pytest.raises(AllTracksFailed):
+            await runtime.session("s").ask("hi", options=TurnOptions(caps=Caps(session_usd=0.25)))
+
+
+def test_caps_together_are_the_smaller_of_each() -> None:
+    both = Caps(turn_usd=1.0, user_usd=5.0).within(Caps(user_usd=2.0, day_usd=3.0))
+    assert both == Caps(turn_usd=1.0, user_usd=2.0, day_usd=3.0)

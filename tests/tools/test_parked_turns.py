@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.memory.home import bytes_in, home
+from tests.tools.test_rounds import Counted
+from tests.tools.test_stream_approvals import opened
+from vanta import AllTracksFailed, ApprovalPending, TurnOptions
 from vanta.memory.store.forgetting import Selection
-from vanta.money import Owner, this_process
+from vanta.money import Caps, Owner, this_process
 from vanta.storage import Store, sqlite_url
 from vanta.tools.permissions.parked_turns import (
     HOLD_S,
@@ -157,3 +160,22 @@ async def test_forgetting_an_item_removes_the_parked_turns_of_its_session(tmp_pa
         items = [item.id async for item in here.memory.export()]
         await here.memory.forget(Selection("ada", ids=(items[0],)))
         assert [item.turn for item in await turns.list()] == ["t2"]
+
+
+async def test_a_resumed_turn_keeps_its_own_caps(tmp_path: Path) -> None:
+    """Each round reserves 0.2 dollars; the first one spends enough to leave less than that."""
+    counted = Counted()
+    price = {"input_usd_per_mtok": 0.0, "output_usd_per_mtok": 50_000.0}
+    tracks = {"local": {**price, "sampling": {"max_tokens": 4}}}
+    for caps, finishes in ((None, True), (Caps(turn_usd=0.21), False)):
+        async with opened(tmp_path / f"{finishes}", counted, tracks=tracks) as runtime:
+            with pytest.raises(ApprovalPending) as pending:
+                await runtime.session("a").ask(
+                    "Send it.", options=TurnOptions(approvals="park", caps=caps)
+                )
+            resumed = runtime.resume(pending.value.turn_id, approve=pending.value.calls)
+            if finishes:
+                assert (await resumed).trace.rounds == 2
+                continue
+            with pytest.raises(AllTracksFailed, match=r"turn.*0\.21|0\.21.*turn"):
+                await resumed

@@ -49,6 +49,17 @@ class Caps:
         """Return whether any cap is set."""
         return any(True for _ in self.set())
 
+    def within(self, other: Caps) -> Caps:
+        """Return caps that allow what both allow: the smaller one of each scope.
+
+        :param other: the other caps.
+        """
+        both: dict[str, float | None] = {}
+        for name in (f"{scope}_usd" for scope in SCOPES):
+            limits = (getattr(self, name), getattr(other, name))
+            both[name] = min((limit for limit in limits if limit is not None), default=None)
+        return Caps(**both)
+
     def set(self) -> Iterator[tuple[str, int]]:
         """Yield the caps that are set.
 

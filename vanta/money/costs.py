@@ -33,6 +33,7 @@ from vanta.errors import (
 from vanta.files import parse_toml, read_text
 from vanta.installation import configs_dir
 from vanta.messages import Completion, Usage
+from vanta.money.amounts import Caps
 from vanta.money.reservation import Reservation
 from vanta.money.unpriced import listed_name
 from vanta.track import Price, Track
@@ -75,6 +76,7 @@ class TurnPurse:
     :param session: the session that pays.
     :param turn: the turn that pays.
     :param deadline_s: the turn's deadline in seconds.
+    :param own_caps: caps of this turn beside those of the ledger; None for no others.
     """
 
     ledger: Ledger
@@ -82,6 +84,13 @@ class TurnPurse:
     session: str
     turn: str
     deadline_s: float
+    own_caps: Caps | None = None
+
+    @property
+    def caps(self) -> Caps:
+        """The caps that hold."""
+        caps = self.ledger.caps
+        return caps.within(self.own_caps) if self.own_caps else caps
 
     async def open_leg(self, track: Track, request: GenerationRequest) -> OpenLeg | None:
         """Reserve the maximum cost of a leg.
@@ -92,12 +101,12 @@ class TurnPurse:
         :raises EngineError: `budget` if a cap, a failing ledger or an unknown price forbids the
             leg, and errors of the engine's `count_tokens`.
         """
-        if self.ledger.caps and not track.price.known:
+        if self.caps and not track.price.known:
             await self.ledger.unpriced.permit(track)
         if not (track.price.input_usd_per_mtok or track.price.output_usd_per_mtok):
             return None
         counted = await track.engine.count_tokens(request.messages)
-        if self.ledger.caps:
+        if self.caps:
             request = bounded(track, request)
         reservation = await self._reserve(track, max_cost_usd(track, request, counted))
         return OpenLeg(self.ledger, track, request, counted, reservation)
@@ -111,6 +120,7 @@ class TurnPurse:
                 track=track.name,
                 usd=usd,
                 lease_s=self.deadline_s + GRACE_S,
+                caps=self.caps,
             )
         except BudgetExceeded as error:
             raise _budget_error(track, error.message, error.suggestion) from error

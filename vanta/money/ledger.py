@@ -166,6 +166,7 @@ class Ledger:
         track: str,
         usd: float,
         lease_s: float = LEASE_S,
+        caps: Caps | None = None,
     ) -> Reservation:
         """Set aside the maximum cost of a leg. Without any cap, nothing is written.
 
@@ -175,11 +176,13 @@ class Ledger:
         :param track: the track of the leg.
         :param usd: the maximum cost in US dollars.
         :param lease_s: seconds after which the leg of an unreachable process is settled.
+        :param caps: the caps that hold; None for those of the ledger.
         :returns: the reservation, to be settled or given back.
         :raises BudgetExceeded: if a cap does not allow the cost.
         :raises StoreError: if the database fails.
         """
         now = self._clock()
+        caps = self.caps if caps is None else caps
         reservation = Reservation(
             user=user,
             session=session,
@@ -188,10 +191,10 @@ class Ledger:
             amount=amounts.nano_up(usd),
             day=day_of(now),
             expires_at=now + lease_s,
-            held=bool(self.caps),
+            held=bool(caps),
         )
         if reservation.held:
-            await self._hold(reservation)
+            await self._hold(reservation, caps)
         return reservation
 
     async def settle(
@@ -280,10 +283,10 @@ class Ledger:
     def _owner(self) -> Owner:
         return self._given_owner or this_process()
 
-    async def _hold(self, reservation: Reservation) -> None:
+    async def _hold(self, reservation: Reservation, caps: Caps) -> None:
         try:
             await self._catch_up()
-            while stale := await self._database.transact(partial(self._reserve, reservation)):
+            while stale := await self._database.transact(partial(self._reserve, reservation, caps)):
                 await self._abandon(stale)
         except VantaError:
             raise
@@ -294,12 +297,12 @@ class Ledger:
             raise
 
     def _reserve(
-        self, reservation: Reservation, connection: sa.Connection
+        self, reservation: Reservation, caps: Caps, connection: sa.Connection
     ) -> Sequence[Reservation]:
         """Return the reservations of dead processes; reserve if there are none."""
         stale = self._abandoned(connection)
         if not stale:
-            books.reserve(connection, reservation, self.caps, self._owner)
+            books.reserve(connection, reservation, caps, self._owner)
         return stale
 
     def _settling(self, reservation: Reservation, cost: int, *, exact: bool) -> Write:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from vanta.errors import InvalidValue
+from vanta.money import Caps
 from vanta.normalising import check_deadline
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class TurnOptions:
     :param approvals: what happens to calls that ask: `deny` denies them; `wait` waits for an answer
         from the handler, the stream or another process; `park` ends the turn with
         `ApprovalPending`, to be resumed later. None asks the handler and the stream.
+    :param caps: caps on spending beside those of the configuration; the smaller one of each counts.
     :param replaces: the id of an earlier turn, or its beginning. The turn takes its place, on a
         branch of its own: its history ends before that turn.
     :raises InvalidValue: if the deadline is not a number of seconds above 0, or `approvals` is
@@ -62,6 +64,7 @@ class TurnOptions:
     parallel_tool_calls: bool | None = None
     approvals: ApprovalMode | None = None
     output: Any = None
+    caps: Caps | None = None
     replaces: str | None = None
 
     def __post_init__(self) -> None:

@@ -62,7 +62,7 @@ class _Chat:
             "messages": self.request.messages,
             "tools": self.request.offered(),
             "tool_choice": self.request.choice,
-            "options": self.request.options(self.model.options, number),
+            "options": client.limited(self.request.options(self.model.options, number)),
             "user": client.user or ANONYMOUS,
             "session": client.session,
             "memory": bool(client.user),
@@ -113,7 +113,10 @@ class ChatCompletions:
         async def answer(number: int) -> None:
             replies[number] = await self._runtime.complete(**chat.arguments(number))
 
-        await run_together(answer, chat.request.answers)
+        try:
+            await run_together(answer, chat.request.answers)
+        finally:
+            chat.client.count(replies.values())
         ordered = [replies[number] for number in range(chat.request.answers)]
         return chat.heading.completion(ordered, chat.request.ignored)
 
@@ -130,7 +133,10 @@ class ChatCompletions:
                 replies[number] = turn.reply
 
         work = partial(run_together, answer, chat.request.answers)
-        await run_beside(work, stream.keep_alive)
+        try:
+            await run_beside(work, stream.keep_alive)
+        finally:
+            chat.client.count(replies.values())
         options = chat.request.stream_options
         known = [reply.usage for reply in replies.values() if reply.usage is not None]
         if options and options.include_usage and known:

@@ -20,6 +20,7 @@ import anyio
 from vanta.engine import Sampling
 from vanta.errors import StoreError, UsageError
 from vanta.messages import Message, ToolCall
+from vanta.money import Caps
 from vanta.runtime.conversations import Conversation
 from vanta.runtime.options import TurnOptions
 from vanta.runtime.turns.rounds import RoundsState
@@ -66,6 +67,7 @@ class TurnState:
     :param rounds: where its rounds stand.
     :param calls: what its calls leave behind.
     :param replaces: the id of the turn that it takes the place of; "" for none.
+    :param caps: caps on its spending beside those of the configuration.
     """
 
     message: Message
@@ -83,6 +85,7 @@ class TurnState:
     rounds: RoundsState
     calls: RunnerState
     replaces: str = ""
+    caps: Caps | None = None
 
     @property
     def options(self) -> TurnOptions:
@@ -95,6 +98,7 @@ class TurnState:
             tools=self.chosen,
             parallel_tool_calls=self.parallel,
             approvals=self.approvals,
+            caps=self.caps,
         )
 
     def to_json(self) -> str:
@@ -223,6 +227,7 @@ def state_of(
         rounds=rounds,
         calls=calls,
         replaces=replaces,
+        caps=settings.own_caps,
     )
 
 
@@ -311,6 +316,7 @@ def _state_of(data: dict[str, Any]) -> TurnState:
             }
         ),
         "calls": RunnerState.from_dict(data["calls"]),
+        "caps": Caps(**data["caps"]) if data.get("caps") else None,
     }
     return TurnState(**{**data, **changes})
 

@@ -276,6 +276,7 @@ class Turn:
             session=conversation.session,
             turn=self.id,
             deadline_s=self._race.deadline_s,
+            own_caps=self._settings.own_caps,
         )
 
     async def _history(self) -> list[Exchange]:

@@ -21,7 +21,7 @@ from vanta.context.preparer import TurnPrompts, merge_sampling
 from vanta.engine import Sampling, Tool
 from vanta.errors import TemplateError, UnknownName
 from vanta.memory import Memory
-from vanta.money import Ledger
+from vanta.money import Caps, Ledger
 from vanta.normalising import signatures
 from vanta.privacy import Detector, search_message
 from vanta.prompts import LivePrompts, RenderedPrompt, SystemPrompt, Templates
@@ -63,6 +63,7 @@ class TurnSettings:
     :param prompts: the other texts that vanta adds.
     :param store: where the exchange is kept.
     :param ledger: where money is reserved and settled.
+    :param own_caps: caps on its spending beside those of the ledger.
     :param memory: what is recalled; None for no memory.
     :param recall: how memory is searched.
     :param recall_timeout_s: seconds that the search may take.
@@ -84,6 +85,7 @@ class TurnSettings:
     prompts: TurnPrompts
     store: Store
     ledger: Ledger
+    own_caps: Caps | None
     memory: Memory | None
     recall: MemoryConfig
     recall_timeout_s: float
@@ -191,12 +193,11 @@ class TurnPlanner:
         private = private if options.private is None else options.private
         because = None if private else private_because
         form = form_of(options.output)
-        sampling = _sampling_of(options, system, form)
         race = RaceSettings(
             policy=policy,
             deadline_s=self.deadline_s(options),
             stall_timeout_s=config.stall_timeout_s,
-            sampling=sampling,
+            sampling=_sampling_of(options, system, form),
             form=form,
             gate=parts.gates[policy.gate.use if policy.gate else "signals"],
             retries=config.retries,
@@ -214,6 +215,7 @@ class TurnPlanner:
             prompts=self._prompts,
             store=isolation.store or parts.store,
             ledger=parts.ledger,
+            own_caps=options.caps,
             memory=isolation.memory if isolation.store else parts.memory,
             recall=config.memory,
             recall_timeout_s=max(config.memory.recall_timeout_s, isolation.recall_timeout_s),
