@@ -17,17 +17,19 @@ from vanta import Runtime
 from vanta_server.access import Access, AccessRules
 from vanta_server.errors import ApiError, api_error
 from vanta_server.http import App
+from vanta_server.metrics import Metrics
 from vanta_server.names import find_model, models
 from vanta_server.openai.chat import ChatCompletions
 
 VERSION_TITLE = "vanta"
 
 
-def create_app(runtime: Runtime, rules: AccessRules) -> App:
+def create_app(runtime: Runtime, rules: AccessRules, metrics: Metrics | None = None) -> App:
     """Return the application that serves a runtime.
 
     :param runtime: what answers; it must stay open while the application runs.
     :param rules: who may ask.
+    :param metrics: what it counts; None for no `/metrics`.
     """
     api = FastAPI(title=VERSION_TITLE, docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     _add_models(api, runtime)
@@ -37,7 +39,10 @@ def create_app(runtime: Runtime, rules: AccessRules) -> App:
     )
     api.add_exception_handler(Exception, _failure)
     api.add_exception_handler(HTTPException, _refusal)
-    return Access(api, rules)
+    if metrics is None:
+        return Access(api, rules)
+    api.add_api_route("/metrics", metrics.page, include_in_schema=False)
+    return metrics.counted(Access(api, rules), api)
 
 
 def _add_models(api: FastAPI, runtime: Runtime) -> None:

@@ -19,6 +19,7 @@ import uvicorn
 from vanta import Runtime, UsageError
 from vanta_server.access import LOOPBACK, AccessRules
 from vanta_server.app import create_app
+from vanta_server.metrics import Metrics
 
 BACKLOG = 512
 DRAIN_S = 20.0
@@ -111,8 +112,9 @@ async def serve(
     :param on_ready: called once requests are accepted.
     :param signals: whether SIGINT and SIGTERM end it.
     """
+    metrics = Metrics()
     config = uvicorn.Config(
-        create_app(runtime, rules),
+        create_app(runtime, rules, metrics),
         log_config=None,
         access_log=False,
         lifespan="off",
@@ -133,7 +135,8 @@ async def serve(
         if signals:
             tasks.start_soon(stop_on_signals)
         try:
-            await server.serve(sockets=[listener])
+            with runtime.observing(metrics):
+                await server.serve(sockets=[listener])
         finally:
             listener.close()
             tasks.cancel_scope.cancel()

@@ -8,8 +8,8 @@ everything else works.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import anyio
@@ -20,7 +20,7 @@ from vanta.concurrency import HomeProcess
 from vanta.config import Config, Loaded
 from vanta.engine import Sampling
 from vanta.errors import UnknownName
-from vanta.events import Event, TurnStarted
+from vanta.events import Event, Observer, TurnStarted
 from vanta.memory import Embedder, Memory
 from vanta.models import ModelStore
 from vanta.money import Ledger
@@ -71,6 +71,7 @@ class Runtime(TranscriptTurns):
         self._home = HomeProcess("the runtime")
         self._portal = portal
         self.turn_tasks = TurnTasks(self._home)
+        self._watching: list[Observer] = []
         self.tracks: Mapping[str, Track]
         self.off: Mapping[str, str]
         self.tracks, self.off = make_tracks(parts)
@@ -391,6 +392,18 @@ class Runtime(TranscriptTurns):
             await self.ledger.aclose()
             await self.store.aclose()
 
+    @contextmanager
+    def observing(self, observer: Observer) -> Iterator[None]:
+        """Pass the events of all turns to an observer, within a `with` block.
+
+        :param observer: called on the event loop's thread; what it raises is logged.
+        """
+        self._watching.append(observer)
+        try:
+            yield
+        finally:
+            self._watching.remove(observer)
+
     async def _forget(self, user: str) -> str:
         return await self._conversations.forget(user, self.store)
 
@@ -401,7 +414,7 @@ class Runtime(TranscriptTurns):
             if self._next_turn:
                 self._next_turn.set()
                 self._next_turn = None
-        for observer in self._parts.observers:
+        for observer in (*self._parts.observers, *self._watching):
             try:
                 observer(event)
             except Exception:  # noqa: BLE001 - an observer must not break the turn
