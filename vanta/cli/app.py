@@ -66,6 +66,10 @@ COMMANDS: Mapping[str, Command] = {
     "learnt": Command(
         "List what was learnt about tracks, or forget it.", "vanta.cli.doctor:learnt"
     ),
+    "stats": Command(
+        "Show how well each track answered: wins, failures, times, tokens and cost.",
+        "vanta.cli.stats:app",
+    ),
     "trace": Command("See what happened in a turn, leg by leg.", "vanta.cli.trace:app"),
     "bench": Command("Measure vanta's speed and cost beside its peers.", "vanta.cli.bench:app"),
 }

@@ -276,13 +276,20 @@ class Store(Database):
         return await self.read(partial(session_rows.find, query=query))
 
     async def records(
-        self, *, user: str | None = None, session: str | None = None, turn: str = "", limit: int = 0
+        self,
+        *,
+        user: str | None = None,
+        session: str | None = None,
+        turn: str = "",
+        since: float = 0.0,
+        limit: int = 0,
     ) -> list[dict[str, Any]]:
         """Return the records of turns.
 
         :param user: the user's name; None for all users.
         :param session: the session's id; None for all sessions.
         :param turn: the beginning of the turn's id.
+        :param since: only turns that ended then or later, in seconds since 1970.
         :param limit: at most this many of the latest records; 0 for all.
         :returns: the records as JSON-ready data, oldest first.
         :raises StoreError: if the database fails.
@@ -292,6 +299,8 @@ class Store(Database):
             query = query.where(turns.c.user == user)
         if session is not None:
             query = query.where(turns.c.session == session)
+        if since:
+            query = query.where(turns.c.finished_at >= since)
         newest = query.order_by(turns.c.finished_at.desc(), turns.c.id)
         found = await self.transact(partial(_rows, query=newest.limit(limit) if limit else newest))
         return found[::-1]
