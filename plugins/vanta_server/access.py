@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -34,7 +34,8 @@ ANONYMOUS = "anonymous"
 class AccessRules:
     """What is allowed.
 
-    :param keys: the server's keys; without any, every request of an allowed host may ask.
+    :param keys: the server's keys. If it has none since it started, every request of an allowed
+        host may ask; once the last key is revoked, none may.
     :param hosts: names of this server beside those of the loopback interface.
     :param origins: pages of other sites that may ask, such as `https://chat.example`.
     :param most_body_bytes: the longest body of a request.
@@ -74,13 +75,14 @@ class Client:
         usages = [reply.usage for reply in replies if reply.usage is not None]
         self.spend(sum(usage.input_tokens + usage.output_tokens for usage in usages))
 
-    def require_model(self, name: str) -> None:
+    def require_model(self, names: Sequence[str]) -> None:
         """Refuse a model that the client's key does not allow.
 
-        :raises ApiError: if it is not allowed.
+        :param names: every name under which clients may ask for it; one of them must be allowed.
+        :raises ApiError: if none is allowed.
         """
-        if self.models and name not in self.models:
-            allowed = ", ".join(map(repr, self.models))
+        if self.models and not set(names) & set(self.models):
+            name, allowed = names[0], ", ".join(map(repr, self.models))
             raise ApiError(
                 403,
                 f"this key may not use the model {name!r}. It may use: {allowed}",
@@ -150,7 +152,10 @@ class Access:
                 self._rates.admit(key)
 
     def _check_host(self, host: str) -> None:
-        name = urlsplit(f"//{host}").hostname or ""
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            raise ApiError(400, f"{host!r} is not the name of a host") from None
         if name not in LOOPBACK and name not in self._rules.hosts:
             raise ApiError(
                 403,
@@ -164,7 +169,7 @@ class Access:
         origin = headers.get("origin")
         if origin is None or origin in self._rules.origins:
             return
-        if urlsplit(origin).netloc == headers.get("host"):
+        if origin.partition("://")[2] == headers.get("host"):
             return  # a page of this server
         raise ApiError(
             403,
@@ -177,13 +182,13 @@ class Access:
     async def _key(self, headers: dict[str, str]) -> ServerKey | None:
         keys = self._rules.keys
         known = await anyio.to_thread.run_sync(keys.list)
-        if not known:
+        if not known and not keys.had_keys:
             return None
         scheme, _, bearer = headers.get("authorization", "").partition(" ")
         secret = bearer.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
         key = keys.find(secret) if secret else None
         if key is None:
-            problem = "the key is not known or was revoked" if secret else "there is no key"
+            problem = "the key is not known or was revoked" if secret else "the request has no key"
             raise ApiError(
                 401,
                 f"{problem}. Send one as 'Authorization: Bearer KEY'; 'vanta keys create' makes "
@@ -210,4 +215,12 @@ def client_of(scope: Scope, named: str | None = None) -> Client:
 
 def _headers(scope: Scope) -> dict[str, str]:
     pairs: Any = scope["headers"]
-    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in pairs}
+    return {name.decode("latin-1").lower(): _decoded(value) for name, value in pairs}
+
+
+def _decoded(value: bytes) -> str:
+    """Return a header's value; names of users and sessions are UTF-8, as in a body."""
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1")

@@ -65,12 +65,15 @@ class KeyStore:
     """The keys of a server, in a file.
 
     :param folder: the folder of the file; it is created with the first key.
+    :ivar had_keys: whether there was a key at any time since this was made: a server whose last key
+        is revoked, or whose file is removed, is not open to all.
     """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "keys.json"
         self._read_at: tuple[int, int] | None = None
         self._keys: tuple[ServerKey, ...] = ()
+        self.had_keys = False
 
     def list(self) -> Sequence[ServerKey]:
         """Return all keys, oldest first. Blocking, and cheap while the file does not change.
@@ -93,6 +96,7 @@ class KeyStore:
                 f"the keys in {str(self._path)!r} cannot be read: {error}. Restore the file, or "
                 "remove it and create new keys with 'vanta keys create'."
             ) from error
+        self.had_keys = self.had_keys or bool(self._keys)
         return self._keys
 
     def create(self, user: str, models: Sequence[str] = (), **limits: Any) -> tuple[ServerKey, str]:

@@ -63,6 +63,21 @@ def find_model(runtime: Runtime, name: str) -> ServedModel:
     return found
 
 
+def names_of(runtime: Runtime, options: TurnOptions) -> list[str]:
+    """Return the names that choose what a turn with these options is answered by, one at least.
+
+    :param runtime: the runtime that answers.
+    :param options: the policy or the track of the turn; the track takes precedence.
+    """
+    chosen = (None, options.track) if options.track else (options.policy, None)
+    names = [
+        model.id
+        for model in models(runtime)
+        if (model.options.policy, model.options.track) == chosen
+    ]
+    return names or [f"{OURS}/{options.track or options.policy}"]
+
+
 def _models(runtime: Runtime) -> Iterator[ServedModel]:
     """Yield every name, the preferred meaning of a name first."""
     yield ServedModel(OURS, TurnOptions(), "the configured policy")

@@ -66,8 +66,10 @@ def bind(settings: ServerSettings, rules: AccessRules) -> socket.socket:
 
     :raises UsageError: if the address is taken or not one of this machine, or if it can be reached
         from other machines and the server has no key.
+    :raises RunError: if the keys cannot be read.
     """
-    if settings.host not in LOOPBACK and not rules.keys.list():
+    has_keys = bool(rules.keys.list())  # from here on, a server that has keys needs one
+    if settings.host not in LOOPBACK and not has_keys:
         raise UsageError(
             f"{settings.host!r} can be reached from other machines, and the server has no keys: "
             "everyone could use it. Create one with 'vanta keys create USER' first."

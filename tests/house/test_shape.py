@@ -28,6 +28,7 @@ SHORT_FOR_A_REASON = {
     "vanta.storage.migrations.versions.version_3": "a revision",
     "vanta.storage.migrations.versions.version_4": "a revision",
     "vanta.storage.waiting": "one idea",
+    "vanta.text.markers": "one table",
     "vanta.runtime.turns.eligibility": "one idea",
     "vanta_llamacpp.prompt.template_check": "a check",
     "vanta_llamacpp.prompt.tool_counts": "one idea",

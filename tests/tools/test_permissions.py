@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -333,6 +336,97 @@ def test_every_argument_counts_for_a_rule_that_denies() -> None:
     assert not denies("files.move(source=secrets/**)", move, source="a", target="secrets/b")
     nested = offer("files.many", "edits")
     assert denies("files.many(secrets/**)", nested, edits=[{"path": "secrets/b"}])
+
+
+def with_schema(**properties: Any) -> OfferedTool:
+    """Return a tool with a required argument and others that a call may leave out."""
+    bare = offer("ops.deploy")
+    described = {"note": {"type": "string"}, **properties}
+    schema = {"type": "object", "properties": described, "required": ["note"]}
+    return replace(bare, tool=replace(bare.tool, parameters=schema))
+
+
+def test_leaving_an_argument_out_passes_no_rule_that_denies() -> None:
+    plain = offer("files.list")
+    listing = {"type": "object", "properties": {"path": {"type": "string"}}}
+    lists = replace(plain, tool=replace(plain.tool, parameters=listing))
+    assert denies("files.list(*)", lists)
+    assert denies("files.list(**)", lists)
+    assert not denies("files.list(secrets*)", lists)
+    deploy = with_schema(target={"type": "string", "default": "production"})
+    assert denies("ops.deploy(prod*)", deploy, note="go")
+    assert denies("ops.deploy(target=prod*)", deploy, note="go")
+    assert not denies("ops.deploy(target=prod*)", deploy, note="go", target="staging")
+    assert not denies("ops.deploy(target=prod*)", with_schema(), note="go")
+
+
+PADDINGS = [
+    lambda path: f"{'./' * 1500}{path}",
+    lambda path: f"{path}\n",
+    lambda path: f"\n\n  {path}",
+    lambda path: f"{'a/' * 100}{path}",
+    lambda path: f"x/{'../x/' * 800}../{path}",
+]
+
+
+@pytest.mark.parametrize("pad", PADDINGS)
+def test_a_long_or_odd_path_is_denied_wherever_it_stands(pad: Callable[[str], str]) -> None:
+    move = offer("files.move", "source", "target")
+    path = pad("secrets/b")
+    assert denies("files.move(secrets/**)", move, source="a", target=path)
+    assert denies("files.move(secrets/**)", move, source=path, target="a")
+    assert not denies("files.move(secrets/**)", move, source="a", target=pad("public/b"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://inside.example/\n",
+        f"http://inside.example/?{'a' * 5000}",
+        "http\n://inside.example/x y\nz",
+    ],
+)
+def test_a_long_or_odd_url_is_denied_wherever_it_stands(url: str) -> None:
+    send = offer("net.send", "method", "url")
+    assert denies("net.send(http://inside.example/*)", send, method="GET", url=url)
+
+
+def test_a_longer_text_beside_the_main_argument_is_not_a_path() -> None:
+    content = "secrets are kept elsewhere\nand never here"
+    assert not denies("files.write(secrets*)", WRITE, path="a", content=content)
+    assert denies("files.write(content=secrets*)", WRITE, path="a", content=content)
+
+
+def test_the_names_in_an_object_count_for_a_rule_that_denies() -> None:
+    many = offer("files.many", "files")
+    assert denies("files.many(secrets/**)", many, files={"secrets/b": "text"})
+    assert not denies("files.many(secrets/**)", many, files={"public/b": "text"})
+
+
+@pytest.mark.parametrize("words", [64, 1000])
+def test_a_denied_program_is_denied_behind_many_words(words: int) -> None:
+    many = ["x"] * words
+    assert denies("run(rm *)", SHELL, command=f"echo {' '.join(many)}; rm -rf /")
+    assert denies("command(rm *)", COMMAND, argv=["env", *many, "/bin/rm", "-rf"])
+    assert denies("command(rm -rf)", COMMAND, argv=["env", *many, "rm", "-rf"])
+    assert not denies("command(rm *)", COMMAND, argv=["echo", *many, "farm", "x"])
+
+
+def test_a_denied_host_is_denied_as_it_is_sent_too() -> None:
+    rule = "fetch(https://b\u00fccher.example/*)"
+    assert denies(rule, FETCH, url="https://xn--bcher-kva.example/x")
+    assert denies(rule, FETCH, url="https://B\u00dcCHER.example:443/x")
+    assert not denies(rule, FETCH, url="https://xn--bcher-zzz.example/x")
+
+
+@pytest.mark.parametrize(
+    "text", ["rm " * 100_000, "a/" * 100_000, "/" * 300_000, "x" * 300_000, "http://" * 40_000]
+)
+def test_a_rule_that_denies_takes_linear_time(text: str) -> None:
+    began = time.process_time()
+    for rule in ("run(rm -rf *)", "run(*rm*-rf*x*)", "run(a/b/*c)", "run(rm)"):
+        denies(rule, SHELL, command=text)
+    assert time.process_time() - began < 30
 
 
 def test_numbers_and_missing_arguments_are_matched_as_json() -> None:

@@ -72,6 +72,61 @@ async def test_a_key_has_its_models_and_its_user(tmp_path: Path) -> None:
     assert kept == {"anna": 2, "ben": 0}
 
 
+@pytest.mark.parametrize(
+    "own", [{"track": "api"}, {"policy": "race"}, {"track": "api", "policy": "local"}]
+)
+async def test_the_field_of_vanta_leads_to_no_model_that_a_key_lacks(
+    own: dict[str, str], tmp_path: Path
+) -> None:
+    local, api = ScriptedEngine("Hi"), ScriptedEngine("Paid")
+    async with served(tmp_path, local=local, api=api) as server:
+        _, secret = server.keys.create("anna", ["vanta/local"])
+        headers = {"authorization": f"Bearer {secret}"}
+        body = ask("Hi", model="vanta/local", vanta=own)
+        refused = await server.post(body, headers=headers)
+        same = ask("Hi", model="vanta/local", vanta={"policy": "local"})
+        allowed = await server.post(same, headers=headers)
+    assert (refused.status_code, allowed.status_code) == (403, 200)
+    assert refused.json()["error"]["code"] == "model_not_allowed"
+    assert api.requests == []
+
+
+@pytest.mark.parametrize("removed", [False, True], ids=["revoked", "file removed"])
+async def test_a_server_whose_last_key_is_gone_lets_no_one_in(
+    removed: bool, tmp_path: Path
+) -> None:
+    key, secret = KeyStore(tmp_path / "server").create("anna")
+    async with served(tmp_path, local=ScriptedEngine("Hi")) as server:
+        if removed:
+            (tmp_path / "server" / "keys.json").unlink()
+        else:
+            KeyStore(tmp_path / "server").revoke(key.id)  # by another process
+        answers = [
+            await server.get("/v1/models", headers=headers)
+            for headers in ({}, {"authorization": f"Bearer {secret}"})
+        ]
+    assert [answer.status_code for answer in answers] == [401, 401]
+
+
+async def test_the_name_of_a_user_is_the_same_in_a_header_and_in_a_body(tmp_path: Path) -> None:
+    async with served(tmp_path, local=ScriptedEngine("Hi")) as server:
+        session = ("x-vanta-session", "entrée".encode())
+        await server.post(ask("Hi"), headers=[("x-vanta-user", "Zoë".encode()), session])
+        await server.post(ask("Hi", user="Zoë"), headers=[session])
+        kept = await server.runtime.session("entrée", user="Zoë").history()
+    assert len(kept) == 4
+
+
+@pytest.mark.parametrize("header", ["host", "origin"])
+@pytest.mark.parametrize("value", ["[::1", "http://[::1", "@"])
+async def test_a_header_that_is_no_address_is_refused_as_the_clients_fault(
+    header: str, value: str, tmp_path: Path
+) -> None:
+    async with served(tmp_path, local=ScriptedEngine("Hi")) as server:
+        answer = await server.get("/v1/models", headers={header: value})
+    assert answer.status_code in (400, 403)
+
+
 async def test_the_file_of_the_keys_holds_no_key(tmp_path: Path) -> None:
     keys = KeyStore(tmp_path)
     _, secret = keys.create("anna")

@@ -47,6 +47,17 @@ def text_of(items: list[ChatCompletionChunk], number: int = 0) -> str:
     )
 
 
+async def test_no_character_of_an_answer_ends_a_line_of_the_stream(tmp_path: Path) -> None:
+    text = "one\u2028two\u2029three\u0085four\u001cfive"
+    async with served(tmp_path, local=ScriptedEngine(text)) as server:
+        answer = await server.post(ask("Hi", stream=True))
+    lines = [line for line in answer.text.splitlines() if line]
+    sent = [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
+    assert lines[-1] == "data: [DONE]"
+    deltas = [choice["delta"] for chunk in sent for choice in chunk["choices"]]
+    assert "".join(delta.get("content", "") for delta in deltas) == text
+
+
 async def test_a_whole_answer_names_who_answered(tmp_path: Path) -> None:
     engine = ScriptedEngine("Hello there")
     async with served(tmp_path, local=engine) as server, server.client() as client:

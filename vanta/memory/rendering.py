@@ -22,6 +22,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from vanta.memory.items import SUPERSEDED, MemoryItem, RecalledItem
+from vanta.text import as_data
 
 _SPEAKERS = {"user": "The user said", "assistant": "The assistant said"}
 """How the line of a message begins, by its role; another role is a speaker's name."""
@@ -82,9 +83,11 @@ def _stands_alone(text: str) -> bool:
 def one_line(text: str) -> str:
     """Return `text` as one line: white space becomes single spaces, control characters vanish.
 
+    It is data: markers of chat templates in it are written so that they mark nothing.
+
     :param text: any text.
     """
-    return " ".join(_INVISIBLE.sub("", text).split())
+    return as_data(" ".join(_INVISIBLE.sub("", text).split()))
 
 
 def _label(item: MemoryItem) -> str:

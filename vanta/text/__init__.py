@@ -1,5 +1,5 @@
 """Texts: characters that are Unicode and safe to print, YAML and JSON in which each value knows its
-line and column, and the one redactor."""
+line and column, text of others as data, and the one redactor."""
 
 from vanta.text.characters import (
     REPLACEMENT,
@@ -12,6 +12,7 @@ from vanta.text.characters import (
     well_formed_data,
 )
 from vanta.text.marked_yaml import DocumentError, Node, Place, read_marked
+from vanta.text.markers import as_data
 from vanta.text.redaction import (
     HIDDEN,
     RedactingFilter,
@@ -31,6 +32,7 @@ __all__ = [
     "Place",
     "RedactingFilter",
     "SurrogateJoiner",
+    "as_data",
     "decoded",
     "escaped_json",
     "is_key_shaped",

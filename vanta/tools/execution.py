@@ -61,6 +61,7 @@ class CallRunner:
     :param emit: called with each event.
     :param recall: finds tools that a track was not shown; None if there is no `find_tools`.
     :param questions: who is asked about calls; None for the rules' own handler alone.
+    :param after_untrusted: whether the history has a result that others may have written.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class CallRunner:
         emit: Callable[[Event], None],
         recall: ToolRecall | None = None,
         questions: Questions | None = None,
+        after_untrusted: bool = False,
     ) -> None:
         self.recall = recall
         self._desk = desk
@@ -97,7 +99,7 @@ class CallRunner:
         self._early: list[ReadCall] = []
         self._round: list[ReadCall] = []
         self._keys: tuple[str, ...] = ()
-        self._after_untrusted = self.saw_private = False
+        self._after_untrusted, self.saw_private = after_untrusted, False
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[CallRunner]:
@@ -152,7 +154,8 @@ class CallRunner:
         self._keys, self._traces = state.keys, list(state.traces)
         self._wrong.update(state.wrong)
         self._pages.restore(state.pages)
-        self._after_untrusted, self.saw_private = state.after_untrusted, state.saw_private
+        self._after_untrusted = self._after_untrusted or state.after_untrusted
+        self.saw_private = state.saw_private
 
     @property
     def _holds_private(self) -> bool:
@@ -416,7 +419,8 @@ class CallRunner:
         if show_private or not execution.result.private:
             self.saw_private = self.saw_private or execution.result.private
             text = self._written(call)
-        if offered is not None and offered.tool.untrusted and execution.state == "finished":
+        was_run = execution.state not in ("refused", "denied")  # an error is others' text, too
+        if offered is not None and offered.tool.untrusted and was_run:
             self._after_untrusted = True
         self._traces.append(trace_of(call))
         self._emit(

@@ -23,10 +23,10 @@ import anyio
 
 from vanta.concurrency import open_task_group
 from vanta.errors import ToolError, describe, did_you_mean
-from vanta.text import printable, well_formed
+from vanta.text import as_data, printable, well_formed
 from vanta.tool_contract import AskPerson, Effect, Tool, ToolContext, ToolResult, Toolset
 from vanta.tools.arguments import check_arguments, schema_problem
-from vanta.tools.results import READ_RESULT, as_data, result_of
+from vanta.tools.results import READ_RESULT, result_of
 
 CLOSE_TIMEOUT_S = 5.0
 """Seconds within which a toolset must close."""

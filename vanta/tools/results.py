@@ -10,11 +10,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from vanta.errors import ToolError, did_you_mean
+from vanta.text import as_data as as_data  # noqa: PLC0414 - the front of the room has it
 from vanta.text import well_formed
 from vanta.tool_contract import Tool, ToolContext, ToolResult, Toolset
 
@@ -29,25 +29,6 @@ _MAX_DEPTH = 64
 _KEPT_CHARACTERS = 16_000_000
 _NOTE_TOKENS = 48
 _CHARACTERS_PER_TOKEN = 16
-_MARKERS = re.compile(
-    r"""
-      [<\uff1c] (?= \s*+ /? \s*+ (?: result | [\w:]{0,20} tool_?(?:call|response|result|use)s?
-            | function(?:_calls?|_results?)? | (?:start|end|begin)_of_\w++ | think(?:ing)? | [su]
-            | [be]os | pad | unk | mask | cls | sep | [es]op | eod | turn | message | channel
-            | im_\w+ | system | developer | user | assistant | human | ipython | invoke | parameter
-            | arg_(?:key|value) | img | image | unused_?\d+ | extra_id_\d+ | 0x[0-9a-f]{2}
-            | fim_\w++ | repo_?name | file_?(?:sep|name) | gh_stars | issue_\w++ | jupyter_\w+
-            | commit_\w++ | empty_output
-            ) [^a-z] )
-    | [<\uff1c] (?= \s*+ [|\uff5c] )
-    | [<\uff1c] (?= [<\uff1c] \s*+ /? \s*+ sys )
-    | \[ (?= \s*+ /? \s*+ (?: inst | tool_(?:calls?|results?|content) | available_tools | args
-            | call_id | system_prompt | model_settings | think | img | cls | sep | unk | pad
-            | g?mask | s?mask | [es]op | begin_of_\w++ | end_of_\w++ ) \s*+ \] )
-    """,
-    re.IGNORECASE | re.VERBOSE,
-)
-"""The first character of what chat templates use as markers, and of the block's own delimiter."""
 
 
 def result_of(value: object) -> ToolResult:
@@ -72,16 +53,6 @@ def result_of(value: object) -> ToolResult:
         return ToolResult(_bounded(data), private=plain.is_private)
     text = _bounded(json.dumps(data, ensure_ascii=False))
     return ToolResult(text, data, private=plain.is_private)
-
-
-def as_data(text: str) -> str:
-    """Return text in which nothing reads as a delimiter, a role, a control token or a call.
-
-    Only the first character of each such marker changes: `<` becomes `&lt;`, `[` becomes `&#91;`.
-
-    :param text: text that others wrote.
-    """
-    return _MARKERS.sub(lambda found: "&#91;" if found[0] == "[" else "&lt;", text)
 
 
 def write_result(

@@ -31,7 +31,7 @@ from vanta_server.http import (
     send_json,
     until_disconnect,
 )
-from vanta_server.names import ServedModel, find_model
+from vanta_server.names import ServedModel, find_model, names_of
 from vanta_server.openai.requests import ChatRequest, read_chat
 from vanta_server.openai.responses import (
     DONE,
@@ -104,7 +104,7 @@ class ChatCompletions:
         name = request.model or model.id
         heading = Heading(f"chatcmpl-{secrets.token_hex(12)}", int(time.time()), name)
         chat = _Chat(request, model, client, heading)
-        client.require_model(model.id)
+        client.require_model(names_of(self._runtime, request.options(model.options)))
         return chat
 
     async def _whole(self, chat: _Chat) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from vanta import Event, Reply, ToolCall, Usage
 _REASONS = {"deadline": "length"}
 """Reasons of vanta that the protocol does not have."""
 
+_LINE_ENDS = {number: f"\\u{number:04x}" for number in (0x85, 0x2028, 0x2029)}
+
 DONE = b"data: [DONE]\n\n"
 
 
@@ -140,8 +142,12 @@ def calls_data(calls: Sequence[ToolCall], *, numbered: bool) -> list[dict[str, A
 
 
 def server_event(data: Mapping[str, Any]) -> bytes:
-    """Return JSON as one server-sent event."""
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    """Return JSON as one server-sent event.
+
+    Clients that split lines as Python's `splitlines` does would cut an event at three characters
+    that JSON leaves as they are: they are escaped.
+    """
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).translate(_LINE_ENDS)
     return b"data: " + text.encode("utf-8", "replace") + b"\n\n"
 
 

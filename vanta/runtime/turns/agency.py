@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from vanta.plugin_loading import PluginSet
 from vanta.runtime.options import TurnOptions
 from vanta.runtime.turns.rounds import DeadlineClock, RoundRules
 from vanta.storage import Store
-from vanta.tool_contract import Toolset
+from vanta.tool_contract import Tool, Toolset
 from vanta.tools import (
     ApprovalHandler,
     ApprovalMode,
@@ -48,6 +48,7 @@ from vanta.tools import (
     open_toolsets,
 )
 from vanta.tools.recall import ToolLibrary, ToolNeed, ToolRecall
+from vanta.tools.registry import RESERVED
 
 _log = logging.getLogger("vanta")
 
@@ -156,6 +157,35 @@ def _outcome_of(record: CallRecord, answered: frozenset[str]) -> str:
     if record.turn in answered:
         where = " in a turn that is on another branch of this conversation, and has its effect"
     return f"{how}{where}. Do not repeat it. <result>\n{result}\n</result>"
+
+
+def _has_untrusted_results(
+    history: Iterable[Exchange], offered: Iterable[OfferedTool], own: Iterable[Tool] = ()
+) -> bool:
+    """Return whether a history has a result that others may have written.
+
+    The history keeps the names of calls alone: a tool that is not known any more, or shares its
+    name with one whose results others write, is not trusted.
+
+    :param history: what the turn is shown of earlier turns.
+    :param offered: the tools of the runtime as they are now.
+    :param own: the caller's own tools.
+    """
+    known = dict.fromkeys(RESERVED, True)
+    for name, tool in _names_of(offered, own):
+        known[name] = known.get(name, True) and not tool.untrusted
+    messages = [message for exchange in history for message in exchange.messages]
+    names = {call.id: call.name for message in messages for call in message.tool_calls}
+    results = [message for message in messages if message.role == "tool"]
+    return any(not known.get(names.get(item.tool_call_id or "", ""), False) for item in results)
+
+
+def _names_of(offered: Iterable[OfferedTool], own: Iterable[Tool]) -> Iterator[tuple[str, Tool]]:
+    for item in offered:
+        for name in {item.name, item.tool.name}:
+            yield name, item.tool
+    for tool in own:
+        yield tool.name, tool
 
 
 def _own_toolsets(own: Sequence[Toolset | Callable[..., Any]]) -> list[Toolset]:
@@ -300,10 +330,14 @@ class TurnTools:
         emit: Callable[[Event], None],
         need: ToolNeed,
         questions: Questions,
+        *,
+        past: Sequence[Exchange],
+        own: Sequence[Tool],
     ) -> CallRunner | None:
         """Return what runs the turn's calls; None if no toolset has a tool now."""
         agency, chosen = self.agency, self.chosen
         offered = await agency.desk.registry.offered()
+        after_untrusted = _has_untrusted_results(past, offered, own)
         if chosen is not None:
             self._require(chosen, offered)
             offered = [
@@ -332,6 +366,7 @@ class TurnTools:
             emit=emit,
             recall=ToolRecall(agency.library, offered, need),
             questions=questions,
+            after_untrusted=after_untrusted,
         )
 
     def _renamed(self, item: OfferedTool) -> OfferedTool:

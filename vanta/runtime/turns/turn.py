@@ -190,14 +190,22 @@ class Turn:
         past = [*await self._history(), Exchange(self._following)]
         answered = partial(conversation.answered, self._settings.store)
         self._stranded = await tools.stranded_calls(caller, past, answered, private=self._secluded)
+        visible = await self._visible_history()
         need = ToolNeed(
             self._message.content,
             f"{conversation.user}\0{conversation.session}",
-            recent_calls(await self._visible_history()),
+            recent_calls(visible),
             lambda: self._secluded or self._is_private(),
         )
         runner = await tools.runner(
-            caller, self._clock, self._is_private, self._emit, need, self.questions
+            caller,
+            self._clock,
+            self._is_private,
+            self._emit,
+            need,
+            self.questions,
+            past=[*visible, Exchange(self._following)],
+            own=self._settings.own_tools.tools,
         )
         if runner is not None and self._resumed:
             runner.restore(self._resumed.calls)

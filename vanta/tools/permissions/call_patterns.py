@@ -14,7 +14,8 @@ Invariant: what is uncertain counts against the call. A rule that allows is read
 within one part of a path or URL, `**` spans parts, and a path with `..`, a URL that is not in its
 plain form or a line of shell syntax matches nothing. A rule that denies or asks is read widely: `*`
 spans everything, letter case does not matter, a path is also compared from each of its folders on,
-a command from each of its words on, and every argument counts.
+a command from each of its words on, and every argument counts, also one that is left out: it is
+what the schema says that the tool takes instead.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from vanta.errors import UsageError
@@ -38,7 +39,8 @@ LONGEST_ALLOWED = 4096
 """Characters of an argument beyond which no rule allows it."""
 
 LONGEST_OTHER = 2048
-"""Characters up to which an argument that is not the main one counts in a rule that denies."""
+"""Characters up to which a text with spaces, if it is not the main argument, counts in a rule that
+denies. What has none, such as a path, always does."""
 
 _RULE = re.compile(r"(?P<name>[^\s()]+?)(?:\((?P<arguments>.+)\))?", re.DOTALL)
 _NAMED = re.compile(r"(?:^|,\s+)(?P<argument>[A-Za-z_][\w-]*)=")
@@ -48,7 +50,10 @@ _SHELL_SYNTAX = re.compile(r"[;&|<>$`(){}\x00-\x1f]")
 _WORDS_APART = re.compile(r"[\s;&|<>$`(){}'\"]+")
 _URL = re.compile(r"(?P<scheme>[A-Za-z][\w+.-]+):/*(?P<rest>.*)", re.DOTALL)
 _SCHEME = re.compile(r"[A-Za-z][\w+.-]+:")
-_MOST_READINGS = 64
+_LINK = re.compile(r"[A-Za-z][\w+.-]+:/")
+_UNSEEN = re.compile(r"[\x00-\x20\x7f]+")
+_SPACE = re.compile(r"\s")
+_Beginning = Literal["start", "folder", "word"]
 _PLAIN_HOST = re.compile(r"[a-z0-9.-]+(?::\d+)?|\[[0-9a-f:.]+\](?::\d+)?")
 
 
@@ -100,11 +105,13 @@ class CallPattern:
         if not _is_named(self.name.lower(), toolset, tool, {toolset, tool, name}):
             return False
         main = main_argument(offered.tool)
+        meant = {**defaults_of(offered.tool), **arguments}
         for argument, pattern in self.arguments:
-            one = {argument: arguments.get(argument)} if argument else arguments
-            regex = _wide(_folded(pattern))
-            readings = _all_readings(argument or main, one)
-            if not any(regex.fullmatch(_folded(reading)) for reading in readings):
+            name = argument or main
+            # What is left out is not there, or what the tool takes instead.
+            given = {name: meant.get(name)} if argument else {name: None, **meant}
+            folded = _folded(pattern)
+            if not any(reading.fits(folded) for reading in _all_readings(name, given)):
                 return False
         return True
 
@@ -116,6 +123,17 @@ def main_argument(tool: Tool) -> str:
         return str(required[0])
     properties = tool.parameters.get("properties")
     return str(next(iter(properties), "")) if isinstance(properties, Mapping) else ""
+
+
+def defaults_of(tool: Tool) -> dict[str, Any]:
+    """Return what a tool takes for arguments that a call leaves out, by its schema."""
+    properties = tool.parameters.get("properties")
+    described = properties.items() if isinstance(properties, Mapping) else ()
+    return {
+        str(name): schema["default"]
+        for name, schema in described
+        if isinstance(schema, Mapping) and "default" in schema
+    }
 
 
 def _argument_patterns(text: str) -> tuple[tuple[str, str], ...]:
@@ -215,50 +233,69 @@ def _part(pattern: str, part: str) -> bool:
 # Rules that deny or ask.
 
 
-def _all_readings(main: str, arguments: Mapping[str, Any]) -> Iterator[str]:
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A text that a value may be understood as.
+
+    :param text: the text.
+    :param begins: where a pattern may begin in it.
+    """
+
+    text: str
+    begins: _Beginning = "start"
+
+    def fits(self, pattern: str) -> bool:
+        """Whether a folded pattern covers the text, or the rest of it from such a place on."""
+        return _wide(pattern, self.begins).fullmatch(_folded(self.text)) is not None
+
+
+def _all_readings(main: str, arguments: Mapping[str, Any]) -> Iterator[_Reading]:
     """Yield the readings of the main argument, and of all that may name the same kind of thing."""
     for name, value in arguments.items():
         for item in _leaves(value):
-            if name == main or not _is_long(item):
+            if name == main or not _is_prose(item):
                 yield from _readings(item, is_command=name in _COMMAND_LINES)
 
 
-def _is_long(value: Any) -> bool:
-    return isinstance(value, str) and (len(value) > LONGEST_OTHER or "\n" in value)
+def _is_prose(value: Any) -> bool:
+    """Whether a value is a longer text, such as a file's content, and no path, URL or command."""
+    if not isinstance(value, str) or _LINK.match(_UNSEEN.sub("", value[:LONGEST_OTHER])):
+        return False
+    text = value.strip()
+    return "\n" in text or (len(text) > LONGEST_OTHER and _SPACE.search(text) is not None)
 
 
 def _leaves(value: Any) -> Iterator[Any]:
-    """Yield a value and everything in it."""
+    """Yield a value and everything in it, also the names of an object."""
     yield value
     if isinstance(value, Mapping):
-        for item in value.values():
+        for name, item in value.items():
+            yield name
             yield from _leaves(item)
     elif isinstance(value, list | tuple):
         for item in value:
             yield from _leaves(item)
 
 
-def _readings(value: Any, *, is_command: bool) -> Iterator[str]:
+def _readings(value: Any, *, is_command: bool) -> Iterator[_Reading]:
     """Yield the texts that a value may be understood as."""
     if isinstance(value, list | tuple):
         yield from _command_readings([str(part) for part in value])
         return
     text = value if isinstance(value, str) else _as_json(value)
-    yield text
+    yield _Reading(text)
     if is_command:
         yield from _command_readings(_WORDS_APART.split(text))
     decoded = _decoded(text).replace("\\", "/")
-    yield from _url_readings(re.sub(r"[\x00-\x20\x7f]+", "", decoded))
-    yield from _from_each_folder(posixpath.normpath(decoded.strip()))
+    yield from map(_Reading, _url_readings(_UNSEEN.sub("", decoded)))
+    yield _Reading(posixpath.normpath(decoded.strip()), "folder")
 
 
-def _command_readings(words: list[str]) -> Iterator[str]:
-    """Yield the command line from each word on, with the word's path and without."""
-    for index in range(min(len(words), _MOST_READINGS)):
-        yield " ".join([*words[index:], ""])  # `rm *` covers `rm` alone, too
-        yield " ".join(words[index:])
-        yield shlex.join(words[index:])
-        yield " ".join([posixpath.basename(words[index]), *words[index + 1 :]])
+def _command_readings(words: list[str]) -> Iterator[_Reading]:
+    """Yield a command line, which counts from each word on, with the word's path and without."""
+    yield _Reading(" ".join([*words, ""]), "word")  # `rm *` covers `rm` alone, too
+    yield _Reading(" ".join(words), "word")
+    yield _Reading(shlex.join(words), "word")
 
 
 def _url_readings(text: str) -> Iterator[str]:
@@ -269,15 +306,24 @@ def _url_readings(text: str) -> Iterator[str]:
     host, slash, path = rest.partition("/")
     host = re.split(r"[?#]", host.rpartition("@")[2])[0]
     path = posixpath.normpath(f"/{path}").lstrip("/") if slash else ""
-    for name in (host, re.sub(r":\d*$", "", host)):
+    for name in dict.fromkeys((host, re.sub(r":\d*$", "", host), _in_unicode(host))):
         for prefix in (scheme,) if scheme else ("https", "http"):
             yield f"{prefix}://{name.rstrip('.')}/{path}"
 
 
-def _from_each_folder(path: str) -> Iterator[str]:
-    parts = path.split("/")
-    for index in range(min(len(parts), _MOST_READINGS)):
-        yield "/".join(parts[index:])
+def _in_unicode(host: str) -> str:
+    """Return the name of a host as people write it, without its port."""
+    labels = re.sub(r":\d*$", "", host).split(".")
+    return ".".join(map(_label_in_unicode, labels))
+
+
+def _label_in_unicode(label: str) -> str:
+    if not label.lower().startswith("xn--"):
+        return label
+    try:
+        return label[4:].encode("ascii").decode("punycode")
+    except UnicodeError:
+        return label
 
 
 def _folded(text: str) -> str:
@@ -285,18 +331,28 @@ def _folded(text: str) -> str:
     return unicodedata.normalize("NFKC", text).casefold().replace("\u3002", ".")
 
 
+_LEADS: Mapping[_Beginning, str] = {
+    "start": "",
+    "folder": "(?:.*?/)??",
+    "word": r"(?:.*?\s)??(?:(?>\S*/))??",
+}
+"""What may stand before a pattern, by where it may begin: nothing, folders of a path, words of a
+command with the folders of the next one."""
+
+
 @lru_cache(maxsize=1024)
-def _wide(pattern: str) -> re.Pattern[str]:
+def _wide(pattern: str, begins: _Beginning = "start") -> re.Pattern[str]:
     """Return an expression in which any stars match anything, in time linear in the text.
 
     Between two stars the first place that fits is as good as any later one, so an atomic group
-    takes it.
+    takes it; so is the first place where a pattern with a star begins.
     """
+    lead = _LEADS[begins]
     head, *rest = [re.escape(part).replace(r"\?", ".") for part in _STAR.split(pattern)]
     if not rest:
-        return re.compile(head, re.DOTALL)
+        return re.compile(f"{lead}{head}", re.DOTALL)
     middle = "".join(f"(?>.*?{part})" for part in rest[:-1] if part)
-    return re.compile(f"{head}{middle}.*{rest[-1]}", re.DOTALL)
+    return re.compile(f"(?>{lead}{head}){middle}.*{rest[-1]}", re.DOTALL)
 
 
 def _as_json(value: Any) -> str:
