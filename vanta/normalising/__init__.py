@@ -13,6 +13,7 @@ from vanta.normalising.call_markups import CALL_TOKENS
 from vanta.normalising.call_reader import CallReader
 from vanta.normalising.calls import CallFilter, CallLimit
 from vanta.normalising.json_answers import is_cut_off, json_start, json_texts
+from vanta.normalising.quoted_calls import NONE_QUOTED, QuotedCalls, quoted_calls
 from vanta.normalising.reasoning import (
     REASONING_TOKENS,
     ReasoningFilter,
@@ -30,10 +31,12 @@ from vanta.normalising.written_calls import call_schema, signatures, written
 __all__ = [
     "AS_GIVEN",
     "CALL_TOKENS",
+    "NONE_QUOTED",
     "REASONING_TOKENS",
     "CallFilter",
     "CallLimit",
     "CallReader",
+    "QuotedCalls",
     "ReasoningFilter",
     "ReasoningSplitter",
     "RoleRules",
@@ -50,6 +53,7 @@ __all__ = [
     "learn_roles",
     "open_answer",
     "probe_rules",
+    "quoted_calls",
     "quoted_marks",
     "reasoning_end",
     "signatures",

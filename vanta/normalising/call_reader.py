@@ -1,6 +1,7 @@
 """Reads the tool calls that a model writes into the text of its answer, as the text arrives.
 
-Text that only mentions a mark (in a code block, in backticks, in a sentence) is text. A call of a
+Text that only mentions a mark (in a code block, in backticks, in a sentence) is text, as is a call
+that stands in the text of the request (`vanta.normalising.quoted_calls`). A call of a
 tool that is not offered counts at the beginning of a line only, as does a broken one.
 
 Invariants: every character is returned once, as text or as part of a call or its marks, however the
@@ -15,6 +16,7 @@ from collections.abc import Iterable, Sequence
 
 from vanta.normalising.call_bodies import Calls, JsonEnd, Schemas, broken_call
 from vanta.normalising.call_markups import BARE, LONGEST_HEAD, MARKUPS, CallMarkup
+from vanta.normalising.quoted_calls import NONE_QUOTED, QuotedCalls
 from vanta.tool_contract import Tool
 
 MOST_MARKS = 256
@@ -42,10 +44,18 @@ class CallReader:
     :param tools: the tools that may be called; none if they are not known.
     :param continues: whether the text continues an answer. Otherwise JSON that is the whole answer
         is a call without a mark, as Llama 3 writes it, if it names one of the tools.
+    :param quoted: tells which calls are quotations, and so text.
     :ivar calls: how many calls there were.
     """
 
-    def __init__(self, tools: Sequence[Tool] = (), *, continues: bool = False) -> None:
+    def __init__(
+        self,
+        tools: Sequence[Tool] = (),
+        *,
+        continues: bool = False,
+        quoted: QuotedCalls = NONE_QUOTED,
+    ) -> None:
+        self._quoted = quoted
         self._schemas: Schemas = {tool.name: tool.parameters for tool in tools}
         self._held = ""
         self._markup: CallMarkup | None = None
@@ -195,6 +205,8 @@ class CallReader:
         """Read a whole body: calls, a wrong call, or text."""
         markup = self._markup
         assert markup is not None  # noqa: S101 - only called inside a body
+        if self._quoted.holds(self._mark + body):
+            return self._reject()
         calls = markup.read(body, self._schemas)
         is_quoted = not self._line.is_blank
         if calls is not None and (is_quoted or markup is BARE) and self._schemas:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from vanta.files import parse_json
 from vanta.messages import CallNumbering, Delta, TokenLogprob, ToolCallPart
 from vanta.normalising.call_reader import CallReader
+from vanta.normalising.quoted_calls import NONE_QUOTED, QuotedCalls
 from vanta.tool_contract import Tool
 
 
@@ -54,11 +55,19 @@ class CallFilter:
     :param tools: the tools that the answer may call; with none, all text stays text.
     :param most: the largest number of calls, None for any number.
     :param continues: whether the answer continues a given beginning.
+    :param quoted: tells which calls are quotations, and so text.
     """
 
-    def __init__(self, tools: Sequence[Tool], most: int | None, *, continues: bool = False) -> None:
+    def __init__(
+        self,
+        tools: Sequence[Tool],
+        most: int | None,
+        *,
+        continues: bool = False,
+        quoted: QuotedCalls = NONE_QUOTED,
+    ) -> None:
         reads = bool(tools) and most != 0
-        self._reader = CallReader(tools, continues=continues) if reads else None
+        self._reader = CallReader(tools, continues=continues, quoted=quoted) if reads else None
         self._limit = CallLimit(most)
         self._numbering = CallNumbering()
         self._sent: dict[int, _SentCall] = {}

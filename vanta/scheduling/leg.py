@@ -22,7 +22,7 @@ from vanta.context.usage_check import OutputLimit, believed_usage, finite
 from vanta.engine import DeltaStream, GenerationRequest
 from vanta.errors import EngineError, ErrorKind
 from vanta.messages import Completion, Delta, Fold, Usage
-from vanta.normalising import CallFilter, ReasoningFilter, quoted_marks
+from vanta.normalising import CallFilter, ReasoningFilter, quoted_calls, quoted_marks
 from vanta.scheduling.gate import Verdict
 from vanta.scheduling.leg_errors import broken_contract, empty_answer, missing_call
 from vanta.scheduling.policy import LegPlan
@@ -377,7 +377,10 @@ class AnswerFilter:
             quoted=quoted_marks(request.messages),
             calls=bool(request.tools),
         )
-        self._calls = CallFilter(request.tools, request.most_calls, continues=continues)
+        quoted = quoted_calls(request.messages, must_call=request.must_call)
+        self._calls = CallFilter(
+            request.tools, request.most_calls, continues=continues, quoted=quoted
+        )
 
     def feed(self, delta: Delta) -> Delta | None:
         """Take the next delta and return what is known of it; None while it is held back."""

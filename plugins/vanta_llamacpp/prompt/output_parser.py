@@ -10,7 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vanta import Tool, ToolCallPart
-from vanta.normalising import CallReader, ReasoningSplitter, SplitText
+from vanta.normalising import (
+    NONE_QUOTED,
+    CallReader,
+    QuotedCalls,
+    ReasoningSplitter,
+    SplitText,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,7 @@ class OutputParser:
     :param thoughts: splits reasoning off the output; None for a new answer's.
     :param most: the largest number of calls; more are dropped. None for any number.
     :param continues: whether the output continues a given beginning of an answer.
+    :param quoted: tells which calls are quotations, and so text.
     :ivar calls: how many calls there were.
     """
 
@@ -47,11 +54,12 @@ class OutputParser:
         most: int | None = None,
         *,
         continues: bool = False,
+        quoted: QuotedCalls = NONE_QUOTED,
     ) -> None:
         self.thoughts = thoughts or ReasoningSplitter(calls=bool(tools))
         self.calls = 0
         self._most = most
-        self._reader = CallReader(tools, continues=continues) if tools else None
+        self._reader = CallReader(tools, continues=continues, quoted=quoted) if tools else None
 
     @property
     def may_think(self) -> bool:

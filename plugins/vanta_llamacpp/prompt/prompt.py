@@ -11,7 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vanta import EngineError, ErrorKind, GenerationRequest, Message, Sampling, Tool, ToolCounts
-from vanta.normalising import arranged, open_answer, quoted_marks, reasoning_end, written
+from vanta.normalising import (
+    NONE_QUOTED,
+    QuotedCalls,
+    arranged,
+    open_answer,
+    quoted_calls,
+    quoted_marks,
+    reasoning_end,
+    written,
+)
 from vanta_llamacpp.model import LlamaModel, common_prefix
 from vanta_llamacpp.prompt.chat_template import FAMILIES, ChatTemplate, ChatTemplateError, sources
 from vanta_llamacpp.prompt.tool_counts import count_tools
@@ -48,6 +57,7 @@ class TokenizedRequest:
     :param common_tokens: how many of the first tokens are no user's.
     :param closing_tokens: how many of the last tokens are kept to close the JSON of the answer.
     :param quoted_marks: the marks of reasoning that the user's messages contain.
+    :param quoted_calls: tells which calls of the output are quotations.
     """
 
     tokens: tuple[int, ...]
@@ -62,6 +72,7 @@ class TokenizedRequest:
     stepwise_tokens: int = 0
     common_tokens: int = 0
     quoted_marks: frozenset[str] = frozenset()
+    quoted_calls: QuotedCalls = NONE_QUOTED
     closing_tokens: int = 0
 
 
@@ -116,6 +127,7 @@ class Prompter:
             most_calls=request.most_calls,
             reasoning_end="" if request.prefix else reasoning_end(text),
             quoted_marks=quoted_marks(request.messages),
+            quoted_calls=quoted_calls(request.messages, must_call=request.must_call),
             closing_tokens=_closing_tokens(request),
             prefix_tokens=begun,
             stepwise_tokens=begun if begun <= LONGEST_WRITTEN else 0,

@@ -43,7 +43,11 @@ class Generation:
             calls=bool(request.tools),
         )
         self._parser = OutputParser(
-            request.tools, thoughts, request.most_calls, continues=request.prefix_tokens > 0
+            request.tools,
+            thoughts,
+            request.most_calls,
+            continues=request.prefix_tokens > 0,
+            quoted=request.quoted_calls,
         )
         self._in_calls = request.calls is not None and request.grammar == request.calls.whole
         self._held_logprobs: tuple[TokenLogprob, ...] = ()
