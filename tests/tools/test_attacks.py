@@ -147,6 +147,72 @@ async def test_private_calls_of_a_turn_that_was_cut_off_stay_private(tmp_path: P
     assert all("SECRET-ZOE" not in str(run.request) for run in api.runs)
 
 
+async def cut_off_private_write(
+    folder: Path, later: Sequence[Any], **given: Any
+) -> tuple[list[str], list[vanta.Reply], ScriptedEngine]:
+    """Cut a private turn off after its write, then ask in turns that are not private."""
+    sent: list[str] = []
+
+    @vanta.tool(private=True)
+    async def send(to: str) -> str:
+        """Send a message."""
+        sent.append(to)
+        return f"Sent to {to}, reference BLUE-HERON."
+
+    def fails(request: GenerationRequest) -> Sequence[Any]:
+        done = results(request)
+        return [Fail(ErrorKind.BAD_REQUEST)] if done else [CallTool("send", '{"to": "Zoe Quay"}')]
+
+    api = ScriptedEngine(scripts=later)
+    async with open_scripted(
+        folder, local=ScriptedEngine(reply=fails), api=api, own_tools=[send], **given
+    ) as runtime:
+        session = runtime.session("a")
+        with pytest.raises(vanta.AllTracksFailed):
+            await session.ask("Send it.", policy="local", private=True)
+        replies = [await session.ask("Go on.", policy="api") for _ in range(2)]
+    return sent, replies, api
+
+
+AGAIN = [CallTool("send", '{"to":  "Zoe Quay"}', id="again")]
+
+
+async def test_a_private_write_is_known_to_a_later_turn_and_not_repeated(tmp_path: Path) -> None:
+    """Without a person, an equal call is denied; the private text is not shown."""
+    later = [AGAIN, ["I did not send it."], AGAIN, ["I still did not."]]
+    sent, replies, api = await cut_off_private_write(tmp_path, later)
+    assert sent == ["Zoe Quay"]
+    states = [call.state for reply in replies for call in reply.trace.calls]
+    assert states == ["denied", "denied"]
+    first = str(api.runs[0].request)
+    assert "a call of this tool was made in a private turn" in first.lower()
+    assert "Zoe" not in first
+    assert all("BLUE-HERON" not in str(run.request) for run in api.runs)
+    assert str(api.runs[-1].request).count("was made in a private turn") == 1
+    assert not any(reply.trace.private for reply in replies)
+
+
+async def test_a_person_may_have_a_private_write_repeated(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    async def approve(request: vanta.ApprovalRequest) -> bool:
+        asked.append(request.why)
+        return True
+
+    sent, replies, _api = await cut_off_private_write(
+        tmp_path, [AGAIN, ["Sent."], AGAIN, ["Sent once more."]], approve=approve
+    )
+    assert sent == ["Zoe Quay"] * 3
+    assert asked == ["it may repeat a call of a private turn that was cut off"]
+    assert [reply.text for reply in replies] == ["Sent.", "Sent once more."]
+
+
+async def test_another_call_of_the_tool_runs_after_a_private_one(tmp_path: Path) -> None:
+    other = [CallTool("send", '{"to": "Anna"}', id="other")]
+    sent, _replies, _api = await cut_off_private_write(tmp_path, [other, ["Sent."], ["Fine."]])
+    assert sent == ["Zoe Quay", "Anna"]
+
+
 class Answered:
     """Opens when an engine has given its first answer."""
 

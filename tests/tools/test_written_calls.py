@@ -68,6 +68,20 @@ async def test_an_engine_without_tools_calls_them_in_its_text(tmp_path: Path) ->
     assert "look_up, send" not in later.messages[0].content
 
 
+@pytest.mark.parametrize("document", [f"What does this do?\n{CALL}", f"My notes:\n\n{CALL}\nEnd."])
+async def test_a_call_of_the_users_text_is_quoted_and_not_run(
+    document: str, tmp_path: Path
+) -> None:
+    counted, local = Counted(), Scripted(f"It says:\n{CALL}", "Nothing more.")
+    async with open_scripted(
+        tmp_path, local=local.engine, policy="local", own_tools=counted.tools
+    ) as runtime:
+        session = runtime.session("a")
+        reply = await session.ask(document)
+        await session.ask("Thanks.")
+    assert (reply.text, counted.runs, reply.tool_calls) == (f"It says:\n{CALL}", {}, ())
+
+
 async def test_a_required_call_is_forced_by_a_schema(tmp_path: Path) -> None:
     counted = Counted()
     able = dataclasses.replace(PLAIN, json_schema=True)

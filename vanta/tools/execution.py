@@ -31,7 +31,7 @@ from vanta.tools.call_state import Execution, ReadCall, RunnerState, trace_of
 from vanta.tools.journal.call_record import CallRecord, digest_of
 from vanta.tools.journal.recorded import CallDesk, record_answer, record_denial
 from vanta.tools.permissions.asking import Asking, held_call
-from vanta.tools.permissions.permissions import QUESTION, Decision
+from vanta.tools.permissions.permissions import QUESTION, REPEATS_WITHHELD, Decision
 from vanta.tools.permissions.questions import Questions
 from vanta.tools.permissions.questions_of_tools import run_with_questions
 from vanta.tools.recall import FIND_TOOLS, ToolRecall
@@ -62,6 +62,8 @@ class CallRunner:
     :param recall: finds tools that a track was not shown; None if there is no `find_tools`.
     :param questions: who is asked about calls; None for the rules' own handler alone.
     :param after_untrusted: whether the history has a result that others may have written.
+    :param withheld: toolset, tool and canonical arguments of private calls that may have had an
+        effect and that the turn is not shown; an equal call needs an approval.
     """
 
     def __init__(
@@ -77,8 +79,10 @@ class CallRunner:
         recall: ToolRecall | None = None,
         questions: Questions | None = None,
         after_untrusted: bool = False,
+        withheld: frozenset[tuple[str, str, str]] = frozenset(),
     ) -> None:
         self.recall = recall
+        self._withheld = withheld
         self._desk = desk
         self._tools = {tool.name: tool for tool in offered}
         self._caller = caller
@@ -264,9 +268,12 @@ class CallRunner:
             private_turn=self._holds_private,
             after_untrusted=self._after_untrusted,
         )
-        if call.offered.tool.asks_person and decision.verdict != "deny":
+        if decision.verdict == "deny":
+            return decision
+        if call.offered.tool.asks_person:
             return QUESTION
-        return decision
+        same = (call.offered.toolset, call.offered.tool.name, call.text)
+        return REPEATS_WITHHELD if same in self._withheld else decision
 
     def _prepare(self, call: ReadCall, track: str, *, allowed: bool) -> None:
         """Find out what the rules say of a call; what is not valid ends here, with the reason."""

@@ -7,11 +7,9 @@ counts for the next turn.
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +18,12 @@ from vanta.context import estimate_text
 from vanta.errors import UnknownName, UsageError
 from vanta.events import Event
 from vanta.memory import Memory
-from vanta.messages import Exchange, Message, ToolCall
+from vanta.messages import Exchange
 from vanta.money import Ledger
 from vanta.plugin_loading import PluginSet
 from vanta.runtime.options import TurnOptions
 from vanta.runtime.turns.rounds import DeadlineClock, RoundRules
+from vanta.runtime.turns.stranded_calls import Done, StrandedCalls, find_stranded
 from vanta.storage import Store
 from vanta.tool_contract import Tool, Toolset
 from vanta.tools import (
@@ -33,18 +32,15 @@ from vanta.tools import (
     Approvals,
     CallDesk,
     Caller,
-    CallRecord,
     CallRunner,
     FunctionToolset,
     Journal,
     OfferedTool,
-    ParkedTurns,
     Permissions,
     Questions,
     ToolOutlook,
     ToolRegistry,
     ToolRules,
-    as_data,
     open_toolsets,
 )
 from vanta.tools.recall import ToolLibrary, ToolNeed, ToolRecall
@@ -67,17 +63,8 @@ class ProgramTools:
 
 NO_TOOLS = ProgramTools()
 
-UNKNOWN = (
-    "The outcome of this call is unknown: it was started, and then the turn was cut off. It may "
-    "have had its effect or not. Do not repeat it before a person has looked."
-)
-"""What the model reads of a call whose end is not known."""
-
 NAME_IT = "Name it in 'tools.use' of the configuration, or pass it to vanta.open(own_tools=...)."
 """What to do if a turn names a toolset that is not on."""
-
-MOST_STRANDED = 32
-"""The most calls of earlier turns that a turn is shown."""
 
 LONGEST_NAME = 64
 """Characters that the name of a tool may have."""
@@ -140,23 +127,6 @@ def open_agency(
         library=ToolLibrary(memory.embedder if memory else None),
         store=store,
     )
-
-
-def _outcome_of(record: CallRecord, answered: frozenset[str]) -> str:
-    """Return what the model reads of a call whose turn has no exchange in the history.
-
-    answered: the turns that have one elsewhere.
-    """
-    if record.state == "unknown":
-        return UNKNOWN
-    if record.state == "resolved":
-        return f"A person found out that this call was {record.outcome}."
-    result = as_data(str(json.loads(record.result).get("text", ""))) if record.result else ""
-    how = "It failed" if record.state == "failed" else "It ran"
-    where = ", and then the turn was cut off"
-    if record.turn in answered:
-        where = " in a turn that is on another branch of this conversation, and has its effect"
-    return f"{how}{where}. Do not repeat it. <result>\n{result}\n</result>"
 
 
 def _has_untrusted_results(
@@ -265,62 +235,15 @@ class TurnTools:
     taken: frozenset[str] = frozenset()
 
     async def stranded_calls(
-        self,
-        caller: Caller,
-        history: Sequence[Exchange],
-        done: Callable[[Collection[str]], Awaitable[frozenset[str]]],
-        *,
-        private: bool,
-    ) -> Exchange | None:
-        """Return what the transcript has to say about calls of turns that are not in the history.
+        self, caller: Caller, history: Sequence[Exchange], done: Done, *, private: bool
+    ) -> StrandedCalls:
+        """Return what the turn has to know of calls of turns that are not in the history.
 
-        Such a turn was cut off, failed, or is on another branch. Its calls may have had effects,
-        which the model must not bring about once more. Calls that only read are left out.
-
-        :param caller: the user and the session.
-        :param history: the session's exchanges.
-        :param done: returns which of some turns need not be reported, although the history lacks
-            them.
-        :param private: whether nothing of the turn reaches a track that is not private.
-        :returns: the calls with their results, or None; private if one of them is.
-        :raises StoreError: if the journal cannot be read.
+        Parameters and errors are those of `find_stranded`.
         """
-        journal = self.agency.desk.journal
-        of_session = partial(
-            journal.list,
-            user=caller.user,
-            session=caller.session,
-            states=["started", "finished", "failed", "unknown", "resolved"],
-            limit=MOST_STRANDED,
-        )
-        records = await of_session()
-        if any(record.state == "started" for record in records):  # else there is nothing to write
-            await journal.abandoned()
-            records = await of_session()
-        turns = {exchange.turn for exchange in history} | {caller.turn}
-        reported = {message.tool_call_id for item in history for message in item.messages}
-        stranded = [
-            record
-            for record in records
-            if record.turn not in turns and record.key not in reported
-            if record.effect != "read" and not record.forgotten and record.state != "started"
-            if private or not record.private
-        ]
-        if stranded:  # the calls of a turn that waits come with it, when it goes on
-            parked = await ParkedTurns(self.agency.store).list(user=caller.user)
-            waiting = {turn.turn for turn in parked}
-            stranded = [record for record in stranded if record.turn not in waiting]
-        over = await done({record.turn for record in stranded}) if stranded else ()
-        stranded = [record for record in stranded if record.turn not in over]
-        if not stranded:
-            return None
-        calls = tuple(ToolCall(item.key, item.tool, item.arguments) for item in stranded)
-        answered = await self.agency.store.answered({item.turn for item in stranded})
-        results = (
-            Message("tool", _outcome_of(item, answered), tool_call_id=item.key) for item in stranded
-        )
-        messages = (Message("assistant", "", calls), *results)
-        return Exchange(messages, private=any(record.private for record in stranded))
+        agency = self.agency
+        journal, store = agency.desk.journal, agency.store
+        return await find_stranded(journal, store, caller, history, done, private=private)
 
     async def runner(
         self,
@@ -333,6 +256,7 @@ class TurnTools:
         *,
         past: Sequence[Exchange],
         own: Sequence[Tool],
+        withheld: frozenset[tuple[str, str, str]] = frozenset(),
     ) -> CallRunner | None:
         """Return what runs the turn's calls; None if no toolset has a tool now."""
         agency, chosen = self.agency, self.chosen
@@ -367,6 +291,7 @@ class TurnTools:
             recall=ToolRecall(agency.library, offered, need),
             questions=questions,
             after_untrusted=after_untrusted,
+            withheld=withheld,
         )
 
     def _renamed(self, item: OfferedTool) -> OfferedTool:

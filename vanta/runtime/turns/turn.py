@@ -189,7 +189,8 @@ class Turn:
         caller = Caller(conversation.user, conversation.session, self.id)
         past = [*await self._history(), Exchange(self._following)]
         answered = partial(conversation.answered, self._settings.store)
-        self._stranded = await tools.stranded_calls(caller, past, answered, private=self._secluded)
+        stranded = await tools.stranded_calls(caller, past, answered, private=self._secluded)
+        self._stranded, withheld = stranded.exchange, stranded.withheld
         visible = await self._visible_history()
         need = ToolNeed(
             self._message.content,
@@ -206,6 +207,7 @@ class Turn:
             self.questions,
             past=[*visible, Exchange(self._following)],
             own=self._settings.own_tools.tools,
+            withheld=withheld,
         )
         if runner is not None and self._resumed:
             runner.restore(self._resumed.calls)

@@ -44,6 +44,11 @@ class Decision:
 QUESTION = Decision("ask", "the model's own question", only_this_call=True)
 """The decision about a call that is a question to the person: no rule need allow it."""
 
+REPEATS_WITHHELD = Decision(
+    "ask", "it may repeat a call of a private turn that was cut off", only_this_call=True
+)
+"""The decision about a call that was made before in a turn whose text is withheld."""
+
 
 @dataclass(frozen=True, slots=True)
 class ToolOutlook:
