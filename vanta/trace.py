@@ -183,7 +183,8 @@ class CallTrace:
 class Trace:
     """What happened in a turn, leg by leg; stored with it. It has no text of the conversation.
 
-    :param status: `answered`, `failed`, `cancelled`, or `parked`: it waits for a person.
+    :param status: `answered`, `failed`, `cancelled`, `parked` (it waits for a person), or
+        `expired`: it waited too long.
     :param skipped: why each track of the policy that did not take part was skipped, by name.
     :param context: the last prompt of each track that was sent one, by track name.
     :param private_because: why the turn was private although its caller did not ask for it.

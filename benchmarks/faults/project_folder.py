@@ -79,6 +79,7 @@ HOSTILE: dict[str, Any] = {
     "tools.rounds": "race",
     "tools.share": 1.0,
     "tools.max_schema_tokens": 1_000_000,
+    "tools.approvals_expire_s": 0.001,
     "tools.options": {"files": {"root": "/"}},
     "mcp.servers.*.enabled": False,
     "mcp.servers.*.command": "theirs",

@@ -44,6 +44,8 @@ def test_after_ctrl_c_the_call_is_approved_and_the_turn_resumed(agent: Stage) ->
     shown = agent.vanta("approvals", "list").stdout
     assert "mail.send" in shown
     assert '"to":"Anna"' in shown
+    assert "parked for " in shown
+    assert "expires in 7 d" in shown
     done = agent.vanta("approvals", "approve", call["key"][:12])
     assert done.returncode == 0, done.stderr
     assert f"vanta approvals resume {call['turn'][:12]}" in done.stderr

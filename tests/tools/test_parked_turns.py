@@ -125,6 +125,30 @@ async def test_what_does_not_wait_cannot_be_decided_or_claimed(store: Store) -> 
     assert await turns.answers("t1") is None
 
 
+async def test_a_turn_that_no_process_holds_expires(store: Store) -> None:
+    turns = ParkedTurns(store, owner=FAR, clock=lambda: 1000.0, expire_s=5000.0)
+    await turns.park(parked())
+    (waiting,) = await turns.list()
+    assert (waiting.parked_at, waiting.expires_at) == (1000.0, 6000.0)
+    before = ParkedTurns(store, clock=lambda: 5999.0, expire_s=5000.0)
+    assert [turn.turn for turn in await before.list()] == ["t1"]
+    after = ParkedTurns(store, clock=lambda: 6001.0, expire_s=5000.0)
+    with pytest.raises(ApprovalError, match="has expired"):
+        await after.approve("t1-k1")
+    with pytest.raises(ApprovalError, match="no turn 't1' waits"):
+        await after.claim("t1")
+    assert await after.list() == []
+
+
+async def test_a_turn_that_a_process_holds_does_not_expire(store: Store) -> None:
+    turns = ParkedTurns(store, clock=lambda: 1000.0, expire_s=5000.0)
+    await turns.park(parked())
+    later = ParkedTurns(store, clock=lambda: 1e9, expire_s=5000.0)
+    assert [turn.turn for turn in await later.list()] == ["t1"]
+    await turns.release("t1")
+    assert await later.list() == []
+
+
 @pytest.mark.parametrize("chosen", ["session", "since", "everything"])
 async def test_forgetting_removes_parked_turns_in_every_byte(chosen: str, tmp_path: Path) -> None:
     async with home(tmp_path) as here:

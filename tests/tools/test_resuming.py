@@ -57,6 +57,24 @@ async def parked_in(runtime: vanta.Runtime, text: str = "Send it.") -> ApprovalP
     return caught.value
 
 
+async def test_a_turn_that_waited_too_long_has_expired_and_runs_nothing(tmp_path: Path) -> None:
+    counted = Counted()
+    short = {"config": {"tools": {**ASK["tools"], "approvals_expire_s": 1e-6}}}
+    async with opened(tmp_path, counted) as runtime:
+        pending = await parked_in(runtime)
+        assert [turn.turn for turn in await runtime.parked.list()] == [pending.turn_id]
+    async with open_scripted(
+        tmp_path, local=sending(), own_tools=counted.tools, policy="local", **short
+    ) as runtime:
+        with pytest.raises(ApprovalError, match="has expired: it waited"):
+            await runtime.resume(pending.turn_id, approve=pending.calls)
+        assert await runtime.parked.list() == []
+        (record,) = await runtime.store.records(limit=1)
+        assert (record["status"], record["trace"]["status"]) == ("expired", "expired")
+        assert (await runtime.session("a").ask("Hello?")).text
+    assert not counted.runs
+
+
 async def test_a_caller_who_does_not_wait_resumes_the_turn_later(tmp_path: Path) -> None:
     counted = Counted()
     async with opened(tmp_path, counted) as runtime:

@@ -185,6 +185,23 @@ async def test_found_tools_are_offered_from_the_next_round_on(tmp_path: Path) ->
     assert "send_mail" in names(seen[2]), "it was called in this turn"
 
 
+async def test_what_was_found_is_offered_after_the_turn_was_parked(tmp_path: Path) -> None:
+    seen: list[GenerationRequest] = []
+    rounds = [
+        [CallTool("find_tools", '{"query": "send an e-mail"}', id="f")],
+        [CallTool("get_forecast", "{}", id="g")],
+        ["Sunny."],
+    ]
+    tools = {"share": 0.1, "ask": ["office.get_forecast"]}
+    async with opened(tmp_path, script(*rounds, seen=seen), tools=tools) as runtime:
+        with pytest.raises(vanta.ApprovalPending) as parked:
+            await runtime.session("a").ask("The weather?", options=TurnOptions(approvals="park"))
+    async with opened(tmp_path, script(*rounds, seen=seen), tools=tools) as runtime:
+        reply = await runtime.resume(parked.value.turn_id, approve=parked.value.calls)
+    assert reply.text == "Sunny."
+    assert ["send_mail" in names(request) for request in seen] == [False, True, True]
+
+
 async def test_the_tools_of_a_turn_stay_the_same_from_round_to_round(tmp_path: Path) -> None:
     seen: list[GenerationRequest] = []
     engine = script([CallTool("get_forecast", "{}")], ["Sunny."], seen=seen)

@@ -72,6 +72,10 @@ class ToolsConfig(Table):
     max_schema_tokens: Annotated[int, Field(ge=0)] = Field(
         default=8192, description="Tokens that these schemas take at most, whatever the window is."
     )
+    approvals_expire_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        default=604_800.0,
+        description="Seconds that a turn waits in the store for a person; then it is dropped.",
+    )
     rounds: Literal["same", "race"] = Field(
         default="same",
         description='After tool results the "same" track continues, or all "race" again.',

@@ -177,6 +177,7 @@ RULES: tuple[KeyRule, ...] = (
     _lower("tools.max_result_tokens", "Less of a result is shown at once.", 256),
     _lower("tools.share", "Fewer tools are shown; `find_tools` shows the others."),
     _lower("tools.max_schema_tokens", "Fewer tools are shown; `find_tools` shows the others."),
+    _rule("tools.approvals_expire_s", "It drops questions to you, or keeps them for longer."),
     _rule("tools.rounds", "A race in each round costs more, and another track may answer."),
     _rule("tools.options", "They name servers, keys, folders and files."),
     _rule("mcp.servers", "A server is a program that runs, or receives text and keys."),

@@ -49,7 +49,7 @@ class Resuming:
         tasks: TurnTasks,
         observe: Observer,
     ) -> None:
-        self.turns = ParkedTurns(store)
+        self.turns = ParkedTurns(store, expire_s=planner.approvals_expire_s)
         self._store = store
         self._conversations = conversations
         self._planner = planner

@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 
 from vanta.errors import StoreError
+from vanta.events import CallRequested
 from vanta.messages import ToolCall
 from vanta.tool_contract import ToolResult
 from vanta.tools.permissions.permissions import Decision
@@ -63,6 +64,26 @@ class ReadCall:
         return self.decision.rule if self.decision else ""
 
 
+def requested_event(call: ReadCall, track: str, at_s: float, *, private: bool) -> CallRequested:
+    """Return the event that a leg asks for a call.
+
+    :param call: the call.
+    :param track: the leg's track.
+    :param at_s: seconds since the turn began.
+    :param private: whether the text of the call must not leave this machine.
+    """
+    return CallRequested(
+        at_s=at_s,
+        round=call.round,
+        track=track,
+        key=call.execution.key,
+        call_id=call.call.id,
+        tool=call.call.name,
+        arguments=call.call.arguments,
+        private=private,
+    )
+
+
 def trace_of(call: ReadCall) -> CallTrace:
     """Return the record of a call for the turn's trace.
 
@@ -93,6 +114,7 @@ class RunnerState:
     :param pages: the whole text of long results, by id.
     :param after_untrusted: whether a result that others may have written was shown.
     :param saw_private: whether a private result was shown.
+    :param found: the tools that the model found with `find_tools`, the latest first.
     """
 
     keys: tuple[str, ...] = ()
@@ -101,6 +123,7 @@ class RunnerState:
     pages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     after_untrusted: bool = False
     saw_private: bool = False
+    found: tuple[str, ...] = ()
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> RunnerState:
@@ -109,4 +132,5 @@ class RunnerState:
         :param data: the fields as JSON has them.
         """
         traces = tuple(CallTrace(**trace) for trace in data["traces"])
-        return cls(**{**data, "keys": tuple(data["keys"]), "traces": traces})
+        lists = {"keys": tuple(data["keys"]), "found": tuple(data.get("found", ()))}
+        return cls(**{**data, **lists, "traces": traces})

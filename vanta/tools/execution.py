@@ -22,12 +22,18 @@ from anyio.abc import TaskGroup
 
 from vanta.concurrency import open_task_group
 from vanta.errors import StoreError, ToolError
-from vanta.events import CallFinished, CallRequested, Event
+from vanta.events import CallFinished, Event
 from vanta.messages import Message, ToolCall
 from vanta.storage import store_waits_until
 from vanta.tool_contract import Tool, ToolContext, ToolResult
 from vanta.tools.arguments import canonical, read_arguments
-from vanta.tools.call_state import Execution, ReadCall, RunnerState, trace_of
+from vanta.tools.call_state import (
+    Execution,
+    ReadCall,
+    RunnerState,
+    requested_event,
+    trace_of,
+)
 from vanta.tools.journal.call_record import CallRecord, digest_of
 from vanta.tools.journal.recorded import CallDesk, record_answer, record_denial
 from vanta.tools.permissions.asking import Asking, held_call
@@ -148,6 +154,7 @@ class CallRunner:
             pages=self._pages.state(),
             after_untrusted=self._after_untrusted,
             saw_private=self.saw_private,
+            found=self.recall.found if self.recall else (),
         )
 
     def restore(self, state: RunnerState) -> None:
@@ -160,6 +167,8 @@ class CallRunner:
         self._pages.restore(state.pages)
         self._after_untrusted = self._after_untrusted or state.after_untrusted
         self.saw_private = state.saw_private
+        if self.recall:
+            self.recall.restore(state.found)
 
     @property
     def _holds_private(self) -> bool:
@@ -281,7 +290,8 @@ class CallRunner:
         call.shared = begun is not None
         call.execution = begun or call.execution
         call.execution.is_counted = True
-        self._report_request(call, call.execution, track)
+        private, at_s = self._holds_private, self._clock.now()
+        self._emit(requested_event(call, track, at_s, private=private))
         if call.wrong or not (allowed or call.shared):
             self._refuse(call, call.execution, allowed=allowed)
         elif self._is_own(call):
@@ -323,20 +333,6 @@ class CallRunner:
         execution = call.execution
         execution.state, execution.result = "denied", ToolResult(why, is_error=True)
         await record_denial(self._desk, self._record_of(call, offered, execution))
-
-    def _report_request(self, call: ReadCall, execution: Execution, track: str) -> None:
-        self._emit(
-            CallRequested(
-                at_s=self._clock.now(),
-                round=call.round,
-                track=track,
-                key=execution.key,
-                call_id=call.call.id,
-                tool=call.call.name,
-                arguments=call.call.arguments,
-                private=self._holds_private,
-            )
-        )
 
     def _refuse(self, call: ReadCall, execution: Execution, *, allowed: bool) -> None:
         """End a call that is not valid, or one too many, without running it."""

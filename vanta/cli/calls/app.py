@@ -18,6 +18,7 @@ from vanta.cli.setup import load_setup
 from vanta.text import decoded
 
 if TYPE_CHECKING:
+    from vanta.config import Config
     from vanta.storage import Store
     from vanta.tools import CallRecord, Journal
 
@@ -134,7 +135,7 @@ def _with_journal(source: str | None, use: Callable[[Journal], Awaitable[T]]) ->
     """Use the journal, in which calls of dead processes are unknown."""
     from vanta.tools import Journal
 
-    async def open_journal(store: Store) -> T:
+    async def open_journal(store: Store, _config: Config) -> T:
         journal = Journal(store)
         await journal.abandoned()
         return await use(journal)
@@ -142,22 +143,23 @@ def _with_journal(source: str | None, use: Callable[[Journal], Awaitable[T]]) ->
     return with_store(source, open_journal)
 
 
-def with_store(source: str | None, use: Callable[[Store], Awaitable[T]]) -> T:
+def with_store(source: str | None, use: Callable[[Store, Config], Awaitable[T]]) -> T:
     """Open the store of a configuration, use it, and close it.
 
     :param source: the command's own `--config`, or None.
-    :param use: is called with the store.
+    :param use: is called with the store and the configuration.
     :returns: what `use` returns.
     """
     import anyio
 
     from vanta.runtime import open_store
 
-    store, _ledger = open_store(load_setup(source).config)
+    config = load_setup(source).config
+    store, _ledger = open_store(config)
 
     async def run() -> T:
         try:
-            return await use(store)
+            return await use(store, config)
         finally:
             await store.aclose()
 

@@ -6,8 +6,10 @@ itself, or is resumed by `resume`; only the call that was shown runs.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -19,6 +21,7 @@ from vanta.cli.setup import open_runtime
 from vanta.cli.terminal import can_ask
 
 if TYPE_CHECKING:
+    from vanta.config import Config
     from vanta.events import Event
     from vanta.runtime import SyncRuntime
     from vanta.storage import Store
@@ -45,13 +48,13 @@ def list_approvals(
     """List the calls that wait for a decision, and what was approved for later calls.
 
     --json: an object with pending and standing. pending: a list of objects with turn, user,
-    session, private, parked_at (seconds since 1970), is_held (whether a process waits for it) and
-    calls: objects with key, turn, toolset, tool, effect, arguments, digest, why, is_question,
-    answer ("" while it waits), scope, text and decided_at. standing: a list of objects with id,
+    session, private, parked_at and expires_at (seconds since 1970), is_held (whether a process
+    waits for it) and calls: objects with key, turn, toolset, tool, effect, arguments, digest, why,
+    is_question, answer ("" while it waits), scope, text and decided_at. standing: a list of objects with id,
     user, session ("" for all), toolset, tool, tool_digest, pattern ("" for any arguments) and
     approved_at.
     """
-    pending, standing = with_store(config, lambda store: _read(store, user))
+    pending, standing = with_store(config, partial(_read, user=user))
     if json:
         output.print_json(
             {
@@ -128,10 +131,9 @@ def resume(turn: TurnArgument, json: JsonOption = False, config: ConfigOption = 
 @app.command()
 def discard(turn: TurnArgument, json: JsonOption = False, config: ConfigOption = None) -> None:
     """Remove a turn that waits: its calls never run. --json: the turn, as in `list`."""
-    from vanta.tools import ParkedTurns
 
-    async def remove(store: Store) -> ParkedTurn:
-        turns = ParkedTurns(store)
+    async def remove(store: Store, loaded: Config) -> ParkedTurn:
+        turns = _parked_in(store, loaded)
         parked = await turns.list(start=turn)
         found = only(parked, [item.turn for item in parked], turn, "parked turn", "approvals")
         await turns.take(found.turn)
@@ -155,7 +157,7 @@ def revoke(
     """Remove a standing approval, so that the tool asks again. --json: an object as in `list`."""
     from vanta.tools import Approvals
 
-    async def remove(store: Store) -> StandingApproval:
+    async def remove(store: Store, _loaded: Config) -> StandingApproval:
         held = Approvals(store)
         found = await held.list(start=approval)
         one = only(found, [item.id for item in found], approval, "approval", "approvals")
@@ -178,11 +180,28 @@ def describe_pending(pending: Sequence[ParkedTurn]) -> list[str]:
     for turn in pending:
         where = f"{turn.user}/{turn.session}{' (private)' * turn.private}"
         state = "waits in a process" if turn.holder else "parked"
-        lines.append(f"turn {turn.turn[:12]} of {where}, {moment(turn.parked_at)}: {state}")
+        lines.append(
+            f"turn {turn.turn[:12]} of {where}, {moment(turn.parked_at)}: {state}{_age(turn)}"
+        )
         lines += [f"  {_call_line(call)}" for call in turn.calls]
         if not turn.holder and not turn.open_calls:
             lines.append(f"  decided: vanta approvals resume {turn.turn[:12]}")
     return lines
+
+
+def _age(turn: ParkedTurn) -> str:
+    """Return how long a turn has waited, and when it expires unless a process holds it."""
+    now = time.time()
+    waited = f" for {_duration(now - turn.parked_at)}"
+    return waited if turn.holder else f"{waited}, expires in {_duration(turn.expires_at - now)}"
+
+
+def _duration(seconds: float) -> str:
+    """Return a time span in its largest unit, such as `3 h`."""
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(0.0, seconds):.0f} s"
 
 
 def standing_rows(standing: Sequence[StandingApproval]) -> list[tuple[str, ...]]:
@@ -206,12 +225,18 @@ def _call_line(call: ParkedCall) -> str:
     return f"{what}: {call.answer}" if call.answer else f"{what}, asked because of {call.why}"
 
 
-async def _read(
-    store: Store, user: str | None
-) -> tuple[Sequence[ParkedTurn], Sequence[StandingApproval]]:
-    from vanta.tools import Approvals, ParkedTurns
+def _parked_in(store: Store, config: Config) -> ParkedTurns:
+    from vanta.tools import ParkedTurns
 
-    return await ParkedTurns(store).list(user=user), await Approvals(store).list(user=user)
+    return ParkedTurns(store, expire_s=config.tools.approvals_expire_s)
+
+
+async def _read(
+    store: Store, config: Config, *, user: str | None
+) -> tuple[Sequence[ParkedTurn], Sequence[StandingApproval]]:
+    from vanta.tools import Approvals
+
+    return await _parked_in(store, config).list(user=user), await Approvals(store).list(user=user)
 
 
 def _decide(
@@ -222,10 +247,9 @@ def _decide(
     json: bool,
 ) -> None:
     """Record a decision about the only waiting call whose key begins with `start`."""
-    from vanta.tools import ParkedTurns
 
-    async def work(store: Store) -> tuple[ParkedCall, Sequence[ParkedTurn]]:
-        turns = ParkedTurns(store)
+    async def work(store: Store, loaded: Config) -> tuple[ParkedCall, Sequence[ParkedTurn]]:
+        turns = _parked_in(store, loaded)
         calls = [call for turn in await turns.list() for call in turn.calls]
         found = [call for call in calls if call.key.startswith(start)]
         call = only(found, [item.key for item in found], start, "waiting call", "approvals")

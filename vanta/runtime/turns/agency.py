@@ -36,6 +36,7 @@ from vanta.tools import (
     FunctionToolset,
     Journal,
     OfferedTool,
+    ParkedTurns,
     Permissions,
     Questions,
     ToolOutlook,
@@ -126,6 +127,7 @@ def open_agency(
         max_result_tokens=tools.max_result_tokens,
         library=ToolLibrary(memory.embedder if memory else None),
         store=store,
+        approvals_expire_s=tools.approvals_expire_s,
     )
 
 
@@ -176,6 +178,7 @@ class Agency:
     :param max_result_tokens: tokens of one result that a model is shown at once.
     :param library: finds the tools that a message needs.
     :param store: where turns are kept that wait for a person.
+    :param approvals_expire_s: seconds that they wait at most.
     """
 
     desk: CallDesk
@@ -186,6 +189,12 @@ class Agency:
     max_result_tokens: int
     library: ToolLibrary
     store: Store
+    approvals_expire_s: float
+
+    @property
+    def parked(self) -> ParkedTurns:
+        """The turns that wait for a person."""
+        return ParkedTurns(self.store, expire_s=self.approvals_expire_s)
 
     async def outlooks(self, *, private: bool) -> list[ToolOutlook]:
         """Return which tools a turn is offered now, and whether their calls may run.
@@ -242,8 +251,15 @@ class TurnTools:
         Parameters and errors are those of `find_stranded`.
         """
         agency = self.agency
-        journal, store = agency.desk.journal, agency.store
-        return await find_stranded(journal, store, caller, history, done, private=private)
+        return await find_stranded(
+            agency.desk.journal,
+            agency.parked,
+            agency.store,
+            caller,
+            history,
+            done,
+            private=private,
+        )
 
     async def runner(
         self,

@@ -255,7 +255,7 @@ def questions_of(
     of_runtime = tools is not None and tools.agency.store is settings.store
     keeps = of_runtime and settings.form is None and conversation.resumable
     if parked or keeps:
-        turns = ParkedTurns(settings.store)
+        turns = tools.agency.parked if tools else ParkedTurns(settings.store)
         parking = TurnParking(turns, turn, conversation.user, conversation.session, state)
     return Questions(
         turn,

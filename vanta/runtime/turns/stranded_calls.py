@@ -54,6 +54,7 @@ NO_STRANDED = StrandedCalls()
 
 async def find_stranded(
     journal: Journal,
+    parked: ParkedTurns,
     store: Store,
     caller: Caller,
     history: Sequence[Exchange],
@@ -66,6 +67,7 @@ async def find_stranded(
     Calls that only read are left out, as are those of turns that wait for a person.
 
     :param journal: the journal of the calls.
+    :param parked: the turns that wait for a person.
     :param store: the store of the turns.
     :param caller: the user, the session and the turn.
     :param history: the session's exchanges.
@@ -82,7 +84,7 @@ async def find_stranded(
         if not record.forgotten and record.state != "started"
     ]
     if stranded:  # the calls of a turn that waits come with it, when it goes on
-        waiting = {turn.turn for turn in await ParkedTurns(store).list(user=caller.user)}
+        waiting = {turn.turn for turn in await parked.list(user=caller.user)}
         stranded = [record for record in stranded if record.turn not in waiting]
     if stranded:
         over = await done({record.turn for record in stranded})

@@ -129,6 +129,11 @@ class TurnPlanner:
         """The rounds of a turn, as configured."""
         return self._parts.config.tools.max_rounds
 
+    @property
+    def approvals_expire_s(self) -> float:
+        """Seconds that a turn waits in the store for a person, as configured."""
+        return self._parts.config.tools.approvals_expire_s
+
     async def refresh(self, until: float = math.inf) -> None:
         """Reload templates that were edited, and publish what was learnt; give up at `until`.
 

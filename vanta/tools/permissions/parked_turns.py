@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -25,6 +25,9 @@ from vanta.storage.schema import parked_calls, parked_turns, turns
 
 HOLD_S = 900.0
 """Seconds after which the hold of a process that cannot be inspected ends, unless it is renewed."""
+
+EXPIRE_S = 604_800.0
+"""Seconds after which a turn that no process holds is dropped, unless configured otherwise."""
 
 SCOPES = ("once", "session", "always")
 CallAnswer = Literal["", "approved", "denied", "answered"]
@@ -109,6 +112,7 @@ class ParkedTurn:
     :param state: what it is resumed from, as JSON.
     :param calls: the calls that a person is asked about, in the order of the questions.
     :param parked_at: seconds since the epoch.
+    :param expires_at: seconds since the epoch at which it is dropped, if no process holds it then.
     :param holder: the process that waits or resumes it; None if none does.
     """
 
@@ -119,6 +123,7 @@ class ParkedTurn:
     state: str
     calls: tuple[ParkedCall, ...]
     parked_at: float = 0.0
+    expires_at: float = 0.0
     holder: Owner | None = None
 
     @property
@@ -134,15 +139,17 @@ class ParkedTurn:
             "session": self.session,
             "private": self.private,
             "parked_at": self.parked_at,
+            "expires_at": self.expires_at,
             "is_held": self.holder is not None,
             "calls": [call.to_dict() for call in self.calls],
         }
 
 
 class ParkedTurns:
-    """The parked turns in a store.
+    """The parked turns in a store. A turn that has waited too long is none of them.
 
     :param store: the open store, which has the tables.
+    :param expire_s: seconds after which a turn that no process holds is dropped.
     :param owner: the process that waits for and resumes turns; None is the current one.
     :param clock: returns seconds since the epoch.
     """
@@ -151,10 +158,12 @@ class ParkedTurns:
         self,
         store: Database,
         *,
+        expire_s: float = EXPIRE_S,
         owner: Owner | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
+        self._expire_s = expire_s
         self._given_owner = owner
         self._clock = clock
 
@@ -197,7 +206,8 @@ class ParkedTurns:
         if user is not None:
             query = query.where(_turns.user == user)
         query = query.order_by(_turns.parked_at, _turns.turn)
-        return await self._store.read(partial(_parked, query=query, now=self._clock()))
+        await self._drop_expired()
+        return await self._read(query)
 
     async def decide(
         self, key: str, answer: CallAnswer, *, scope: str = "", text: str = ""
@@ -212,6 +222,7 @@ class ParkedTurns:
         :raises ApprovalError: if no such call waits, it is decided, or the answer does not fit it.
         :raises StoreError: if the database fails.
         """
+        await self._drop_expired()
         changes = {"answer": answer, "scope": scope, "text": text, "decided_at": self._clock()}
         return await self._store.transact(partial(_decide, key=key, changes=changes))
 
@@ -263,7 +274,7 @@ class ParkedTurns:
             hold = sa.update(parked_turns).where(_turns.turn == turn).values(self._hold())
             await self._store.transact(lambda connection: connection.execute(hold))
         query = sa.select(parked_turns).where(_turns.turn == turn)
-        rows = await self._store.read(partial(_parked, query=query, now=self._clock()))
+        rows = await self._read(query)
         return {call.key: call for call in rows[0].calls} if rows else None
 
     async def claim(self, turn: str) -> ParkedTurn:
@@ -273,8 +284,9 @@ class ParkedTurns:
         :raises ApprovalError: if the turn is not parked, or a process holds it.
         :raises StoreError: if the database fails.
         """
+        await self._drop_expired()
         step = partial(_claim, turn=turn, hold=self._hold(), now=self._clock())
-        return await self._store.transact(step)
+        return self._dated(await self._store.transact(step))
 
     async def release(self, turn: str) -> None:
         """Stop holding a turn: another process may resume it.
@@ -295,6 +307,20 @@ class ParkedTurns:
         """
         return await self._store.transact(lambda connection: _remove(connection, turn))
 
+    async def _read(self, query: sa.Select[Any]) -> Sequence[ParkedTurn]:
+        parked = await self._store.read(partial(_parked, query=query, now=self._clock()))
+        return [self._dated(turn) for turn in parked]
+
+    def _dated(self, turn: ParkedTurn) -> ParkedTurn:
+        return replace(turn, expires_at=turn.parked_at + self._expire_s)
+
+    async def _drop_expired(self) -> None:
+        """Drop the turns that have waited too long. Raises StoreError."""
+        now = self._clock()
+        expired = partial(_expired, before=now - self._expire_s, now=now)
+        if await self._store.read(expired):  # else there is nothing to write
+            await self._store.transact(lambda connection: _expire(connection, expired(connection)))
+
     def _hold(self) -> dict[str, Any]:
         owner = self._given_owner or this_process()
         expires_at = self._clock() + HOLD_S
@@ -310,13 +336,29 @@ def _remove(connection: sa.Connection, turn: str) -> bool:
     return connection.execute(sa.delete(parked_turns).where(_turns.turn == turn)).rowcount > 0
 
 
+def _expired(connection: sa.Connection, *, before: float, now: float) -> Sequence[str]:
+    """Return the turns that were parked before a time and that no process holds."""
+    rows = connection.execute(sa.select(parked_turns).where(_turns.parked_at < before)).all()
+    return [row.turn for row in rows if _holder(row, now) is None]
+
+
+def _expire(connection: sa.Connection, ids: Sequence[str]) -> None:
+    """Drop turns; their records say that they have expired."""
+    of_turns = turns.c.id.in_(ids) & (turns.c.status == "parked")
+    for row in connection.execute(sa.select(turns.c.id, turns.c.trace).where(of_turns)).all():
+        ended = {"status": "expired", "trace": {**row.trace, "status": "expired"}}
+        connection.execute(sa.update(turns).where(turns.c.id == row.id).values(ended))
+    connection.execute(sa.delete(parked_calls).where(_calls.turn.in_(ids)))
+    connection.execute(sa.delete(parked_turns).where(_turns.turn.in_(ids)))
+
+
 def _decide(connection: sa.Connection, *, key: str, changes: dict[str, Any]) -> ParkedCall:
     call = _call(connection, key)
     answer = changes["answer"]
     if call is None:
         raise ApprovalError(
-            f"no call {key!r} waits for a person: its turn has gone on, was stopped or was "
-            "removed. `vanta approvals list` shows the calls that wait."
+            f"no call {key!r} waits for a person: its turn has gone on, was stopped, was removed "
+            "or has expired. `vanta approvals list` shows the calls that wait."
         )
     if call.is_question and answer == "approved":
         raise ApprovalError(
@@ -335,6 +377,12 @@ def _decide(connection: sa.Connection, *, key: str, changes: dict[str, Any]) -> 
 def _claim(connection: sa.Connection, *, turn: str, hold: dict[str, Any], now: float) -> ParkedTurn:
     query = sa.select(parked_turns).where(_turns.turn == turn)
     row = connection.execute(query).first()
+    status = sa.select(turns.c.status).where(turns.c.id == turn)
+    if row is None and connection.execute(status).scalar() == "expired":
+        raise ApprovalError(
+            f"turn {turn!r} has expired: it waited for a person for longer than "
+            "'tools.approvals_expire_s'. None of its waiting calls has run. Send the message again."
+        )
     if row is None:
         raise ApprovalError(
             f"no turn {turn!r} waits for a person: it has gone on, was stopped or was removed. "

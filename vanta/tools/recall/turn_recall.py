@@ -245,6 +245,19 @@ class ToolRecall:
             self._found = {item.name: item, **self._found}
         return found.result
 
+    @property
+    def found(self) -> tuple[str, ...]:
+        """The names of the tools that the model found, the latest first."""
+        return tuple(self._found)
+
+    def restore(self, found: Sequence[str]) -> None:
+        """Show tools that the model found before its turn was parked, as far as they are offered.
+
+        :param found: their names, from `found`.
+        """
+        known = (name for name in found if name in self._by_name)
+        self._found = {name: self._by_name[name] for name in known}
+
     def _still_holds(
         self, before: ShownTools, tools: Sequence[Tool], needed: Collection[str], room: int
     ) -> bool:
