@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -221,6 +222,72 @@ async def test_calls_without_ids_get_ids_that_the_transcript_does_not_have(tmp_p
     async with open_scripted(tmp_path, local=engine, policy="local") as runtime:
         reply = await runtime.complete(past, tools=[BOOK])
     assert reply.tool_calls[0].id not in {"", "call_0_0"}
+
+
+@dataclasses.dataclass
+class Trip:
+    """A booked trip."""
+
+    city: str
+    nights: int
+
+
+TRIP = '{"city": "Rome", "nights": 2}'
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+async def test_a_typed_answer_on_a_transcript_under_every_policy(
+    policy: str, tmp_path: Path
+) -> None:
+    local, api = ScriptedEngine(TRIP), ScriptedEngine(TRIP)
+    async with open_scripted(tmp_path, local=local, api=api) as runtime:
+        options = TurnOptions(policy=policy)
+        reply = await runtime.complete(TRANSCRIPT, output=Trip, options=options)
+        async with runtime.stream(TRANSCRIPT, output=Trip, options=options) as turn:
+            async for _event in turn:
+                pass
+            streamed = turn.reply
+    assert reply.output == streamed.output == Trip("Rome", 2)
+
+
+async def test_a_typed_answer_that_does_not_validate_is_no_answer(tmp_path: Path) -> None:
+    local, api = ScriptedEngine('{"city": 3}'), ScriptedEngine(TRIP)
+    async with open_scripted(tmp_path, local=local, api=api, policy="cascade") as runtime:
+        reply = await runtime.complete(TRANSCRIPT, output=Trip)
+    assert (reply.track, reply.output) == ("api", Trip("Rome", 2))
+
+
+async def test_a_typed_answer_comes_after_the_callers_own_calls(tmp_path: Path) -> None:
+    engine = scripted(CallTool("book", '{"city": "Rome"}', id="c1"), then=TRIP)
+    async with open_scripted(tmp_path, local=engine, policy="local") as runtime:
+        first = await runtime.complete(TRANSCRIPT, tools=[BOOK], output=Trip)
+        assert (first.output, [call.name for call in first.tool_calls]) == (None, ["book"])
+        messages = [*TRANSCRIPT, *first.messages]
+        messages.append(Message("tool", "Booked.", tool_call_id=first.tool_calls[0].id))
+        second = await runtime.complete(messages, tools=[BOOK], output=Trip)
+    assert second.output == Trip("Rome", 2)
+
+
+async def test_a_transcript_has_no_turn_to_replace(tmp_path: Path) -> None:
+    async with open_scripted(tmp_path, local=ScriptedEngine("Hi.")) as runtime:
+        with pytest.raises(UsageError, match="replaces is 'abc'"):
+            await runtime.complete(TRANSCRIPT, options=TurnOptions(replaces="abc"))
+
+
+async def test_the_configured_prompt_stands_where_the_caller_has_none(tmp_path: Path) -> None:
+    engine = ScriptedEngine("Hi.")
+    user = Message("user", "Hello.")
+    config: dict[str, Any] = {"variables": {"assistant_name": "Robin"}}
+    async with open_scripted(tmp_path, local=engine, policy="local", config=config) as runtime:
+        await runtime.complete([user])
+        await runtime.complete([Message("system", ""), user])
+        await runtime.complete([Message("system", "Be short."), user])
+        await runtime.session("a").ask("Hello.")
+    own, none, given, session = (texts(run.request) for run in engine.runs)
+    assert own[0][1].startswith("You are Robin, a helpful assistant")
+    assert own == session
+    assert none == [("user", "Hello.")]
+    assert given == [("system", "Be short."), ("user", "Hello.")]
 
 
 async def test_nothing_of_one_turn_is_shown_in_another(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ configuration has it".
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -16,7 +16,7 @@ from vanta.money import Caps
 from vanta.normalising import check_deadline
 
 if TYPE_CHECKING:
-    from vanta.engine import Sampling
+    from vanta.engine import Sampling, Tool
     from vanta.memory import Memory
     from vanta.scheduling.policy import Policy
     from vanta.scheduling.track_stats import TrackStats
@@ -97,6 +97,18 @@ class TurnChoice(TypedDict, total=False):
     private: bool | None
     sampling: Sampling | None
     options: TurnOptions | None
+
+
+class TranscriptChoice(TypedDict, total=False):
+    """The options of `vanta.Runtime.complete` and `vanta.Runtime.stream` beside `output`."""
+
+    tools: Iterable[Tool | str] | None
+    tool_choice: str | None
+    options: TurnOptions | None
+    user: str
+    session: str
+    memory: bool
+    store: bool
 
 
 def _fields(options: TurnOptions) -> list[tuple[str, Any]]:

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Unpack, overload
 
 import anyio
 
@@ -24,7 +24,7 @@ from vanta.events import Event
 from vanta.messages import Message
 from vanta.prompts import RenderedPrompt, TurnDefaults
 from vanta.runtime.conversations import Conversations, PassingConversation
-from vanta.runtime.options import TurnOptions
+from vanta.runtime.options import TranscriptChoice, TurnOptions
 from vanta.runtime.turns.agency import NAME_IT, Agency
 from vanta.runtime.turns.caller_tools import CallerTools, read_tools, require_choice
 from vanta.runtime.turns.rounds import RoundRules
@@ -35,7 +35,12 @@ from vanta.runtime.turns.turn_stream import TurnStream, streamed
 from vanta.runtime.turns.turn_tasks import TurnTasks
 from vanta.storage import Store, store_waits_until
 from vanta.text import well_formed_data
-from vanta.trace import Reply
+from vanta.trace import OutputT, Reply
+
+NOTHING_TO_REPLACE = (
+    "TurnOptions.replaces is {!r}, and a turn on a transcript replaces no turn: the store has none "
+    "of its messages. Shorten the transcript instead, or use a session."
+)
 
 NOT_KEPT = (
     "a turn on a transcript is not kept while a person is asked: approvals={!r} is not possible. "
@@ -56,6 +61,7 @@ class TranscriptRequest:
     messages: Messages
     tools: Tools | None
     tool_choice: str | None
+    output: Any
     options: TurnOptions | None
     user: str
     session: str
@@ -98,7 +104,10 @@ class StatelessTurns:
             own, names = read_tools(asked.tools)
             if names is None and (asked.options is None or asked.options.tools is None):
                 names = []
-            options = TurnOptions(tools=names, tool_choice=asked.tool_choice).over(asked.options)
+            chosen = TurnOptions(tools=names, tool_choice=asked.tool_choice, output=asked.output)
+            options = chosen.over(asked.options)
+            if options.replaces is not None:
+                raise UsageError(NOTHING_TO_REPLACE.format(options.replaces))
             if options.approvals in ("wait", "park"):
                 raise UsageError(NOT_KEPT.format(options.approvals))
             until = started_at + self._planner.deadline_s(options)
@@ -145,13 +154,14 @@ class StatelessTurns:
     ) -> TurnSettings:
         choice = options.tool_choice or "auto"
         own = CallerTools() if choice == "none" else own
+        system = transcript.system
         settings = self._planner.settings(
             transcript.message.content,
             conversation.user,
             options,
             private=conversation.private,
             private_because=because,
-            prompt=RenderedPrompt(transcript.system, TurnDefaults()),
+            prompt=None if system is None else RenderedPrompt(system, TurnDefaults()),
         )
         tools = None
         if options.tools and self._agency is None:
@@ -179,12 +189,26 @@ class TranscriptTurns:
         """Pass an event to the observers."""
         raise NotImplementedError
 
+    @overload
+    async def complete(self, messages: Messages, **choice: Unpack[TranscriptChoice]) -> Reply: ...
+
+    @overload
+    async def complete(
+        self, messages: Messages, *, output: type[OutputT], **choice: Unpack[TranscriptChoice]
+    ) -> Reply[OutputT]: ...
+
+    @overload
+    async def complete(
+        self, messages: Messages, *, output: Any, **choice: Unpack[TranscriptChoice]
+    ) -> Reply: ...
+
     async def complete(
         self,
         messages: Messages,
         *,
         tools: Tools | None = None,
         tool_choice: str | None = None,
+        output: Any = None,
         options: TurnOptions | None = None,
         user: str = "default",
         session: str = "",
@@ -198,11 +222,15 @@ class TranscriptTurns:
         `reply.messages` and a message of the role `tool` for each of these calls.
 
         :param messages: the transcript, oldest first: `vanta.Message`, or mappings as OpenAI's chat
-            protocol has them. System messages at its beginning are the system prompt.
+            protocol has them. System messages at its beginning are the system prompt. Without any,
+            it is the configured one, as in a session; one with an empty text leaves it out.
         :param tools: tools of the caller, whose calls are returned, and names of toolsets or tools
             of this runtime, whose calls are run. None for no tools.
         :param tool_choice: `auto`, `none`, `required` or the name of a tool.
-        :param options: how the turn is answered. `tools` and `tool_choice` take precedence over it.
+        :param output: the type of the answer, as for `Session.ask`. A reply with calls that are
+            returned has none.
+        :param options: how the turn is answered. `tools`, `tool_choice` and `output` take
+            precedence over it; `replaces`, and approvals that wait or park, are refused.
         :param user: whose text it is: what engines keep for one user is of no use to another.
         :param session: a name for the turns of one conversation, for its caps, its approvals, and
             prompts that engines keep; "" for none. Messages of a session of this name are not read.
@@ -217,6 +245,7 @@ class TranscriptTurns:
             messages=messages,
             tools=tools,
             tool_choice=tool_choice,
+            output=output,
             options=options,
             user=user,
             session=session,
@@ -227,6 +256,21 @@ class TranscriptTurns:
         turn = await self._stateless.begin(asked, self._observe)
         return await self.turn_tasks.run(turn.run)
 
+    @overload
+    def stream(
+        self, messages: Messages, **choice: Unpack[TranscriptChoice]
+    ) -> AbstractAsyncContextManager[TurnStream]: ...
+
+    @overload
+    def stream(
+        self, messages: Messages, *, output: type[OutputT], **choice: Unpack[TranscriptChoice]
+    ) -> AbstractAsyncContextManager[TurnStream[OutputT]]: ...
+
+    @overload
+    def stream(
+        self, messages: Messages, *, output: Any, **choice: Unpack[TranscriptChoice]
+    ) -> AbstractAsyncContextManager[TurnStream]: ...
+
     @asynccontextmanager
     async def stream(
         self,
@@ -234,6 +278,7 @@ class TranscriptTurns:
         *,
         tools: Tools | None = None,
         tool_choice: str | None = None,
+        output: Any = None,
         options: TurnOptions | None = None,
         user: str = "default",
         session: str = "",
@@ -248,6 +293,7 @@ class TranscriptTurns:
             messages=messages,
             tools=tools,
             tool_choice=tool_choice,
+            output=output,
             options=options,
             user=user,
             session=session,

@@ -50,9 +50,9 @@ def list_approvals(
     --json: an object with pending and standing. pending: a list of objects with turn, user,
     session, private, parked_at and expires_at (seconds since 1970), is_held (whether a process
     waits for it) and calls: objects with key, turn, toolset, tool, effect, arguments, digest, why,
-    is_question, answer ("" while it waits), scope, text and decided_at. standing: a list of objects with id,
-    user, session ("" for all), toolset, tool, tool_digest, pattern ("" for any arguments) and
-    approved_at.
+    is_question, answer ("" while it waits), scope, text and decided_at. standing: a list of objects
+    with id, user, session ("" for all), toolset, tool, tool_digest, pattern ("" for any arguments)
+    and approved_at.
     """
     pending, standing = with_store(config, partial(_read, user=user))
     if json:

@@ -6,9 +6,9 @@ Invariant: parameters, types and errors are those of `vanta.Runtime`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Unpack, overload
 
 from anyio.from_thread import BlockingPortal
 
@@ -17,7 +17,7 @@ from vanta.engine import Sampling
 from vanta.models import ModelStore
 from vanta.plugin_loading import PluginSet
 from vanta.prompts import Templates
-from vanta.runtime.options import NOT_ISOLATED, Isolation, TurnOptions
+from vanta.runtime.options import NOT_ISOLATED, Isolation, TranscriptChoice, TurnOptions
 from vanta.runtime.runtime import Runtime
 from vanta.runtime.stateless import Messages, Tools
 from vanta.runtime.sync.calls import Calls
@@ -27,7 +27,7 @@ from vanta.scheduling.policy import Policy
 from vanta.storage import SessionInfo
 from vanta.tool_contract import ToolResult
 from vanta.tools import ApprovalHandler, ApprovalMode, OfferedTool, ToolOutlook
-from vanta.trace import Reply
+from vanta.trace import OutputT, Reply
 from vanta.track import Track
 
 
@@ -227,12 +227,26 @@ class SyncRuntime:
         )
         return self._calls.call(listing)
 
+    @overload
+    def complete(self, messages: Messages, **choice: Unpack[TranscriptChoice]) -> Reply: ...
+
+    @overload
+    def complete(
+        self, messages: Messages, *, output: type[OutputT], **choice: Unpack[TranscriptChoice]
+    ) -> Reply[OutputT]: ...
+
+    @overload
+    def complete(
+        self, messages: Messages, *, output: Any, **choice: Unpack[TranscriptChoice]
+    ) -> Reply: ...
+
     def complete(
         self,
         messages: Messages,
         *,
         tools: Tools | None = None,
         tool_choice: str | None = None,
+        output: Any = None,
         options: TurnOptions | None = None,
         user: str = "default",
         session: str = "",
@@ -245,6 +259,7 @@ class SyncRuntime:
             messages,
             tools=tools,
             tool_choice=tool_choice,
+            output=output,
             options=options,
             user=user,
             session=session,
@@ -253,6 +268,21 @@ class SyncRuntime:
         )
         return self._calls.call(completing)
 
+    @overload
+    def stream(
+        self, messages: Messages, **choice: Unpack[TranscriptChoice]
+    ) -> AbstractContextManager[SyncTurn]: ...
+
+    @overload
+    def stream(
+        self, messages: Messages, *, output: type[OutputT], **choice: Unpack[TranscriptChoice]
+    ) -> AbstractContextManager[SyncTurn[OutputT]]: ...
+
+    @overload
+    def stream(
+        self, messages: Messages, *, output: Any, **choice: Unpack[TranscriptChoice]
+    ) -> AbstractContextManager[SyncTurn]: ...
+
     @contextmanager
     def stream(
         self,
@@ -260,6 +290,7 @@ class SyncRuntime:
         *,
         tools: Tools | None = None,
         tool_choice: str | None = None,
+        output: Any = None,
         options: TurnOptions | None = None,
         user: str = "default",
         session: str = "",
@@ -271,6 +302,7 @@ class SyncRuntime:
             messages,
             tools=tools,
             tool_choice=tool_choice,
+            output=output,
             options=options,
             user=user,
             session=session,

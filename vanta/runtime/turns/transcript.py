@@ -30,13 +30,13 @@ _ENDS = ("user", "tool", "system")
 class Transcript:
     """The parts of a transcript.
 
-    :param system: the system messages at its beginning.
+    :param system: the text of the system messages at its beginning; None if there are none.
     :param history: what stands before the user's last message.
     :param message: the user's last message.
     :param following: what stands after it: calls and their results.
     """
 
-    system: str
+    system: str | None
     history: tuple[Exchange, ...]
     message: Message
     following: tuple[Message, ...] = ()
@@ -55,7 +55,7 @@ class Transcript:
     @property
     def text(self) -> str:
         """All texts, the arguments of calls included, for a detector of private text."""
-        texts = [self.system]
+        texts = [self.system or ""]
         for message in self.messages:
             texts += [message.content, *(call.arguments for call in message.tool_calls)]
         return "\n\n".join(filter(None, texts))
@@ -77,8 +77,9 @@ def read_transcript(messages: Iterable[Message | Mapping[str, Any]]) -> Transcri
             f"messages[{len(given) - 1}]: the transcript ends with an answer of the assistant. "
             "Add the message of the user that is to be answered."
         )
+    prompts = [item.content for item in given[:begin]]
     return Transcript(
-        system="\n\n".join(filter(None, (item.content for item in given[:begin]))),
+        system="\n\n".join(filter(None, prompts)) if prompts else None,
         history=_exchanges(given[begin:last]),
         message=given[last],
         following=tuple(given[last + 1 :]),
