@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.privacy.leaks import paths_of_results, paths_of_text
+from tests.privacy.leaks import paths_of_results, paths_of_text, paths_of_waiting
 from tests.privacy.leaks.world import CANARY, SECRET, World, calls
 from vanta.testing import Upstream
 
 pytestmark = pytest.mark.anyio
 
-PATHS = [*paths_of_text.PATHS, *paths_of_results.PATHS]
+PATHS = [*paths_of_text.PATHS, *paths_of_results.PATHS, *paths_of_waiting.PATHS]
 
 
 def test_the_corpus_is_large_enough() -> None:

@@ -18,7 +18,15 @@ import httpx
 import pytest
 
 import vanta
-from vanta import CallFinished, CallRequested, Event, GenerationRequest, ToolResult
+from vanta import (
+    ApprovalRequested,
+    CallFinished,
+    CallRequested,
+    Event,
+    GenerationRequest,
+    QuestionAsked,
+    ToolResult,
+)
 from vanta.api import Opening
 from vanta.testing import Behaviour, CallTool, ScriptedEngine, Upstream, scripted_plugin
 
@@ -139,9 +147,10 @@ class World:
     def outside(self) -> str:
         """All text that left the machine, was logged, exported, or shown as not private."""
         shown = [
-            getattr(event, "text", "") + getattr(event, "arguments", "")
+            "".join(getattr(event, name, "") for name in ("text", "arguments", "question"))
             for event in self.events
-            if isinstance(event, CallRequested | CallFinished) and not event.private
+            if isinstance(event, CallRequested | CallFinished | ApprovalRequested | QuestionAsked)
+            if not event.private
         ]
         received = self.upstream.received.decode("utf-8", "replace")
         return "\n".join([received, self.logs.text, *self.spans, *shown])
