@@ -215,3 +215,13 @@ def test_the_best_tools_have_the_most_detail_and_the_last_ones_are_dropped() -> 
 def test_tools_that_are_needed_are_packed_though_they_do_not_fit() -> None:
     items = packed([100, 100, 10, 10], 50, needed=2)
     assert [(item.place, item.detail) for item in items] == [(0, "bare"), (1, "bare")]
+
+
+def test_short_constraints_are_kept_in_brief_and_dropped_when_bare() -> None:
+    fine = {"minLength": 6, "maxLength": 6, "pattern": "^[A-Z]{3}-[0-9]{2}$"}
+    long = {"pattern": "|".join(f"word{n}" for n in range(40)), "exclusiveMinimum": True}
+    properties = {"code": {"type": "string", **fine}, "other": {"type": "string", **long}}
+    tool = Tool("open", "Open a door.", {"type": "object", "properties": properties})
+    brief, bare = (shorten(tool, detail).parameters["properties"] for detail in ("brief", "bare"))
+    assert brief == {"code": {"type": "string", **fine}, "other": {"type": "string"}}
+    assert bare == {"code": {"type": "string"}, "other": {"type": "string"}}

@@ -1,10 +1,11 @@
 """How the schemas of tools become shorter, and how many fit into their share of a prompt.
 
 A tool is shown with one of three details: `full` as it is; `brief` with the first sentences of its
-descriptions; `bare` without those of its parameters. Names, types, what is required and short
-enumerations always stay, so a model can call what it is shown. Invariants: arguments that are valid
-under the tool's own schema are valid under a shorter one; the tokens of what is shown, as counted
-by the caller's function, are within the room, except for tools that have to be shown.
+descriptions and its short constraints; `bare` without those of its parameters. Names, types, what
+is required and short enumerations always stay, so a model can call what it is shown. Invariants:
+arguments that are valid under the tool's own schema are valid under a shorter one; the tokens of
+what is shown, as counted by the caller's function, are within the room, except for tools that have
+to be shown.
 """
 
 from __future__ import annotations
@@ -35,6 +36,20 @@ COUNTED_AT_ONCE = 32
 """Tools whose tokens are counted in one call."""
 
 _KEPT = ("type", "enum", "const", "required", "format", "minimum", "maximum")
+_FINE = (
+    "minLength",
+    "maxLength",
+    "minItems",
+    "maxItems",
+    "multipleOf",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+)
+"""Constraints that are kept in brief, as far as they are numbers."""
+
+LONGEST_PATTERN = 60
+"""Characters of a pattern that is kept in brief."""
+
 _LISTS = {"anyOf": "anyOf", "oneOf": "anyOf", "allOf": "allOf", "prefixItems": "prefixItems"}
 """Lists of schemas, and what they are in a shorter schema: a value may match two alternatives of
 "oneOf" once these are shorter."""
@@ -200,11 +215,23 @@ async def _counted(
     ]
 
 
+def _fine_constraints(part: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what else a schema constrains in few words. What is left out is checked all the same:
+    arguments are read under the tool's own schema."""
+    kept = {key: part[key] for key in _FINE if type(part.get(key)) in (int, float)}
+    pattern = part.get("pattern")
+    if isinstance(pattern, str) and len(pattern) <= LONGEST_PATTERN:
+        kept["pattern"] = pattern
+    return kept
+
+
 def _shorter(schema: object, limit: int, depth: int) -> dict[str, Any]:
     """Return a schema with descriptions of up to `limit` characters, and without what constrains
     little."""
     part = _mapping(schema)
     result: dict[str, Any] = {key: part[key] for key in _KEPT if key in part}
+    if limit:
+        result |= _fine_constraints(part)
     if isinstance(part.get("enum"), list) and len(part["enum"]) > _SHORT_ENUM:
         del result["enum"]
         limit = max(limit, BRIEF_PARAMETER)  # the description says what the values are
