@@ -44,7 +44,7 @@ class CallReader:
     :param tools: the tools that may be called; none if they are not known.
     :param continues: whether the text continues an answer. Otherwise JSON that is the whole answer
         is a call without a mark, as Llama 3 writes it, if it names one of the tools.
-    :param quoted: tells which calls are quotations, and so text.
+    :param quoted: the calls that are quotations, and so text.
     :ivar calls: how many calls there were.
     """
 

@@ -55,7 +55,7 @@ class CallFilter:
     :param tools: the tools that the answer may call; with none, all text stays text.
     :param most: the largest number of calls, None for any number.
     :param continues: whether the answer continues a given beginning.
-    :param quoted: tells which calls are quotations, and so text.
+    :param quoted: the calls that are quotations, and so text.
     """
 
     def __init__(

@@ -18,7 +18,7 @@ LEAST_QUOTED = 3
 
 
 class QuotedCalls:
-    """Tells a quoted call from a call of the model's own.
+    """Separates quoted calls from calls of the model's own.
 
     :param messages: the messages of the request; those of the user and of tools are its text.
     """
@@ -53,7 +53,7 @@ NONE_QUOTED = QuotedCalls(())
 
 
 def quoted_calls(messages: Sequence[Message], *, must_call: bool) -> QuotedCalls:
-    """Return what tells the quotations in an answer from its calls.
+    """Return what separates the quotations in an answer from its calls.
 
     :param messages: the messages of the request.
     :param must_call: whether the answer has to be a call, so that it cannot quote one.

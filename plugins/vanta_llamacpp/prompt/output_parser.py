@@ -43,7 +43,7 @@ class OutputParser:
     :param thoughts: splits reasoning off the output; None for a new answer's.
     :param most: the largest number of calls; more are dropped. None for any number.
     :param continues: whether the output continues a given beginning of an answer.
-    :param quoted: tells which calls are quotations, and so text.
+    :param quoted: the calls that are quotations, and so text.
     :ivar calls: how many calls there were.
     """
 

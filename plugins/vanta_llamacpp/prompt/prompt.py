@@ -57,7 +57,7 @@ class TokenizedRequest:
     :param common_tokens: how many of the first tokens are no user's.
     :param closing_tokens: how many of the last tokens are kept to close the JSON of the answer.
     :param quoted_marks: the marks of reasoning that the user's messages contain.
-    :param quoted_calls: tells which calls of the output are quotations.
+    :param quoted_calls: the calls that are quotations in the output.
     """
 
     tokens: tuple[int, ...]
