@@ -185,30 +185,6 @@ async def test_found_tools_are_offered_from_the_next_round_on(tmp_path: Path) ->
     assert "send_mail" in names(seen[2]), "it was called in this turn"
 
 
-async def test_a_constraint_that_a_short_schema_leaves_out_is_checked_and_named(
-    tmp_path: Path,
-) -> None:
-    """The model breaks what it was not shown, reads that in the result, and corrects it."""
-    seen: list[GenerationRequest] = []
-    office = Office()
-    code = {"type": "string", "pattern": "^[A-Z]{3}-[0-9]{2}$", "minLength": 6}
-    schema = {"type": "object", "properties": {"code": code}, "required": ["code"]}
-    office.listed.append(Tool("open_door", "Open the door of a room by its code.", schema))
-    engine = script(
-        [CallTool("open_door", '{"code": "abc"}', id="a")],
-        [CallTool("open_door", '{"code": "ABC-12"}', id="b")],
-        ["Open."],
-        seen=seen,
-    )
-    async with opened(tmp_path, engine, own_tools=[office], tools={"share": 0.04}) as runtime:
-        reply = await runtime.session("a").ask("Open the door of the room by its code")
-    (shown,) = [tool for tool in seen[0].tools if tool.name == "open_door"]
-    assert "pattern" not in str(shown.parameters), "the room is too small for more"
-    assert "^[A-Z]{3}-[0-9]{2}$" in results(seen[1])[0]
-    assert [call.state for call in reply.trace.calls] == ["refused", "finished"]
-    assert office.called == ["open_door"]
-
-
 async def test_what_was_found_is_offered_after_the_turn_was_parked(tmp_path: Path) -> None:
     seen: list[GenerationRequest] = []
     rounds = [

@@ -1,4 +1,4 @@
-"""Ways out around a turn: questions of money, found tools, turns that wait, companions, spans.
+"""Ways out around a turn: questions of money, found tools, turns that wait.
 
 Each function takes one way; `test_leaks` then looks for the canary outside.
 """
@@ -7,18 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
 
-from tests.facts.home import Companions, facts, until
 from tests.privacy.leaks.paths_of_text import TELL
 from tests.privacy.leaks.world import SECRET, World, calls
-from vanta import ApprovalError, ApprovalPending, GenerationRequest, TurnOptions
-from vanta.testing import Behaviour
-from vanta_facts.facts import FactsCompanion
+from vanta import ApprovalError, ApprovalPending, TurnOptions
 
 NOTE_AND_POST = calls(("note", {"text": SECRET}), ("post", {"text": SECRET}))
 PARK = TurnOptions(approvals="park", private=True)
@@ -95,66 +91,10 @@ async def parked_turn_that_has_expired(world: World) -> None:
     assert world.received("made in a private turn")
 
 
-async def withheld_call_that_is_made_again(world: World) -> None:
-    """A person is asked about an equal call, with the rule, by an event that is its own."""
-    async with world.open(NOTE_AND_POST) as runtime:
-        with pytest.raises(ApprovalPending) as parked:
-            await runtime.session("a").ask(TELL, options=PARK)
-        await runtime.parked.take(parked.value.turn_id)
-        world.upstream.then(Behaviour.calls("note", '{"text": "another text"}'))
-        reply = await runtime.session("a").ask(ASKED_AGAIN, policy="api")
-    assert [call.state for call in reply.trace.calls] == ["finished"]
-
-
-class _Facts(FactsCompanion):
-    """The companion under a name that no installed plugin uses."""
-
-    name = "tested facts"
-
-
-async def facts_of_a_private_turn(world: World) -> None:
-    """They are extracted on the private track, and shown on no other."""
-
-    def answer(request: GenerationRequest) -> list[Any]:
-        if request.sampling.json_schema is not None:
-            return [facts(("key", SECRET))]
-        return ["I see."]
-
-    config = {"companions": ["tested facts"]}
-    plugins = [Companions(_Facts())]
-    async with world.open(answer, config=config, more_plugins=plugins) as runtime:
-        await runtime.session("a").ask(TELL, private=True)
-        (fact,) = await until(runtime, "fact", 1)
-        assert fact.private
-        await runtime.session("b").ask(ASKED_AGAIN, policy="api")
-    assert world.upstream.chats
-
-
-async def message_and_result_to_spans(world: World) -> None:
-    """Spans of private turns, with their calls and errors, have no text."""
-    pytest.importorskip("opentelemetry.sdk")
-    from tests.telemetry.test_telemetry import Scope
-
-    scope = Scope()
-    answer = calls(("diary", {}), ("note", {"text": SECRET}), ("post", {"text": SECRET}))
-    async with world.open(answer, more_plugins=[scope.plugin]) as runtime:
-        reply = await runtime.session("a").ask(TELL, private=True)
-    states = [call.state for call in reply.trace.calls]
-    assert states == ["finished", "finished", "denied"]
-    assert scope.spans()
-    world.spans += [span.to_json() for span in scope.spans()]
-    world.spans.append(repr(scope.points()))
-    scope.tracers.shutdown()
-    scope.meters.shutdown()
-
-
 PATHS: list[Callable[[World], Awaitable[None]]] = [
     message_in_a_question_of_price,
     query_of_find_tools_to_a_remote_embedder,
     parked_turn_to_another_user,
     parked_turn_that_is_resumed,
     parked_turn_that_has_expired,
-    withheld_call_that_is_made_again,
-    facts_of_a_private_turn,
-    message_and_result_to_spans,
 ]
