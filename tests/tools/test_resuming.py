@@ -59,12 +59,12 @@ async def parked_in(runtime: vanta.Runtime, text: str = "Send it.") -> ApprovalP
 
 async def test_a_turn_that_waited_too_long_has_expired_and_runs_nothing(tmp_path: Path) -> None:
     counted = Counted()
-    short = {"config": {"tools": {**ASK["tools"], "approvals_expire_s": 1e-6}}}
+    short = {"tools": {**ASK["tools"], "approvals_expire_s": 1e-6}}
     async with opened(tmp_path, counted) as runtime:
         pending = await parked_in(runtime)
         assert [turn.turn for turn in await runtime.parked.list()] == [pending.turn_id]
     async with open_scripted(
-        tmp_path, local=sending(), own_tools=counted.tools, policy="local", **short
+        tmp_path, local=sending(), own_tools=counted.tools, policy="local", config=short
     ) as runtime:
         with pytest.raises(ApprovalError, match="has expired: it waited"):
             await runtime.resume(pending.turn_id, approve=pending.calls)

@@ -187,7 +187,7 @@ async def test_found_tools_are_offered_from_the_next_round_on(tmp_path: Path) ->
 
 async def test_what_was_found_is_offered_after_the_turn_was_parked(tmp_path: Path) -> None:
     seen: list[GenerationRequest] = []
-    rounds = [
+    rounds: list[list[Any]] = [
         [CallTool("find_tools", '{"query": "send an e-mail"}', id="f")],
         [CallTool("get_forecast", "{}", id="g")],
         ["Sunny."],

@@ -32,8 +32,6 @@ PRIVATE = (
 MOST_STRANDED = 32
 """The most calls of earlier turns that a turn is shown."""
 
-_STATES = ("started", "finished", "failed", "unknown", "resolved")
-
 Done = Callable[[Collection[str]], Awaitable[frozenset[str]]]
 
 
@@ -107,7 +105,7 @@ async def _records(journal: Journal, caller: Caller) -> Sequence[CallRecord]:
         journal.list,
         user=caller.user,
         session=caller.session,
-        states=_STATES,
+        states=["started", "finished", "failed", "unknown", "resolved"],
         limit=MOST_STRANDED,
     )
     records = await read()

@@ -339,7 +339,8 @@ def _remove(connection: sa.Connection, turn: str) -> bool:
 def _expired(connection: sa.Connection, *, before: float, now: float) -> Sequence[str]:
     """Return the turns that were parked before a time and that no process holds."""
     columns = (_turns.turn, _turns.host, _turns.process, _turns.expires_at)
-    rows = connection.execute(sa.select(*columns).where(_turns.parked_at < before)).all()
+    query: sa.Select[Any] = sa.select(*columns).where(_turns.parked_at < before)
+    rows = connection.execute(query).all()
     return [row.turn for row in rows if _holder(row, now) is None]
 
 
