@@ -101,7 +101,7 @@ def run(settings: Settings) -> Iterator[Figure]:
 
 
 async def _simple(settings: Settings) -> list[Figure]:
-    questions = KNOWLEDGE[::9] if settings.quick else KNOWLEDGE
+    questions = KNOWLEDGE[::15] if settings.quick else KNOWLEDGE
     rounds = settings.times(ROUNDS, 2)
     results: dict[bool, Answers] = {}
     alone: Answers | None = None
@@ -119,7 +119,7 @@ async def _simple(settings: Settings) -> list[Figure]:
 
 
 async def _recalls(settings: Settings) -> list[Figure]:
-    questions = ABOUT_THE_USER[::5] if settings.quick else ABOUT_THE_USER
+    questions = ABOUT_THE_USER[::10] if settings.quick else ABOUT_THE_USER
     among, single = Answers(), Answers()
     with tempfile.TemporaryDirectory() as folder:
         async with open_as_shipped(Path(folder), memory=True) as runtime:

@@ -111,6 +111,8 @@ class ScriptResult:
     :param tags: the script's tags.
     :param number: which of the script's runs this is, from 1.
     :param stopped: why the run ended early, or "".
+    :param warnings: what the script plans for its calls and no turn used, as sentences. They do
+        not change the verdict; empty for a run that ended early.
     """
 
     name: str
@@ -122,6 +124,7 @@ class ScriptResult:
     tags: tuple[str, ...] = ()
     number: int = 1
     stopped: str = ""
+    warnings: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -149,7 +152,8 @@ class ScriptResult:
             for turn in self.turns
             if not turn.passed
         ]
-        return "\n".join([head, *failed])
+        warnings = [f"  warning  {self.source}: {warning}" for warning in self.warnings]
+        return "\n".join([head, *failed, *warnings])
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready data."""
@@ -160,6 +164,7 @@ class ScriptResult:
             "tags": list(self.tags),
             "number": self.number,
             "stopped": self.stopped,
+            "warnings": list(self.warnings),
             "source": self.source,
             "session": self.session,
             "passed": self.passed,

@@ -178,7 +178,12 @@ class ScriptRun:
             tags=self.script.tags,
             number=self._number,
             stopped=stopped,
+            warnings=self._unused() if self.over and not stopped else (),
         )
+
+    def _unused(self) -> tuple[str, ...]:
+        rules = {call.rule for result in self._results for call in result.calls}
+        return self._tools.unused(rules)
 
     async def _set_up(self) -> None:
         async with AsyncExitStack() as stack:

@@ -20,6 +20,9 @@ ELSEWHERE = {
 }
 """Benchmarks whose short run is a test of its own."""
 
+PARTS = {"faults": ("broken_answers", "streams", "privacy")}
+"""Parts of a benchmark that are run here; test_faults.py runs the other one of the faults."""
+
 EXCUSES = ("set VANTA_BENCH_DATA to its folder", "a quick run embeds nothing")
 """Notes of figures that need data that no checkout has, or minutes."""
 
@@ -40,7 +43,7 @@ def without_value(figures: list[Any]) -> list[str]:
 def test_every_figure_with_a_goal_has_a_value_and_nothing_leaks(
     name: str, smollm2_path: Path
 ) -> None:
-    settings = BENCHMARKS.Settings(quick=True, repetitions=1)
+    settings = BENCHMARKS.Settings(quick=True, repetitions=1, parts=PARTS.get(name, ()))
     figures = list(BENCHMARKS.load(name).run(settings))
     assert figures
     assert without_value(figures) == []
@@ -64,6 +67,11 @@ def test_benchmarks_that_are_run_elsewhere_exist() -> None:
     assert set(ELSEWHERE) < set(BENCHMARKS.BENCHMARKS)
     folder = Path(__file__).parent
     assert all((folder / where.split(",")[0]).is_file() for where in ELSEWHERE.values())
+
+
+def test_the_parts_that_are_run_here_exist() -> None:
+    faults = BENCHMARKS.load("faults")
+    assert set(faults.PARTS) - set(PARTS["faults"]) == {"project_folder"}
 
 
 @pytest.mark.parametrize(

@@ -133,49 +133,59 @@ async def check_repair(index: ChromaIndex) -> None:
     assert [pairs[0][0] for pairs in neighbours] == list(range(20))
 
 
-@pytest.mark.parametrize("name", GRAPH)
-@pytest.mark.parametrize("harm", [truncated, zeroed, garbled, one_byte_changed, missing])
-@pytest.mark.one_loop
-async def test_a_damaged_graph_is_repaired_by_a_wipe(
-    open_index: OpenChroma, ada: Path, name: str, harm: Callable[[Path], None]
+HARMS = (truncated, zeroed, garbled, one_byte_changed, missing)
+NOTICED = (
+    *[(f"*/{name}", harm) for name in GRAPH for harm in HARMS],
+    *[("chroma.sqlite3", harm) for harm in (truncated, zeroed, garbled, missing)],
+    ("chroma.sqlite3", turned_into_a_folder),
+    ("", a_folder_that_is_empty),
+    ("", a_folder_without_a_manifest),
+    ("", of_a_newer_chroma),
+    ("", with_a_nonsensical_manifest),
+)
+"""Damage that is noticed before Chroma reads a file, by the file's pattern and what harms it."""
+
+
+def name_of(value: object) -> str | None:
+    """Return the name of a harm, for the id of its test."""
+    return getattr(value, "__name__", None)
+
+
+def test_undamaged_files_pass(ada: Path) -> None:
+    integrity.verify(ada, dimension=DIMENSION, chroma_version="98.0.0")
+    assert len(list(ada.glob("*/*"))) == len(GRAPH)
+
+
+@pytest.mark.parametrize(("pattern", "harm"), NOTICED, ids=name_of)
+def test_damage_is_noticed_before_chroma_reads_it(
+    ada: Path, pattern: str, harm: Callable[[Path], None]
 ) -> None:
-    (path,) = ada.glob(f"*/{name}")
+    (path,) = ada.glob(pattern) if pattern else [ada]
     harm(path)
-    index = open_index()
-    await check_repair(index)
-    await index.aclose()
+    with pytest.raises(VectorIndexError, match="rebuilt"):
+        integrity.verify(ada, dimension=DIMENSION, chroma_version="98.0.0")
 
 
 @pytest.mark.parametrize(
-    "harm", [truncated, emptied, zeroed, garbled, missing, turned_into_a_folder]
-)
-@pytest.mark.one_loop
-async def test_a_damaged_database_is_repaired_by_a_wipe(
-    open_index: OpenChroma, ada: Path, harm: Callable[[Path], None]
-) -> None:
-    harm(ada / "chroma.sqlite3")
-    index = open_index()
-    await check_repair(index)
-    await index.aclose()
-
-
-@pytest.mark.parametrize(
-    "harm",
+    ("pattern", "harm"),
     [
-        a_folder_that_is_a_file,
-        a_folder_that_is_empty,
-        a_folder_without_a_manifest,
-        of_a_newer_chroma,
-        of_a_chroma_with_other_tables,
-        without_a_collection,
-        with_a_nonsensical_manifest,
+        *[(f"*/{name}", harm) for name, harm in zip(GRAPH, HARMS, strict=True)],
+        ("chroma.sqlite3", emptied),
+        ("chroma.sqlite3", turned_into_a_folder),
+        ("", a_folder_that_is_a_file),
+        ("", of_a_newer_chroma),
+        ("", of_a_chroma_with_other_tables),
+        ("", without_a_collection),
     ],
+    ids=name_of,
 )
 @pytest.mark.one_loop
-async def test_an_unexpected_folder_is_repaired_by_a_wipe(
-    open_index: OpenChroma, ada: Path, harm: Callable[[Path], None]
+async def test_damage_is_repaired_by_a_wipe(
+    open_index: OpenChroma, ada: Path, pattern: str, harm: Callable[[Path], None]
 ) -> None:
-    harm(ada)
+    """Damage that is noticed before is repaired alike; the rest is found by Chroma."""
+    (path,) = ada.glob(pattern) if pattern else [ada]
+    harm(path)
     index = open_index()
     await check_repair(index)
     await index.aclose()
@@ -223,6 +233,7 @@ async def test_a_crash_does_not_affect_other_partitions(open_index: OpenChroma, 
     await index.aclose()
 
 
+@pytest.mark.one_loop
 async def test_a_partition_that_was_only_started_is_created_again(
     open_index: OpenChroma, ada: Path
 ) -> None:
@@ -236,6 +247,7 @@ async def test_a_partition_that_was_only_started_is_created_again(
     await index.aclose()
 
 
+@pytest.mark.one_loop
 async def test_undamaged_files_open(open_index: OpenChroma, ada: Path) -> None:
     """The tests above therefore see the damage, not the copy."""
     index = open_index()
@@ -246,6 +258,7 @@ async def test_undamaged_files_open(open_index: OpenChroma, ada: Path) -> None:
     await index.aclose()
 
 
+@pytest.mark.one_loop
 async def test_vectors_of_another_length_in_the_files_are_damage(
     open_index: OpenChroma, ada: Path
 ) -> None:
@@ -280,6 +293,7 @@ async def test_a_folder_without_permission_raises_an_error(
     await index.aclose()
 
 
+@pytest.mark.one_loop
 async def test_more_partitions_than_can_be_open_work(open_index: OpenChroma) -> None:
     index = open_index()
     users = [

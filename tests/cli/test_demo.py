@@ -1,4 +1,4 @@
-"""`vanta demo` on the real model: the four turns happen, and nothing of it is left over."""
+"""`vanta demo` on the real model: the five turns happen, and nothing of it is left over."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.stage import COMMAND, Stage
 from vanta.cli.demo.loopback_server import Loopback
-from vanta.cli.demo.plan import CUT_AFTER, TURNS, DemoScene
+from vanta.cli.demo.plan import CUT_AFTER, EQUAL_CALLS, TURNS, DemoScene
 from vanta.config import load
 
 
@@ -31,7 +31,7 @@ SERVER = Loopback("http://127.0.0.1:1/v1", "small", 0.4, CUT_AFTER)
 def test_with_a_key_the_api_is_the_users_own_and_only_the_cut_is_simulated() -> None:
     scene = DemoScene("small", 1, None, SERVER)
     assert set(scene.describe()["real"]) == {"local", "api"}
-    assert set(scene.describe()["simulated"]) == {"takeover"}
+    assert set(scene.describe()["simulated"]) == {"takeover", "equal-calls"}
     tracks = load(scene.config("sqlite://"), environ={}).config.tracks
     assert tracks["api"].options == {}
 
@@ -62,15 +62,21 @@ def test_the_demo_shows_what_it_says(ready: Stage) -> None:
     )
     assert done.returncode == 0, done.stderr
     data = json.loads(done.stdout)
-    race, prefer, cascade, takeover = [turn["reply"] for turn in data["turns"]]
-    assert [turn["policy"] for turn in data["turns"]] == [turn.policy for turn in TURNS]
-    assert set(data["simulated"]) == {"api", "prices", "takeover"}
+    race, prefer, cascade, takeover, equal = [turn["reply"] for turn in data["turns"]]
+    assert [turn["policy"] for turn in data["turns"]] == [
+        turn.policy for turn in (*TURNS, EQUAL_CALLS)
+    ]
+    assert set(data["simulated"]) == {"api", "prices", "takeover", "equal-calls"}
     assert _states(race)["won"] in (["local"], ["api"])
     assert prefer["text"]
     assert _states(cascade) == {"rejected": ["local"], "won": ["api"]}
     assert _states(takeover)["broken"] == ["api-cut"]
     assert takeover["track"] == "local"
     assert _broken_leg(takeover)["usage"]["output_tokens"] >= CUT_AFTER
+    assert data["turns"][-1]["tool_runs"] == 1
+    assert [call["shared"] for call in equal["trace"]["calls"]] == [True]
+    assert {leg["track"] for leg in equal["trace"]["legs"] if leg["round"] == 0} == {"api", "local"}
+    assert equal["text"].startswith("It is ")
     assert (ready.folder / "race.svg").read_text().startswith("<svg ")
     assert _servers_of(ready) == []
 

@@ -44,7 +44,7 @@ async def leave_after(engine: LlamaCppEngine, query: GenerationRequest, deltas: 
             await anext(stream, None)
 
 
-async def test_a_thousand_joins_and_leaves_change_no_answer(tiny: MakeEngine) -> None:
+async def test_hundreds_of_joins_and_leaves_change_no_answer(tiny: MakeEngine) -> None:
     """Every completed answer equals the answer to its request alone."""
     chance = random.Random(1)  # noqa: S311
     talks = [dataclasses.replace(talk(chance), session=f"s{n % 12}") for n in range(40)]
@@ -66,10 +66,10 @@ async def test_a_thousand_joins_and_leaves_change_no_answer(tiny: MakeEngine) ->
 
     async with anyio.create_task_group() as tasks:
         for _ in range(20):
-            tasks.start_soon(serve_many, 50)
-    assert engine.stats()["requests"] > 900, "some are stopped before their turn"
-    assert engine.stats()["stopped"] > 300
-    assert len(equal) > 400
+            tasks.start_soon(serve_many, 15)
+    assert engine.stats()["requests"] > 250, "some are stopped before their turn"
+    assert engine.stats()["stopped"] > 90
+    assert len(equal) > 110
     assert all(equal)
     assert engine.stats()["cached_input_tokens"] > 0
 

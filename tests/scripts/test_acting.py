@@ -125,6 +125,51 @@ async def test_approvals_answer_in_order_and_for_as_long_as_they_say(
     assert result.passed, result.describe()
 
 
+async def test_what_no_turn_used_is_a_warning(vanta_runtime: Open, scripted: Make) -> None:
+    """The verdict stays; the report names each of them once."""
+    runtime = await vanta_runtime(local=scripted(reply=agent(("send", {"to": "Anna"}))))
+    head = """
+toolsets: [clock]
+tools:
+  - {name: send, parameters: {type: object}, results: [Sent., {when: {to: Bob}, text: Lost.}]}
+  - {name: read, results: [Nothing.]}
+allow: ["clock.*"]
+fixtures: {pages: {/prices: Tea is 3 euros.}}
+approvals: [{answer: approve, call: send}, {answer: deny, call: clock.now}]
+"""
+    turns = """
+  - {say: a, expect: {tool_result: Sent.}}
+  - {say: b, approvals: [approve, approve], expect: {tool_result: Sent.}}
+"""
+    result = await ran(runtime, turns, head)
+    assert result.passed, result.describe()
+    assert result.warnings == (
+        "no question used the answer 'deny' under 'approvals' for 'clock.now'",
+        "no question used the answer 'approve' under 'approvals'",
+        "the rule 'clock.*' under 'allow' allowed no call",
+        "no call got result 2 of 'fixture.send'",
+        "no call ran the tool 'fixture.read'",
+        "no request fetched the page '/prices'",
+    )
+    assert result.to_dict()["warnings"] == list(result.warnings)
+    assert "warning  x.yaml: no call ran the tool 'fixture.read'" in result.describe()
+
+
+async def test_a_script_whose_plans_are_used_warns_of_nothing(
+    vanta_runtime: Open, scripted: Make
+) -> None:
+    """An answer for all turns that one turn used is used."""
+    local = scripted(reply=agent(("send", {"to": "Anna"})))
+    runtime = await vanta_runtime(local=local)
+    head = f"{SEND}\nallow: [fixture.send]"
+    result = await ran(runtime, "- {say: a}", head)
+    assert (result.passed, result.warnings) == (True, ())
+    for scope in ("session", "once"):
+        plan = f"{SEND}\napprovals: [{{answer: approve, scope: {scope}}}]"
+        asked = await ran(runtime, "- {say: a}\n- {say: b}", plan)
+        assert (asked.passed, asked.warnings) == (True, ())
+
+
 async def test_results_depend_on_arguments_and_may_be_errors(
     vanta_runtime: Open, scripted: Make
 ) -> None:

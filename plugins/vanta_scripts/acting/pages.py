@@ -24,13 +24,14 @@ _POLL_S = 0.05
 
 
 @asynccontextmanager
-async def serve_pages(pages: Mapping[str, Page]) -> AsyncIterator[str]:
+async def serve_pages(pages: Mapping[str, Page], fetched: set[str]) -> AsyncIterator[str]:
     """Serve pages until the context is left.
 
     :param pages: path -> page.
+    :param fetched: receives the path of each request.
     :returns: the address, such as `http://127.0.0.1:40123`.
     """
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(pages))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(pages, fetched))
     thread = threading.Thread(
         target=server.serve_forever, args=(_POLL_S,), name="pages of a script", daemon=True
     )
@@ -57,10 +58,11 @@ def _stop(server: ThreadingHTTPServer, thread: threading.Thread) -> None:
     thread.join()
 
 
-def _handler_of(pages: Mapping[str, Page]) -> type[BaseHTTPRequestHandler]:
+def _handler_of(pages: Mapping[str, Page], fetched: set[str]) -> type[BaseHTTPRequestHandler]:
     class PageHandler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
+            fetched.add(path)
             page = pages.get(path, Page(f"There is no page {path}.", status=404))
             content = page.text.encode()
             self.send_response(page.status)

@@ -32,17 +32,25 @@ class ScriptedPerson:
 
     def __init__(self) -> None:
         self._left: list[PlannedApproval] = []
+        self._planned: dict[int, PlannedApproval] = {}
+        self._used: set[int] = set()
 
     def prepare(self, approvals: Sequence[PlannedApproval]) -> None:
         """Set the answers of the next turn; those that are left of the last one are dropped."""
         self._left = list(approvals)
+        self._planned.update((id(planned), planned) for planned in approvals)
+
+    def unused(self) -> list[PlannedApproval]:
+        """Return the answers that were ready in some turn and that no question used in any."""
+        return [item for key, item in self._planned.items() if key not in self._used]
 
     async def __call__(self, request: ApprovalRequest) -> Approval:
         """Return the answer to a question."""
         names = (None, request.tool, f"{request.toolset}.{request.tool}")
-        for planned in self._left:
+        for position, planned in enumerate(self._left):
             if planned.call in names:
-                self._left.remove(planned)
+                del self._left[position]
+                self._used.add(id(planned))
                 approved = planned.answer == "approve"
                 return Approval(approved=approved, scope=planned.scope, reason=planned.reason)
         return Approval(approved=False, reason=NO_ANSWER)
@@ -53,14 +61,18 @@ class ScriptedToolset(Toolset):
 
     :param scripted: the tools.
     :param address: the address of the pages, for their results; "" for none.
+    :param used: receives the tool and the position of each result that a call gets.
     """
 
     name = FIXTURE
 
-    def __init__(self, scripted: Sequence[ScriptedTool], address: str = "") -> None:
+    def __init__(
+        self, scripted: Sequence[ScriptedTool], address: str, used: set[tuple[str, int]]
+    ) -> None:
         self._scripted = {item.tool.name: item for item in scripted}
         self._address = address
         self._used: dict[tuple[str, int], int] = {}
+        self._used_in_run = used
 
     async def tools(self) -> Sequence[Tool]:
         """Return the tools."""
@@ -87,6 +99,7 @@ class ScriptedToolset(Toolset):
         fresh = [number for number, times in zip(fitting, used, strict=True) if not times]
         chosen = fresh[0] if fresh else fitting[-1]
         self._used[name, chosen] = self._used.get((name, chosen), 0) + 1
+        self._used_in_run.add((name, chosen))
         result = results[chosen]
         text = filled(result.text, self._address) if self._address else result.text
         return ToolResult(text, is_error=result.error, private=result.private)

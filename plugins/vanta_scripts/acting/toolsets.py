@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,12 +55,14 @@ class ScriptTools:
         self._stack = AsyncExitStack()
         self._folder = Path()
         self._address = ""
+        self._fetched: set[str] = set()
+        self._results_used: set[tuple[str, int]] = set()
 
     async def __aenter__(self) -> ScriptTools:
         async with AsyncExitStack() as stack:
             if self._script.fixtures.pages:
                 self._address = await stack.enter_async_context(
-                    serve_pages(self._script.fixtures.pages)
+                    serve_pages(self._script.fixtures.pages, self._fetched)
                 )
             if own_toolsets(self._script):
                 self._folder = await anyio.to_thread.run_sync(self._make_folder, stack)
@@ -74,6 +76,40 @@ class ScriptTools:
     def prepare(self, approvals: Sequence[PlannedApproval]) -> None:
         """Set the answers to the questions of the next turn."""
         self._person.prepare(approvals)
+
+    def unused(self, rules: Collection[str]) -> tuple[str, ...]:
+        """Return what the script plans for its calls and no turn of the run used, as sentences.
+
+        A memory, a document or a file that no turn reads is not one of them: a script has some so
+        that a track must choose among them.
+
+        :param rules: the rules that decided on the calls of the run.
+        """
+        script = self._script
+        warnings = [
+            f"no question used the answer {planned.answer!r} under 'approvals'"
+            + (f" for {planned.call!r}" if planned.call else "")
+            for planned in self._person.unused()
+        ]
+        if not script.session:
+            warnings += [
+                f"the rule {pattern!r} under 'allow' allowed no call"
+                for pattern in script.allow
+                if f"tools.allow {pattern!r} of the script" not in rules
+            ]
+        for item in script.scripted:
+            name = f"{FIXTURE}.{item.tool.name}"
+            unused = [
+                number + 1
+                for number in range(len(item.results))
+                if (item.tool.name, number) not in self._results_used
+            ]
+            if len(unused) == len(item.results):
+                warnings.append(f"no call ran the tool {name!r}")
+            else:
+                warnings += [f"no call got result {number} of {name!r}" for number in unused]
+        missing = [path for path in script.fixtures.pages if path not in self._fetched]
+        return (*warnings, *(f"no request fetched the page {path!r}" for path in missing))
 
     def filled(self, text: str) -> str:
         """Return a text of the script in which `{pages}` is the address of the pages."""
@@ -123,7 +159,7 @@ class ScriptTools:
         for name, why in off.items():
             raise ScriptError(f"{script.source}: the toolset {name!r} is off: {why}")
         if script.scripted:
-            toolsets[FIXTURE] = ScriptedToolset(script.scripted, self._address)
+            toolsets[FIXTURE] = ScriptedToolset(script.scripted, self._address, self._results_used)
         for toolset in toolsets.values():
             stack.push_async_callback(toolset.aclose)
         return IsolatedTools(

@@ -77,6 +77,9 @@ def print_outcomes(report: RunReport) -> None:
     """Print a line for each script, and the total."""
     for outcome in report.outcomes:
         stdout().print(_outcome_line(outcome), soft_wrap=True)
+        for warning in dict.fromkeys(text for run in outcome.runs for text in run.warnings):
+            line = f"  warning  {printable(outcome.script.source)}: {printable(warning)}"
+            stdout().print(Text(line, "yellow"), soft_wrap=True)
     if report.stopped:
         print_status(f"not everything was run: {printable(report.stopped)}", "yellow")
     if len(report.outcomes) > 1:

@@ -13,10 +13,11 @@ from rich.status import Status
 from rich.text import Text
 
 from vanta.cli import output
-from vanta.cli.turns import describe_failure, describe_loss, describe_reply
+from vanta.cli.turns import describe_event, describe_loss, describe_reply
 from vanta.drawing.charts import colour_of
 from vanta.events import (
     Amended,
+    CallRequested,
     Committed,
     Event,
     LegFailed,
@@ -46,6 +47,7 @@ class Screen:
         self._at_work: list[str] = []
         self._notes: list[str] = []
         self._in_line = False
+        self._speaker = ""
         self._reasoning = reasoning
         self._thinks = False
 
@@ -64,20 +66,19 @@ class Screen:
             case Committed():
                 self._stop_waiting()
                 self._end_thoughts()
-                self._label(event.track)
+                self._speaker = event.track
             case ReasoningDelta():
                 self._think(event.text)
             case TextDelta():
-                self._end_thoughts()
-                self._write(event.text)
+                self._speak(event.text)
+            case CallRequested():
+                self._call(event)
             case Takeover():
                 self._seam(event)
             case Amended():
                 self._amend(event)
-            case LegFailed():
-                self._notes.append(f"{event.track} failed: {describe_failure(event)}")
-            case LegRejected():
-                self._notes.append(f"{event.track} was rejected: {event.why}")
+            case LegFailed() | LegRejected():
+                self._notes.append(describe_event(event) or "")
             case TurnFinished():
                 self._finish(event.reply)
             case _:
@@ -108,13 +109,24 @@ class Screen:
             self._waiting.stop()
             self._waiting = None
 
-    def _label(self, track: str) -> None:
-        self._console.print(Text(f"{track}> ", f"bold {colour_of(track).terminal}"), end="")
-        self._in_line = True
+    def _label(self) -> None:
+        """Name the track that speaks from here on, unless the line has its name."""
+        track, self._speaker = self._speaker, ""
+        if track:
+            self._end_line()
+            self._console.print(Text(f"{track}> ", f"bold {colour_of(track).terminal}"), end="")
+            self._in_line = True
+
+    def _call(self, event: CallRequested) -> None:
+        self._stop_waiting()
+        self._end_thoughts()
+        self._end_line()
+        self._print(describe_event(event) or "")
 
     def _think(self, text: str) -> None:
         if self._reasoning:
             self._stop_waiting()
+            self._label()
             self._console.print(Text(text, "dim"), end="", soft_wrap=True)
             self._in_line = self._thinks = True
 
@@ -122,10 +134,17 @@ class Screen:
         """Begin a new line after reasoning."""
         if self._thinks:
             self._end_line()
-            self._in_line, self._thinks = True, False
+            self._thinks = False
+
+    def _speak(self, text: str) -> None:
+        self._end_thoughts()
+        self._label()
+        self._in_line = True
+        self._write(text)
 
     def _seam(self, event: Takeover) -> None:
         self._stop_waiting()
+        self._label()
         seam = Text(f"⟪{event.from_track} broke: ", "dim")
         seam.append(event.track, colour_of(event.track).terminal)
         self._console.print(seam.append(" continues⟫", "dim"), end="")
@@ -134,8 +153,8 @@ class Screen:
         """Print the better answer below the first one, which stays on the terminal."""
         self._end_line()
         self._print(f"⟪{event.track} amends: {event.why}⟫")
-        self._label(event.track)
-        self._write(event.text)
+        self._speaker = event.track
+        self._speak(event.text)
 
     def _write(self, text: str) -> None:
         sys.stdout.write(output.printable(text))

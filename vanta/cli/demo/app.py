@@ -6,6 +6,7 @@ Invariant: it states what is real and what is simulated, writes only the model a
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -44,7 +45,7 @@ def demo(
         str | None, typer.Option("--model", metavar="NAME", help="The local model to use.")
     ] = None,
 ) -> None:
-    """See both tracks race, cascade and take over.
+    """See both tracks race, cascade, take over and share a call.
 
     The api track is the server that OPENAI_API_KEY or OPENAI_BASE_URL name; without them it is
     simulated by a server on this machine, with a stated delay.
@@ -55,6 +56,7 @@ def demo(
         if not json:
             _introduce(scene)
         results = list(_perform(runtime, quiet=json))
+    results.append(_perform_equal_calls(quiet=json))
     replies = [result.reply for result in results if result.reply]
     if svg and replies:
         _draw(svg, replies[0], scene)
@@ -66,11 +68,15 @@ def demo(
 
 @dataclass(frozen=True, slots=True)
 class _DemoResult:
-    """A turn of the demo with its reply or its error."""
+    """A turn of the demo with its reply or its error.
+
+    :param tool_runs: how often the tool of the turn ran; None for a turn without one.
+    """
 
     turn: DemoTurn
     reply: Reply | None = None
     error: VantaError | None = None
+    tool_runs: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -78,6 +84,7 @@ class _DemoResult:
             "say": self.turn.message,
             "reply": self.reply.to_dict() if self.reply else None,
             "error": str(self.error) if self.error else None,
+            **({} if self.tool_runs is None else {"tool_runs": self.tool_runs}),
         }
 
 
@@ -131,19 +138,38 @@ def _introduce(scene: DemoScene) -> None:
 def _perform(runtime: SyncRuntime, *, quiet: bool) -> Iterator[_DemoResult]:
     """Run the turns one after another in one conversation."""
     from vanta.cli.demo.plan import TURNS
-    from vanta.errors import VantaError
 
     session = runtime.runtime.session("demo")
     for turn in TURNS:
-        if not quiet:
-            _announce(turn)
-        try:
-            reply = _run_turn(runtime, session, turn, quiet=quiet)
-        except VantaError as error:
-            output.print_error(error)
-            yield _DemoResult(turn, error=error)
-        else:
-            yield _DemoResult(turn, reply)
+        yield _attempt(runtime, session, turn, quiet=quiet)
+
+
+def _perform_equal_calls(*, quiet: bool) -> _DemoResult:
+    """Run the turn in which both tracks want the same call, and state how often its tool ran."""
+    from vanta.cli.demo.plan import EQUAL_CALLS
+    from vanta.cli.demo.shared_call import open_scene
+
+    with open_scene() as (runtime, runs):
+        session = runtime.runtime.session("demo")
+        result = _attempt(runtime, session, EQUAL_CALLS, quiet=quiet)
+    if result.reply and not quiet:
+        asked = [leg.track for leg in result.reply.trace.legs if leg.round == 0]
+        times = "once" if runs.count == 1 else f"{runs.count} times"
+        line = f"wanted by {' and '.join(sorted(asked))}; the tool ran {times}"
+        output.stdout().print(f"[bold]now[/bold]  {line}")
+    return dataclasses.replace(result, tool_runs=runs.count)
+
+
+def _attempt(runtime: SyncRuntime, session: Session, turn: DemoTurn, *, quiet: bool) -> _DemoResult:
+    from vanta.errors import VantaError
+
+    if not quiet:
+        _announce(turn)
+    try:
+        return _DemoResult(turn, _run_turn(runtime, session, turn, quiet=quiet))
+    except VantaError as error:
+        output.print_error(error)
+        return _DemoResult(turn, error=error)
 
 
 def _announce(turn: DemoTurn) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vanta.cli.demo.loopback_server import Loopback
+from vanta.cli.demo.shared_call import POLICY
 
 MODEL = "smollm2-135m-instruct"
 CUT_AFTER = 9
@@ -51,6 +52,15 @@ TURNS = (
         "the sentence. Local continues from there: nothing is lost and nothing comes twice.",
     ),
 )
+
+
+EQUAL_CALLS = DemoTurn(
+    POLICY,
+    "What time is it?",
+    "Both tracks want the same call. It starts for the first of them, runs once, and the other one "
+    "gets its result.",
+)
+"""The turn of `shared_call`, on tracks that follow a script."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +115,10 @@ class DemoScene:
         simulated["takeover"] = (
             f"the track api-cut is {served}, and cuts the connection after "
             f"{self.cut.cut_after} tokens"
+        )
+        simulated[POLICY] = (
+            "both tracks of the last turn follow a script, since a model this small rarely asks "
+            "for a call; the race, the rules and the tool are real"
         )
         return {"real": real, "simulated": simulated}
 
