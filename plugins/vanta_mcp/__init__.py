@@ -7,16 +7,16 @@ that is broken is off with its reason while the others work.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from vanta import hookimpl
 from vanta.cli import Command
 
 if TYPE_CHECKING:
-    from vanta import ToolsetFactory
+    from vanta import Check, ToolsetFactory
 
-__all__ = ["vanta_commands", "vanta_configured_toolsets"]
+__all__ = ["vanta_checks", "vanta_commands", "vanta_configured_toolsets"]
 
 
 @hookimpl
@@ -25,6 +25,14 @@ def vanta_configured_toolsets(config: Mapping[str, Any]) -> list[ToolsetFactory]
     from vanta_mcp.client.toolset import toolset_factories
 
     return toolset_factories(config)
+
+
+@hookimpl
+def vanta_checks() -> Iterable[Check]:
+    """Return the check of the servers."""
+    from vanta_mcp.server_check import server_check
+
+    return (server_check(),)
 
 
 @hookimpl

@@ -402,6 +402,26 @@ async def test_closing_closes_every_toolset_once_whatever_one_does(
 
 
 @pytest.mark.anyio
+async def test_toolsets_close_side_by_side() -> None:
+    """Each waits until all have begun to close, which one after another would never be."""
+    begun: list[str] = []
+    all_begun = anyio.Event()
+
+    class Waiting(Made):
+        async def aclose(self) -> None:
+            begun.append("")
+            if len(begun) == 3:
+                all_begun.set()
+            await all_begun.wait()
+            self.closed += 1
+
+    toolsets = [Waiting([]) for _ in range(3)]
+    registry = ToolRegistry({str(number): toolset for number, toolset in enumerate(toolsets)})
+    await registry.aclose()
+    assert [toolset.closed for toolset in toolsets] == [1, 1, 1]
+
+
+@pytest.mark.anyio
 async def test_a_thousand_calls_at_once_all_end() -> None:
     async def count(number: int) -> int:
         """Return the number."""

@@ -14,10 +14,13 @@ from tests.config.conftest import Load, read, work
 from tests.runtime.home import open_scripted
 from tests.trusted import trust
 from tests.vanta_mcp.servers import FAKE
-from vanta import ApprovalRequest, GenerationRequest
+from vanta import ApprovalRequest, DiagnosisContext, Finding, GenerationRequest
 from vanta.config import load, user_file
 from vanta.errors import ConfigError
+from vanta.models import ModelStore
+from vanta.plugin_loading import load as load_plugins
 from vanta.testing import CallTool, ScriptedEngine
+from vanta_mcp import vanta_checks
 
 __all__ = ["read", "work"]
 
@@ -206,3 +209,51 @@ async def test_a_turn_calls_a_server_under_the_rules(tmp_path: Path) -> None:
         ("echo", "finished"),
         ("set", "denied"),
     ]
+
+
+async def diagnosed() -> Finding:
+    """Return the finding of `vanta doctor` about the servers of the effective configuration."""
+    loaded = load(environ={})
+    context = DiagnosisContext(
+        loaded.config,
+        load_plugins(entry_points=[]),
+        ModelStore(loaded.config.data_dir / "models", {}),
+        project=loaded.trust,
+    )
+    (check,) = vanta_checks()
+    return await check.run(context)
+
+
+@pytest.mark.anyio
+@pytest.mark.one_loop
+async def test_the_doctor_names_each_server_that_does_not_answer(work: Path) -> None:
+    user_file().parent.mkdir(parents=True)
+    works = f'command = {json.dumps(sys.executable)}\nargs = ["-S", {json.dumps(FAKE)}]'
+    user_file().write_text(
+        f'[mcp.servers.works]\n{works}\n[mcp.servers.gone]\ncommand = "no-such-program"\n'
+        '[mcp.servers.neither]\n[mcp.servers.resting]\ncommand = "x"\nenabled = false\n',
+        "utf-8",
+    )
+    finding = await diagnosed()
+    works_, gone, neither, resting = finding.detail.split("; ")
+    assert (finding.ok, finding.fix) == (False, "vanta mcp check gone neither")
+    assert works_.startswith("'works' works (")
+    assert gone.startswith("'gone' does not answer: ")
+    assert "no-such-program" in gone
+    assert neither.startswith("'neither' is off: mcp.servers.neither has neither a command")
+    assert resting == "'resting' is off: enabled is false"
+
+
+@pytest.mark.anyio
+@pytest.mark.one_loop
+async def test_the_doctor_says_that_a_shared_file_waits_for_trust(work: Path) -> None:
+    """Its servers are not started, and the next step is a command."""
+    assert (await diagnosed()).detail == "none is configured"
+    shared(work, notes={"command": "touch", "args": [str(work / "started")]})
+    finding = await diagnosed()
+    assert (finding.ok, finding.detail) == (
+        None,
+        "not used, since the project is not trusted: 'notes'",
+    )
+    assert finding.fix.startswith("vanta trust")
+    assert not (work / "started").exists()

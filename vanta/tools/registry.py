@@ -144,15 +144,12 @@ class ToolRegistry:
         return _late(offered.tool, seconds) if outcome is None else _read(outcome, offered, context)
 
     async def aclose(self) -> None:
-        """Close all toolsets. Idempotent; a toolset that fails or hangs holds up no other."""
+        """Close all toolsets at once. Idempotent; one that fails or hangs holds up no other."""
         toolsets, self._toolsets = self._toolsets, {}
-        for name, toolset in toolsets.items():
-            with anyio.CancelScope(shield=True):
-                outcome = await outcome_of(toolset.aclose, CLOSE_TIMEOUT_S)
-            if outcome is None:
-                _log.warning("toolset %r did not close within %g s", name, CLOSE_TIMEOUT_S)
-            elif isinstance(outcome, BaseException):
-                _log.warning("toolset %r failed to close: %s", name, describe(outcome))
+        with anyio.CancelScope(shield=True):
+            async with open_task_group() as tasks:
+                for name, toolset in toolsets.items():
+                    tasks.start_soon(_close, name, toolset)
 
     async def _list(
         self, name: str, toolset: Toolset, lists: dict[str, list[Tool]], off: dict[str, str]
@@ -295,6 +292,14 @@ def _standing_still(ask: AskPerson | None, scope: anyio.CancelScope) -> AskPerso
             scope.deadline = deadline + anyio.current_time() - began_at
 
     return asking
+
+
+async def _close(name: str, toolset: Toolset) -> None:
+    outcome = await outcome_of(toolset.aclose, CLOSE_TIMEOUT_S)
+    if outcome is None:
+        _log.warning("toolset %r did not close within %g s", name, CLOSE_TIMEOUT_S)
+    elif isinstance(outcome, BaseException):
+        _log.warning("toolset %r failed to close: %s", name, describe(outcome))
 
 
 async def outcome_of(
