@@ -36,7 +36,12 @@ def create(options, context):
             raise vanta.ToolError("they are wet")
         return f"burnt for {context.user}"
 
-    return vanta.FunctionToolset("dice", [roll, burn])
+    @vanta.tool(effect="read")
+    def say(text: str) -> str:
+        """Say a text."""
+        return text
+
+    return vanta.FunctionToolset("dice", [roll, burn, say])
 
 
 class Broken(vanta.Toolset):
@@ -162,6 +167,13 @@ def test_a_mistake_in_the_configuration_is_named(
     assert words in done.text
 
 
+def test_arguments_are_words_too(dice: Run) -> None:
+    """A value is what the schema makes of it: a text stays one, whatever it looks like."""
+    assert dice("tools", "call", "roll", "count=2").out.strip() == "[6, 6]"
+    assert dice("tools", "call", "say", "text=12", "--json").json["text"] == "12"
+    assert dice("tools", "call", "say", "text=a=b").out.strip() == "a=b"
+
+
 def test_a_call_prints_its_result(dice: Run) -> None:
     done = dice("tools", "call", "burn", "--user", "ada", "--json")
     assert (done.code, done.json["text"], done.json["is_error"]) == (0, "burnt for ada", False)
@@ -173,6 +185,8 @@ def test_a_call_prints_its_result(dice: Run) -> None:
         (["burn", "{}", "--user", "eve"], "they are wet"),
         (["roll", '{"count": "x"}'], "count: 'x' is not of type 'integer'"),
         (["roll", "{"], "not JSON"),
+        (["roll", "count=x"], "count: 'x' is not of type 'integer'"),
+        (["roll", "count=2", "more"], "'more' is not an argument. Write KEY=VALUE"),
         (["burn", "--private"], "leave this machine"),
         (["nothing"], "no tool is named 'nothing'"),
         (["broken.fine"], "no tool is named 'broken.fine'"),

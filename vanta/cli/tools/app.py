@@ -6,6 +6,7 @@ Invariant: only `call` runs a tool, and it runs one call. The call is the person
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -104,8 +105,12 @@ def call(
         str, typer.Argument(metavar="NAME", help='The tool, such as "calculator.calculate".')
     ],
     arguments: Annotated[
-        str, typer.Argument(metavar="JSON", help="Its arguments: a JSON object.")
-    ] = "",
+        list[str] | None,
+        typer.Argument(
+            metavar="[JSON | KEY=VALUE]...",
+            help="Its arguments: a JSON object, or a word for each.",
+        ),
+    ] = None,
     private: Annotated[
         bool, typer.Option("--private", help="Refuse a tool whose calls leave this machine.")
     ] = False,
@@ -123,7 +128,7 @@ def call(
 
     async def run(registry: ToolRegistry, _off: Mapping[str, str]) -> ToolResult:
         offered = await _find(registry, name)
-        return await _call(registry, offered, arguments, user, setup, private=private)
+        return await _call(registry, offered, arguments or [], user, setup, private=private)
 
     result = _with_registry(setup, setup.toolsets_in_use, run)
     if json:
@@ -168,7 +173,7 @@ def _with_registry(
 async def _call(
     registry: ToolRegistry,
     offered: OfferedTool,
-    arguments: str,
+    words: Sequence[str],
     user: str,
     setup: Setup,
     *,
@@ -186,7 +191,7 @@ async def _call(
         )
     return await registry.call(
         offered,
-        read_arguments(arguments, offered.tool.parameters),
+        read_arguments(_arguments(words, offered.tool.parameters), offered.tool.parameters),
         ToolContext(
             user=user,
             call_id="1",
@@ -195,6 +200,39 @@ async def _call(
             ends_at=anyio.current_time() + setup.config.deadline_s,
         ),
     )
+
+
+def _arguments(words: Sequence[str], schema: Mapping[str, Any]) -> str:
+    """Return the arguments of a call as JSON text.
+
+    :param words: one JSON object, or words KEY=VALUE. A value is text where the schema has a
+        string, otherwise JSON if it is valid JSON.
+    :param schema: the schema of the tool's parameters.
+    """
+    import json
+
+    if not words or (len(words) == 1 and words[0].lstrip()[:1] in ("", "{", "[")):
+        return "".join(words)
+    pairs = dict(_pair(word) for word in words)
+    properties = schema.get("properties", {})
+    values: dict[str, Any] = {}
+    for key, text in pairs.items():
+        values[key] = text
+        if properties.get(key, {}).get("type") != "string":
+            with contextlib.suppress(ValueError):
+                values[key] = json.loads(text)
+    return json.dumps(values)
+
+
+def _pair(word: str) -> tuple[str, str]:
+    from vanta.errors import UsageError
+
+    key, equals, value = word.partition("=")
+    if not equals or not key:
+        raise UsageError(
+            f"{word!r} is not an argument. Write KEY=VALUE for each, or one JSON object."
+        )
+    return key, value
 
 
 async def _find(registry: ToolRegistry, name: str) -> OfferedTool:
@@ -333,7 +371,7 @@ def _show(fields: Mapping[str, Any], *, json: bool) -> None:
 def _show_check(found: Mapping[str, Any]) -> None:
     for name, count in found["toolsets"].items():
         if name not in found["off"]:
-            output.print_line(f"ok: {name}: {count} tools")
+            output.print_line(f"ok: {name}: {count} {'tool' if count == 1 else 'tools'}")
     for name, reason in found["off"].items():
         output.print_line(f"off: {name}: {reason}")
     if not found["toolsets"]:
