@@ -89,8 +89,8 @@ def _help(_chat: Chat, _rest: str) -> str:
         "               /approve resume TURN, /approve revoke ID\n"
         "/clear         delete this conversation\n"
         "/exit          leave (as does Ctrl-D)\n"
-        "Ctrl-C stops a reply. A line that ends in \\ continues on the next one; pasted lines\n"
-        "stay together. Begin a message that starts with a slash with two slashes."
+        "Ctrl-C stops a reply. A line that ends in \\ continues on the next one; pasted\n"
+        "lines stay together. Begin a message that starts with a slash with two slashes."
     )
 
 
