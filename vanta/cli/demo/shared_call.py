@@ -9,21 +9,18 @@ records.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from vanta.engine import Engine, GenerationRequest
     from vanta.runtime import SyncRuntime
 
 POLICY = "equal-calls"
-ZONE = "UTC"
 _LOCAL_S, _API_S = 0.1, 0.35
 """Seconds before each track asks for the call; the preferred one is the later one."""
 
@@ -44,10 +41,10 @@ def open_scene() -> Iterator[tuple[SyncRuntime, ToolRuns]]:
     runs = ToolRuns()
 
     @vanta.tool(effect="read")
-    def now(timezone: str) -> str:
+    def now(zone: Literal["UTC"]) -> str:
         """Return the present time in a time zone."""
         runs.count += 1
-        return datetime.now(ZoneInfo(timezone)).strftime("%H:%M")
+        return f"{datetime.now(UTC):%H:%M} in {zone}"
 
     with tempfile.TemporaryDirectory(prefix="vanta-demo-") as folder:
         track: dict[str, Any] = {"engine": "scripted", "model": "a script"}
@@ -59,7 +56,7 @@ def open_scene() -> Iterator[tuple[SyncRuntime, ToolRuns]]:
             "policies": {POLICY: {"base": "prefer", "hold_s": 30.0}},
         }
         # The same arguments, spelled differently: calls are compared by what they mean.
-        spaced, dense = json.dumps({"timezone": ZONE}), f'{{"timezone":"{ZONE}"}}'
+        spaced, dense = '{ "zone": "UTC" }', '{"zone":"UTC"}'
         plugin = scripted_plugin(local=_script(_LOCAL_S, spaced), api=_script(_API_S, dense))
         with vanta.open(config, plugins=[plugin], own_tools=[now]) as runtime:
             yield runtime, runs
@@ -74,6 +71,6 @@ def _script(after_s: float, arguments: str) -> Engine:
         if last.role != "tool":
             return [Pause(after_s), CallTool("now", arguments)]
         time = next((line for line in last.content.splitlines() if ":" in line), "unknown")
-        return [Pause(after_s / 2), "It is ", f"{time} ", f"in {ZONE}."]
+        return [Pause(after_s / 2), "It is ", f"{time}."]
 
     return ScriptedEngine(reply=reply)
