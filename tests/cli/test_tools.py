@@ -108,7 +108,7 @@ def test_a_toolset_that_cannot_be_used_is_off_with_its_reason(dice: Run, tmp_pat
     configure(tmp_path, 'use = ["dice", "away", "heavy", "odd", "broken"]')
     done = dice("tools", "check", "--json")
     assert done.code == 1
-    assert done.json["toolsets"]["dice"] == 2
+    assert done.json["toolsets"]["dice"] == 3
     off = done.json["off"]
     assert set(off) == {"away", "heavy", "odd", "broken.bad"}
     assert off["away"] == "no server runs"
@@ -123,7 +123,7 @@ def test_a_toolset_that_cannot_be_used_is_off_with_its_reason(dice: Run, tmp_pat
 
 def test_a_check_of_good_toolsets_succeeds(dice: Run) -> None:
     done = dice("tools", "check")
-    assert (done.code, done.out.strip()) == (0, "ok: dice: 2 tools")
+    assert (done.code, done.out.strip()) == (0, "ok: dice: 3 tools")
 
 
 def test_a_tool_is_shown_with_its_schema_and_a_toolset_with_its_options(dice: Run) -> None:
