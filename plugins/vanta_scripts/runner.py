@@ -182,8 +182,8 @@ class ScriptRun:
         )
 
     def _unused(self) -> tuple[str, ...]:
-        rules = {call.rule for result in self._results for call in result.calls}
-        return self._tools.unused(rules)
+        calls = {(call.identity, call.rule) for turn in self._results for call in turn.calls}
+        return self._tools.unused(calls)
 
     async def _set_up(self) -> None:
         async with AsyncExitStack() as stack:

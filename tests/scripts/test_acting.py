@@ -319,6 +319,7 @@ async def test_a_script_gains_no_right_over_the_users_own_tools(
         allowing, "- {say: Go., expect: {tool_result: gone}}", "toolsets: [program]\nallow: ['*']"
     )
     assert allowed.passed, allowed.describe()
+    assert allowed.warnings == (), "the rule of the user is recorded, since both allow"
     denied = await ran(
         allowing,
         "- {say: Go., expect: {denied: wipe}}",

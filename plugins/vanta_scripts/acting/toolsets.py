@@ -15,6 +15,7 @@ import dataclasses
 import tempfile
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AsyncExitStack
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ import anyio
 import anyio.to_thread
 
 from vanta import IsolatedTools, ScriptError
-from vanta.tools import Permissions, open_toolsets
+from vanta.tools import CallPattern, Permissions, open_toolsets
 from vanta_scripts.acting.pages import filled, serve_pages
 from vanta_scripts.acting.scripted import FIXTURE, ScriptedPerson, ScriptedToolset
 from vanta_scripts.script import PlannedApproval, Script, UpstreamPlan
@@ -77,13 +78,13 @@ class ScriptTools:
         """Set the answers to the questions of the next turn."""
         self._person.prepare(approvals)
 
-    def unused(self, rules: Collection[str]) -> tuple[str, ...]:
+    def unused(self, calls: Collection[tuple[str, str]]) -> tuple[str, ...]:
         """Return what the script plans for its calls and no turn of the run used, as sentences.
 
         A memory, a document or a file that no turn reads is not one of them: a script has some so
         that a track must choose among them.
 
-        :param rules: the rules that decided on the calls of the run.
+        :param calls: the calls of the run, each as `TOOLSET.TOOL` and the rule that decided.
         """
         script = self._script
         warnings = [
@@ -95,7 +96,7 @@ class ScriptTools:
             warnings += [
                 f"the rule {pattern!r} under 'allow' allowed no call"
                 for pattern in script.allow
-                if f"tools.allow {pattern!r} of the script" not in rules
+                if not any(self._may_allow(pattern, *call) for call in calls)
             ]
         for item in script.scripted:
             name = f"{FIXTURE}.{item.tool.name}"
@@ -110,6 +111,18 @@ class ScriptTools:
                 warnings += [f"no call got result {number} of {name!r}" for number in unused]
         missing = [path for path in script.fixtures.pages if path not in self._fetched]
         return (*warnings, *(f"no request fetched the page {path!r}" for path in missing))
+
+    def _may_allow(self, pattern: str, identity: str, rule: str) -> bool:
+        """Return whether a rule allowed a call.
+
+        For a toolset of the runtime the runtime's rule is recorded if both rules allow the call:
+        there the name alone is compared.
+        """
+        toolset, _, tool = identity.partition(".")
+        if toolset in (FIXTURE, *own_toolsets(self._script)):
+            return rule == f"tools.allow {pattern!r} of the script"
+        name = CallPattern.parse(pattern).name
+        return any(fnmatchcase(candidate, name) for candidate in (identity, toolset, tool))
 
     def filled(self, text: str) -> str:
         """Return a text of the script in which `{pages}` is the address of the pages."""
