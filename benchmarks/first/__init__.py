@@ -119,7 +119,7 @@ async def _simple(settings: Settings) -> list[Figure]:
 
 
 async def _recalls(settings: Settings) -> list[Figure]:
-    questions = ABOUT_THE_USER[::10] if settings.quick else ABOUT_THE_USER
+    questions = ABOUT_THE_USER[::9] if settings.quick else ABOUT_THE_USER
     among, single = Answers(), Answers()
     with tempfile.TemporaryDirectory() as folder:
         async with open_as_shipped(Path(folder), memory=True) as runtime:
