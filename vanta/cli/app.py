@@ -29,7 +29,7 @@ from vanta.text import printable
 COMMANDS: Mapping[str, Command] = {
     "ask": Command("Ask one question and print the reply.", "vanta.cli.ask:app"),
     "chat": Command("Talk, and see the reply while it is written.", "vanta.cli.chat.app:app"),
-    "demo": Command("See tracks race, cascade, take over and share a call.", "vanta.cli.demo.app:app"),
+    "demo": Command("See tracks race, cascade, take over, share a call.", "vanta.cli.demo.app:app"),
     "models": Command("List, inspect, fetch and verify models.", "vanta.cli.models:app"),
     "engines": Command("List engines and their capabilities.", "vanta.cli.listings:engines"),
     "plugins": Command("List plugins and what they provide.", "vanta.cli.listings:plugins"),

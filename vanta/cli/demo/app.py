@@ -45,7 +45,7 @@ def demo(
         str | None, typer.Option("--model", metavar="NAME", help="The local model to use.")
     ] = None,
 ) -> None:
-    """See tracks race, cascade, take over and share a call.
+    """See tracks race, cascade, take over, share a call.
 
     The api track is the server that OPENAI_API_KEY or OPENAI_BASE_URL name; without them it is
     simulated by a server on this machine, with a stated delay.
