@@ -116,7 +116,9 @@ if TYPE_CHECKING:
         EngineTimings,
         FinishReason,
         Fold,
+        Image,
         Message,
+        MessageContent,
         TokenLogprob,
         ToolCall,
         ToolCallPart,
@@ -219,8 +221,8 @@ _NAMES = {
     "vanta.expectations": "Expectation Failure CheckedTurn",
     "vanta.installation": "install_hint",
     "vanta.messages": (
-        "CallNumbering Completion Delta EngineTimings FinishReason Fold Message TokenLogprob "
-        "ToolCall ToolCallPart Usage message_data read_content "
+        "CallNumbering Completion Delta EngineTimings FinishReason Fold Image Message "
+        "MessageContent TokenLogprob ToolCall ToolCallPart Usage message_data read_content "
         "read_message "
     ),
     "vanta.network": "EnvironmentProxy is_loopback proxy_for retry_after_s",
@@ -297,6 +299,7 @@ __all__ = [
     "GenerationRequest",
     "Health",
     "Host",
+    "Image",
     "InvalidValue",
     "IsolatedTools",
     "Isolation",
@@ -310,6 +313,7 @@ __all__ = [
     "MemoryRecalled",
     "MemoryTrace",
     "Message",
+    "MessageContent",
     "ModelFile",
     "ModelStoreError",
     "NoTrack",

@@ -20,6 +20,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from vanta.companion import Companion
 from vanta.concurrency import HomeProcess
+from vanta.messages import MessageContent
 from vanta.money import ApproveUnpriced
 from vanta.runtime.background import ToolVectors, accompanied
 from vanta.runtime.bootstrap import gather
@@ -191,19 +192,21 @@ class AskChoice(Overrides, total=False):
 
 
 @overload
-def ask(text: str, **asking: Unpack[AskChoice]) -> Reply: ...
+def ask(text: MessageContent, **asking: Unpack[AskChoice]) -> Reply: ...
 
 
 @overload
-def ask(text: str, *, output: type[OutputT], **asking: Unpack[AskChoice]) -> Reply[OutputT]: ...
+def ask(
+    text: MessageContent, *, output: type[OutputT], **asking: Unpack[AskChoice]
+) -> Reply[OutputT]: ...
 
 
 @overload
-def ask(text: str, *, output: Any, **asking: Unpack[AskChoice]) -> Reply: ...
+def ask(text: MessageContent, *, output: Any, **asking: Unpack[AskChoice]) -> Reply: ...
 
 
 def ask(
-    text: str,
+    text: MessageContent,
     *,
     config: str | Path | Mapping[str, Any] | None = None,
     session: str | None = None,
@@ -217,7 +220,7 @@ def ask(
 
     Opens a runtime, asks, and closes it. Open one yourself for more than a few questions.
 
-    :param text: the user's message.
+    :param text: the user's message: a text or parts, as for `Session.ask`.
     :param config: as for `vanta.open`.
     :param session: the conversation to continue; None starts a new one.
     :param user: the name of the user.

@@ -13,9 +13,8 @@ delta that `Fold.add` returns, which is well-formed Unicode. An answer is read t
 `vanta.AnswerBound`, so an engine may pass on what never ends. A private track's client uses no
 proxy: see `vanta.proxy_for`.
 
-Derive adapters from `vanta.BaseEngine`, which implements all of this but the deltas; derive an
-engine that changes another one from `vanta.WrapperEngine`. The conformance suite
-`vanta.testing.EngineConformance` checks every rule on this page.
+Derive adapters from `vanta.BaseEngine`, which implements all of this but the deltas, and engines
+that change another one from `vanta.WrapperEngine`. `vanta.testing.EngineConformance` checks them.
 """
 
 from __future__ import annotations
@@ -112,6 +111,7 @@ class Capabilities:
     :param embeddings: `Engine.embed`.
     :param tokenize: exact token counts.
     :param load: `Engine.load` takes noticeable time.
+    :param images: images in messages, as far as the engine knows of its model.
     """
 
     tools: bool = False
@@ -122,6 +122,7 @@ class Capabilities:
     embeddings: bool = False
     tokenize: bool = False
     load: bool = False
+    images: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,7 @@ class EngineModel:
     """A model that an engine can serve.
 
     :param id: the model's name.
-    :param window: context window in tokens, None if it is unknown.
+    :param window: context window in tokens, None if unknown.
     :param details: JSON-ready properties.
     """
 
@@ -229,7 +230,7 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     async def count_tokens(self, messages: Sequence[Message]) -> TokenCount:
-        """Count the tokens of `messages` as a prompt, chat format included.
+        """Count the tokens of `messages` as a prompt, chat format and images included.
 
         :param messages: the prompt.
         :returns: the count.
@@ -239,8 +240,7 @@ class Engine(abc.ABC):
     async def count_texts(self, texts: Sequence[str]) -> list[TokenCount]:
         """Count the tokens of each text alone, without a chat format.
 
-        By default this is what each text adds to a message, by `count_tokens`, one after the
-        other. An engine with a tokenizer should override it.
+        By default this is what each text adds to a message. Override it if there is a tokenizer.
 
         :param texts: pieces that a prompt is packed from.
         :returns: one count for each text.

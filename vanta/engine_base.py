@@ -199,16 +199,16 @@ class _State:
 def required_capabilities(request: GenerationRequest) -> tuple[str, ...]:
     """Return the names of the capabilities that `request` needs.
 
-    :param request: the request.
-    :returns: names of fields of `Capabilities`.
+    :param request: the request, whose needs are named as the fields of `Capabilities`.
     """
-    sampling = request.sampling
+    sampling, messages = request.sampling, request.messages
     needed = {
         "tools": bool(request.tools),
         "prefix_continuation": bool(request.prefix),
         "grammar": sampling.grammar is not None,
         "json_schema": sampling.json_schema is not None,
         "logprobs": sampling.logprobs is not None,
+        "images": any(message.images for message in messages),
     }
     return tuple(name for name, holds in needed.items() if holds)
 

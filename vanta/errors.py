@@ -72,10 +72,12 @@ class NoTrack(UsageError):  # noqa: N818
 
     :param policy: name of the turn's policy.
     :param skipped: why each track does not take part, by name.
+    :param unable: whether a track is missing that can do what the message needs: to see images.
     """
 
-    def __init__(self, policy: str, skipped: Mapping[str, str]) -> None:
+    def __init__(self, policy: str, skipped: Mapping[str, str], *, unable: bool = False) -> None:
         self.policy = policy
+        self.unable = unable
         self.skipped = dict(skipped)
         reasons = "; ".join(f"{track!r}: {why}" for track, why in self.skipped.items())
         super().__init__(f"policy {policy!r} has no track that can take this turn. {reasons}")

@@ -15,7 +15,7 @@ from typing import Any, Generic, cast
 from pydantic_core import to_jsonable_python
 from typing_extensions import TypeVar
 
-from vanta.messages import FinishReason, Message, ToolCall, Usage
+from vanta.messages import FinishReason, Image, Message, ToolCall, Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,6 +302,8 @@ def plain_data(value: Any) -> Any:
         return kind(map(plain_data, value))
     if kind in (ContextTrace, Reply):
         return value.to_dict()
+    if kind is Image:
+        return value.url
     if isinstance(value, Mapping):
         return {key: plain_data(item) for key, item in value.items()}
     names = _field_names(kind)

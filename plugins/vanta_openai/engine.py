@@ -35,6 +35,7 @@ from vanta_openai.protocol import UnsupportedFeatureError, chat_body
 from vanta_openai.response_format import STEPS, ResponseFormats
 from vanta_openai.server import NAME, ApiServer, OpenAIOptions, engine_error
 from vanta_openai.token_counting import RanksNotFoundError, TokenCounter, encoding_of
+from vanta_openai.vision import can_see
 
 if TYPE_CHECKING:
     from vanta_openai.stream import OpenAIStream
@@ -72,6 +73,7 @@ class OpenAIEngine(Engine):
             json_schema=True,
             logprobs=True,
             prefix_continuation=bool(options.prefix_continuation),
+            images=can_see(self.model) if options.images is None else options.images,
         )
         self._options = options
         self._private = context.private
@@ -241,7 +243,9 @@ class OpenAIEngine(Engine):
 
     def _open_client(self) -> tuple[Transport, ApiServer]:
         try:
-            self._counter = TokenCounter(encoding_of(self.model, self._options.tiktoken_dir))
+            self._counter = TokenCounter(
+                encoding_of(self.model, self._options.tiktoken_dir), model=self.model
+            )
         except RanksNotFoundError as error:
             self._no_ranks = str(error)
         return open_transport(

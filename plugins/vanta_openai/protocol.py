@@ -33,6 +33,7 @@ from vanta import (
 )
 from vanta.normalising import AS_GIVEN, RoleRules, arranged
 from vanta_openai.response_format import ResponseFormats
+from vanta_openai.vision import message_parts, with_result_images
 
 if TYPE_CHECKING:
     from vanta.memory import Vectors
@@ -130,7 +131,7 @@ def chat_body(
     limit_field = options.max_tokens_field or (
         "max_completion_tokens" if is_openai else "max_tokens"
     )
-    messages = arranged(request.messages, rules)
+    messages = with_result_images(arranged(request.messages, rules))
     body: dict[str, Any] = {
         "model": model,
         "messages": [*map(_message, messages), *_prefix(request, options)],
@@ -161,7 +162,7 @@ def _salt(request: GenerationRequest, options: OpenAIOptions) -> dict[str, Any]:
 
 
 def _message(message: Message) -> dict[str, Any]:
-    payload: dict[str, Any] = {"role": message.role, "content": message.content}
+    payload: dict[str, Any] = {"role": message.role, "content": message_parts(message)}
     if message.tool_calls:
         payload["content"] = message.content or None
         payload["tool_calls"] = [

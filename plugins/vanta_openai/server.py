@@ -120,6 +120,10 @@ class OpenAIOptions(ServerOptions):
     """The server is vLLM and serves several users: send its request field `cache_salt`, so that no
     prompt is answered faster because another user's begins alike. Users then share no prefix."""
 
+    images: bool | None = None
+    """The model can see images. Default: what is known of it by its name. A track whose model
+    cannot see takes no part in a turn whose message has an image."""
+
     tiktoken_dir: Path | None = None
     """A directory with tiktoken's rank files (`o200k_base.tiktoken`...), for exact token counts of
     OpenAI's models. Without it, the directory in TIKTOKEN_CACHE_DIR, tiktoken's own cache and

@@ -36,6 +36,7 @@ from vanta import GenerationRequest, Message, TokenCount, install_hint
 from vanta.context import Calibration
 from vanta.files import read_file
 from vanta.learning import Learnt
+from vanta_openai.vision import images_tokens
 
 if TYPE_CHECKING:
     from tiktoken import Encoding
@@ -139,16 +140,19 @@ class TokenCounter:
                 self._calibration.learn(*self._samples.popleft())
 
     def _count_prompt(self, messages: Sequence[Message]) -> TokenCount:
+        shown = [image for message in messages for image in message.images]
+        images = images_tokens(self._model, shown)
         if self._encoding is None:
             self._calibrate()
-            return self._calibration.count(messages)
+            count = self._calibration.count(messages).value - sum(item.tokens for item in shown)
+            return TokenCount(count + images, exact=False)
         calls = [call for message in messages for call in message.tool_calls]
         call_texts = [text for call in calls for text in (call.id, call.name, call.arguments)]
         texts = [message.content for message in messages]
         result_ids = [message.tool_call_id or "" for message in messages]
         tokens = sum(_encoded(self._encoding, text) for text in [*texts, *call_texts, *result_ids])
-        tokens += PER_MESSAGE * len(messages) + PER_CALL * len(calls) + PER_REPLY
-        plain = not (calls or any(result_ids)) and self._encoding.name not in UNDOCUMENTED
+        tokens += PER_MESSAGE * len(messages) + PER_CALL * len(calls) + PER_REPLY + images
+        plain = not (images or calls or any(result_ids)) and self._encoding.name not in UNDOCUMENTED
         return TokenCount(tokens, exact=plain)
 
     def _count_text(self, text: str) -> TokenCount:

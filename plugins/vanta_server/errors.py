@@ -96,6 +96,8 @@ def api_error(error: Exception) -> ApiError:
 
 
 def _of_request(error: UsageError) -> ApiError:
+    if isinstance(error, NoTrack) and error.unable:
+        return ApiError(400, str(error), code="unsupported", param="messages")
     if isinstance(error, NoTrack):
         return ApiError(503, str(error), "server_error", "no_track", retry_after_s=_RETRY_S)
     if isinstance(error, UnknownName):

@@ -4,7 +4,7 @@ The engine `stage` answers with the word that the message's first word stands fo
 
     echo TEXT   says TEXT        cut TEXT   says TEXT and breaks      fail KIND   raises at once
     hold FILE   says "begun ", waits until FILE exists, says "done"
-    think TEXT  thinks, then says TEXT
+    think TEXT  thinks, then says TEXT      see TEXT   says TEXT and what its images are
     call TOOL JSON   calls a tool of the toolset `mail`, and says its result
 
 It writes a line to the journal for each request begun and ended, so a test can wait for what
@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PLUGIN = '''
+import dataclasses
 import os
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from vanta.cli import Command
 from vanta import EngineFactory
 from vanta import ErrorKind
 from vanta.testing import CallTool, Fail, ScriptedEngine, Think, Wait
+from vanta.testing.scripted import ALL
 
 JOURNAL = Path(os.environ["STAGE_JOURNAL"])
 
@@ -72,6 +74,9 @@ def act(request):
         case "call":
             name, _, arguments = rest.partition(" ")
             return [CallTool(name, arguments or "{}")]
+        case "see":
+            seen = [f"{image.media_type} {image.size}" for image in request.messages[-1].images]
+            return [rest + " ".join(seen)]
         case "hold":
             return ["begun ", Wait(Exists(rest)), "done"]
         case _:
@@ -84,7 +89,8 @@ class Options(BaseModel):
 
 def create(options, context):
     reply = (lambda _request: [options.says]) if options.says else act
-    return ScriptedEngine(reply=reply, model=context.model)
+    sees = dataclasses.replace(ALL, images="STAGE_SEES" in os.environ)
+    return ScriptedEngine(reply=reply, model=context.model, capabilities=sees)
 
 
 commands = typer.Typer()

@@ -14,6 +14,7 @@ import anyio.to_thread
 import pytest
 
 from tests.cli.stage import COMMAND, Stage
+from tests.pictures import png_bytes
 from vanta.testing import Behaviour, Upstream, nothing_listens
 
 
@@ -29,6 +30,28 @@ def test_the_question_may_be_piped_in(stage: Stage) -> None:
 def test_a_dash_stands_for_what_is_piped_in(stage: Stage) -> None:
     done = stage.vanta("ask", "echo summarise:", "-", stdin="a long text\n")
     assert done.stdout == "summarise:\n\na long text\n"
+
+
+def test_images_are_shown_to_a_model_that_sees(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STAGE_SEES", "1")
+    files = [stage.folder / "a.png", stage.folder / "b.png"]
+    for size, file in enumerate(files, 1):
+        file.write_bytes(png_bytes(size, size))
+    done = stage.vanta("ask", "--image", str(files[0]), "--image", str(files[1]), "see", "two ")
+    assert done.stdout == "two image/png (1, 1) image/png (2, 2)\n"
+
+
+def test_a_blind_model_and_a_file_that_is_not_an_image_are_errors(stage: Stage) -> None:
+    (stage.folder / "a.png").write_bytes(png_bytes())
+    (stage.folder / "b.png").write_text("no image")
+    blind = stage.vanta("ask", "--image", str(stage.folder / "a.png"), "see")
+    wrong = stage.vanta("ask", "--image", str(stage.folder / "b.png"), "see")
+    assert "'stage-1' cannot see" in " ".join(blind.stderr.split())
+    assert "the image is not one" in " ".join(wrong.stderr.split())
+    assert (blind.stdout, wrong.stdout) == ("", "")
+    assert 0 not in (blind.returncode, wrong.returncode)
 
 
 @pytest.mark.parametrize("stdin", ["", " \n"])

@@ -8,6 +8,7 @@ import pytest
 
 from tests.cli.stage import COMMAND, Stage
 from tests.cli.terminal import Terminal
+from tests.pictures import png_bytes
 
 
 @pytest.fixture
@@ -132,6 +133,28 @@ def test_commands_print_what_they_did(chat: Terminal, line: str, expected: str) 
     chat.type(f"{line}\n")
     chat.expect(expected)
     chat.expect("you> ")
+
+
+def test_an_image_goes_with_the_next_message_only(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STAGE_SEES", "1")
+    file = stage.folder / "a b.png"
+    file.write_bytes(png_bytes(3, 4))
+    with Terminal([*COMMAND, "chat"], stage.environ) as terminal:
+        terminal.expect("you> ")
+        terminal.type(f"/image '{file}'\n")
+        terminal.expect("with your next message: image/png")
+        terminal.type("see it \n")
+        terminal.expect("image/png (3, 4)")
+        terminal.expect("you> ")
+        terminal.type("/regenerate\n")
+        terminal.expect("image/png (3, 4)")
+        terminal.expect("you> ")
+        terminal.type("see nothing\n")
+        terminal.expect("local> nothing\n")
+        terminal.type("/image none.png\n")
+        terminal.expect("cannot be read")
 
 
 def test_stats_count_turns_tokens_and_money(chat: Terminal) -> None:

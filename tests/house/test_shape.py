@@ -27,6 +27,7 @@ SHORT_FOR_A_REASON = {
     "vanta.storage.migrations.revisions": "the only file that imports Alembic at once",
     "vanta.storage.migrations.versions.version_3": "a revision",
     "vanta.storage.migrations.versions.version_4": "a revision",
+    "vanta.storage.migrations.versions.version_5": "a revision",
     "vanta.storage.waiting": "one idea",
     "vanta.text.markers": "one table",
     "vanta.runtime.turns.eligibility": "one idea",

@@ -11,11 +11,13 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+from tests.pictures import picture
 from tests.runtime.home import open_scripted
 from tests.storage.tables import described
 from vanta.errors import StoreError
@@ -23,6 +25,7 @@ from vanta.storage import Store, sqlite_url
 from vanta.storage.migrations.revisions import apply_revisions, scripts
 from vanta.storage.schema import SCHEMA_VERSION
 from vanta.testing import ScriptedEngine
+from vanta.testing.scripted import ALL
 
 pytestmark = pytest.mark.anyio
 SAID = ["My sister Anna lives in Lisbon.", "Where does she live? 北京"]
@@ -64,6 +67,20 @@ async def test_a_database_of_version_1_keeps_its_sessions_and_its_memory(old: Pa
     ]
     assert secret.private
     assert figures["items"] >= 6
+    assert version(old) == SCHEMA_VERSION
+
+
+async def test_an_old_database_takes_messages_with_images(old: Path) -> None:
+    sees = replace(ALL, images=True)
+    local = ScriptedEngine("A cat.", capabilities=sees)
+    async with open_scripted(old, local=local, policy="local") as runtime:
+        session = runtime.session("talk", user="ada")
+        before = await session.history()
+        await session.ask(["What?", picture()])
+        after = await session.history()
+    assert not any(message.images for message in before)
+    assert after[:-2] == before
+    assert after[-2].parts == ("What?", picture())
     assert version(old) == SCHEMA_VERSION
 
 

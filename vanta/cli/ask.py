@@ -39,6 +39,7 @@ from vanta.text import decoded
 if TYPE_CHECKING:
     from vanta.cli.terminal.approval import TerminalApproval
     from vanta.events import Event
+    from vanta.messages import MessageContent
     from vanta.runtime import Session, SyncRuntime
     from vanta.trace import Reply
 
@@ -59,6 +60,10 @@ def ask(
     deadline: DeadlineOption = None,
     tools: ToolsOption = None,
     json: JsonOption = False,
+    image: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Show the model a PNG, JPEG, GIF or WebP; repeatable."),
+    ] = None,
     schema: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="A JSON Schema: print an object that is valid under it."),
@@ -73,7 +78,7 @@ def ask(
     """Ask one question and print the reply.
 
     The question may come from a pipe: `vanta ask < question.txt`, or in part:
-    `git diff | vanta ask "What changed here?" -`.
+    `git diff | vanta ask "What changed here?" -`. With `--image` it may be left out.
     """
     check_choice(track, policy)
     check_deadline(deadline)
@@ -82,7 +87,7 @@ def ask(
     from vanta.cli.terminal.approval import TerminalApproval
     from vanta.runtime import TurnOptions
 
-    text = _question(words or [])
+    content = _content(words or [], image or [])
     choice: dict[str, Any] = {
         "track": track,
         "policy": policy,
@@ -101,7 +106,7 @@ def ask(
     )
     with open_runtime(config, approval=approval, tools=table) as runtime:
         conversation = runtime.runtime.session(session or new_session_id(), user=user)
-        reply = _answer(runtime, conversation, text, choice, printer, approval)
+        reply = _answer(runtime, conversation, content, choice, printer, approval)
     if json:
         output.print_json(reply.to_dict())
     elif schema is not None:
@@ -122,7 +127,7 @@ def _read_schema(path: Path) -> dict[str, Any]:
 def _answer(
     runtime: SyncRuntime,
     conversation: Session,
-    text: str,
+    content: MessageContent,
     choice: dict[str, Any],
     printer: _TurnPrinter,
     approval: TerminalApproval | None,
@@ -138,7 +143,7 @@ def _answer(
 
     async def work(report: Callable[[Event | Question], None]) -> None:
         with approval.through(report) if approval else nullcontext():
-            async with conversation.stream(text, **choice) as turn:
+            async with conversation.stream(content, **choice) as turn:
                 async for event in turn:
                     report(event)
                 replies.append(turn.reply)
@@ -219,6 +224,19 @@ class _TurnPrinter:
         # Only where both streams share one terminal: a pipe receives the text unchanged.
         if self._open_line and sys.stdout.isatty():
             self._write("\n")
+
+
+def _content(words: Sequence[str], images: Sequence[Path]) -> MessageContent:
+    """Return the message: the question, and the images in these files after it.
+
+    :raises UsageError: if a file is not an image.
+    """
+    if not images:
+        return _question(words)
+    from vanta.messages import Image
+
+    shown = [Image.read(file) for file in images]
+    return [*([_question(words)] if words else []), *shown]
 
 
 def _question(words: Sequence[str]) -> str:

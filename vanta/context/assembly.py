@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from vanta.bounds import CHARACTERS_PER_TOKEN, FREE_CHARACTERS, MOST_CHARACTERS
 from vanta.context.budget import BudgetShares, TokenBudget
+from vanta.context.images import show_images
 from vanta.context.memories import Memories, Pack, Packer
 from vanta.context.token_cache import TokenCache, token_cache_of
 from vanta.context.usage_check import LONGEST_TOKEN_BYTES
@@ -81,6 +82,8 @@ async def assemble(
 ) -> Assembled:
     """Assemble a track's prompt: system prompt, as much history as fits, memories, and `tail`.
 
+    A track whose model cannot see has a line of text in the place of each image.
+
     :param track: the track that is prompted.
     :param system: the system prompt, "" for none.
     :param history: past exchanges, oldest first. A track that is not private sees no private ones.
@@ -98,7 +101,8 @@ async def assemble(
     window = window or cache.window(track.window or track.engine.window)
     head = (Message("system", system),) if system else ()
     visible = [exchange for exchange in history if track.private or not exchange.private]
-    parts = _Parts(track, head, visible, tuple(tail))
+    can_see = track.engine.capabilities.images
+    parts = _Parts(track, head, *show_images(visible, tail, can_see=can_see))
     packer = Packer(track, memories, cache) if memories and shares.memory else None
     if window is None:
         return await _uncut(parts, packer)

@@ -30,6 +30,7 @@ import json
 import re
 from collections.abc import Sequence
 
+from vanta.context.images import image_tokens
 from vanta.engine import GenerationRequest, TokenCount
 from vanta.messages import Message
 
@@ -113,4 +114,5 @@ def _estimate_message(message: Message) -> int:
         for call in message.tool_calls
     )
     answered = estimate_text(message.tool_call_id or "")
-    return PER_MESSAGE + estimate_text(message.content) + answered + calls
+    texts = estimate_text(message.content) + answered
+    return PER_MESSAGE + texts + calls + image_tokens((message,))

@@ -33,6 +33,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vanta.context.estimate import PER_CALL, PER_MESSAGE, PER_REPLY, SLICE_CHARACTERS
+from vanta.context.images import image_tokens
 from vanta.context.token_families import ANY, family_of
 from vanta.engine import TokenCount
 from vanta.messages import Message
@@ -176,7 +177,8 @@ class Calibration:
         """
         with self._lock:
             tokens = self._with_reserve(self._estimate(self._sample(messages)))
-        return TokenCount(math.ceil(min(tokens, byte_bound(messages))), exact=False)
+        texts = math.ceil(min(tokens, byte_bound(messages)))
+        return TokenCount(texts + image_tokens(messages), exact=False)
 
     def count_text(self, text: str) -> int:
         """Estimate the tokens of a piece of a message, on the high side.
@@ -194,9 +196,11 @@ class Calibration:
         """Learn from a prompt whose tokens a server reported.
 
         :param messages: the prompt.
-        :param tokens: the server's count. The prompt is ignored if it is below `SHORTEST`, or if no
-            tokenizer comes to such a count.
+        :param tokens: the server's count. The prompt is ignored if it is below `SHORTEST`, if no
+            tokenizer comes to such a count, or if it has images.
         """
+        if any(message.images for message in messages):
+            return
         most = byte_bound(messages)
         if not max(SHORTEST, most / MOST_BYTES) <= tokens <= most:
             return

@@ -24,12 +24,7 @@ from vanta.context.budget import (
 )
 from vanta.context.memories import Memories, Recall
 from vanta.context.token_cache import token_cache_of
-from vanta.context.tool_share import (
-    NO_TOOLS_SHOWN,
-    ShownTools,
-    ToolChooser,
-    all_tools,
-)
+from vanta.context.tool_share import NO_TOOLS_SHOWN, ShownTools, ToolChooser, all_tools
 from vanta.context.typed_question import TypedQuestion, TypePrompts
 from vanta.engine import GenerationRequest, Sampling, Tool
 from vanta.errors import EngineError, ErrorKind, TemplateError
@@ -227,7 +222,8 @@ class ContextPreparer:
         See `vanta.scheduling.race_plan.Preparer`.
         """
         await track.load()
-        question = Message("user", self._prompts.ask_to_verify(self._message.content, answer))
+        text = self._prompts.ask_to_verify(self._message.content, answer)
+        question = Message("user", text, images=self._message.images)
         assembled = await assemble(track, "", (), (question,))
         logprobs = VERIFY_RIVALS if track.engine.capabilities.logprobs else None
         sampling = Sampling(max_tokens=1, temperature=0.0, logprobs=logprobs)
@@ -345,7 +341,7 @@ class ContextPreparer:
         """Replace the oldest long result of a call by a note; False if there is none."""
         for place, message in enumerate(self._rounds):
             if message.role == "tool" and len(message.content) > len(LEFT_OUT):
-                self._rounds[place] = dataclasses.replace(message, content=LEFT_OUT)
+                self._rounds[place] = Message("tool", LEFT_OUT, tool_call_id=message.tool_call_id)
                 return True
         return False
 

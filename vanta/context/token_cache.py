@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 from vanta.context.budget import OverflowReport
+from vanta.context.images import image_tokens
 from vanta.engine import Engine, Tool
 from vanta.learning import Expiring, Learnt
 from vanta.messages import Message
@@ -112,7 +113,10 @@ class TokenCache:
         counts = iter(await self.texts(engine, [text for part in parts for text in part]))
         return [
             math.ceil(
-                overhead + PER_CALL * len(message.tool_calls) + sum(next(counts) for _ in part)
+                overhead
+                + PER_CALL * len(message.tool_calls)
+                + sum(next(counts) for _ in part)
+                + image_tokens((message,))
             )
             for message, part in zip(messages, parts, strict=True)
         ]

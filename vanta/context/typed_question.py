@@ -65,8 +65,7 @@ class TypedQuestion:
         """
         if self._asked is None:
             text = json.dumps(self._schema, ensure_ascii=False, separators=(",", ":"))
-            content = f"{self._message.content}\n\n{self._prompts.ask_for_type(text)}"
-            self._asked = dataclasses.replace(self._message, content=content)
+            self._asked = self._message.followed_by(f"\n\n{self._prompts.ask_for_type(text)}")
         return self._asked
 
     def sampling(self, track: Track, sampling: Sampling, *, has_tools: bool) -> Sampling:

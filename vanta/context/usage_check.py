@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 
 from vanta.context.estimate import estimate_extras, estimate_text, estimate_tokens
+from vanta.context.images import image_tokens
 from vanta.engine import GenerationRequest
 from vanta.messages import Completion, Usage
 
@@ -133,7 +134,8 @@ def _estimated_input(request: GenerationRequest) -> int:
     size = sum(len(message.content) for message in request.messages)
     if size <= SAMPLE:
         return estimate_tokens(request.messages).value + estimate_extras(request)
-    return sum(_estimate(message.content) for message in request.messages)
+    texts = sum(_estimate(message.content) for message in request.messages)
+    return texts + image_tokens(request.messages)
 
 
 def _estimated_output(seen: Completion) -> int:

@@ -17,10 +17,14 @@ from vanta.messages.answers import (
 )
 from vanta.messages.content import read_content
 from vanta.messages.folding import CallNumbering, Fold, ObjectEnd, add_fragment, fold
+from vanta.messages.images import MAX_IMAGES, MAX_IMAGES_BYTES, Image
 from vanta.messages.message import Exchange, Message, Role, ToolCall
-from vanta.messages.wire import message_data, read_message
+from vanta.messages.parts import MessageContent
+from vanta.messages.wire import content_data, message_data, read_message
 
 __all__ = [
+    "MAX_IMAGES",
+    "MAX_IMAGES_BYTES",
     "CallNumbering",
     "Completion",
     "Delta",
@@ -28,7 +32,9 @@ __all__ = [
     "Exchange",
     "FinishReason",
     "Fold",
+    "Image",
     "Message",
+    "MessageContent",
     "ObjectEnd",
     "Role",
     "TokenLogprob",
@@ -36,6 +42,7 @@ __all__ = [
     "ToolCallPart",
     "Usage",
     "add_fragment",
+    "content_data",
     "fold",
     "message_data",
     "read_content",

@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 from vanta.errors import UsageError
 from vanta.messages.message import Message, Role, ToolCall
+from vanta.messages.parts import read_parts
 
 _ROLES = {**{role: role for role in get_args(Role)}, "developer": "system"}
 
@@ -35,12 +36,15 @@ def read_message(value: Message | Mapping[str, Any]) -> Message:
     call_id = value.get("tool_call_id")
     if call_id is not None and not isinstance(call_id, str):
         raise UsageError(f"'tool_call_id' is not a text but {type(call_id).__name__!r}")
+    content = read_parts(value.get("content") or "")
     return Message(
         _role(value.get("role")),
-        value.get("content") or "",
+        content.text,
         tuple(_call(call, place) for place, call in enumerate(calls or ())),
         call_id,
         private=value.get("private") is True,
+        images=content.images,
+        image_places=content.places,
     )
 
 
@@ -49,7 +53,7 @@ def message_data(message: Message) -> dict[str, Any]:
 
     :param message: the message.
     """
-    data: dict[str, Any] = {"role": message.role, "content": message.content}
+    data: dict[str, Any] = {"role": message.role, "content": content_data(message)}
     if message.tool_calls:
         data["tool_calls"] = [
             {
@@ -64,6 +68,21 @@ def message_data(message: Message) -> dict[str, Any]:
     if message.private:
         data["private"] = True
     return data
+
+
+def content_data(message: Message) -> str | list[dict[str, Any]]:
+    """Return the content of a message: a text, or, if it has images, a list of parts.
+
+    :param message: the message.
+    """
+    if not message.images:
+        return message.content
+    return [
+        {"type": "text", "text": part}
+        if isinstance(part, str)
+        else {"type": "image_url", "image_url": {"url": part.url}}
+        for part in message.parts
+    ]
 
 
 def _role(value: object) -> Role:

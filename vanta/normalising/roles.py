@@ -163,4 +163,8 @@ def _is_plain(message: Message) -> bool:
 
 
 def _joined(first: Message, second: Message) -> Message:
-    return replace(second, content="\n\n".join(filter(None, (first.content, second.content))))
+    content = "\n\n".join(filter(None, (first.content, second.content)))
+    following = len(content) - len(first.content)
+    places = (*(place + following for place in first.image_places), *second.image_places)
+    images = (*first.images, *second.images)
+    return replace(second, content=content, images=images, image_places=places)

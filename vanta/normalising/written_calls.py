@@ -80,7 +80,8 @@ def _arguments(tool: Tool) -> dict[str, Any]:
 
 def _plain(message: Message) -> Message:
     if message.role == "tool":
-        return Message("user", f"<tool_response>\n{message.content}\n</tool_response>")
+        text = f"<tool_response>\n{message.content}\n</tool_response>"
+        return Message("user", text, images=message.images)
     if not message.tool_calls:
         return message
     calls = [

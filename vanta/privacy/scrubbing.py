@@ -48,6 +48,7 @@ _ESCAPE = re.compile(
     r"|&#?[0-9a-zA-Z]{1,31};"
 )
 _CODE = re.compile(r"[A-Za-z0-9+/_-]{12,}={0,2}")
+_IMAGE_DATA = re.compile(r"data:image/[\w.+-]{1,40};base64,[\w+/=-]*|[A-Za-z0-9+/]{80,}={0,2}")
 _WORD = re.compile(r"[^\W_]+")
 _WORD_WITH_MARKS = re.compile(
     r"[^\W_](?:[^\W_]|[^\w\x00-\u02ff\u037e\u0387\u055a-\u055f\u0589\u05be\u05c0\u05f3\u05f4\u060c"
@@ -180,7 +181,8 @@ class Quotations:
         self._messages: list[str] = []
 
     def removed_from(self, text: str) -> str:
-        """Return a text without what it shares with the sources; see the module."""
+        """Return a text without what it shares with the sources, and without data of images."""
+        text = _IMAGE_DATA.sub(LEFT_OUT, text)
         if not text or not (self._texts or self.is_too_long):
             return text
         if self.is_too_long:

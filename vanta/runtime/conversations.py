@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
 import anyio
 
 from vanta.errors import EngineError, StoreError
-from vanta.messages import Exchange
+from vanta.messages import Exchange, Message
 from vanta.storage import Fork, Store, TurnPlace
 from vanta.storage.schema import Removals, SessionState
 from vanta.track import Track
@@ -119,17 +119,17 @@ class Conversation:
         """Where its next turn is stored; None for the branch in use."""
         return TurnPlace(self.branch) if self.branch else None
 
-    async def forked(self, store: Store, turn: str, text: str) -> ForkedConversation:
+    async def forked(self, store: Store, turn: str, message: Message) -> ForkedConversation:
         """Return the conversation for one turn that replaces an earlier one.
 
         :param store: the store of the conversation.
         :param turn: the id of the turn that is replaced, or the beginning of it.
-        :param text: the message of the new turn.
+        :param message: the message of the new turn.
         :raises UsageError: if there is no such turn.
         :raises StoreError: if it cannot be read.
         """
         replaced = await store.exchange(self.user, self.session, turn)
-        fork = Fork(replaced.turn, "regenerate" if text == message_of(replaced) else "edit")
+        fork = Fork(replaced.turn, "regenerate" if message == message_of(replaced) else "edit")
         forked = ForkedConversation(
             self.user, self.session, self.home, lock=self.lock, origin=self, fork=fork
         )
@@ -210,9 +210,10 @@ class ForkedConversation(Conversation):
         self.origin.drop_history()
 
 
-def message_of(exchange: Exchange) -> str:
-    """Return the text of the user's message in an exchange."""
-    return next((item.content for item in exchange.messages if item.role == "user"), "")
+def message_of(exchange: Exchange) -> Message:
+    """Return the user's message in an exchange."""
+    first = (item for item in exchange.messages if item.role == "user")
+    return next(first, Message("user", ""))
 
 
 @dataclass(slots=True, weakref_slot=True, eq=False)

@@ -6,13 +6,14 @@ branch that it is stored on. Without `calls`, it has neither calls nor results o
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args
 
 from vanta.errors import UnknownName
-from vanta.messages import Exchange, Message
+from vanta.messages import Exchange, Message, content_data
 from vanta.storage import Branch, SessionInfo, Store
 from vanta.tools import Journal
 
@@ -82,9 +83,9 @@ class SessionExport:
         if self._calls:
             return list(exchange.messages)
         return [
-            Message(message.role, message.content)
+            dataclasses.replace(message, tool_calls=())
             for message in exchange.messages
-            if message.role != "tool" and message.content
+            if message.role != "tool" and (message.content or message.images)
         ]
 
     def _markdown(
@@ -125,7 +126,7 @@ def _message_object(message: Message, exchange: Exchange, branch: Branch) -> dic
         "branch": branch.name,
         "private": exchange.private,
         "role": message.role,
-        "content": message.content,
+        "content": content_data(message),
     }
     if message.tool_calls:
         data["tool_calls"] = [
@@ -150,6 +151,7 @@ def _heading(branch: Branch) -> str:
 def _markdown_of(message: Message, exchange: Exchange) -> Iterator[str]:
     secret = " (private)" if exchange.private else ""
     yield from ("", f"**{_SPEAKERS[message.role]}**{secret}:", "")
+    message = message.without_images()
     if message.role == "tool":
         yield from _fenced(message.content)
     elif message.content:

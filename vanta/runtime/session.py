@@ -18,7 +18,7 @@ from vanta.context.preparer import merge_sampling
 from vanta.engine import Sampling
 from vanta.errors import internal_errors
 from vanta.events import Observer
-from vanta.messages import Message
+from vanta.messages import Message, MessageContent
 from vanta.prompts import SystemPrompt
 from vanta.runtime.conversations import Conversation
 from vanta.runtime.kept_settings import NOT_KEPT, Kept, prompt_of, sampling_of
@@ -30,7 +30,6 @@ from vanta.runtime.turns.turn_stream import TurnStream, streamed
 from vanta.runtime.turns.turn_tasks import TurnTasks
 from vanta.scheduling.policy import Policy
 from vanta.storage import Store, store_waits_until
-from vanta.text import well_formed_data
 from vanta.trace import OutputT, Reply
 
 
@@ -69,19 +68,21 @@ class Session(SessionTree):
         return self._conversation.private if self._private is None else self._private
 
     @overload
-    async def ask(self, text: str, **choice: Unpack[TurnChoice]) -> Reply: ...
+    async def ask(self, text: MessageContent, **choice: Unpack[TurnChoice]) -> Reply: ...
 
     @overload
     async def ask(
-        self, text: str, *, output: type[OutputT], **choice: Unpack[TurnChoice]
+        self, text: MessageContent, *, output: type[OutputT], **choice: Unpack[TurnChoice]
     ) -> Reply[OutputT]: ...
 
     @overload
-    async def ask(self, text: str, *, output: Any, **choice: Unpack[TurnChoice]) -> Reply: ...
+    async def ask(
+        self, text: MessageContent, *, output: Any, **choice: Unpack[TurnChoice]
+    ) -> Reply: ...
 
     async def ask(
         self,
-        text: str,
+        text: MessageContent,
         *,
         policy: str | Policy | None = None,
         track: str | None = None,
@@ -96,7 +97,8 @@ class Session(SessionTree):
         With neither `policy` nor `track`, the system prompt's template decides, then the
         configuration.
 
-        :param text: the user's message.
+        :param text: the user's message: a text, or parts, such as
+            `["What is this?", vanta.Image.read("photo.jpg")]`.
         :param policy: the name of a policy, or a policy.
         :param track: the name of one track that answers alone.
         :param deadline_s: seconds that the whole turn may take, waiting for the session's earlier
@@ -131,23 +133,23 @@ class Session(SessionTree):
 
     @overload
     def stream(
-        self, text: str, **choice: Unpack[TurnChoice]
+        self, text: MessageContent, **choice: Unpack[TurnChoice]
     ) -> AbstractAsyncContextManager[TurnStream]: ...
 
     @overload
     def stream(
-        self, text: str, *, output: type[OutputT], **choice: Unpack[TurnChoice]
+        self, text: MessageContent, *, output: type[OutputT], **choice: Unpack[TurnChoice]
     ) -> AbstractAsyncContextManager[TurnStream[OutputT]]: ...
 
     @overload
     def stream(
-        self, text: str, *, output: Any, **choice: Unpack[TurnChoice]
+        self, text: MessageContent, *, output: Any, **choice: Unpack[TurnChoice]
     ) -> AbstractAsyncContextManager[TurnStream]: ...
 
     @asynccontextmanager
     async def stream(
         self,
-        text: str,
+        text: MessageContent,
         *,
         policy: str | Policy | None = None,
         track: str | None = None,
@@ -183,26 +185,27 @@ class Session(SessionTree):
         """
         await self._conversation.refresh(self._store)
 
-    async def _ask(self, text: str, options: TurnOptions) -> Reply:
-        return await self.ask(text, options=options)
+    async def _ask(self, content: MessageContent, options: TurnOptions) -> Reply:
+        return await self.ask(content, options=options)
 
-    async def _begin(self, text: str, options: TurnOptions, emit: Observer) -> Turn:
+    async def _begin(self, content: MessageContent, options: TurnOptions, emit: Observer) -> Turn:
         """Start the clock of a turn, and resolve its settings under templates that are current."""
         self._tasks.home.require()
         started_at = anyio.current_time()
         with internal_errors("the turn could not begin"):
-            text = well_formed_data(text)
+            message = Message.of("user", content)
             until = started_at + self._planner.deadline_s(options)
             conversation: Conversation = self._conversation
             with store_waits_until(until):
                 await self._agree()
                 if options.replaces is not None:
-                    conversation, options = await self._forked(text, options, options.replaces)
+                    conversation, options = await self._forked(message, options, options.replaces)
             await self._planner.refresh(until)
             private = self.private if options.private is None else options.private
-            because = None if private else await self._planner.search(text, until)
+            search = partial(self._planner.search, message.content, until, message.images)
+            because = None if private else await search()
             settings = self._planner.settings(
-                text,
+                message.content,
                 self.user,
                 self._with_sampling(options),
                 private=self.private,
@@ -210,7 +213,7 @@ class Session(SessionTree):
                 prompt=self._own_prompt(),
                 isolation=self._isolation,
             )
-        return Turn(conversation, Message("user", text), settings, emit, started_at)
+        return Turn(conversation, message, settings, emit, started_at)
 
     def _own_prompt(self) -> SystemPrompt | None:
         """Return the system prompt of the caller, else the one that is kept, else None."""

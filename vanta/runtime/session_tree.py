@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from vanta.errors import UsageError
-from vanta.messages import Exchange, Message
+from vanta.messages import Exchange, Message, MessageContent
 from vanta.runtime.conversations import Conversation, ForkedConversation, message_of
 from vanta.runtime.exporting import ExportFormat, SessionExport
 from vanta.runtime.options import TurnOptions
@@ -50,7 +50,7 @@ class SessionTree(ABC):
         return self._conversation.user
 
     @abstractmethod
-    async def _ask(self, text: str, options: TurnOptions) -> Reply:
+    async def _ask(self, content: MessageContent, options: TurnOptions) -> Reply:
         """Run a turn."""
 
     async def exchanges(self, branch: str = "") -> list[Exchange]:
@@ -69,7 +69,9 @@ class SessionTree(ABC):
         """
         return [message for exchange in await self.exchanges() for message in exchange.messages]
 
-    async def edit(self, turn: str, text: str, options: TurnOptions | None = None) -> Reply:
+    async def edit(
+        self, turn: str, text: MessageContent, options: TurnOptions | None = None
+    ) -> Reply:
         """Replace the message of an earlier turn, and answer the new one.
 
         The new turn is on a branch of its own, whose history ends before the replaced turn, and
@@ -80,7 +82,7 @@ class SessionTree(ABC):
         To watch the turn, use `stream` with `TurnOptions(replaces=turn)`.
 
         :param turn: the turn's id, or the beginning of it; see `exchanges`.
-        :param text: the new message.
+        :param text: the new message, as for `ask`.
         :param options: as for `ask`.
         :returns: the reply; its exchange is durable.
         :raises UsageError: if there is no such turn.
@@ -109,7 +111,7 @@ class SessionTree(ABC):
         """
         exchange = await self.exchange(turn)
         chosen = TurnOptions(track=track, policy=policy, replaces=exchange.turn)
-        return await self._ask(message_of(exchange), chosen.over(options))
+        return await self._ask(message_of(exchange).parts, chosen.over(options))
 
     async def exchange(self, turn: str | None = None) -> Exchange:
         """Return a turn's messages, on whatever branch it is.
@@ -257,10 +259,10 @@ class SessionTree(ABC):
         return next(branch for branch in await self.branches() if branch.name == name)
 
     async def _forked(
-        self, text: str, options: TurnOptions, replaces: str
+        self, message: Message, options: TurnOptions, replaces: str
     ) -> tuple[ForkedConversation, TurnOptions]:
         """Return the conversation of a turn that replaces another one, and its options."""
-        forked = await self._conversation.forked(self._store, replaces, text)
+        forked = await self._conversation.forked(self._store, replaces, message)
         if forked.replaces_private and options.private is None:
             options = dataclasses.replace(options, private=True)
         return forked, options

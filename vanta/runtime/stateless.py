@@ -142,7 +142,7 @@ class StatelessTurns:
             return None
         if transcript.is_private:
             return PRIVATE_MESSAGE
-        return await self._planner.search(transcript.text, until)
+        return await self._planner.search(transcript.text, until, transcript.images)
 
     def _settings(
         self,

@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 metadata = sa.MetaData()
 about = sa.Table("about", metadata, sa.Column("schema_version", sa.Integer, nullable=False))
@@ -54,9 +54,11 @@ messages = sa.Table(
     sa.Column("call_id", sa.String(200)),
     sa.Column("branch", sa.String(200), nullable=False, server_default="main"),
     sa.Column("replaced", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("images", sa.JSON(none_as_null=True)),
     sa.Index("messages_of_session", "user", "session", "id"),
 )
-"""The messages of sessions. `replaced`: another alternative of their turn counts."""
+"""The messages of sessions. `replaced`: another alternative of their turn counts. `images`: data
+URLs, each with the number of characters of the content that follow it."""
 
 sessions = sa.Table(
     "sessions",

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 
-from vanta.messages import Exchange, Message, ToolCall
+from vanta.messages import Exchange, Image, Message, ToolCall
 from vanta.storage import branch_rows as rows
 from vanta.storage import session_rows
 from vanta.storage.branches import Branch, Fork, TurnPlace
@@ -422,9 +422,17 @@ def _message_row(turn: Mapping[str, Any], message: Message) -> dict[str, Any]:
         "content": message.content,
         "calls": [asdict(call) for call in message.tool_calls] or None,
         "call_id": message.tool_call_id,
+        "images": [
+            [image.url, place]
+            for image, place in zip(message.images, message.image_places, strict=True)
+        ]
+        or None,
     }
 
 
 def _message(row: sa.Row[Any]) -> Message:
     calls = tuple(ToolCall(call["id"], call["name"], call["arguments"]) for call in row.calls or ())
-    return Message(row.role, row.content, calls, row.call_id)
+    stored = row.images or ()
+    images = tuple(Image.from_url(url) for url, _ in stored)
+    places = tuple(place for _, place in stored)
+    return Message(row.role, row.content, calls, row.call_id, images=images, image_places=places)

@@ -222,11 +222,12 @@ def count_tokens(text: str) -> int:
 def count_prompt(messages: Sequence[Message]) -> int:
     """Return the number of tokens in a prompt.
 
-    :param messages: the prompt; each message takes `PER_MESSAGE` tokens beyond its text.
+    :param messages: the prompt; each message takes `PER_MESSAGE` tokens beyond its text and images.
     """
     return sum(PER_MESSAGE + _count_message(message) for message in messages)
 
 
 def _count_message(message: Message) -> int:
     calls = (call.name + call.arguments for call in message.tool_calls)
-    return count_tokens(message.content) + sum(map(count_tokens, calls))
+    images = sum(image.tokens for image in message.images)
+    return count_tokens(message.content) + sum(map(count_tokens, calls)) + images

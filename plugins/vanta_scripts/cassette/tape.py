@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from vanta import Delta, GenerationRequest, Message, ScriptError
+from vanta import Delta, GenerationRequest, Message, ScriptError, message_data
 from vanta.files import read_file, write_private
 from vanta.text import well_formed_data
 from vanta_scripts.script import Script
@@ -89,7 +89,7 @@ def label(script: Script) -> str:
 def fingerprint(request: GenerationRequest) -> str:
     """Return a hash of what determines an answer: messages, prefix, sampling and tools."""
     parts: list[object] = [
-        [dataclasses.asdict(message) for message in request.messages],
+        [_message_data(message) for message in request.messages],
         request.prefix,
         dataclasses.asdict(request.sampling),
         [dataclasses.asdict(tool) for tool in request.tools],
@@ -101,7 +101,14 @@ def fingerprint(request: GenerationRequest) -> str:
 
 def fingerprint_of_messages(messages: Sequence[Message]) -> str:
     """Return a hash of messages whose tokens are counted."""
-    return _hash([dataclasses.asdict(message) for message in messages])
+    return _hash([_message_data(message) for message in messages])
+
+
+def _message_data(message: Message) -> dict[str, object]:
+    """Return what counts of a message; one without images has the hash that it always had."""
+    data = dataclasses.asdict(dataclasses.replace(message, images=(), image_places=()))
+    del data["images"], data["image_places"]
+    return {**data, "parts": message_data(message)["content"]} if message.images else data
 
 
 def fingerprint_of_text(text: str) -> str:

@@ -39,6 +39,7 @@ from vanta.files import write_private
 if TYPE_CHECKING:
     from vanta.cli.chat.commands import Chat
     from vanta.events import Event
+    from vanta.messages import Image
     from vanta.runtime import SyncRuntime, TurnOptions, TurnStream
     from vanta.trace import Reply
 
@@ -146,7 +147,9 @@ def _exchange(chat: Chat, read: Callable[[], str]) -> None:
                 resumed = chat.runtime.runtime.resume_stream
                 _watch(chat, lambda: resumed(turn, approvals="wait" if chat.approval else None))
         elif message:
-            _reply_to(chat, message.removeprefix("/") if message[:2] == "//" else message)
+            images, chat.images = tuple(chat.images), []
+            text = message.removeprefix("/") if message[:2] == "//" else message
+            _reply_to(chat, text, images=images)
     except VantaError as error:
         output.print_error(error)
 
@@ -161,17 +164,24 @@ def _replace(chat: Chat) -> None:
         return
     try:
         options = TurnOptions(track=pending.track or None, replaces=pending.replaces)
-        _reply_to(chat, pending.text, options)
+        _reply_to(chat, pending.text, options, images=pending.images)
     finally:
         keep_shown(chat)
 
 
-def _reply_to(chat: Chat, message: str, options: TurnOptions | None = None) -> None:
+def _reply_to(
+    chat: Chat,
+    message: str,
+    options: TurnOptions | None = None,
+    *,
+    images: Sequence[Image] = (),
+) -> None:
     """Run a turn and show it; Ctrl-C stops it. Raises the errors of the turn."""
     choice = {"track": chat.track} if chat.track else {"policy": chat.policy}
     if options and options.track:
         choice = {}
-    reply = _watch(chat, lambda: chat.session.stream(message, **choice, options=options))
+    content = [message, *images] if images else message
+    reply = _watch(chat, lambda: chat.session.stream(content, **choice, options=options))
     if reply is not None:
         chat.messages.append(message)
         chat.replies.append(reply)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from vanta.errors import UnknownName, UsageError
 
 if TYPE_CHECKING:
-    from vanta.messages import Exchange
+    from vanta.messages import Exchange, Image
     from vanta.runtime import Session, SyncRuntime
     from vanta.storage import Branch
     from vanta.trace import Reply
@@ -32,11 +32,13 @@ class Pending:
     :param text: the message.
     :param replaces: the id of the turn that it takes the place of.
     :param track: the track that answers alone; "" as in the rest of the chat.
+    :param images: the images of the message.
     """
 
     text: str
     replaces: str
     track: str = ""
+    images: tuple[Image, ...] = ()
 
 
 class ChatState(Protocol):
@@ -60,12 +62,12 @@ def regenerate(chat: ChatState, track: str) -> str:
         hint = runtime.off.get(track, "")
         raise UnknownName("track", track, runtime.tracks, hint=hint)
     latest = chat.runtime.portal.call(chat.session.exchange)
-    chat.pending = Pending(_message_of(latest), latest.turn, track)
+    chat.pending = Pending(_message_of(latest), latest.turn, track, _images_of(latest))
     return ""
 
 
 def edit(chat: ChatState, rest: str) -> str:
-    """Run `/edit [#N] TEXT`: replace one of the user's messages, the latest one by default.
+    """Run `/edit [#N] TEXT`: replace the text of one of the user's messages, by default the latest.
 
     :raises UsageError: if there is no such message, or no text.
     """
@@ -75,7 +77,8 @@ def edit(chat: ChatState, rest: str) -> str:
             "/edit needs the new message: /edit TEXT replaces your latest one, /edit #2 TEXT the "
             "second. /branch numbers them."
         )
-    chat.pending = Pending(text, _turn(chat, number).turn)
+    replaced = _turn(chat, number)
+    chat.pending = Pending(text, replaced.turn, images=_images_of(replaced))
     return ""
 
 
@@ -182,6 +185,10 @@ def _numbered(rest: str) -> tuple[int | None, str]:
 
 def _message_of(exchange: Exchange) -> str:
     return next((item.content for item in exchange.messages if item.role == "user"), "")
+
+
+def _images_of(exchange: Exchange) -> tuple[Image, ...]:
+    return next((item.images for item in exchange.messages if item.role == "user"), ())
 
 
 def _turns(item: Branch) -> str:

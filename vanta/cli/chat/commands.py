@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vanta.cli.chat import branching
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from vanta.cli.chat.branching import Pending
     from vanta.cli.terminal.approval import TerminalApproval
     from vanta.memory import Memory, MemoryItem, Scope
+    from vanta.messages import Image
     from vanta.runtime import Session, SyncRuntime
     from vanta.trace import Reply
     from vanta.track import Track
@@ -40,6 +42,7 @@ class Chat:
     :param approval: asks about models without a known price; None without a terminal.
     :param reasoning: whether the model's reasoning is shown.
     :param resuming: the turn that a command wants to be resumed now, "" for none.
+    :param images: the images that the next message is sent with.
     """
 
     runtime: SyncRuntime
@@ -53,6 +56,7 @@ class Chat:
     pending: Pending | None = None
     reasoning: bool = False
     resuming: str = ""
+    images: list[Image] = field(default_factory=list)
 
     def run(self, line: str) -> str:
         """Run the command `/name rest` and return what to print.
@@ -75,6 +79,7 @@ def _help(_chat: Chat, _rest: str) -> str:
         "/info          this conversation, its policy and its tracks\n"
         "/track [NAME]  answer with one track alone; /track auto returns to the policy\n"
         "/stats         times and costs of the turns of this chat\n"
+        "/image FILE    send an image with your next message; /image drop leaves it out\n"
         "/memory        the memories that were recalled for the last reply\n"
         "               /memory search WORDS finds more, /memory forget ID deletes for good\n"
         "/regenerate [TRACK]  answer your latest message again\n"
@@ -130,6 +135,24 @@ def _tools(chat: Chat, _rest: str) -> str:
 def _approve(chat: Chat, rest: str) -> str:
     text, chat.resuming = decide(chat.runtime, chat.session, rest)
     return text
+
+
+def _image(chat: Chat, path: str) -> str:
+    """Run `/image FILE`.
+
+    :raises UsageError: if the file is not an image.
+    """
+    from vanta.messages import Image
+
+    if path == "drop":
+        chat.images.clear()
+        return "your next message is sent without an image"
+    if path:
+        chat.images.append(Image.read(Path(path.strip("'\"")).expanduser()))
+    sizes = [f"{image.media_type}, {len(image.data)} bytes" for image in chat.images]
+    if not sizes:
+        raise UsageError("/image needs a file: /image photo.jpg goes with your next message.")
+    return f"with your next message: {'; '.join(sizes)}"
 
 
 def _clear(chat: Chat, _rest: str) -> str:
@@ -268,6 +291,7 @@ COMMANDS: Mapping[str, Callable[[Chat, str], str]] = {
     "edit": branching.edit,
     "branch": branching.branch,
     "sessions": branching.sessions,
+    "image": _image,
     "tools": _tools,
     "approve": _approve,
     "clear": _clear,

@@ -12,7 +12,7 @@ from typing import Any, Generic, Unpack, overload
 
 from vanta.engine import Sampling
 from vanta.events import Event
-from vanta.messages import Exchange, Message
+from vanta.messages import Exchange, Message, MessageContent
 from vanta.runtime.exporting import ExportFormat
 from vanta.runtime.options import TurnChoice, TurnOptions
 from vanta.runtime.session import Session
@@ -113,19 +113,19 @@ class SyncSession:
         return self._session.private
 
     @overload
-    def ask(self, text: str, **choice: Unpack[TurnChoice]) -> Reply: ...
+    def ask(self, text: MessageContent, **choice: Unpack[TurnChoice]) -> Reply: ...
 
     @overload
     def ask(
-        self, text: str, *, output: type[OutputT], **choice: Unpack[TurnChoice]
+        self, text: MessageContent, *, output: type[OutputT], **choice: Unpack[TurnChoice]
     ) -> Reply[OutputT]: ...
 
     @overload
-    def ask(self, text: str, *, output: Any, **choice: Unpack[TurnChoice]) -> Reply: ...
+    def ask(self, text: MessageContent, *, output: Any, **choice: Unpack[TurnChoice]) -> Reply: ...
 
     def ask(
         self,
-        text: str,
+        text: MessageContent,
         *,
         policy: str | Policy | None = None,
         track: str | None = None,
@@ -151,23 +151,23 @@ class SyncSession:
 
     @overload
     def stream(
-        self, text: str, **choice: Unpack[TurnChoice]
+        self, text: MessageContent, **choice: Unpack[TurnChoice]
     ) -> AbstractContextManager[SyncTurn]: ...
 
     @overload
     def stream(
-        self, text: str, *, output: type[OutputT], **choice: Unpack[TurnChoice]
+        self, text: MessageContent, *, output: type[OutputT], **choice: Unpack[TurnChoice]
     ) -> AbstractContextManager[SyncTurn[OutputT]]: ...
 
     @overload
     def stream(
-        self, text: str, *, output: Any, **choice: Unpack[TurnChoice]
+        self, text: MessageContent, *, output: Any, **choice: Unpack[TurnChoice]
     ) -> AbstractContextManager[SyncTurn]: ...
 
     @contextmanager
     def stream(
         self,
-        text: str,
+        text: MessageContent,
         *,
         policy: str | Policy | None = None,
         track: str | None = None,
@@ -210,7 +210,7 @@ class SyncSession:
         """Delete the conversation; see `Session.clear`."""
         return self._calls.call(self._session.clear)
 
-    def edit(self, turn: str, text: str, options: TurnOptions | None = None) -> Reply:
+    def edit(self, turn: str, text: MessageContent, options: TurnOptions | None = None) -> Reply:
         """Replace the message of an earlier turn; see `Session.edit`."""
         return self._calls.call(self._session.edit, turn, text, options)
 

@@ -6,35 +6,68 @@ track that failed lately rests, unless no other is left.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import anyio
 
+from vanta.errors import NoTrack
+from vanta.messages import Message
 from vanta.runtime.turns.turn_settings import TurnSettings
 from vanta.runtime.turns.written_calls import able_to_call
 from vanta.track import Track
 
+BLIND = (
+    "the message has an image, and the model {model!r} cannot see. Use a track whose model can; if "
+    "this one can, set the option `images = true` of its track, where its engine has that option"
+)
+"""Why a track takes no part in a turn with an image."""
 
-def eligible_tracks(settings: TurnSettings) -> tuple[dict[str, Track], dict[str, str]]:
+
+def eligible_tracks(
+    settings: TurnSettings, asked: Sequence[Message]
+) -> tuple[dict[str, Track], dict[str, str]]:
     """Return the policy's tracks that may take part, and why each other one may not, by name.
 
     :param settings: the settings of the turn.
+    :param asked: the user's message and what follows it. A track whose model cannot see takes no
+        part if one of them has an image; of images of earlier turns it reads that they were there.
     """
+    has_images = any(message.images for message in asked)
     allowed: dict[str, Track] = {}
     skipped: dict[str, str] = {}
     for name in settings.race.policy.tracks:
         track = settings.tracks.get(name)
         if track is None:
             skipped[name] = settings.off.get(name, "no track of this name is configured")
-        elif reason := _obstacle(track, settings):
+        elif reason := _obstacle(track, settings, has_images=has_images):
             skipped[name] = reason
         else:
             allowed[name] = able_to_call(track)
     return _healthy(allowed, skipped, settings), skipped
 
 
-def _obstacle(track: Track, settings: TurnSettings) -> str:
+def no_track(
+    settings: TurnSettings, skipped: Mapping[str, str], asked: Sequence[Message]
+) -> NoTrack:
+    """Return the error of a turn in which no track may take part.
+
+    :param settings: the settings of the turn.
+    :param skipped: why each track may not.
+    :param asked: the user's message and what follows it.
+    """
+    tracks = [settings.tracks.get(name) for name in settings.race.policy.tracks]
+    blind = any(track and not track.engine.capabilities.images for track in tracks)
+    has_images = any(message.images for message in asked)
+    return NoTrack(settings.race.policy.name, skipped, unable=blind and has_images)
+
+
+def _obstacle(track: Track, settings: TurnSettings, *, has_images: bool) -> str:
     """Return why a track cannot serve the turn; "" if it can."""
     if settings.private and not track.private:
-        return "the turn is private and this track is not"
+        why = f" ({settings.private_because})" if settings.private_because else ""
+        return f"the turn is private and this track is not{why}"
+    if has_images and not track.engine.capabilities.images:
+        return BLIND.format(model=track.engine.model)
     return ""
 
 

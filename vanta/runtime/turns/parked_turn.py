@@ -19,7 +19,7 @@ import anyio
 
 from vanta.engine import Sampling
 from vanta.errors import StoreError, UsageError
-from vanta.messages import Message, ToolCall
+from vanta.messages import Image, Message, ToolCall
 from vanta.money import Caps
 from vanta.runtime.conversations import Conversation
 from vanta.runtime.options import TurnOptions
@@ -121,7 +121,7 @@ class TurnState:
                     f"reads {STATE_VERSION}). Resume it there, or discard it."
                 )
             return _state_of(data)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, UsageError) as error:
             raise StoreError(
                 f"the parked turn cannot be read ({type(error).__name__}). Discard it with "
                 "`vanta approvals discard TURN`, and send the message again."
@@ -323,7 +323,10 @@ def _state_of(data: dict[str, Any]) -> TurnState:
 
 def _message_of(data: Mapping[str, Any]) -> Message:
     calls = tuple(ToolCall(**call) for call in data["tool_calls"])
-    return Message(**{**data, "tool_calls": calls})
+    images = tuple(map(Image.from_url, data.get("images", ())))
+    places = tuple(data.get("image_places", ()))
+    changes = {"tool_calls": calls, "images": images, "image_places": places}
+    return Message(**{**data, **changes})
 
 
 def _sampling_of(data: Mapping[str, Any]) -> Sampling:

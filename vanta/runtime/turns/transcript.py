@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vanta.errors import UsageError
-from vanta.messages import Exchange, Message, read_message
+from vanta.messages import Exchange, Image, Message, read_message
 
 PRIVATE_MESSAGE = "a message of the transcript is private"
 """Why a turn is private if one of its messages is marked so."""
@@ -51,6 +51,11 @@ class Transcript:
     def is_private(self) -> bool:
         """Whether one of the messages must not leave this machine."""
         return any(message.private for message in self.messages)
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """The images of all messages."""
+        return tuple(image for message in self.messages for image in message.images)
 
     @property
     def text(self) -> str:
@@ -127,7 +132,7 @@ class _Check:
             )
         if message.role == "assistant":
             return self._answer(place, message)
-        if message.role == "user" and not message.content:
+        if message.role == "user" and not (message.content or message.images):
             raise _wrong(place, "the user's message is empty", "Leave it out, or add its text")
         return message
 

@@ -22,7 +22,7 @@ from functools import partial
 import anyio
 
 from vanta.context.preparer import ContextPreparer
-from vanta.errors import AllTracksFailed, NoTrack, StoreError, describe, internal_errors
+from vanta.errors import AllTracksFailed, StoreError, describe, internal_errors
 from vanta.events import Event, TurnFailed, TurnFinished, TurnResumed, TurnStarted
 from vanta.memory import Question, Scope, TurnRecall
 from vanta.messages import Exchange, Message
@@ -30,7 +30,7 @@ from vanta.money import TurnPurse
 from vanta.runtime.conversations import Conversation, PassingConversation
 from vanta.runtime.turns.agency import TurnTools
 from vanta.runtime.turns.caller_tools import ids_of
-from vanta.runtime.turns.eligibility import eligible_tracks
+from vanta.runtime.turns.eligibility import eligible_tracks, no_track
 from vanta.runtime.turns.parked_turn import (
     TurnState,
     no_tools_to_resume,
@@ -118,7 +118,8 @@ class Turn:
         :raises InternalError: for a fault of vanta or of a plugin.
         """
         with internal_errors("the turn could not begin"):
-            allowed, self._skipped = eligible_tracks(self._settings)
+            asked = (self._message, *self._following)
+            allowed, self._skipped = eligible_tracks(self._settings, asked)
         self._emit_started()
         try:
             with internal_errors(f"turn {self.id!r} broke"), store_waits_until(self._ends_at):
@@ -129,7 +130,8 @@ class Turn:
 
     async def _take_turn(self, allowed: Mapping[str, Track]) -> Reply:
         if not allowed:
-            raise NoTrack(self._race.policy.name, self._skipped)
+            asked = (self._message, *self._following)
+            raise no_track(self._settings, self._skipped, asked)
         await self._take_place(allowed)
         try:
             return await self._answer(allowed)
@@ -266,6 +268,8 @@ class Turn:
         settings, conversation = self._settings, self._conversation
         if settings.memory is None or not settings.recall.share:
             return None
+        if self._message.images and not self._message.content.strip():
+            return None  # memories are found by words
         session = conversation.session if settings.recall.scope == "session" else None
         question = Question(
             self._message.content,

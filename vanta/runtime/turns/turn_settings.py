@@ -21,6 +21,7 @@ from vanta.context.preparer import TurnPrompts, merge_sampling
 from vanta.engine import Sampling, Tool
 from vanta.errors import TemplateError, UnknownName
 from vanta.memory import Memory
+from vanta.messages import Image
 from vanta.money import Caps, Ledger
 from vanta.normalising import signatures
 from vanta.privacy import Detector, search_message
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
 
 
 _log = logging.getLogger("vanta")
+UNSEARCHED_IMAGE = "the message has an image, which the detectors cannot search"
+"""Why a turn with an image is private if `privacy.detect` names a detector."""
+
 _ANOTHER_USER = "\0another user"
 
 
@@ -144,12 +148,15 @@ class TurnPlanner:
         await self._templates.refresh(until)
         await self.learnt.publish()
 
-    async def search(self, text: str, until: float) -> str | None:
+    async def search(self, text: str, until: float, images: Sequence[Image] = ()) -> str | None:
         """Return why the detectors make a message private, or None.
 
         :param text: the user's message.
         :param until: seconds on the event loop's clock.
+        :param images: its images, which no detector can search.
         """
+        if images and self._detectors:
+            return UNSEARCHED_IMAGE
         return await search_message(text, self._detectors, until)
 
     def deadline_s(self, options: TurnOptions) -> float:
