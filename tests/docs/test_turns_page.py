@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,17 @@ import pytest
 
 import vanta
 from tests.house.source import ROOT
+from tests.pictures import png_bytes
 from vanta import GenerationRequest
 from vanta.api import Opening
 from vanta.testing import CallTool, ScriptedEngine, scripted_plugin
+from vanta.testing.scripted import ALL
 
 PAGE = ROOT.joinpath("docs/turns.md").read_text("utf-8")
 PROGRAMS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+EXPECTED = ([2, "user", 0], [2, "tool", 0], [1, "user", 1])
+"""Requests, the role of the last message and its images, of each program."""
 
 
 def reply(request: GenerationRequest) -> list[CallTool | str]:
@@ -35,7 +41,9 @@ def test_its_programs_run(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    engine = ScriptedEngine(reply=reply)
+    engine = ScriptedEngine(reply=reply, capabilities=replace(ALL, images=True))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photo.png").write_bytes(png_bytes())
 
     open_for_real = vanta.open
     config = {"data_dir": str(tmp_path), "tracks": {"local": {"engine": "scripted", "model": "x"}}}
@@ -47,10 +55,9 @@ def test_its_programs_run(
     monkeypatch.setattr("vanta.open", opened)
     exec(compile(PROGRAMS[number], "docs/turns.md", "exec"), {"__name__": "__main__"})  # noqa: S102
     assert capsys.readouterr().out.strip().endswith("It is done.")
-    assert len(engine.runs) == 2
-    roles = [message.role for message in engine.runs[-1].request.messages]
-    assert roles[-1] == ("tool" if number else "user")
+    last = engine.runs[-1].request.messages[-1]
+    assert [len(engine.runs), last.role, len(last.images)] == EXPECTED[number]
 
 
 def test_there_are_programs() -> None:
-    assert len(PROGRAMS) == 2
+    assert len(PROGRAMS) == len(EXPECTED)
