@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from vanta.messages import Image
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
@@ -72,6 +74,7 @@ class ToolResult:
     :param private: whether it must not leave this machine. A turn that was shown it is private.
     :param is_unknown: whether the call failed, but may have had its effect, as when its server
         ended meanwhile. Such a call is `unknown` in the journal, unless its tool only reads.
+    :param images: what a model that can see is shown beside the text; others read that it is there.
     """
 
     text: str
@@ -80,6 +83,7 @@ class ToolResult:
     source: str = ""
     private: bool = False
     is_unknown: bool = False
+    images: tuple[Image, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

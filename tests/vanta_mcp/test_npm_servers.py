@@ -74,7 +74,8 @@ async def test_everything_is_used(reach: object) -> None:
         assert "5" in (await call(toolset, "get-sum", a=2, b=3)).text
         weather = await call(toolset, "get-structured-content", location="Chicago")
         assert set(weather.data) == {"temperature", "conditions", "humidity"}
-        assert "[image of type image/png" in (await call(toolset, "get-tiny-image")).text
+        (image,) = (await call(toolset, "get-tiny-image")).images
+        assert image.media_type == "image/png"
         assert "resource" in (await call(toolset, "get-resource-links", count=2)).text
         resources = await toolset.reading.resources()
         text = await toolset.reading.read(resources[0]["uri"])

@@ -340,7 +340,8 @@ class ContextPreparer:
     def _leave_out_result(self) -> bool:
         """Replace the oldest long result of a call by a note; False if there is none."""
         for place, message in enumerate(self._rounds):
-            if message.role == "tool" and len(message.content) > len(LEFT_OUT):
+            is_long = bool(message.images) or len(message.content) > len(LEFT_OUT)
+            if message.role == "tool" and is_long:
                 self._rounds[place] = Message("tool", LEFT_OUT, tool_call_id=message.tool_call_id)
                 return True
         return False

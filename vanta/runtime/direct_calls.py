@@ -84,4 +84,5 @@ class DirectCalls:
             is_error=is_error,
             source=tool.identity,
             private=runner.saw_private,
+            images=message.images,
         )

@@ -418,10 +418,10 @@ class CallRunner:
     def _conclude(self, call: ReadCall, *, show_private: bool) -> Message:
         """Record how a call ended, and write what the model reads."""
         execution, offered = call.execution, call.offered
-        text = WITHHELD
+        text, images = WITHHELD, call.execution.result.images[:0]
         if show_private or not execution.result.private:
             self.saw_private = self.saw_private or execution.result.private
-            text = self._written(call)
+            text, images = self._written(call), execution.result.images
         was_run = execution.state not in ("refused", "denied")  # an error is others' text, too
         if offered is not None and offered.tool.untrusted and was_run:
             self._after_untrusted = True
@@ -438,7 +438,7 @@ class CallRunner:
                 private=self._holds_private,
             )
         )
-        return Message("tool", text, tool_call_id=call.call.id)
+        return Message("tool", text, tool_call_id=call.call.id, images=images)
 
     def _written(self, call: ReadCall) -> str:
         """Return a result as the model reads it, and keep what is too long for later pages."""

@@ -10,10 +10,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, cast
 
-from vanta.errors import ToolError, did_you_mean
+from vanta.errors import ToolError, UsageError, did_you_mean
+from vanta.messages import Image, Message
 from vanta.text import as_data as as_data  # noqa: PLC0414 - the front of the room has it
 from vanta.text import well_formed
 from vanta.tool_contract import Tool, ToolContext, ToolResult, Toolset
@@ -34,8 +35,8 @@ _CHARACTERS_PER_TOKEN = 16
 def result_of(value: object) -> ToolResult:
     """Return what a tool returned as a result.
 
-    :param value: a `ToolResult`, text, bytes of text, None, a pydantic model, a dataclass, or data
-        that is like JSON.
+    :param value: a `ToolResult`, text, bytes of text, None, a `vanta.Image` or a list with some, a
+        pydantic model, a dataclass, or data that is like JSON.
     :returns: a result with bounded, well-formed text. NaN and the infinities become null.
     :raises ToolError: if the value has no form as text or JSON, or is too large.
     """
@@ -44,15 +45,32 @@ def result_of(value: object) -> ToolResult:
     if value is None:
         return ToolResult("The call returned nothing.")
     if isinstance(value, bytes | bytearray | memoryview):
-        return ToolResult(_decoded(bytes(value[: MAX_RESULT_CHARACTERS * 4])))
+        value = _decoded(bytes(value[: MAX_RESULT_CHARACTERS * 4]))
     if isinstance(value, str):
         return ToolResult(_bounded(str(value)))
+    if images := _images_in(value):
+        return _with_images(value, images)
     plain = _Plain()
     data = plain.of(value)
     if isinstance(data, str):
         return ToolResult(_bounded(data), private=plain.is_private)
     text = _bounded(json.dumps(data, ensure_ascii=False))
     return ToolResult(text, data, private=plain.is_private)
+
+
+def _images_in(value: object) -> tuple[Image, ...]:
+    values = value if isinstance(value, list | tuple) else (value,)
+    return tuple(item for item in values if isinstance(item, Image))
+
+
+def _with_images(value: object, images: tuple[Image, ...]) -> ToolResult:
+    """Return the result of a list with images: the rest of it is what a list without them gives."""
+    values = value if isinstance(value, list | tuple) else ()
+    rest = [item for item in values if not isinstance(item, Image)]
+    texts = [item for item in rest if isinstance(item, str)]
+    if len(texts) == len(rest):
+        return _checked(ToolResult("\n".join(texts), images=images))
+    return _checked(dataclasses.replace(result_of(rest), images=images))
 
 
 def write_result(
@@ -102,7 +120,7 @@ class ResultPages(Toolset):
         limit = self._limit if tokens_limit is None else min(tokens_limit, self._limit)
         text = as_data(result.text)
         if not _beginning(text, limit, self._count)[1]:
-            self._keep(result_id, dataclasses.replace(result, text=text, data=None))
+            self._keep(result_id, dataclasses.replace(result, text=text, data=None, images=()))
         return write_result(result, limit, self._count, result_id)
 
     def state(self) -> Mapping[str, Mapping[str, Any]]:
@@ -190,14 +208,23 @@ def _checked(result: ToolResult) -> ToolResult:
     data = None if result.data is None else plain.of(result.data)
     given: object = result.text
     inner = ToolResult(given) if isinstance(given, str) else result_of(given)
+    images = _checked_images(result.images)
     return ToolResult(
-        _bounded(inner.text),
+        _bounded(inner.text) or ("The call returned an image." if images else ""),
         data,
         is_error=bool(result.is_error),
         source=well_formed(str(result.source))[:2000],
         private=bool(result.private) or plain.is_private or inner.private,
         is_unknown=bool(result.is_unknown),
+        images=images,
     )
+
+
+def _checked_images(images: object) -> tuple[Image, ...]:
+    try:
+        return Message("tool", "", images=tuple(cast("Iterable[Image]", images))).images
+    except (TypeError, UsageError) as error:
+        raise ToolError(f"it returned images that cannot be shown: {error}") from None
 
 
 def _bounded(text: str) -> str:

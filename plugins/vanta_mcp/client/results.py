@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from vanta import Tool, ToolResult
+from vanta import Image, Tool, ToolResult, UsageError
 from vanta_mcp.settings import Server
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _NOT_LEGAL = re.compile(r"[^A-Za-z0-9_-]")
 _MOST_NAME = 64
 _MOST_DESCRIPTION = 20_000
+
+MOST_IMAGES = 16
+"""Images of a result that a model is shown; for more of them there is a line of text."""
 
 
 def tool_names(tools: Iterable[types.Tool]) -> dict[str, types.Tool]:
@@ -77,17 +80,36 @@ def result_of_call(result: types.CallToolResult, server: Server) -> ToolResult:
     :param result: what the server sent.
     :param server: the server.
     """
-    text = "\n".join(map(block_text, result.content))
+    images: list[Image] = []
+    texts: list[str] = []
+    for block in result.content:
+        image = _image(block) if len(images) < MOST_IMAGES else None
+        if image is None:
+            texts.append(block_text(block))
+        else:
+            images.append(image)
+    text = "\n".join(texts)
     data = result.structured_content
     if not text.strip() and data is not None:
         text = json.dumps(data, ensure_ascii=False)
     return ToolResult(
-        text or "The call returned nothing.",
+        text or ("" if images else "The call returned nothing."),
         data=data,
         is_error=bool(result.is_error),
         source=f"MCP server {server.name}",
         private=server.config.private,
+        images=tuple(images),
     )
+
+
+def _image(block: Any) -> Image | None:
+    """Return the image of a block, None for any other block and for what is not an image."""
+    if block.type != "image":
+        return None
+    try:
+        return Image.from_url(f"data:image/png;base64,{block.data}")
+    except UsageError:
+        return None
 
 
 def block_text(block: Any) -> str:

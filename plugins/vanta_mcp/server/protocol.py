@@ -232,5 +232,9 @@ def _given(response: Any) -> Answer:
 def _result(result: ToolResult) -> types.CallToolResult:
     import mcp_types as types
 
-    content = [types.TextContent(text=result.text)]
-    return types.CallToolResult(content=list(content), is_error=result.is_error)
+    text = types.TextContent(text=result.text)
+    images = [
+        types.ImageContent(data=image.url.partition(",")[2], mime_type=image.media_type)
+        for image in result.images
+    ]
+    return types.CallToolResult(content=[text, *images], is_error=result.is_error)

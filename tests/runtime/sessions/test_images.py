@@ -14,10 +14,11 @@ import pytest
 import vanta
 from tests.pictures import picture
 from tests.runtime.home import open_scripted
-from vanta import EngineError, ErrorKind, Message, NoTrack, TurnOptions
+from vanta import ErrorKind, Message, NoTrack, TurnOptions
 from vanta.memory import Scope, Selection
-from vanta.testing import Fail, ScriptedEngine
+from vanta.testing import CallTool, Fail, ScriptedEngine
 from vanta.testing.scripted import ALL
+from vanta.tools import result_of
 
 pytestmark = pytest.mark.anyio
 SEES = replace(ALL, images=True)
@@ -57,7 +58,7 @@ async def test_a_turn_whose_every_track_is_blind_says_why_and_what_to_do(tmp_pat
 
 
 async def test_another_track_that_sees_takes_over_with_the_image(tmp_path: Path) -> None:
-    cut = eye("It is a ", Fail(EngineError(ErrorKind.CONNECTION, "cut", engine="scripted")))
+    cut = eye("It is a ", Fail(ErrorKind.NETWORK))
     api = eye("It is a cat.")
     async with open_scripted(tmp_path, local=cut, api=api, policy="hedge") as runtime:
         reply = await runtime.session("s").ask(["What?", CAT])
@@ -239,3 +240,44 @@ def test_the_synchronous_session_takes_parts(tmp_path: Path) -> None:
             assert list(turn.text())[-1] == "A cat."
     assert reply.text == "A cat."
     assert asked(api).images == (DOG,)
+
+
+@vanta.tool(effect="read")
+def screenshot() -> list[Any]:
+    """Return a picture of the screen."""
+    return ["the screen", CAT]
+
+
+ONE_CALL = [[CallTool("screenshot", "{}")], ["A cat."]]
+
+
+@pytest.mark.parametrize("sees", [True, False])
+async def test_an_image_that_a_tool_returns_reaches_a_model_that_sees(
+    tmp_path: Path, sees: bool
+) -> None:
+    engine = eye(scripts=ONE_CALL) if sees else ScriptedEngine(scripts=ONE_CALL)
+    async with open_scripted(tmp_path, api=engine, own_tools=[screenshot]) as runtime:
+        session = runtime.session("s")
+        await session.ask("What is on the screen?", track="api")
+        (result,) = [item for item in await session.history() if item.role == "tool"]
+    sent = engine.requests[1].messages[-1]
+    assert sent.role == "tool"
+    assert "the screen" in sent.content
+    assert sent.images == ((CAT,) if sees else ())
+    assert (NOTE in sent.content) is not sees
+    assert result.images == (CAT,)
+
+
+async def test_a_tool_that_is_called_directly_returns_its_image(tmp_path: Path) -> None:
+    async with open_scripted(tmp_path, api=eye(), own_tools=[screenshot]) as runtime:
+        result = await runtime.call_tool("screenshot", {})
+    assert result.images == (CAT,)
+
+
+def test_an_image_that_a_tool_returns_alone_has_a_text_too() -> None:
+    assert result_of(CAT).text == "The call returned an image."
+    assert result_of([{"x": 1}, DOG]).data == [{"x": 1}]
+    assert result_of(vanta.ToolResult("two", images=(CAT, DOG))).images == (CAT, DOG)
+    wrong: Any = ["picture"]
+    with pytest.raises(vanta.ToolError, match="cannot be shown"):
+        result_of(vanta.ToolResult("x", images=wrong))

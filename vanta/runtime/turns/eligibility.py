@@ -6,7 +6,7 @@ track that failed lately rests, unless no other is left.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import anyio
 
@@ -24,15 +24,15 @@ BLIND = (
 
 
 def eligible_tracks(
-    settings: TurnSettings, asked: Sequence[Message]
+    settings: TurnSettings, message: Message
 ) -> tuple[dict[str, Track], dict[str, str]]:
     """Return the policy's tracks that may take part, and why each other one may not, by name.
 
     :param settings: the settings of the turn.
-    :param asked: the user's message and what follows it. A track whose model cannot see takes no
-        part if one of them has an image; of images of earlier turns it reads that they were there.
+    :param message: the user's message. A track whose model cannot see takes no part if it has an
+        image; of images of earlier turns and of results it reads that they were there.
     """
-    has_images = any(message.images for message in asked)
+    has_images = bool(message.images)
     allowed: dict[str, Track] = {}
     skipped: dict[str, str] = {}
     for name in settings.race.policy.tracks:
@@ -46,19 +46,16 @@ def eligible_tracks(
     return _healthy(allowed, skipped, settings), skipped
 
 
-def no_track(
-    settings: TurnSettings, skipped: Mapping[str, str], asked: Sequence[Message]
-) -> NoTrack:
+def no_track(settings: TurnSettings, skipped: Mapping[str, str], message: Message) -> NoTrack:
     """Return the error of a turn in which no track may take part.
 
     :param settings: the settings of the turn.
     :param skipped: why each track may not.
-    :param asked: the user's message and what follows it.
+    :param message: the user's message.
     """
     tracks = [settings.tracks.get(name) for name in settings.race.policy.tracks]
     blind = any(track and not track.engine.capabilities.images for track in tracks)
-    has_images = any(message.images for message in asked)
-    return NoTrack(settings.race.policy.name, skipped, unable=blind and has_images)
+    return NoTrack(settings.race.policy.name, skipped, unable=blind and bool(message.images))
 
 
 def _obstacle(track: Track, settings: TurnSettings, *, has_images: bool) -> str:

@@ -118,8 +118,7 @@ class Turn:
         :raises InternalError: for a fault of vanta or of a plugin.
         """
         with internal_errors("the turn could not begin"):
-            asked = (self._message, *self._following)
-            allowed, self._skipped = eligible_tracks(self._settings, asked)
+            allowed, self._skipped = eligible_tracks(self._settings, self._message)
         self._emit_started()
         try:
             with internal_errors(f"turn {self.id!r} broke"), store_waits_until(self._ends_at):
@@ -130,8 +129,7 @@ class Turn:
 
     async def _take_turn(self, allowed: Mapping[str, Track]) -> Reply:
         if not allowed:
-            asked = (self._message, *self._following)
-            raise no_track(self._settings, self._skipped, asked)
+            raise no_track(self._settings, self._skipped, self._message)
         await self._take_place(allowed)
         try:
             return await self._answer(allowed)
