@@ -275,6 +275,12 @@ class OpenAIEngine(Engine):
         if problem:
             suggestion = "Offer the tool, or change the choice."
             raise self._error(ErrorKind.BAD_REQUEST, problem, suggestion)
+        if not self.capabilities.images and any(item.images for item in request.messages):
+            raise self._error(
+                ErrorKind.UNSUPPORTED,
+                "the request has an image, and the model is not known to see",
+                "Use another model, or set the option `images = true` if this one can.",
+            )
         try:
             body = chat_body(
                 request,

@@ -4,7 +4,7 @@ Which models can see is data (https://platform.openai.com/docs/models): a model 
 here is blind unless the option `images` says otherwise. Sizes follow
 https://platform.openai.com/docs/guides/images-vision#calculating-costs: most models count tiles, as
 `vanta.Image.tokens` does; small ones count patches of 32 pixels, at most 1,536, times a factor; and
-`gpt-4o-mini` counts tiles at 33 times the tokens.
+`gpt-4o-mini` counts tiles, each at 33 times the tokens.
 
 Invariant: pure. An image is sent in a message of the user only, since the protocol has no other
 place for it: those of results follow the results.
@@ -34,7 +34,8 @@ _PATCHED = (
     ("o4-mini", 1.72),
 )
 _PATCH, _MOST_PATCHES = 32, 1536
-_DEAR, _DEAR_FACTOR = "gpt-4o-mini", 5667 / 170
+_DEAR, _DEAR_BASE, _DEAR_TILE = "gpt-4o-mini", 2833, 5667
+_LONGEST, _SHORT, _TILE, _MOST_TILES = 2048, 768, 512, 8
 
 OF_RESULTS = "The images of the results above, in their order:"
 """Stands before images that tools returned."""
@@ -57,7 +58,7 @@ def images_tokens(model: str, images: Iterable[Image]) -> int:
     """
     bare = _bare(model)
     if bare.startswith(_DEAR):
-        return math.ceil(sum(image.tokens for image in images) * _DEAR_FACTOR)
+        return sum(_DEAR_BASE + _DEAR_TILE * _tiles(image) for image in images)
     factor = next((factor for name, factor in _PATCHED if bare.startswith(name)), None)
     if factor is None:
         return sum(image.tokens for image in images)
@@ -92,6 +93,16 @@ def with_result_images(messages: Sequence[Message]) -> Iterator[Message]:
 
 def _images_message(images: Sequence[Image]) -> Message:
     return Message.of("user", [OF_RESULTS, *images])
+
+
+def _tiles(image: Image) -> int:
+    """Return the tiles of an image, which is scaled down to 2048 and its shorter side to 768."""
+    if image.size is None:
+        return _MOST_TILES
+    scale = min(1.0, _LONGEST / max(image.size))
+    scale = min(scale, _SHORT / min(image.size))
+    width, height = (math.ceil(side * scale / _TILE) for side in image.size)
+    return min(_MOST_TILES, width * height)
 
 
 def _patches(image: Image) -> int:

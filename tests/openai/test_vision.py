@@ -92,7 +92,7 @@ async def test_a_name_says_which_models_see_and_the_option_images_decides(
 
 @pytest.mark.parametrize(
     ("model", "least", "most"),
-    [("gpt-4o", 765, 1600), ("gpt-4o-mini", 25_000, 55_000), ("gpt-4.1-nano", 2500, 3800)],
+    [("gpt-4o", 765, 1600), ("gpt-4o-mini", 25_501, 25_501), ("gpt-4.1-nano", 2500, 3800)],
 )
 async def test_images_count_by_the_rule_of_the_model(model: str, least: int, most: int) -> None:
     image = Image(jpeg_bytes(1024, 1024))

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 
 import vanta
 from tests.memory.home import bytes_in
+from tests.pictures import picture
 from tests.runtime.home import open_scripted
 from tests.tools.test_rounds import Counted, results
 from tests.tools.test_stream_approvals import ASK, opened, sending
@@ -30,6 +32,7 @@ from vanta import (
     TurnResumed,
 )
 from vanta.testing import CallTool, ScriptedEngine
+from vanta.testing.scripted import ALL
 
 pytestmark = pytest.mark.anyio
 
@@ -94,6 +97,23 @@ async def test_a_caller_who_does_not_wait_resumes_the_turn_later(tmp_path: Path)
     assert reply.trace.turn_id == pending.turn_id
     assert [(leg.leg, leg.round) for leg in reply.trace.legs] == [(0, 0), (1, 1)]
     assert reply.trace.rounds == 2
+
+
+async def test_a_parked_turn_keeps_the_image_of_its_message(tmp_path: Path) -> None:
+    counted, cat = Counted(), picture()
+    sees = replace(ALL, images=True)
+    asked = [CallTool("send", '{"to": "Anna"}', id="c1")]
+    first = ScriptedEngine(*asked, capabilities=sees)
+    given: dict[str, Any] = {"own_tools": counted.tools, "policy": "local"}
+    async with open_scripted(tmp_path, local=first, config=dict(ASK), **given) as runtime:
+        with pytest.raises(ApprovalPending) as caught:
+            await runtime.session("a").ask(["Send this.", cat], options=PARK)
+    engine = ScriptedEngine(reply=lambda r: results(r) or asked, capabilities=sees)
+    async with open_scripted(tmp_path, local=engine, config=dict(ASK), **given) as runtime:
+        await runtime.resume(caught.value.turn_id, approve=caught.value.calls)
+        history = await runtime.session("a").history()
+    assert history[0].parts == ("Send this.", cat)
+    assert engine.requests[0].messages[-3].parts == ("Send this.", cat)
 
 
 async def test_a_denial_is_read_by_the_model_when_the_turn_goes_on(tmp_path: Path) -> None:

@@ -101,6 +101,11 @@ class Prompter:
             raise self._faults.bad_request(
                 request.tool_choice_problem, "Offer the tool, or change the choice."
             )
+        if any(message.images for message in request.messages):
+            raise self._faults.unsupported(
+                "the request has an image, and models in this process cannot see",
+                "Use a track whose model can, such as llama-server with a projector.",
+            )
         offered = () if request.tool_choice == "none" else request.tools
         text = self._render(request.messages, offered, request.tool_rules)
         if request.prefix or request.must_call:

@@ -297,8 +297,8 @@ def _print_session(
         for message in exchange.messages:
             for call in message.tool_calls:
                 output.print_status(f"calls {call.name} {call.arguments}")
-            if message.content:
-                output.print_line(f"{message.role}: {message.content}")
+            if text := message.without_images().content:
+                output.print_line(f"{message.role}: {text}")
     if len(branches) > 1:
         rows = [
             (
@@ -315,12 +315,14 @@ def _print_session(
 
 
 def _messages(exchanges: list[Exchange]) -> list[dict[str, object]]:
+    from vanta.messages import content_data
+
     return [
         {
             "turn": exchange.turn,
             "private": exchange.private,
             "role": message.role,
-            "content": message.content,
+            "content": content_data(message),
         }
         for exchange in exchanges
         for message in exchange.messages

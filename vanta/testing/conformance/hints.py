@@ -11,7 +11,13 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from vanta.engine import Capabilities, Engine, GenerationRequest, Receipt, Sampling, Tool
-from vanta.messages import Completion, Delta, Message, fold
+from vanta.messages import Completion, Delta, Image, Message, fold
+
+PIXEL = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAA"
+    "AACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+)
+"""A black image of one pixel."""
 
 GRAMMAR = 'root ::= "yes" | "no"'
 SCHEMA = {
@@ -127,6 +133,9 @@ def demands(request: GenerationRequest) -> Iterator[tuple[str, GenerationRequest
     yield "grammar", sample(request, grammar=GRAMMAR)
     yield "json_schema", sample(request, json_schema=SCHEMA)
     yield "logprobs", sample(request, logprobs=1)
+    *before, last = request.messages
+    shown = dataclasses.replace(last, images=(Image.from_url(PIXEL),))
+    yield "images", dataclasses.replace(request, messages=(*before, shown))
 
 
 def unsupported(
