@@ -118,7 +118,7 @@ def test_content_is_read_from_parts() -> None:
     assert Message("assistant", None).content == ""  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("content", [5, b"x", [{"type": "image_url", "image_url": {}}], True])
+@pytest.mark.parametrize("content", [5, b"x", [{"type": "input_audio", "data": {}}], True])
 def test_a_message_with_another_content_is_refused(content: object) -> None:
     with pytest.raises(UsageError, match="not text: pass a text"):
         Message("user", content)  # type: ignore[arg-type]

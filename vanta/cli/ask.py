@@ -18,6 +18,7 @@ from vanta.cli import output
 from vanta.cli.options import (
     ConfigOption,
     DeadlineOption,
+    ImageOption,
     JsonOption,
     PolicyOption,
     PrivateOption,
@@ -60,10 +61,7 @@ def ask(
     deadline: DeadlineOption = None,
     tools: ToolsOption = None,
     json: JsonOption = False,
-    image: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="FILE", help="Show the model a PNG, JPEG, GIF or WebP; repeatable."),
-    ] = None,
+    image: ImageOption = None,
     schema: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="A JSON Schema: print an object that is valid under it."),
@@ -101,9 +99,8 @@ def ask(
         choice["output"] = _read_schema(schema)
     shows_status = verbose or (not json and not quiet and sys.stderr.isatty())
     approval = TerminalApproval() if can_ask() else None
-    printer = _TurnPrinter(
-        text=not json and schema is None, status=shows_status, reasoning=reasoning
-    )
+    shows_text = not json and schema is None
+    printer = _TurnPrinter(text=shows_text, status=shows_status, reasoning=reasoning)
     with open_runtime(config, approval=approval, tools=table) as runtime:
         conversation = runtime.runtime.session(session or new_session_id(), user=user)
         reply = _answer(runtime, conversation, content, choice, printer, approval)

@@ -6,6 +6,7 @@ Invariant: this module imports nothing that the help page does not need.
 from __future__ import annotations
 
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -60,6 +61,10 @@ ToolsOption = Annotated[
         metavar="NAMES",
         help="Offer these toolsets or tools, such as clock,files.read, instead of the configured.",
     ),
+]
+ImageOption = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="FILE", help="Show the model a PNG, JPEG, GIF or WebP; repeatable."),
 ]
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print nothing on stderr but errors.")

@@ -45,6 +45,7 @@ class _Room:
         self._size_bytes = MAX_IMAGES_BYTES
 
     def take(self, message: Message) -> Message:
+        """Return the next older message, without its images if they do not fit."""
         if not message.images:
             return message
         self._count -= len(message.images)
@@ -53,6 +54,7 @@ class _Room:
         return message if fits else message.without_images()
 
     def take_exchange(self, exchange: Exchange) -> Exchange:
+        """Return the next older exchange; see `take`."""
         if not any(message.images for message in exchange.messages):
             return exchange
         messages = [self.take(message) for message in reversed(exchange.messages)]

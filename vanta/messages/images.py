@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vanta.errors import UsageError
+from vanta.files import read_file
 
 MAX_IMAGE_BYTES = 20 * 1024 * 1024
 """Size of one image."""
@@ -76,8 +77,7 @@ class Image:
         :raises UsageError: if it cannot be read, or is not an image.
         """
         try:
-            with Path(path).open("rb") as file:
-                data = file.read(MAX_IMAGE_BYTES + 1)
+            data = read_file(path, MAX_IMAGE_BYTES)
         except OSError as error:
             raise UsageError(f"the image {str(path)!r} cannot be read: {error.strerror}") from None
         return cls(data)

@@ -61,7 +61,8 @@ def no_track(settings: TurnSettings, skipped: Mapping[str, str], message: Messag
 def _obstacle(track: Track, settings: TurnSettings, *, has_images: bool) -> str:
     """Return why a track cannot serve the turn; "" if it can."""
     if settings.private and not track.private:
-        why = f" ({settings.private_because})" if settings.private_because else ""
+        because = settings.private_because if has_images else None
+        why = f": {because}" if because else ""
         return f"the turn is private and this track is not{why}"
     if has_images and not track.engine.capabilities.images:
         return BLIND.format(model=track.engine.model)
