@@ -30,7 +30,6 @@ SHORT_FOR_A_REASON = {
     "vanta.storage.migrations.versions.version_5": "a revision",
     "vanta.storage.waiting": "one idea",
     "vanta.text.markers": "one table",
-    "vanta.runtime.turns.eligibility": "one idea",
     "vanta_llamacpp.prompt.template_check": "a check",
     "vanta_llamacpp.prompt.tool_counts": "one idea",
     "vanta.files.parsing": "one idea",

@@ -18,7 +18,10 @@ CAT = picture()
 
 async def messages_sent(*messages: Message, **options: Any) -> list[dict[str, Any]]:
     """Return the messages that the server received."""
-    async with Upstream() as upstream, engine_at(upstream.base_url, **options) as engine:
+    async with (
+        Upstream() as upstream,
+        engine_at(upstream.base_url, images=True, **options) as engine,
+    ):
         await answer_of(engine, GenerationRequest(messages))
         return list((await upstream.chat()).body["messages"])
 

@@ -105,8 +105,8 @@ class Resuming:
                 with store_waits_until(until):
                     await conversation.refresh(self._store, for_turn=True)
                     if state.replaces:
-                        text = state.message.content
-                        conversation = await conversation.forked(self._store, state.replaces, text)
+                        fork = conversation.forked(self._store, state.replaces, state.message)
+                        conversation = await fork
                 await self._planner.refresh(until)
                 settings = self._planner.settings(
                     state.message.content,

@@ -248,7 +248,7 @@ def screenshot() -> list[Any]:
     return ["the screen", CAT]
 
 
-ONE_CALL = [[CallTool("screenshot", "{}")], ["A cat."]]
+ONE_CALL: list[list[CallTool | str]] = [[CallTool("screenshot", "{}")], ["A cat."]]
 
 
 @pytest.mark.parametrize("sees", [True, False])

@@ -39,7 +39,7 @@ from vanta.files import write_private
 if TYPE_CHECKING:
     from vanta.cli.chat.commands import Chat
     from vanta.events import Event
-    from vanta.messages import Image
+    from vanta.messages import Image, MessageContent
     from vanta.runtime import SyncRuntime, TurnOptions, TurnStream
     from vanta.trace import Reply
 
@@ -180,7 +180,7 @@ def _reply_to(
     choice = {"track": chat.track} if chat.track else {"policy": chat.policy}
     if options and options.track:
         choice = {}
-    content = [message, *images] if images else message
+    content: MessageContent = [message, *images] if images else message
     reply = _watch(chat, lambda: chat.session.stream(content, **choice, options=options))
     if reply is not None:
         chat.messages.append(message)
