@@ -321,3 +321,13 @@ async def test_with_one_round_the_model_answers_without_tools(tmp_path: Path) ->
     ) as runtime:
         reply = await runtime.session("a").ask("Hi")
     assert (reply.text, reply.trace.rounds, reply.trace.limit) == ("Hi.", 1, "max_rounds")
+
+
+async def test_an_answer_that_calls_a_thousand_times_is_no_answer_and_runs_nothing(
+    tmp_path: Path,
+) -> None:
+    counted = Counted()
+    script = [CallTool("send", f'{{"to": "{n}"}}', id=f"c{n}") for n in range(1000)]
+    with pytest.raises(vanta.AllTracksFailed, match="more than 256 tool calls"):
+        await ask_with(tmp_path, script, counted.tools)
+    assert not counted.runs

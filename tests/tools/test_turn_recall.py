@@ -409,3 +409,29 @@ async def test_an_embedder_that_breaks_leaves_the_ranking_to_words(tmp_path: Pat
         tools = await ranked_by_meaning(lambda: session.ask("What is the weather?"), embedder)
     assert "damaged" in tools.note
     assert tools.shown[0].name == "get_forecast"
+
+
+async def test_a_constraint_that_a_short_schema_leaves_out_is_checked_and_named(
+    tmp_path: Path,
+) -> None:
+    """The model breaks what it was not shown, reads that in the result, and corrects it."""
+    seen: list[GenerationRequest] = []
+    office = Office()
+    pattern = f"^({'|'.join(f'{letter}BC' for letter in 'ABCDEFGHIJKLMNOP')})-[0-9]{{2}}$"
+    code = {"type": "string", "pattern": pattern, "minLength": 6}
+    schema = {"type": "object", "properties": {"code": code}, "required": ["code"]}
+    details = "Open the door of a room by its code. " + "It stays open for a minute. " * 40
+    office.listed.append(Tool("open_door", details, schema))
+    engine = script(
+        [CallTool("open_door", '{"code": "abc"}', id="a")],
+        [CallTool("open_door", '{"code": "ABC-12"}', id="b")],
+        ["Open."],
+        seen=seen,
+    )
+    async with opened(tmp_path, engine, own_tools=[office], tools={"share": 0.04}) as runtime:
+        reply = await runtime.session("a").ask("Open the door of the room by its code")
+    (shown,) = [tool for tool in seen[0].tools if tool.name == "open_door"]
+    assert "pattern" not in str(shown.parameters), "the room is too small for more"
+    assert "^(ABC|BBC" in results(seen[1])[0]
+    assert [call.state for call in reply.trace.calls] == ["refused", "finished"]
+    assert office.called == ["open_door"]

@@ -1,4 +1,4 @@
-"""Ways out around a turn: questions of money, found tools, turns that wait.
+"""Ways out around a turn: questions of money, found tools, turns that wait, spans.
 
 Each function takes one way; `test_leaks` then looks for the canary outside.
 """
@@ -15,6 +15,7 @@ import pytest
 from tests.privacy.leaks.paths_of_text import TELL
 from tests.privacy.leaks.world import SECRET, World, calls
 from vanta import ApprovalError, ApprovalPending, TurnOptions
+from vanta.testing import Behaviour
 
 NOTE_AND_POST = calls(("note", {"text": SECRET}), ("post", {"text": SECRET}))
 PARK = TurnOptions(approvals="park", private=True)
@@ -91,10 +92,43 @@ async def parked_turn_that_has_expired(world: World) -> None:
     assert world.received("made in a private turn")
 
 
+async def withheld_call_that_is_made_again(world: World) -> None:
+    """Another call of the tool runs, and its result does not bring the text of the first one."""
+    async with world.open(NOTE_AND_POST) as runtime:
+        with pytest.raises(ApprovalPending) as parked:
+            await runtime.session("a").ask(TELL, options=PARK)
+        await runtime.parked.take(parked.value.turn_id)
+        again = Behaviour.calls("note", '{"text": "another text"}')
+        world.upstream.then(again, Behaviour.answer("Fine."))
+        reply = await runtime.session("a").ask(ASKED_AGAIN, policy="api")
+    assert [call.state for call in reply.trace.calls] == ["finished"]
+
+
+async def message_and_result_to_spans(world: World) -> None:
+    """Spans of private turns, with their calls and errors, have no text."""
+    pytest.importorskip("opentelemetry.sdk")
+    from tests.telemetry.test_telemetry import Scope
+
+    scope = Scope()
+    scope.plugin.name = "spans"
+    answer = calls(("diary", {}), ("note", {"text": SECRET}), ("post", {"text": SECRET}))
+    async with world.open(answer, more_plugins=[scope.plugin]) as runtime:
+        reply = await runtime.session("a").ask(TELL, private=True)
+    states = [call.state for call in reply.trace.calls]
+    assert states == ["finished", "finished", "denied"]
+    assert scope.spans()
+    world.spans += [span.to_json() for span in scope.spans()]
+    world.spans.append(repr(scope.points()))
+    scope.tracers.shutdown()
+    scope.meters.shutdown()
+
+
 PATHS: list[Callable[[World], Awaitable[None]]] = [
     message_in_a_question_of_price,
     query_of_find_tools_to_a_remote_embedder,
     parked_turn_to_another_user,
     parked_turn_that_is_resumed,
     parked_turn_that_has_expired,
+    withheld_call_that_is_made_again,
+    message_and_result_to_spans,
 ]
