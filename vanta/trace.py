@@ -15,7 +15,7 @@ from typing import Any, Generic, cast
 from pydantic_core import to_jsonable_python
 from typing_extensions import TypeVar
 
-from vanta.messages import FinishReason, Image, Message, ToolCall, Usage
+from vanta.messages import FinishReason, Image, Message, TokenLogprob, ToolCall, Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,6 +264,8 @@ class Reply(Generic[OutputT]):
     :param tool_calls: the calls that the model asks for, and vanta does not run.
     :param output: the value of a typed answer (see `output` of `vanta.Session.ask`); None for an
         answer in words, and for one that calls the caller's own tools.
+    :param logprobs: the tokens of the text, if `Sampling.logprobs` asks for them and one leg alone
+        wrote the text: none after a takeover, or if a tool ran. Not part of `to_dict`.
     :param messages: what the turn added to the transcript after the user's message: calls and
         their results, then the answer. Not part of `to_dict`.
     """
@@ -280,10 +282,12 @@ class Reply(Generic[OutputT]):
     tool_calls: tuple[ToolCall, ...] = ()
     output: OutputT = None  # type: ignore[assignment]
     messages: tuple[Message, ...] = field(default=(), repr=False)
+    logprobs: tuple[TokenLogprob, ...] = field(default=(), repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready data: the output of `vanta ask --json`; `output` only if it is set."""
-        names = [name for name in _field_names(Reply) if name not in ("output", "messages")]
+        apart = ("output", "messages", "logprobs")
+        names = [name for name in _field_names(Reply) if name not in apart]
         data = {name: plain_data(getattr(self, name)) for name in names}
         if self.output is not None:
             data["output"] = to_jsonable_python(self.output, fallback=str)

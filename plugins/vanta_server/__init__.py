@@ -19,7 +19,8 @@ def vanta_commands() -> dict[str, Command]:
     """Return the commands `serve` and `keys`."""
     return {
         "serve": Command(
-            "Serve the runtime over HTTP, to every OpenAI client.", "vanta_server.commands:app"
+            "Serve the runtime over HTTP, to every client of OpenAI, Anthropic or Ollama.",
+            "vanta_server.commands:app",
         ),
         "keys": Command(
             "Create, list and revoke the server's keys.", "vanta_server.key_commands:app"

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import anyio.to_thread
 
 from vanta import Caps, Reply, TurnOptions
+from vanta_server.error_shapes import error_answer
 from vanta_server.errors import ApiError, api_error
 from vanta_server.http import MOST_BODY_BYTES, App, Message, Receive, Scope, Send, send_json
 from vanta_server.keys import KeyStore, ServerKey
@@ -111,14 +112,12 @@ class Access:
             return
         if scope["type"] != "http":
             return  # a WebSocket: it is closed without having been accepted
-        request_id = f"req_{secrets.token_hex(8)}"
-        scope.setdefault("state", {})["request_id"] = request_id
+        scope.setdefault("state", {})["request_id"] = f"req_{secrets.token_hex(8)}"
         try:
             await self._check(scope)
         except Exception as error:  # noqa: BLE001 - whatever breaks, nothing gets through
-            refusal = api_error(error)
-            headers = {**refusal.headers, "x-request-id": request_id}
-            await send_json(send, refusal.body, refusal.status, headers)
+            refusal = error_answer(api_error(error), scope)
+            await send_json(send, refusal.body, refusal.status, refusal.headers)
             return
         await self._app(scope, receive, self._telling(scope["state"]["key"], send))
 

@@ -41,11 +41,12 @@ def serve(
     ] = 20.0,
     config: ConfigOption = None,
 ) -> None:
-    """Serve the runtime over HTTP, to every OpenAI client.
+    """Serve the runtime over HTTP, to every client of OpenAI, Anthropic or Ollama.
 
-    Clients use the base URL that is printed, with the model 'vanta', 'vanta/race' or any other that
-    `/v1/models` lists. Without keys only programs on this machine can ask; 'vanta keys create USER'
-    makes one. Ctrl-C lets running answers finish; a second one ends at once.
+    OpenAI's clients use the base URL that is printed, others the same without '/v1'. The model is
+    'vanta', 'vanta/race' or any other that `/v1/models` lists. Without keys only programs on this
+    machine can ask; 'vanta keys create USER' makes one. Ctrl-C lets running answers finish; a
+    second one ends at once.
     """
     import anyio
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass
 from typing import Any
 
 import anyio
@@ -25,12 +26,21 @@ MOST_BODY_BYTES = 16 * 1024 * 1024
 KEEP_ALIVE_S = 15.0
 """Seconds of silence after which a stream gets a comment, so that no proxy closes it."""
 
-KEEP_ALIVE = b": keep-alive\n\n"
-_EVENT_STREAM = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
-]
+
+@dataclass(frozen=True, slots=True)
+class StreamFormat:
+    """How a protocol writes a stream.
+
+    :param media_type: the type of its content.
+    :param keep_alive: what clients skip, for streams that are silent; b"" for nothing.
+    """
+
+    media_type: str
+    keep_alive: bytes = b""
+
+
+EVENT_STREAM = StreamFormat("text/event-stream; charset=utf-8", b": keep-alive\n\n")
+JSON_LINES = StreamFormat("application/x-ndjson")
 
 
 async def read_json(receive: Receive, most_bytes: int = MOST_BODY_BYTES) -> object:
@@ -114,27 +124,36 @@ async def run_together(work: Callable[[int], Awaitable[None]], count: int) -> No
         raise failures[0]
 
 
-class EventStream:
-    """A stream of server-sent events that begins with its first byte.
+class ResponseStream:
+    """A stream of pieces, such as server-sent events, that begins with its first byte.
 
     :param send: sends a message to the client.
     :param headers: more headers.
+    :param form: how the pieces are written.
     """
 
-    def __init__(self, send: Send, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self, send: Send, headers: Mapping[str, str], form: StreamFormat = EVENT_STREAM
+    ) -> None:
+        fields = {
+            "content-type": form.media_type,
+            "cache-control": "no-cache",
+            "x-accel-buffering": "no",
+            **headers,
+        }
         self._send = send
-        self._headers = [(name.encode(), value.encode()) for name, value in headers.items()]
+        self._form = form
+        self._headers = [(name.encode(), value.encode()) for name, value in fields.items()]
         self._lock = anyio.Lock()
         self._wrote_at = anyio.current_time()
         self.begun = False
 
     async def write(self, data: bytes) -> None:
-        """Write events; the headers go before the first ones."""
+        """Write pieces; the headers come before the first ones."""
         async with self._lock:
             if not self.begun:
                 self.begun = True
-                headers = [*_EVENT_STREAM, *self._headers]
-                start = {"type": "http.response.start", "status": 200, "headers": headers}
+                start = {"type": "http.response.start", "status": 200, "headers": self._headers}
                 await self._send(start)
             self._wrote_at = anyio.current_time()
             await self._send({"type": "http.response.body", "body": data, "more_body": True})
@@ -145,14 +164,16 @@ class EventStream:
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def keep_alive(self, every_s: float = KEEP_ALIVE_S) -> None:
-        """Write a comment whenever the stream was silent, until this is cancelled.
+        """Write what clients skip whenever the stream was silent, until this is cancelled.
 
         :param every_s: seconds of silence.
         """
+        if not self._form.keep_alive:
+            await anyio.sleep_forever()
         while True:
             await anyio.sleep_until(self._wrote_at + every_s)
             if anyio.current_time() - self._wrote_at >= every_s:
-                await self.write(KEEP_ALIVE)
+                await self.write(self._form.keep_alive)
 
 
 async def send_json(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import anyio
 import pytest
 
-from tests.docs.pages import block, first_column, page, section
+from tests.docs.pages import blocks, first_column, page, section
 from tests.vanta_server.served import served
 from vanta.testing import ScriptedEngine
-from vanta_server.openai.requests import Extension
+from vanta_server.fields import Extension
 
 PAGE = page("docs/server.md")
 
@@ -29,11 +30,33 @@ def test_its_flags_exist() -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_its_client_gets_an_answer(anyio_backend: str, tmp_path: Path) -> None:
-    code = compile(block(PAGE, "python"), "docs/server.md", "exec")
-    names: dict[str, object] = {}
+async def test_each_client_gets_an_answer(anyio_backend: str, tmp_path: Path) -> None:
+    answers = []
     async with served(tmp_path, local=ScriptedEngine("Hello there")) as server:
-        names["BASE_URL"] = f"{server.url}/v1"
-        await anyio.to_thread.run_sync(exec, code, names)
-    assert names["answer"] == "Hello there"
+        for code in blocks(PAGE, "python"):
+            names: dict[str, object] = {
+                "BASE_URL": f"{server.url}/v1",
+                "SERVER_URL": server.url,
+            }
+            run = compile(code, "docs/server.md", "exec")
+            await anyio.to_thread.run_sync(exec, run, names)
+            answers.append(names["answer"])
+    assert answers == ["Hello there"] * 3
+    assert anyio_backend == "asyncio"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_every_path_of_the_table_exists(anyio_backend: str, tmp_path: Path) -> None:
+    paths = {
+        path.replace("NAME", "vanta")
+        for row in section(PAGE, "## Paths").splitlines()
+        for path in re.findall(r"`(/[\w/]+)`", row.partition(" | ")[0])
+    }
+    assert len(paths) > 15
+    async with served(tmp_path, local=ScriptedEngine("Hello there")) as server:
+        for path in sorted(paths):
+            found = await server.get(path)
+            posted = await server.post([], path)
+            assert {found.status_code, posted.status_code} & {200, 400}, path
     assert anyio_backend == "asyncio"

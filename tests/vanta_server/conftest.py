@@ -15,5 +15,5 @@ def anyio_backend() -> str:
 @pytest.fixture(autouse=True)
 def _no_ambient_server(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
-        if name.startswith("OPENAI_") or name.lower().endswith("_proxy"):
+        if name.startswith(("OPENAI_", "ANTHROPIC_", "OLLAMA_")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)

@@ -205,10 +205,10 @@ async def test_a_client_that_leaves_cancels_its_turn(stream: bool, tmp_path: Pat
 async def test_a_silent_stream_is_kept_alive(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vanta_server.http import EventStream
+    from vanta_server.http import ResponseStream
 
     gate = anyio.Event()
-    monkeypatch.setattr(EventStream.keep_alive, "__defaults__", (0.05,))
+    monkeypatch.setattr(ResponseStream.keep_alive, "__defaults__", (0.05,))
     engine = ScriptedEngine(Wait(gate), "Late")
     async with served(tmp_path, local=engine) as server, anyio.create_task_group() as tasks:
         tasks.start_soon(_open_later, gate)

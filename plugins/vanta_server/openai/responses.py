@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vanta import Event, Reply, ToolCall, Usage
+from vanta import Reply, ToolCall, Usage
+from vanta_server.answers import who_answered
+from vanta_server.openai.logprobs import chat_logprobs
 
 _REASONS = {"deadline": "length"}
 """Reasons of vanta that the protocol does not have."""
@@ -41,6 +43,7 @@ class Heading:
         delta: Mapping[str, Any],
         *,
         reason: str | None = None,
+        logprobs: Mapping[str, Any] | None = None,
         vanta: Mapping[str, Any] | None = None,
     ) -> bytes:
         """Return a chunk of one answer as a server-sent event.
@@ -48,9 +51,10 @@ class Heading:
         :param number: which of several answers it belongs to.
         :param delta: what the client appends.
         :param reason: why the answer ends; None before its end.
+        :param logprobs: the tokens of the whole answer, with its end; None for none.
         :param vanta: the value of vanta's own field; None leaves it out.
         """
-        choice = {"index": number, "delta": delta, "logprobs": None, "finish_reason": reason}
+        choice = {"index": number, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
         own = {} if vanta is None else {"vanta": vanta}
         return server_event({**self._of("chat.completion.chunk"), "choices": [choice], **own})
 
@@ -59,17 +63,19 @@ class Heading:
         chunk = {**self._of("chat.completion.chunk"), "choices": [], "usage": usage_data(usage)}
         return server_event(chunk)
 
-    def completion(self, replies: Sequence[Reply], ignored: Sequence[str]) -> dict[str, Any]:
+    def completion(
+        self, replies: Sequence[Reply], ignored: Sequence[str], rivals: int | None = None
+    ) -> dict[str, Any]:
         """Return the whole completion.
 
         :param replies: the answers, in order.
         :param ignored: fields of the request that had no effect.
+        :param rivals: the number of top alternatives per token; None for no logprobs.
         """
-        known = [reply.usage for reply in replies if reply.usage is not None]
-        total = sum(known[1:], known[0]) if known else None
+        total = total_usage(replies)
         return {
             **self._of("chat.completion"),
-            "choices": [_choice(number, reply) for number, reply in enumerate(replies)],
+            "choices": [_choice(number, reply, rivals) for number, reply in enumerate(replies)],
             "usage": usage_data(total) if total else None,
             "vanta": {**who_answered(replies[0]), "ignored": list(ignored)},
         }
@@ -78,40 +84,18 @@ class Heading:
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
 
 
-def who_answered(reply: Reply) -> dict[str, Any]:
-    """Return which track answered, under which policy, at what cost.
-
-    :param reply: the answer.
-    """
-    trace = reply.trace
-    return {
-        "turn": trace.turn_id,
-        "track": reply.track,
-        "model": reply.model,
-        "policy": trace.policy,
-        "private": trace.private,
-        "takeovers": sum(leg.state == "broken" for leg in trace.legs),
-        "rounds": trace.rounds,
-        "cost_usd": reply.cost_usd,
-        "first_content_s": reply.timings.first_content_s,
-        "duration_s": reply.timings.duration_s,
-    }
-
-
-def event_data(event: Event) -> dict[str, Any]:
-    """Return an event for clients that ask for them.
-
-    :param event: the event; of the last one the reply is left out, which has its own chunks.
-    """
-    return {"event": {key: item for key, item in event.to_dict().items() if key != "reply"}}
-
-
 def finish_reason(reply: Reply) -> str:
     """Return why the answer ends, as the protocol names it."""
     if reply.tool_calls:
         return "tool_calls"
     reason = reply.finish_reason or "stop"
     return _REASONS.get(reason, reason)
+
+
+def total_usage(replies: Sequence[Reply]) -> Usage | None:
+    """Return the tokens of several answers; None if none of them is known."""
+    known = [reply.usage for reply in replies if reply.usage is not None]
+    return sum(known[1:], known[0]) if known else None
 
 
 def usage_data(usage: Usage) -> dict[str, Any]:
@@ -151,7 +135,7 @@ def server_event(data: Mapping[str, Any]) -> bytes:
     return b"data: " + text.encode("utf-8", "replace") + b"\n\n"
 
 
-def _choice(number: int, reply: Reply) -> dict[str, Any]:
+def _choice(number: int, reply: Reply, rivals: int | None) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": reply.text, "refusal": None}
     if reply.reasoning:
         message["reasoning_content"] = reply.reasoning
@@ -161,6 +145,6 @@ def _choice(number: int, reply: Reply) -> dict[str, Any]:
     return {
         "index": number,
         "message": message,
-        "logprobs": None,
+        "logprobs": chat_logprobs(reply, rivals),
         "finish_reason": finish_reason(reply),
     }

@@ -48,7 +48,13 @@ def reply_of(
         tool_calls=rounds.returned if acts else answer.tool_calls,
         output=outcome.output,
         messages=added,
+        logprobs=answer.logprobs if _is_by_one_leg(trace) else (),
     )
+
+
+def _is_by_one_leg(trace: Trace) -> bool:
+    """Return whether one leg alone wrote the text of a turn."""
+    return trace.rounds == 1 and not any(leg.state in ("broken", "amended") for leg in trace.legs)
 
 
 def row_of(conversation: Conversation, trace: Trace, reply: Reply[Any] | None) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Anthropic's surface: messages, and the counting of their tokens."""

@@ -1,0 +1,1 @@
+"""Ollama's surface, so that programs that look for it find this server."""
