@@ -41,6 +41,8 @@ async def test_each_client_gets_an_answer(anyio_backend: str, tmp_path: Path) ->
             run = compile(code, "docs/server.md", "exec")
             await anyio.to_thread.run_sync(exec, run, names)
             answers.append(names["answer"])
+            (client,) = (names[name] for name in ("client", "claude", "home") if name in names)
+            client.close()  # type: ignore[attr-defined]
     assert answers == ["Hello there"] * 3
     assert anyio_backend == "asyncio"
 

@@ -179,7 +179,8 @@ async def test_system_texts_and_sampling_reach_the_model(
     ]
     asked = await ask(server, "What system?", system=blocks)
     assert asked.content[0].to_dict()["text"] == "Be brief.\n\nBe kind."
-    await ask(server, "Hi", temperature=0.25, top_k=7, stop_sequences=["END"], max_tokens=99)
+    older = {"temperature": 0.25, "top_k": 7}
+    await ask(server, "Hi", stop_sequences=["END"], max_tokens=99, extra_body=older)
     sampling = engines["local"].requests[-1].sampling
     assert (sampling.temperature, sampling.top_k) == (0.25, 7)
     assert (sampling.stop, sampling.max_tokens) == (("END",), 99)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,25 +44,30 @@ def server(
         yield server
 
 
-def client_of(server: Served) -> ollama.AsyncClient:
-    """Return Ollama's own client of a server."""
-    return ollama.AsyncClient(host=server.url, trust_env=False)
+@pytest.fixture
+async def client(server: Served) -> AsyncIterator[ollama.AsyncClient]:
+    """Ollama's own client of the server."""
+    client = ollama.AsyncClient(host=server.url, trust_env=False)
+    try:
+        yield client
+    finally:
+        await client.close()
 
 
 def user(text: str) -> dict[str, Any]:
     return {"role": "user", "content": text}
 
 
-async def ask(server: Served, text: str, **rest: Any) -> ollama.ChatResponse:
+async def ask(client: ollama.AsyncClient, text: str, **rest: Any) -> ollama.ChatResponse:
     model = rest.pop("model", "vanta/local")
-    return await client_of(server).chat(model=model, messages=[user(text)], **rest)
+    return await client.chat(model=model, messages=[user(text)], **rest)
 
 
-async def lines(server: Served, text: str, **rest: Any) -> list[ollama.ChatResponse]:
+async def lines(client: ollama.AsyncClient, text: str, **rest: Any) -> list[ollama.ChatResponse]:
     """Stream an answer to its end."""
     model = rest.pop("model", "vanta/local")
     messages = [user(text)]
-    stream = await client_of(server).chat(model=model, messages=messages, stream=True, **rest)
+    stream = await client.chat(model=model, messages=messages, stream=True, **rest)
     return [part async for part in stream]
 
 
@@ -80,8 +85,9 @@ async def test_programs_find_it(server: Served) -> None:
     assert version["vanta"] == vanta.__version__
 
 
-async def test_every_listed_name_can_be_shown_and_asked(server: Served) -> None:
-    client = client_of(server)
+async def test_every_listed_name_can_be_shown_and_asked(
+    server: Served, client: ollama.AsyncClient
+) -> None:
     names = [model.model or "" for model in (await client.list()).models]
     async with server.client() as other:
         assert names == [model.id async for model in other.models.list()]
@@ -90,14 +96,14 @@ async def test_every_listed_name_can_be_shown_and_asked(server: Served) -> None:
         assert {"completion", "tools"} <= set(shown.capabilities or ())
         assert shown.modelinfo
         assert shown.modelinfo["general.basename"] == name
-    answer = await ask(server, "Hi", model="vanta/local:latest")
+    answer = await ask(client, "Hi", model="vanta/local:latest")
     assert answer.message.content == "Hello there"
     assert answer.model == "vanta/local:latest"
     assert (await client.ps()).models == []
 
 
-async def test_a_stream_is_the_whole_answer(server: Served) -> None:
-    whole, streamed = await ask(server, "Hi"), await lines(server, "Hi")
+async def test_a_stream_is_the_whole_answer(server: Served, client: ollama.AsyncClient) -> None:
+    whole, streamed = await ask(client, "Hi"), await lines(client, "Hi")
     assert whole.message.content == text_of(streamed) == "Hello there"
     assert [part.done for part in streamed][-2:] == [False, True]
     for last in (whole, streamed[-1]):
@@ -111,16 +117,19 @@ async def test_a_stream_is_the_whole_answer(server: Served) -> None:
     assert answer.json()["vanta"]["track"] == "local"
 
 
-async def test_a_prompt_is_answered_whole_and_in_lines(server: Served) -> None:
-    client = client_of(server)
+async def test_a_prompt_is_answered_whole_and_in_lines(
+    server: Served, client: ollama.AsyncClient
+) -> None:
     whole = await client.generate(model="vanta/local", prompt="What system?", system="Be brief.")
     stream = await client.generate(model="vanta/local", prompt="Hi", stream=True)
     assert whole.response == "Be brief."
     assert "".join([part.response or "" async for part in stream]) == "Hello there"
 
 
-async def test_a_broken_track_is_taken_over_without_the_client_noticing(server: Served) -> None:
-    streamed = await lines(server, "Count", model="vanta/prefer")
+async def test_a_broken_track_is_taken_over_without_the_client_noticing(
+    server: Served, client: ollama.AsyncClient
+) -> None:
+    streamed = await lines(client, "Count", model="vanta/prefer")
     answer = await server.post(
         {"model": "vanta/prefer", "messages": [user("Count")], "stream": False}, "/api/chat"
     )
@@ -128,18 +137,20 @@ async def test_a_broken_track_is_taken_over_without_the_client_noticing(server: 
     whole = answer.json()
     assert whole["message"]["content"] == "One two three four"
     assert whole["vanta"]["takeovers"] == 1
-    alone = await ask(server, "Count")
+    alone = await ask(client, "Count")
     assert whole["prompt_eval_count"] > (alone.prompt_eval_count or 0)
 
 
-async def test_tools_are_called_and_their_results_are_read(server: Served) -> None:
-    whole = await ask(server, "Weather?", tools=[WEATHER])
-    streamed = await lines(server, "Weather?", tools=[WEATHER])
+async def test_tools_are_called_and_their_results_are_read(
+    server: Served, client: ollama.AsyncClient
+) -> None:
+    whole = await ask(client, "Weather?", tools=[WEATHER])
+    streamed = await lines(client, "Weather?", tools=[WEATHER])
     (call,) = whole.message.tool_calls or ()
     assert (call.function.name, call.function.arguments) == ("look_up", {"city": "Oslo"})
     (other,) = [call for part in streamed for call in part.message.tool_calls or ()]
     assert other == call
-    last = await client_of(server).chat(
+    last = await client.chat(
         model="vanta/local",
         messages=[
             user("Weather?"),
@@ -171,10 +182,12 @@ async def test_results_belong_to_the_calls_of_their_tools(server: Served) -> Non
 
 
 @pytest.mark.parametrize("think", [True, False])
-async def test_reasoning_is_apart_for_clients_that_want_it(server: Served, think: bool) -> None:
+async def test_reasoning_is_apart_for_clients_that_want_it(
+    server: Served, client: ollama.AsyncClient, think: bool
+) -> None:
     whole, streamed = (
-        await ask(server, "Think", think=think),
-        await lines(server, "Think", think=think),
+        await ask(client, "Think", think=think),
+        await lines(client, "Think", think=think),
     )
     expected = "Let me think." if think else ""
     assert (whole.message.thinking or "", whole.message.content) == (expected, "Thought.")
@@ -202,8 +215,9 @@ async def test_a_schema_reaches_a_track_that_keeps_it(server: Served) -> None:
     assert "json_schema" in answer.json()["error"]
 
 
-async def test_vectors_are_those_of_the_embedder(server: Served) -> None:
-    client = client_of(server)
+async def test_vectors_are_those_of_the_embedder(
+    server: Served, client: ollama.AsyncClient
+) -> None:
     both = await client.embed(model="hash", input=["one", "two"])
     one = await client.embeddings(model="vanta", prompt="one")
     assert both.embeddings[0] == one.embedding
@@ -216,11 +230,13 @@ async def test_vectors_are_those_of_the_embedder(server: Served) -> None:
         await client.embed(model="hash", input=[])
 
 
-async def test_a_model_is_loaded_on_request_and_never_unloaded(server: Served) -> None:
-    loaded = await client_of(server).generate(model="vanta/local")
+async def test_a_model_is_loaded_on_request_and_never_unloaded(
+    server: Served, client: ollama.AsyncClient
+) -> None:
+    loaded = await client.generate(model="vanta/local")
     assert (loaded.done, loaded.done_reason) == (True, "load")
     with pytest.raises(ollama.ResponseError, match="stay loaded"):
-        await client_of(server).generate(model="vanta/local", keep_alive=0)
+        await client.generate(model="vanta/local", keep_alive=0)
 
 
 @pytest.mark.parametrize(
@@ -249,9 +265,9 @@ async def test_a_wrong_request_is_refused_in_ollamas_shape(
     assert problem in answer.json()["error"]
 
 
-async def test_an_error_in_the_middle_is_a_line(server: Served) -> None:
+async def test_an_error_in_the_middle_is_a_line(server: Served, client: ollama.AsyncClient) -> None:
     with pytest.raises(ollama.ResponseError, match="no track could answer"):
-        await lines(server, "Count alone", model="vanta/api")
+        await lines(client, "Count alone", model="vanta/api")
     body = {"model": "vanta/api", "messages": [user("Count alone")]}
     answer = await server.post(body, "/api/chat")
     parts = [json.loads(line) for line in answer.text.splitlines()]
