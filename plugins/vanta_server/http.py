@@ -68,7 +68,7 @@ async def read_json(receive: Receive, most_bytes: int = MOST_BODY_BYTES) -> obje
 
 
 async def run_beside(
-    work: Callable[[], Awaitable[None]], *others: Callable[[], Awaitable[None]]
+    work: Callable[[], Awaitable[object]], *others: Callable[[], Awaitable[None]]
 ) -> None:
     """Run `work` with others beside it, which are cancelled once it has ended.
 

@@ -55,7 +55,8 @@ def body(content: Any, **rest: Any) -> dict[str, Any]:
 
 async def ask(server: Served, content: Any, **rest: Any) -> anthropic.types.Message:
     async with client_of(server) as client:
-        return await client.messages.create(**body(content, **rest))
+        answer: anthropic.types.Message = await client.messages.create(**body(content, **rest))
+        return answer
 
 
 async def stream(
@@ -63,7 +64,7 @@ async def stream(
 ) -> tuple[list[str], anthropic.types.Message]:
     """Return the kinds of the events of a stream, and the message that the client made of them."""
     async with client_of(server) as client, client.messages.stream(**body(content, **rest)) as run:
-        kinds = [event.type async for event in run]
+        kinds: list[str] = [event.type async for event in run]
         return kinds, await run.get_final_message()
 
 
@@ -115,9 +116,9 @@ async def test_tools_are_called_and_their_results_are_read(server: Served) -> No
     assert call.type == "tool_use"
     assert (call.name, call.input, whole.stop_reason) == ("look_up", {"city": "Oslo"}, "tool_use")
     assert [block.to_dict()["input"] for block in streamed.content] == [{"city": "Oslo"}]
-    messages: list[MessageParam] = [
+    messages: list[Any] = [
         user("Weather?"),
-        {"role": "assistant", "content": [call.to_dict()]},  # type: ignore[typeddict-item]
+        {"role": "assistant", "content": [call.to_dict()]},
         user(
             [
                 {

@@ -51,7 +51,7 @@ async def client(server: Served) -> AsyncIterator[ollama.AsyncClient]:
     try:
         yield client
     finally:
-        await client.close()
+        await client.close()  # type: ignore[no-untyped-call]
 
 
 def user(text: str) -> dict[str, Any]:
@@ -60,7 +60,8 @@ def user(text: str) -> dict[str, Any]:
 
 async def ask(client: ollama.AsyncClient, text: str, **rest: Any) -> ollama.ChatResponse:
     model = rest.pop("model", "vanta/local")
-    return await client.chat(model=model, messages=[user(text)], **rest)
+    answer: ollama.ChatResponse = await client.chat(model=model, messages=[user(text)], **rest)
+    return answer
 
 
 async def lines(client: ollama.AsyncClient, text: str, **rest: Any) -> list[ollama.ChatResponse]:
@@ -163,7 +164,7 @@ async def test_tools_are_called_and_their_results_are_read(
 
 
 async def test_results_belong_to_the_calls_of_their_tools(server: Served) -> None:
-    calls = [{"function": {"name": name, "arguments": {}}} for name in ("one", "two")]
+    calls: list[Any] = [{"function": {"name": name, "arguments": {}}} for name in ("one", "two")]
     answer = await server.post(
         {
             "model": "vanta/local",

@@ -92,8 +92,9 @@ class OllamaRequest(RequestBody):
         given = self.options or {}
         stop = given.get("stop") or ()
         limit = given.get("num_predict")
+        plain: dict[str, Any] = {name: given.get(name) for name in _SAMPLING}
         sampling = Sampling(
-            **{name: given.get(name) for name in _SAMPLING},
+            **plain,
             seed=given.get("seed"),
             stop=(stop,) if isinstance(stop, str) else tuple(stop),
             max_tokens=limit if not isinstance(limit, int) or limit > 0 else None,
