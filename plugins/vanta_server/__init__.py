@@ -23,6 +23,6 @@ def vanta_commands() -> dict[str, Command]:
             "vanta_server.commands:app",
         ),
         "keys": Command(
-            "Create, list and revoke the server's keys.", "vanta_server.key_commands:app"
+            "Create, list and revoke the server's keys.", "vanta_server.keys.key_commands:app"
         ),
     }

@@ -23,7 +23,7 @@ from vanta_server.error_shapes import error_answer
 from vanta_server.errors import ApiError, api_error
 from vanta_server.http import MOST_BODY_BYTES, App, Message, Receive, Scope, Send, send_json
 from vanta_server.keys import KeyStore, ServerKey
-from vanta_server.rates import Rates
+from vanta_server.keys.rates import Rates
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 OPEN_PATHS = ("/health", "/ready")

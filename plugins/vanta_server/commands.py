@@ -51,7 +51,7 @@ def serve(
     import anyio
 
     from vanta_server.access import AccessRules
-    from vanta_server.key_commands import key_store
+    from vanta_server.keys.key_commands import key_store
     from vanta_server.running import ServerSettings, bind
 
     setup = load_setup(config)

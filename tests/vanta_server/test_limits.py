@@ -14,7 +14,7 @@ from vanta import UsageError
 from vanta.testing import ScriptedEngine
 from vanta_server.errors import ApiError
 from vanta_server.keys import KeyStore, ServerKey
-from vanta_server.rates import Bucket, Rates
+from vanta_server.keys.rates import Bucket, Rates
 
 pytestmark = pytest.mark.anyio
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from vanta_server.errors import ApiError
-from vanta_server.keys import ServerKey
+from vanta_server.keys.key_store import ServerKey
 
 _MINUTE_S = 60.0
 

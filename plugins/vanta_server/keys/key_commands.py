@@ -22,14 +22,14 @@ from vanta.cli import (
 )
 
 if TYPE_CHECKING:
-    from vanta_server.keys import KeyStore, ServerKey
+    from vanta_server.keys.key_store import KeyStore, ServerKey
 
 app = typer.Typer(no_args_is_help=True)
 
 
 def key_store(setup: Setup) -> KeyStore:
     """Return the keys of the server with this setup."""
-    from vanta_server.keys import KeyStore
+    from vanta_server.keys.key_store import KeyStore
 
     return KeyStore(setup.config.data_dir / "server")
 
