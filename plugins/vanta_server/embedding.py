@@ -49,7 +49,7 @@ async def embed_texts(
     """Embed the texts of a client.
 
     :param runtime: its memory has the embedder.
-    :param client: who asks.
+    :param client: the client of the request.
     :param name: the embedder's name or model, or `vanta` for the one there is.
     :param texts: the texts.
     :param dimensions: how many components the client wants; None for as many as there are.

@@ -60,7 +60,7 @@ class ClientTurn:
     """A turn as a client asks for it.
 
     :param model: what the model's name chooses.
-    :param client: who asks.
+    :param client: the client of the request.
     :param messages: the transcript, as `Runtime.complete` takes it.
     :param options: how the turn is answered.
     :param tools: tools of the client, and names of tools of the runtime.
@@ -140,7 +140,7 @@ class Endpoint(abc.ABC):
     def find(
         self, request: RequestBody, call: Call, user: str | None = None
     ) -> tuple[ServedModel, Client]:
-        """Return what the model's name of a request chooses, and who asks.
+        """Return the model that a request names, and its client.
 
         :param request: the request.
         :param call: the same.
