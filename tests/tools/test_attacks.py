@@ -276,7 +276,7 @@ async def test_an_approval_of_another_kind_is_refused(given: Any) -> None:
 
 async def test_no_tools_time_passes_while_a_person_is_asked(tmp_path: Path) -> None:
     async def approve(_request: vanta.ApprovalRequest) -> bool:
-        await anyio.sleep(1.5)  # longer than the deadline, which does not run meanwhile
+        await anyio.sleep(3.5)  # longer than the deadline, which does not run meanwhile
         return True
 
     counted = Counted()
@@ -295,7 +295,7 @@ async def test_no_tools_time_passes_while_a_person_is_asked(tmp_path: Path) -> N
         policy="local",
         config=config,
         approve=approve,
-        deadline_s=1.0,
+        deadline_s=3.0,
     ) as runtime:
         reply = await runtime.session("a").ask("Go.")
     assert [call.state for call in reply.trace.calls] == ["finished", "finished"]

@@ -12,7 +12,7 @@ import anyio
 import httpcore2
 import pytest
 
-from tests.vanta_tools.pages import PageServer
+from tests.vanta_tools.pages import PageServer, serve_pages
 from vanta import ToolContext, ToolError, ToolResult, ToolsetContext
 from vanta_tools.web.client import GuardedClient, WebRules
 from vanta_tools.web.fetch import FetchOptions, FetchToolset, create_fetch
@@ -301,13 +301,16 @@ async def test_a_server_that_does_not_answer_ends_at_the_timeout(pages: PageServ
 
 
 @pytest.mark.anyio
-async def test_the_key_goes_to_no_other_host(pages: PageServer) -> None:
-    location = f"http://localhost:{pages.port}/stolen"
-    pages.add("/search", status=302, headers={"Location": location})
-    options = SearchOptions(url=f"http://127.0.0.1:{pages.port}", key_env="KEY")
-    with pytest.raises(ToolError, match="302"):
-        await search(pages, options, KEY="secret")
-    assert [request.path.partition("?")[0] for request in pages.requests] == ["/search"]
+@pytest.mark.parametrize("moved_to", ["http://localhost:{here}", "http://127.0.0.1:{there}"])
+async def test_the_key_goes_to_no_other_origin(moved_to: str, pages: PageServer) -> None:
+    with serve_pages() as others:
+        location = moved_to.format(here=pages.port, there=others.port) + "/stolen"
+        pages.add("/search", status=302, headers={"Location": location})
+        options = SearchOptions(url=f"http://127.0.0.1:{pages.port}", key_env="KEY")
+        with pytest.raises(ToolError, match="302"):
+            await search(pages, options, KEY="secret")
+        assert [request.path.partition("?")[0] for request in pages.requests] == ["/search"]
+        assert others.requests == []
 
 
 @pytest.mark.anyio

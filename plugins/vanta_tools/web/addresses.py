@@ -61,6 +61,11 @@ class WebUrl:
     target: str
 
     @property
+    def origin(self) -> tuple[str, str, int]:
+        """Scheme, host and port: who gets what is sent to the URL."""
+        return self.scheme, self.host, self.port
+
+    @property
     def netloc(self) -> str:
         """Host and port as in a URL; the default port is left out."""
         host = f"[{self.host}]" if ":" in self.host else self.host

@@ -133,7 +133,8 @@ class GuardedClient:
 
         :param url: the URL.
         :param accept: the content types to accept, each a prefix.
-        :param headers: more headers; with them no redirect is followed to another host.
+        :param headers: more headers; with them no redirect is followed to another origin: another
+            scheme, host or port.
         :raises CorrectableError: if it is not allowed, cannot be reached, or is of another type.
         """
         accepted = tuple(accept)
@@ -147,7 +148,9 @@ class GuardedClient:
             downgrade = url.scheme == "https" and target.scheme == "http"
             if downgrade:
                 raise refused(str(target), f"{url} leads to it, from https to http")
-            if target.host != url.host and (headers or not self._rules.cross_hosts):
+            if headers and target.origin != url.origin:
+                return response
+            if target.host != url.host and not self._rules.cross_hosts:
                 return response
             if self._is_inside(target) and not self._is_inside(url):
                 raise refused(str(target), f"{url} leads to it, from outside")
