@@ -423,3 +423,31 @@ async def test_a_function_that_exits_or_forgets_to_await_is_an_error() -> None:
         await toolset.call("leave", {}, ToolContext())
     with pytest.raises((StopIteration, RuntimeError)):
         await toolset.call("stop", {}, ToolContext())
+
+
+@pytest.mark.parametrize("target", [[].append, len, "text".upper])
+def test_what_cannot_be_marked_is_refused_with_the_next_step(target: Any) -> None:
+    with pytest.raises(UsageError, match="mark a method in its class"):
+        vanta.tool(target)
+
+
+@pytest.mark.anyio
+async def test_a_method_that_is_marked_in_its_class_is_a_tool() -> None:
+    class Counter:
+        def __init__(self) -> None:
+            self.count = 0
+
+        @vanta.tool(effect="read")
+        def add(self, number: int) -> int:
+            """Add a number."""
+            self.count += number
+            return self.count
+
+    toolset = vanta.FunctionToolset("counter", [Counter().add])
+    (tool,) = await toolset.tools()
+    assert (tool.name, tool.effect, set(tool.parameters["properties"])) == (
+        "add",
+        "read",
+        {"number"},
+    )
+    assert (await toolset.call("add", {"number": 2}, vanta.ToolContext())).text == "2"

@@ -94,6 +94,7 @@ def tool(function: Any = None, /, **fields: Any) -> Any:
     :param max_result_tokens: tokens of its result that the model is shown at once.
     :param price_usd: what one call costs, in US dollars.
     :returns: the same function, or the decorator.
+    :raises UsageError: for what is not a function, or cannot be marked, as a bound method.
     """
     mark = ToolMark(**fields)
 
@@ -101,7 +102,13 @@ def tool(function: Any = None, /, **fields: Any) -> Any:
         if not callable(target):
             raise UsageError(f"vanta.tool marks functions, not {target!r}")
         inner = target.__func__ if isinstance(target, classmethod | staticmethod) else target
-        setattr(inner, _MARK, mark)
+        try:
+            setattr(inner, _MARK, mark)
+        except AttributeError:
+            raise UsageError(
+                f"vanta.tool cannot mark {target!r}: mark a method in its class with @vanta.tool, "
+                "and call anything else from a function of your own"
+            ) from None
         return target
 
     return marked if function is None else marked(function)
