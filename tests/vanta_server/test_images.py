@@ -1,11 +1,14 @@
-"""Images through OpenAI's own client: as data URLs only, bounded, refused in OpenAI's shape."""
+"""Images through the official clients: as bytes only, bounded, refused in each protocol's shape."""
 
 from __future__ import annotations
 
+import base64
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import anthropic
+import ollama
 import openai
 import pytest
 
@@ -16,6 +19,7 @@ from vanta.testing.scripted import ALL
 
 pytestmark = pytest.mark.anyio
 CAT = picture(30, 30)
+CODED = base64.b64encode(CAT.data).decode()
 
 
 def content(url: str, count: int = 1) -> Any:
@@ -69,3 +73,37 @@ async def test_a_model_that_cannot_see_is_a_bad_request_not_one_to_repeat(tmp_pa
         with pytest.raises(openai.BadRequestError, match="cannot see") as caught:
             await client.chat.completions.create(model="vanta", messages=content(CAT.url))
     assert caught.value.code == "unsupported"
+
+
+async def test_an_image_reaches_a_track_that_sees_in_anthropics_protocol(tmp_path: Path) -> None:
+    api = ScriptedEngine("A cat.", capabilities=replace(ALL, images=True))
+    source: Any = {"type": "base64", "media_type": "image/png", "data": CODED}
+    linked: Any = {"type": "url", "url": "https://example.com/a.png"}
+    async with (
+        served(tmp_path, local=ScriptedEngine("blind"), api=api, policy="race") as server,
+        anthropic.AsyncAnthropic(base_url=server.url, api_key="none", max_retries=0) as client,
+    ):
+
+        async def ask(image: Any) -> anthropic.types.Message:
+            parts: Any = [{"type": "text", "text": "What?"}, {"type": "image", "source": image}]
+            answer: anthropic.types.Message = await client.messages.create(
+                model="vanta", max_tokens=20, messages=[{"role": "user", "content": parts}]
+            )
+            return answer
+
+        assert (await ask(source)).model_dump()["content"][0]["text"] == "A cat."
+        with pytest.raises(anthropic.BadRequestError, match="bytes of an image"):
+            await ask(linked)
+    assert [request.messages[-1].parts for request in api.requests] == [("What?", CAT)]
+
+
+async def test_an_image_reaches_a_track_that_sees_in_ollamas_protocol(tmp_path: Path) -> None:
+    api = ScriptedEngine("A cat.", capabilities=replace(ALL, images=True))
+    async with served(tmp_path, local=ScriptedEngine("blind"), api=api, policy="race") as server:
+        client = ollama.AsyncClient(host=server.url, trust_env=False)
+        message = {"role": "user", "content": "What?", "images": [CODED]}
+        chat = await client.chat(model="vanta", messages=[message])
+        generated = await client.generate(model="vanta", prompt="What?", images=[CODED])
+        await client.close()  # type: ignore[no-untyped-call]
+    assert chat.message.content == generated.response == "A cat."
+    assert [request.messages[-1].parts for request in api.requests] == [("What?", CAT)] * 2
