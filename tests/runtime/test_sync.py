@@ -13,7 +13,7 @@ import pytest
 import vanta
 from tests.runtime.home import open_scripted
 from vanta.errors import AllTracksFailed, EngineError, ErrorKind
-from vanta.events import TextDelta
+from vanta.events import Event, TextDelta, TurnFinished
 from vanta.memory import Memory, NewItem, Question, Scope, Selection
 from vanta.money import Ledger
 from vanta.runtime import (
@@ -147,6 +147,15 @@ def test_what_was_learnt_can_be_read_and_forgotten_without_an_event_loop(tmp_pat
         assert {fact.track for fact in runtime.learnt.facts()} == {"local"}
         runtime.learnt.forget("local")
         assert runtime.learnt.facts() == []
+
+
+def test_events_are_observed_without_an_event_loop(tmp_path: Path) -> None:
+    seen: list[Event] = []
+    with open_scripted(tmp_path, local=ScriptedEngine("ok"), policy="local") as runtime:
+        with runtime.observing(seen.append):
+            runtime.session("one").ask("hello")
+        runtime.session("one").ask("hello again")
+    assert [type(event) for event in seen].count(TurnFinished) == 1
 
 
 def test_memory_ledger_and_templates_are_there_without_an_event_loop(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from anyio.from_thread import BlockingPortal
 
 from vanta.config import Config, Loaded
 from vanta.engine import Sampling
+from vanta.events import Observer
 from vanta.models import ModelStore
 from vanta.plugin_loading import PluginSet
 from vanta.prompts import Templates
@@ -181,6 +182,13 @@ class SyncRuntime:
             isolation=isolation,
         )
         return SyncSession(session, self._calls)
+
+    def observing(self, observer: Observer) -> AbstractContextManager[None]:
+        """Pass the events of all turns to an observer; see `Runtime.observing`.
+
+        :param observer: called on the event loop's thread, not on the one that asks.
+        """
+        return self.runtime.observing(observer)
 
     def tools(self) -> Sequence[OfferedTool]:
         """Return the tools that models may call now; see `Runtime.tools`."""
